@@ -1,0 +1,19 @@
+#if GRAPH_GENERATOR
+namespace Graph.Generator.Schedules;
+#else
+namespace Graph.Runtime.Schedules;
+#endif
+
+/// <summary>
+/// How one emitted kernel is launched on one target. Grid: x = ceil(rows / TileRows), y = GridY (or ceil(n / TileCols) for GEMMs, where TileCols &gt; 0).
+/// Parameters by convention: for every argument a pointer to its first element, followed by an int pitch in elements when the tensor is a matrix (T rows, or a group matrix, or a GradA/GradB);
+/// one-dimensional weights, inputs, scalars and T-only tensors have no pitch. Last: int rows. A slice of rows is a moved pointer, so a kernel never needs its absolute row.
+/// </summary>
+/// <param name="Name">Function name in the text.</param>
+/// <param name="Kind">row, rope, attention_forward, attention_delta, attention_dq, attention_dkdv, cross_entropy, gemm, adamw, gradient_norm, cast.</param>
+/// <param name="Block">Threads per block.</param>
+/// <param name="SharedBytes">Dynamic shared memory in bytes.</param>
+/// <param name="TileRows">Rows one block handles.</param>
+/// <param name="TileCols">Columns one block handles; 0 when the grid does not depend on columns.</param>
+/// <param name="GridY">Second grid dimension, for example the head count.</param>
+public sealed record KernelInfo(string Name, string Kind, int Block, int SharedBytes, int TileRows, int TileCols, int GridY);

@@ -1,0 +1,40 @@
+using System;
+using System.Collections.Generic;
+using Graph.Runtime.Schedules;
+
+namespace Graph.Runtime;
+
+/// <summary>One emitted kernel for one target: how it is launched, and its whole CUDA C text (prelude included).</summary>
+public sealed record KernelSource(KernelInfo Info, string Text);
+
+/// <summary>The kernels a model needs on one target, for example "sm_90a".</summary>
+public sealed record TargetKernels(string Target, IReadOnlyList<KernelSource> Kernels);
+
+/// <summary>A row kernel on the CPU: fp32, over <paramref name="rows"/> rows that start at the arguments' addresses. Safe to call for disjoint row ranges at once.</summary>
+public delegate void CpuKernel(ReadOnlySpan<CpuView> arguments, int rows);
+
+/// <summary>Address of an argument's first element and its pitch in elements (0 where the tensor has one dimension).</summary>
+public readonly unsafe struct CpuView(nint address, int pitch)
+{
+    public int Pitch => pitch;
+    public float* Floats => (float*)address;
+    public int* Ints => (int*)address;
+    public float* Row(int row) => (float*)address + (long)row * pitch;
+}
+
+/// <summary>
+/// What the generator makes of one [GraphModel] class. Created by generated code only; everything heavy is behind a function so that listing variants costs nothing.
+/// </summary>
+/// <param name="Name">Variant name, for example "9b".</param>
+/// <param name="Schedule">The schedule's text (<see cref="ScheduleText"/>).</param>
+/// <param name="Targets">Names of the CUDA targets that were emitted.</param>
+/// <param name="Kernels">Kernels of one of these targets.</param>
+/// <param name="CpuKernels">Emitted C# by kernel name.</param>
+/// <param name="Config">Fields that a checkpoint's config.json must have, in Hugging Face's names, with their values (int, double, null or int[]).</param>
+public sealed record CompiledModel(
+    string Name,
+    Func<string> Schedule,
+    IReadOnlyList<string> Targets,
+    Func<string, TargetKernels> Kernels,
+    Func<IReadOnlyDictionary<string, CpuKernel>> CpuKernels,
+    Func<IReadOnlyList<KeyValuePair<string, object?>>> Config);

@@ -1,0 +1,73 @@
+using System;
+using System.Collections.Generic;
+using Graph.Runtime.Schedules;
+
+namespace Graph.Runtime.Devices;
+
+/// <summary>The run's activation type, which is also how frozen weights are stored.</summary>
+public enum ActType { F32, Bf16, F16 }
+
+/// <param name="Target">"cpu" or a CUDA target such as "sm_90a".</param>
+public sealed record DeviceInfo(string Name, string Target, long TotalBytes, int Multiprocessors, string Driver);
+
+/// <summary>A launch whose addresses and sizes are numbers. Label is the kernel's name or the GEMM's output, for traces and tables; Flops and Bytes are its floors.</summary>
+public abstract record BoundLaunch(string Label, int Layer, long Flops, long Bytes);
+
+/// <summary>Row-major D[M,N] (=|+=) alpha · op(A) · op(B); pitches in elements; D is <paramref name="DType"/>, A and B are Act.</summary>
+public sealed record BoundGemm(string Label, int Layer, long Flops, long Bytes, GemmLayout Layout, ElementType DType,
+    nint D, int DPitch, nint A, int APitch, nint B, int BPitch, int M, int N, int K, float Alpha, bool Accumulate) : BoundLaunch(Label, Layer, Flops, Bytes);
+
+/// <summary>Pitch 0: the argument is a pointer alone.</summary>
+public readonly record struct BoundArgument(nint Address, int Pitch);
+
+public sealed record BoundKernel(string Label, int Layer, long Flops, long Bytes, string Kernel, IReadOnlyList<BoundArgument> Arguments, int Rows) : BoundLaunch(Label, Layer, Flops, Bytes);
+
+public sealed record BoundFill(string Label, nint Address, byte Value, long Count) : BoundLaunch(Label, -1, 0, Count);
+
+public sealed record BoundCopy(string Label, nint Destination, nint Source, long Count) : BoundLaunch(Label, -1, 0, 2 * Count);
+
+/// <summary>Launches made ready to run again and again: a CUDA graph, or a list.</summary>
+public interface IProgram : IDisposable
+{
+    /// <summary>Starts the launches in order on the device's stream and returns at once (CUDA) or when they are done (CPU).</summary>
+    void Run();
+
+    /// <summary>Runs once, launch by launch, and returns the milliseconds of each (device events on CUDA).</summary>
+    IReadOnlyList<double> Time();
+}
+
+/// <summary>One stream's worth of a device. Addresses are plain numbers, fixed for the life of an allocation; on the CPU they are pointers.</summary>
+public interface IDevice : IDisposable
+{
+    DeviceInfo Info { get; }
+    ActType Act { get; }
+
+    /// <summary>Bytes this process may still allocate.</summary>
+    long FreeBytes { get; }
+
+    /// <summary>Bytes this device object has allocated now, and at most so far.</summary>
+    long AllocatedBytes { get; }
+    long PeakBytes { get; }
+
+    /// <exception cref="DeviceMemoryException">It does not fit; the message has the bytes asked for and free.</exception>
+    nint Allocate(long bytes);
+    void Free(nint address);
+
+    /// <summary>Blocking copies, ordered after what was started before.</summary>
+    void Upload(nint destination, ReadOnlySpan<byte> source);
+    void Upload2D(nint destination, long pitchBytes, ReadOnlySpan<byte> source, long widthBytes, int rows);
+    void Download(Span<byte> destination, nint source);
+    void Fill(nint destination, byte value, long bytes);
+    void Synchronize();
+
+    /// <summary>Makes the model's kernels ready: compiles or loads what is not in the cache.</summary>
+    void Load(CompiledModel model);
+
+    IProgram Prepare(IReadOnlyList<BoundLaunch> launches);
+}
+
+/// <summary>A device or its driver failed. Exit code 5.</summary>
+public class DeviceException(string message) : Exception(message);
+
+/// <summary>Memory asked for does not fit. Exit code 4.</summary>
+public sealed class DeviceMemoryException(string message) : DeviceException(message);

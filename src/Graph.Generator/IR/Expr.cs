@@ -1,0 +1,161 @@
+using System;
+using System.Collections.Generic;
+using System.Linq;
+
+namespace Graph.Generator.IR;
+
+public enum UnaryKind { Neg, Tanh, Exp, Rsqrt }
+
+public enum BinaryKind { Add, Sub, Mul, Div }
+
+/// <summary>
+/// A scalar fp32 expression: what one element of a fused kernel computes. Leaves are constants and named variables (a loaded element, a row statistic, the score).
+/// Records compare by value, so equal subtrees are found by a dictionary when printing.
+/// </summary>
+public abstract record Expr
+{
+    public sealed record Number(double Value) : Expr;
+    /// <summary>A constant that is rounded to the activation type when the run's type is known (design: embedding × √hidden).</summary>
+    public sealed record TypedNumber(double Value) : Expr;
+    public sealed record Variable(string Name) : Expr;
+    public sealed record Un(UnaryKind Kind, Expr X) : Expr;
+    public sealed record Bin(BinaryKind Kind, Expr A, Expr B) : Expr;
+
+    public static readonly Expr Zero = new Number(0), One = new Number(1);
+    public static Expr Var(string name) => new Variable(name);
+
+    public static Expr operator +(Expr a, Expr b) => (a, b) switch
+    {
+        (Number x, Number y) => new Number(x.Value + y.Value),
+        (Number { Value: 0 }, _) => b,
+        (_, Number { Value: 0 }) => a,
+        _ => new Bin(BinaryKind.Add, a, b),
+    };
+
+    public static Expr operator -(Expr a, Expr b) => (a, b) switch
+    {
+        (Number x, Number y) => new Number(x.Value - y.Value),
+        (_, Number { Value: 0 }) => a,
+        (Number { Value: 0 }, _) => -b,
+        _ => new Bin(BinaryKind.Sub, a, b),
+    };
+
+    // Constants drift to the left and merge, so scale · softcap · log2(e) chains become one factor.
+    public static Expr operator *(Expr a, Expr b) => (a, b) switch
+    {
+        (Number x, Number y) => new Number(x.Value * y.Value),
+        (Number { Value: 0 }, _) or (_, Number { Value: 0 }) => Zero,
+        (Number { Value: 1 }, _) => b,
+        (_, Number) => b * a,
+        (Number x, Bin { Kind: BinaryKind.Mul, A: Number y } m) => new Number(x.Value * y.Value) * m.B,
+        (Bin { Kind: BinaryKind.Mul, A: Number x } m, Bin { Kind: BinaryKind.Mul, A: Number y } n) => new Number(x.Value * y.Value) * (m.B * n.B),
+        (Number { Value: -1 }, _) => -b,
+        (_, Bin { Kind: BinaryKind.Mul, A: Number x } m) => x * (a * m.B),
+        (Bin { Kind: BinaryKind.Mul, A: Number x } m, _) => x * (m.B * b),
+        _ => new Bin(BinaryKind.Mul, a, b),
+    };
+
+    public static Expr operator /(Expr a, Expr b) => (a, b) switch
+    {
+        (_, Number y) => a * new Number(1 / y.Value),
+        (Number { Value: 0 }, _) => Zero,
+        _ => new Bin(BinaryKind.Div, a, b),
+    };
+
+    public static Expr operator -(Expr a) => a switch
+    {
+        Number x => new Number(-x.Value),
+        Un { Kind: UnaryKind.Neg } n => n.X,
+        Bin { Kind: BinaryKind.Mul, A: Number x } m => new Number(-x.Value) * m.B,
+        _ => new Un(UnaryKind.Neg, a),
+    };
+
+    public static Expr Apply(UnaryKind kind, Expr x) => (kind, x) switch
+    {
+        (UnaryKind.Neg, _) => -x,
+        (_, Number n) => new Number(Evaluate(kind, n.Value)),
+        _ => new Un(kind, x),
+    };
+
+    public static Expr Apply(BinaryKind kind, Expr a, Expr b) => kind switch
+    {
+        BinaryKind.Add => a + b,
+        BinaryKind.Sub => a - b,
+        BinaryKind.Mul => a * b,
+        _ => a / b,
+    };
+
+    public static double Evaluate(UnaryKind kind, double x) => kind switch
+    {
+        UnaryKind.Neg => -x,
+        UnaryKind.Tanh => Math.Tanh(x),
+        UnaryKind.Exp => Math.Exp(x),
+        _ => 1 / Math.Sqrt(x),
+    };
+
+    /// <summary>Replaces variables.</summary>
+    public Expr Substitute(Func<string, Expr> value) => this switch
+    {
+        Variable v => value(v.Name),
+        Un u => Apply(u.Kind, u.X.Substitute(value)),
+        Bin b => Apply(b.Kind, b.A.Substitute(value), b.B.Substitute(value)),
+        _ => this,
+    };
+
+    public double Evaluate(Func<string, double> value) => this switch
+    {
+        Number n => n.Value,
+        TypedNumber n => n.Value,
+        Variable v => value(v.Name),
+        Un u => Evaluate(u.Kind, u.X.Evaluate(value)),
+        Bin { Kind: BinaryKind.Add } b => b.A.Evaluate(value) + b.B.Evaluate(value),
+        Bin { Kind: BinaryKind.Sub } b => b.A.Evaluate(value) - b.B.Evaluate(value),
+        Bin { Kind: BinaryKind.Mul } b => b.A.Evaluate(value) * b.B.Evaluate(value),
+        Bin b => b.A.Evaluate(value) / b.B.Evaluate(value),
+        _ => throw new InvalidOperationException("expression: unknown node"),
+    };
+
+    /// <summary>d(this)/d(variable). Written with the value's own subtrees (tanh' = 1 − tanh²), so that value and derivative share their work when printed together.</summary>
+    public Expr Derivative(string variable) => this switch
+    {
+        Variable v => v.Name == variable ? One : Zero,
+        Un u => Slope(u) * u.X.Derivative(variable),
+        Bin { Kind: BinaryKind.Add } b => b.A.Derivative(variable) + b.B.Derivative(variable),
+        Bin { Kind: BinaryKind.Sub } b => b.A.Derivative(variable) - b.B.Derivative(variable),
+        Bin { Kind: BinaryKind.Mul } b => b.A.Derivative(variable) * b.B + b.A * b.B.Derivative(variable),
+        Bin b => b.A.Derivative(variable) / b.B - this * (b.B.Derivative(variable) / b.B),
+        _ => Zero,
+    };
+
+    static Expr Slope(Un u) => u.Kind switch
+    {
+        UnaryKind.Neg => new Number(-1),
+        UnaryKind.Tanh => One - u * u,
+        UnaryKind.Exp => u,
+        _ => new Number(-0.5) * (u * (u * u)),
+    };
+
+    /// <summary>
+    /// Interval analysis: the largest |value| for any value of the variables, or null when unbounded. Proves that a softcapped score stays within its cap,
+    /// which is what lets attention skip the row maximum.
+    /// </summary>
+    public double? Bound() => this switch
+    {
+        Number n => Math.Abs(n.Value),
+        TypedNumber n => Math.Abs(n.Value),
+        Un { Kind: UnaryKind.Tanh } => 1,
+        Un { Kind: UnaryKind.Neg } u => u.X.Bound(),
+        Un { Kind: UnaryKind.Exp } u => u.X.Bound() is { } b ? Math.Exp(b) : null,
+        Bin { Kind: BinaryKind.Mul } b => b.A.Bound() * b.B.Bound(),
+        Bin { Kind: BinaryKind.Add or BinaryKind.Sub } b => b.A.Bound() + b.B.Bound(),
+        _ => null,
+    };
+
+    public IEnumerable<string> Variables() => this switch
+    {
+        Variable v => new[] { v.Name },
+        Un u => u.X.Variables(),
+        Bin b => b.A.Variables().Concat(b.B.Variables()),
+        _ => Enumerable.Empty<string>(),
+    };
+}

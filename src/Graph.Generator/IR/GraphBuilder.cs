@@ -1,0 +1,56 @@
+using System;
+using System.Collections.Generic;
+using System.Linq;
+using Graph.Generator.Ops;
+
+namespace Graph.Generator.IR;
+
+/// <summary>
+/// Appends nodes and infers their types. Passes read one graph and build the next one through it; equal nodes (same op, same inputs) become one,
+/// which is all the common-subexpression elimination there is.
+/// </summary>
+public sealed class GraphBuilder
+{
+    readonly List<Node> _nodes = new();
+    readonly Dictionary<(Op, EquatableArray<int>), int> _known = new();
+
+    /// <summary>Scope given to new nodes.</summary>
+    public string Scope { get; set; } = "";
+    public int Count => _nodes.Count;
+    public Node this[int id] => _nodes[id];
+    public TensorType Type(int id) => _nodes[id].Type;
+
+    public int Add(Op op, params int[] inputs)
+    {
+        if (_known.TryGetValue((op, inputs), out var known)) return known;
+        var type = op.Infer(inputs.Select(i => _nodes[i].Type).ToArray());
+        _nodes.Add(new Node(_nodes.Count, op, inputs, type, Scope));
+        _known.Add((op, inputs), _nodes.Count - 1);
+        return _nodes.Count - 1;
+    }
+
+    public int Const(double value) => Add(new Const(value));
+    public int Add(int a, int b) => Add(new Binary(BinaryKind.Add), a, b);
+    public int Sub(int a, int b) => Add(new Binary(BinaryKind.Sub), a, b);
+    public int Mul(int a, int b) => Add(new Binary(BinaryKind.Mul), a, b);
+    public int Div(int a, int b) => Add(new Binary(BinaryKind.Div), a, b);
+    public int Unary(UnaryKind kind, int x) => Add(new Unary(kind), x);
+
+    public TensorGraph Build(IEnumerable<int> outputs, int firstBackward) => new(_nodes.ToArray(), outputs.ToArray(), firstBackward);
+
+    /// <summary>Copies a graph node by node; <paramref name="rewrite"/> may return another value for a node (given its new inputs), or null to copy it.</summary>
+    public static TensorGraph Rewrite(TensorGraph graph, Func<GraphBuilder, Node, int[], int?> rewrite)
+    {
+        var builder = new GraphBuilder();
+        var map = new int[graph.Nodes.Count];
+        int firstBackward = -1;
+        foreach (var node in graph.Nodes)
+        {
+            if (node.Id == graph.FirstBackward) firstBackward = builder.Count;
+            builder.Scope = node.Scope;
+            var inputs = node.Inputs.Select(i => map[i]).ToArray();
+            map[node.Id] = rewrite(builder, node, inputs) ?? builder.Add(node.Op, inputs);
+        }
+        return builder.Build(graph.Outputs.Select(o => map[o]), firstBackward < 0 ? builder.Count : firstBackward);
+    }
+}

@@ -1,0 +1,27 @@
+using System.Collections.Generic;
+using System.Linq;
+using Graph.Generator.Ops;
+
+namespace Graph.Generator.IR;
+
+/// <summary>One SSA value: the op that makes it, the ids of its inputs, its type, and the model code it comes from ("layers.3.self_attn").</summary>
+public sealed record Node(int Id, Op Op, EquatableArray<int> Inputs, TensorType Type, string Scope);
+
+/// <summary>
+/// An SSA list in execution order: a node's inputs have smaller ids. Nodes from <paramref name="FirstBackward"/> on were made by Differentiate.
+/// Outputs are what must be computed: the loss rows first, then one gradient per trainable parameter.
+/// </summary>
+public sealed record TensorGraph(EquatableArray<Node> Nodes, EquatableArray<int> Outputs, int FirstBackward)
+{
+    public Node this[int id] => Nodes[id];
+
+    /// <summary>Readers of every node, in order.</summary>
+    public List<int>[] Readers()
+    {
+        var readers = Nodes.Select(_ => new List<int>()).ToArray();
+        foreach (var node in Nodes)
+            foreach (var input in node.Inputs.Distinct())
+                readers[input].Add(node.Id);
+        return readers;
+    }
+}

@@ -1,0 +1,46 @@
+using System.Globalization;
+using System.Linq;
+
+namespace Graph.Generator.IR;
+
+/// <summary>Element types at build time. Act is the run's activation type: bf16 or fp16 on CUDA, fp32 on the CPU.</summary>
+public enum DType { Act, F32, I32 }
+
+/// <summary>
+/// A dimension: a number, T (tokens of a micro-batch), or the rank of one linear's adapter. T and ranks are chosen at run time; there is no algebra on them.
+/// </summary>
+public readonly record struct Dim(int Size, string? Symbol = null)
+{
+    public static readonly Dim T = new(0, "T");
+    public static Dim Rank(string linear) => new(0, "R:" + linear);
+
+    public bool IsTokens => Symbol == "T";
+    public bool IsRank => Symbol is not null && Symbol != "T";
+
+    public static implicit operator Dim(int size) => new(size);
+
+    public override string ToString() => Symbol is null ? Size.ToString(CultureInfo.InvariantCulture) : IsTokens ? "T" : "R";
+}
+
+/// <summary>Element type and shape. A scalar has no dimensions.</summary>
+public readonly record struct TensorType(DType DType, EquatableArray<Dim> Shape)
+{
+    public static TensorType Act(params Dim[] shape) => new(DType.Act, shape);
+    public static TensorType F32(params Dim[] shape) => new(DType.F32, shape);
+    public static TensorType I32(params Dim[] shape) => new(DType.I32, shape);
+    public static readonly TensorType Scalar = F32();
+
+    public int Rank => Shape.Count;
+    public bool IsScalar => Shape.Count == 0;
+
+    /// <summary>Has one value (or vector of values) per token.</summary>
+    public bool IsPerToken => Shape.Count > 0 && Shape[0].IsTokens;
+
+    /// <summary>f32[T,1]: one statistic per row.</summary>
+    public bool IsRowScalar => Shape.Count == 2 && Shape[0].IsTokens && Shape[1] == 1;
+
+    /// <summary>Columns per token: the product of all dimensions but the first.</summary>
+    public int Columns => Shape.Skip(1).Aggregate(1, (product, dim) => product * dim.Size);
+
+    public override string ToString() => DType.ToString().ToLowerInvariant() + "[" + string.Join(",", Shape.Select(d => d.ToString())) + "]";
+}

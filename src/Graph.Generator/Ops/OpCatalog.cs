@@ -1,0 +1,57 @@
+using System;
+using System.Collections.Generic;
+using System.Linq;
+using Graph.Generator.IR;
+using Graph.Generator.Schedules;
+
+namespace Graph.Generator.Ops;
+
+/// <summary>From the DSL's op names to typed ops. The names and attributes are the table in docs/architecture.md.</summary>
+public static class OpCatalog
+{
+    /// <summary>The op a trace line names; null for `attention` and `score_input`, whose regions Import folds.</summary>
+    public static Op Create(string op, IReadOnlyList<KeyValuePair<string, object?>> attributes)
+    {
+        object? Get(string name) => attributes.First(a => a.Key == name).Value;
+        string Text(string name) => (string)Get(name)!;
+        int Int(string name) => Convert.ToInt32(Get(name));
+        double Double(string name) => Convert.ToDouble(Get(name));
+        return op switch
+        {
+            "input" => new Input(Text("name")),
+            "param" => new Param(Text("name"), TensorType.Act(attributes.Skip(1).Select(a => (Dim)Convert.ToInt32(a.Value)).ToArray())),
+            "lora_a" => new Adapter(Text("name"), true, Int("dim")),
+            "lora_b" => new Adapter(Text("name"), false, Int("dim")),
+            "lora_scale" => new RunScalar("lora_scale"),
+            "const" => new Const(Double("value")),
+            "typed_const" => new TypedConst(Double("value")),
+            "add" => new Binary(BinaryKind.Add),
+            "sub" => new Binary(BinaryKind.Sub),
+            "mul" => new Binary(BinaryKind.Mul),
+            "div" => new Binary(BinaryKind.Div),
+            "neg" => new Unary(UnaryKind.Neg),
+            "tanh" => new Unary(UnaryKind.Tanh),
+            "exp" => new Unary(UnaryKind.Exp),
+            "rsqrt" => new Unary(UnaryKind.Rsqrt),
+            "gelu_tanh" => new GeluTanh(),
+            "row_mean" => new RowMean(),
+            "rms_norm" => new RmsNorm(Double("eps")),
+            "embedding" => new Embedding(),
+            "linear" => new MatMul(GemmLayout.Nt),
+            "split_heads" => new Heads(Int("heads")),
+            "merge_heads" => new Heads(0),
+            "rope" => new Rope(Double("theta")),
+            "score_input" => new ScoreInput(),
+            _ => throw new ShapeError(op + ": is not an op of this compiler"),
+        };
+    }
+
+    /// <summary>The type of one traced op.</summary>
+    /// <exception cref="ShapeError">The inputs do not fit; the message is a sentence with their types.</exception>
+    public static TensorType Infer(string op, IReadOnlyList<TensorType> inputs, IReadOnlyList<KeyValuePair<string, object?>> attributes)
+    {
+        if (op != "attention") return Create(op, attributes).Infer(inputs);
+        if (inputs.Count != 4 || !inputs[3].IsScalar) throw new ShapeError("attention: the score function must return one number per score, but returns " + inputs[inputs.Count - 1]);
+        return new Attention(new ScoreFunction(Expr.Var("s"), 0)).Infer(inputs.Take(3).ToArray());
+    }
+}

@@ -14,7 +14,7 @@ public abstract record Pointwise(string Name) : Op(Name)
     {
         var shape = Broadcast(types);
         var expression = Lower(inputs.Select((_, i) => Expr.Var("x" + i)).ToArray());
-        var columns = sizes.Columns(shape);
+        var columns = shape.IsPerToken ? sizes.Columns(shape) : sizes.Count(shape);
         var y = new double[sizes.Count(shape)];
         for (var e = 0; e < y.Length; e++)
         {

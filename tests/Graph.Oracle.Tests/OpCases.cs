@@ -1,0 +1,110 @@
+using System;
+using System.Collections.Generic;
+using System.Linq;
+using Graph.Generator.IR;
+using Graph.Generator.Ops;
+using Graph.Generator.Schedules;
+using TorchSharp;
+using static TorchSharp.torch;
+
+namespace Graph.Oracle.Tests;
+
+/// <summary>One operand: its type, its values, and whether its gradient is compared.</summary>
+sealed record Operand(TensorType Type, double[] Values, bool Differentiable = true);
+
+/// <summary>An op on fixed operands, and the same computation in torch.</summary>
+sealed record OpCase(string Name, Op Op, IReadOnlyList<Operand> Operands, Func<Tensor[], Tensor> Torch);
+
+/// <summary>Every op of the compiler beside its torch formula, on 11 tokens in documents of 4, 1 and 6, with odd widths.</summary>
+static class OpCases
+{
+    public static readonly int[] Documents = { 4, 1, 6 };
+    public static readonly ReferenceSizes Sizes = new(11, 3, Documents.SelectMany(n => Enumerable.Range(0, n)).ToArray(), new[] { 0, 0, 0, 0, 4, 5, 5, 5, 5, 5, 5 });
+    static Tensor DocStart => TorchGemma2.DocStart(Documents);
+
+    // Before All, whose creation draws from it: static fields initialise in the order they are written.
+    static readonly Random Random = new(1);
+    static readonly TensorType Row = TensorType.Act(Dim.T, 7), Vector = TensorType.Act(7), Statistic = TensorType.F32(Dim.T, 1), Scalar = TensorType.Scalar, Index = TensorType.I32(Dim.T);
+    static readonly TensorType Queries = TensorType.Act(Dim.T, 4, 6), Keys = TensorType.Act(Dim.T, 2, 6);
+
+    public static IReadOnlyList<OpCase> All { get; } = Create().ToArray();
+
+    static IEnumerable<OpCase> Create()
+    {
+        foreach (var (kind, f) in new (UnaryKind, Func<Tensor, Tensor>)[] { (UnaryKind.Neg, x => -x), (UnaryKind.Tanh, tanh), (UnaryKind.Exp, exp), (UnaryKind.Rsqrt, rsqrt) })
+            yield return new(kind.ToString(), new Unary(kind), new[] { kind == UnaryKind.Rsqrt ? Positive(Row) : Normal(Row) }, x => f(x[0]));
+
+        foreach (var (kind, f) in new (BinaryKind, Func<Tensor, Tensor, Tensor>)[] { (BinaryKind.Add, (a, b) => a + b), (BinaryKind.Sub, (a, b) => a - b), (BinaryKind.Mul, (a, b) => a * b), (BinaryKind.Div, (a, b) => a / b) })
+        {
+            yield return new(kind + "_Rows", new Binary(kind), new[] { Normal(Row), Positive(Row) }, x => f(x[0], x[1]));
+            yield return new(kind + "_RowByStatistic", new Binary(kind), new[] { Normal(Row), Positive(Statistic) }, x => f(x[0], x[1]));
+            yield return new(kind + "_StatisticByRow", new Binary(kind), new[] { Normal(Statistic), Positive(Row) }, x => f(x[0], x[1]));
+            yield return new(kind + "_RowByVector", new Binary(kind), new[] { Normal(Row), Positive(Vector) with { Differentiable = false } }, x => f(x[0], x[1]));
+            yield return new(kind + "_ScalarByRow", new Binary(kind), new[] { Normal(Scalar) with { Differentiable = false }, Positive(Row) }, x => f(x[0], x[1]));
+        }
+
+        yield return new("Const", new Const(1.25), Array.Empty<Operand>(), _ => tensor(1.25));
+        yield return new("TypedConst", new TypedConst(59.866), Array.Empty<Operand>(), _ => tensor(59.866));
+        yield return new("GeluTanh", new GeluTanh(), new[] { Normal(Row, 2) }, x => nn.functional.gelu(x[0], TorchSharp.Modules.GELU.Approximate.tanh));
+        yield return new("RowSum", new RowSum(), new[] { Normal(Row) }, x => x[0].sum(1, keepdim: true));
+        yield return new("RowMean", new RowMean(), new[] { Normal(Row) }, x => x[0].mean(new long[] { 1 }, keepdim: true));
+        yield return new("RmsNorm", new RmsNorm(1e-3), new[] { Normal(Row), Normal(Vector) with { Differentiable = false } }, x => x[0] / (x[0].square().mean(new long[] { 1 }, keepdim: true) + 1e-3).sqrt() * (1 + x[1]));
+
+        yield return new("Embedding", new Embedding(), new[] { Integers(Index, 5), Normal(TensorType.Act(5, 7)) with { Differentiable = false } }, x => x[1].index_select(0, x[0]));
+        yield return new("Linear", new MatMul(GemmLayout.Nt), new[] { Normal(Row), Normal(TensorType.Act(5, 7)) }, x => nn.functional.linear(x[0], x[1]));
+        yield return new("Linear_ByAdapterA", new MatMul(GemmLayout.Nt), new[] { Normal(Row), Normal(TensorType.F32(Dim.Rank("q"), 7)) }, x => nn.functional.linear(x[0], x[1]));
+        yield return new("Linear_ByAdapterB", new MatMul(GemmLayout.Nt), new[] { Normal(TensorType.Act(Dim.T, Dim.Rank("q"))), Normal(TensorType.F32(5, Dim.Rank("q"))) }, x => nn.functional.linear(x[0], x[1]));
+        yield return new("SplitHeads", new Heads(4), new[] { Normal(TensorType.Act(Dim.T, 24)) }, x => x[0].view(11, 4, 6));
+        yield return new("MergeHeads", new Heads(0), new[] { Normal(Queries) }, x => x[0].reshape(11, 24));
+        yield return new("Rope", new Rope(100), new[] { Normal(Queries) }, x => Rotate(x[0], 100));
+
+        foreach (var (name, scale, cap, window) in new (string, double, double?, int)[] { ("", 0.4, null, 0), ("_Window", 0.4, null, 3), ("_Softcap", 2, 2, 0), ("_SoftcapAndWindow", 2, 2, 3) })
+        {
+            var score = Score(scale, cap, window);
+            yield return new("Attention" + name, new Attention(score), new[] { Normal(Queries), Normal(Keys), Normal(Keys) }, x => Attend(x, scale, cap, window).Output);
+            yield return new("AttentionLse" + name, new AttentionLse(score), new[] { Normal(Queries) with { Differentiable = false }, Normal(Keys) with { Differentiable = false }, Normal(Keys) with { Differentiable = false } },
+                x => Attend(x, scale, cap, window).Log2Sum);
+        }
+
+        yield return new("CrossEntropy", new CrossEntropy(), new[] { Normal(TensorType.Act(Dim.T, 5), 3) with { Differentiable = false }, Labels() }, x => Rows(x[0], x[1]));
+        yield return new("LinearCrossEntropy", new LinearCrossEntropy(Expr.Var("s")), new[] { Normal(Row), Normal(TensorType.Act(5, 7)) with { Differentiable = false }, Labels() }, x => Rows(x[0].matmul(x[1].t()), x[2]));
+        yield return new("LinearCrossEntropy_Softcap", new LinearCrossEntropy(new Expr.Number(3) * Expr.Apply(UnaryKind.Tanh, Expr.Var("s") / new Expr.Number(3))),
+            new[] { Normal(Row), Normal(TensorType.Act(5, 7)) with { Differentiable = false }, Labels() }, x => Rows((x[0].matmul(x[1].t()) / 3).tanh() * 3, x[2]));
+    }
+
+    static ScoreFunction Score(double scale, double? cap, int window)
+    {
+        var z = new Expr.Number(scale) * Expr.Var("s");
+        return new ScoreFunction(cap is { } c ? new Expr.Number(c) * Expr.Apply(UnaryKind.Tanh, z / new Expr.Number(c)) : z, window);
+    }
+
+    // Grouped heads by einsum over [T, K, N/K, D], where TorchGemma2 repeats keys: two ways to say the same.
+    static (Tensor Output, Tensor Log2Sum) Attend(Tensor[] x, double scale, double? cap, int window)
+    {
+        var s = einsum("qkgd,tkd->kgqt", x[0].view(11, 2, 2, 6), x[1]) * scale;
+        if (cap is { } c) s = (s / c).tanh() * c;
+        var (q, k) = (arange(11).unsqueeze(1), arange(11).unsqueeze(0));
+        var visible = k.le(q).logical_and(k.ge(DocStart.unsqueeze(1)));
+        if (window > 0) visible = visible.logical_and((q - k).lt(window));
+        s = s.masked_fill(visible.logical_not(), double.NegativeInfinity);
+        return (einsum("kgqt,tkd->qkgd", s.softmax(-1), x[2]).reshape(11, 4, 6), s.logsumexp(-1).permute(2, 0, 1).reshape(11, 4) / Math.Log(2));
+    }
+
+    // A rotation by complex multiplication, where the op writes sines and cosines.
+    static Tensor Rotate(Tensor x, double theta)
+    {
+        var positions = tensor(Sizes.Positions.Select(p => (double)p).ToArray());
+        var angle = positions.view(11, 1, 1) / pow(tensor(theta), arange(3, ScalarType.Float64) * 2 / 6.0);
+        var z = complex(x.narrow(2, 0, 3), x.narrow(2, 3, 3)) * polar(ones_like(angle), angle);
+        return cat(new[] { z.real, z.imag }, 2);
+    }
+
+    static Tensor Rows(Tensor logits, Tensor labels) => nn.functional.cross_entropy(logits, labels, ignore_index: -100, reduction: nn.Reduction.None).unsqueeze(1);
+
+    static Operand Normal(TensorType type, double deviation = 1) =>
+        new(type, Enumerable.Range(0, Sizes.Count(type)).Select(_ => deviation * Math.Sqrt(-2 * Math.Log(1 - Random.NextDouble())) * Math.Cos(2 * Math.PI * Random.NextDouble())).ToArray());
+
+    static Operand Positive(TensorType type) => new(type, Enumerable.Range(0, Sizes.Count(type)).Select(_ => 0.5 + Random.NextDouble()).ToArray());
+    static Operand Integers(TensorType type, int below) => new(type, Enumerable.Range(0, Sizes.Count(type)).Select(_ => (double)Random.Next(below)).ToArray(), false);
+    static Operand Labels() => new(Index, new double[] { 0, 4, -100, 2, 1, -100, 3, 3, 0, 2, -100 }, false);
+}

@@ -1,0 +1,76 @@
+using System;
+using System.Collections.Generic;
+using System.Globalization;
+using System.Linq;
+using System.Text;
+using Graph.Generator.Schedules;
+
+namespace Graph.Generator.Cuda;
+
+/// <summary>
+/// Literals of Templates/gemm.cu: a block computes M x N of D, K deep per stage, Stages of them in shared memory; a warp computes WarpM x WarpN.
+/// MinBlocks blocks must fit on one multiprocessor (it bounds the registers of a thread).
+/// </summary>
+public sealed record GemmTile(int M, int N, int K, int Stages, int WarpM, int WarpN, int MinBlocks)
+{
+    public int Threads => M / WarpM * (N / WarpN) * 32;
+
+    /// <summary>Dynamic shared memory of a block in bytes: both operands' tiles, 2 bytes an element.</summary>
+    public int SharedBytes => Stages * (M + N) * K * 2;
+}
+
+/// <summary>The tile of every target. Wide tiles hide ldmatrix behind 64 x 64 per warp; skinny ones keep many bytes in flight, since they only stream the long operand.</summary>
+public static class GemmTiles
+{
+    /// <summary>What the schedule multiplies: outputs and S (nt), input gradients and G (nn), adapter gradients in fp32 (tn).</summary>
+    static readonly (GemmLayout Layout, bool F32, bool Accumulate)[] Products =
+    {
+        (GemmLayout.Nt, false, false),
+        (GemmLayout.Nn, false, false),
+        (GemmLayout.Nn, false, true),
+        (GemmLayout.Tn, true, false),
+        (GemmLayout.Tn, true, true),
+    };
+
+    /// <param name="target">A CUDA target such as "sm_80".</param>
+    /// <param name="skinnyM">D has at most <see cref="GemmKernel.SkinnyExtent"/> rows.</param>
+    /// <param name="skinnyN">D has at most <see cref="GemmKernel.SkinnyExtent"/> columns; it decides when both hold.</param>
+    /// <exception cref="ArgumentException">The target has no row.</exception>
+    public static GemmTile For(string target, bool skinnyM, bool skinnyN) => (target, skinnyM || skinnyN) switch
+    {
+        // 64 KB of shared memory, no asynchronous copies: two stages, the next one waits in registers.
+        ("sm_75", false) => new GemmTile(128, 256, 32, 2, 64, 64, 1),
+        ("sm_75", true) => Skinny(skinnyN, 2),
+        ("sm_80", false) => new GemmTile(128, 256, 64, 3, 64, 64, 1),
+        ("sm_80", true) => Skinny(skinnyN, 6),
+        // 100 KB of shared memory per multiprocessor.
+        ("sm_86" or "sm_89", false) => new GemmTile(128, 128, 32, 3, 64, 64, 2),
+        ("sm_86" or "sm_89", true) => Skinny(skinnyN, 4),
+        ("sm_90a", false) => new GemmTile(128, 256, 64, 4, 64, 64, 1),
+        ("sm_90a", true) => Skinny(skinnyN, 8),
+        _ => throw new ArgumentException("gemm: target '" + target + "' has no tile; add a row to GemmTiles.For"),
+    };
+
+    static GemmTile Skinny(bool n, int stages) => n ? new GemmTile(64, 32, 64, stages, 16, 32, 1) : new GemmTile(32, 64, 64, stages, 16, 32, 1);
+
+    /// <summary>Every GEMM of a target: how it is launched and its #define lines. The text is these lines, prelude.cu, mma.cu, gemm.cu.</summary>
+    public static IEnumerable<(KernelInfo Info, string Literals)> Kernels(string target) =>
+        from product in Products
+        from skinny in new[] { (M: false, N: false), (M: true, N: false), (M: false, N: true) }
+        let tile = For(target, skinny.M, skinny.N)
+        let name = GemmKernel.Name(product.Layout, product.F32, product.Accumulate, skinny.M, skinny.N)
+        select (new KernelInfo(name, "gemm", tile.Threads, tile.SharedBytes, tile.M, tile.N, 1), Literals(name, product.Layout, product.F32, product.Accumulate, tile));
+
+    static string Literals(string name, GemmLayout layout, bool f32, bool accumulate, GemmTile tile)
+    {
+        var text = new StringBuilder().Append("#define KERNEL_NAME ").Append(name).Append('\n');
+        foreach (var (literal, value) in new[]
+        {
+            ("LAYOUT", (int)layout), ("OUT_F32", f32 ? 1 : 0), ("ACCUMULATE", accumulate ? 1 : 0),
+            ("TILE_M", tile.M), ("TILE_N", tile.N), ("TILE_K", tile.K), ("STAGES", tile.Stages),
+            ("WARP_M", tile.WarpM), ("WARP_N", tile.WarpN), ("MIN_BLOCKS", tile.MinBlocks),
+        })
+            text.Append("#define ").Append(literal).Append(' ').Append(value.ToString(CultureInfo.InvariantCulture)).Append('\n');
+        return text.ToString();
+    }
+}

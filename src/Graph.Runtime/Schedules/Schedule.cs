@@ -69,10 +69,10 @@ public sealed record KernelLaunch(int Layer, string Kernel, IReadOnlyList<View> 
 
 /// <summary>
 /// Frozen-head linear + softcap + cross entropy, chunked over tokens: per chunk, logits = x·tableᵀ (scratch, never whole), the row kernel turns them into dlogits in place and writes
-/// one loss per row, then dx = dlogits·table. DX is not computed when nothing reads it (evaluation).
+/// one loss per row, then dx = dlogits·table. DX is null once planning finds that nothing reads it (evaluation).
 /// Row kernel arguments: logits, loss, labels, inv_labels.
 /// </summary>
-public sealed record CrossEntropyLaunch(int Layer, string Kernel, View DX, View Loss, View X, View Table, View Labels, string InverseLabels) : Launch(Layer);
+public sealed record CrossEntropyLaunch(int Layer, string Kernel, View? DX, View Loss, View X, View Table, View Labels, string InverseLabels) : Launch(Layer);
 
 /// <summary>How to build a dropped activation again: launches in order, whose other inputs are saved or have recipes of their own.</summary>
 public sealed record Recipe(string Tensor, IReadOnlyList<Launch> Launches);

@@ -67,7 +67,7 @@ public static class ScheduleText
     {
         GemmLaunch g => "L" + I(g.Layer) + " gemm " + Lower(g.Layout) + " " + Print(g.D) + (g.Accumulate ? " += " : " = ") + Print(g.A) + " " + Print(g.B) + (g.Scale is null ? "" : " scale=" + g.Scale),
         KernelLaunch k => "L" + I(k.Layer) + " kernel " + k.Kernel + " out=" + I(k.Outputs) + " inplace=" + I(k.InPlace) + string.Concat(k.Arguments.Select(a => " " + Print(a))),
-        CrossEntropyLaunch c => "L" + I(c.Layer) + " cross_entropy " + c.Kernel + " dx=" + Print(c.DX) + " loss=" + Print(c.Loss) + " x=" + Print(c.X) + " table=" + Print(c.Table)
+        CrossEntropyLaunch c => "L" + I(c.Layer) + " cross_entropy " + c.Kernel + " dx=" + (c.DX is { } dx ? Print(dx) : "-") + " loss=" + Print(c.Loss) + " x=" + Print(c.X) + " table=" + Print(c.Table)
             + " labels=" + Print(c.Labels) + " inverse_labels=" + c.InverseLabels,
         _ => throw new ArgumentException("schedule: unknown launch " + launch.GetType().Name),
     };
@@ -153,7 +153,7 @@ public static class ScheduleText
             case "kernel":
                 return new KernelLaunch(layer, words[2], words.Skip(5).Select(ParseView).ToArray(), Int(After(words[3], "out=")), Int(After(words[4], "inplace=")));
             case "cross_entropy":
-                return new CrossEntropyLaunch(layer, words[2], ParseView(After(words[3], "dx=")), ParseView(After(words[4], "loss=")), ParseView(After(words[5], "x=")),
+                return new CrossEntropyLaunch(layer, words[2], After(words[3], "dx=") is var dx && dx == "-" ? null : ParseView(dx), ParseView(After(words[4], "loss=")), ParseView(After(words[5], "x=")),
                     ParseView(After(words[6], "table=")), ParseView(After(words[7], "labels=")), After(words[8], "inverse_labels="));
             default: throw new FormatException("unknown launch " + words[1]);
         }

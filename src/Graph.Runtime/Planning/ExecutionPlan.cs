@@ -1,0 +1,90 @@
+using System;
+using System.Collections.Generic;
+using System.Linq;
+using Graph.Runtime.Devices;
+using Graph.Runtime.Schedules;
+
+namespace Graph.Runtime.Planning;
+
+/// <summary>What a person chooses for a run, as far as memory and launches depend on it.</summary>
+/// <param name="Tokens">T: tokens of a micro-batch.</param>
+/// <param name="LoraScale">alpha/r (or alpha/√r).</param>
+public sealed record PlanOptions(int Tokens, RankTable Ranks, ActType Act, double LoraScale)
+{
+    /// <summary>Actions per activation; null saves everything.</summary>
+    public Decisions? Decisions { get; init; }
+
+    /// <summary>Micro-batches staged on the device before a step.</summary>
+    public int MicroBatches { get; init; } = 1;
+
+    /// <summary>Tokens of the longest document, for attention's cost; null: T.</summary>
+    public int? LongestDocument { get; init; }
+
+    /// <summary>Rows of the logits scratch; null: <see cref="ExecutionPlan.DefaultLogitsRows"/>.</summary>
+    public int? LogitsRows { get; init; }
+
+    /// <summary>Arena tensors that must survive a program so that the host can read them (tests, parity).</summary>
+    public IReadOnlyCollection<string> Keep { get; init; } = [];
+}
+
+/// <summary>A launch list with an arena place for everything it touches.</summary>
+/// <param name="BackwardStart">Index of the first backward launch.</param>
+public sealed record PlannedProgram(IReadOnlyList<Launch> Launches, int BackwardStart, ArenaLayout Arena)
+{
+    /// <summary>Offset in the arena of a tensor as launch <paramref name="at"/> sees it.</summary>
+    public long OffsetOf(string tensor, int at) =>
+        places.TryGetValue(tensor, out var list) && list.FirstOrDefault(p => p.Lifetime.First <= at && at <= p.Lifetime.Last) is { } placement
+            ? placement.Offset
+            : throw new ArgumentException($"plan: {tensor} has no place in the arena at launch {at}.");
+
+    /// <summary>The tensor has a place after the last launch.</summary>
+    public bool Survives(string tensor) => places.TryGetValue(tensor, out var list) && list.Any(p => p.Lifetime.Last == Launches.Count - 1);
+
+    readonly Dictionary<string, Placement[]> places = Arena.Placements.GroupBy(p => p.Lifetime.Tensor).ToDictionary(g => g.Key, g => g.ToArray());
+}
+
+/// <summary>
+/// Everything about a run that can be known without a device: which launches are left, where recipes go, every tensor's bytes, lifetime and place. A pure function of the schedule and the options.
+/// </summary>
+public sealed record ExecutionPlan(Shapes Shapes, PlanOptions Options, Decisions Decisions, PlannedProgram MicroBatch, PlannedProgram Evaluation, int LogitsRows, OptimizerLayout Optimizer, MemoryPlan Memory)
+{
+    /// <exception cref="ArgumentException">The schedule or an option cannot be followed, in a sentence.</exception>
+    public static ExecutionPlan Create(Schedule schedule, PlanOptions options)
+    {
+        var shapes = new Shapes(schedule, options.Tokens, options.Ranks, options.Act);
+        var decisions = options.Decisions ?? Decisions.None;
+        var kept = DeadLaunches.LossRoots(schedule).Concat(options.Keep).ToHashSet();
+        var logitsRows = Math.Min(options.LogitsRows ?? DefaultLogitsRows(shapes), options.Tokens);
+
+        var training = Train(shapes, decisions, kept, logitsRows);
+        var scoring = DeadLaunches.Eliminate(shapes, schedule.Forward, kept);
+        var evaluation = Place(shapes, scoring, scoring.Count, Decisions.None, kept, logitsRows);
+        var optimizer = OptimizerLayout.Create(options.Ranks);
+        var memory = MemoryPlan.Create(shapes, Math.Max(training.Arena.Bytes, evaluation.Arena.Bytes), optimizer.Bytes, options.MicroBatches);
+        return new ExecutionPlan(shapes, options, decisions, training, evaluation, logitsRows, optimizer, memory);
+    }
+
+    /// <summary>Rows whose logits take at most 1.1 GB: a multiple of 256, at least 256 and at most 2,048. Chunks are what keeps a vocabulary of 256,000 from being the largest tensor of all.</summary>
+    public static int DefaultLogitsRows(Shapes shapes)
+    {
+        var vocabulary = shapes.Schedule.Forward.Concat(shapes.Schedule.Backward).OfType<CrossEntropyLaunch>().Select(c => shapes.Resolve(c.Table).Rows).DefaultIfEmpty(1).Max();
+        var rows = 1_100_000_000L / ((long)vocabulary * TensorLayout.Size(ElementType.Act, shapes.Act)) / 256 * 256;
+        return (int)Math.Clamp(rows, 256, 2048);
+    }
+
+    static PlannedProgram Train(Shapes shapes, Decisions decisions, IReadOnlySet<string> kept, int logitsRows)
+    {
+        var schedule = shapes.Schedule;
+        var roots = DeadLaunches.TrainableRoots(shapes).Concat(kept).ToArray();
+        var live = DeadLaunches.Eliminate(shapes, [.. schedule.Forward, .. schedule.Backward], roots);
+        // Elimination may rewrite a launch (a cross entropy without DX), so the border is found by count, from the forward's own survivors.
+        var backwardLaunches = new HashSet<Launch>(schedule.Backward, ReferenceEqualityComparer.Instance);
+        var start = live.TakeWhile(l => !backwardLaunches.Contains(l)).Count();
+        var forward = live.Take(start).ToArray();
+        var backward = Expansion.WithRecipes(shapes, live.Skip(start).ToArray(), decisions);
+        return Place(shapes, [.. forward, .. backward], start, decisions, kept, logitsRows);
+    }
+
+    static PlannedProgram Place(Shapes shapes, IReadOnlyList<Launch> launches, int backwardStart, Decisions decisions, IReadOnlySet<string> kept, int logitsRows) =>
+        new(launches, backwardStart, Arena.Assign(Lifetimes.Of(shapes, launches, backwardStart, decisions, kept, logitsRows)));
+}

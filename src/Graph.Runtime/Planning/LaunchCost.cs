@@ -1,0 +1,37 @@
+using System;
+using System.Linq;
+using Graph.Runtime.Schedules;
+
+namespace Graph.Runtime.Planning;
+
+/// <summary>Floors of a launch: floating-point operations of its matrix products, and bytes it must move when every argument is read or written once.</summary>
+public readonly record struct LaunchCost(long Flops, long Bytes)
+{
+    public static bool IsAttention(string kernel) => kernel.Contains("attention", StringComparison.Ordinal);
+
+    /// <param name="longestDocument">Tokens of the longest document: causal attention does half the pairs inside it.</param>
+    public static LaunchCost Of(Shapes shapes, Launch launch, int longestDocument)
+    {
+        var accesses = shapes.Of(launch);
+        var bytes = accesses.Reads.Concat(accesses.Writes).Sum(r => BytesOf(shapes, r));
+        return new LaunchCost(launch is KernelLaunch k && IsAttention(k.Kernel) ? AttentionFlops(shapes, k, longestDocument) : 0, bytes);
+    }
+
+    public static long Gemm(long m, long n, long k) => 2 * m * n * k;
+
+    public static long BytesOf(Shapes shapes, Rectangle r) => r.IsEmpty ? 0 : (long)r.Rows * r.Columns * shapes[r.Tensor].ElementBytes;
+
+    // A product over all causal pairs and the query heads' width costs 2·pairs·N·D; forward has two products, dq three, dkdv four. The query-side width is that of o, do or dq.
+    static long AttentionFlops(Shapes shapes, KernelLaunch launch, int longestDocument)
+    {
+        var (products, queries) = launch.Kernel switch
+        {
+            var n when n.Contains("attention_forward", StringComparison.Ordinal) => (2, 0),
+            var n when n.Contains("attention_dq", StringComparison.Ordinal) => (3, 0),
+            var n when n.Contains("attention_dkdv", StringComparison.Ordinal) => (4, 2),
+            _ => (0, 0),
+        };
+        var pairs = (long)shapes.Tokens * (Math.Min(longestDocument, shapes.Tokens) + 1) / 2;
+        return products * 2 * pairs * shapes.Resolve(launch.Arguments[queries]).Columns;
+    }
+}

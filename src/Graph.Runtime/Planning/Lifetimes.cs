@@ -1,0 +1,71 @@
+using System;
+using System.Collections.Generic;
+using System.Linq;
+using Graph.Runtime.Schedules;
+
+namespace Graph.Runtime.Planning;
+
+/// <summary>Bytes that must stay in place from launch First to launch Last, both included.</summary>
+public sealed record Lifetime(string Tensor, int First, int Last, long Bytes);
+
+/// <summary>When each arena tensor of a launch list is alive. A dropped tensor has two lifetimes: first write to last read of the forward, then of the backward.</summary>
+public static class Lifetimes
+{
+    /// <summary>Name of the scratch of a cross entropy's logits chunk; it lives in that launch only.</summary>
+    public const string LogitsScratch = "cross_entropy.logits";
+
+    /// <param name="backwardStart">Index of the first launch of the backward.</param>
+    /// <param name="kept">Tensors that must survive the last launch: the loss, and what a caller wants to look at.</param>
+    /// <exception cref="ArgumentException">A tensor is read before anything wrote it.</exception>
+    public static IReadOnlyList<Lifetime> Of(Shapes shapes, IReadOnlyList<Launch> launches, int backwardStart, Decisions decisions, IReadOnlySet<string> kept, int logitsRows)
+    {
+        var uses = new Dictionary<string, List<Use>>();
+        var result = new List<Lifetime>();
+        for (var i = 0; i < launches.Count; i++)
+        {
+            var accesses = shapes.Of(launches[i]);
+            // Reads come first: a launch reads its in-place output before it writes it.
+            foreach (var read in accesses.Reads) Note(read, i, false);
+            foreach (var write in accesses.Writes) Note(write, i, true);
+            if (launches[i] is CrossEntropyLaunch c)
+                result.Add(new Lifetime(LogitsScratch, i, i, (long)logitsRows * TensorLayout.LogitsPitch(shapes.Resolve(c.Table).Rows) * TensorLayout.Size(ElementType.Act, shapes.Act)));
+        }
+        foreach (var (tensor, list) in uses)
+        {
+            var split = decisions[tensor] == TensorAction.Recompute && !kept.Contains(tensor) ? list.FindIndex(u => u.Launch >= backwardStart) : -1;
+            // A dropped tensor is dead between the two; whatever its backward reads, a recipe wrote.
+            if (split < 0) AddRanges(tensor, list);
+            else
+            {
+                AddRanges(tensor, list[..split]);
+                AddRanges(tensor, list[split..]);
+            }
+        }
+        return result.OrderBy(l => l.First).ThenBy(l => l.Tensor, StringComparer.Ordinal).ToArray();
+
+        void Note(Rectangle rectangle, int launch, bool write)
+        {
+            if (rectangle.IsEmpty || !IsInArena(shapes[rectangle.Tensor].Tensor.Kind)) return;
+            if (!uses.TryGetValue(rectangle.Tensor, out var list)) uses[rectangle.Tensor] = list = [];
+            list.Add(new Use(launch, write));
+        }
+
+        void AddRanges(string tensor, List<Use> list)
+        {
+            if (list.Count == 0) return;
+            if (!list[0].Write)
+                throw new ArgumentException($"schedule {shapes.Schedule.Variant}: {tensor} is read by launch {list[0].Launch} ({ScheduleText.Print(launches[list[0].Launch])}) before anything wrote it.");
+            var bytes = shapes[tensor].Bytes;
+            var lastRead = list.FindLastIndex(u => !u.Write);
+            var end = kept.Contains(tensor) ? launches.Count - 1 : lastRead >= 0 ? list[lastRead].Launch : -1;
+            if (end >= 0) result.Add(new Lifetime(tensor, list[0].Launch, end, bytes));
+            // Written after its last reader: a kernel's second output, or a recipe's by-product. It needs room while that launch runs, and no longer.
+            foreach (var use in list.Where(u => u.Launch > end).DistinctBy(u => u.Launch)) result.Add(new Lifetime(tensor, use.Launch, use.Launch, bytes));
+        }
+    }
+
+    /// <summary>Activations and gradients share the arena; everything else stays where it is for the whole run.</summary>
+    public static bool IsInArena(TensorKind kind) => kind is TensorKind.Activation or TensorKind.Gradient;
+
+    readonly record struct Use(int Launch, bool Write);
+}

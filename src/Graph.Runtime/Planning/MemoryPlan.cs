@@ -1,0 +1,67 @@
+using System;
+using System.Collections.Generic;
+using System.Linq;
+using Graph.Runtime.Schedules;
+
+namespace Graph.Runtime.Planning;
+
+/// <summary>One allocation on the device each.</summary>
+public enum MemoryBlock
+{
+    /// <summary>Activations, gradients of activations, logits scratch: shared by liveness.</summary>
+    Arena,
+    /// <summary>Frozen tensors: embedding, norms.</summary>
+    Weights,
+    /// <summary>The matrices [[W, B], [A, 0]].</summary>
+    Groups,
+    /// <summary>fp32 gradients of A and B.</summary>
+    Gradients,
+    /// <summary>fp32 masters of A and B, their two moments, segment tables, partial sums.</summary>
+    Optimizer,
+    /// <summary>Inputs of the running micro-batch, of all staged ones, and run-time scalars.</summary>
+    Inputs,
+}
+
+/// <summary>A place in a block, in bytes.</summary>
+public readonly record struct Location(MemoryBlock Block, long Offset);
+
+/// <summary>
+/// Every byte of a run, decided before anything is allocated. Blocks are allocated once, in this order, with exactly these sizes, so <see cref="PeakBytes"/> is what the device will report.
+/// </summary>
+/// <param name="Blocks">Bytes per block; blocks of 0 bytes are left out.</param>
+/// <param name="Permanent">Tensors that keep their place for the whole run.</param>
+public sealed record MemoryPlan(IReadOnlyDictionary<MemoryBlock, long> Blocks, IReadOnlyDictionary<string, Location> Permanent)
+{
+    public long PeakBytes => Blocks.Values.Sum();
+
+    public long this[MemoryBlock block] => Blocks.GetValueOrDefault(block);
+
+    public static MemoryPlan Create(Shapes shapes, long arenaBytes, long optimizerBytes, int stagedMicroBatches)
+    {
+        var sizes = new SortedDictionary<MemoryBlock, long> { [MemoryBlock.Arena] = arenaBytes, [MemoryBlock.Optimizer] = optimizerBytes };
+        var permanent = new Dictionary<string, Location>();
+        // Inputs come first in their block and side by side, so that one copy moves a staged micro-batch in; scalars follow.
+        foreach (var layout in shapes.Layouts.OrderBy(l => l.Tensor.Kind == TensorKind.Scalar))
+            if (BlockOf(layout.Tensor.Kind) is { } block && layout.Bytes > 0)
+            {
+                var offset = sizes.GetValueOrDefault(block);
+                permanent[layout.Tensor.Name] = new Location(block, offset);
+                sizes[block] = offset + Arena.Align(layout.Bytes);
+            }
+        sizes[MemoryBlock.Inputs] = sizes.GetValueOrDefault(MemoryBlock.Inputs) + stagedMicroBatches * InputBytes(shapes);
+        return new MemoryPlan(sizes.Where(s => s.Value > 0).ToDictionary(), permanent);
+    }
+
+    /// <summary>Bytes of the inputs of one micro-batch, as they lie in the block.</summary>
+    public static long InputBytes(Shapes shapes) => shapes.Layouts.Where(l => l.Tensor.Kind == TensorKind.Input).Sum(l => Arena.Align(l.Bytes));
+
+    static MemoryBlock? BlockOf(TensorKind kind) => kind switch
+    {
+        TensorKind.Input or TensorKind.Scalar => MemoryBlock.Inputs,
+        TensorKind.Weight => MemoryBlock.Weights,
+        TensorKind.Group => MemoryBlock.Groups,
+        TensorKind.GradA or TensorKind.GradB => MemoryBlock.Gradients,
+        TensorKind.Activation or TensorKind.Gradient => null,
+        _ => throw new ArgumentException($"memory: tensors of kind {kind} have no block."),
+    };
+}

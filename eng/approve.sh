@@ -1,0 +1,10 @@
+#!/usr/bin/env bash
+# Accepts what the snapshot tests received: moves every snapshots/NAME.received.EXT over snapshots/NAME.EXT. Read the differences first.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+shopt -s nullglob
+for received in snapshots/*.received.*; do
+    approved=${received/.received/}
+    echo "$approved"
+    mv "$received" "$approved"
+done

@@ -9,7 +9,13 @@ command -v dotnet >/dev/null || { echo "test: the .NET 10 SDK is needed, but the
 eng/install-nvrtc.sh && eng/install-glibc-for-torch.sh || exit
 if [ -d .cache/nvrtc/lib ]; then export GRAPH_NVRTC=$PWD/.cache/nvrtc/lib; fi
 
-if [ $# -gt 0 ]; then projects=("$@"); else projects=(); for project in tests/*/*.csproj; do projects+=("$(basename "$project" .csproj)"); done; fi
+if [ $# -gt 0 ]; then projects=("$@"); else
+    projects=()
+    for project in tests/*/*.csproj; do
+        name=$(basename "$project" .csproj)
+        if grep -rqE '\[(Fact|Theory)' --include=*.cs --exclude-dir=obj "tests/$name"; then projects+=("$name"); else echo "test: $name holds no tests yet"; fi
+    done
+fi
 if [ $# -gt 0 ]; then
     for name in "${projects[@]}"; do dotnet build -c Release -v q "tests/$name/$name.csproj" || exit; done
 else

@@ -1,6 +1,9 @@
 using System;
 using System.Collections.Generic;
 using System.Linq;
+using System.Runtime.CompilerServices;
+using System.Runtime.InteropServices;
+using Graph.Runtime.Optimizers;
 using Graph.Runtime.Schedules;
 
 namespace Graph.Runtime.Planning;
@@ -29,8 +32,10 @@ public readonly record struct Location(MemoryBlock Block, long Offset);
 /// Every byte of a run, decided before anything is allocated. Blocks are allocated once, in this order, with exactly these sizes, so <see cref="PeakBytes"/> is what the device will report.
 /// </summary>
 /// <param name="Blocks">Bytes per block; blocks of 0 bytes are left out.</param>
+/// <param name="Scalars">The <see cref="ScalarBlock"/>.</param>
+/// <param name="Staged">Inputs of micro-batch 0; the next ones follow, <see cref="InputBytes"/> apart.</param>
 /// <param name="Permanent">Tensors that keep their place for the whole run.</param>
-public sealed record MemoryPlan(IReadOnlyDictionary<MemoryBlock, long> Blocks, IReadOnlyDictionary<string, Location> Permanent)
+public sealed record MemoryPlan(IReadOnlyDictionary<MemoryBlock, long> Blocks, IReadOnlyDictionary<string, Location> Permanent, Location Scalars, Location Staged)
 {
     public long PeakBytes => Blocks.Values.Sum();
 
@@ -41,27 +46,38 @@ public sealed record MemoryPlan(IReadOnlyDictionary<MemoryBlock, long> Blocks, I
         var sizes = new SortedDictionary<MemoryBlock, long> { [MemoryBlock.Arena] = arenaBytes, [MemoryBlock.Optimizer] = optimizerBytes };
         var permanent = new Dictionary<string, Location>();
         // Inputs come first in their block and side by side, so that one copy moves a staged micro-batch in; scalars follow.
-        foreach (var layout in shapes.Layouts.OrderBy(l => l.Tensor.Kind == TensorKind.Scalar))
+        foreach (var layout in shapes.Layouts)
             if (BlockOf(layout.Tensor.Kind) is { } block && layout.Bytes > 0)
             {
                 var offset = sizes.GetValueOrDefault(block);
                 permanent[layout.Tensor.Name] = new Location(block, offset);
                 sizes[block] = offset + Arena.Align(layout.Bytes);
             }
-        sizes[MemoryBlock.Inputs] = sizes.GetValueOrDefault(MemoryBlock.Inputs) + stagedMicroBatches * InputBytes(shapes);
-        return new MemoryPlan(sizes.Where(s => s.Value > 0).ToDictionary(), permanent);
+        var scalars = sizes.GetValueOrDefault(MemoryBlock.Inputs);
+        foreach (var scalar in shapes.Schedule.Tensors.Where(t => t.Kind == TensorKind.Scalar)) permanent[scalar.Name] = new Location(MemoryBlock.Inputs, scalars + ScalarOffset(scalar.Name));
+        sizes[MemoryBlock.Inputs] = scalars + Arena.Align(Unsafe.SizeOf<ScalarBlock>());
+        var staged = sizes[MemoryBlock.Inputs];
+        sizes[MemoryBlock.Inputs] = staged + stagedMicroBatches * InputBytes(shapes);
+        return new MemoryPlan(sizes.Where(s => s.Value > 0).ToDictionary(), permanent, new Location(MemoryBlock.Inputs, scalars), new Location(MemoryBlock.Inputs, staged));
     }
 
     /// <summary>Bytes of the inputs of one micro-batch, as they lie in the block.</summary>
     public static long InputBytes(Shapes shapes) => shapes.Layouts.Where(l => l.Tensor.Kind == TensorKind.Input).Sum(l => Arena.Align(l.Bytes));
 
+    static long ScalarOffset(string name) => name switch
+    {
+        "lora_scale" => Marshal.OffsetOf<ScalarBlock>(nameof(ScalarBlock.LoraScale)),
+        "inv_labels" => Marshal.OffsetOf<ScalarBlock>(nameof(ScalarBlock.InverseLabels)),
+        _ => throw new ArgumentException($"memory: the scalar block has no place for {name}; it holds lora_scale and inv_labels."),
+    };
+
     static MemoryBlock? BlockOf(TensorKind kind) => kind switch
     {
-        TensorKind.Input or TensorKind.Scalar => MemoryBlock.Inputs,
+        TensorKind.Input => MemoryBlock.Inputs,
         TensorKind.Weight => MemoryBlock.Weights,
         TensorKind.Group => MemoryBlock.Groups,
         TensorKind.GradA or TensorKind.GradB => MemoryBlock.Gradients,
-        TensorKind.Activation or TensorKind.Gradient => null,
+        TensorKind.Activation or TensorKind.Gradient or TensorKind.Scalar => null,
         _ => throw new ArgumentException($"memory: tensors of kind {kind} have no block."),
     };
 }

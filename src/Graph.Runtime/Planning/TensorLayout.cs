@@ -14,6 +14,8 @@ public sealed record TensorLayout(ScheduleTensor Tensor, int Rows, int Columns, 
 {
     public long Bytes => (long)Rows * Pitch * ElementBytes;
 
+    public bool IsMatrix => Tensor.Dims.Count + (Tensor.Tokens ? 1 : 0) > 1;
+
     /// <summary>Bytes of one token, 0 for a tensor without a token dimension.</summary>
     public long BytesPerToken => Tensor.Tokens ? (long)Pitch * ElementBytes : 0;
 

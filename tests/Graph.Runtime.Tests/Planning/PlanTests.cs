@@ -70,7 +70,7 @@ public class PlanTests
         var plan = Plan(RankTable.Create(Tiny, _ => 0));
         Assert.Equal(plan.MicroBatch.Launches.Count, plan.MicroBatch.BackwardStart);
         Assert.Equal(0, plan.Memory[MemoryBlock.Gradients]);
-        Assert.Equal(0, plan.Memory[MemoryBlock.Optimizer]);
+        Assert.Empty(plan.Optimizer.Adapters);
     }
 
     [Theory]

@@ -1,0 +1,47 @@
+using System;
+using System.Collections.Generic;
+using System.Linq;
+
+namespace Graph.Runtime.Execution;
+
+/// <summary>T tokens as the device reads them. Labels are shifted already: labels[t] is the token after t, or -100. DocStart and DocEnd bound t's document, half-open.</summary>
+public sealed record MicroBatch(int[] Ids, int[] Labels, int[] Positions, int[] DocStart, int[] DocEnd)
+{
+    public int LabelCount => Labels.Count(l => l >= 0);
+
+    /// <summary>Documents side by side; what is left up to <paramref name="tokens"/> is a document of its own without labels.</summary>
+    /// <exception cref="ArgumentException">The documents are longer than T, or ids and labels differ in length.</exception>
+    public static MicroBatch Pack(int tokens, IReadOnlyList<(int[] Ids, int[] Labels)> documents)
+    {
+        var batch = new MicroBatch(new int[tokens], new int[tokens], new int[tokens], new int[tokens], new int[tokens]);
+        var start = 0;
+        foreach (var (ids, labels) in documents)
+        {
+            if (ids.Length != labels.Length) throw new ArgumentException($"micro-batch: a document has {ids.Length} ids but {labels.Length} labels.");
+            if (start + ids.Length > tokens) throw new ArgumentException($"micro-batch: documents of {documents.Sum(d => d.Ids.Length)} tokens do not fit in {tokens}; pack fewer.");
+            batch.Place(start, start + ids.Length);
+            ids.CopyTo(batch.Ids, start);
+            labels.CopyTo(batch.Labels, start);
+            start += ids.Length;
+        }
+        batch.Place(start, tokens);
+        Array.Fill(batch.Labels, -100, start, tokens - start);
+        return batch;
+    }
+
+    /// <summary>The array of a schedule's input tensor.</summary>
+    public int[] this[string input] => input switch
+    {
+        "ids" => Ids,
+        "labels" => Labels,
+        "positions" => Positions,
+        "doc_start" => DocStart,
+        "doc_end" => DocEnd,
+        _ => throw new ArgumentException($"micro-batch: the schedule asks for an input '{input}'; there are ids, labels, positions, doc_start and doc_end."),
+    };
+
+    void Place(int start, int end)
+    {
+        for (var t = start; t < end; t++) (Positions[t], DocStart[t], DocEnd[t]) = (t - start, start, end);
+    }
+}

@@ -1,0 +1,122 @@
+using System;
+using System.Collections.Generic;
+using System.Linq;
+using System.Runtime.InteropServices;
+using System.Threading.Tasks;
+using Graph.Runtime.Devices;
+using Graph.Runtime.Schedules;
+
+namespace Graph.Runtime.Execution;
+
+/// <summary>How a source stores a tensor's elements.</summary>
+public enum StoredType { F32, Bf16, F16 }
+
+/// <summary>A frozen tensor of a source: element type and shape.</summary>
+public sealed record StoredTensor(StoredType Type, IReadOnlyList<int> Shape)
+{
+    public int ElementBytes => Type == StoredType.F32 ? 4 : 2;
+}
+
+/// <summary>Where frozen weights come from: a checkpoint, or random numbers. Names are the checkpoint's.</summary>
+public interface IWeightSource
+{
+    /// <exception cref="KeyNotFoundException">The source has no such tensor; the message names it.</exception>
+    StoredTensor Describe(string name);
+
+    /// <summary>Elements of rows row .. row + rows, little-endian, either in the source's own memory or written into <paramref name="scratch"/>. A tensor of one dimension is one row.</summary>
+    ReadOnlySpan<byte> Rows(string name, int row, int rows, Span<byte> scratch);
+}
+
+/// <summary>
+/// Weights that need no checkpoint: a counter-based hash per element, so any part can be made in any order. Matrices are near normal with deviation 0.02, vectors (norms) with 0.1.
+/// </summary>
+public sealed class RandomWeights(Schedule schedule, int seed) : IWeightSource
+{
+    readonly Dictionary<string, int[]> shapes = schedule.Tensors.Where(t => t.Kind == TensorKind.Weight).Select(t => (t.Name, Shape: t.Dims.Select(d => d.Fixed).ToArray()))
+        .Concat(schedule.Groups.SelectMany(g => g.Linears.Select(l => (Name: l.Name + ".weight", Shape: new[] { l.Out, g.In })))).ToDictionary(t => t.Name, t => t.Shape);
+
+    public StoredTensor Describe(string name) =>
+        shapes.TryGetValue(name, out var shape) ? new StoredTensor(StoredType.F32, shape) : throw new KeyNotFoundException($"random weights: {schedule.Variant} has no tensor '{name}'.");
+
+    public unsafe ReadOnlySpan<byte> Rows(string name, int row, int rows, Span<byte> scratch)
+    {
+        var shape = shapes[name];
+        var columns = shape[^1];
+        // The sum of four bytes of a hash is near normal with deviation 147.8.
+        var scale = (shape.Length == 1 ? 0.1f : 0.02f) / 147.8f;
+        var key = Mix((ulong)seed + 0x9E3779B97F4A7C15);
+        foreach (var c in name) key = Mix(key ^ c);
+        fixed (byte* start = scratch)
+        {
+            var address = (nint)start;
+            Parallel.For(0, rows, r =>
+            {
+                var to = (float*)address + (long)r * columns;
+                var counter = key + (ulong)((long)(row + r) * columns);
+                for (var i = 0; i < columns; i++)
+                {
+                    var h = (uint)(Mix(counter + (ulong)i) >> 32);
+                    to[i] = ((int)((h & 255) + ((h >> 8) & 255) + ((h >> 16) & 255) + (h >> 24)) - 510) * scale;
+                }
+            });
+        }
+        return scratch[..(rows * columns * sizeof(float))];
+    }
+
+    static ulong Mix(ulong x)
+    {
+        x = (x ^ (x >> 30)) * 0xBF58476D1CE4E5B9;
+        x = (x ^ (x >> 27)) * 0x94D049BB133111EB;
+        return x ^ (x >> 31);
+    }
+}
+
+/// <summary>Element conversions between stored types and the activation type, rounding to nearest even.</summary>
+public static class Elements
+{
+    /// <summary>The same bytes where types agree, else converted into <paramref name="scratch"/>.</summary>
+    public static unsafe ReadOnlySpan<byte> Convert(ReadOnlySpan<byte> source, StoredType from, ActType to, Span<byte> scratch)
+    {
+        if ((from, to) is (StoredType.F32, ActType.F32) or (StoredType.Bf16, ActType.Bf16) or (StoredType.F16, ActType.F16)) return source;
+        int inSize = from == StoredType.F32 ? 4 : 2, outSize = to == ActType.F32 ? 4 : 2, count = source.Length / inSize;
+        const int piece = 1 << 16;
+        fixed (byte* input = source, output = scratch)
+        {
+            nint inputAddress = (nint)input, outputAddress = (nint)output;
+            Parallel.For(0, (count + piece - 1) / piece, p =>
+            {
+                for (var i = p * piece; i < Math.Min(count, (p + 1) * piece); i++)
+                {
+                    var value = from switch
+                    {
+                        StoredType.F32 => ((float*)inputAddress)[i],
+                        StoredType.Bf16 => BitConverter.UInt32BitsToSingle((uint)((ushort*)inputAddress)[i] << 16),
+                        _ => (float)((Half*)inputAddress)[i],
+                    };
+                    switch (to)
+                    {
+                        case ActType.F32: ((float*)outputAddress)[i] = value; break;
+                        case ActType.Bf16: ((ushort*)outputAddress)[i] = Bf16(value); break;
+                        default: ((Half*)outputAddress)[i] = (Half)value; break;
+                    }
+                }
+            });
+        }
+        return scratch[..(count * outSize)];
+    }
+
+    public static ushort Bf16(float value)
+    {
+        var bits = BitConverter.SingleToUInt32Bits(value);
+        return float.IsNaN(value) ? (ushort)0x7FC0 : (ushort)((bits + 0x7FFF + ((bits >> 16) & 1)) >> 16);
+    }
+
+    /// <summary>Activation-type bytes as fp32.</summary>
+    public static float[] ToFloats(ReadOnlySpan<byte> source, ActType act)
+    {
+        var result = new float[source.Length / (act == ActType.F32 ? 4 : 2)];
+        Convert(source, act switch { ActType.F32 => StoredType.F32, ActType.Bf16 => StoredType.Bf16, _ => StoredType.F16 }, ActType.F32, MemoryMarshal.AsBytes(result.AsSpan()));
+        if (act == ActType.F32) source.CopyTo(MemoryMarshal.AsBytes(result.AsSpan()));
+        return result;
+    }
+}

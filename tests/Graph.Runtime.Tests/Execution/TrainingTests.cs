@@ -1,0 +1,224 @@
+using System;
+using System.Collections.Generic;
+using System.Linq;
+using Graph.Runtime.Cpu;
+using Graph.Runtime.Devices;
+using Graph.Runtime.Execution;
+using Graph.Runtime.Planning;
+using Graph.Runtime.Schedules;
+using Xunit;
+
+namespace Graph.Runtime.Tests;
+
+public unsafe class TrainingTests
+{
+    const int H = TinySchedule.Hidden, V = TinySchedule.Vocabulary, Layers = 2;
+    const double Scale = 1.5;
+    static readonly Schedule Tiny = TinySchedule.Parse(Layers);
+
+    readonly struct Identity : IScore
+    {
+        public static float Value(float s) => s;
+        public static void ValueAndDerivative(float s, out float z, out float dz) => (z, dz) = (s, 1);
+    }
+
+    static Dictionary<string, CpuKernelEntry> TinyKernels() => new()
+    {
+        ["cross_entropy"] = new((a, rows) => CpuCrossEntropy.Run<Identity>(a, rows, V, true), true),
+        ["embedding"] = new((a, rows) =>
+        {
+            for (var t = 0; t < rows; t++) for (var c = 0; c < H; c++) a[0].Row(t)[c] = a[2].Row(a[1].Ints[t])[c];
+        }, true),
+        ["norm"] = new((a, rows) =>
+        {
+            for (var t = 0; t < rows; t++)
+            {
+                double squares = 0;
+                for (var c = 0; c < H; c++) squares += a[1].Row(t)[c] * a[1].Row(t)[c];
+                var r = 1 / Math.Sqrt(squares / H + TinySchedule.Epsilon);
+                for (var c = 0; c < H; c++) a[0].Row(t)[c] = (float)(a[1].Row(t)[c] * r * a[2].Floats[c]);
+            }
+        }, true),
+        ["glu_add"] = new((a, rows) =>
+        {
+            for (var t = 0; t < rows; t++) for (var c = 0; c < H; c++) a[0].Row(t)[c] = a[1].Row(t)[c] + MathF.Tanh(a[2].Row(t)[c]) * a[3].Row(t)[c];
+        }, true),
+        ["glu_adjoint"] = new((a, rows) =>
+        {
+            for (var t = 0; t < rows; t++)
+                for (var c = 0; c < H; c++)
+                {
+                    var z = MathF.Tanh(a[3].Row(t)[c]);
+                    a[0].Row(t)[c] = a[2].Row(t)[c] * (1 - z * z) * a[4].Row(t)[c];
+                    a[1].Row(t)[c] = a[2].Row(t)[c] * z;
+                }
+        }, true),
+        ["norm_adjoint"] = new((a, rows) =>
+        {
+            for (var t = 0; t < rows; t++)
+            {
+                double squares = 0, dot = 0;
+                for (var c = 0; c < H; c++)
+                {
+                    squares += a[3].Row(t)[c] * a[3].Row(t)[c];
+                    dot += (double)a[2].Row(t)[c] * a[4].Floats[c] * a[3].Row(t)[c];
+                }
+                var r = 1 / Math.Sqrt(squares / H + TinySchedule.Epsilon);
+                for (var c = 0; c < H; c++) a[0].Row(t)[c] = (float)(a[1].Row(t)[c] + r * (a[2].Row(t)[c] * a[4].Floats[c] - a[3].Row(t)[c] * r * r * dot / H));
+            }
+        }, true),
+    };
+
+    /// <summary>Random weights of deviation 0.3, so that tanh bends and adapters matter.</summary>
+    sealed class Source : IWeightSource
+    {
+        public StoredTensor Describe(string name) => new(StoredType.F32, name == "table" ? [V, H] : name.EndsWith("norm") ? [H] : [H, H]);
+
+        public static float Value(string name, int i) => (float)((new Random(HashOf(name) + i).NextDouble() - 0.5) * (name.EndsWith("norm") ? 2 : 0.6));
+
+        public ReadOnlySpan<byte> Rows(string name, int row, int rows, Span<byte> scratch)
+        {
+            var values = Enumerable.Range(row * H, rows * H).Select(i => Value(name, i)).ToArray();
+            System.Runtime.InteropServices.MemoryMarshal.AsBytes(values.AsSpan()).CopyTo(scratch);
+            return scratch[..(values.Length * 4)];
+        }
+
+        public static int HashOf(string name) => name.Aggregate(17, (h, c) => h * 31 + c) & 0xFFFFFF;
+    }
+
+    static (TrainingSession Session, CpuDevice Device) Start(RankTable ranks, int tokens, string decisions = "none", int microBatches = 1, double clip = 0)
+    {
+        var device = new CpuDevice(poison: true);
+        device.Load(TinyKernels());
+        var shapes = new Shapes(Tiny, tokens, ranks, ActType.F32);
+        var plan = ExecutionPlan.Create(Tiny, new PlanOptions(tokens, ranks, ActType.F32, Scale) { Decisions = Decisions.Named(decisions, shapes), MicroBatches = microBatches, LogitsRows = 48 });
+        var session = new TrainingSession(device, plan, new AdamOptions(Clip: clip));
+        session.LoadWeights(new Source());
+        session.InitializeAdapters(7);
+        foreach (var slot in ranks.Adapters) session.SetAdapter(slot.Linear, session.GetAdapter(slot.Linear).A, InitialB(slot));
+        return (session, device);
+    }
+
+    static float[] InitialB(AdapterSlot slot) => Enumerable.Range(0, slot.Out * slot.Rank).Select(i => Source.Value(slot.Linear + "B", i)).ToArray();
+
+    static MicroBatch Batch(int tokens, int seed)
+    {
+        var random = new Random(seed);
+        return MicroBatch.Pack(tokens, [(Enumerable.Range(0, tokens).Select(_ => random.Next(V)).ToArray(), Enumerable.Range(0, tokens).Select(i => i % 5 == 0 ? -100 : random.Next(V)).ToArray())]);
+    }
+
+    // The model in plain fp64 loops.
+    static double Loss(MicroBatch batch, Dictionary<string, (double[] A, double[] B, int Rank)> adapters)
+    {
+        double W(string name, int i) => Source.Value(name, i);
+        var table = Enumerable.Range(0, V * H).Select(i => W("table", i)).ToArray();
+        var norms = Enumerable.Range(0, Layers).Select(l => Enumerable.Range(0, H).Select(i => W($"layers.{l}.norm", i)).ToArray()).ToArray();
+        double total = 0;
+        for (var t = 0; t < batch.Ids.Length; t++)
+        {
+            if (batch.Labels[t] < 0) continue;
+            var x = table[(batch.Ids[t] * H)..((batch.Ids[t] + 1) * H)];
+            for (var l = 0; l < Layers; l++)
+            {
+                var r = 1 / Math.Sqrt(x.Sum(v => v * v) / H + TinySchedule.Epsilon);
+                var h = x.Select((v, c) => v * r * norms[l][c]).ToArray();
+                double[] a = Linear($"layers.{l}.a", h), b = Linear($"layers.{l}.b", h);
+                x = x.Select((v, c) => v + Math.Tanh(a[c]) * b[c]).ToArray();
+            }
+            var z = Enumerable.Range(0, V).Select(v => Enumerable.Range(0, H).Sum(c => x[c] * table[v * H + c])).ToArray();
+            var most = z.Max();
+            total += most + Math.Log(z.Sum(v => Math.Exp(v - most))) - z[batch.Labels[t]];
+        }
+        return total / batch.LabelCount;
+
+        double[] Linear(string name, double[] h)
+        {
+            var weight = Matrices.GetOrAdd(name, n => Enumerable.Range(0, H * H).Select(i => (double)Source.Value(n + ".weight", i)).ToArray());
+            var y = Enumerable.Range(0, H).Select(n => Enumerable.Range(0, H).Sum(c => h[c] * weight[n * H + c])).ToArray();
+            if (!adapters.TryGetValue(name, out var m)) return y;
+            var s = Enumerable.Range(0, m.Rank).Select(k => Scale * Enumerable.Range(0, H).Sum(c => h[c] * m.A[k * H + c])).ToArray();
+            return y.Select((v, n) => v + Enumerable.Range(0, m.Rank).Sum(k => s[k] * m.B[n * m.Rank + k])).ToArray();
+        }
+    }
+
+    static readonly System.Collections.Concurrent.ConcurrentDictionary<string, double[]> Matrices = new();
+
+    [Theory]
+    [InlineData(3, "a,b"), InlineData(16, "b"), InlineData(3, "layers.1.a")]
+    public void Train_Gradients_MatchFiniteDifferencesOfFp64(int rank, string targets)
+    {
+        var ranks = RankTable.Create(Tiny, rank, targets.Split(','));
+        var (session, device) = Start(ranks, 20);
+        var batch = Batch(20, 1);
+        var adapters = ranks.Adapters.ToDictionary(s => s.Linear, s => (session.GetAdapter(s.Linear).A.Select(v => (double)v).ToArray(), InitialB(s).Select(v => (double)v).ToArray(), s.Rank));
+        var result = session.Train([batch], 0);
+        Assert.Equal(Loss(batch, adapters), result.Loss, 1e-5);
+        double squares = 0;
+        foreach (var slot in ranks.Adapters)
+        {
+            var gradient = session.GetGradient(slot.Linear);
+            squares += gradient.A.Concat(gradient.B).Sum(g => (double)g * g);
+            foreach (var (values, got) in new[] { (adapters[slot.Linear].Item1, gradient.A), (adapters[slot.Linear].Item2, gradient.B) })
+                for (var i = 0; i < values.Length; i += values.Length / 4 + 1)
+                {
+                    var saved = values[i];
+                    values[i] = saved + 1e-5;
+                    var up = Loss(batch, adapters);
+                    values[i] = saved - 1e-5;
+                    var slope = (up - Loss(batch, adapters)) / 2e-5;
+                    values[i] = saved;
+                    Assert.Equal(slope, got[i], 1e-4 * Math.Max(1, Math.Abs(slope)));
+                }
+        }
+        Assert.Equal(Math.Sqrt(squares), result.GradientNorm, 1e-4 * Math.Sqrt(squares));
+        Assert.Equal(session.Plan.Memory.PeakBytes, device.PeakBytes);
+        session.Dispose();
+        Assert.Equal(0, device.AllocatedBytes);
+    }
+
+    [Fact]
+    public void Train_EveryDecision_GivesTheSameBitsAndThePlannedPeak()
+    {
+        var ranks = RankTable.Create(Tiny, 3, ["a", "b"]);
+        var runs = new[] { "none", "cheap", "full" }.Select(decisions =>
+        {
+            var (session, device) = Start(ranks, 130, decisions, clip: 1);
+            var losses = Enumerable.Range(0, 3).Select(i => session.Train([Batch(130, 2)], 1e-2).Loss).ToArray();
+            Assert.Equal(session.Plan.Memory.PeakBytes, device.PeakBytes);
+            Assert.True(losses[2] < losses[0], string.Join(" ", losses));
+            return (losses, Bits: session.State(0, 0).Adapters.SelectMany(a => a.A.Master.Concat(a.B.Master).Concat(a.B.SecondMoment)).ToArray());
+        }).ToArray();
+        Assert.Equal(runs[0].Bits, runs[1].Bits);
+        Assert.Equal(runs[0].Bits, runs[2].Bits);
+        Assert.Equal(runs[0].losses, runs[2].losses);
+    }
+
+    [Fact]
+    public void Train_FourMicroBatches_IsOneBigOneUpToSummation()
+    {
+        var ranks = RankTable.Create(Tiny, 3, ["a"]);
+        var whole = Batch(128, 3);
+        var parts = Enumerable.Range(0, 4).Select(i => MicroBatch.Pack(32, [(whole.Ids[(32 * i)..(32 * i + 32)], whole.Labels[(32 * i)..(32 * i + 32)])])).ToArray();
+        var (one, _) = Start(ranks, 128);
+        var (four, _) = Start(ranks, 32, microBatches: 4);
+        StepResult a = one.Train([whole], 1e-3), b = four.Train(parts, 1e-3);
+        Assert.Equal(a.Loss, b.Loss, 1e-5);
+        Assert.Equal(a.GradientNorm, b.GradientNorm, 1e-5 * a.GradientNorm);
+        Assert.Equal(a.Loss, parts.Sum(p => Start(ranks, 32).Session.Evaluate(p).LossSum) / whole.LabelCount, 1e-5);
+    }
+
+    [Fact]
+    public void Restore_State_ContinuesWithTheSameBits()
+    {
+        var ranks = RankTable.Create(Tiny, 3, ["a"]);
+        var (session, _) = Start(ranks, 64);
+        session.Train([Batch(64, 4)], 1e-2);
+        var state = session.State(7, 1);
+        var next = session.Train([Batch(64, 5)], 1e-2);
+        var (other, _) = Start(ranks, 64);
+        other.Restore(state);
+        var again = other.Train([Batch(64, 5)], 1e-2);
+        Assert.Equal((next.Loss, next.GradientNorm), (again.Loss, again.GradientNorm));
+        Assert.Equal(session.GetAdapter("layers.0.a").B, other.GetAdapter("layers.0.a").B);
+    }
+}

@@ -88,14 +88,109 @@ __device__ __forceinline__ void copy_wait()
 #endif
 }
 
-// ---- swizzle ------------------------------------------------------------------------------------------------
-// Byte offset of 16-byte chunk `chunk` of row `row` in a tile whose rows hold ROW elems (32, or a multiple of 64) without padding.
-// Eight consecutive rows of one chunk column fall into eight different groups of four banks, so ldmatrix and
-// row-wise 16-byte stores have no bank conflict.
+// ---- swizzled tiles -------------------------------------------------------------------------------------------
+// A tile in shared memory holds rows of ROW elems (16, 32 or a multiple of 64) without padding; its 16-byte chunks are permuted
+// within the row so that eight consecutive rows of one chunk column fall into eight different groups of four banks:
+// ldmatrix, 16-byte rows and 4-byte stores of C fragments have no bank conflict.
+
+template <int ROW>
+__device__ __forceinline__ int swizzle_mask(int row)
+{
+    static_assert(ROW == 16 || ROW == 32 || ROW % 64 == 0, "rows of 16, 32 or a multiple of 64 elems");
+    return ROW == 16 ? (row >> 2) & 1 : ROW == 32 ? (row >> 1) & 3 : row & 7;
+}
+
+// Byte offset of chunk `chunk` (8 elems) of row `row`.
 template <int ROW>
 __device__ __forceinline__ uint32_t swizzle(int row, int chunk)
 {
-    static_assert(ROW == 32 || ROW % 64 == 0, "rows of 32 or a multiple of 64 elems");
-    return ROW == 32 ? row * 64 + ((chunk ^ ((row >> 1) & 3)) << 4)
-                     : row * (ROW * 2) + ((chunk ^ (row & 7)) << 4);
+    return row * (ROW * 2) + ((chunk ^ swizzle_mask<ROW>(row)) << 4);
+}
+
+// One lane's ldmatrix addresses in a tile. The XOR of the swizzle only meets bits that are constant per lane,
+// so a walk over the tile costs no address arithmetic beyond four precomputed registers.
+template <int ROW>
+struct lane_address
+{
+    uint32_t row_start, mask;
+
+    __device__ __forceinline__ lane_address(uint32_t tile, int row, int half)
+        : row_start(tile + row * (ROW * 2)), mask((half ^ swizzle_mask<ROW>(row)) << 4) {}
+
+    // `rows` below (a multiple of 8), columns 16 * step and on.
+    __device__ __forceinline__ uint32_t at(int rows, int step) const
+    {
+        return row_start + rows * (ROW * 2) + step / 4 * 128 + ((step % 4 * 32) ^ mask);
+    }
+};
+
+// ldmatrix_x4 at (m, k / 16) of a tile stored [m][k] gives an A fragment 16x16;
+// ldmatrix_x4_trans at (k, n / 16) of a tile stored [k][n] gives two B fragments 16x8: {r0, r1} and, 8 columns on, {r2, r3}.
+template <int ROW>
+__device__ __forceinline__ lane_address<ROW> lane_rows_first(uint32_t tile)
+{
+    const int lane = threadIdx.x % WARP_SIZE;
+    return lane_address<ROW>(tile, lane % 16, lane / 16);
+}
+
+// ldmatrix_x4 at (n, k / 16) of a tile stored [n][k] gives two B fragments 16x8: {r0, r1} and, for n + 8, {r2, r3}.
+template <int ROW>
+__device__ __forceinline__ lane_address<ROW> lane_columns_first(uint32_t tile)
+{
+    const int lane = threadIdx.x % WARP_SIZE;
+    return lane_address<ROW>(tile, lane % 8 + lane / 16 * 8, lane / 8 % 2);
+}
+
+// Two neighbouring elems of a C fragment; column is even.
+template <int ROW>
+__device__ __forceinline__ void store_pair(uint32_t tile, int row, int column, float lo, float hi)
+{
+    asm volatile("st.shared.u32 [%0], %1;" :: "r"(tile + swizzle<ROW>(row, column / 8) + column % 8 * 2), "r"(pack2(lo, hi)) : "memory");
+}
+
+// How THREADS threads walk a ROWS x ROW tile in 16-byte chunks. One pass covers a multiple of 8 rows, so that the swizzled address of
+// a thread's later chunks is its first one plus a constant.
+template <int ROWS, int ROW, int THREADS>
+struct tile_walk
+{
+    static constexpr int CHUNKS = ROW / 8, WIDTH = CHUNKS < THREADS / 8 ? CHUNKS : THREADS / 8, HEIGHT = THREADS / WIDTH;
+    static_assert(THREADS % WIDTH == 0 && CHUNKS % WIDTH == 0 && HEIGHT % 8 == 0, "passes of whole rows");
+    int row, chunk;
+    __device__ __forceinline__ tile_walk() : row(threadIdx.x / WIDTH), chunk(threadIdx.x % WIDTH) {}
+    __device__ __forceinline__ bool inside(int pass) const { return ROWS % HEIGHT == 0 || row + pass * HEIGHT < ROWS; }
+};
+
+// Starts the copy of a ROWS x ROW tile; rows from valid_rows on become zeros.
+template <int ROWS, int ROW, int THREADS>
+__device__ __forceinline__ void copy_tile(uint32_t tile, const elem* source, int pitch, int valid_rows)
+{
+    const tile_walk<ROWS, ROW, THREADS> walk;
+    tile += swizzle<ROW>(walk.row, walk.chunk);
+    source += (int64)walk.row * pitch + walk.chunk * 8;
+#pragma unroll
+    for (int pass = 0; pass * walk.HEIGHT < ROWS; pass++, source += (int64)walk.HEIGHT * pitch)
+#pragma unroll
+        for (int chunk = 0; chunk < walk.CHUNKS; chunk += walk.WIDTH)
+            if (walk.inside(pass))
+                copy16(tile + pass * walk.HEIGHT * ROW * 2 + chunk * 16, source + chunk * 8, walk.row + pass * walk.HEIGHT < valid_rows);
+}
+
+// Writes the first valid_rows rows of a tile to global memory.
+template <int ROWS, int ROW, int THREADS>
+__device__ __forceinline__ void store_tile(elem* target, int pitch, uint32_t tile, int valid_rows)
+{
+    const tile_walk<ROWS, ROW, THREADS> walk;
+    tile += swizzle<ROW>(walk.row, walk.chunk);
+    target += (int64)walk.row * pitch + walk.chunk * 8;
+#pragma unroll
+    for (int pass = 0; pass * walk.HEIGHT < ROWS; pass++, target += (int64)walk.HEIGHT * pitch)
+#pragma unroll
+        for (int chunk = 0; chunk < walk.CHUNKS; chunk += walk.WIDTH)
+            if (walk.inside(pass) && walk.row + pass * walk.HEIGHT < valid_rows)
+            {
+                uint4 x;
+                asm volatile("ld.shared.v4.u32 {%0,%1,%2,%3}, [%4];" : "=r"(x.x), "=r"(x.y), "=r"(x.z), "=r"(x.w)
+                             : "r"(tile + pass * walk.HEIGHT * ROW * 2 + chunk * 16) : "memory");
+                *reinterpret_cast<uint4*>(target + chunk * 8) = x;
+            }
 }

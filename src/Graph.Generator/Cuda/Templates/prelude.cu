@@ -14,6 +14,7 @@ typedef unsigned long long uint64;
 #define FULL_MASK 0xffffffffu
 #define LOG2_E 1.4426950408889634f
 #define LN_2 0.6931471805599453f
+#define INF __int_as_float(0x7f800000)
 
 // ---- elem: the stored activation type -------------------------------------------------------------
 

@@ -1,0 +1,202 @@
+// o = softmax(score(q k^T)) v and lse = log2 of the softmax's denominator, for one tile of TILE_Q queries of one head.
+//
+//   o, q [T, N*D]   k, v [T, K*D]   lse f32 [T, N]   doc_start i32 [T]; every pitch of elem tensors is a multiple of 8
+//   grid (ceil(T / TILE_Q), N), block WARPS * 32, dynamic shared memory (TILE_Q + 2 TILE_K) * D * 2 bytes
+//   k is visible to q when doc_start[q] <= k <= q and q - k < WINDOW (0: no window); doc_start never decreases.
+//
+// A warp owns TILE_Q / WARPS rows. S and P live in its registers; P, packed, is the A operand of P V.
+// BOUNDED 1: |score| <= 50, so exp2(score) and its sums stay in the range of fp32 and bf16: no row maximum, no rescaling of o.
+// BOUNDED 0: online softmax. Both sum P in fp32 and round it to elem for the product with v.
+extern "C" __global__ void __launch_bounds__(WARPS * 32)
+KERNEL_NAME(elem* __restrict__ o, int o_pitch, float* __restrict__ lse, int lse_pitch,
+            const elem* __restrict__ q, int q_pitch, const elem* __restrict__ k, int k_pitch,
+            const elem* __restrict__ v, int v_pitch, const int* __restrict__ doc_start, int rows)
+{
+    constexpr int THREADS = WARPS * 32, D = HEAD_DIM;
+    constexpr int WARP_ROWS = TILE_Q / WARPS, M_TILES = WARP_ROWS / 16, N_TILES = TILE_K / 8;
+    static_assert(WARP_ROWS % 16 == 0 && TILE_K % 16 == 0 && D % 16 == 0, "tiles of whole fragments");
+
+    extern __shared__ __align__(128) uint8_t shared[];
+    const uint32_t q_tile = shared_address(shared), k_tile = q_tile + TILE_Q * D * 2, v_tile = k_tile + TILE_K * D * 2;
+    const int warp = threadIdx.x / WARP_SIZE, lane = threadIdx.x % WARP_SIZE, warp_row = warp * WARP_ROWS;
+
+    // Late queries see the most keys. All heads of the last tile start first, so the short tiles fill the tail.
+    const int order = blockIdx.y * gridDim.x + blockIdx.x;
+    const int head = order % gridDim.y, kv_head = head / GROUP;
+    const int q0 = (gridDim.x - 1 - order / gridDim.y) * TILE_Q;
+    const int q_last = min(q0 + TILE_Q, rows) - 1;
+    q += (int64)q0 * q_pitch + head * D;
+    k += kv_head * D;
+    v += kv_head * D;
+
+    // Both bounds grow with the query: the first row has the first visible key, the last row the last first key.
+    const int first_key = WINDOW ? max(doc_start[q0], q0 - WINDOW + 1) : doc_start[q0];
+    const int latest_first_key = WINDOW ? max(doc_start[q_last], q_last - WINDOW + 1) : doc_start[q_last];
+    const int first_tile = first_key / TILE_K;
+
+    // The first visible key of each of the thread's rows. Key k is visible to row r when (unsigned)(k - first) <= r - first:
+    // one comparison for both ends.
+    const int thread_row = q0 + warp_row + lane / 4;
+    int first[M_TILES][2];
+#pragma unroll
+    for (int m = 0; m < M_TILES; m++)
+#pragma unroll
+        for (int half = 0; half < 2; half++)
+        {
+            const int row = thread_row + m * 16 + half * 8;
+            const int start = row < rows ? doc_start[row] : row;
+            first[m][half] = WINDOW ? max(start, row - WINDOW + 1) : start;
+        }
+
+    float out[M_TILES][D / 8][4] = {}, sum[M_TILES][2] = {};
+#if !BOUNDED
+    float peak[M_TILES][2];
+#pragma unroll
+    for (int m = 0; m < M_TILES; m++) peak[m][0] = peak[m][1] = -INF;
+#endif
+
+    const lane_address<D> q_lane = lane_rows_first<D>(q_tile + warp_row * D * 2);
+    const lane_address<D> k_lane = lane_columns_first<D>(k_tile), v_lane = lane_rows_first<D>(v_tile);
+
+    int tile = q_last / TILE_K;
+    copy_tile<TILE_Q, D, THREADS>(q_tile, q, q_pitch, rows - q0);
+    copy_tile<TILE_K, D, THREADS>(k_tile, k + (int64)tile * TILE_K * k_pitch, k_pitch, rows - tile * TILE_K);
+    copy_commit();
+
+    for (; tile >= first_tile; tile--)
+    {
+        const int k0 = tile * TILE_K;
+        copy_wait<0>();
+        __syncthreads(); // k of this tile has arrived; every warp is done with v of the tile before
+        copy_tile<TILE_K, D, THREADS>(v_tile, v + (int64)k0 * v_pitch, v_pitch, rows - k0);
+        copy_commit();
+
+        // S = q k^T
+        float s[M_TILES][N_TILES][4] = {};
+#pragma unroll
+        for (int step = 0; step < D / 16; step++)
+        {
+            uint32_t a[M_TILES][4];
+#pragma unroll
+            for (int m = 0; m < M_TILES; m++) ldmatrix_x4(a[m], q_lane.at(m * 16, step));
+#pragma unroll
+            for (int n = 0; n < N_TILES; n += 2)
+            {
+                uint32_t b[4];
+                ldmatrix_x4(b, k_lane.at(n * 8, step));
+#pragma unroll
+                for (int m = 0; m < M_TILES; m++)
+                {
+                    mma_m16n8k16(s[m][n], a[m], b[0], b[1]);
+                    mma_m16n8k16(s[m][n + 1], a[m], b[2], b[3]);
+                }
+            }
+        }
+
+        // P = exp2(score), 0 where masked. Only tiles on the diagonal, the window's or a document's edge have masked entries.
+        const bool edge = k0 + TILE_K - 1 > q0 || k0 < latest_first_key;
+        uint32_t p[M_TILES][TILE_K / 16][4];
+#pragma unroll
+        for (int m = 0; m < M_TILES; m++)
+        {
+#pragma unroll
+            for (int n = 0; n < N_TILES; n++)
+#pragma unroll
+                for (int i = 0; i < 4; i++)
+                    s[m][n][i] = BOUNDED ? fast_exp2(score_log2(s[m][n][i])) : score_log2(s[m][n][i]);
+            if (edge)
+            {
+#pragma unroll
+                for (int n = 0; n < N_TILES; n++)
+#pragma unroll
+                    for (int i = 0; i < 4; i++)
+                    {
+                        const int row = thread_row + m * 16 + i / 2 * 8, key = k0 + n * 8 + lane % 4 * 2 + i % 2;
+                        if ((uint32_t)(key - first[m][i / 2]) > (uint32_t)(row - first[m][i / 2])) s[m][n][i] = BOUNDED ? 0.0f : -INF;
+                    }
+            }
+#if !BOUNDED
+#pragma unroll
+            for (int half = 0; half < 2; half++)
+            {
+                float high = peak[m][half];
+#pragma unroll
+                for (int n = 0; n < N_TILES; n++) high = fmaxf(high, fmaxf(s[m][n][half * 2], s[m][n][half * 2 + 1]));
+                high = fmaxf(high, __shfl_xor_sync(FULL_MASK, high, 1));
+                high = fmaxf(high, __shfl_xor_sync(FULL_MASK, high, 2));
+                // A row that has seen no key yet keeps sum 0 and out 0; 0 as its reference avoids inf - inf.
+                const float reference = high == -INF ? 0.0f : high;
+                const float rescale = fast_exp2(peak[m][half] - reference);
+                peak[m][half] = high;
+                sum[m][half] *= rescale;
+#pragma unroll
+                for (int n = 0; n < N_TILES; n++)
+                {
+                    s[m][n][half * 2] = fast_exp2(s[m][n][half * 2] - reference);
+                    s[m][n][half * 2 + 1] = fast_exp2(s[m][n][half * 2 + 1] - reference);
+                }
+#pragma unroll
+                for (int n = 0; n < D / 8; n++)
+                {
+                    out[m][n][half * 2] *= rescale;
+                    out[m][n][half * 2 + 1] *= rescale;
+                }
+            }
+#endif
+#pragma unroll
+            for (int n = 0; n < N_TILES; n++)
+            {
+                sum[m][0] += s[m][n][0] + s[m][n][1];
+                sum[m][1] += s[m][n][2] + s[m][n][3];
+                p[m][n / 2][n % 2 * 2] = pack2(s[m][n][0], s[m][n][1]);
+                p[m][n / 2][n % 2 * 2 + 1] = pack2(s[m][n][2], s[m][n][3]);
+            }
+        }
+
+        copy_wait<0>();
+        __syncthreads(); // v has arrived; every warp is done with k
+        if (tile > first_tile)
+            copy_tile<TILE_K, D, THREADS>(k_tile, k + (int64)(k0 - TILE_K) * k_pitch, k_pitch, TILE_K);
+        copy_commit();
+
+        // out += P v
+#pragma unroll
+        for (int step = 0; step < TILE_K / 16; step++)
+#pragma unroll
+            for (int n = 0; n < D / 16; n++)
+            {
+                uint32_t b[4];
+                ldmatrix_x4_trans(b, v_lane.at(step * 16, n));
+#pragma unroll
+                for (int m = 0; m < M_TILES; m++)
+                {
+                    mma_m16n8k16(out[m][n * 2], p[m][step], b[0], b[1]);
+                    mma_m16n8k16(out[m][n * 2 + 1], p[m][step], b[2], b[3]);
+                }
+            }
+    }
+
+    // The warp's rows of q are read by no other warp: they become its staging rows of o.
+#pragma unroll
+    for (int m = 0; m < M_TILES; m++)
+#pragma unroll
+        for (int half = 0; half < 2; half++)
+        {
+            float total = sum[m][half];
+            total += __shfl_xor_sync(FULL_MASK, total, 1);
+            total += __shfl_xor_sync(FULL_MASK, total, 2);
+            const int local = warp_row + m * 16 + half * 8 + lane / 4, row = q0 + local;
+            const float scale = 1.0f / total;
+#pragma unroll
+            for (int n = 0; n < D / 8; n++)
+                store_pair<D>(q_tile, local, n * 8 + lane % 4 * 2, out[m][n][half * 2] * scale, out[m][n][half * 2 + 1] * scale);
+#if BOUNDED
+            const float log_sum = fast_log2(total);
+#else
+            const float log_sum = peak[m][half] + fast_log2(total);
+#endif
+            if (lane % 4 == 0 && row < rows) lse[(int64)row * lse_pitch + head] = log_sum;
+        }
+    __syncthreads();
+    store_tile<TILE_Q, D, THREADS>(o + (int64)q0 * o_pitch + head * D, o_pitch, q_tile, rows - q0);
+}

@@ -1,0 +1,87 @@
+using System;
+using System.Globalization;
+using System.Text;
+
+namespace Graph.Generator.Cuda;
+
+public enum AttentionKernel
+{
+    Forward,
+    Delta,
+    Dq,
+    Dkdv,
+}
+
+/// <summary>
+/// Literals of Templates/attention_*.cu: a block handles TileQ queries against TileK keys at a time (dkdv: it owns the keys) with Warps warps;
+/// Stages copies of the walked operand are in shared memory, SharedBytes of it in all (dynamic). One block per TileQ rows (dkdv: TileK) and head (dkdv: kv head).
+/// </summary>
+public sealed record AttentionTile(int TileQ, int TileK, int Warps, int Stages, int SharedBytes)
+{
+    public int Threads => Warps * 32;
+
+    /// <summary>The #define lines of one kernel. The text is these lines, the element's (ELEM_BF16, EXACT_MATH), prelude.cu, mma.cu, the score holes, the template.</summary>
+    /// <param name="name">Function name.</param>
+    /// <param name="headDim">32, 128 or 256.</param>
+    /// <param name="group">Query heads per kv head.</param>
+    /// <param name="window">Visible keys counting the query itself; 0: all.</param>
+    /// <param name="bounded">|score| ≤ 50 is proven and the element is bf16: the softmax needs no row maximum.</param>
+    public string Literals(string name, int headDim, int group, int window, bool bounded)
+    {
+        var text = new StringBuilder().Append("#define KERNEL_NAME ").Append(name).Append('\n');
+        foreach (var (literal, value) in new[]
+        {
+            ("HEAD_DIM", headDim), ("GROUP", group), ("WINDOW", window), ("BOUNDED", bounded ? 1 : 0),
+            ("TILE_Q", TileQ), ("TILE_K", TileK), ("WARPS", Warps), ("STAGES", Stages),
+        })
+            text.Append("#define ").Append(literal).Append(' ').Append(value.ToString(CultureInfo.InvariantCulture)).Append('\n');
+        return text.ToString();
+    }
+}
+
+/// <summary>The tile of every target, kernel and head dim: the largest that neither spills registers nor passes the target's shared memory per block (64, 163, 99 and 227 KB).</summary>
+public static class AttentionTiles
+{
+    /// <param name="target">A CUDA target such as "sm_80".</param>
+    /// <param name="headDim">32, 128 or 256.</param>
+    /// <exception cref="ArgumentException">There is no tile for the target or the head dim.</exception>
+    public static AttentionTile For(string target, int headDim, AttentionKernel kernel) => (kernel, headDim, target) switch
+    {
+        (AttentionKernel.Delta, 32 or 128 or 256, "sm_75" or "sm_80" or "sm_86" or "sm_89" or "sm_90a") => new AttentionTile(64, 16, 4, 1, 0),
+        (AttentionKernel.Forward, 32, "sm_75" or "sm_80" or "sm_86" or "sm_89" or "sm_90a") => Forward(64, 64, 4, headDim),
+        (AttentionKernel.Dq, 32, "sm_75" or "sm_80" or "sm_86" or "sm_89" or "sm_90a") => Dq(64, 64, 4, 1, headDim),
+        (AttentionKernel.Dkdv, 32, "sm_75" or "sm_80" or "sm_86" or "sm_89" or "sm_90a") => Dkdv(32, 64, 4, 2, headDim),
+
+        (AttentionKernel.Forward, 128, "sm_75") => Forward(64, 64, 4, headDim),
+        (AttentionKernel.Forward, 128, "sm_80" or "sm_86" or "sm_89") => Forward(128, 64, 4, headDim),
+        (AttentionKernel.Forward, 128, "sm_90a") => Forward(128, 64, 8, headDim),
+        (AttentionKernel.Dq, 128, "sm_75") => Dq(32, 32, 4, 1, headDim),
+        (AttentionKernel.Dq, 128, "sm_80" or "sm_86" or "sm_89" or "sm_90a") => Dq(64, 64, 4, 1, headDim),
+        (AttentionKernel.Dkdv, 128, "sm_75") => Dkdv(32, 64, 4, 1, headDim),
+        (AttentionKernel.Dkdv, 128, "sm_80" or "sm_86" or "sm_89") => Dkdv(32, 64, 4, 2, headDim),
+        (AttentionKernel.Dkdv, 128, "sm_90a") => Dkdv(64, 64, 8, 2, headDim),
+
+        (AttentionKernel.Forward, 256, "sm_75") => Forward(64, 16, 4, headDim),
+        (AttentionKernel.Forward, 256, "sm_80") => Forward(128, 64, 8, headDim),
+        // Two blocks of 96 KB per multiprocessor on sm_90a; on sm_86 and sm_89 the most that fits one.
+        (AttentionKernel.Forward, 256, "sm_86" or "sm_89" or "sm_90a") => Forward(64, 64, 4, headDim),
+        (AttentionKernel.Dq, 256, "sm_75") => Dq(32, 16, 2, 1, headDim),
+        (AttentionKernel.Dq, 256, "sm_80") => Dq(64, 64, 8, 1, headDim),
+        (AttentionKernel.Dq, 256, "sm_86" or "sm_89") => Dq(32, 32, 4, 1, headDim),
+        (AttentionKernel.Dq, 256, "sm_90a") => Dq(64, 32, 4, 1, headDim),
+        (AttentionKernel.Dkdv, 256, "sm_75") => Dkdv(32, 16, 2, 1, headDim),
+        (AttentionKernel.Dkdv, 256, "sm_80") => Dkdv(64, 64, 8, 1, headDim),
+        (AttentionKernel.Dkdv, 256, "sm_86" or "sm_89") => Dkdv(32, 32, 4, 1, headDim),
+        (AttentionKernel.Dkdv, 256, "sm_90a") => Dkdv(64, 64, 8, 2, headDim),
+
+        _ => throw new ArgumentException("attention: no tile for head dim " + headDim.ToString(CultureInfo.InvariantCulture) + " on target '" + target
+            + "'; head dims are 32, 128 and 256, add a row to AttentionTiles.For"),
+    };
+
+    // Elements are 2 bytes. The templates' headers name the parts of each sum.
+    static AttentionTile Forward(int tileQ, int tileK, int warps, int d) => new(tileQ, tileK, warps, 1, (tileQ + 2 * tileK) * d * 2);
+
+    static AttentionTile Dq(int tileQ, int tileK, int warps, int stages, int d) => new(tileQ, tileK, warps, stages, (2 * tileQ * d + 2 * stages * tileK * d + tileQ * tileK) * 2);
+
+    static AttentionTile Dkdv(int tileQ, int tileK, int warps, int stages, int d) => new(tileQ, tileK, warps, stages, (2 * tileK * d + 2 * stages * tileQ * d + 2 * tileK * tileQ) * 2);
+}

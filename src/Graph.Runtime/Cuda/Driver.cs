@@ -71,7 +71,8 @@ internal static partial class Driver
     [LibraryImport(Lib, EntryPoint = "cuMemFreeHost")] internal static partial int MemFreeHost(nint address);
     [LibraryImport(Lib, EntryPoint = "cuMemcpyHtoDAsync_v2")] internal static partial int CopyToDevice(nint destination, nint source, nuint bytes, CudaStream stream);
     [LibraryImport(Lib, EntryPoint = "cuMemcpyDtoHAsync_v2")] internal static partial int CopyToHost(nint destination, nint source, nuint bytes, CudaStream stream);
-    [LibraryImport(Lib, EntryPoint = "cuMemcpyDtoDAsync_v2")] internal static partial int CopyOnDevice(nint destination, nint source, nuint bytes, CudaStream stream);
+    /// <summary>Between any two addresses of the unified space: device memory, or page-locked host memory.</summary>
+    [LibraryImport(Lib, EntryPoint = "cuMemcpyAsync")] internal static partial int Copy(nint destination, nint source, nuint bytes, CudaStream stream);
     [LibraryImport(Lib, EntryPoint = "cuMemcpy2DAsync_v2")] internal static partial int Copy2D(in Copy2DArguments arguments, CudaStream stream);
     [LibraryImport(Lib, EntryPoint = "cuMemsetD8Async")] internal static partial int Fill(nint destination, byte value, nuint bytes, CudaStream stream);
 
@@ -93,7 +94,7 @@ internal static partial class Driver
     [LibraryImport(Lib, EntryPoint = "cuFuncGetAttribute")] internal static partial int FunctionGetAttribute(out int value, int attribute, nint function);
     [LibraryImport(Lib, EntryPoint = "cuFuncSetAttribute")] internal static partial int FunctionSetAttribute(nint function, int attribute, int value);
     [LibraryImport(Lib, EntryPoint = "cuLaunchKernel")]
-    internal static unsafe partial int LaunchKernel(nint function, uint gridX, uint gridY, uint gridZ, uint blockX, uint blockY, uint blockZ, uint sharedBytes, nint stream, void** parameters, void** extra);
+    internal static unsafe partial int LaunchKernel(nint function, uint gridX, uint gridY, uint gridZ, uint blockX, uint blockY, uint blockZ, uint sharedBytes, CudaStream stream, void** parameters, void** extra);
 
     [LibraryImport(Lib, EntryPoint = "cuGraphInstantiateWithFlags")] internal static partial int GraphInstantiate(out nint executable, nint graph, ulong flags);
     [LibraryImport(Lib, EntryPoint = "cuGraphLaunch")] internal static partial int GraphLaunch(CudaGraph executable, CudaStream stream);

@@ -66,9 +66,6 @@ public sealed class NativeSearchTests
         else Driver.Open();
     }
 
-    [Fact]
-    public void Copy2DArguments_HasTheHeadersLayout() => Assert.Equal(128, System.Runtime.CompilerServices.Unsafe.SizeOf<Copy2DArguments>());
-
     [Theory]
     [InlineData(12040, "12.4")]
     [InlineData(13000, "13.0")]

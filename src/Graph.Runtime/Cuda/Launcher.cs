@@ -1,0 +1,75 @@
+using System;
+using Graph.Runtime.Devices;
+using Graph.Runtime.Schedules;
+
+namespace Graph.Runtime.Cuda;
+
+/// <summary>Puts bound launches on the stream, straight or into a capture.</summary>
+/// <param name="Library">Null: every product runs on emitted kernels.</param>
+internal sealed record Launcher(CudaStream Stream, KernelTable Kernels, CublasLtGemm? Library)
+{
+    /// <summary>What must not happen inside a capture: kernels are looked up, GEMM algorithms chosen.</summary>
+    /// <exception cref="DeviceException">A launch has no kernel or no algorithm.</exception>
+    internal void Prepare(BoundLaunch launch)
+    {
+        if (launch is BoundKernel k) Kernels.Find(k.Kernel);
+        else if (launch is BoundGemm g && Library is not null) Library.Prepare(g);
+        else if (launch is BoundGemm generated) Generated(generated);
+    }
+
+    internal void Launch(BoundLaunch launch)
+    {
+        switch (launch)
+        {
+            case BoundKernel k: Launch(k); break;
+            case BoundGemm g when Library is not null: Library.Launch(g, Stream); break;
+            case BoundGemm g: LaunchGenerated(g); break;
+            case BoundFill f: Driver.Check(Driver.Fill(f.Address, f.Value, (nuint)f.Count, Stream), $"filling {f.Label}"); break;
+            case BoundCopy c: Driver.Check(Driver.Copy(c.Destination, c.Source, (nuint)c.Count, Stream), $"copying {c.Label}"); break;
+            default: throw new ArgumentException($"cuda: unknown launch {launch.GetType().Name}");
+        }
+    }
+
+    // Per argument a pointer and, for matrices, an int pitch; last int rows. Every parameter takes one 8-byte cell: the driver reads as many bytes of it as the function's signature says.
+    unsafe void Launch(BoundKernel k)
+    {
+        if (k.Rows == 0) return;
+        var kernel = Kernels.Find(k.Kernel);
+        var cells = stackalloc long[2 * k.Arguments.Count + 1];
+        var count = 0;
+        foreach (var argument in k.Arguments)
+        {
+            cells[count++] = argument.Address;
+            if (argument.Pitch != 0) cells[count++] = argument.Pitch;
+        }
+        cells[count++] = k.Rows;
+        Launch(kernel, k.Label, Blocks(k.Rows, kernel.Info.TileRows), Math.Max(1, kernel.Info.GridY), cells, count);
+    }
+
+    unsafe void LaunchGenerated(BoundGemm g)
+    {
+        if (g.M == 0 || g.N == 0) return;
+        var kernel = Generated(g);
+        var cells = stackalloc long[] { g.D, g.DPitch, g.A, g.APitch, g.B, g.BPitch, g.M, g.N, g.K, BitConverter.SingleToInt32Bits(g.Alpha) };
+        Launch(kernel, g.Label, Blocks(g.M, kernel.Info.TileRows), Blocks(g.N, kernel.Info.TileCols), cells, 10);
+    }
+
+    LoadedKernel Generated(BoundGemm g)
+    {
+        var f32 = g.DType == ElementType.F32;
+        var skinny = GemmKernel.Name(g.Layout, f32, g.Accumulate, GemmKernel.SkinnyM(g.M, g.N), GemmKernel.SkinnyN(g.N));
+        return Kernels.Find(Kernels.Has(skinny) ? skinny : GemmKernel.Name(g.Layout, f32, g.Accumulate, false, false));
+    }
+
+    unsafe void Launch(LoadedKernel kernel, string label, int gridX, int gridY, long* cells, int count)
+    {
+        var parameters = stackalloc void*[count];
+        for (var i = 0; i < count; i++) parameters[i] = cells + i;
+        var (info, function) = kernel;
+        Driver.Check(Driver.LaunchKernel(function, (uint)gridX, (uint)gridY, 1, (uint)info.Block, 1, 1, (uint)info.SharedBytes, Stream, parameters, null),
+            $"launching {info.Name} for {label} (grid {gridX} x {gridY}, block {info.Block}, {info.SharedBytes} bytes shared)");
+    }
+
+    // Not (extent + tile - 1) / tile: a kernel of one block has a tile of int.MaxValue rows.
+    internal static int Blocks(int extent, int tile) => (extent - 1) / tile + 1;
+}

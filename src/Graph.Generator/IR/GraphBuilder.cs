@@ -20,14 +20,19 @@ public sealed class GraphBuilder
     public Node this[int id] => _nodes[id];
     public TensorType Type(int id) => _nodes[id].Type;
 
-    public int Add(Op op, params int[] inputs)
+    public int Add(Op op, params int[] inputs) => Named(null, op, inputs);
+
+    /// <summary>As Add, with a name for people; null: the op's.</summary>
+    public int Named(string? name, Op op, params int[] inputs)
     {
         if (_known.TryGetValue((op, inputs), out var known)) return known;
         var type = op.Infer(inputs.Select(i => _nodes[i].Type).ToArray());
-        _nodes.Add(new Node(_nodes.Count, op, inputs, type, Scope));
+        _nodes.Add(new Node(_nodes.Count, op, inputs, type, Scope, name ?? op.Name));
         _known.Add((op, inputs), _nodes.Count - 1);
         return _nodes.Count - 1;
     }
+
+    public void Rename(int id, string name) => _nodes[id] = _nodes[id] with { Name = name };
 
     public int Const(double value) => Add(new Const(value));
     public int Add(int a, int b) => Add(new Binary(BinaryKind.Add), a, b);
@@ -38,18 +43,26 @@ public sealed class GraphBuilder
 
     public TensorGraph Build(IEnumerable<int> outputs, int firstBackward) => new(_nodes.ToArray(), outputs.ToArray(), firstBackward);
 
-    /// <summary>Copies a graph node by node; <paramref name="rewrite"/> may return another value for a node (given its new inputs), or null to copy it.</summary>
+    /// <summary>
+    /// Copies the nodes that the outputs need; <paramref name="rewrite"/> may return another value for a node (given its new inputs), or null to copy it.
+    /// </summary>
     public static TensorGraph Rewrite(TensorGraph graph, Func<GraphBuilder, Node, int[], int?> rewrite)
     {
+        var live = new bool[graph.Nodes.Count];
+        foreach (var output in graph.Outputs) live[output] = true;
+        for (var id = graph.Nodes.Count - 1; id >= 0; id--)
+            if (live[id])
+                foreach (var input in graph[id].Inputs) live[input] = true;
         var builder = new GraphBuilder();
         var map = new int[graph.Nodes.Count];
         int firstBackward = -1;
         foreach (var node in graph.Nodes)
         {
             if (node.Id == graph.FirstBackward) firstBackward = builder.Count;
+            if (!live[node.Id]) continue;
             builder.Scope = node.Scope;
             var inputs = node.Inputs.Select(i => map[i]).ToArray();
-            map[node.Id] = rewrite(builder, node, inputs) ?? builder.Add(node.Op, inputs);
+            map[node.Id] = rewrite(builder, node, inputs) ?? builder.Named(node.Name, node.Op, inputs);
         }
         return builder.Build(graph.Outputs.Select(o => map[o]), firstBackward < 0 ? builder.Count : firstBackward);
     }

@@ -4,8 +4,25 @@ using Graph.Generator.Ops;
 
 namespace Graph.Generator.IR;
 
-/// <summary>One SSA value: the op that makes it, the ids of its inputs, its type, and the model code it comes from ("layers.3.self_attn").</summary>
-public sealed record Node(int Id, Op Op, EquatableArray<int> Inputs, TensorType Type, string Scope);
+/// <summary>
+/// One SSA value: the op that makes it, the ids of its inputs, its type, the model code it comes from ("layers.3.self_attn"), and a name for people
+/// ("q_proj", "input_layernorm", "d_up_proj") that becomes the tensor's name in the schedule and the variable's name in CUDA C.
+/// </summary>
+public sealed record Node(int Id, Op Op, EquatableArray<int> Inputs, TensorType Type, string Scope, string Name)
+{
+    /// <summary>The decoder layer in the scope ("layers.3…"), or -1 outside of one.</summary>
+    public int Layer
+    {
+        get
+        {
+            var at = Scope.IndexOf("layers.", System.StringComparison.Ordinal);
+            if (at < 0) return -1;
+            var layer = 0;
+            for (var i = at + 7; i < Scope.Length && Scope[i] is >= '0' and <= '9'; i++) layer = layer * 10 + (Scope[i] - '0');
+            return layer;
+        }
+    }
+}
 
 /// <summary>
 /// An SSA list in execution order: a node's inputs have smaller ids. Nodes from <paramref name="FirstBackward"/> on were made by Differentiate.

@@ -1,0 +1,58 @@
+using System.Collections.Generic;
+using Graph.Generator.Ops;
+using Graph.Generator.Schedules;
+
+namespace Graph.Generator.IR;
+
+/// <summary>How a row kernel reads an input: a whole row, a vector shared by all rows, one fp32 per row, one fp32 of the scalar block, or a table row chosen by an id.</summary>
+public enum RowInputKind { Matrix, Vector, PerRow, Scalar, Gather }
+
+/// <summary>An argument that is read. A Gather takes two arguments: the ids and the table.</summary>
+public readonly record struct RowInput(string Name, RowInputKind Kind);
+
+/// <summary>An argument that is written: a row of act, or one fp32 per row.</summary>
+public readonly record struct RowOutput(string Name, bool PerRow);
+
+/// <summary>One statement of a row kernel's loop IR, in order. Names are values: Let and Store work on every column of the row, the others once per row.</summary>
+public abstract record RowStatement(string Name)
+{
+    /// <summary>name[c] = value, in fp32.</summary>
+    public sealed record Let(string Name, Expr Value, string Comment) : RowStatement(Name);
+    /// <summary>name = value, once per row.</summary>
+    public sealed record LetRow(string Name, Expr Value) : RowStatement(Name);
+    /// <summary>name = Σc value[c], in fp32, in a fixed order.</summary>
+    public sealed record Reduce(string Name, Expr Value) : RowStatement(Name);
+    /// <summary>Output name[c] = round(name[c]); from here on the value is the stored one, so that rebuilding it later gives the same bits.</summary>
+    public sealed record Store(string Name) : RowStatement(Name);
+    /// <summary>Output name = name, fp32 per row.</summary>
+    public sealed record StoreRow(string Name) : RowStatement(Name);
+}
+
+/// <summary>What a kernel computes, apart from the tensors it is given: equal bodies are one kernel (Share).</summary>
+public abstract record KernelBody;
+
+/// <summary>Reductions over the columns of a row with any pointwise work around them. Arguments: outputs, then inputs.</summary>
+public sealed record RowBody(int Columns, EquatableArray<RowOutput> Outputs, EquatableArray<RowInput> Inputs, EquatableArray<RowStatement> Statements) : KernelBody;
+
+public sealed record RopeBody(int Heads, int HeadDim, double Theta, bool Inverse) : KernelBody;
+
+public enum AttentionPart { Forward, Delta, Dq, Dkdv }
+
+public sealed record AttentionBody(AttentionPart Part, ScoreFunction? Score, int Heads, int KvHeads, int HeadDim) : KernelBody;
+
+public sealed record CrossEntropyBody(Expr Logit, int Vocab) : KernelBody;
+
+/// <summary>One launch before kernels have names. Source: the fused nodes, one line each, for the kernel's header.</summary>
+public abstract record Step(int Layer, bool Backward);
+
+public sealed record GemmStep(int Layer, bool Backward, GemmLaunch Launch) : Step(Layer, Backward);
+
+public sealed record KernelStep(int Layer, bool Backward, KernelBody Body, string Label, EquatableArray<View> Arguments, int Outputs, int InPlace, EquatableArray<string> Source) : Step(Layer, Backward);
+
+public sealed record LossStep(int Layer, CrossEntropyBody Body, View? DX, View Loss, View X, View Table, EquatableArray<string> Source) : Step(Layer, false);
+
+/// <summary>A dropped activation's steps.</summary>
+public sealed record StepRecipe(string Tensor, IReadOnlyList<Step> Steps);
+
+/// <summary>A graph in kernels: tensors placed in memory rectangles, steps in order.</summary>
+public sealed record KernelGraph(IReadOnlyList<LinearFamily> Families, IReadOnlyList<ScheduleTensor> Tensors, IReadOnlyList<Step> Steps, IReadOnlyList<StepRecipe> Recipes);

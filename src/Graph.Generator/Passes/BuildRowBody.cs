@@ -1,0 +1,115 @@
+using System;
+using System.Collections.Generic;
+using System.Linq;
+using Graph.Generator.IR;
+using Graph.Generator.Ops;
+
+namespace Graph.Generator.Passes;
+
+/// <summary>Lowers the row values of one cluster (or one of its outputs, for a recompute recipe) to the loop IR.</summary>
+public sealed class BuildRowBody
+{
+    readonly TensorGraph _graph;
+    readonly ClusterMap _map;
+    readonly HashSet<int> _members;
+    readonly HashSet<int> _outputs;
+    readonly Dictionary<int, Expr> _values = new();
+    readonly Dictionary<int, int> _uses = new();
+    readonly List<RowInput> _inputs = new();
+    readonly List<int[]> _inputNodes = new();
+    readonly List<RowStatement> _statements = new();
+    readonly HashSet<string> _names = new();
+
+    BuildRowBody(TensorGraph graph, ClusterMap map, IReadOnlyList<int> outputs)
+    {
+        (_graph, _map, _outputs) = (graph, map, new HashSet<int>(outputs));
+        _members = new HashSet<int>(map.Members(outputs));
+        foreach (var id in _members)
+            foreach (var input in graph[id].Inputs.Distinct())
+                _uses[input] = _uses.TryGetValue(input, out var n) ? n + 1 : 1;
+    }
+
+    /// <summary>The body, its label for the kernel's name, the nodes its arguments hold (outputs, then inputs; a gather gives ids and table), and the fused nodes as text.</summary>
+    public static (RowBody Body, string Label, IReadOnlyList<int> Arguments, IReadOnlyList<string> Source) Run(TensorGraph graph, ClusterMap map, IReadOnlyList<int> outputs)
+    {
+        var build = new BuildRowBody(graph, map, outputs);
+        // Outputs take their names first, so that a parameter is called what its tensor is called.
+        var names = outputs.ToDictionary(id => id, id => build.Unique(graph[id].Name));
+        foreach (var id in build._members.OrderBy(id => id)) build.Add(graph[id], names);
+        var columns = outputs.Concat(build._members).Select(id => graph[id].Type).Where(t => !t.IsRowScalar).Select(t => t.Columns).Distinct().ToArray();
+        if (columns.Length != 1) throw new InvalidOperationException("fuse: one row kernel would need rows of " + string.Join(" and ", columns) + " columns");
+        var body = new RowBody(columns[0], outputs.Select(id => new RowOutput(names[id], graph[id].Type.IsRowScalar)).ToArray(), build._inputs.ToArray(), build._statements.ToArray());
+        var source = build._members.OrderBy(id => id).Where(id => graph[id].Op is not Const).Select(id => GraphText.Line(graph, graph[id])).ToArray();
+        return (body, build.Label(outputs), outputs.Concat(build._inputNodes.SelectMany(n => n)).ToArray(), source);
+    }
+
+    void Add(Node node, Dictionary<int, string> names)
+    {
+        var stored = _outputs.Contains(node.Id);
+        if (node.Op is Embedding)
+        {
+            var gather = Input(node.Id, RowInputKind.Gather, node.Inputs[0], node.Inputs[1]);
+            _values[node.Id] = gather;
+            if (stored) Define(node, names[node.Id], gather);
+            return;
+        }
+        var inputs = node.Inputs.Select(Value).ToArray();
+        if (node.Op is RowSum)
+        {
+            var name = stored ? names[node.Id] : Unique(node.Name);
+            _statements.Add(new RowStatement.Reduce(name, inputs[0]));
+            _values[node.Id] = Expr.Var(name);
+            if (stored) _statements.Add(new RowStatement.StoreRow(name));
+            return;
+        }
+        var value = ((Pointwise)node.Op).Lower(inputs);
+        // A row statistic is computed once, not per column; a value read twice gets a name; the rest is written where it is read.
+        if (stored || node.Type.IsRowScalar || _uses.TryGetValue(node.Id, out var uses) && uses > 1) Define(node, stored ? names[node.Id] : Unique(node.Name), value);
+        else _values[node.Id] = value;
+    }
+
+    void Define(Node node, string name, Expr value)
+    {
+        _statements.Add(node.Type.IsRowScalar ? new RowStatement.LetRow(name, value) : new RowStatement.Let(name, value, node.Op.Name));
+        _values[node.Id] = Expr.Var(name);
+        if (_outputs.Contains(node.Id)) _statements.Add(node.Type.IsRowScalar ? new RowStatement.StoreRow(name) : new RowStatement.Store(name));
+    }
+
+    Expr Value(int id)
+    {
+        if (_values.TryGetValue(id, out var known)) return known;
+        var node = _graph[id];
+        return _values[id] = node.Op switch
+        {
+            Const c => new Expr.Number(c.Value),
+            TypedConst c => new Expr.TypedNumber(c.Value),
+            RunScalar => Input(id, RowInputKind.Scalar, id),
+            Param => Input(id, RowInputKind.Vector, id),
+            Pointwise p when !node.Type.IsPerToken => p.Lower(node.Inputs.Select(Value).ToArray()),
+            _ => Input(id, node.Type.IsRowScalar ? RowInputKind.PerRow : RowInputKind.Matrix, id),
+        };
+    }
+
+    Expr Input(int id, RowInputKind kind, params int[] nodes)
+    {
+        var name = Unique(kind == RowInputKind.Gather ? _graph[nodes[1]].Name : _graph[id].Name + (kind == RowInputKind.Vector ? "_weight" : ""));
+        _inputs.Add(new RowInput(name, kind));
+        _inputNodes.Add(nodes);
+        return Expr.Var(name);
+    }
+
+    string Unique(string name)
+    {
+        name = new string(name.Select(c => char.IsLetterOrDigit(c) ? c : '_').ToArray());
+        var unique = name;
+        for (var i = 2; !_names.Add(unique); i++) unique = name + i;
+        return unique;
+    }
+
+    // "sum_input_layernorm": the stored row values, in order.
+    string Label(IReadOnlyList<int> outputs)
+    {
+        var names = outputs.Where(id => !_graph[id].Type.IsRowScalar).Select(id => new string(_graph[id].Name.Select(c => char.IsLetterOrDigit(c) ? c : '_').ToArray())).Distinct().ToArray();
+        return names.Length > 0 ? string.Join("_", names) : "row_statistics";
+    }
+}

@@ -1,0 +1,68 @@
+using System;
+using System.Collections.Generic;
+using System.Linq;
+using Graph.Generator.IR;
+using Graph.Generator.Ops;
+using Graph.Generator.Tracing;
+
+namespace Graph.Generator.Passes;
+
+/// <summary>01: what the user wrote, as a typed graph. Score regions fold into their attention; the training loss is appended to the logits the model returns.</summary>
+public static class Import
+{
+    public static TensorGraph Run(IReadOnlyList<TraceNode> trace)
+    {
+        var g = new GraphBuilder();
+        var map = new int[trace.Count];
+        foreach (var line in trace)
+        {
+            g.Scope = line.Scope;
+            var inputs = line.Inputs.Select(i => map[i]).ToArray();
+            if (line.Op == "attention")
+            {
+                var scale = Convert.ToDouble(line.Attributes.First(a => a.Key == "scale").Value);
+                var window = line.Attributes.First(a => a.Key == "window").Value is { } w ? Convert.ToInt32(w) : 0;
+                var score = Region(trace, line.Inputs[3], new Expr.Number(scale) * Expr.Var("s"));
+                map[line.Id] = g.Add(new Attention(new ScoreFunction(score, window)), inputs.Take(3).ToArray());
+                continue;
+            }
+            var op = OpCatalog.Create(line.Op, line.Attributes);
+            map[line.Id] = g.Named(Name(g, op, inputs), op, inputs);
+        }
+        g.Scope = "";
+        var labels = g.Named("labels", new Input("labels"));
+        var loss = g.Named("loss", new CrossEntropy(), map[trace[trace.Count - 1].Id], labels);
+        return g.Build(new[] { loss }, g.Count);
+    }
+
+    /// <summary>The expression a score lambda computes of its argument.</summary>
+    static Expr Region(IReadOnlyList<TraceNode> trace, int id, Expr argument) => trace[id] switch
+    {
+        { Op: "score_input" } => argument,
+        { Op: "const" or "typed_const" } c => new Expr.Number(Convert.ToDouble(c.Attributes[0].Value)),
+        var line => OpCatalog.Create(line.Op, line.Attributes) is Pointwise op
+            ? op.Lower(line.Inputs.Select(i => Region(trace, i, argument)).ToArray())
+            : throw new ShapeError("attention: the score function uses " + line.Op + "; it must be pointwise"),
+    };
+
+    static string Name(GraphBuilder g, Op op, int[] inputs) => op switch
+    {
+        Input input => input.Role,
+        Param p => Module(p.Tensor),
+        Adapter a => Module(a.Linear) + (a.IsA ? "_a" : "_b"),
+        RunScalar s => s.Role,
+        RmsNorm => g[inputs[1]].Name,
+        MatMul => g[inputs[1]].Name,
+        Heads or Rope => g[inputs[0]].Name,
+        Binary { Kind: BinaryKind.Add } when g.Type(inputs[0]).IsPerToken && g[inputs[0]].Op is MatMul => g[inputs[0]].Name,
+        Binary { Kind: BinaryKind.Add } when g.Type(inputs[0]).IsPerToken && g.Type(inputs[1]).IsPerToken => "sum",
+        _ => op.Name,
+    };
+
+    // "model.layers.0.self_attn.q_proj.weight" → "q_proj"
+    static string Module(string tensor)
+    {
+        var name = tensor.EndsWith(".weight", StringComparison.Ordinal) ? tensor.Substring(0, tensor.Length - 7) : tensor;
+        return name.Substring(name.LastIndexOf('.') + 1);
+    }
+}

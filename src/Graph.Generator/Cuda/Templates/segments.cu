@@ -1,0 +1,48 @@
+// What the optimizer's kernels share: the table of adapter matrices and the block of run-time scalars.
+
+// One trainable matrix, 64 bytes; Graph.Runtime/Optimizers/AdamSegment.cs has the same layout. Pointers are 16-byte aligned.
+// p, m and v are contiguous [rows, cols]; grad and copy are rectangles of pitched matrices (pitches in elements).
+// Work is cut into chunks of CHUNK elements that never cross a segment: one block each, first_chunk is the number of chunks before this segment.
+struct Segment
+{
+    float* p;               //  0  master weights
+    float* m;               //  8  first moment
+    float* v;               // 16  second moment
+    const float* grad;      // 24
+    elem* copy;             // 32  what the GEMMs read: p rounded once
+    int rows, cols;         // 40, 44
+    int grad_pitch;         // 48
+    int copy_pitch;         // 52
+    int first_chunk;        // 56
+    int unused;             // 60
+};
+
+#define CHUNK 4096
+#define THREADS 256
+
+// Run-time scalars, all fp32; Graph.Runtime/Optimizers/ScalarBlock.cs has the same layout.
+struct Scalars
+{
+    float lora_scale, inv_labels;
+    float lr, beta1, one_minus_beta1, beta2, one_minus_beta2, eps, weight_decay;
+    float bias_correction1, sqrt_bias_correction2;      // 1 - beta1^step, sqrt(1 - beta2^step)
+    float clip;                                         // largest gradient norm; 0 or less: no clipping
+    float grad_norm, clip_coefficient, loss_sum;        // written by gradient_norm and loss_sum
+    float skipped;                                      // 1 when the gradient norm is not finite, else 0
+};
+
+// The segment of a chunk and the chunk's elements [first, last) in it: the last segment that starts at or before the chunk.
+__device__ __forceinline__ Segment find_segment(const Segment* __restrict__ segments, int count, int chunk, int& first, int& last)
+{
+    int low = 0, high = count - 1;
+    while (low < high)
+    {
+        const int middle = (low + high + 1) / 2;
+        if (segments[middle].first_chunk <= chunk) low = middle;
+        else high = middle - 1;
+    }
+    const Segment segment = segments[low];
+    first = (chunk - segment.first_chunk) * CHUNK;
+    last = min(first + CHUNK, segment.rows * segment.cols);
+    return segment;
+}

@@ -1,0 +1,48 @@
+using System;
+using System.Collections.Generic;
+using System.Linq;
+using Graph.Generator.CSharp;
+using Graph.Generator.Cuda;
+using Graph.Generator.IR;
+using Graph.Generator.Passes;
+using Graph.Generator.Schedules;
+using Graph.Generator.Tracing;
+
+namespace Graph.Generator;
+
+/// <summary>What the generator emits for one variant: the schedule, the cpu target as C#, and the kernels of every CUDA target. Equal models give equal texts.</summary>
+public sealed record CompiledText(string Variant, string ScheduleText, string CpuSource, EquatableArray<TargetText> Targets);
+
+public sealed record TargetText(string Target, EquatableArray<EmittedKernel> Kernels);
+
+/// <summary>The compiler, as the list of its passes. Each takes an immutable graph and returns the next; every graph is verified, and dumped under its number on request.</summary>
+public static class Compiler
+{
+    public static readonly IReadOnlyList<string> AllTargets = new[] { "sm_75", "sm_80", "sm_86", "sm_89", "sm_90a" };
+
+    /// <param name="dump">Receives each stage's name and a function that prints it; null: nothing is printed.</param>
+    public static CompiledText Compile(string variant, IReadOnlyList<TraceNode> trace, IReadOnlyList<string> targets, Action<string, Func<string>>? dump = null)
+    {
+        TensorGraph Stage(string name, TensorGraph graph)
+        {
+            Verify.Check(graph, name);
+            dump?.Invoke(name, () => GraphText.Print(graph));
+            return graph;
+        }
+
+        var graph = Stage("01-import", Import.Run(trace));                     // what the user wrote, and the loss
+        graph = Stage("02-expand", Expand.Run(graph));                         // rms_norm and gelu become primitives
+        graph = Stage("03-loss", FuseLoss.Run(graph));                         // head and cross entropy are one op, before its gradient exists
+        graph = Stage("04-simplify", Simplify.Run(graph));                     // dead nodes; scalars to the rank side of a product
+        graph = Stage("05-differentiate", Differentiate.Run(graph));           // + backward, only towards adapters
+        graph = Stage("06-simplify", Simplify.Run(graph));
+        graph = Stage("07-group", GroupLinears.Run(graph));                    // LoRA by layout: products of one input are one GEMM
+        var kernelGraph = Fuse.Run(graph);                                     // 08: nodes become launches on placed tensors
+        var (kernels, name) = Share.Run(kernelGraph);                          // 09: equal bodies are one kernel
+        var schedule = MakeSchedule.Run(variant, kernelGraph, name);           // 10: launch order, tensors, recompute recipes
+        dump?.Invoke("10-schedule", () => ScheduleText.Print(schedule));
+        return new CompiledText(variant, ScheduleText.Print(schedule),
+            EmitCpu.Run(kernels),                                              // 11: row kernels as C#
+            targets.Select(t => new TargetText(t, EmitCuda.Run(t, kernels).ToArray())).ToArray());   // 12: CUDA C
+    }
+}

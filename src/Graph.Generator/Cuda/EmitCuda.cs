@@ -1,0 +1,116 @@
+using System;
+using System.Collections.Generic;
+using System.IO;
+using System.Linq;
+using System.Text;
+using Graph.Generator.IR;
+using Graph.Generator.Ops;
+using Graph.Generator.Passes;
+using Graph.Generator.Schedules;
+
+namespace Graph.Generator.Cuda;
+
+/// <summary>A kernel's launch facts and its text in parts (<see cref="KernelText"/>).</summary>
+public sealed record EmittedKernel(KernelInfo Info, EquatableArray<string> Parts);
+
+/// <summary>
+/// 11: CUDA C for one target. Row kernels are printed from their loop IR; attention, rope, cross entropy, GEMM and the optimizer are readable templates with literals and holes.
+/// </summary>
+public static class EmitCuda
+{
+    public static IReadOnlyList<EmittedKernel> Run(string target, IReadOnlyList<Kernel> kernels) =>
+        kernels.Select(k => Emit(target, k))
+            .Concat(GemmTiles.Kernels(target).Select(g => new EmittedKernel(g.Info, new[] { Elem(target) + g.Literals, "@prelude.cu", "@mma.cu", "@gemm.cu" })))
+            .Concat(OptimizerKernels.All.Select(o => new EmittedKernel(o.Info, new[] { Elem(target), "@prelude.cu", "@segments.cu", "@" + o.Template })))
+            .ToArray();
+
+    /// <summary>A template's text, embedded in this assembly because analyzers may not read files.</summary>
+    public static string Template(string name)
+    {
+        using var stream = typeof(EmitCuda).Assembly.GetManifestResourceStream(name) ?? throw new InvalidOperationException("emit: there is no template " + name);
+        using var reader = new StreamReader(stream, Encoding.UTF8);
+        return reader.ReadToEnd().Replace("\r\n", "\n");
+    }
+
+    static EmittedKernel Emit(string target, Kernel kernel)
+    {
+        var elem = Header(target, kernel) + Elem(target);
+        switch (kernel.Body)
+        {
+            case RowBody row:
+                return new EmittedKernel(RowKernelText.Info(kernel, row), new[] { elem, "@prelude.cu", RowKernelText.Print(kernel, row) });
+            case RopeBody rope:
+                const int threads = 256;
+                var tileRows = Math.Max(1, threads / (rope.HeadDim / 16));
+                return new EmittedKernel(new KernelInfo(kernel.Name, "rope", tileRows * (rope.HeadDim / 16), 0, tileRows, 0, 1), new[]
+                {
+                    elem + Literals(("KERNEL_NAME", kernel.Name), ("HEADS", N(rope.Heads)), ("HEAD_DIM", N(rope.HeadDim)), ("THETA", rope.Theta.ToString("0.0###############", System.Globalization.CultureInfo.InvariantCulture)),
+                        ("INVERSE", rope.Inverse ? "1" : "0"), ("TILE_ROWS", N(tileRows))),
+                    "@prelude.cu", "@rope.cu",
+                });
+            case AttentionBody attention: return Attention(target, kernel, attention, elem);
+            case CrossEntropyBody loss:
+                var tile = CrossEntropyTiles.For(target, loss.Vocab);
+                var bound = loss.Logit.Bound() is { } b and <= 60 ? (int)Math.Ceiling(b) : 0;
+                return new EmittedKernel(new KernelInfo(kernel.Name, "cross_entropy", tile.Threads, tile.SharedBytes, 1, 0, 1), new[]
+                {
+                    elem + Literals(("KERNEL_NAME", kernel.Name), ("VOCAB", N(loss.Vocab)), ("THREADS", N(tile.Threads)), ("GRAD", "1"), ("BOUND", N(bound)), ("CACHED", N(tile.Cached))),
+                    "@prelude.cu", LogitHoles(loss.Logit), "@cross_entropy.cu",
+                });
+            default: throw new InvalidOperationException("emit: no CUDA text for " + kernel.Name);
+        }
+    }
+
+    static EmittedKernel Attention(string target, Kernel kernel, AttentionBody body, string elem)
+    {
+        var part = body.Part switch { AttentionPart.Forward => AttentionKernel.Forward, AttentionPart.Delta => AttentionKernel.Delta, AttentionPart.Dq => AttentionKernel.Dq, _ => AttentionKernel.Dkdv };
+        var tile = AttentionTiles.For(target, body.HeadDim, part);
+        // fp16 cannot hold 2^73, so it keeps the row maximum even for a bounded score.
+        var bounded = body.Score is { IsBounded: true } && IsBf16(target);
+        var literals = tile.Literals(kernel.Name, body.HeadDim, body.Heads / body.KvHeads, body.Score?.Window ?? 0, bounded);
+        var template = "@attention_" + body.Part.ToString().ToLowerInvariant() + ".cu";
+        var parts = body.Score is null ? new[] { elem + literals, "@prelude.cu", template } : new[] { elem + literals, "@prelude.cu", "@mma.cu", ScoreHoles(body.Score), template };
+        var owned = part == AttentionKernel.Dkdv ? tile.TileK : tile.TileQ;
+        return new EmittedKernel(new KernelInfo(kernel.Name, "attention_" + body.Part.ToString().ToLowerInvariant(), tile.Threads, tile.SharedBytes, owned, 0, part == AttentionKernel.Dkdv ? body.KvHeads : body.Heads), parts);
+    }
+
+    /// <summary>The score function in the base-2 units of the templates: exp2 needs no further factor.</summary>
+    static string ScoreHoles(ScoreFunction score)
+    {
+        var log2 = new Expr.Number(1.4426950408889634) * score.Value;
+        return "// score(s) = " + ExprText.Print(score.Value) + ", traced from the model; in units of log2.\n"
+            + "__device__ __forceinline__ float score_log2(float s)\n{\n" + ExprSource.Body(new[] { ("return ", log2) }, ExprLanguage.Cuda, "const float", "    ") + "}\n\n"
+            + "// The same, and d(score)/ds in natural units, from shared work.\n"
+            + "__device__ __forceinline__ void score_log2_and_derivative(float s, float& z, float& dz)\n{\n"
+            + ExprSource.Body(new[] { ("z = ", log2), ("dz = ", score.Derivative) }, ExprLanguage.Cuda, "const float", "    ") + "}\n\n";
+    }
+
+    static string LogitHoles(Expr logit) =>
+        "// logit(s) = " + ExprText.Print(logit) + ", traced from the model.\n"
+        + "__device__ __forceinline__ float logit(float s)\n{\n" + ExprSource.Body(new[] { ("return ", logit) }, ExprLanguage.Cuda, "const float", "    ") + "}\n\n"
+        + "__device__ __forceinline__ void logit_and_derivative(float s, float& z, float& dz)\n{\n"
+        + ExprSource.Body(new[] { ("z = ", logit), ("dz = ", logit.Derivative("s")) }, ExprLanguage.Cuda, "const float", "    ") + "}\n\n";
+
+    /// <summary>What was fused, from where, on which tensors: the first launch stands for all that share the kernel.</summary>
+    static string Header(string target, Kernel kernel)
+    {
+        var text = new StringBuilder("// ").Append(kernel.Name).Append(" <").Append(target).Append(">  ").Append(kernel.Launches == 0 ? "recompute only" : "launches: " + N(kernel.Launches)).Append('\n');
+        foreach (var line in kernel.Source) text.Append("//   ").Append(line).Append('\n');
+        text.Append("// tensors of the first launch:").Append(string.Concat(kernel.FirstArguments.Select(a => " " + ScheduleText.Print(a)))).Append('\n');
+        if (kernel.Body is RowBody row)
+        {
+            var moved = row.Outputs.Sum(o => o.PerRow ? 4 : row.Columns * 2) + row.Inputs.Sum(i => i.Kind switch { RowInputKind.Matrix or RowInputKind.Gather => row.Columns * 2, RowInputKind.PerRow => 4, _ => 0 });
+            text.Append("// ").Append(N(moved)).Append(" bytes per row; fp32 in registers, one rounding per stored value\n");
+        }
+        return text.ToString();
+    }
+
+    static string Elem(string target) => Literals(("ELEM_BF16", IsBf16(target) ? "1" : "0"), ("EXACT_MATH", "0"));
+
+    // Turing has no bf16 arithmetic.
+    static bool IsBf16(string target) => target != "sm_75";
+
+    static string Literals(params (string Name, string Value)[] literals) => string.Concat(literals.Select(l => "#define " + l.Name + " " + l.Value + "\n"));
+
+    static string N(int value) => NumberText.Int(value);
+}

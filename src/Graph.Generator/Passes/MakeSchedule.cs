@@ -1,0 +1,18 @@
+using System.Linq;
+using Graph.Generator.IR;
+using Graph.Generator.Schedules;
+
+namespace Graph.Generator.Passes;
+
+/// <summary>10: the kernel graph as data the runtime binds: tensors, launches in order, and a recipe for every activation that may be dropped.</summary>
+public static class MakeSchedule
+{
+    public static Schedule Run(string variant, KernelGraph graph, System.Func<Step, Launch> name) => new(
+        variant,
+        graph.Tensors.Max(t => t.Layer) + 1,
+        graph.Families.Select(f => new LinearGroup(f.Id, f.In, f.Linears.Select((l, i) => new GroupLinear(l, f.Outs[i])).ToArray())).ToArray(),
+        graph.Tensors,
+        graph.Steps.Where(s => !s.Backward).OrderBy(s => s is LossStep).Select(name).ToArray(),
+        graph.Steps.Where(s => s.Backward).Select(name).ToArray(),
+        graph.Recipes.Select(r => new Recipe(r.Tensor, r.Steps.Select(name).ToArray())).ToArray());
+}

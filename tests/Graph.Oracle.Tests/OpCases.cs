@@ -56,6 +56,7 @@ static class OpCases
         yield return new("Linear_ByAdapterB", new MatMul(GemmLayout.Nt), new[] { Normal(TensorType.Act(Dim.T, Dim.Rank("q"))), Normal(TensorType.F32(5, Dim.Rank("q"))) }, x => nn.functional.linear(x[0], x[1]));
         yield return new("SplitHeads", new Heads(4), new[] { Normal(TensorType.Act(Dim.T, 24)) }, x => x[0].view(11, 4, 6));
         yield return new("MergeHeads", new Heads(0), new[] { Normal(Queries) }, x => x[0].reshape(11, 24));
+        yield return new("Columns", new Columns(2, 3), new[] { Normal(Row) with { Differentiable = false } }, x => x[0].narrow(1, 2, 3));
         yield return new("Rope", new Rope(100), new[] { Normal(Queries) }, x => Rotate(x[0], 100));
 
         foreach (var (name, scale, cap, window) in new (string, double, double?, int)[] { ("", 0.4, null, 0), ("_Window", 0.4, null, 3), ("_Softcap", 2, 2, 0), ("_SoftcapAndWindow", 2, 2, 3) })

@@ -1,0 +1,1915 @@
+// ======== k00_mul_input_layernorm
+// k00_mul_input_layernorm <sm_90a>  launches: 1
+//   %2 = embedding %0 %1 : act[T,128]  // Gemma2Model.Forward embedding
+//   %4 = mul %2 %3 : act[T,128]  // Gemma2Model.Forward mul
+//   %6 = mul %4 %4 : act[T,128]  // layers.0.self_attn mul
+//   %8 = row_sum %6 : f32[T,1]  // layers.0.self_attn row_sum
+//   %9 = mul %7 %8 : f32[T,1]  // layers.0.self_attn mul
+//   %11 = add %9 %10 : f32[T,1]  // layers.0.self_attn add
+//   %12 = rsqrt %11 : f32[T,1]  // layers.0.self_attn rsqrt
+//   %13 = mul %4 %12 : act[T,128]  // layers.0.self_attn mul
+//   %16 = mul %13 %15 : act[T,128]  // layers.0.self_attn input_layernorm
+// tensors of the first launch: mul layers.0.input_layernorm[:,0:128] ids model.embed_tokens.weight model.layers.0.input_layernorm.weight
+// 768 bytes per row; fp32 in registers, one rounding per stored value
+#define ELEM_BF16 1
+#define EXACT_MATH 0
+
+@prelude.cu
+extern "C" __global__ void __launch_bounds__(32)
+k00_mul_input_layernorm(elem* __restrict__ mul_rows, int mul_pitch,
+    elem* __restrict__ input_layernorm_rows, int input_layernorm_pitch,
+    const int* __restrict__ embed_tokens_ids, const elem* __restrict__ embed_tokens_table, int embed_tokens_pitch,
+    const elem* __restrict__ input_layernorm_weight_vector,
+    int rows)
+{
+    __shared__ float scratch[WARP_SIZE];
+    const int64 row = blockIdx.x;
+    const int column = threadIdx.x * 8;
+    const bool inside = column < 128;
+
+    float embed_tokens[8] = {};
+    if (inside) load8(embed_tokens_table + (int64)embed_tokens_ids[row] * embed_tokens_pitch + column, embed_tokens);
+    float input_layernorm_weight[8] = {};
+    if (inside) load8(input_layernorm_weight_vector + column, input_layernorm_weight);
+
+    // mul
+    float mul[8];
+    for (int j = 0; j < 8; j++) mul[j] = embed_tokens[j] * round_elem(11.3137083f);
+    if (inside) store8(mul_rows + row * mul_pitch + column, mul);
+    for (int j = 0; j < 8; j++) mul[j] = round_elem(mul[j]);
+
+    // row_sum
+    float row_sum_part = 0.0f;
+    if (inside) for (int j = 0; j < 8; j++) row_sum_part += mul[j] * mul[j];
+    const float row_sum = block_sum(row_sum_part, scratch);
+    const float mul2 = 0.0078125f * row_sum;
+    const float add = mul2 + 9.99999997E-07f;
+    const float rsqrt = rsqrtf(add);
+
+    // mul
+    float input_layernorm[8];
+    for (int j = 0; j < 8; j++) input_layernorm[j] = mul[j] * rsqrt * (1.0f + input_layernorm_weight[j]);
+    if (inside) store8(input_layernorm_rows + row * input_layernorm_pitch + column, input_layernorm);
+}
+
+
+// ======== k01_rope
+// k01_rope <sm_90a>  launches: 4
+//   %21 = rope %20 {theta=10000} : act[T,4,32]  // layers.0.self_attn q_proj
+//   %24 = rope %23 {theta=10000} : act[T,2,32]  // layers.0.self_attn k_proj
+// tensors of the first launch: layers.0.q_proj+k_proj+v_proj[:,0:192] positions
+#define ELEM_BF16 1
+#define EXACT_MATH 0
+#define KERNEL_NAME k01_rope
+#define HEADS 6
+#define HEAD_DIM 32
+#define THETA 10000.0
+#define INVERSE 0
+#define TILE_ROWS 128
+
+@prelude.cu
+@rope.cu
+
+// ======== k02_attention_forward
+// k02_attention_forward <sm_90a>  launches: 2
+//   %27 = attention %21 %24 %26 {score=(50*tanh((0.0035355339059327372*s))) window=16} : act[T,4,32]  // layers.0.self_attn attention
+// tensors of the first launch: layers.0.attention[:,0:128] layers.0.attention_lse layers.0.q_proj+k_proj+v_proj[:,0:128] layers.0.q_proj+k_proj+v_proj[:,128:192] layers.0.q_proj+k_proj+v_proj[:,192:256] doc_start
+#define ELEM_BF16 1
+#define EXACT_MATH 0
+#define KERNEL_NAME k02_attention_forward
+#define HEAD_DIM 32
+#define GROUP 2
+#define WINDOW 16
+#define BOUNDED 1
+#define TILE_Q 64
+#define TILE_K 64
+#define WARPS 4
+#define STAGES 1
+
+@prelude.cu
+@mma.cu
+// score(s) = (50*tanh((0.0035355339059327372*s))), traced from the model; in units of log2.
+__device__ __forceinline__ float score_log2(float s)
+{
+    return 72.1347504f * fast_tanh(0.00353553379f * s);
+}
+
+// The same, and d(score)/ds in natural units, from shared work.
+__device__ __forceinline__ void score_log2_and_derivative(float s, float& z, float& dz)
+{
+    const float t = fast_tanh(0.00353553379f * s);
+    z = 72.1347504f * t;
+    dz = 0.176776692f * (1.0f - t * t);
+}
+
+
+@attention_forward.cu
+
+// ======== k03_sum_pre_feedforward_layernorm
+// k03_sum_pre_feedforward_layernorm <sm_90a>  launches: 1
+//   %33 = mul %31 %31 : act[T,128]  // layers.0.self_attn mul
+//   %34 = row_sum %33 : f32[T,1]  // layers.0.self_attn row_sum
+//   %35 = mul %7 %34 : f32[T,1]  // layers.0.self_attn mul
+//   %36 = add %35 %10 : f32[T,1]  // layers.0.self_attn add
+//   %37 = rsqrt %36 : f32[T,1]  // layers.0.self_attn rsqrt
+//   %38 = mul %31 %37 : act[T,128]  // layers.0.self_attn mul
+//   %40 = mul %38 %39 : act[T,128]  // layers.0.self_attn post_attention_layernorm
+//   %41 = add %4 %40 : act[T,128]  // layers.0.self_attn sum
+//   %43 = mul %41 %41 : act[T,128]  // layers.0.mlp mul
+//   %44 = row_sum %43 : f32[T,1]  // layers.0.mlp row_sum
+//   %45 = mul %7 %44 : f32[T,1]  // layers.0.mlp mul
+//   %46 = add %45 %10 : f32[T,1]  // layers.0.mlp add
+//   %47 = rsqrt %46 : f32[T,1]  // layers.0.mlp rsqrt
+//   %48 = mul %41 %47 : act[T,128]  // layers.0.mlp mul
+//   %50 = mul %48 %49 : act[T,128]  // layers.0.mlp pre_feedforward_layernorm
+// tensors of the first launch: layers.0.rsqrt layers.0.sum layers.0.rsqrt2 layers.0.pre_feedforward_layernorm[:,0:128] layers.0.o_proj model.layers.0.post_attention_layernorm.weight mul model.layers.0.pre_feedforward_layernorm.weight
+// 1032 bytes per row; fp32 in registers, one rounding per stored value
+#define ELEM_BF16 1
+#define EXACT_MATH 0
+
+@prelude.cu
+extern "C" __global__ void __launch_bounds__(32)
+k03_sum_pre_feedforward_layernorm(float* __restrict__ rsqrt_rows,
+    elem* __restrict__ sum_rows, int sum_pitch,
+    float* __restrict__ rsqrt2_rows,
+    elem* __restrict__ pre_feedforward_layernorm_rows, int pre_feedforward_layernorm_pitch,
+    const elem* __restrict__ o_proj_rows, int o_proj_pitch,
+    const elem* __restrict__ post_attention_layernorm_weight_vector,
+    const elem* __restrict__ mul2_rows, int mul2_pitch,
+    const elem* __restrict__ pre_feedforward_layernorm_weight_vector,
+    int rows)
+{
+    __shared__ float scratch[WARP_SIZE];
+    const int64 row = blockIdx.x;
+    const int column = threadIdx.x * 8;
+    const bool inside = column < 128;
+
+    float o_proj[8] = {};
+    if (inside) load8(o_proj_rows + row * o_proj_pitch + column, o_proj);
+    float post_attention_layernorm_weight[8] = {};
+    if (inside) load8(post_attention_layernorm_weight_vector + column, post_attention_layernorm_weight);
+    float mul2[8] = {};
+    if (inside) load8(mul2_rows + row * mul2_pitch + column, mul2);
+    float pre_feedforward_layernorm_weight[8] = {};
+    if (inside) load8(pre_feedforward_layernorm_weight_vector + column, pre_feedforward_layernorm_weight);
+
+    // row_sum
+    float row_sum_part = 0.0f;
+    if (inside) for (int j = 0; j < 8; j++) row_sum_part += o_proj[j] * o_proj[j];
+    const float row_sum = block_sum(row_sum_part, scratch);
+    const float mul = 0.0078125f * row_sum;
+    const float add = mul + 9.99999997E-07f;
+    const float rsqrt = rsqrtf(add);
+    if (threadIdx.x == 0) rsqrt_rows[row] = rsqrt;
+
+    // add
+    float sum[8];
+    for (int j = 0; j < 8; j++) sum[j] = mul2[j] + o_proj[j] * rsqrt * (1.0f + post_attention_layernorm_weight[j]);
+    if (inside) store8(sum_rows + row * sum_pitch + column, sum);
+    for (int j = 0; j < 8; j++) sum[j] = round_elem(sum[j]);
+
+    // row_sum
+    float row_sum2_part = 0.0f;
+    if (inside) for (int j = 0; j < 8; j++) row_sum2_part += sum[j] * sum[j];
+    const float row_sum2 = block_sum(row_sum2_part, scratch);
+    const float mul3 = 0.0078125f * row_sum2;
+    const float add2 = mul3 + 9.99999997E-07f;
+    const float rsqrt2 = rsqrtf(add2);
+    if (threadIdx.x == 0) rsqrt2_rows[row] = rsqrt2;
+
+    // mul
+    float pre_feedforward_layernorm[8];
+    for (int j = 0; j < 8; j++) pre_feedforward_layernorm[j] = sum[j] * rsqrt2 * (1.0f + pre_feedforward_layernorm_weight[j]);
+    if (inside) store8(pre_feedforward_layernorm_rows + row * pre_feedforward_layernorm_pitch + column, pre_feedforward_layernorm);
+}
+
+
+// ======== k04_mul
+// k04_mul <sm_90a>  launches: 4
+//   %54 = mul %53 %53 : act[T,256]  // layers.0.mlp mul
+//   %55 = mul %53 %54 : act[T,256]  // layers.0.mlp mul
+//   %58 = mul %57 %55 : act[T,256]  // layers.0.mlp mul
+//   %59 = add %53 %58 : act[T,256]  // layers.0.mlp add
+//   %60 = mul %56 %59 : act[T,256]  // layers.0.mlp mul
+//   %62 = mul %61 %53 : act[T,256]  // layers.0.mlp mul
+//   %63 = tanh %60 : act[T,256]  // layers.0.mlp tanh
+//   %64 = add %14 %63 : act[T,256]  // layers.0.mlp add
+//   %65 = mul %62 %64 : act[T,256]  // layers.0.mlp gelu_tanh
+//   %67 = mul %65 %66 : act[T,256]  // layers.0.mlp mul
+// tensors of the first launch: layers.0.mul[:,0:256] layers.0.gate_proj+up_proj[:,0:256] layers.0.gate_proj+up_proj[:,256:512]
+// 1536 bytes per row; fp32 in registers, one rounding per stored value
+#define ELEM_BF16 1
+#define EXACT_MATH 0
+
+@prelude.cu
+extern "C" __global__ void __launch_bounds__(256)
+k04_mul(elem* __restrict__ mul_rows, int mul_pitch,
+    const elem* __restrict__ gate_proj_rows, int gate_proj_pitch,
+    const elem* __restrict__ up_proj_rows, int up_proj_pitch,
+    int rows)
+{
+    const int64 row = blockIdx.x;
+    const int column = (blockIdx.y * 256 + threadIdx.x) * 8;
+    const bool inside = column < 256;
+    if (!inside) return;
+
+    float gate_proj[8];
+    load8(gate_proj_rows + row * gate_proj_pitch + column, gate_proj);
+    float up_proj[8];
+    load8(up_proj_rows + row * up_proj_pitch + column, up_proj);
+
+    // mul
+    float mul[8];
+    for (int j = 0; j < 8; j++) mul[j] = 0.5f * gate_proj[j] * (1.0f + fast_tanh(0.797884583f * (gate_proj[j] + 0.0447149985f * gate_proj[j] * gate_proj[j] * gate_proj[j]))) * up_proj[j];
+    store8(mul_rows + row * mul_pitch + column, mul);
+}
+
+
+// ======== k05_sum_input_layernorm
+// k05_sum_input_layernorm <sm_90a>  launches: 3
+//   %72 = mul %70 %70 : act[T,128]  // layers.0.mlp mul
+//   %73 = row_sum %72 : f32[T,1]  // layers.0.mlp row_sum
+//   %74 = mul %7 %73 : f32[T,1]  // layers.0.mlp mul
+//   %75 = add %74 %10 : f32[T,1]  // layers.0.mlp add
+//   %76 = rsqrt %75 : f32[T,1]  // layers.0.mlp rsqrt
+//   %77 = mul %70 %76 : act[T,128]  // layers.0.mlp mul
+//   %79 = mul %77 %78 : act[T,128]  // layers.0.mlp post_feedforward_layernorm
+//   %80 = add %41 %79 : act[T,128]  // layers.0.mlp sum
+//   %82 = mul %80 %80 : act[T,128]  // layers.1.self_attn mul
+//   %83 = row_sum %82 : f32[T,1]  // layers.1.self_attn row_sum
+//   %84 = mul %7 %83 : f32[T,1]  // layers.1.self_attn mul
+//   %85 = add %84 %10 : f32[T,1]  // layers.1.self_attn add
+//   %86 = rsqrt %85 : f32[T,1]  // layers.1.self_attn rsqrt
+//   %87 = mul %80 %86 : act[T,128]  // layers.1.self_attn mul
+//   %89 = mul %87 %88 : act[T,128]  // layers.1.self_attn input_layernorm
+// tensors of the first launch: layers.0.rsqrt3 layers.0.sum2 layers.1.rsqrt layers.1.input_layernorm[:,0:128] layers.0.down_proj model.layers.0.post_feedforward_layernorm.weight layers.0.sum model.layers.1.input_layernorm.weight
+// 1032 bytes per row; fp32 in registers, one rounding per stored value
+#define ELEM_BF16 1
+#define EXACT_MATH 0
+
+@prelude.cu
+extern "C" __global__ void __launch_bounds__(32)
+k05_sum_input_layernorm(float* __restrict__ rsqrt_rows,
+    elem* __restrict__ sum_rows, int sum_pitch,
+    float* __restrict__ rsqrt2_rows,
+    elem* __restrict__ input_layernorm_rows, int input_layernorm_pitch,
+    const elem* __restrict__ down_proj_rows, int down_proj_pitch,
+    const elem* __restrict__ post_feedforward_layernorm_weight_vector,
+    const elem* __restrict__ sum2_rows, int sum2_pitch,
+    const elem* __restrict__ input_layernorm_weight_vector,
+    int rows)
+{
+    __shared__ float scratch[WARP_SIZE];
+    const int64 row = blockIdx.x;
+    const int column = threadIdx.x * 8;
+    const bool inside = column < 128;
+
+    float down_proj[8] = {};
+    if (inside) load8(down_proj_rows + row * down_proj_pitch + column, down_proj);
+    float post_feedforward_layernorm_weight[8] = {};
+    if (inside) load8(post_feedforward_layernorm_weight_vector + column, post_feedforward_layernorm_weight);
+    float sum2[8] = {};
+    if (inside) load8(sum2_rows + row * sum2_pitch + column, sum2);
+    float input_layernorm_weight[8] = {};
+    if (inside) load8(input_layernorm_weight_vector + column, input_layernorm_weight);
+
+    // row_sum
+    float row_sum_part = 0.0f;
+    if (inside) for (int j = 0; j < 8; j++) row_sum_part += down_proj[j] * down_proj[j];
+    const float row_sum = block_sum(row_sum_part, scratch);
+    const float mul = 0.0078125f * row_sum;
+    const float add = mul + 9.99999997E-07f;
+    const float rsqrt = rsqrtf(add);
+    if (threadIdx.x == 0) rsqrt_rows[row] = rsqrt;
+
+    // add
+    float sum[8];
+    for (int j = 0; j < 8; j++) sum[j] = sum2[j] + down_proj[j] * rsqrt * (1.0f + post_feedforward_layernorm_weight[j]);
+    if (inside) store8(sum_rows + row * sum_pitch + column, sum);
+    for (int j = 0; j < 8; j++) sum[j] = round_elem(sum[j]);
+
+    // row_sum
+    float row_sum2_part = 0.0f;
+    if (inside) for (int j = 0; j < 8; j++) row_sum2_part += sum[j] * sum[j];
+    const float row_sum2 = block_sum(row_sum2_part, scratch);
+    const float mul2 = 0.0078125f * row_sum2;
+    const float add2 = mul2 + 9.99999997E-07f;
+    const float rsqrt2 = rsqrtf(add2);
+    if (threadIdx.x == 0) rsqrt2_rows[row] = rsqrt2;
+
+    // mul
+    float input_layernorm[8];
+    for (int j = 0; j < 8; j++) input_layernorm[j] = sum[j] * rsqrt2 * (1.0f + input_layernorm_weight[j]);
+    if (inside) store8(input_layernorm_rows + row * input_layernorm_pitch + column, input_layernorm);
+}
+
+
+// ======== k06_attention_forward
+// k06_attention_forward <sm_90a>  launches: 2
+//   %100 = attention %94 %97 %99 {score=(50*tanh((0.0035355339059327372*s)))} : act[T,4,32]  // layers.1.self_attn attention
+// tensors of the first launch: layers.1.attention[:,0:128] layers.1.attention_lse layers.1.q_proj+k_proj+v_proj[:,0:128] layers.1.q_proj+k_proj+v_proj[:,128:192] layers.1.q_proj+k_proj+v_proj[:,192:256] doc_start
+#define ELEM_BF16 1
+#define EXACT_MATH 0
+#define KERNEL_NAME k06_attention_forward
+#define HEAD_DIM 32
+#define GROUP 2
+#define WINDOW 0
+#define BOUNDED 1
+#define TILE_Q 64
+#define TILE_K 64
+#define WARPS 4
+#define STAGES 1
+
+@prelude.cu
+@mma.cu
+// score(s) = (50*tanh((0.0035355339059327372*s))), traced from the model; in units of log2.
+__device__ __forceinline__ float score_log2(float s)
+{
+    return 72.1347504f * fast_tanh(0.00353553379f * s);
+}
+
+// The same, and d(score)/ds in natural units, from shared work.
+__device__ __forceinline__ void score_log2_and_derivative(float s, float& z, float& dz)
+{
+    const float t = fast_tanh(0.00353553379f * s);
+    z = 72.1347504f * t;
+    dz = 0.176776692f * (1.0f - t * t);
+}
+
+
+@attention_forward.cu
+
+// ======== k07_sum_pre_feedforward_layernorm
+// k07_sum_pre_feedforward_layernorm <sm_90a>  launches: 3
+//   %106 = mul %104 %104 : act[T,128]  // layers.1.self_attn mul
+//   %107 = row_sum %106 : f32[T,1]  // layers.1.self_attn row_sum
+//   %108 = mul %7 %107 : f32[T,1]  // layers.1.self_attn mul
+//   %109 = add %108 %10 : f32[T,1]  // layers.1.self_attn add
+//   %110 = rsqrt %109 : f32[T,1]  // layers.1.self_attn rsqrt
+//   %111 = mul %104 %110 : act[T,128]  // layers.1.self_attn mul
+//   %113 = mul %111 %112 : act[T,128]  // layers.1.self_attn post_attention_layernorm
+//   %114 = add %80 %113 : act[T,128]  // layers.1.self_attn sum
+//   %116 = mul %114 %114 : act[T,128]  // layers.1.mlp mul
+//   %117 = row_sum %116 : f32[T,1]  // layers.1.mlp row_sum
+//   %118 = mul %7 %117 : f32[T,1]  // layers.1.mlp mul
+//   %119 = add %118 %10 : f32[T,1]  // layers.1.mlp add
+//   %120 = rsqrt %119 : f32[T,1]  // layers.1.mlp rsqrt
+//   %121 = mul %114 %120 : act[T,128]  // layers.1.mlp mul
+//   %123 = mul %121 %122 : act[T,128]  // layers.1.mlp pre_feedforward_layernorm
+// tensors of the first launch: layers.1.rsqrt2 layers.1.sum layers.1.rsqrt3 layers.1.pre_feedforward_layernorm[:,0:128] layers.1.o_proj model.layers.1.post_attention_layernorm.weight layers.0.sum2 model.layers.1.pre_feedforward_layernorm.weight
+// 1032 bytes per row; fp32 in registers, one rounding per stored value
+#define ELEM_BF16 1
+#define EXACT_MATH 0
+
+@prelude.cu
+extern "C" __global__ void __launch_bounds__(32)
+k07_sum_pre_feedforward_layernorm(float* __restrict__ rsqrt_rows,
+    elem* __restrict__ sum_rows, int sum_pitch,
+    float* __restrict__ rsqrt2_rows,
+    elem* __restrict__ pre_feedforward_layernorm_rows, int pre_feedforward_layernorm_pitch,
+    const elem* __restrict__ o_proj_rows, int o_proj_pitch,
+    const elem* __restrict__ post_attention_layernorm_weight_vector,
+    const elem* __restrict__ sum2_rows, int sum2_pitch,
+    const elem* __restrict__ pre_feedforward_layernorm_weight_vector,
+    int rows)
+{
+    __shared__ float scratch[WARP_SIZE];
+    const int64 row = blockIdx.x;
+    const int column = threadIdx.x * 8;
+    const bool inside = column < 128;
+
+    float o_proj[8] = {};
+    if (inside) load8(o_proj_rows + row * o_proj_pitch + column, o_proj);
+    float post_attention_layernorm_weight[8] = {};
+    if (inside) load8(post_attention_layernorm_weight_vector + column, post_attention_layernorm_weight);
+    float sum2[8] = {};
+    if (inside) load8(sum2_rows + row * sum2_pitch + column, sum2);
+    float pre_feedforward_layernorm_weight[8] = {};
+    if (inside) load8(pre_feedforward_layernorm_weight_vector + column, pre_feedforward_layernorm_weight);
+
+    // row_sum
+    float row_sum_part = 0.0f;
+    if (inside) for (int j = 0; j < 8; j++) row_sum_part += o_proj[j] * o_proj[j];
+    const float row_sum = block_sum(row_sum_part, scratch);
+    const float mul = 0.0078125f * row_sum;
+    const float add = mul + 9.99999997E-07f;
+    const float rsqrt = rsqrtf(add);
+    if (threadIdx.x == 0) rsqrt_rows[row] = rsqrt;
+
+    // add
+    float sum[8];
+    for (int j = 0; j < 8; j++) sum[j] = sum2[j] + o_proj[j] * rsqrt * (1.0f + post_attention_layernorm_weight[j]);
+    if (inside) store8(sum_rows + row * sum_pitch + column, sum);
+    for (int j = 0; j < 8; j++) sum[j] = round_elem(sum[j]);
+
+    // row_sum
+    float row_sum2_part = 0.0f;
+    if (inside) for (int j = 0; j < 8; j++) row_sum2_part += sum[j] * sum[j];
+    const float row_sum2 = block_sum(row_sum2_part, scratch);
+    const float mul2 = 0.0078125f * row_sum2;
+    const float add2 = mul2 + 9.99999997E-07f;
+    const float rsqrt2 = rsqrtf(add2);
+    if (threadIdx.x == 0) rsqrt2_rows[row] = rsqrt2;
+
+    // mul
+    float pre_feedforward_layernorm[8];
+    for (int j = 0; j < 8; j++) pre_feedforward_layernorm[j] = sum[j] * rsqrt2 * (1.0f + pre_feedforward_layernorm_weight[j]);
+    if (inside) store8(pre_feedforward_layernorm_rows + row * pre_feedforward_layernorm_pitch + column, pre_feedforward_layernorm);
+}
+
+
+// ======== k08_norm
+// k08_norm <sm_90a>  launches: 1
+//   %282 = mul %280 %280 : act[T,128]  // layers.3.mlp mul
+//   %283 = row_sum %282 : f32[T,1]  // layers.3.mlp row_sum
+//   %284 = mul %7 %283 : f32[T,1]  // layers.3.mlp mul
+//   %285 = add %284 %10 : f32[T,1]  // layers.3.mlp add
+//   %286 = rsqrt %285 : f32[T,1]  // layers.3.mlp rsqrt
+//   %287 = mul %280 %286 : act[T,128]  // layers.3.mlp mul
+//   %289 = mul %287 %288 : act[T,128]  // layers.3.mlp post_feedforward_layernorm
+//   %290 = add %254 %289 : act[T,128]  // layers.3.mlp sum
+//   %292 = mul %290 %290 : act[T,128]  // Gemma2Model.Forward mul
+//   %293 = row_sum %292 : f32[T,1]  // Gemma2Model.Forward row_sum
+//   %294 = mul %7 %293 : f32[T,1]  // Gemma2Model.Forward mul
+//   %295 = add %294 %10 : f32[T,1]  // Gemma2Model.Forward add
+//   %296 = rsqrt %295 : f32[T,1]  // Gemma2Model.Forward rsqrt
+//   %297 = mul %290 %296 : act[T,128]  // Gemma2Model.Forward mul
+//   %299 = mul %297 %298 : act[T,128]  // Gemma2Model.Forward norm
+// tensors of the first launch: layers.3.rsqrt4 rsqrt norm layers.3.down_proj model.layers.3.post_feedforward_layernorm.weight layers.3.sum model.norm.weight
+// 776 bytes per row; fp32 in registers, one rounding per stored value
+#define ELEM_BF16 1
+#define EXACT_MATH 0
+
+@prelude.cu
+extern "C" __global__ void __launch_bounds__(32)
+k08_norm(float* __restrict__ rsqrt_rows,
+    float* __restrict__ rsqrt2_rows,
+    elem* __restrict__ norm_rows, int norm_pitch,
+    const elem* __restrict__ down_proj_rows, int down_proj_pitch,
+    const elem* __restrict__ post_feedforward_layernorm_weight_vector,
+    const elem* __restrict__ sum_rows, int sum_pitch,
+    const elem* __restrict__ norm_weight_vector,
+    int rows)
+{
+    __shared__ float scratch[WARP_SIZE];
+    const int64 row = blockIdx.x;
+    const int column = threadIdx.x * 8;
+    const bool inside = column < 128;
+
+    float down_proj[8] = {};
+    if (inside) load8(down_proj_rows + row * down_proj_pitch + column, down_proj);
+    float post_feedforward_layernorm_weight[8] = {};
+    if (inside) load8(post_feedforward_layernorm_weight_vector + column, post_feedforward_layernorm_weight);
+    float sum[8] = {};
+    if (inside) load8(sum_rows + row * sum_pitch + column, sum);
+    float norm_weight[8] = {};
+    if (inside) load8(norm_weight_vector + column, norm_weight);
+
+    // row_sum
+    float row_sum_part = 0.0f;
+    if (inside) for (int j = 0; j < 8; j++) row_sum_part += down_proj[j] * down_proj[j];
+    const float row_sum = block_sum(row_sum_part, scratch);
+    const float mul = 0.0078125f * row_sum;
+    const float add = mul + 9.99999997E-07f;
+    const float rsqrt = rsqrtf(add);
+    if (threadIdx.x == 0) rsqrt_rows[row] = rsqrt;
+
+    // add
+    float sum2[8];
+    for (int j = 0; j < 8; j++) sum2[j] = sum[j] + down_proj[j] * rsqrt * (1.0f + post_feedforward_layernorm_weight[j]);
+
+    // row_sum
+    float row_sum2_part = 0.0f;
+    if (inside) for (int j = 0; j < 8; j++) row_sum2_part += sum2[j] * sum2[j];
+    const float row_sum2 = block_sum(row_sum2_part, scratch);
+    const float mul2 = 0.0078125f * row_sum2;
+    const float add2 = mul2 + 9.99999997E-07f;
+    const float rsqrt2 = rsqrtf(add2);
+    if (threadIdx.x == 0) rsqrt2_rows[row] = rsqrt2;
+
+    // mul
+    float norm[8];
+    for (int j = 0; j < 8; j++) norm[j] = sum2[j] * rsqrt2 * (1.0f + norm_weight[j]);
+    if (inside) store8(norm_rows + row * norm_pitch + column, norm);
+}
+
+
+// ======== k09_cross_entropy
+// k09_cross_entropy <sm_90a>  launches: 1
+//   %301 = linear_cross_entropy %299 %1 %300 {logit=(30*tanh((0.03333333333333333*s)))} : f32[T,1]  // loss
+// tensors of the first launch: norm model.embed_tokens.weight loss
+#define ELEM_BF16 1
+#define EXACT_MATH 0
+#define KERNEL_NAME k09_cross_entropy
+#define VOCAB 4096
+#define THREADS 1024
+#define GRAD 1
+#define BOUND 30
+#define CACHED 4096
+
+@prelude.cu
+// logit(s) = (30*tanh((0.03333333333333333*s))), traced from the model.
+__device__ __forceinline__ float logit(float s)
+{
+    return 30.0f * fast_tanh(0.0333333351f * s);
+}
+
+__device__ __forceinline__ void logit_and_derivative(float s, float& z, float& dz)
+{
+    const float t = fast_tanh(0.0333333351f * s);
+    z = 30.0f * t;
+    dz = 1.0f - t * t;
+}
+
+
+@cross_entropy.cu
+
+// ======== k10_d_post_feedforward_layernorm_d_down_proj_b
+// k10_d_post_feedforward_layernorm_d_down_proj_b <sm_90a>  launches: 1
+//   %287 = mul %280 %286 : act[T,128]  // layers.3.mlp mul
+//   %289 = mul %287 %288 : act[T,128]  // layers.3.mlp post_feedforward_layernorm
+//   %290 = add %254 %289 : act[T,128]  // layers.3.mlp sum
+//   %304 = mul %303 %298 : act[T,128]  // Gemma2Model.Forward d_mul
+//   %305 = mul %304 %296 : act[T,128]  // Gemma2Model.Forward d_sum
+//   %306 = mul %304 %290 : act[T,128]  // Gemma2Model.Forward mul
+//   %307 = row_sum %306 : f32[T,1]  // Gemma2Model.Forward d_rsqrt
+//   %309 = mul %296 %296 : f32[T,1]  // Gemma2Model.Forward mul
+//   %310 = mul %296 %309 : f32[T,1]  // Gemma2Model.Forward mul
+//   %311 = mul %308 %310 : f32[T,1]  // Gemma2Model.Forward mul
+//   %312 = mul %307 %311 : f32[T,1]  // Gemma2Model.Forward d_mul
+//   %313 = mul %312 %7 : f32[T,1]  // Gemma2Model.Forward d_mul
+//   %314 = mul %313 %290 : act[T,128]  // Gemma2Model.Forward mul
+//   %315 = add %305 %314 : act[T,128]  // Gemma2Model.Forward d_sum
+//   %316 = add %315 %314 : act[T,128]  // Gemma2Model.Forward d_post_feedforward_layernorm
+//   %317 = mul %316 %288 : act[T,128]  // layers.3.mlp d_mul
+//   %318 = mul %317 %286 : act[T,128]  // layers.3.mlp d_down_proj
+//   %319 = mul %317 %280 : act[T,128]  // layers.3.mlp mul
+//   %320 = row_sum %319 : f32[T,1]  // layers.3.mlp d_rsqrt
+//   %321 = mul %286 %286 : f32[T,1]  // layers.3.mlp mul
+//   %322 = mul %286 %321 : f32[T,1]  // layers.3.mlp mul
+//   %323 = mul %308 %322 : f32[T,1]  // layers.3.mlp mul
+//   %324 = mul %320 %323 : f32[T,1]  // layers.3.mlp d_mul
+//   %325 = mul %324 %7 : f32[T,1]  // layers.3.mlp d_mul
+//   %326 = mul %325 %280 : act[T,128]  // layers.3.mlp mul
+//   %327 = add %318 %326 : act[T,128]  // layers.3.mlp d_down_proj
+//   %328 = add %327 %326 : act[T,128]  // layers.3.mlp d_down_proj_b
+// tensors of the first launch: d_post_feedforward_layernorm layers.3.d_down_proj[:,0:128] layers.3.down_proj layers.3.rsqrt4 model.layers.3.post_feedforward_layernorm.weight layers.3.sum d_norm model.norm.weight rsqrt
+// 1288 bytes per row; fp32 in registers, one rounding per stored value
+#define ELEM_BF16 1
+#define EXACT_MATH 0
+
+@prelude.cu
+extern "C" __global__ void __launch_bounds__(32)
+k10_d_post_feedforward_layernorm_d_down_proj_b(elem* __restrict__ d_post_feedforward_layernorm_rows, int d_post_feedforward_layernorm_pitch,
+    elem* __restrict__ d_down_proj_b_rows, int d_down_proj_b_pitch,
+    const elem* __restrict__ down_proj_rows, int down_proj_pitch,
+    const float* __restrict__ rsqrt_rows,
+    const elem* __restrict__ post_feedforward_layernorm_weight_vector,
+    const elem* __restrict__ sum_rows, int sum_pitch,
+    const elem* __restrict__ d_norm_rows, int d_norm_pitch,
+    const elem* __restrict__ norm_weight_vector,
+    const float* __restrict__ rsqrt2_rows,
+    int rows)
+{
+    __shared__ float scratch[WARP_SIZE];
+    const int64 row = blockIdx.x;
+    const int column = threadIdx.x * 8;
+    const bool inside = column < 128;
+
+    float down_proj[8] = {};
+    if (inside) load8(down_proj_rows + row * down_proj_pitch + column, down_proj);
+    const float rsqrt = rsqrt_rows[row];
+    float post_feedforward_layernorm_weight[8] = {};
+    if (inside) load8(post_feedforward_layernorm_weight_vector + column, post_feedforward_layernorm_weight);
+    float sum[8] = {};
+    if (inside) load8(sum_rows + row * sum_pitch + column, sum);
+    float d_norm[8] = {};
+    if (inside) load8(d_norm_rows + row * d_norm_pitch + column, d_norm);
+    float norm_weight[8] = {};
+    if (inside) load8(norm_weight_vector + column, norm_weight);
+    const float rsqrt2 = rsqrt2_rows[row];
+
+    // add
+    float sum2[8];
+    for (int j = 0; j < 8; j++) sum2[j] = sum[j] + down_proj[j] * rsqrt * (1.0f + post_feedforward_layernorm_weight[j]);
+
+    // mul
+    float d_mul[8];
+    for (int j = 0; j < 8; j++) d_mul[j] = d_norm[j] * (1.0f + norm_weight[j]);
+
+    // row_sum
+    float d_rsqrt_part = 0.0f;
+    if (inside) for (int j = 0; j < 8; j++) d_rsqrt_part += d_mul[j] * sum2[j];
+    const float d_rsqrt = block_sum(d_rsqrt_part, scratch);
+    const float mul = rsqrt2 * rsqrt2;
+    const float mul2 = rsqrt2 * mul;
+    const float mul3 = (-0.5f) * mul2;
+    const float d_mul2 = d_rsqrt * mul3;
+    const float d_mul3 = 0.0078125f * d_mul2;
+
+    // mul
+    float mul4[8];
+    for (int j = 0; j < 8; j++) mul4[j] = d_mul3 * sum2[j];
+
+    // add
+    float d_post_feedforward_layernorm[8];
+    for (int j = 0; j < 8; j++) d_post_feedforward_layernorm[j] = d_mul[j] * rsqrt2 + mul4[j] + mul4[j];
+    if (inside) store8(d_post_feedforward_layernorm_rows + row * d_post_feedforward_layernorm_pitch + column, d_post_feedforward_layernorm);
+    for (int j = 0; j < 8; j++) d_post_feedforward_layernorm[j] = round_elem(d_post_feedforward_layernorm[j]);
+
+    // mul
+    float d_mul4[8];
+    for (int j = 0; j < 8; j++) d_mul4[j] = d_post_feedforward_layernorm[j] * (1.0f + post_feedforward_layernorm_weight[j]);
+
+    // row_sum
+    float d_rsqrt2_part = 0.0f;
+    if (inside) for (int j = 0; j < 8; j++) d_rsqrt2_part += d_mul4[j] * down_proj[j];
+    const float d_rsqrt2 = block_sum(d_rsqrt2_part, scratch);
+    const float mul5 = rsqrt * rsqrt;
+    const float mul6 = rsqrt * mul5;
+    const float mul7 = (-0.5f) * mul6;
+    const float d_mul5 = d_rsqrt2 * mul7;
+    const float d_mul6 = 0.0078125f * d_mul5;
+
+    // mul
+    float mul8[8];
+    for (int j = 0; j < 8; j++) mul8[j] = d_mul6 * down_proj[j];
+
+    // add
+    float d_down_proj_b[8];
+    for (int j = 0; j < 8; j++) d_down_proj_b[j] = d_mul4[j] * rsqrt + mul8[j] + mul8[j];
+    if (inside) store8(d_down_proj_b_rows + row * d_down_proj_b_pitch + column, d_down_proj_b);
+}
+
+
+// ======== k11_d_up_proj_b
+// k11_d_up_proj_b <sm_90a>  launches: 4
+//   %267 = mul %266 %266 : act[T,256]  // layers.3.mlp mul
+//   %268 = mul %266 %267 : act[T,256]  // layers.3.mlp mul
+//   %269 = mul %57 %268 : act[T,256]  // layers.3.mlp mul
+//   %270 = add %266 %269 : act[T,256]  // layers.3.mlp add
+//   %271 = mul %56 %270 : act[T,256]  // layers.3.mlp mul
+//   %272 = mul %61 %266 : act[T,256]  // layers.3.mlp mul
+//   %273 = tanh %271 : act[T,256]  // layers.3.mlp tanh
+//   %274 = add %14 %273 : act[T,256]  // layers.3.mlp add
+//   %275 = mul %272 %274 : act[T,256]  // layers.3.mlp gelu_tanh
+//   %334 = mul %332 %275 : act[T,256]  // layers.3.mlp d_up_proj_b
+// tensors of the first launch: layers.3.d_gate_proj+up_proj[:,256:512] layers.3.gate_proj+up_proj[:,0:256] layers.3.d_mul
+// 1536 bytes per row; fp32 in registers, one rounding per stored value
+#define ELEM_BF16 1
+#define EXACT_MATH 0
+
+@prelude.cu
+extern "C" __global__ void __launch_bounds__(256)
+k11_d_up_proj_b(elem* __restrict__ d_up_proj_b_rows, int d_up_proj_b_pitch,
+    const elem* __restrict__ gate_proj_rows, int gate_proj_pitch,
+    const elem* __restrict__ d_mul_rows, int d_mul_pitch,
+    int rows)
+{
+    const int64 row = blockIdx.x;
+    const int column = (blockIdx.y * 256 + threadIdx.x) * 8;
+    const bool inside = column < 256;
+    if (!inside) return;
+
+    float gate_proj[8];
+    load8(gate_proj_rows + row * gate_proj_pitch + column, gate_proj);
+    float d_mul[8];
+    load8(d_mul_rows + row * d_mul_pitch + column, d_mul);
+
+    // mul
+    float d_up_proj_b[8];
+    for (int j = 0; j < 8; j++) d_up_proj_b[j] = 0.5f * d_mul[j] * gate_proj[j] * (1.0f + fast_tanh(0.797884583f * (gate_proj[j] + 0.0447149985f * gate_proj[j] * gate_proj[j] * gate_proj[j])));
+    store8(d_up_proj_b_rows + row * d_up_proj_b_pitch + column, d_up_proj_b);
+}
+
+
+// ======== k12_d_gate_proj_b
+// k12_d_gate_proj_b <sm_90a>  launches: 4
+//   %267 = mul %266 %266 : act[T,256]  // layers.3.mlp mul
+//   %268 = mul %266 %267 : act[T,256]  // layers.3.mlp mul
+//   %269 = mul %57 %268 : act[T,256]  // layers.3.mlp mul
+//   %270 = add %266 %269 : act[T,256]  // layers.3.mlp add
+//   %271 = mul %56 %270 : act[T,256]  // layers.3.mlp mul
+//   %272 = mul %61 %266 : act[T,256]  // layers.3.mlp mul
+//   %273 = tanh %271 : act[T,256]  // layers.3.mlp tanh
+//   %274 = add %14 %273 : act[T,256]  // layers.3.mlp add
+//   %333 = mul %332 %276 : act[T,256]  // layers.3.mlp d_gelu_tanh
+//   %335 = mul %333 %274 : act[T,256]  // layers.3.mlp d_mul
+//   %336 = mul %335 %61 : act[T,256]  // layers.3.mlp d_gate_proj
+//   %337 = mul %333 %272 : act[T,256]  // layers.3.mlp d_tanh
+//   %338 = mul %273 %273 : act[T,256]  // layers.3.mlp mul
+//   %339 = sub %14 %338 : act[T,256]  // layers.3.mlp sub
+//   %340 = mul %337 %339 : act[T,256]  // layers.3.mlp d_mul
+//   %341 = mul %340 %56 : act[T,256]  // layers.3.mlp d_mul
+//   %342 = add %336 %341 : act[T,256]  // layers.3.mlp d_gate_proj
+//   %343 = mul %341 %57 : act[T,256]  // layers.3.mlp d_mul
+//   %344 = mul %343 %267 : act[T,256]  // layers.3.mlp mul
+//   %345 = add %342 %344 : act[T,256]  // layers.3.mlp d_gate_proj
+//   %346 = mul %343 %266 : act[T,256]  // layers.3.mlp d_mul
+//   %347 = mul %346 %266 : act[T,256]  // layers.3.mlp mul
+//   %348 = add %345 %347 : act[T,256]  // layers.3.mlp d_gate_proj
+//   %349 = add %348 %347 : act[T,256]  // layers.3.mlp d_gate_proj_b
+// tensors of the first launch: layers.3.d_gate_proj+up_proj[:,0:256] layers.3.gate_proj+up_proj[:,0:256] layers.3.d_mul layers.3.gate_proj+up_proj[:,256:512]
+// 2048 bytes per row; fp32 in registers, one rounding per stored value
+#define ELEM_BF16 1
+#define EXACT_MATH 0
+
+@prelude.cu
+extern "C" __global__ void __launch_bounds__(256)
+k12_d_gate_proj_b(elem* __restrict__ d_gate_proj_b_rows, int d_gate_proj_b_pitch,
+    const elem* __restrict__ gate_proj_rows, int gate_proj_pitch,
+    const elem* __restrict__ d_mul_rows, int d_mul_pitch,
+    const elem* __restrict__ up_proj_rows, int up_proj_pitch,
+    int rows)
+{
+    const int64 row = blockIdx.x;
+    const int column = (blockIdx.y * 256 + threadIdx.x) * 8;
+    const bool inside = column < 256;
+    if (!inside) return;
+
+    float gate_proj[8];
+    load8(gate_proj_rows + row * gate_proj_pitch + column, gate_proj);
+    float d_mul[8];
+    load8(d_mul_rows + row * d_mul_pitch + column, d_mul);
+    float up_proj[8];
+    load8(up_proj_rows + row * up_proj_pitch + column, up_proj);
+
+    // mul
+    float mul[8];
+    for (int j = 0; j < 8; j++) mul[j] = gate_proj[j] * gate_proj[j];
+
+    // tanh
+    float tanh[8];
+    for (int j = 0; j < 8; j++) tanh[j] = fast_tanh(0.797884583f * (gate_proj[j] + 0.0447149985f * gate_proj[j] * mul[j]));
+
+    // mul
+    float d_gelu_tanh[8];
+    for (int j = 0; j < 8; j++) d_gelu_tanh[j] = d_mul[j] * up_proj[j];
+
+    // mul
+    float d_mul2[8];
+    for (int j = 0; j < 8; j++) d_mul2[j] = 0.398942292f * d_gelu_tanh[j] * gate_proj[j] * (1.0f - tanh[j] * tanh[j]);
+
+    // mul
+    float d_mul3[8];
+    for (int j = 0; j < 8; j++) d_mul3[j] = 0.0447149985f * d_mul2[j];
+
+    // mul
+    float mul2[8];
+    for (int j = 0; j < 8; j++) mul2[j] = d_mul3[j] * gate_proj[j] * gate_proj[j];
+
+    // add
+    float d_gate_proj_b[8];
+    for (int j = 0; j < 8; j++) d_gate_proj_b[j] = 0.5f * d_gelu_tanh[j] * (1.0f + tanh[j]) + d_mul2[j] + d_mul3[j] * mul[j] + mul2[j] + mul2[j];
+    store8(d_gate_proj_b_rows + row * d_gate_proj_b_pitch + column, d_gate_proj_b);
+}
+
+
+// ======== k13_d_post_attention_layernorm_d_o_proj_b
+// k13_d_post_attention_layernorm_d_o_proj_b <sm_90a>  launches: 3
+//   %354 = mul %353 %262 : act[T,128]  // layers.3.mlp d_mul
+//   %355 = mul %354 %260 : act[T,128]  // layers.3.mlp mul
+//   %356 = mul %354 %254 : act[T,128]  // layers.3.mlp mul
+//   %357 = row_sum %356 : f32[T,1]  // layers.3.mlp d_rsqrt
+//   %358 = add %316 %355 : act[T,128]  // layers.3.mlp d_sum
+//   %359 = mul %260 %260 : f32[T,1]  // layers.3.mlp mul
+//   %360 = mul %260 %359 : f32[T,1]  // layers.3.mlp mul
+//   %361 = mul %308 %360 : f32[T,1]  // layers.3.mlp mul
+//   %362 = mul %357 %361 : f32[T,1]  // layers.3.mlp d_mul
+//   %363 = mul %362 %7 : f32[T,1]  // layers.3.mlp d_mul
+//   %364 = mul %363 %254 : act[T,128]  // layers.3.mlp mul
+//   %365 = add %358 %364 : act[T,128]  // layers.3.mlp d_sum
+//   %366 = add %365 %364 : act[T,128]  // layers.3.mlp d_post_attention_layernorm
+//   %367 = mul %366 %252 : act[T,128]  // layers.3.self_attn d_mul
+//   %368 = mul %367 %250 : act[T,128]  // layers.3.self_attn d_o_proj
+//   %369 = mul %367 %244 : act[T,128]  // layers.3.self_attn mul
+//   %370 = row_sum %369 : f32[T,1]  // layers.3.self_attn d_rsqrt
+//   %371 = mul %250 %250 : f32[T,1]  // layers.3.self_attn mul
+//   %372 = mul %250 %371 : f32[T,1]  // layers.3.self_attn mul
+//   %373 = mul %308 %372 : f32[T,1]  // layers.3.self_attn mul
+//   %374 = mul %370 %373 : f32[T,1]  // layers.3.self_attn d_mul
+//   %375 = mul %374 %7 : f32[T,1]  // layers.3.self_attn d_mul
+//   %376 = mul %375 %244 : act[T,128]  // layers.3.self_attn mul
+//   %377 = add %368 %376 : act[T,128]  // layers.3.self_attn d_o_proj
+//   %378 = add %377 %376 : act[T,128]  // layers.3.self_attn d_o_proj_b
+// tensors of the first launch: layers.3.d_post_attention_layernorm layers.3.d_o_proj[:,0:128] layers.3.d_pre_feedforward_layernorm model.layers.3.pre_feedforward_layernorm.weight layers.3.rsqrt3 layers.3.sum d_post_feedforward_layernorm model.layers.3.post_attention_layernorm.weight layers.3.rsqrt2 layers.3.o_proj
+// 1544 bytes per row; fp32 in registers, one rounding per stored value
+#define ELEM_BF16 1
+#define EXACT_MATH 0
+
+@prelude.cu
+extern "C" __global__ void __launch_bounds__(32)
+k13_d_post_attention_layernorm_d_o_proj_b(elem* __restrict__ d_post_attention_layernorm_rows, int d_post_attention_layernorm_pitch,
+    elem* __restrict__ d_o_proj_b_rows, int d_o_proj_b_pitch,
+    const elem* __restrict__ d_pre_feedforward_layernorm_rows, int d_pre_feedforward_layernorm_pitch,
+    const elem* __restrict__ pre_feedforward_layernorm_weight_vector,
+    const float* __restrict__ rsqrt_rows,
+    const elem* __restrict__ sum_rows, int sum_pitch,
+    const elem* __restrict__ d_post_feedforward_layernorm_rows, int d_post_feedforward_layernorm_pitch,
+    const elem* __restrict__ post_attention_layernorm_weight_vector,
+    const float* __restrict__ rsqrt2_rows,
+    const elem* __restrict__ o_proj_rows, int o_proj_pitch,
+    int rows)
+{
+    __shared__ float scratch[WARP_SIZE];
+    const int64 row = blockIdx.x;
+    const int column = threadIdx.x * 8;
+    const bool inside = column < 128;
+
+    float d_pre_feedforward_layernorm[8] = {};
+    if (inside) load8(d_pre_feedforward_layernorm_rows + row * d_pre_feedforward_layernorm_pitch + column, d_pre_feedforward_layernorm);
+    float pre_feedforward_layernorm_weight[8] = {};
+    if (inside) load8(pre_feedforward_layernorm_weight_vector + column, pre_feedforward_layernorm_weight);
+    const float rsqrt = rsqrt_rows[row];
+    float sum[8] = {};
+    if (inside) load8(sum_rows + row * sum_pitch + column, sum);
+    float d_post_feedforward_layernorm[8] = {};
+    if (inside) load8(d_post_feedforward_layernorm_rows + row * d_post_feedforward_layernorm_pitch + column, d_post_feedforward_layernorm);
+    float post_attention_layernorm_weight[8] = {};
+    if (inside) load8(post_attention_layernorm_weight_vector + column, post_attention_layernorm_weight);
+    const float rsqrt2 = rsqrt2_rows[row];
+    float o_proj[8] = {};
+    if (inside) load8(o_proj_rows + row * o_proj_pitch + column, o_proj);
+
+    // mul
+    float d_mul[8];
+    for (int j = 0; j < 8; j++) d_mul[j] = d_pre_feedforward_layernorm[j] * (1.0f + pre_feedforward_layernorm_weight[j]);
+
+    // row_sum
+    float d_rsqrt_part = 0.0f;
+    if (inside) for (int j = 0; j < 8; j++) d_rsqrt_part += d_mul[j] * sum[j];
+    const float d_rsqrt = block_sum(d_rsqrt_part, scratch);
+    const float mul = rsqrt * rsqrt;
+    const float mul2 = rsqrt * mul;
+    const float mul3 = (-0.5f) * mul2;
+    const float d_mul2 = d_rsqrt * mul3;
+    const float d_mul3 = 0.0078125f * d_mul2;
+
+    // mul
+    float mul4[8];
+    for (int j = 0; j < 8; j++) mul4[j] = d_mul3 * sum[j];
+
+    // add
+    float d_post_attention_layernorm[8];
+    for (int j = 0; j < 8; j++) d_post_attention_layernorm[j] = d_post_feedforward_layernorm[j] + d_mul[j] * rsqrt + mul4[j] + mul4[j];
+    if (inside) store8(d_post_attention_layernorm_rows + row * d_post_attention_layernorm_pitch + column, d_post_attention_layernorm);
+    for (int j = 0; j < 8; j++) d_post_attention_layernorm[j] = round_elem(d_post_attention_layernorm[j]);
+
+    // mul
+    float d_mul4[8];
+    for (int j = 0; j < 8; j++) d_mul4[j] = d_post_attention_layernorm[j] * (1.0f + post_attention_layernorm_weight[j]);
+
+    // row_sum
+    float d_rsqrt2_part = 0.0f;
+    if (inside) for (int j = 0; j < 8; j++) d_rsqrt2_part += d_mul4[j] * o_proj[j];
+    const float d_rsqrt2 = block_sum(d_rsqrt2_part, scratch);
+    const float mul5 = rsqrt2 * rsqrt2;
+    const float mul6 = rsqrt2 * mul5;
+    const float mul7 = (-0.5f) * mul6;
+    const float d_mul5 = d_rsqrt2 * mul7;
+    const float d_mul6 = 0.0078125f * d_mul5;
+
+    // mul
+    float mul8[8];
+    for (int j = 0; j < 8; j++) mul8[j] = d_mul6 * o_proj[j];
+
+    // add
+    float d_o_proj_b[8];
+    for (int j = 0; j < 8; j++) d_o_proj_b[j] = d_mul4[j] * rsqrt2 + mul8[j] + mul8[j];
+    if (inside) store8(d_o_proj_b_rows + row * d_o_proj_b_pitch + column, d_o_proj_b);
+}
+
+
+// ======== k14_attention_delta
+// k14_attention_delta <sm_90a>  launches: 4
+//   %385 = attention_delta %240 %383 : f32[T,4]  // layers.3.self_attn attention_delta
+// tensors of the first launch: layers.3.attention_delta layers.3.attention[:,0:128] layers.3.d_attention
+#define ELEM_BF16 1
+#define EXACT_MATH 0
+#define KERNEL_NAME k14_attention_delta
+#define HEAD_DIM 32
+#define GROUP 1
+#define WINDOW 0
+#define BOUNDED 0
+#define TILE_Q 64
+#define TILE_K 16
+#define WARPS 4
+#define STAGES 1
+
+@prelude.cu
+@attention_delta.cu
+
+// ======== k15_attention_dq
+// k15_attention_dq <sm_90a>  launches: 2
+//   %386 = attention_grad_q %234 %237 %239 %383 %384 %385 {score=(50*tanh((0.0035355339059327372*s)))} : act[T,4,32]  // layers.3.self_attn d_q_proj
+// tensors of the first launch: layers.3.d_q_proj+k_proj+v_proj[:,0:128] layers.3.q_proj+k_proj+v_proj[:,0:128] layers.3.q_proj+k_proj+v_proj[:,128:192] layers.3.q_proj+k_proj+v_proj[:,192:256] layers.3.d_attention layers.3.attention_lse layers.3.attention_delta doc_start
+#define ELEM_BF16 1
+#define EXACT_MATH 0
+#define KERNEL_NAME k15_attention_dq
+#define HEAD_DIM 32
+#define GROUP 2
+#define WINDOW 0
+#define BOUNDED 1
+#define TILE_Q 64
+#define TILE_K 64
+#define WARPS 4
+#define STAGES 1
+
+@prelude.cu
+@mma.cu
+// score(s) = (50*tanh((0.0035355339059327372*s))), traced from the model; in units of log2.
+__device__ __forceinline__ float score_log2(float s)
+{
+    return 72.1347504f * fast_tanh(0.00353553379f * s);
+}
+
+// The same, and d(score)/ds in natural units, from shared work.
+__device__ __forceinline__ void score_log2_and_derivative(float s, float& z, float& dz)
+{
+    const float t = fast_tanh(0.00353553379f * s);
+    z = 72.1347504f * t;
+    dz = 0.176776692f * (1.0f - t * t);
+}
+
+
+@attention_dq.cu
+
+// ======== k16_attention_dkdv
+// k16_attention_dkdv <sm_90a>  launches: 2
+//   %387 = attention_grad_k %234 %237 %239 %383 %384 %385 {score=(50*tanh((0.0035355339059327372*s)))} : act[T,2,32]  // layers.3.self_attn d_k_proj
+// tensors of the first launch: layers.3.d_q_proj+k_proj+v_proj[:,128:192] layers.3.d_q_proj+k_proj+v_proj[:,192:256] layers.3.q_proj+k_proj+v_proj[:,0:128] layers.3.q_proj+k_proj+v_proj[:,128:192] layers.3.q_proj+k_proj+v_proj[:,192:256] layers.3.d_attention layers.3.attention_lse layers.3.attention_delta doc_start doc_end
+#define ELEM_BF16 1
+#define EXACT_MATH 0
+#define KERNEL_NAME k16_attention_dkdv
+#define HEAD_DIM 32
+#define GROUP 2
+#define WINDOW 0
+#define BOUNDED 1
+#define TILE_Q 32
+#define TILE_K 64
+#define WARPS 4
+#define STAGES 2
+
+@prelude.cu
+@mma.cu
+// score(s) = (50*tanh((0.0035355339059327372*s))), traced from the model; in units of log2.
+__device__ __forceinline__ float score_log2(float s)
+{
+    return 72.1347504f * fast_tanh(0.00353553379f * s);
+}
+
+// The same, and d(score)/ds in natural units, from shared work.
+__device__ __forceinline__ void score_log2_and_derivative(float s, float& z, float& dz)
+{
+    const float t = fast_tanh(0.00353553379f * s);
+    z = 72.1347504f * t;
+    dz = 0.176776692f * (1.0f - t * t);
+}
+
+
+@attention_dkdv.cu
+
+// ======== k17_rope_inverse
+// k17_rope_inverse <sm_90a>  launches: 4
+//   %390 = rope %386 {theta=10000 inverse} : act[T,4,32]  // layers.3.self_attn d_q_proj
+//   %392 = rope %387 {theta=10000 inverse} : act[T,2,32]  // layers.3.self_attn d_k_proj
+// tensors of the first launch: layers.3.d_q_proj+k_proj+v_proj[:,0:192] positions
+#define ELEM_BF16 1
+#define EXACT_MATH 0
+#define KERNEL_NAME k17_rope_inverse
+#define HEADS 6
+#define HEAD_DIM 32
+#define THETA 10000.0
+#define INVERSE 1
+#define TILE_ROWS 128
+
+@prelude.cu
+@rope.cu
+
+// ======== k18_d_post_feedforward_layernorm_d_down_proj_b
+// k18_d_post_feedforward_layernorm_d_down_proj_b <sm_90a>  launches: 3
+//   %398 = mul %397 %228 : act[T,128]  // layers.3.self_attn d_mul
+//   %399 = mul %398 %226 : act[T,128]  // layers.3.self_attn mul
+//   %400 = mul %398 %220 : act[T,128]  // layers.3.self_attn mul
+//   %401 = row_sum %400 : f32[T,1]  // layers.3.self_attn d_rsqrt
+//   %402 = add %366 %399 : act[T,128]  // layers.3.self_attn d_sum
+//   %403 = mul %226 %226 : f32[T,1]  // layers.3.self_attn mul
+//   %404 = mul %226 %403 : f32[T,1]  // layers.3.self_attn mul
+//   %405 = mul %308 %404 : f32[T,1]  // layers.3.self_attn mul
+//   %406 = mul %401 %405 : f32[T,1]  // layers.3.self_attn d_mul
+//   %407 = mul %406 %7 : f32[T,1]  // layers.3.self_attn d_mul
+//   %408 = mul %407 %220 : act[T,128]  // layers.3.self_attn mul
+//   %409 = add %402 %408 : act[T,128]  // layers.3.self_attn d_sum
+//   %410 = add %409 %408 : act[T,128]  // layers.3.self_attn d_post_feedforward_layernorm
+//   %411 = mul %410 %218 : act[T,128]  // layers.2.mlp d_mul
+//   %412 = mul %411 %216 : act[T,128]  // layers.2.mlp d_down_proj
+//   %413 = mul %411 %210 : act[T,128]  // layers.2.mlp mul
+//   %414 = row_sum %413 : f32[T,1]  // layers.2.mlp d_rsqrt
+//   %415 = mul %216 %216 : f32[T,1]  // layers.2.mlp mul
+//   %416 = mul %216 %415 : f32[T,1]  // layers.2.mlp mul
+//   %417 = mul %308 %416 : f32[T,1]  // layers.2.mlp mul
+//   %418 = mul %414 %417 : f32[T,1]  // layers.2.mlp d_mul
+//   %419 = mul %418 %7 : f32[T,1]  // layers.2.mlp d_mul
+//   %420 = mul %419 %210 : act[T,128]  // layers.2.mlp mul
+//   %421 = add %412 %420 : act[T,128]  // layers.2.mlp d_down_proj
+//   %422 = add %421 %420 : act[T,128]  // layers.2.mlp d_down_proj_b
+// tensors of the first launch: layers.3.d_post_feedforward_layernorm layers.2.d_down_proj[:,0:128] layers.3.d_input_layernorm model.layers.3.input_layernorm.weight layers.3.rsqrt layers.2.sum2 layers.3.d_post_attention_layernorm model.layers.2.post_feedforward_layernorm.weight layers.2.rsqrt4 layers.2.down_proj
+// 1544 bytes per row; fp32 in registers, one rounding per stored value
+#define ELEM_BF16 1
+#define EXACT_MATH 0
+
+@prelude.cu
+extern "C" __global__ void __launch_bounds__(32)
+k18_d_post_feedforward_layernorm_d_down_proj_b(elem* __restrict__ d_post_feedforward_layernorm_rows, int d_post_feedforward_layernorm_pitch,
+    elem* __restrict__ d_down_proj_b_rows, int d_down_proj_b_pitch,
+    const elem* __restrict__ d_input_layernorm_rows, int d_input_layernorm_pitch,
+    const elem* __restrict__ input_layernorm_weight_vector,
+    const float* __restrict__ rsqrt_rows,
+    const elem* __restrict__ sum_rows, int sum_pitch,
+    const elem* __restrict__ d_post_attention_layernorm_rows, int d_post_attention_layernorm_pitch,
+    const elem* __restrict__ post_feedforward_layernorm_weight_vector,
+    const float* __restrict__ rsqrt2_rows,
+    const elem* __restrict__ down_proj_rows, int down_proj_pitch,
+    int rows)
+{
+    __shared__ float scratch[WARP_SIZE];
+    const int64 row = blockIdx.x;
+    const int column = threadIdx.x * 8;
+    const bool inside = column < 128;
+
+    float d_input_layernorm[8] = {};
+    if (inside) load8(d_input_layernorm_rows + row * d_input_layernorm_pitch + column, d_input_layernorm);
+    float input_layernorm_weight[8] = {};
+    if (inside) load8(input_layernorm_weight_vector + column, input_layernorm_weight);
+    const float rsqrt = rsqrt_rows[row];
+    float sum[8] = {};
+    if (inside) load8(sum_rows + row * sum_pitch + column, sum);
+    float d_post_attention_layernorm[8] = {};
+    if (inside) load8(d_post_attention_layernorm_rows + row * d_post_attention_layernorm_pitch + column, d_post_attention_layernorm);
+    float post_feedforward_layernorm_weight[8] = {};
+    if (inside) load8(post_feedforward_layernorm_weight_vector + column, post_feedforward_layernorm_weight);
+    const float rsqrt2 = rsqrt2_rows[row];
+    float down_proj[8] = {};
+    if (inside) load8(down_proj_rows + row * down_proj_pitch + column, down_proj);
+
+    // mul
+    float d_mul[8];
+    for (int j = 0; j < 8; j++) d_mul[j] = d_input_layernorm[j] * (1.0f + input_layernorm_weight[j]);
+
+    // row_sum
+    float d_rsqrt_part = 0.0f;
+    if (inside) for (int j = 0; j < 8; j++) d_rsqrt_part += d_mul[j] * sum[j];
+    const float d_rsqrt = block_sum(d_rsqrt_part, scratch);
+    const float mul = rsqrt * rsqrt;
+    const float mul2 = rsqrt * mul;
+    const float mul3 = (-0.5f) * mul2;
+    const float d_mul2 = d_rsqrt * mul3;
+    const float d_mul3 = 0.0078125f * d_mul2;
+
+    // mul
+    float mul4[8];
+    for (int j = 0; j < 8; j++) mul4[j] = d_mul3 * sum[j];
+
+    // add
+    float d_post_feedforward_layernorm[8];
+    for (int j = 0; j < 8; j++) d_post_feedforward_layernorm[j] = d_post_attention_layernorm[j] + d_mul[j] * rsqrt + mul4[j] + mul4[j];
+    if (inside) store8(d_post_feedforward_layernorm_rows + row * d_post_feedforward_layernorm_pitch + column, d_post_feedforward_layernorm);
+    for (int j = 0; j < 8; j++) d_post_feedforward_layernorm[j] = round_elem(d_post_feedforward_layernorm[j]);
+
+    // mul
+    float d_mul4[8];
+    for (int j = 0; j < 8; j++) d_mul4[j] = d_post_feedforward_layernorm[j] * (1.0f + post_feedforward_layernorm_weight[j]);
+
+    // row_sum
+    float d_rsqrt2_part = 0.0f;
+    if (inside) for (int j = 0; j < 8; j++) d_rsqrt2_part += d_mul4[j] * down_proj[j];
+    const float d_rsqrt2 = block_sum(d_rsqrt2_part, scratch);
+    const float mul5 = rsqrt2 * rsqrt2;
+    const float mul6 = rsqrt2 * mul5;
+    const float mul7 = (-0.5f) * mul6;
+    const float d_mul5 = d_rsqrt2 * mul7;
+    const float d_mul6 = 0.0078125f * d_mul5;
+
+    // mul
+    float mul8[8];
+    for (int j = 0; j < 8; j++) mul8[j] = d_mul6 * down_proj[j];
+
+    // add
+    float d_down_proj_b[8];
+    for (int j = 0; j < 8; j++) d_down_proj_b[j] = d_mul4[j] * rsqrt2 + mul8[j] + mul8[j];
+    if (inside) store8(d_down_proj_b_rows + row * d_down_proj_b_pitch + column, d_down_proj_b);
+}
+
+
+// ======== k19_attention_dq
+// k19_attention_dq <sm_90a>  launches: 2
+//   %480 = attention_grad_q %164 %167 %169 %477 %478 %479 {score=(50*tanh((0.0035355339059327372*s))) window=16} : act[T,4,32]  // layers.2.self_attn d_q_proj
+// tensors of the first launch: layers.2.d_q_proj+k_proj+v_proj[:,0:128] layers.2.q_proj+k_proj+v_proj[:,0:128] layers.2.q_proj+k_proj+v_proj[:,128:192] layers.2.q_proj+k_proj+v_proj[:,192:256] layers.2.d_attention layers.2.attention_lse layers.2.attention_delta doc_start
+#define ELEM_BF16 1
+#define EXACT_MATH 0
+#define KERNEL_NAME k19_attention_dq
+#define HEAD_DIM 32
+#define GROUP 2
+#define WINDOW 16
+#define BOUNDED 1
+#define TILE_Q 64
+#define TILE_K 64
+#define WARPS 4
+#define STAGES 1
+
+@prelude.cu
+@mma.cu
+// score(s) = (50*tanh((0.0035355339059327372*s))), traced from the model; in units of log2.
+__device__ __forceinline__ float score_log2(float s)
+{
+    return 72.1347504f * fast_tanh(0.00353553379f * s);
+}
+
+// The same, and d(score)/ds in natural units, from shared work.
+__device__ __forceinline__ void score_log2_and_derivative(float s, float& z, float& dz)
+{
+    const float t = fast_tanh(0.00353553379f * s);
+    z = 72.1347504f * t;
+    dz = 0.176776692f * (1.0f - t * t);
+}
+
+
+@attention_dq.cu
+
+// ======== k20_attention_dkdv
+// k20_attention_dkdv <sm_90a>  launches: 2
+//   %481 = attention_grad_k %164 %167 %169 %477 %478 %479 {score=(50*tanh((0.0035355339059327372*s))) window=16} : act[T,2,32]  // layers.2.self_attn d_k_proj
+// tensors of the first launch: layers.2.d_q_proj+k_proj+v_proj[:,128:192] layers.2.d_q_proj+k_proj+v_proj[:,192:256] layers.2.q_proj+k_proj+v_proj[:,0:128] layers.2.q_proj+k_proj+v_proj[:,128:192] layers.2.q_proj+k_proj+v_proj[:,192:256] layers.2.d_attention layers.2.attention_lse layers.2.attention_delta doc_start doc_end
+#define ELEM_BF16 1
+#define EXACT_MATH 0
+#define KERNEL_NAME k20_attention_dkdv
+#define HEAD_DIM 32
+#define GROUP 2
+#define WINDOW 16
+#define BOUNDED 1
+#define TILE_Q 32
+#define TILE_K 64
+#define WARPS 4
+#define STAGES 2
+
+@prelude.cu
+@mma.cu
+// score(s) = (50*tanh((0.0035355339059327372*s))), traced from the model; in units of log2.
+__device__ __forceinline__ float score_log2(float s)
+{
+    return 72.1347504f * fast_tanh(0.00353553379f * s);
+}
+
+// The same, and d(score)/ds in natural units, from shared work.
+__device__ __forceinline__ void score_log2_and_derivative(float s, float& z, float& dz)
+{
+    const float t = fast_tanh(0.00353553379f * s);
+    z = 72.1347504f * t;
+    dz = 0.176776692f * (1.0f - t * t);
+}
+
+
+@attention_dkdv.cu
+
+// ======== k21_d_o_proj_b
+// k21_d_o_proj_b <sm_90a>  launches: 1
+//   %636 = mul %635 %49 : act[T,128]  // layers.0.mlp d_mul
+//   %637 = mul %636 %47 : act[T,128]  // layers.0.mlp mul
+//   %638 = mul %636 %41 : act[T,128]  // layers.0.mlp mul
+//   %639 = row_sum %638 : f32[T,1]  // layers.0.mlp d_rsqrt
+//   %640 = add %598 %637 : act[T,128]  // layers.0.mlp d_sum
+//   %641 = mul %47 %47 : f32[T,1]  // layers.0.mlp mul
+//   %642 = mul %47 %641 : f32[T,1]  // layers.0.mlp mul
+//   %643 = mul %308 %642 : f32[T,1]  // layers.0.mlp mul
+//   %644 = mul %639 %643 : f32[T,1]  // layers.0.mlp d_mul
+//   %645 = mul %644 %7 : f32[T,1]  // layers.0.mlp d_mul
+//   %646 = mul %645 %41 : act[T,128]  // layers.0.mlp mul
+//   %647 = add %640 %646 : act[T,128]  // layers.0.mlp d_sum
+//   %648 = add %647 %646 : act[T,128]  // layers.0.mlp d_post_attention_layernorm
+//   %649 = mul %648 %39 : act[T,128]  // layers.0.self_attn d_mul
+//   %650 = mul %649 %37 : act[T,128]  // layers.0.self_attn d_o_proj
+//   %651 = mul %649 %31 : act[T,128]  // layers.0.self_attn mul
+//   %652 = row_sum %651 : f32[T,1]  // layers.0.self_attn d_rsqrt
+//   %653 = mul %37 %37 : f32[T,1]  // layers.0.self_attn mul
+//   %654 = mul %37 %653 : f32[T,1]  // layers.0.self_attn mul
+//   %655 = mul %308 %654 : f32[T,1]  // layers.0.self_attn mul
+//   %656 = mul %652 %655 : f32[T,1]  // layers.0.self_attn d_mul
+//   %657 = mul %656 %7 : f32[T,1]  // layers.0.self_attn d_mul
+//   %658 = mul %657 %31 : act[T,128]  // layers.0.self_attn mul
+//   %659 = add %650 %658 : act[T,128]  // layers.0.self_attn d_o_proj
+//   %660 = add %659 %658 : act[T,128]  // layers.0.self_attn d_o_proj_b
+// tensors of the first launch: layers.0.d_o_proj[:,0:128] layers.0.d_pre_feedforward_layernorm model.layers.0.pre_feedforward_layernorm.weight layers.0.rsqrt2 layers.0.sum layers.1.d_post_feedforward_layernorm model.layers.0.post_attention_layernorm.weight layers.0.rsqrt layers.0.o_proj
+// 1288 bytes per row; fp32 in registers, one rounding per stored value
+#define ELEM_BF16 1
+#define EXACT_MATH 0
+
+@prelude.cu
+extern "C" __global__ void __launch_bounds__(32)
+k21_d_o_proj_b(elem* __restrict__ d_o_proj_b_rows, int d_o_proj_b_pitch,
+    const elem* __restrict__ d_pre_feedforward_layernorm_rows, int d_pre_feedforward_layernorm_pitch,
+    const elem* __restrict__ pre_feedforward_layernorm_weight_vector,
+    const float* __restrict__ rsqrt_rows,
+    const elem* __restrict__ sum_rows, int sum_pitch,
+    const elem* __restrict__ d_post_feedforward_layernorm_rows, int d_post_feedforward_layernorm_pitch,
+    const elem* __restrict__ post_attention_layernorm_weight_vector,
+    const float* __restrict__ rsqrt2_rows,
+    const elem* __restrict__ o_proj_rows, int o_proj_pitch,
+    int rows)
+{
+    __shared__ float scratch[WARP_SIZE];
+    const int64 row = blockIdx.x;
+    const int column = threadIdx.x * 8;
+    const bool inside = column < 128;
+
+    float d_pre_feedforward_layernorm[8] = {};
+    if (inside) load8(d_pre_feedforward_layernorm_rows + row * d_pre_feedforward_layernorm_pitch + column, d_pre_feedforward_layernorm);
+    float pre_feedforward_layernorm_weight[8] = {};
+    if (inside) load8(pre_feedforward_layernorm_weight_vector + column, pre_feedforward_layernorm_weight);
+    const float rsqrt = rsqrt_rows[row];
+    float sum[8] = {};
+    if (inside) load8(sum_rows + row * sum_pitch + column, sum);
+    float d_post_feedforward_layernorm[8] = {};
+    if (inside) load8(d_post_feedforward_layernorm_rows + row * d_post_feedforward_layernorm_pitch + column, d_post_feedforward_layernorm);
+    float post_attention_layernorm_weight[8] = {};
+    if (inside) load8(post_attention_layernorm_weight_vector + column, post_attention_layernorm_weight);
+    const float rsqrt2 = rsqrt2_rows[row];
+    float o_proj[8] = {};
+    if (inside) load8(o_proj_rows + row * o_proj_pitch + column, o_proj);
+
+    // mul
+    float d_mul[8];
+    for (int j = 0; j < 8; j++) d_mul[j] = d_pre_feedforward_layernorm[j] * (1.0f + pre_feedforward_layernorm_weight[j]);
+
+    // row_sum
+    float d_rsqrt_part = 0.0f;
+    if (inside) for (int j = 0; j < 8; j++) d_rsqrt_part += d_mul[j] * sum[j];
+    const float d_rsqrt = block_sum(d_rsqrt_part, scratch);
+    const float mul = rsqrt * rsqrt;
+    const float mul2 = rsqrt * mul;
+    const float mul3 = (-0.5f) * mul2;
+    const float d_mul2 = d_rsqrt * mul3;
+    const float d_mul3 = 0.0078125f * d_mul2;
+
+    // mul
+    float mul4[8];
+    for (int j = 0; j < 8; j++) mul4[j] = d_mul3 * sum[j];
+
+    // mul
+    float d_mul4[8];
+    for (int j = 0; j < 8; j++) d_mul4[j] = (d_post_feedforward_layernorm[j] + d_mul[j] * rsqrt + mul4[j] + mul4[j]) * (1.0f + post_attention_layernorm_weight[j]);
+
+    // row_sum
+    float d_rsqrt2_part = 0.0f;
+    if (inside) for (int j = 0; j < 8; j++) d_rsqrt2_part += d_mul4[j] * o_proj[j];
+    const float d_rsqrt2 = block_sum(d_rsqrt2_part, scratch);
+    const float mul5 = rsqrt2 * rsqrt2;
+    const float mul6 = rsqrt2 * mul5;
+    const float mul7 = (-0.5f) * mul6;
+    const float d_mul5 = d_rsqrt2 * mul7;
+    const float d_mul6 = 0.0078125f * d_mul5;
+
+    // mul
+    float mul8[8];
+    for (int j = 0; j < 8; j++) mul8[j] = d_mul6 * o_proj[j];
+
+    // add
+    float d_o_proj_b[8];
+    for (int j = 0; j < 8; j++) d_o_proj_b[j] = d_mul4[j] * rsqrt2 + mul8[j] + mul8[j];
+    if (inside) store8(d_o_proj_b_rows + row * d_o_proj_b_pitch + column, d_o_proj_b);
+}
+
+
+// ======== k22_input_layernorm
+// k22_input_layernorm <sm_90a>  recompute only
+//   %6 = mul %4 %4 : act[T,128]  // layers.0.self_attn mul
+//   %8 = row_sum %6 : f32[T,1]  // layers.0.self_attn row_sum
+//   %9 = mul %7 %8 : f32[T,1]  // layers.0.self_attn mul
+//   %11 = add %9 %10 : f32[T,1]  // layers.0.self_attn add
+//   %12 = rsqrt %11 : f32[T,1]  // layers.0.self_attn rsqrt
+//   %13 = mul %4 %12 : act[T,128]  // layers.0.self_attn mul
+//   %16 = mul %13 %15 : act[T,128]  // layers.0.self_attn input_layernorm
+// tensors of the first launch: layers.0.input_layernorm[:,0:128] mul model.layers.0.input_layernorm.weight
+// 512 bytes per row; fp32 in registers, one rounding per stored value
+#define ELEM_BF16 1
+#define EXACT_MATH 0
+
+@prelude.cu
+extern "C" __global__ void __launch_bounds__(32)
+k22_input_layernorm(elem* __restrict__ input_layernorm_rows, int input_layernorm_pitch,
+    const elem* __restrict__ mul_rows, int mul_pitch,
+    const elem* __restrict__ input_layernorm_weight_vector,
+    int rows)
+{
+    __shared__ float scratch[WARP_SIZE];
+    const int64 row = blockIdx.x;
+    const int column = threadIdx.x * 8;
+    const bool inside = column < 128;
+
+    float mul[8] = {};
+    if (inside) load8(mul_rows + row * mul_pitch + column, mul);
+    float input_layernorm_weight[8] = {};
+    if (inside) load8(input_layernorm_weight_vector + column, input_layernorm_weight);
+
+    // row_sum
+    float row_sum_part = 0.0f;
+    if (inside) for (int j = 0; j < 8; j++) row_sum_part += mul[j] * mul[j];
+    const float row_sum = block_sum(row_sum_part, scratch);
+    const float mul2 = 0.0078125f * row_sum;
+    const float add = mul2 + 9.99999997E-07f;
+    const float rsqrt = rsqrtf(add);
+
+    // mul
+    float input_layernorm[8];
+    for (int j = 0; j < 8; j++) input_layernorm[j] = mul[j] * rsqrt * (1.0f + input_layernorm_weight[j]);
+    if (inside) store8(input_layernorm_rows + row * input_layernorm_pitch + column, input_layernorm);
+}
+
+
+// ======== k23_pre_feedforward_layernorm
+// k23_pre_feedforward_layernorm <sm_90a>  recompute only
+//   %48 = mul %41 %47 : act[T,128]  // layers.0.mlp mul
+//   %50 = mul %48 %49 : act[T,128]  // layers.0.mlp pre_feedforward_layernorm
+// tensors of the first launch: layers.0.pre_feedforward_layernorm[:,0:128] layers.0.sum layers.0.rsqrt2 model.layers.0.pre_feedforward_layernorm.weight
+// 516 bytes per row; fp32 in registers, one rounding per stored value
+#define ELEM_BF16 1
+#define EXACT_MATH 0
+
+@prelude.cu
+extern "C" __global__ void __launch_bounds__(256)
+k23_pre_feedforward_layernorm(elem* __restrict__ pre_feedforward_layernorm_rows, int pre_feedforward_layernorm_pitch,
+    const elem* __restrict__ sum_rows, int sum_pitch,
+    const float* __restrict__ rsqrt_rows,
+    const elem* __restrict__ pre_feedforward_layernorm_weight_vector,
+    int rows)
+{
+    const int64 row = blockIdx.x;
+    const int column = (blockIdx.y * 256 + threadIdx.x) * 8;
+    const bool inside = column < 128;
+    if (!inside) return;
+
+    float sum[8];
+    load8(sum_rows + row * sum_pitch + column, sum);
+    const float rsqrt = rsqrt_rows[row];
+    float pre_feedforward_layernorm_weight[8];
+    load8(pre_feedforward_layernorm_weight_vector + column, pre_feedforward_layernorm_weight);
+
+    // mul
+    float pre_feedforward_layernorm[8];
+    for (int j = 0; j < 8; j++) pre_feedforward_layernorm[j] = sum[j] * rsqrt * (1.0f + pre_feedforward_layernorm_weight[j]);
+    store8(pre_feedforward_layernorm_rows + row * pre_feedforward_layernorm_pitch + column, pre_feedforward_layernorm);
+}
+
+
+// ======== k24_input_layernorm
+// k24_input_layernorm <sm_90a>  recompute only
+//   %87 = mul %80 %86 : act[T,128]  // layers.1.self_attn mul
+//   %89 = mul %87 %88 : act[T,128]  // layers.1.self_attn input_layernorm
+// tensors of the first launch: layers.1.input_layernorm[:,0:128] layers.0.sum2 layers.1.rsqrt model.layers.1.input_layernorm.weight
+// 516 bytes per row; fp32 in registers, one rounding per stored value
+#define ELEM_BF16 1
+#define EXACT_MATH 0
+
+@prelude.cu
+extern "C" __global__ void __launch_bounds__(256)
+k24_input_layernorm(elem* __restrict__ input_layernorm_rows, int input_layernorm_pitch,
+    const elem* __restrict__ sum_rows, int sum_pitch,
+    const float* __restrict__ rsqrt_rows,
+    const elem* __restrict__ input_layernorm_weight_vector,
+    int rows)
+{
+    const int64 row = blockIdx.x;
+    const int column = (blockIdx.y * 256 + threadIdx.x) * 8;
+    const bool inside = column < 128;
+    if (!inside) return;
+
+    float sum[8];
+    load8(sum_rows + row * sum_pitch + column, sum);
+    const float rsqrt = rsqrt_rows[row];
+    float input_layernorm_weight[8];
+    load8(input_layernorm_weight_vector + column, input_layernorm_weight);
+
+    // mul
+    float input_layernorm[8];
+    for (int j = 0; j < 8; j++) input_layernorm[j] = sum[j] * rsqrt * (1.0f + input_layernorm_weight[j]);
+    store8(input_layernorm_rows + row * input_layernorm_pitch + column, input_layernorm);
+}
+
+
+// ======== k25_mul
+// k25_mul <sm_90a>  recompute only
+//   %2 = embedding %0 %1 : act[T,128]  // Gemma2Model.Forward embedding
+//   %4 = mul %2 %3 : act[T,128]  // Gemma2Model.Forward mul
+// tensors of the first launch: mul ids model.embed_tokens.weight
+// 512 bytes per row; fp32 in registers, one rounding per stored value
+#define ELEM_BF16 1
+#define EXACT_MATH 0
+
+@prelude.cu
+extern "C" __global__ void __launch_bounds__(256)
+k25_mul(elem* __restrict__ mul_rows, int mul_pitch,
+    const int* __restrict__ embed_tokens_ids, const elem* __restrict__ embed_tokens_table, int embed_tokens_pitch,
+    int rows)
+{
+    const int64 row = blockIdx.x;
+    const int column = (blockIdx.y * 256 + threadIdx.x) * 8;
+    const bool inside = column < 128;
+    if (!inside) return;
+
+    float embed_tokens[8];
+    load8(embed_tokens_table + (int64)embed_tokens_ids[row] * embed_tokens_pitch + column, embed_tokens);
+
+    // mul
+    float mul[8];
+    for (int j = 0; j < 8; j++) mul[j] = embed_tokens[j] * round_elem(11.3137083f);
+    store8(mul_rows + row * mul_pitch + column, mul);
+}
+
+
+// ======== k26_sum
+// k26_sum <sm_90a>  recompute only
+//   %38 = mul %31 %37 : act[T,128]  // layers.0.self_attn mul
+//   %40 = mul %38 %39 : act[T,128]  // layers.0.self_attn post_attention_layernorm
+//   %41 = add %4 %40 : act[T,128]  // layers.0.self_attn sum
+// tensors of the first launch: layers.0.sum layers.0.o_proj layers.0.rsqrt model.layers.0.post_attention_layernorm.weight mul
+// 772 bytes per row; fp32 in registers, one rounding per stored value
+#define ELEM_BF16 1
+#define EXACT_MATH 0
+
+@prelude.cu
+extern "C" __global__ void __launch_bounds__(256)
+k26_sum(elem* __restrict__ sum_rows, int sum_pitch,
+    const elem* __restrict__ o_proj_rows, int o_proj_pitch,
+    const float* __restrict__ rsqrt_rows,
+    const elem* __restrict__ post_attention_layernorm_weight_vector,
+    const elem* __restrict__ mul_rows, int mul_pitch,
+    int rows)
+{
+    const int64 row = blockIdx.x;
+    const int column = (blockIdx.y * 256 + threadIdx.x) * 8;
+    const bool inside = column < 128;
+    if (!inside) return;
+
+    float o_proj[8];
+    load8(o_proj_rows + row * o_proj_pitch + column, o_proj);
+    const float rsqrt = rsqrt_rows[row];
+    float post_attention_layernorm_weight[8];
+    load8(post_attention_layernorm_weight_vector + column, post_attention_layernorm_weight);
+    float mul[8];
+    load8(mul_rows + row * mul_pitch + column, mul);
+
+    // add
+    float sum[8];
+    for (int j = 0; j < 8; j++) sum[j] = mul[j] + o_proj[j] * rsqrt * (1.0f + post_attention_layernorm_weight[j]);
+    store8(sum_rows + row * sum_pitch + column, sum);
+}
+
+
+// ======== k27_sum
+// k27_sum <sm_90a>  recompute only
+//   %77 = mul %70 %76 : act[T,128]  // layers.0.mlp mul
+//   %79 = mul %77 %78 : act[T,128]  // layers.0.mlp post_feedforward_layernorm
+//   %80 = add %41 %79 : act[T,128]  // layers.0.mlp sum
+// tensors of the first launch: layers.0.sum2 layers.0.down_proj layers.0.rsqrt3 model.layers.0.post_feedforward_layernorm.weight layers.0.sum
+// 772 bytes per row; fp32 in registers, one rounding per stored value
+#define ELEM_BF16 1
+#define EXACT_MATH 0
+
+@prelude.cu
+extern "C" __global__ void __launch_bounds__(256)
+k27_sum(elem* __restrict__ sum_rows, int sum_pitch,
+    const elem* __restrict__ down_proj_rows, int down_proj_pitch,
+    const float* __restrict__ rsqrt_rows,
+    const elem* __restrict__ post_feedforward_layernorm_weight_vector,
+    const elem* __restrict__ sum2_rows, int sum2_pitch,
+    int rows)
+{
+    const int64 row = blockIdx.x;
+    const int column = (blockIdx.y * 256 + threadIdx.x) * 8;
+    const bool inside = column < 128;
+    if (!inside) return;
+
+    float down_proj[8];
+    load8(down_proj_rows + row * down_proj_pitch + column, down_proj);
+    const float rsqrt = rsqrt_rows[row];
+    float post_feedforward_layernorm_weight[8];
+    load8(post_feedforward_layernorm_weight_vector + column, post_feedforward_layernorm_weight);
+    float sum2[8];
+    load8(sum2_rows + row * sum2_pitch + column, sum2);
+
+    // add
+    float sum[8];
+    for (int j = 0; j < 8; j++) sum[j] = sum2[j] + down_proj[j] * rsqrt * (1.0f + post_feedforward_layernorm_weight[j]);
+    store8(sum_rows + row * sum_pitch + column, sum);
+}
+
+
+// ======== k28_sum
+// k28_sum <sm_90a>  recompute only
+//   %111 = mul %104 %110 : act[T,128]  // layers.1.self_attn mul
+//   %113 = mul %111 %112 : act[T,128]  // layers.1.self_attn post_attention_layernorm
+//   %114 = add %80 %113 : act[T,128]  // layers.1.self_attn sum
+// tensors of the first launch: layers.1.sum layers.1.o_proj layers.1.rsqrt2 model.layers.1.post_attention_layernorm.weight layers.0.sum2
+// 772 bytes per row; fp32 in registers, one rounding per stored value
+#define ELEM_BF16 1
+#define EXACT_MATH 0
+
+@prelude.cu
+extern "C" __global__ void __launch_bounds__(256)
+k28_sum(elem* __restrict__ sum_rows, int sum_pitch,
+    const elem* __restrict__ o_proj_rows, int o_proj_pitch,
+    const float* __restrict__ rsqrt_rows,
+    const elem* __restrict__ post_attention_layernorm_weight_vector,
+    const elem* __restrict__ sum2_rows, int sum2_pitch,
+    int rows)
+{
+    const int64 row = blockIdx.x;
+    const int column = (blockIdx.y * 256 + threadIdx.x) * 8;
+    const bool inside = column < 128;
+    if (!inside) return;
+
+    float o_proj[8];
+    load8(o_proj_rows + row * o_proj_pitch + column, o_proj);
+    const float rsqrt = rsqrt_rows[row];
+    float post_attention_layernorm_weight[8];
+    load8(post_attention_layernorm_weight_vector + column, post_attention_layernorm_weight);
+    float sum2[8];
+    load8(sum2_rows + row * sum2_pitch + column, sum2);
+
+    // add
+    float sum[8];
+    for (int j = 0; j < 8; j++) sum[j] = sum2[j] + o_proj[j] * rsqrt * (1.0f + post_attention_layernorm_weight[j]);
+    store8(sum_rows + row * sum_pitch + column, sum);
+}
+
+
+// ======== k29_norm
+// k29_norm <sm_90a>  recompute only
+//   %287 = mul %280 %286 : act[T,128]  // layers.3.mlp mul
+//   %289 = mul %287 %288 : act[T,128]  // layers.3.mlp post_feedforward_layernorm
+//   %290 = add %254 %289 : act[T,128]  // layers.3.mlp sum
+//   %297 = mul %290 %296 : act[T,128]  // Gemma2Model.Forward mul
+//   %299 = mul %297 %298 : act[T,128]  // Gemma2Model.Forward norm
+// tensors of the first launch: norm layers.3.down_proj layers.3.rsqrt4 model.layers.3.post_feedforward_layernorm.weight layers.3.sum rsqrt model.norm.weight
+// 776 bytes per row; fp32 in registers, one rounding per stored value
+#define ELEM_BF16 1
+#define EXACT_MATH 0
+
+@prelude.cu
+extern "C" __global__ void __launch_bounds__(256)
+k29_norm(elem* __restrict__ norm_rows, int norm_pitch,
+    const elem* __restrict__ down_proj_rows, int down_proj_pitch,
+    const float* __restrict__ rsqrt_rows,
+    const elem* __restrict__ post_feedforward_layernorm_weight_vector,
+    const elem* __restrict__ sum_rows, int sum_pitch,
+    const float* __restrict__ rsqrt2_rows,
+    const elem* __restrict__ norm_weight_vector,
+    int rows)
+{
+    const int64 row = blockIdx.x;
+    const int column = (blockIdx.y * 256 + threadIdx.x) * 8;
+    const bool inside = column < 128;
+    if (!inside) return;
+
+    float down_proj[8];
+    load8(down_proj_rows + row * down_proj_pitch + column, down_proj);
+    const float rsqrt = rsqrt_rows[row];
+    float post_feedforward_layernorm_weight[8];
+    load8(post_feedforward_layernorm_weight_vector + column, post_feedforward_layernorm_weight);
+    float sum[8];
+    load8(sum_rows + row * sum_pitch + column, sum);
+    const float rsqrt2 = rsqrt2_rows[row];
+    float norm_weight[8];
+    load8(norm_weight_vector + column, norm_weight);
+
+    // mul
+    float norm[8];
+    for (int j = 0; j < 8; j++) norm[j] = (sum[j] + down_proj[j] * rsqrt * (1.0f + post_feedforward_layernorm_weight[j])) * rsqrt2 * (1.0f + norm_weight[j]);
+    store8(norm_rows + row * norm_pitch + column, norm);
+}
+
+
+// ======== gemm_nt
+#define ELEM_BF16 1
+#define EXACT_MATH 0
+#define KERNEL_NAME gemm_nt
+#define LAYOUT 0
+#define OUT_F32 0
+#define ACCUMULATE 0
+#define TILE_M 128
+#define TILE_N 256
+#define TILE_K 64
+#define STAGES 4
+#define WARP_M 64
+#define WARP_N 64
+#define MIN_BLOCKS 1
+
+@prelude.cu
+@mma.cu
+@gemm.cu
+
+// ======== gemm_nt_skinny_m
+#define ELEM_BF16 1
+#define EXACT_MATH 0
+#define KERNEL_NAME gemm_nt_skinny_m
+#define LAYOUT 0
+#define OUT_F32 0
+#define ACCUMULATE 0
+#define TILE_M 32
+#define TILE_N 64
+#define TILE_K 64
+#define STAGES 8
+#define WARP_M 16
+#define WARP_N 32
+#define MIN_BLOCKS 1
+
+@prelude.cu
+@mma.cu
+@gemm.cu
+
+// ======== gemm_nt_skinny_n
+#define ELEM_BF16 1
+#define EXACT_MATH 0
+#define KERNEL_NAME gemm_nt_skinny_n
+#define LAYOUT 0
+#define OUT_F32 0
+#define ACCUMULATE 0
+#define TILE_M 64
+#define TILE_N 32
+#define TILE_K 64
+#define STAGES 8
+#define WARP_M 16
+#define WARP_N 32
+#define MIN_BLOCKS 1
+
+@prelude.cu
+@mma.cu
+@gemm.cu
+
+// ======== gemm_nn
+#define ELEM_BF16 1
+#define EXACT_MATH 0
+#define KERNEL_NAME gemm_nn
+#define LAYOUT 1
+#define OUT_F32 0
+#define ACCUMULATE 0
+#define TILE_M 128
+#define TILE_N 256
+#define TILE_K 64
+#define STAGES 4
+#define WARP_M 64
+#define WARP_N 64
+#define MIN_BLOCKS 1
+
+@prelude.cu
+@mma.cu
+@gemm.cu
+
+// ======== gemm_nn_skinny_m
+#define ELEM_BF16 1
+#define EXACT_MATH 0
+#define KERNEL_NAME gemm_nn_skinny_m
+#define LAYOUT 1
+#define OUT_F32 0
+#define ACCUMULATE 0
+#define TILE_M 32
+#define TILE_N 64
+#define TILE_K 64
+#define STAGES 8
+#define WARP_M 16
+#define WARP_N 32
+#define MIN_BLOCKS 1
+
+@prelude.cu
+@mma.cu
+@gemm.cu
+
+// ======== gemm_nn_skinny_n
+#define ELEM_BF16 1
+#define EXACT_MATH 0
+#define KERNEL_NAME gemm_nn_skinny_n
+#define LAYOUT 1
+#define OUT_F32 0
+#define ACCUMULATE 0
+#define TILE_M 64
+#define TILE_N 32
+#define TILE_K 64
+#define STAGES 8
+#define WARP_M 16
+#define WARP_N 32
+#define MIN_BLOCKS 1
+
+@prelude.cu
+@mma.cu
+@gemm.cu
+
+// ======== gemm_nn_add
+#define ELEM_BF16 1
+#define EXACT_MATH 0
+#define KERNEL_NAME gemm_nn_add
+#define LAYOUT 1
+#define OUT_F32 0
+#define ACCUMULATE 1
+#define TILE_M 128
+#define TILE_N 256
+#define TILE_K 64
+#define STAGES 4
+#define WARP_M 64
+#define WARP_N 64
+#define MIN_BLOCKS 1
+
+@prelude.cu
+@mma.cu
+@gemm.cu
+
+// ======== gemm_nn_add_skinny_m
+#define ELEM_BF16 1
+#define EXACT_MATH 0
+#define KERNEL_NAME gemm_nn_add_skinny_m
+#define LAYOUT 1
+#define OUT_F32 0
+#define ACCUMULATE 1
+#define TILE_M 32
+#define TILE_N 64
+#define TILE_K 64
+#define STAGES 8
+#define WARP_M 16
+#define WARP_N 32
+#define MIN_BLOCKS 1
+
+@prelude.cu
+@mma.cu
+@gemm.cu
+
+// ======== gemm_nn_add_skinny_n
+#define ELEM_BF16 1
+#define EXACT_MATH 0
+#define KERNEL_NAME gemm_nn_add_skinny_n
+#define LAYOUT 1
+#define OUT_F32 0
+#define ACCUMULATE 1
+#define TILE_M 64
+#define TILE_N 32
+#define TILE_K 64
+#define STAGES 8
+#define WARP_M 16
+#define WARP_N 32
+#define MIN_BLOCKS 1
+
+@prelude.cu
+@mma.cu
+@gemm.cu
+
+// ======== gemm_tn_f32
+#define ELEM_BF16 1
+#define EXACT_MATH 0
+#define KERNEL_NAME gemm_tn_f32
+#define LAYOUT 2
+#define OUT_F32 1
+#define ACCUMULATE 0
+#define TILE_M 128
+#define TILE_N 256
+#define TILE_K 64
+#define STAGES 4
+#define WARP_M 64
+#define WARP_N 64
+#define MIN_BLOCKS 1
+
+@prelude.cu
+@mma.cu
+@gemm.cu
+
+// ======== gemm_tn_f32_skinny_m
+#define ELEM_BF16 1
+#define EXACT_MATH 0
+#define KERNEL_NAME gemm_tn_f32_skinny_m
+#define LAYOUT 2
+#define OUT_F32 1
+#define ACCUMULATE 0
+#define TILE_M 32
+#define TILE_N 64
+#define TILE_K 64
+#define STAGES 8
+#define WARP_M 16
+#define WARP_N 32
+#define MIN_BLOCKS 1
+
+@prelude.cu
+@mma.cu
+@gemm.cu
+
+// ======== gemm_tn_f32_skinny_n
+#define ELEM_BF16 1
+#define EXACT_MATH 0
+#define KERNEL_NAME gemm_tn_f32_skinny_n
+#define LAYOUT 2
+#define OUT_F32 1
+#define ACCUMULATE 0
+#define TILE_M 64
+#define TILE_N 32
+#define TILE_K 64
+#define STAGES 8
+#define WARP_M 16
+#define WARP_N 32
+#define MIN_BLOCKS 1
+
+@prelude.cu
+@mma.cu
+@gemm.cu
+
+// ======== gemm_tn_f32_add
+#define ELEM_BF16 1
+#define EXACT_MATH 0
+#define KERNEL_NAME gemm_tn_f32_add
+#define LAYOUT 2
+#define OUT_F32 1
+#define ACCUMULATE 1
+#define TILE_M 128
+#define TILE_N 256
+#define TILE_K 64
+#define STAGES 4
+#define WARP_M 64
+#define WARP_N 64
+#define MIN_BLOCKS 1
+
+@prelude.cu
+@mma.cu
+@gemm.cu
+
+// ======== gemm_tn_f32_add_skinny_m
+#define ELEM_BF16 1
+#define EXACT_MATH 0
+#define KERNEL_NAME gemm_tn_f32_add_skinny_m
+#define LAYOUT 2
+#define OUT_F32 1
+#define ACCUMULATE 1
+#define TILE_M 32
+#define TILE_N 64
+#define TILE_K 64
+#define STAGES 8
+#define WARP_M 16
+#define WARP_N 32
+#define MIN_BLOCKS 1
+
+@prelude.cu
+@mma.cu
+@gemm.cu
+
+// ======== gemm_tn_f32_add_skinny_n
+#define ELEM_BF16 1
+#define EXACT_MATH 0
+#define KERNEL_NAME gemm_tn_f32_add_skinny_n
+#define LAYOUT 2
+#define OUT_F32 1
+#define ACCUMULATE 1
+#define TILE_M 64
+#define TILE_N 32
+#define TILE_K 64
+#define STAGES 8
+#define WARP_M 16
+#define WARP_N 32
+#define MIN_BLOCKS 1
+
+@prelude.cu
+@mma.cu
+@gemm.cu
+
+// ======== gradient_norm_partials
+#define ELEM_BF16 1
+#define EXACT_MATH 0
+
+@prelude.cu
+@segments.cu
+@gradient_norm.cu
+
+// ======== gradient_norm
+#define ELEM_BF16 1
+#define EXACT_MATH 0
+
+@prelude.cu
+@segments.cu
+@gradient_norm.cu
+
+// ======== adamw
+#define ELEM_BF16 1
+#define EXACT_MATH 0
+
+@prelude.cu
+@segments.cu
+@adamw.cu
+
+// ======== cast_adapters
+#define ELEM_BF16 1
+#define EXACT_MATH 0
+
+@prelude.cu
+@segments.cu
+@adamw.cu
+
+// ======== loss_sum
+#define ELEM_BF16 1
+#define EXACT_MATH 0
+
+@prelude.cu
+@segments.cu
+@loss_sum.cu
+

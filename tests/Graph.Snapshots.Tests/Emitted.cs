@@ -1,0 +1,39 @@
+using System.Collections.Concurrent;
+using System.Collections.Generic;
+using System.IO;
+using System.Linq;
+using Graph.Generator;
+using Graph.Generator.Cuda;
+using Graph.Generator.Schedules;
+using Graph.Tests;
+
+namespace Graph.Snapshots.Tests;
+
+/// <summary>One emitted kernel of one variant and target, with its whole text.</summary>
+sealed record EmittedText(string Variant, string Target, KernelInfo Info, string Text);
+
+/// <summary>What the compiler makes of each variant; compiled once per test run.</summary>
+static class Emitted
+{
+    static readonly ConcurrentDictionary<string, (CompiledText Model, IReadOnlyList<(string Stage, string Text)> Stages)> Models = new();
+
+    public static CompiledText Model(string variant) => Compile(variant).Model;
+    public static IReadOnlyList<(string Stage, string Text)> Stages(string variant) => Compile(variant).Stages;
+
+    static (CompiledText Model, IReadOnlyList<(string Stage, string Text)> Stages) Compile(string variant) => Models.GetOrAdd(variant, name =>
+    {
+        var stages = new List<(string, string)>();
+        return (Compiler.Compile(name, Gemma2Trace.Of(Gemma2Size.Find(name)), Compiler.AllTargets, (stage, print) => stages.Add((stage, print()))), stages);
+    });
+
+    public static IEnumerable<EmittedText> Kernels(string variant) =>
+        from target in Model(variant).Targets
+        from kernel in target.Kernels
+        select new EmittedText(variant, target.Target, kernel.Info, KernelText.Join(kernel.Parts, EmitCuda.Template));
+
+    public static string Root { get; } = FindRoot(System.AppContext.BaseDirectory);
+
+    static string FindRoot(string folder) =>
+        File.Exists(Path.Combine(folder, "Compiler.sln")) ? folder
+        : FindRoot(Path.GetDirectoryName(folder) ?? throw new DirectoryNotFoundException("snapshots: no Compiler.sln above " + System.AppContext.BaseDirectory));
+}

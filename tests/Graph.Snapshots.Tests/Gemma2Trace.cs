@@ -1,0 +1,85 @@
+using System;
+using System.Collections.Generic;
+using System.Linq;
+using Graph.Generator.Tracing;
+
+namespace Graph.Tests;
+
+/// <summary>Sizes of a Gemma 2 variant.</summary>
+sealed record Gemma2Size(string Name, int Layers, int Hidden, int Heads, int KvHeads, int HeadDim, int Ffn, int Vocab, int Window, int QueryPreAttnScalar)
+{
+    public static readonly Gemma2Size Nano = new("nano", 4, 128, 4, 2, 32, 256, 4096, 16, 32);
+    public static readonly Gemma2Size B2 = new("2b", 26, 2304, 8, 4, 256, 9216, 256_000, 4096, 256);
+    public static readonly Gemma2Size B9 = new("9b", 42, 3584, 16, 8, 256, 14336, 256_000, 4096, 256);
+    public static readonly Gemma2Size B27 = new("27b", 46, 4608, 32, 16, 128, 36864, 256_000, 4096, 144);
+
+    /// <summary>Small enough to read whole: nano, and two layers (one local, one global) with the real head dims.</summary>
+    public static readonly IReadOnlyList<Gemma2Size> Small = new[] { Nano, B9 with { Name = "9b-2l", Layers = 2 }, B27 with { Name = "27b-2l", Layers = 2 } };
+    public static readonly IReadOnlyList<Gemma2Size> Real = new[] { B2, B9, B27 };
+    public static Gemma2Size Find(string name) => Small.Concat(Real).Single(s => s.Name == name);
+}
+
+/// <summary>The trace of Gemma 2 as docs/architecture.md words it, written by hand: what the compiler emits is tested apart from how model code is traced.</summary>
+sealed class Gemma2Trace
+{
+    readonly List<TraceNode> _nodes = new();
+    string _scope = "Gemma2Model.Forward";
+
+    public static IReadOnlyList<TraceNode> Of(Gemma2Size c)
+    {
+        var trace = new Gemma2Trace();
+        trace.Forward(c);
+        return trace._nodes;
+    }
+
+    int Add(string op, int[] inputs, params (string Name, object? Value)[] attributes)
+    {
+        _nodes.Add(new TraceNode(_nodes.Count, op, inputs, attributes.Select(a => KeyValuePair.Create(a.Name, a.Value)).ToArray(), _scope));
+        return _nodes.Count - 1;
+    }
+
+    int Constant(double value) => Add("const", [], ("value", value));
+    int Weight(string name, params int[] dims) => Add("param", [], dims.Select((d, i) => ("dim" + i, (object?)d)).Prepend(("name", name)).ToArray());
+    int Norm(int x, string name, int hidden) => Add("rms_norm", [x, Weight(name + ".weight", hidden)], ("eps", 1e-6));
+
+    int Project(int x, string name, int inDim, int outDim)
+    {
+        var y = Add("linear", [x, Weight(name + ".weight", outDim, inDim)]);
+        var low = Add("linear", [x, Add("lora_a", [], ("name", name), ("dim", inDim))]);
+        var high = Add("linear", [low, Add("lora_b", [], ("name", name), ("dim", outDim))]);
+        return Add("add", [y, Add("mul", [high, Add("lora_scale", [], ("name", name))])]);
+    }
+
+    int SoftCap(int x, double cap) => Add("mul", [Add("tanh", [Add("mul", [x, Constant(1 / cap)])]), Constant(cap)]);
+
+    void Forward(Gemma2Size c)
+    {
+        var ids = Add("input", [], ("name", "ids"));
+        var table = Weight("model.embed_tokens.weight", c.Vocab, c.Hidden);
+        var x = Add("mul", [Add("embedding", [ids, table]), Add("typed_const", [], ("value", Math.Sqrt(c.Hidden)))]);
+        for (var i = 0; i < c.Layers; i++) x = Layer(c, i, x);
+        _scope = "Gemma2Model.Forward";
+        SoftCap(Add("linear", [Norm(x, "model.norm", c.Hidden), table]), 30);
+    }
+
+    int Layer(Gemma2Size c, int i, int x)
+    {
+        var layer = $"model.layers.{i}.";
+        _scope = $"layers.{i}.self_attn";
+        var h = Norm(x, layer + "input_layernorm", c.Hidden);
+        int Heads(string name, int heads) => Add("split_heads", [Project(h, layer + "self_attn." + name, c.Hidden, heads * c.HeadDim)], ("heads", heads));
+        var q = Add("rope", [Heads("q_proj", c.Heads)], ("theta", 10_000.0));
+        var k = Add("rope", [Heads("k_proj", c.KvHeads)], ("theta", 10_000.0));
+        var v = Heads("v_proj", c.KvHeads);
+        var score = SoftCap(Add("score_input", [q]), 50);
+        var o = Add("attention", [q, k, v, score], ("scale", 1 / Math.Sqrt(c.QueryPreAttnScalar)), ("window", i % 2 == 0 ? c.Window : null));
+        o = Project(Add("merge_heads", [o]), layer + "self_attn.o_proj", c.Heads * c.HeadDim, c.Hidden);
+        x = Add("add", [x, Norm(o, layer + "post_attention_layernorm", c.Hidden)]);
+
+        _scope = $"layers.{i}.mlp";
+        h = Norm(x, layer + "pre_feedforward_layernorm", c.Hidden);
+        var gate = Add("gelu_tanh", [Project(h, layer + "mlp.gate_proj", c.Hidden, c.Ffn)]);
+        var mlp = Project(Add("mul", [gate, Project(h, layer + "mlp.up_proj", c.Hidden, c.Ffn)]), layer + "mlp.down_proj", c.Ffn, c.Hidden);
+        return Add("add", [x, Norm(mlp, layer + "post_feedforward_layernorm", c.Hidden)]);
+    }
+}

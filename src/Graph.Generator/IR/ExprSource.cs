@@ -16,7 +16,7 @@ public sealed record ExprLanguage(Func<UnaryKind, string> Call, Func<string, str
 
     // The CPU target runs in fp32: nothing is rounded to a narrower type.
     public static readonly ExprLanguage CSharp = new(
-        kind => kind switch { UnaryKind.Tanh => "MathF.Tanh", UnaryKind.Exp => "MathF.Exp", _ => "1.0f / MathF.Sqrt" },
+        kind => kind switch { UnaryKind.Tanh => "System.MathF.Tanh", UnaryKind.Exp => "System.MathF.Exp", _ => "1.0f / System.MathF.Sqrt" },
         number => number);
 }
 

@@ -1,0 +1,129 @@
+using System;
+using System.Collections.Generic;
+using System.IO;
+using System.Linq;
+using System.Text.Json;
+using Graph.Runtime.Execution;
+using Graph.Runtime.Schedules;
+
+namespace Graph.Finetune.Checkpoints;
+
+/// <summary>The weights of a Hugging Face directory: shards by model.safetensors.index.json, or model.safetensors alone. Rows are read in the mapped files, without a copy.</summary>
+public sealed class Checkpoint : IWeightSource, IDisposable
+{
+    const string IndexName = "model.safetensors.index.json", SingleName = "model.safetensors";
+
+    readonly IReadOnlyList<SafetensorsFile> shards;
+    readonly Dictionary<string, (SafetensorsFile Shard, SafetensorsEntry Entry)> tensors;
+
+    Checkpoint(string directory, IReadOnlyList<SafetensorsFile> shards)
+    {
+        (Directory, this.shards) = (directory, shards);
+        tensors = shards.SelectMany(s => s.Tensors.Values, (shard, entry) => (shard, entry)).ToDictionary(t => t.entry.Name);
+    }
+
+    public string Directory { get; }
+    public IReadOnlyCollection<string> Names => tensors.Keys;
+
+    /// <exception cref="InputException">The directory, its index or a shard is missing or wrong, or index and shards disagree.</exception>
+    public static Checkpoint Open(string directory)
+    {
+        if (!System.IO.Directory.Exists(directory)) throw new InputException($"there is no model directory '{directory}'.");
+        var index = Path.Combine(directory, IndexName);
+        if (!File.Exists(index) && !File.Exists(Path.Combine(directory, SingleName)))
+            throw new InputException($"'{directory}' has neither {IndexName} nor {SingleName}; give the directory of a Hugging Face model in safetensors format.");
+        var map = File.Exists(index) ? ReadIndex(index) : null;
+        var shards = new List<SafetensorsFile>();
+        try
+        {
+            foreach (var name in map?.Values.Distinct().Order(StringComparer.Ordinal) ?? Enumerable.Repeat(SingleName, 1)) shards.Add(SafetensorsFile.Open(Path.Combine(directory, name)));
+            if (map is not null) CheckIndex(index, map, shards);
+            return new Checkpoint(directory, shards);
+        }
+        catch
+        {
+            foreach (var shard in shards) shard.Dispose();
+            throw;
+        }
+    }
+
+    /// <summary>Compares names, dtypes and shapes with what the model needs, so that a wrong checkpoint is refused before anything is allocated. Other tensors of the checkpoint are not used.</summary>
+    /// <exception cref="InputException">A tensor is missing, has another shape, or a dtype that is not F32, BF16 or F16.</exception>
+    public void Check(Schedule schedule)
+    {
+        var needed = schedule.Tensors.Where(t => t.Kind == TensorKind.Weight).Select(t => (t.Name, Shape: t.Dims.Select(d => d.Fixed).ToArray()))
+            .Concat(schedule.Groups.SelectMany(g => g.Linears, (g, l) => (Name: l.Name + ".weight", Shape: new[] { l.Out, g.In })));
+        foreach (var (name, shape) in needed)
+        {
+            if (!tensors.ContainsKey(name)) throw new InputException($"'{Directory}' has no tensor {name}, which {schedule.Variant} needs; it is the checkpoint of another model.");
+            var stored = Describe(name);
+            if (!stored.Shape.SequenceEqual(shape))
+                throw new InputException($"'{Directory}': {name} is [{string.Join(",", stored.Shape)}] but {schedule.Variant} needs [{string.Join(",", shape)}]; it is the checkpoint of another size.");
+        }
+    }
+
+    public StoredTensor Describe(string name)
+    {
+        var (shard, entry) = Find(name);
+        var type = entry.DType switch
+        {
+            "F32" => StoredType.F32,
+            "BF16" => StoredType.Bf16,
+            "F16" => StoredType.F16,
+            _ => throw new InputException($"{shard.Path}: {name} is {entry.DType}; weights must be F32, BF16 or F16 (a quantized checkpoint cannot be read)."),
+        };
+        if (entry.Shape.Count == 0 || entry.Shape.Any(d => d is < 1 or > int.MaxValue))
+            throw new InputException($"{shard.Path}: {name} has the shape [{string.Join(",", entry.Shape)}]; every extent must be from 1 to {int.MaxValue}.");
+        return new StoredTensor(type, [.. entry.Shape.Select(d => (int)d)]);
+    }
+
+    public ReadOnlySpan<byte> Rows(string name, int row, int rows, Span<byte> scratch)
+    {
+        var (shard, entry) = Find(name);
+        var rowBytes = entry.Shape.Count == 1 ? entry.Length : entry.Length / entry.Shape[0];
+        return shard.Bytes(entry, row * rowBytes, checked((int)(rows * rowBytes)));
+    }
+
+    public void Dispose()
+    {
+        foreach (var shard in shards) shard.Dispose();
+    }
+
+    (SafetensorsFile Shard, SafetensorsEntry Entry) Find(string name) =>
+        tensors.TryGetValue(name, out var found) ? found : throw new KeyNotFoundException($"'{Directory}' has no tensor {name}.");
+
+    static Dictionary<string, string> ReadIndex(string path)
+    {
+        using var document = Json.ParseFile(path);
+        if (document.RootElement.ValueKind != JsonValueKind.Object || !document.RootElement.TryGetProperty("weight_map", out var map) || map.ValueKind != JsonValueKind.Object)
+            throw new InputException($"{path} has no weight_map, the object that names the shard of every tensor.");
+        var result = new Dictionary<string, string>();
+        foreach (var property in map.EnumerateObject())
+        {
+            var tensor = Json.Name(property) ?? throw new InputException($"{path}: weight_map has a name that is no Unicode text.");
+            var shard = property.Value.ValueKind == JsonValueKind.String ? Json.Text(property.Value) : null;
+            if (shard is null || !IsPlainFileName(shard))
+                throw new InputException($"{path}: the shard of {tensor} is {Json.Show(property.Value)}; it must be the plain name of a .safetensors file in the same directory.");
+            result.Add(tensor, shard);
+        }
+        return result.Count > 0 ? result : throw new InputException($"{path}: weight_map names no tensor.");
+    }
+
+    // A shard's name comes from a downloaded file: it must not lead out of the directory on any system.
+    static bool IsPlainFileName(string name) =>
+        name.EndsWith(".safetensors", StringComparison.Ordinal) && name[0] != '.' && name.AsSpan().IndexOfAny("/\\:\0") < 0;
+
+    static void CheckIndex(string path, Dictionary<string, string> map, IReadOnlyList<SafetensorsFile> shards)
+    {
+        var files = shards.ToDictionary(s => Path.GetFileName(s.Path));
+        foreach (var (tensor, shard) in map)
+        {
+            if (!files[shard].Tensors.ContainsKey(tensor)) throw new InputException($"{path} says that {tensor} is in {shard}, but it is not; index and shards are of different downloads.");
+        }
+        foreach (var (name, shard) in files)
+        {
+            var stray = shard.Tensors.Keys.FirstOrDefault(t => !map.TryGetValue(t, out var named) || named != name);
+            if (stray is not null) throw new InputException($"{shard.Path} holds {stray}, but {IndexName} says {(map.TryGetValue(stray, out var other) ? $"it is in {other}" : "nothing of it")}; index and shards are of different downloads.");
+        }
+    }
+}

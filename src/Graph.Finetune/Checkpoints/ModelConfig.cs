@@ -1,0 +1,103 @@
+using System;
+using System.Collections.Generic;
+using System.Globalization;
+using System.IO;
+using System.Linq;
+using System.Text.Json;
+using Graph.Runtime;
+
+namespace Graph.Finetune.Checkpoints;
+
+/// <summary>config.json of a Hugging Face directory, in old and new spellings (rope_theta or rope_parameters, torch_dtype or dtype), compared with a compiled model.</summary>
+public static class ModelConfig
+{
+    /// <exception cref="InputException">config.json is missing, is not JSON, or differs from the variant; the sentence names the field and both values.</exception>
+    public static void Check(string directory, CompiledModel model)
+    {
+        if (!Directory.Exists(directory)) throw new InputException($"there is no model directory '{directory}'.");
+        var path = Path.Combine(directory, "config.json");
+        if (!File.Exists(path)) throw new InputException($"'{directory}' has no config.json; give the directory of a Hugging Face model.");
+        using var document = Json.ParseFile(path);
+        Check(path, document.RootElement, model.Name, model.Config());
+    }
+
+    static void Check(string path, JsonElement config, string variant, IReadOnlyList<KeyValuePair<string, object?>> expected)
+    {
+        if (config.ValueKind != JsonValueKind.Object) throw new InputException($"{path} is {Json.Show(config)}, not an object of settings.");
+        foreach (var (field, value) in expected)
+        {
+            var found = Find(config, field);
+            if (found is { } element ? Same(element, value) : Default(field) is { } assumed && Equals(Convert.ToDouble(assumed), AsNumber(value))) continue;
+            throw new InputException($"{path}: {field} is {(found is { } f ? Json.Show(f) : "not there")} but the variant {variant} has {Show(value)}; choose the variant of this checkpoint.");
+        }
+        // Settings that change the computation and that no variant has.
+        if (Find(config, "rope_type") is { } rope && !(rope.ValueKind == JsonValueKind.String && rope.ValueEquals("default")))
+            throw new InputException($"{path}: rope_type is {Json.Show(rope)} but the variant {variant} has \"default\"; scaled rotary embeddings are not supported.");
+        foreach (var field in new[] { "rope_scaling", "quantization_config" })
+        {
+            if (Find(config, field) is { ValueKind: not JsonValueKind.Null } other) throw new InputException($"{path}: {field} is {Json.Show(other)} but the variant {variant} has none.");
+        }
+        foreach (var field in new[] { "attention_bias", "use_bidirectional_attention" })
+        {
+            if (Find(config, field) is { ValueKind: JsonValueKind.True } other) throw new InputException($"{path}: {field} is {Json.Show(other)} but the variant {variant} has false.");
+        }
+    }
+
+    /// <summary>The type the checkpoint says it is stored in, for example "bfloat16"; null where it says none. The tensors' own types are what counts.</summary>
+    public static string? DType(string directory)
+    {
+        using var document = Json.ParseFile(Path.Combine(directory, "config.json"));
+        return document.RootElement.ValueKind == JsonValueKind.Object && (Find(document.RootElement, "dtype") ?? Find(document.RootElement, "torch_dtype")) is { ValueKind: JsonValueKind.String } type ? Json.Text(type) : null;
+    }
+
+    static JsonElement? Find(JsonElement config, string field)
+    {
+        if (config.TryGetProperty(field, out var value)) return value;
+        return field is "rope_theta" or "rope_type" && config.TryGetProperty("rope_parameters", out var rope) && rope.ValueKind == JsonValueKind.Object && rope.TryGetProperty(field, out value) ? value : null;
+    }
+
+    // What transformers takes for a field of Gemma 2 that a file leaves out, as it does for values that equal its base class's.
+    static object? Default(string field) => field switch
+    {
+        "rope_theta" => 10000.0,
+        "rms_norm_eps" => 1e-6,
+        "tie_word_embeddings" => true,
+        "attention_bias" => false,
+        "attention_dropout" => 0.0,
+        "pad_token_id" => 0,
+        "eos_token_id" => 1,
+        "bos_token_id" => 2,
+        _ => null,
+    };
+
+    static bool Same(JsonElement found, object? expected) => (found.ValueKind, expected) switch
+    {
+        (JsonValueKind.Null, null) => true,
+        (JsonValueKind.True or JsonValueKind.False, bool b) => found.GetBoolean() == b,
+        (JsonValueKind.String, string s) => found.ValueEquals(s),
+        (JsonValueKind.Number, not null) => AsNumber(expected) is { } number && found.TryGetDouble(out var value) && value == number,
+        (JsonValueKind.Array, System.Collections.IEnumerable list and not string) =>
+            list.Cast<object?>().ToArray() is var items && found.GetArrayLength() == items.Length && found.EnumerateArray().Zip(items).All(p => Same(p.First, p.Second)),
+        _ => false,
+    };
+
+    static double? AsNumber(object? value) => value switch
+    {
+        int i => i,
+        long l => l,
+        double d => d,
+        float f => f,
+        bool b => b ? 1 : 0,
+        _ => null,
+    };
+
+    static string Show(object? value) => value switch
+    {
+        null => "null",
+        bool b => b ? "true" : "false",
+        string s => $"\"{s}\"",
+        System.Collections.IEnumerable list => "[" + string.Join(",", list.Cast<object?>().Select(Show)) + "]",
+        IFormattable number => number.ToString(null, CultureInfo.InvariantCulture),
+        _ => value.ToString() ?? "",
+    };
+}

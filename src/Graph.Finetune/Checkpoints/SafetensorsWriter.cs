@@ -1,0 +1,73 @@
+using System;
+using System.Buffers.Binary;
+using System.Collections.Generic;
+using System.IO;
+using System.Linq;
+using System.Text.Encodings.Web;
+using System.Text.Json;
+
+namespace Graph.Finetune.Checkpoints;
+
+/// <summary>A tensor to write: row-major, little-endian elements.</summary>
+public sealed record SafetensorsTensor(string Name, string DType, IReadOnlyList<long> Shape, ReadOnlyMemory<byte> Data);
+
+/// <summary>Writes safetensors files as the reference library does: wide dtypes first, then by name; the header padded with spaces so that data begins at a multiple of 8.</summary>
+public static class SafetensorsWriter
+{
+    /// <summary>Written beside <paramref name="path"/> and renamed, so that the file is there whole or not at all.</summary>
+    /// <exception cref="ArgumentException">A tensor's bytes are not those of its shape and dtype.</exception>
+    /// <exception cref="InputException">The file cannot be written.</exception>
+    public static void Write(string path, IReadOnlyList<SafetensorsTensor> tensors, IReadOnlyDictionary<string, string> metadata) =>
+        AtomicFiles.Write((path, stream => Write(stream, tensors, metadata)));
+
+    public static void Write(Stream stream, IReadOnlyList<SafetensorsTensor> tensors, IReadOnlyDictionary<string, string> metadata)
+    {
+        foreach (var tensor in tensors)
+        {
+            if (tensor.Data.Length != tensor.Shape.Aggregate((long)SafetensorsHeader.ElementBytes(tensor.DType), (bytes, extent) => checked(bytes * extent)))
+                throw new ArgumentException($"safetensors: {tensor.Name} is {tensor.DType}[{string.Join(",", tensor.Shape)}] but has {tensor.Data.Length} bytes.");
+        }
+        var ordered = tensors.OrderByDescending(t => SafetensorsHeader.ElementBytes(t.DType)).ThenBy(t => t.Name, StringComparer.Ordinal).ToArray();
+        var header = Header(ordered, metadata);
+        var padded = (header.Length + 7) / 8 * 8;
+        Span<byte> length = stackalloc byte[8];
+        BinaryPrimitives.WriteUInt64LittleEndian(length, (ulong)padded);
+        stream.Write(length);
+        stream.Write(header);
+        for (var i = header.Length; i < padded; i++) stream.WriteByte((byte)' ');
+        foreach (var tensor in ordered) stream.Write(tensor.Data.Span);
+    }
+
+    static byte[] Header(IReadOnlyList<SafetensorsTensor> tensors, IReadOnlyDictionary<string, string> metadata)
+    {
+        using var buffer = new MemoryStream();
+        using (var json = new Utf8JsonWriter(buffer, new JsonWriterOptions { Encoder = JavaScriptEncoder.UnsafeRelaxedJsonEscaping }))
+        {
+            json.WriteStartObject();
+            if (metadata.Count > 0)
+            {
+                json.WriteStartObject("__metadata__");
+                foreach (var (key, value) in metadata.OrderBy(m => m.Key, StringComparer.Ordinal)) json.WriteString(key, value);
+                json.WriteEndObject();
+            }
+            var offset = 0L;
+            foreach (var tensor in tensors)
+            {
+                json.WriteStartObject(tensor.Name);
+                json.WriteString("dtype", tensor.DType);
+                Write(json, "shape", tensor.Shape);
+                Write(json, "data_offsets", [offset, offset += tensor.Data.Length]);
+                json.WriteEndObject();
+            }
+            json.WriteEndObject();
+        }
+        return buffer.ToArray();
+    }
+
+    static void Write(Utf8JsonWriter json, string name, IReadOnlyList<long> numbers)
+    {
+        json.WriteStartArray(name);
+        foreach (var number in numbers) json.WriteNumberValue(number);
+        json.WriteEndArray();
+    }
+}

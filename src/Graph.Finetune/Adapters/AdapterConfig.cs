@@ -1,0 +1,100 @@
+using System;
+using System.Collections.Generic;
+using System.IO;
+using System.Linq;
+using System.Text.Encodings.Web;
+using System.Text.Json;
+
+namespace Graph.Finetune.Adapters;
+
+/// <summary>adapter_config.json of PEFT. Reading refuses every setting that would change the computation and is not plain LoRA; TargetText is a target_modules that is one string (a pattern).</summary>
+sealed record AdapterConfig(int Rank, double Alpha, bool RsLora, double Dropout, IReadOnlyList<string> Targets, string? TargetText, IReadOnlyList<int>? Layers)
+{
+    /// <exception cref="InputException">A field is missing or wrong, or a setting is not supported; the sentence names it.</exception>
+    public static AdapterConfig Read(string path)
+    {
+        using var document = Json.ParseFile(path);
+        var root = document.RootElement;
+        if (root.ValueKind != JsonValueKind.Object) throw new InputException($"{path} is {Json.Show(root)}, not an object of settings.");
+        if (!root.TryGetProperty("peft_type", out _)) throw new InputException($"{path} has no peft_type; it is no adapter_config.json of PEFT.");
+        foreach (var property in root.EnumerateObject())
+        {
+            if (!IsPlainLora(Json.Name(property), property.Value))
+                throw new InputException($"{path}: {property.Name} is {Json.Show(property.Value)}, which is not supported; adapters must be plain LoRA on linears.");
+        }
+        var rank = Field("r", r => r.ValueKind == JsonValueKind.Number && r.TryGetInt32(out var n) && n is >= 1 and <= 65536 ? n : (int?)null, "a whole number from 1 to 65536");
+        var alpha = Field("lora_alpha", a => a.ValueKind == JsonValueKind.Number && a.TryGetDouble(out var x) && double.IsFinite(x) ? x : (double?)null, "a number");
+        var dropout = root.TryGetProperty("lora_dropout", out _) ? Field("lora_dropout", d => d.ValueKind == JsonValueKind.Number && d.TryGetDouble(out var x) ? x : (double?)null, "a number") : 0;
+        var rsLora = root.TryGetProperty("use_rslora", out var rs) && rs.ValueKind == JsonValueKind.True;
+        var targets = root.TryGetProperty("target_modules", out var t) ? t : throw new InputException($"{path} has no target_modules.");
+        if (targets.ValueKind == JsonValueKind.String) return new AdapterConfig(rank, alpha, rsLora, dropout, [], Json.Text(targets), Layers());
+        if (targets.ValueKind != JsonValueKind.Array || targets.GetArrayLength() == 0 || targets.EnumerateArray().Any(e => e.ValueKind != JsonValueKind.String || Json.Text(e) is null))
+            throw new InputException($"{path}: target_modules is {Json.Show(targets)}; it must be a list of module names.");
+        return new AdapterConfig(rank, alpha, rsLora, dropout, [.. targets.EnumerateArray().Select(e => e.GetString()!)], null, Layers());
+
+        T Field<T>(string name, Func<JsonElement, T?> read, string rule) where T : struct =>
+            !root.TryGetProperty(name, out var value) ? throw new InputException($"{path} has no {name}.") : read(value) ?? throw new InputException($"{path}: {name} is {Json.Show(value)}; it must be {rule}.");
+
+        IReadOnlyList<int>? Layers()
+        {
+            if (!root.TryGetProperty("layers_to_transform", out var layers) || layers.ValueKind == JsonValueKind.Null) return null;
+            var items = layers.ValueKind == JsonValueKind.Array ? layers.EnumerateArray().ToArray() : [layers];
+            return [.. items.Select(l => l.ValueKind == JsonValueKind.Number && l.TryGetInt32(out var n) && n >= 0 ? n : throw new InputException($"{path}: layers_to_transform is {Json.Show(layers)}; it must be layer numbers."))];
+        }
+    }
+
+    /// <summary>Writes the fields that PEFT writes, sorted, two spaces deep.</summary>
+    public static void Write(Stream stream, AdapterFile adapter, string? baseModel)
+    {
+        using var json = new Utf8JsonWriter(stream, new JsonWriterOptions { Indented = true, NewLine = "\n", Encoder = JavaScriptEncoder.UnsafeRelaxedJsonEscaping });
+        json.WriteStartObject();
+        json.WriteStartObject("alpha_pattern");
+        json.WriteEndObject();
+        json.WriteNull("auto_mapping");
+        json.WriteString("base_model_name_or_path", baseModel);
+        json.WriteString("bias", "none");
+        json.WriteBoolean("fan_in_fan_out", false);
+        json.WriteBoolean("inference_mode", true);
+        json.WriteBoolean("init_lora_weights", true);
+        json.WriteNull("layers_pattern");
+        if (adapter.Layers is null) json.WriteNull("layers_to_transform");
+        else WriteArray("layers_to_transform", adapter.Layers, json.WriteNumberValue);
+        // PEFT's type is int; newer versions take fractions too.
+        if (adapter.Alpha == Math.Floor(adapter.Alpha) && Math.Abs(adapter.Alpha) < long.MaxValue) json.WriteNumber("lora_alpha", (long)adapter.Alpha);
+        else json.WriteNumber("lora_alpha", adapter.Alpha);
+        json.WriteBoolean("lora_bias", false);
+        json.WriteNumber("lora_dropout", adapter.Dropout);
+        json.WriteNull("modules_to_save");
+        json.WriteString("peft_type", "LORA");
+        json.WriteNumber("r", adapter.Rank);
+        json.WriteStartObject("rank_pattern");
+        json.WriteEndObject();
+        json.WriteNull("revision");
+        WriteArray("target_modules", adapter.Targets, json.WriteStringValue);
+        json.WriteString("task_type", "CAUSAL_LM");
+        json.WriteBoolean("use_dora", false);
+        json.WriteBoolean("use_rslora", adapter.RsLora);
+        json.WriteEndObject();
+
+        void WriteArray<T>(string name, IReadOnlyList<T> items, Action<T> write)
+        {
+            json.WriteStartArray(name);
+            foreach (var item in items) write(item);
+            json.WriteEndArray();
+        }
+    }
+
+    // Settings are known by name; one that is not may be anything as long as it is off. Initialisations that only fill A and B are harmless, those that change W (PiSSA, OLoRA) are not.
+    static bool IsPlainLora(string? name, JsonElement value) => name switch
+    {
+        "peft_type" => value.ValueKind == JsonValueKind.String && value.ValueEquals("LORA"),
+        "bias" => value.ValueKind == JsonValueKind.String && value.ValueEquals("none"),
+        "init_lora_weights" => value.ValueKind is JsonValueKind.True or JsonValueKind.False or JsonValueKind.Null || (value.ValueKind == JsonValueKind.String && (value.ValueEquals("gaussian") || value.ValueEquals("eva"))),
+        "use_rslora" => value.ValueKind is JsonValueKind.True or JsonValueKind.False,
+        "task_type" => value.ValueKind == JsonValueKind.Null || (value.ValueKind == JsonValueKind.String && value.ValueEquals("CAUSAL_LM")),
+        "r" or "lora_alpha" or "lora_dropout" or "target_modules" or "layers_to_transform" or "layers_pattern" or "base_model_name_or_path" or "revision" or "inference_mode" or "auto_mapping"
+            or "peft_version" or "megatron_core" or "qalora_group_size" or "loftq_config" or "eva_config" or "runtime_config" or "ensure_weight_tying" => true,
+        _ => value.ValueKind is JsonValueKind.Null or JsonValueKind.False
+            || (value.ValueKind == JsonValueKind.Array && value.GetArrayLength() == 0) || (value.ValueKind == JsonValueKind.Object && !value.EnumerateObject().Any()),
+    };
+}

@@ -1,0 +1,116 @@
+using System;
+using System.Collections.Generic;
+using System.IO;
+using System.Linq;
+using System.Runtime.InteropServices;
+using Graph.Finetune.Checkpoints;
+using Graph.Runtime.Execution;
+using Graph.Runtime.Schedules;
+
+namespace Graph.Finetune.Adapters;
+
+/// <summary>Adapters in PEFT's layout: a directory with adapter_config.json and adapter_model.safetensors, tensors base_model.model.{linear}.lora_A.weight [R, In] and lora_B.weight [Out, R].</summary>
+public static class PeftAdapter
+{
+    public const string ConfigName = "adapter_config.json", WeightsName = "adapter_model.safetensors";
+    const string Prefix = "base_model.model.", SuffixA = ".lora_A.weight", SuffixB = ".lora_B.weight";
+
+    /// <summary>F32, BF16 and F16 tensors become fp32. Modules come in the schedule's order.</summary>
+    /// <exception cref="InputException">A file is missing or damaged, a setting is not supported, or the tensors are not those of the targets in this model.</exception>
+    public static AdapterFile Load(string directory, Schedule schedule)
+    {
+        if (!Directory.Exists(directory)) throw new InputException($"there is no adapter directory '{directory}'.");
+        string configPath = Path.Combine(directory, ConfigName), path = Path.Combine(directory, WeightsName);
+        foreach (var file in new[] { configPath, path })
+            if (!File.Exists(file)) throw new InputException($"'{directory}' has no {Path.GetFileName(file)}; give the directory of a PEFT adapter in safetensors format.");
+        var config = AdapterConfig.Read(configPath);
+        using var tensors = SafetensorsFile.Open(path);
+        var linears = schedule.Groups.SelectMany(g => g.Linears, (g, l) => (l.Name, g.In, l.Out)).ToArray();
+        CheckNames(path, tensors, [.. linears.Select(l => l.Name)], schedule.Variant);
+        var modules = new List<AdapterModule>();
+        foreach (var (name, inputs, outputs) in linears)
+        {
+            var present = tensors.Tensors.ContainsKey(Prefix + name + SuffixA) || tensors.Tensors.ContainsKey(Prefix + name + SuffixB);
+            // A pattern is PEFT's to match; then the tensors themselves say which linears have adapters.
+            if (config.TargetText is null or "all-linear" ? !IsTarget(name, config) : !present)
+            {
+                if (present) throw new InputException($"{path} has tensors of {name}, but {configPath} does not name it as a target.");
+                continue;
+            }
+            modules.Add(new AdapterModule(name, config.Rank, ReadMatrix(tensors, Prefix + name + SuffixA, config.Rank, inputs), ReadMatrix(tensors, Prefix + name + SuffixB, outputs, config.Rank)));
+        }
+        if (modules.Count == 0) throw new InputException($"{configPath}: target_modules names no linear of {schedule.Variant}.");
+        var targets = config.TargetText is null ? config.Targets : [.. modules.Select(m => m.Linear[(m.Linear.LastIndexOf('.') + 1)..]).Distinct()];
+        return new AdapterFile(config.Rank, config.Alpha, config.RsLora, targets, modules, config.Layers, config.Dropout);
+    }
+
+    /// <summary>Writes both files beside their places and renames them once both are complete; the directory is made if there is none.</summary>
+    /// <param name="baseModel">Name or directory of the model that the adapter belongs to.</param>
+    /// <exception cref="ArgumentException">A module has another rank than the adapter, or arrays of another size.</exception>
+    /// <exception cref="InputException">The files cannot be written.</exception>
+    public static void Save(string directory, AdapterFile adapter, string? baseModel)
+    {
+        var tensors = new List<SafetensorsTensor>();
+        foreach (var module in adapter.Modules)
+        {
+            if (module.Rank != adapter.Rank || module.A.Length % module.Rank != 0 || module.B.Length % module.Rank != 0)
+                throw new ArgumentException($"adapter: {module.Linear} has rank {module.Rank}, {module.A.Length} values of A and {module.B.Length} of B, but the adapter's rank is {adapter.Rank}.");
+            tensors.Add(new SafetensorsTensor(Prefix + module.Linear + SuffixA, "F32", [module.Rank, module.A.Length / module.Rank], MemoryMarshal.AsBytes(module.A.AsSpan()).ToArray()));
+            tensors.Add(new SafetensorsTensor(Prefix + module.Linear + SuffixB, "F32", [module.B.Length / module.Rank, module.Rank], MemoryMarshal.AsBytes(module.B.AsSpan()).ToArray()));
+        }
+        try
+        {
+            Directory.CreateDirectory(directory);
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        {
+            throw new InputException($"the directory '{directory}' cannot be made: {e.Message}");
+        }
+        // transformers refuses files whose metadata lacks format "pt".
+        AtomicFiles.Write(
+            (Path.Combine(directory, WeightsName), stream => SafetensorsWriter.Write(stream, tensors, new Dictionary<string, string> { ["format"] = "pt" })),
+            (Path.Combine(directory, ConfigName), stream => AdapterConfig.Write(stream, adapter, baseModel)));
+    }
+
+    static void CheckNames(string path, SafetensorsFile tensors, HashSet<string> linears, string variant)
+    {
+        foreach (var name in tensors.Tensors.Keys)
+        {
+            var linear = name.StartsWith(Prefix, StringComparison.Ordinal) && (name.EndsWith(SuffixA, StringComparison.Ordinal) || name.EndsWith(SuffixB, StringComparison.Ordinal))
+                && name.Length > Prefix.Length + SuffixA.Length ? name[Prefix.Length..^SuffixA.Length] : null;
+            if (linear is null) throw new InputException($"{path} has a tensor {name}; only {Prefix}…{SuffixA} and …{SuffixB} are known.");
+            if (!linears.Contains(linear)) throw new InputException($"{path} has a tensor {name}, but {variant} has no linear {linear}; the adapter is of another model.");
+        }
+    }
+
+    // PEFT's rule: a target is the whole name or its end after a dot.
+    static bool IsTarget(string linear, AdapterConfig config) =>
+        (config.Layers is null || (LayerOf(linear) is { } layer && config.Layers.Contains(layer)))
+        && (config.TargetText is "all-linear" || config.Targets.Any(t => linear == t || linear.EndsWith("." + t, StringComparison.Ordinal)));
+
+    static int? LayerOf(string linear)
+    {
+        var parts = linear.Split('.');
+        var at = Array.IndexOf(parts, "layers");
+        return at >= 0 && at + 1 < parts.Length && int.TryParse(parts[at + 1], out var layer) ? layer : null;
+    }
+
+    static float[] ReadMatrix(SafetensorsFile file, string name, int rows, int columns)
+    {
+        if (!file.Tensors.TryGetValue(name, out var entry)) throw new InputException($"{file.Path} lacks the tensor {name}, which its targets call for.");
+        if (entry.Shape is not [var r, var c] || r != rows || c != columns)
+            throw new InputException($"{file.Path}: {name} is [{string.Join(",", entry.Shape)}] but must be [{rows},{columns}]; the adapter is of another rank or model.");
+        var type = entry.DType switch
+        {
+            "F32" => StoredType.F32,
+            "BF16" => StoredType.Bf16,
+            "F16" => StoredType.F16,
+            _ => throw new InputException($"{file.Path}: {name} is {entry.DType}; adapters must be F32, BF16 or F16."),
+        };
+        var values = new float[checked(rows * columns)];
+        var bytes = MemoryMarshal.AsBytes(values.AsSpan());
+        var converted = Elements.Convert(file.Bytes(entry, 0, checked((int)entry.Length)), type, Graph.Runtime.Devices.ActType.F32, bytes);
+        if (type == StoredType.F32) converted.CopyTo(bytes);
+        return Array.TrueForAll(values, float.IsFinite) ? values : throw new InputException($"{file.Path}: {name} has values that are not finite.");
+    }
+}

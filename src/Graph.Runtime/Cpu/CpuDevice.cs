@@ -76,7 +76,7 @@ public sealed unsafe class CpuDevice(bool poison = false) : IDevice
     Action Kernel(BoundKernel k)
     {
         if (!kernels.TryGetValue(k.Kernel, out var entry)) throw new DeviceException($"cpu: kernel {k.Kernel} is not loaded; load the model the schedule came from.");
-        var views = k.Arguments.Select(a => new CpuView(a.Address, a.Stride)).ToArray();
+        var views = k.Arguments.Select(a => new CpuView(a.Address, a.Pitch)).ToArray();
         if (!entry.SplitRows) return () => entry.Run(views, k.Rows);
         var steps = k.Arguments.Select(a => a.RowBytes).ToArray();
         return () => Parallel.For(0, (k.Rows + PieceRows - 1) / PieceRows, piece =>

@@ -17,8 +17,8 @@ public abstract record BoundLaunch(string Label, int Layer, long Flops, long Byt
 public sealed record BoundGemm(string Label, int Layer, long Flops, long Bytes, GemmLayout Layout, ElementType DType,
     nint D, int DPitch, nint A, int APitch, nint B, int BPitch, int M, int N, int K, float Alpha, bool Accumulate) : BoundLaunch(Label, Layer, Flops, Bytes);
 
-/// <summary>Pitch 0: the argument is a pointer alone. RowBytes: bytes from one token's row to the next, 0 when the argument has no token dimension; a slice of rows moves the pointer by it. Stride: the pitch of any matrix, also of one whose kernel parameter list has no pitch (the embedding table); the CPU reads it.</summary>
-public readonly record struct BoundArgument(nint Address, int Pitch, int RowBytes = 0, int Stride = 0);
+/// <summary>Pitch 0: the argument is a pointer alone. RowBytes: bytes from one token's row to the next, 0 when the argument has no token dimension; a slice of rows moves the pointer by it.</summary>
+public readonly record struct BoundArgument(nint Address, int Pitch, int RowBytes = 0);
 
 public sealed record BoundKernel(string Label, int Layer, long Flops, long Bytes, string Kernel, IReadOnlyList<BoundArgument> Arguments, int Rows) : BoundLaunch(Label, Layer, Flops, Bytes);
 

@@ -62,7 +62,7 @@ public sealed class TrainingSession : IDisposable
 
     nint Scalars => binder.Base(Plan.Memory.Scalars);
     int Chunks => Plan.Optimizer.Chunks;
-    BoundArgument SegmentTable => new(Optimizer(Plan.Optimizer.Segments), 2 * Plan.Optimizer.Adapters.Count, 0, 2 * Plan.Optimizer.Adapters.Count);
+    BoundArgument SegmentTable => new(Optimizer(Plan.Optimizer.Segments), 2 * Plan.Optimizer.Adapters.Count);
 
     /// <summary>Fills weights and groups from a source, converted to the activation type, in pieces of at most 64 MiB.</summary>
     /// <exception cref="ArgumentException">A tensor has another shape than the model; the message has both.</exception>

@@ -88,7 +88,7 @@ public sealed class Binder(ExecutionPlan plan, IReadOnlyDictionary<MemoryBlock, 
             yield return new BoundGemm("logits", c.Layer, flops, bytes, GemmLayout.Nt, ElementType.Act, logits, pitch, xStart, xPitch, tableStart, tablePitch, rows, vocabulary, hidden, 1f, false);
             BoundArgument[] arguments =
             [
-                new(logits, pitch, pitch * element, pitch), Argument(program, c.Loss, at, row), Argument(program, c.Labels, at, row), Argument(program, new View(c.InverseLabels), at),
+                new(logits, pitch, pitch * element), Argument(program, c.Loss, at, row), Argument(program, c.Labels, at, row), Argument(program, new View(c.InverseLabels), at),
             ];
             yield return new BoundKernel(c.Kernel, c.Layer, 0, (2L * vocabulary * element + 8) * rows, c.Kernel, arguments, rows);
             if (c.DX is null) continue;
@@ -102,7 +102,7 @@ public sealed class Binder(ExecutionPlan plan, IReadOnlyDictionary<MemoryBlock, 
     {
         var layout = shapes[view.Tensor];
         var rectangle = shapes.Resolve(view);
-        return new BoundArgument(rectangle.IsEmpty ? 0 : Start(program, rectangle with { Row = rectangle.Row + row }, at), layout.PitchArgument ? layout.Pitch : 0, (int)layout.BytesPerToken, layout.IsMatrix ? layout.Pitch : 0);
+        return new BoundArgument(rectangle.IsEmpty ? 0 : Start(program, rectangle with { Row = rectangle.Row + row }, at), layout.IsMatrix ? layout.Pitch : 0, (int)layout.BytesPerToken);
     }
 
     nint Start(PlannedProgram program, Rectangle r, int at)

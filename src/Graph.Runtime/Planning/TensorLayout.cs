@@ -9,8 +9,7 @@ namespace Graph.Runtime.Planning;
 /// A tensor's shape and bytes once T and ranks are numbers. Every tensor is a matrix of Rows × Columns here: [T,N,D] has T rows of N·D, a [H] weight is one row, [T] has T rows of one element.
 /// </summary>
 /// <param name="Pitch">Elements from one row to the next.</param>
-/// <param name="PitchArgument">Kernels get the pitch as a parameter.</param>
-public sealed record TensorLayout(ScheduleTensor Tensor, int Rows, int Columns, int Pitch, int ElementBytes, bool PitchArgument)
+public sealed record TensorLayout(ScheduleTensor Tensor, int Rows, int Columns, int Pitch, int ElementBytes)
 {
     public long Bytes => (long)Rows * Pitch * ElementBytes;
 
@@ -25,7 +24,7 @@ public sealed record TensorLayout(ScheduleTensor Tensor, int Rows, int Columns, 
         var leading = tensor.Tokens ? tokens : dims.Length > 1 ? dims[0] : 1;
         var columns = checked(dims.Skip(tensor.Tokens || dims.Length < 2 ? 0 : 1).Aggregate(1, (a, b) => a * b));
         var pitched = (tensor.Tokens && dims.Length > 0) || tensor.Kind is TensorKind.Group or TensorKind.GradA or TensorKind.GradB;
-        return new TensorLayout(tensor, leading, columns, pitched ? PitchOf(tensor, columns) : columns, Size(tensor.Type, act), pitched);
+        return new TensorLayout(tensor, leading, columns, pitched ? PitchOf(tensor, columns) : columns, Size(tensor.Type, act));
     }
 
     public static int Size(ElementType type, ActType act) => type == ElementType.Act && act != ActType.F32 ? 2 : 4;

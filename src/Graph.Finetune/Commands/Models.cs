@@ -1,0 +1,28 @@
+using System;
+using System.Collections.Generic;
+using System.CommandLine;
+using System.Linq;
+using Graph.Runtime;
+
+namespace Graph.Finetune.Commands;
+
+/// <summary>Choosing among the models of the executable.</summary>
+static class Models
+{
+    public static Option<string?> Variant(IReadOnlyList<CompiledModel> models) => OptionKinds.Text("--variant", "NAME", "the model: " + string.Join(", ", models.Select(m => m.Name)));
+
+    /// <summary>The model of a name; without a name, the only one there is.</summary>
+    /// <exception cref="UsageException">No such model, or no name where there are several.</exception>
+    public static CompiledModel Find(IReadOnlyList<CompiledModel> models, string? variant)
+    {
+        var names = string.Join(", ", models.Select(m => m.Name));
+        if (variant is null) return models.Count == 1 ? models[0] : throw new UsageException($"--variant is missing; this executable holds {names}.");
+        return models.FirstOrDefault(m => m.Name == variant) ?? throw new UsageException($"there is no variant '{variant}'; this executable holds {names}.");
+    }
+
+    /// <summary>The emitted target of a name; without a name, the newest.</summary>
+    /// <exception cref="UsageException">The model was not emitted for it.</exception>
+    public static string Target(CompiledModel model, string? target) =>
+        target is null ? model.Targets.OrderBy(t => t, StringComparer.Ordinal).LastOrDefault() ?? throw new UsageException($"{model.Name} was built for no CUDA target.")
+        : model.Targets.Contains(target) ? target : throw new UsageException($"{model.Name} was not built for '{target}'; it holds {string.Join(", ", model.Targets)}.");
+}

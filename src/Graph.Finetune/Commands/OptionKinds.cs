@@ -1,0 +1,50 @@
+using System;
+using System.CommandLine;
+using System.CommandLine.Parsing;
+using System.Globalization;
+using System.Linq;
+
+namespace Graph.Finetune.Commands;
+
+/// <summary>The kinds of options there are; each refuses a wrong value in a sentence with the value and what is allowed.</summary>
+static class OptionKinds
+{
+    public static Option<string?> Text(string name, string help, string description) => new(name) { HelpName = help, Description = description };
+
+    public static Option<bool> Flag(string name, string description) => new(name) { Description = description };
+
+    public static Option<string> Choice(string name, string description, params string[] values)
+    {
+        var option = new Option<string>(name) { HelpName = string.Join('|', values), Description = description, DefaultValueFactory = _ => values[0], CustomParser = Parse };
+        option.CompletionSources.Add(values);
+        return option;
+
+        string? Parse(ArgumentResult result) => values.Contains(result.Tokens[0].Value) ? result.Tokens[0].Value : Refuse<string>(result, name, $"it must be {string.Join(", ", values[..^1])} or {values[^1]}");
+    }
+
+    /// <summary>A whole number; <paramref name="otherwise"/> null: no default.</summary>
+    public static Option<int?> Integer(string name, string description, int? otherwise, int least, int most = int.MaxValue) => new(name)
+    {
+        HelpName = "N", Description = description, DefaultValueFactory = otherwise is null ? null : _ => otherwise,
+        CustomParser = result => int.TryParse(result.Tokens[0].Value, NumberStyles.AllowLeadingSign, CultureInfo.InvariantCulture, out var value) && value >= least && value <= most
+            ? value : Refuse<int?>(result, name, most == int.MaxValue ? $"it must be a whole number from {least} on" : $"it must be a whole number from {least} to {most}"),
+    };
+
+    /// <summary>A number from 0 on.</summary>
+    public static Option<double?> Number(string name, string description, double otherwise) => new(name)
+    {
+        HelpName = "X", Description = description, DefaultValueFactory = _ => otherwise,
+        CustomParser = result => double.TryParse(result.Tokens[0].Value, NumberStyles.Float, CultureInfo.InvariantCulture, out var value) && double.IsFinite(value) && value >= 0
+            ? value : Refuse<double?>(result, name, "it must be a number from 0 on"),
+    };
+
+    /// <summary>One or more values, given one after the other or by repeating the option.</summary>
+    public static Option<string[]> List(string name, string help, string description) =>
+        new(name) { HelpName = help, Description = description, AllowMultipleArgumentsPerToken = true, Arity = ArgumentArity.OneOrMore };
+
+    static T? Refuse<T>(ArgumentResult result, string name, string rule)
+    {
+        result.AddError($"{name} is '{result.Tokens[0].Value}'; {rule}");
+        return default;
+    }
+}

@@ -53,6 +53,7 @@ public static class CommandLine
         config = new Option<string>("--config") { HelpName = "FILE", Recursive = true, Description = "JSON file with comments in which every option can stand, by its name without dashes; options win over it" };
         var root = new RootCommand($"Finetunes the compiled models {string.Join(", ", models.Select(m => m.Name))} with LoRA.")
         {
+            TrainCommand.Create(models, terminal),
             TokenizeCommand.Create(terminal),
             KernelsCommand.Create(models, terminal),
             CompileCommand.Create(models, terminal),

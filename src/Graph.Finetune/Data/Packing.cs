@@ -16,6 +16,11 @@ public sealed class PackedData(int tokens, IReadOnlyList<IReadOnlyList<(int[] Id
     /// <summary>Tokens of documents, padding apart.</summary>
     public long Tokens => batches.Sum(b => b.Sum(d => (long)d.Ids.Length));
 
+    /// <summary>Tokens of one micro-batch's documents. Padding that fills a row is a document without labels, and is not counted.</summary>
+    public int TokensOf(int index) => batches[index].Where(d => d.Labels.Any(l => l >= 0)).Sum(d => d.Ids.Length);
+
+    public bool HasLabels(int index) => batches[index].Any(d => d.Labels.Any(l => l >= 0));
+
     public IEnumerator<MicroBatch> GetEnumerator() => Enumerable.Range(0, Count).Select(i => this[i]).GetEnumerator();
     IEnumerator IEnumerable.GetEnumerator() => GetEnumerator();
 }

@@ -51,6 +51,9 @@ public sealed class CudaDevice : IDevice
         }
     }
 
+    /// <summary>Whether a driver is there and shows a GPU. One that is there but fails is present: <see cref="Create"/> then says what is wrong.</summary>
+    public static bool IsPresent() => NativeLibraries.Driver.Value != 0 && Driver.Init(0) is not (Driver.NoDevice or Driver.StubLibrary);
+
     /// <summary>Opens a GPU.</summary>
     /// <param name="targetOverride">Run this target's texts whatever the GPU is (as PTX where its machine code would not run): for tests.</param>
     /// <param name="targets">Targets the model was emitted for; null: all there are.</param>

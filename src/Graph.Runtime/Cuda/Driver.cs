@@ -12,7 +12,7 @@ internal static partial class Driver
 {
     const string Lib = NativeLibraries.DriverName;
 
-    internal const int OutOfMemory = 2;
+    internal const int OutOfMemory = 2, StubLibrary = 34, NoDevice = 100;
 
     internal const int AttributeMaxSharedPerBlockOptin = 97, AttributeMultiprocessors = 16, AttributeMajor = 75, AttributeMinor = 76;
     internal const int FunctionSharedBytes = 1, FunctionLocalBytes = 3, FunctionRegisters = 4, FunctionMaxDynamicShared = 8;

@@ -1,0 +1,102 @@
+using System;
+using System.Collections.Generic;
+using System.CommandLine;
+using System.Linq;
+using Graph.Finetune.Adapters;
+using Graph.Finetune.Training;
+using Graph.Runtime;
+using Graph.Runtime.Devices;
+
+namespace Graph.Finetune.Commands;
+
+/// <summary>Options of every verb that runs a model: which one, its weights, where.</summary>
+sealed class SourceOptions(IReadOnlyList<CompiledModel> models, string? model = null)
+{
+    readonly Option<string?> variant = Models.Variant(models);
+    readonly Option<string?> weights = new("--model")
+    {
+        HelpName = "DIR|random:SEED", Required = model is null, DefaultValueFactory = model is null ? null : _ => model, Description = "Hugging Face directory (config.json, safetensors, tokenizer.model), or random weights",
+    };
+    readonly Option<string> device = OptionKinds.Choice("--device", "where it runs; auto takes a GPU when there is one", "auto", "cuda", "cpu");
+    readonly Option<string> type = OptionKinds.Choice("--dtype", "activations and frozen weights; auto is the device's own: bf16, fp16 before compute capability 8.0, fp32 on the CPU", "auto", "bf16", "fp16", "fp32");
+
+    public void AddTo(Command command)
+    {
+        foreach (var option in new Option[] { variant, weights, device, type }) command.Add(option);
+    }
+
+    /// <exception cref="UsageException">The dtype is none of the device's.</exception>
+    public (CompiledModel Model, string Weights, DeviceRequest Device) Read(ParseResult result)
+    {
+        ActType? act = result.GetRequiredValue(type) switch { "bf16" => ActType.Bf16, "fp16" => ActType.F16, "fp32" => ActType.F32, _ => null };
+        var request = new DeviceRequest(result.GetRequiredValue(device) switch { "cuda" => DeviceKind.Cuda, "cpu" => DeviceKind.Cpu, _ => DeviceKind.Auto }, act);
+        if (request is { Kind: DeviceKind.Cpu, Act: not (null or ActType.F32) }) throw new UsageException($"--dtype is {result.GetValue(type)} but the CPU computes in fp32; leave --dtype out, or use --device cuda.");
+        if (request is { Kind: DeviceKind.Cuda, Act: ActType.F32 }) throw new UsageException("--dtype is fp32 but the GPU kernels store bf16 or fp16; leave --dtype out, or use --device cpu.");
+        return (Models.Find(models, result.GetValue(variant)), result.GetRequiredValue(weights)!, request);
+    }
+}
+
+/// <summary>Options that describe an adapter.</summary>
+sealed class AdapterOptions
+{
+    readonly Option<string?> adapter = OptionKinds.Text("--adapter", "DIR", "PEFT adapter to start from; it decides rank, alpha and targets");
+    readonly Option<int?> rank = OptionKinds.Integer("--rank", "rank of A and B", 16, 1, 256);
+    readonly Option<double?> alpha = OptionKinds.Number("--alpha", "scale: alpha / rank", 16);
+    readonly Option<bool> rsLora = OptionKinds.Flag("--rslora", "scale: alpha / sqrt(rank)");
+    readonly Option<string[]> targets = OptionKinds.List("--targets", "NAME,…", "linears that get an adapter, by the last part of their names; all when left out");
+
+    public void AddTo(Command command)
+    {
+        foreach (var option in new Option[] { adapter, rank, alpha, rsLora, targets }) command.Add(option);
+    }
+
+    /// <exception cref="InputException">The adapter cannot be read.</exception>
+    /// <exception cref="UsageException">A target is no linear, or an option contradicts the adapter.</exception>
+    public AdapterSettings Read(ParseResult result, ModelSource source)
+    {
+        var names = (result.GetValue(targets) ?? []).SelectMany(t => t.Split(',', StringSplitOptions.RemoveEmptyEntries | StringSplitOptions.TrimEntries)).Distinct().ToArray();
+        if (result.GetValue(adapter) is not { } directory)
+            return AdapterSettings.Create(source.Schedule, result.GetValue(rank)!.Value, result.GetValue(alpha)!.Value, result.GetValue(rsLora), names);
+        var loaded = AdapterSettings.Of(PeftAdapter.Load(directory, source.Schedule), source.Schedule);
+        Same(rank, result.GetValue(rank), loaded.Rank);
+        Same(alpha, result.GetValue(alpha), loaded.Alpha);
+        Same(rsLora, result.GetValue(rsLora), loaded.RsLora);
+        Same(targets, names.Length == 0 || names.ToHashSet().SetEquals(loaded.Targets) ? string.Join(',', loaded.Targets) : string.Join(',', names), string.Join(',', loaded.Targets));
+        return loaded;
+
+        void Same<T>(Option option, T? asked, T has)
+        {
+            if (result.GetResult(option) is { Implicit: false } && !Equals(asked, has))
+                throw new UsageException($"{option.Name} is {FormattableString.Invariant($"{asked}")} but the adapter in '{directory}' has {FormattableString.Invariant($"{has}")}; leave the option out, or start without --adapter.");
+        }
+    }
+}
+
+/// <summary>Options of how data becomes micro-batches.</summary>
+sealed class BatchOptions
+{
+    readonly Option<string[]> data = OptionKinds.List("--data", "FILE", "JSON Lines; several files are read one after the other");
+    readonly Option<string?> tokenizer = OptionKinds.Text("--tokenizer", "DIR", "directory with tokenizer.model, where the model's own has none (random weights)");
+    readonly Option<int?> seq = OptionKinds.Integer("--seq", "tokens of the longest document", 2048, 1);
+    readonly Option<int?> tokens = OptionKinds.Integer("--batch-tokens", "tokens of a micro-batch", 8192, 1);
+    readonly Option<bool> concat = OptionKinds.Flag("--concat", "join all documents and cut them every --seq tokens");
+    readonly Option<string> packing = OptionKinds.Choice("--packing", "several documents in a row of a micro-batch, or one and padding", "on", "off");
+
+    public void AddTo(Command command)
+    {
+        data.Required = true;
+        foreach (var option in new Option[] { data, tokenizer, seq, tokens, concat, packing }) command.Add(option);
+    }
+
+    /// <exception cref="UsageException">A micro-batch holds no row, or --concat and --packing off contradict each other.</exception>
+    public DataSettings Read(ParseResult result)
+    {
+        var (row, batch) = (result.GetValue(seq)!.Value, result.GetValue(tokens)!.Value);
+        // A shorter micro-batch than the default of --seq means shorter rows, unless the person said otherwise.
+        if (result.GetResult(seq) is not { Implicit: false }) row = Math.Min(row, batch);
+        if (batch < row) throw new UsageException($"--seq is {row} and --batch-tokens {batch}; a micro-batch must hold at least one sequence.");
+        var layout = result.GetValue(concat) ? DataLayout.Concat : result.GetValue(packing) == "off" ? DataLayout.OnePerRow : DataLayout.Packed;
+        if (layout == DataLayout.Concat && result.GetValue(packing) == "off") throw new UsageException("--concat fills every row, so --packing off cannot be; leave one of the two out.");
+        return new DataSettings(result.GetRequiredValue(data), result.GetValue(tokenizer), row, batch, layout);
+    }
+}

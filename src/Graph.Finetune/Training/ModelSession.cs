@@ -1,0 +1,106 @@
+using System;
+using System.Collections.Generic;
+using System.Linq;
+using Graph.Finetune.Commands;
+using Graph.Runtime.Cpu;
+using Graph.Runtime.Cuda;
+using Graph.Runtime.Devices;
+using Graph.Runtime.Execution;
+using Graph.Runtime.Planning;
+
+namespace Graph.Finetune.Training;
+
+public enum DeviceKind { Auto, Cuda, Cpu }
+
+/// <param name="Act">Null: the device's own.</param>
+public sealed record DeviceRequest(DeviceKind Kind, ActType? Act);
+
+/// <summary>What a session is planned for.</summary>
+/// <param name="Recompute">auto, none, cheap or full.</param>
+/// <param name="Keep">Tensors that must survive an evaluation, for the host to read.</param>
+public sealed record SessionRequest(AdapterSettings Adapter, int Tokens, int Seq, int MicroBatches, string Recompute, AdamOptions Adam, int Seed)
+{
+    public IReadOnlyCollection<string> Keep { get; init; } = [];
+}
+
+/// <summary>A model on its device with weights and adapter, ready to run.</summary>
+/// <param name="PlannedPeakBytes">What the device will have allocated at most.</param>
+public sealed record ModelSession(IDevice Device, TrainingSession Training, long PlannedPeakBytes) : IDisposable
+{
+    /// <summary>What a GPU's driver takes beside our allocations (CUDA graphs, local memory of kernels); never planned full.</summary>
+    const long DriverReserve = 256L << 20;
+
+    /// <param name="beat">Called between the phases with the name of the one that is done, so that a fault found meanwhile can end the start.</param>
+    /// <exception cref="FinetuneException">It does not fit (exit code 4).</exception>
+    /// <exception cref="DeviceException">The device is not there or fails.</exception>
+    public static ModelSession Open(ModelSource source, DeviceRequest request, SessionRequest session, Action<string> beat)
+    {
+        var device = OpenDevice(source, request);
+        TrainingSession? training = null;
+        try
+        {
+            beat("device");
+            device.Load(source.Model);
+            beat("kernels");
+            var before = device.AllocatedBytes;
+            var plan = ChoosePlan(source, session, device);
+            beat("plan");
+            training = new TrainingSession(device, plan, session.Adam);
+            beat("memory");
+            training.LoadWeights(source.Weights);
+            beat("weights");
+            if (session.Adapter.Start is null) training.InitializeAdapters(session.Seed);
+            else
+            {
+                foreach (var module in session.Adapter.Start.Modules) training.SetAdapter(module.Linear, module.A, module.B);
+            }
+            beat("adapter");
+            return new ModelSession(device, training, before + plan.Memory.PeakBytes);
+        }
+        catch
+        {
+            training?.Dispose();
+            device.Dispose();
+            throw;
+        }
+    }
+
+    public void Dispose()
+    {
+        Training.Dispose();
+        Device.Dispose();
+    }
+
+    static IDevice OpenDevice(ModelSource source, DeviceRequest request)
+    {
+        var cuda = request.Kind == DeviceKind.Cuda || (request is { Kind: DeviceKind.Auto, Act: not ActType.F32 } && CudaDevice.IsPresent());
+        if (!cuda && request.Act is { } act && act != ActType.F32)
+            throw new DeviceException($"there is no GPU here, and the CPU computes in fp32, not {(act == ActType.Bf16 ? "bf16" : "fp16")}; leave --dtype out to run on the CPU");
+        return cuda ? CudaDevice.Create(targets: source.Model.Targets, act: request.Act) : new CpuDevice();
+    }
+
+    static ExecutionPlan ChoosePlan(ModelSource source, SessionRequest session, IDevice device)
+    {
+        var budget = device.FreeBytes - (device is CpuDevice ? 0 : DriverReserve);
+        var names = session.Recompute == "auto" ? new[] { "none", "cheap", "full" } : [session.Recompute];
+        ExecutionPlan? last = null;
+        foreach (var name in names)
+        {
+            last = Plan(session.Tokens, name);
+            if (last.Memory.PeakBytes <= budget) return last;
+        }
+        var fits = Enumerable.Range(1, 12).Select(i => session.Tokens >> i).Where(t => t >= 64).FirstOrDefault(t => Plan(t, names[^1]).Memory.PeakBytes <= budget);
+        var advice = fits > 0 ? $"--batch-tokens {fits} would fit" : "not even 64 tokens would fit; take a smaller variant";
+        if (names[^1] != "full") advice = "use --recompute full or auto, or " + advice;
+        throw new FinetuneException($"{source.Model.Name} with --batch-tokens {session.Tokens} and --recompute {names[^1]} needs {Bytes.Text(last!.Memory.PeakBytes)}, but {device.Info.Name} has {Bytes.Text(Math.Max(0, budget))} to give; {advice}.", 4);
+
+        ExecutionPlan Plan(int tokens, string recompute)
+        {
+            var shapes = new Shapes(source.Schedule, tokens, session.Adapter.Ranks, device.Act);
+            return ExecutionPlan.Create(source.Schedule, new PlanOptions(tokens, session.Adapter.Ranks, device.Act, session.Adapter.Scale)
+            {
+                Decisions = Decisions.Named(recompute, shapes), MicroBatches = session.MicroBatches, LongestDocument = Math.Min(session.Seq, tokens), Keep = session.Keep,
+            });
+        }
+    }
+}

@@ -1,0 +1,54 @@
+using System;
+using System.Collections.Generic;
+using System.Globalization;
+using System.IO;
+using System.Linq;
+using Graph.Finetune.Checkpoints;
+using Graph.Runtime;
+using Graph.Runtime.Execution;
+using Graph.Runtime.Schedules;
+
+namespace Graph.Finetune.Training;
+
+/// <summary>A compiled model and where its frozen weights come from, checked against each other; nothing is on a device yet.</summary>
+/// <param name="Name">As the person named it: a directory, or random:SEED.</param>
+public sealed record ModelSource(CompiledModel Model, Schedule Schedule, IWeightSource Weights, string Name) : IDisposable
+{
+    const string Random = "random:";
+
+    /// <summary>Ids there are.</summary>
+    public int Vocabulary => Head.Table is var table ? Schedule.Tensors.First(t => t.Name == table.Tensor).Dims[0].Fixed : 0;
+
+    /// <summary>The launch that makes logits and the loss.</summary>
+    public CrossEntropyLaunch Head => Schedule.Forward.Concat(Schedule.Backward).OfType<CrossEntropyLaunch>().First();
+
+    /// <summary>The model's own tokenizer, or null where it has none.</summary>
+    public string? Tokenizer => Path.Combine(Name, "tokenizer.model") is var path && Weights is Checkpoint && File.Exists(path) ? path : null;
+
+    /// <exception cref="InputException">The directory is missing, damaged, or of another model.</exception>
+    /// <exception cref="UsageException">The seed is no number.</exception>
+    public static ModelSource Open(CompiledModel model, string name)
+    {
+        if (name.StartsWith(Random, StringComparison.Ordinal))
+        {
+            if (!int.TryParse(name.AsSpan(Random.Length), NumberStyles.None, CultureInfo.InvariantCulture, out var seed)) throw new UsageException($"--model is '{name}'; random weights are random:SEED with a whole number, for example random:0.");
+            var random = ScheduleText.Parse(model.Schedule());
+            return new ModelSource(model, random, new RandomWeights(random, seed), name);
+        }
+        ModelConfig.Check(name, model);
+        var schedule = ScheduleText.Parse(model.Schedule());
+        var checkpoint = Checkpoint.Open(name);
+        try
+        {
+            checkpoint.Check(schedule);
+        }
+        catch
+        {
+            checkpoint.Dispose();
+            throw;
+        }
+        return new ModelSource(model, schedule, checkpoint, name);
+    }
+
+    public void Dispose() => (Weights as IDisposable)?.Dispose();
+}

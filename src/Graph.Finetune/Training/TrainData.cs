@@ -1,0 +1,82 @@
+using System;
+using System.Collections.Generic;
+using System.Linq;
+using Graph.Finetune.Commands;
+using Graph.Finetune.Data;
+using Graph.Runtime.Execution;
+
+namespace Graph.Finetune.Training;
+
+public enum DataLayout
+{
+    /// <summary>Whole documents side by side.</summary>
+    Packed,
+    /// <summary>One document per row, padded.</summary>
+    OnePerRow,
+    /// <summary>Documents joined and cut.</summary>
+    Concat,
+}
+
+/// <summary>How data becomes micro-batches.</summary>
+/// <param name="Tokenizer">Directory or file; null: the model's own.</param>
+public sealed record DataSettings(IReadOnlyList<string> Files, string? Tokenizer, int Seq, int BatchTokens, DataLayout Layout);
+
+/// <summary>The micro-batches of one optimizer step.</summary>
+/// <param name="Epoch">Passes over the data that are done after this step, with the part of the running one.</param>
+/// <param name="Tokens">Tokens of documents, padding apart.</param>
+/// <param name="Position">Micro-batches taken from the data after this step.</param>
+public sealed record StepBatches(double Epoch, int Tokens, long Position, IReadOnlyList<MicroBatch> Batches);
+
+/// <summary>All examples of a run in memory, and the order in which steps see them. A step never reaches into the next epoch, so the last one of an epoch may be smaller.</summary>
+public sealed record TrainData(IReadOnlyList<Example> Examples, DataSettings Settings)
+{
+    /// <exception cref="InputException">A file or line cannot be used, or there is no tokenizer for text.</exception>
+    public static TrainData Load(DataSettings settings, ModelSource source)
+    {
+        var path = settings.Tokenizer ?? source.Tokenizer;
+        // Loading a tokenizer of 256,000 pieces takes a while; ready ids need none.
+        var tokenizer = path is null || !settings.Files.Any(DataReader.HasText) ? null : TokenizeCommand.Load(path);
+        if (tokenizer is not null && tokenizer.Count > source.Vocabulary)
+            throw new InputException($"the tokenizer in '{path}' has {tokenizer.Count} ids but {source.Model.Name} has {source.Vocabulary}; give the tokenizer of this model.");
+        var options = new DataOptions(settings.Layout == DataLayout.Concat ? null : settings.Seq, source.Vocabulary);
+        return new TrainData([.. settings.Files.SelectMany(file => DataReader.Read(file, tokenizer, options))], settings);
+    }
+
+    /// <summary>The micro-batches of the files' own order.</summary>
+    public PackedData InOrder() => Pack(Examples);
+
+    /// <summary>The micro-batches of one epoch: the examples in an order that seed and epoch decide.</summary>
+    public PackedData Epoch(int seed, int epoch) => Pack(Packing.Shuffle(Examples, seed, epoch));
+
+    /// <summary>Steps of the first epochs.</summary>
+    public int StepsOf(int epochs, int seed, int perStep) => Enumerable.Range(0, epochs).Sum(e => (Learning(Epoch(seed, e)).Length + perStep - 1) / perStep);
+
+    /// <summary>All steps from the first epoch on, without end.</summary>
+    /// <param name="perStep">Micro-batches of a step.</param>
+    public IEnumerable<StepBatches> Steps(int seed, int perStep)
+    {
+        long position = 0;
+        for (var epoch = 0; ; epoch++)
+        {
+            var packed = Epoch(seed, epoch);
+            var done = 0;
+            var learning = Learning(packed);
+            foreach (var chunk in learning.Chunk(perStep))
+            {
+                done += chunk.Length;
+                position += chunk.Length;
+                yield return new StepBatches(epoch + (double)done / learning.Length, chunk.Sum(packed.TokensOf), position, [.. chunk.Select(i => packed[i])]);
+            }
+        }
+    }
+
+    /// <summary>A micro-batch without a label (long prompts that --concat cut apart) has nothing to learn from.</summary>
+    static int[] Learning(PackedData packed) => [.. Enumerable.Range(0, packed.Count).Where(packed.HasLabels)];
+
+    PackedData Pack(IReadOnlyList<Example> examples) => Settings.Layout switch
+    {
+        DataLayout.Concat => Packing.Concat(examples, Settings.BatchTokens, Settings.Seq),
+        DataLayout.OnePerRow => Packing.OnePerRow(examples, Settings.BatchTokens, Settings.Seq),
+        _ => Packing.PackDocuments(examples, Settings.BatchTokens, Settings.Seq),
+    };
+}

@@ -54,8 +54,10 @@ public static class CommandLine
         var root = new RootCommand($"Finetunes the compiled models {string.Join(", ", models.Select(m => m.Name))} with LoRA.")
         {
             TrainCommand.Create(models, terminal),
+            EvalCommand.Create(models, terminal),
             TokenizeCommand.Create(terminal),
             KernelsCommand.Create(models, terminal),
+            BenchCommand.Create(models, terminal),
             CompileCommand.Create(models, terminal),
             DoctorCommand.Create(models, terminal),
         };

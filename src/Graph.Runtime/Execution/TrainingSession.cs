@@ -191,17 +191,18 @@ public sealed class TrainingSession : IDisposable
     }
 
     /// <summary>
-    /// Logits [T, V] of a micro-batch before the model's final softcap, in fp32. The cross entropy's x must be in <see cref="PlanOptions.Keep"/>; the product is done on the host, for parity checks.
+    /// Logits [rows, V] of some tokens of a micro-batch before the model's final softcap, in fp32. The cross entropy's x must be in <see cref="PlanOptions.Keep"/>; the product is done on the host, for parity checks.
     /// </summary>
-    public unsafe float[] Logits(MicroBatch batch)
+    public unsafe float[] Logits(MicroBatch batch, IReadOnlyList<int> tokens)
     {
         Evaluate(batch);
         var head = Plan.Evaluation.Launches.OfType<CrossEntropyLaunch>().Single();
-        var (x, table) = (Read(head.X.Tensor), Read(head.Table.Tensor));
+        var (layout, table) = (Plan.Shapes[head.X.Tensor], Read(head.Table.Tensor));
         var (hidden, vocabulary) = (Plan.Shapes.Resolve(head.X).Columns, Plan.Shapes.Resolve(head.Table).Rows);
-        var result = new float[checked(Plan.Shapes.Tokens * vocabulary)];
+        var x = tokens.SelectMany(t => ReadRectangle(layout, t, 1, Plan.Shapes.Resolve(head.X).Column, hidden)).ToArray();
+        var result = new float[checked(tokens.Count * vocabulary)];
         fixed (float* px = x, pt = table, pr = result)
-            Cpu.CpuGemm.Run(GemmLayout.Nt, pr, vocabulary, px, Plan.Shapes[head.X.Tensor].Columns, pt, hidden, Plan.Shapes.Tokens, vocabulary, hidden, 1, false);
+            Cpu.CpuGemm.Run(GemmLayout.Nt, pr, vocabulary, px, hidden, pt, hidden, tokens.Count, vocabulary, hidden, 1, false);
         return result;
     }
 
@@ -361,12 +362,16 @@ public sealed class TrainingSession : IDisposable
     {
         var name = layout.Tensor.Name;
         var start = Plan.Memory.Permanent.ContainsKey(name) ? binder.Address(name) : binder.Address(Plan.Evaluation, name, Plan.Evaluation.Launches.Count - 1);
-        var line = new byte[columns * layout.ElementBytes];
+        // Dense rows come in pieces of up to 16 MiB, others one by one.
+        var dense = columns == layout.Pitch;
+        var piece = dense ? Math.Clamp((16 << 20) / (columns * layout.ElementBytes), 1, Math.Max(1, rows)) : 1;
+        var bytes = new byte[piece * columns * layout.ElementBytes];
         var result = new float[(long)rows * columns];
-        for (var r = 0; r < rows; r++)
+        for (var r = 0; r < rows; r += piece)
         {
-            device.Download(line, start + (nint)(((long)(row + r) * layout.Pitch + column) * layout.ElementBytes));
-            Elements.ToFloats(line, layout.Tensor.Type == ElementType.Act ? device.Act : ActType.F32).CopyTo(result, (long)r * columns);
+            var part = bytes.AsSpan(0, Math.Min(piece, rows - r) * columns * layout.ElementBytes);
+            device.Download(part, start + (nint)(((long)(row + r) * layout.Pitch + column) * layout.ElementBytes));
+            Elements.ToFloats(part, layout.Tensor.Type == ElementType.Act ? device.Act : ActType.F32).CopyTo(result, (long)r * columns);
         }
         return result;
     }

@@ -14,5 +14,8 @@ static class Facts
             .Concat([Line("nvrtc", facts.Nvrtc), Line("cublaslt", facts.CublasLt), Line("cache", facts.Cache)]));
     }
 
+    /// <summary>Name of the first GPU.</summary>
+    internal static string Gpu() => CudaFacts.Collect().Gpus.Select(g => g.Name).FirstOrDefault() ?? "no GPU";
+
     static string Line(string name, PartFacts part) => $"{name}: {part.Problem ?? string.Join(' ', new[] { part.Version, part.Path }.Where(t => t is not null))}";
 }

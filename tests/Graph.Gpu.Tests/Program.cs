@@ -1,11 +1,18 @@
 using System;
 using System.Collections.Generic;
 using System.Diagnostics;
+using System.Globalization;
+using System.IO;
 using System.Linq;
 using Graph.Gpu.Tests;
 using Graph.Runtime.Devices;
 
-// One row per check: its name, and a function that throws when something is wrong and else says in a line what it saw.
+// usage: gpu-tests [CHECK...] [--out FOLDER] [--fixture FOLDER] [--parallel N] [--time]        checks: see below; none named runs all
+//        gpu-tests --sanitize [VARIANT...]                                                      a few training steps and nothing else, for compute-sanitizer
+//        gpu-tests --host [VARIANT...]                                                          the kernels' cases and the error rule on the CPU alone: a check of the checks
+// Without --time the kernels get no times. --out receives verified.json: every kernel that ran and was right.
+
+// One row per check that is a process of its own: its name, and a function that throws when something is wrong and else says in a line what it saw.
 (string Name, Func<string> Run)[] checks =
 [
     ("driver", DriverCheck.Run),
@@ -14,30 +21,106 @@ using Graph.Runtime.Devices;
     ("graph", GraphCheck.Run),
 ];
 
-var unknown = args.Except(checks.Select(c => c.Name)).ToArray();
-if (unknown.Length > 0)
+try
 {
-    Console.Error.WriteLine($"gpu-tests: there is no check {string.Join(", ", unknown)}; checks are {string.Join(", ", checks.Select(c => c.Name))}, none named runs all");
+    if (args is ["--child", "kernels", var list]) return KernelChecks.Run(Jobs(list));
+    if (args is ["--child", "time", var timed]) return KernelTimes.Run(Jobs(timed));
+    if (args is ["--host", .. var variants]) return HostCheck.Run(variants);
+    if (args is ["--child", var child]) return One(checks.Single(c => c.Name == child));
+}
+catch (Exception e)
+{
+    Console.Error.WriteLine($"gpu-tests: {(e is DeviceException or CheckException ? e.Message : e)}");
+    return 5;
+}
+
+var options = new Queue<string>(args);
+var named = new List<string>();
+string? output = null;
+var (parallel, time) = (3, false);
+while (options.TryDequeue(out var option))
+    switch (option)
+    {
+        case "--out" when options.TryDequeue(out var folder): output = folder; break;
+        case "--fixture" when options.TryDequeue(out var fixture): Environment.SetEnvironmentVariable("GPU_TESTS_FIXTURE", Path.GetFullPath(fixture)); break;
+        case "--parallel" when options.TryDequeue(out var count): parallel = int.Parse(count, CultureInfo.InvariantCulture); break;
+        case "--time": time = true; break;
+        default: named.Add(option); break;
+    }
+var names = checks.Select(c => c.Name).Append("kernels").ToArray();
+if (named.Except(names).ToArray() is { Length: > 0 } unknown)
+{
+    Console.Error.WriteLine($"gpu-tests: there is no check {string.Join(", ", unknown)}; checks are {string.Join(", ", names)}, none named runs all");
     return 2;
 }
 
-Console.WriteLine(Facts.Text());
+// Child processes share compiled kernels, also those that the driver compiles from PTX.
+var scratch = Directory.CreateTempSubdirectory("gpu-tests-").FullName;
+foreach (var (name, value) in new[] { ("GRAPH_CACHE", Path.Combine(scratch, "cache")), ("CUDA_CACHE_PATH", Path.Combine(scratch, "ptx")), ("CUDA_CACHE_MAXSIZE", "2147483648") }) Environment.SetEnvironmentVariable(name, value);
+var started = Stopwatch.StartNew();
+var facts = Facts.Text();
+Lines.Write(facts);
+if (Facts.Gpu() == "no GPU")
+{
+    Lines.Write("FAIL there is no GPU here");
+    return 5;
+}
 var failed = new List<string>();
-foreach (var (name, run) in checks.Where(c => args.Length == 0 || args.Contains(c.Name)))
+foreach (var (name, _) in checks.Where(c => named.Count == 0 || named.Contains(c.Name)))
+{
+    var seen = false;
+    var end = Child.Run(["--child", name], 240, line =>
+    {
+        seen |= line.StartsWith("ok ", StringComparison.Ordinal);
+        Lines.Write(line);
+    });
+    if (end.ExitCode == 0 && seen) continue;
+    failed.Add($"{name}: {(end.Hung ? "printed nothing for 240 s" : $"ended with code {end.ExitCode}")} {end.LastError}");
+}
+if (named.Count == 0 || named.Contains("kernels"))
+{
+    // The emitted GEMMs are what is checked here.
+    Environment.SetEnvironmentVariable("GRAPH_GEMM", "generated");
+    var jobs = KernelJob.All();
+    Lines.Write($"{jobs.Count} distinct kernels ({string.Join(", ", jobs.GroupBy(j => j.Target).Select(g => $"{g.Key} {g.Count()}"))}) after {started.Elapsed.TotalSeconds:F0} s");
+    var (passed, wrong) = KernelRun.Check(jobs, parallel);
+    failed.AddRange(wrong);
+    Lines.Write($"{passed.Count} of {jobs.Count} kernels passed after {started.Elapsed.TotalSeconds:F0} s");
+    // Written before the times as well: a run that is cut off keeps what it knew.
+    var date = DateTime.UtcNow.ToString("yyyy-MM-dd", CultureInfo.InvariantCulture);
+    if (output is not null) VerifiedFile.Write(Path.Combine(output, "verified.json"), passed, Facts.Gpu(), date);
+    if (time)
+    {
+        KernelRun.Time(passed);
+        if (output is not null) VerifiedFile.Write(Path.Combine(output, "verified.json"), passed, Facts.Gpu(), date);
+    }
+}
+Directory.Delete(scratch, recursive: true);
+Lines.Write($"==== {started.Elapsed.TotalSeconds:F0} s");
+foreach (var sentence in failed.Take(50)) Lines.Write("FAIL " + (sentence.Length > 220 ? sentence[..220] + " …" : sentence));
+Lines.Write(failed.Count == 0 ? "all checks passed" : $"{failed.Count} failed");
+return failed.Count == 0 ? 0 : 1;
+
+static IReadOnlyList<KernelJob> Jobs(string list)
+{
+    var all = KernelJob.All();
+    return [.. list.Split(',').Select(i => all[int.Parse(i, CultureInfo.InvariantCulture)])];
+}
+
+static int One((string Name, Func<string> Run) check)
 {
     var clock = Stopwatch.StartNew();
     try
     {
-        var seen = run();
-        Console.WriteLine($"ok   {name} ({clock.ElapsedMilliseconds} ms): {seen}");
+        var seen = check.Run();
+        Lines.Write($"ok   {check.Name} ({clock.ElapsedMilliseconds} ms): {seen}");
+        return 0;
     }
     catch (Exception e)
     {
-        failed.Add(name);
         // A check that compares on several threads reports through an AggregateException.
         var cause = e is AggregateException several ? several.GetBaseException() : e;
-        Console.WriteLine($"FAIL {name}: {(cause is DeviceException or CheckException ? cause.Message : cause)}");
+        Lines.Write($"FAIL {check.Name}: {(cause is DeviceException or CheckException ? cause.Message : cause)}");
+        return 1;
     }
 }
-Console.WriteLine(failed.Count == 0 ? "all checks passed" : $"{failed.Count} failed: {string.Join(", ", failed)}");
-return failed.Count == 0 ? 0 : 1;

@@ -1,0 +1,44 @@
+using System;
+using System.Linq;
+using Graph.Runtime;
+using Graph.Runtime.Devices;
+using Graph.Runtime.Schedules;
+
+namespace Graph.Gpu.Tests;
+
+/// <summary>One emitted GEMM against fp64, on shapes that the runtime gives to this kernel: tile edges from both sides, one row, a k that is no multiple of a stage. The device must have been told to use emitted kernels.</summary>
+static class GeneratedGemmCheck
+{
+    internal static Seen Run(CudaDeviceOfTarget on, KernelJob job)
+    {
+        Checking.Require(on.Device.Gemm == "generated", "the device multiplies with " + on.Device.Gemm + "; GRAPH_GEMM=generated is needed here");
+        on.Device.Load(new TargetKernels(on.Target, [job.Source]));
+        var (layout, f32, accumulate, skinnyM, skinnyN) = (
+            from l in Enum.GetValues<GemmLayout>()
+            from f in new[] { false, true }
+            from a in new[] { false, true }
+            from s in new[] { (M: false, N: false), (M: true, N: false), (M: false, N: true) }
+            where GemmKernel.Name(l, f, a, s.M, s.N) == job.Name
+            select (l, f, a, s.M, s.N)).Single();
+
+        // n and row lengths are multiples of 8; in tn the rows of A are m long and k is free.
+        (int M, int N, int K)[] shapes = (skinnyM, skinnyN, layout == GemmLayout.Tn) switch
+        {
+            (_, true, false) => [(129, 16, 264), (1, 16, 264), (63, 8, 72), (64, 64, 64), (65, 32, 8), (4097, 16, 1000)],
+            (_, true, true) => [(136, 16, 257), (8, 16, 1), (64, 64, 63), (72, 32, 64), (3584, 16, 129), (1000, 24, 4097)],
+            (true, _, false) => [(17, 136, 264), (1, 120, 264), (16, 1000, 72), (63, 72, 64), (64, 65 * 8, 8), (32, 4096, 520)],
+            (true, _, true) => [(16, 136, 257), (8, 120, 1), (64, 1000, 63), (24, 72, 65), (16, 3584, 129), (16, 1000, 4097)],
+            (_, _, false) => [(129, 136, 264), (65, 72, 8), (127, 256, 64), (128, 264, 72), (257, 520, 1000), (4097, 136, 200)],
+            _ => [(136, 136, 257), (72, 72, 1), (128, 256, 63), (256, 264, 65), (520, 520, 129), (200, 136, 4097)],
+        };
+        double worst = 0;
+        for (var i = 0; i < shapes.Length; i++)
+        {
+            var (m, n, k) = shapes[i];
+            Checking.Require(GemmKernel.SkinnyN(n) == skinnyN && GemmKernel.SkinnyM(m, n) == skinnyM, $"{m}x{n} does not run on {job.Name}");
+            worst = Math.Max(worst, GemmCheck.One(on.Device, layout, f32, accumulate, m, n, k, odd: false, runs: i == 0 ? 100 : 2));
+        }
+        // The bound is one rounding of the output and fp32 sums, so its part is the error.
+        return new Seen(worst * (f32 ? 1e-6 : Elem.UnitRoundoff), worst);
+    }
+}

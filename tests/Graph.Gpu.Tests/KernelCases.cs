@@ -1,0 +1,118 @@
+using System;
+using System.Collections.Generic;
+using System.Linq;
+using Graph.Runtime.Devices;
+using Graph.Runtime.Execution;
+using Graph.Runtime.Planning;
+using Graph.Runtime.Schedules;
+
+namespace Graph.Gpu.Tests;
+
+/// <summary>Sizes and values for kernels: what the schedule says about each argument, filled with random numbers that reach every branch.</summary>
+static class KernelCases
+{
+    /// <summary>Rows of a table that ids choose from, where a vocabulary would not fit the time.</summary>
+    const int TableRows = 512;
+    const int MaxElements = 24_000_000;
+
+    /// <summary>Lengths of documents packed side by side; how many kv heads take part (0: all); whether scores reach the softcap.</summary>
+    internal readonly record struct Size(int[] Documents, int KvHeads = 0, bool Hot = false)
+    {
+        internal int Rows => Documents.Sum();
+        public override string ToString() => $"{Rows} rows" + (Documents.Length > 1 ? $" in {Documents.Length} documents" : "") + (Hot ? ", scores at the cap" : "");
+    }
+
+    /// <summary>Tile edges from both sides, one row, several documents; documents longer and shorter than the window; attention over single tokens, whose true dq and dk are 0.</summary>
+    internal static IReadOnlyList<Size> Sizes(string variant, KernelInfo kernel)
+    {
+        if (kernel.Kind.StartsWith("attention", StringComparison.Ordinal) && kernel.Kind != "attention_delta")
+            return
+            [
+                new([129]), new([1]), new([1], 0, true), new([20, 43]), new([64], 0, true), new([65]), new([1, 1, 125]), new([64, 64], 0, true), new([17, 150, 133], 0, true),
+                new([.. Enumerable.Repeat(1, 70)]), new([1025]), new([700, 325], 0, true), new([4095], 1), new([4096], 1, true), new([4097], 1), new([4350, 50], 1, true),
+            ];
+        if (kernel.Kind == "cross_entropy") return [new([17]), new([1]), new([65]), new([129])];
+        int[] rows = [129, 1, 63, 64, 65, 127, 128, 4097];
+        var columns = Launch(variant, kernel.Name).Arguments.Max(v => Shapes(variant, 1).Resolve(v) is var r && r.Rows == 1 ? r.Columns : 0);
+        return [.. rows.Where(r => r <= 129 || (long)r * columns <= MaxElements).Select(r => new Size(r == 129 ? [60, 1, 68] : [r]))];
+    }
+
+    internal static Shapes Shapes(string variant, int rows)
+    {
+        var schedule = ScheduleOf(variant);
+        return new Shapes(schedule, rows, RankTable.Create(schedule, _ => 8), Elem.Act);
+    }
+
+    internal static KernelCase Of(string variant, KernelInfo kernel, Size size, int seed)
+    {
+        var label = $"{kernel.Name}, {size}";
+        var batch = MicroBatch.Pack(size.Rows, [.. size.Documents.Select(n => (new int[n], new int[n]))]);
+        if (kernel.Kind == "cross_entropy") return CrossEntropy(variant, kernel, size.Rows, seed, label);
+
+        var shapes = Shapes(variant, size.Rows);
+        var launch = Launch(variant, kernel.Name);
+        var gradient = IsGradient(variant, kernel.Name);
+        var arguments = launch.Arguments.Select((view, i) =>
+        {
+            var layout = shapes[view.Tensor];
+            var rectangle = shapes.Resolve(view);
+            var table = layout.Tensor.Kind == TensorKind.Weight && layout.IsMatrix;
+            return new CaseArgument(view.Tensor, layout.Tensor.Type, table ? Math.Min(TableRows, rectangle.Rows) : rectangle.Rows, rectangle.Columns, layout.Pitch, rectangle.Column,
+                layout.IsMatrix, layout.Tensor.Tokens, i < launch.Outputs, i < launch.InPlace, gradient ? 3 : 2);
+        }).ToArray();
+
+        if (kernel.Kind.StartsWith("attention", StringComparison.Ordinal)) return AttentionCases.Of(variant, kernel, launch, arguments, batch, size, seed, label);
+        return new KernelCase(variant, kernel.Name, label, [.. arguments.Select((a, i) => a with { Values = Values(a, seed * 100 + i), Ints = Ints(a, batch, seed) })], size.Rows, kernel.GridY, 1);
+    }
+
+    /// <summary>The launch that stands for a kernel's arguments.</summary>
+    internal static KernelLaunch Launch(string variant, string kernel) =>
+        ScheduleOf(variant) is var s ? s.Forward.Concat(s.Backward).Concat(s.Recipes.SelectMany(r => r.Launches)).OfType<KernelLaunch>().First(l => l.Kernel == kernel) : null!;
+
+    internal static Schedule ScheduleOf(string variant)
+    {
+        lock (Schedules)
+        {
+            if (!Schedules.TryGetValue(variant, out var schedule)) Schedules[variant] = schedule = ScheduleText.Parse(Models.Find(variant).Schedule());
+            return schedule;
+        }
+    }
+
+    static readonly Dictionary<string, Schedule> Schedules = [];
+
+    static bool IsGradient(string variant, string kernel) =>
+        ScheduleOf(variant) is var s && s.Backward.OfType<KernelLaunch>().Any(l => l.Kernel == kernel) && !s.Forward.OfType<KernelLaunch>().Any(l => l.Kernel == kernel);
+
+    internal static float[] Values(CaseArgument a, int seed)
+    {
+        if (!a.Read || a.Type == ElementType.I32) return [];
+        // Saved statistics are 1 / rms.
+        if (a.Type == ElementType.F32) return RandomValues.Uniform(a.Count, seed, 0.5f, 2, false);
+        // Norm weights are stored as w in (1 + w).
+        if (!a.PerToken && a.Rows == 1) return RandomValues.Uniform(a.Count, seed, -0.5f, 0.5f, true);
+        return RandomValues.Normal(a.Count, seed, a.Name.Contains("gate", StringComparison.Ordinal) ? 1.5f : 1);
+    }
+
+    internal static int[] Ints(CaseArgument a, MicroBatch batch, int seed) => a.Type != ElementType.I32 ? [] : a.Name switch
+    {
+        "ids" => RandomValues.Below(a.Count, seed, TableRows),
+        _ => Pinned.Ints(batch[a.Name]),
+    };
+
+    static KernelCase CrossEntropy(string variant, KernelInfo kernel, int rows, int seed, string label)
+    {
+        var launch = ScheduleOf(variant).Forward.Concat(ScheduleOf(variant).Backward).OfType<CrossEntropyLaunch>().First(l => l.Kernel == kernel.Name);
+        var vocabulary = Shapes(variant, 1).Resolve(launch.Table).Rows;
+        var labels = RandomValues.Below(rows, seed, vocabulary);
+        for (var i = 1; i < rows; i += 5) labels[i] = -100;
+        if (rows > 3) (labels[0], labels[2], labels[3]) = (0, vocabulary - 1, vocabulary - 9);
+        return new KernelCase(variant, kernel.Name, label,
+        [
+            // A deviation of 12 reaches the softcap of 30.
+            new("logits", ElementType.Act, rows, vocabulary, TensorLayout.LogitsPitch(vocabulary), 0, true, true, true, true, 3) { Values = RandomValues.Normal(rows * vocabulary, seed, 12) },
+            new("loss", ElementType.F32, rows, 1, 1, 0, false, true, true, false, 2),
+            new("labels", ElementType.I32, rows, 1, 1, 0, false, true, false, false, 2) { Ints = labels },
+            new("inv_labels", ElementType.F32, 1, 1, 1, 0, false, false, false, false, 2) { Values = RandomValues.Uniform(1, seed, 0.1f, 0.2f, false) },
+        ], rows, kernel.GridY, 1);
+    }
+}

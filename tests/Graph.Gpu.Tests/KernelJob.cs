@@ -1,0 +1,35 @@
+using System;
+using System.Collections.Generic;
+using System.Linq;
+using Graph.Runtime;
+using Graph.Runtime.Cuda;
+using Graph.Runtime.Devices;
+
+namespace Graph.Gpu.Tests;
+
+/// <summary>One emitted text that has to run. Index: its place in <see cref="All"/>, which parent and child processes compute alike.</summary>
+sealed record KernelJob(int Index, string Variant, string Target, KernelSource Source, string Fingerprint)
+{
+    // A text that several targets share is run as machine code of the newest.
+    static readonly string[] Targets = ["sm_90a", "sm_80", "sm_86", "sm_89", "sm_75"];
+
+    internal ActType Act => new CudaTarget(Target, Target).Act;
+    internal string Name => Source.Info.Name;
+    internal string Kind => Source.Info.Kind;
+
+    /// <summary>Every distinct text of every variant and target, once: layers, variants and targets share many.</summary>
+    internal static IReadOnlyList<KernelJob> All()
+    {
+        var jobs = new List<KernelJob>();
+        var seen = new HashSet<(string, string)>();
+        foreach (var variant in Models.Names)
+            foreach (var target in Targets)
+                foreach (var source in Models.Find(variant).Kernels(target).Kernels)
+                {
+                    // The optimizer's texts hold several functions each, so the name belongs to the identity.
+                    var fingerprint = KernelFingerprint.Of(source.Text);
+                    if (seen.Add((fingerprint, source.Info.Name))) jobs.Add(new KernelJob(jobs.Count, variant, target, source, fingerprint));
+                }
+        return jobs;
+    }
+}

@@ -1,0 +1,220 @@
+using System;
+using System.Collections.Generic;
+using System.Linq;
+using System.Runtime.InteropServices;
+using Graph.Runtime;
+using Graph.Runtime.Cpu;
+using Graph.Runtime.Cuda;
+using Graph.Runtime.Devices;
+using Graph.Runtime.Optimizers;
+
+namespace Graph.Gpu.Tests;
+
+/// <summary>The optimizer's kernels against their C# twins (CpuAdamW) on the same segment table: matrices of one chunk and of several, with columns that are and are not a multiple of 4, in pitched gradients and copies.</summary>
+static class OptimizerCheck
+{
+    // fp32 operations of the same values in another order: a few times 2^-24 of the terms' size, sums of 4,096 squares a few times more.
+    const double Tolerance = 1e-6, SumTolerance = 5e-6;
+    const int Count = 1 << 20;
+
+    static readonly (int Rows, int Columns)[] Matrices = [(8, 128), (3, 130), (1, 1), (5000, 7), (16, 3584), (4096, 16), (64, 64), (33, 1)];
+
+    internal static Seen Run(CudaDeviceOfTarget on, KernelJob job)
+    {
+        on.Device.Load(new TargetKernels(on.Target, [job.Source]));
+        return job.Name switch
+        {
+            "gradient_norm_partials" => Partials(on.Device),
+            "gradient_norm" => Norm(on.Device),
+            "adamw" => new[] { Update(on.Device, skipped: false), Update(on.Device, skipped: true) }.MaxBy(s => s.OfAllowed),
+            "cast_adapters" => Cast(on.Device),
+            "loss_sum" => new[] { 1, 63, 4097, 8191 }.Select(rows => LossSum(on.Device, rows)).MaxBy(s => s.OfAllowed),
+            _ => throw new CheckException($"there is no check of {job.Name}; add one to OptimizerCheck"),
+        };
+    }
+
+    static Seen Partials(CudaDevice device)
+    {
+        var host = Table.OnHost();
+        var expected = Pinned.Floats(host.Chunks);
+        OnCpu(new("gradient_norm_partials", 0, 0, 0, "gradient_norm_partials", [new(Pinned.Address(expected), 0), host.Argument], host.Chunks));
+        var table = host.On(device);
+        var partials = device.Allocate(4L * host.Chunks);
+        var got = Repeat(device, new("partials", 0, 0, 0, "gradient_norm_partials", [new(partials, 0), table.Argument], host.Chunks), () => device.Fill(partials, 0xff, 4L * host.Chunks), () => device.Download<float>(partials, host.Chunks));
+        return Largest("partials", expected, got, i => SumTolerance * expected[i]);
+    }
+
+    static Seen Norm(CudaDevice device)
+    {
+        var worst = new Seen();
+        foreach (var (clip, broken) in new[] { (1f, 0f), (1e6f, 0f), (0f, 0f), (1f, float.NaN), (1f, float.PositiveInfinity) })
+        {
+            var partials = RandomValues.Uniform(1037, 3, 0.5f, 2, false);
+            partials[700] += broken;
+            var scalars = Table.Scalars(clip: clip);
+            OnCpu(new("norm", 0, 0, 0, "gradient_norm", [new(Pinned.Address(scalars), 0), new(Pinned.Address(partials), 0)], partials.Length));
+            var before = Table.Scalars(clip: clip);
+            nint block = device.Upload<float>(before), on = device.Upload<float>(partials);
+            var got = Repeat(device, new("norm", 0, 0, 0, "gradient_norm", [new(block, 0), new(on, 0)], partials.Length), () => device.Upload(block, MemoryMarshal.AsBytes(before.AsSpan())), () => device.Download<float>(block, before.Length));
+            if (broken != 0) (scalars[12], got[12]) = (0, float.IsFinite(got[12]) ? 1 : 0);
+            worst = new[] { worst, Largest("scalars", scalars, got, i => SumTolerance * Math.Abs(scalars[i])) }.MaxBy(s => s.OfAllowed);
+        }
+        return worst;
+    }
+
+    static Seen Update(CudaDevice device, bool skipped)
+    {
+        var host = Table.OnHost();
+        var before = Table.OnHost();
+        var scalars = Table.Scalars(skipped: skipped);
+        OnCpu(new("adamw", 0, 0, 0, "adamw", [host.Argument, new(Pinned.Address(scalars), 0)], host.Chunks));
+        var table = before.On(device);
+        var on = device.Upload<float>(scalars);
+        var got = Repeat(device, new("adamw", 0, 0, 0, "adamw", [table.Argument, new(on, 0)], host.Chunks), () => table.Reset(), () => table.State());
+        var copies = device.Download<ushort>(table.Copies, Count);
+        if (skipped)
+        {
+            Checking.Require(got.AsSpan().SequenceEqual(before.States) && copies.All(c => c == 0xffff), "a skipped step changed something");
+            return new Seen();
+        }
+        host.CheckCopies(got, copies);
+        // Terms: the old value, the new one, and a gradient of about 0.1.
+        return Largest("state", host.States, got, i => Tolerance * (Math.Abs(before.States[i]) + Math.Abs(host.States[i]) + 0.1));
+    }
+
+    static Seen Cast(CudaDevice device)
+    {
+        var host = Table.OnHost();
+        var table = host.On(device);
+        Repeat(device, new("cast", 0, 0, 0, "cast_adapters", [table.Argument], host.Chunks), () => table.Reset(), () => device.Download<float>(table.Copies, Count / 2));
+        Checking.Require(table.State().AsSpan().SequenceEqual(host.States), "cast_adapters changed a master");
+        host.CheckCopies(host.States, device.Download<ushort>(table.Copies, Count));
+        return new Seen();
+    }
+
+    static Seen LossSum(CudaDevice device, int rows)
+    {
+        var losses = RandomValues.Uniform(rows, 5, 0, 12, false);
+        var scalars = Table.Scalars();
+        OnCpu(new("loss", 0, 0, 0, "loss_sum", [new(Pinned.Address(scalars), 0), new(Pinned.Address(losses), 0, 4)], rows));
+        var before = Table.Scalars();
+        nint block = device.Upload<float>(before), on = device.Upload<float>(losses);
+        var got = Repeat(device, new("loss", 0, 0, 0, "loss_sum", [new(block, 0), new(on, 0)], rows), () => device.Upload(block, MemoryMarshal.AsBytes(before.AsSpan())), () => device.Download<float>(block, before.Length));
+        return Largest("scalars", scalars, got, i => SumTolerance * Math.Abs(scalars[i]));
+    }
+
+    static void OnCpu(BoundKernel launch)
+    {
+        using var cpu = new CpuDevice();
+        cpu.Prepare([launch]).Run();
+    }
+
+    static T[] Repeat<T>(CudaDevice device, BoundKernel launch, Action reset, Func<T[]> read) where T : unmanaged
+    {
+        using var program = device.Prepare([launch]);
+        T[]? first = null;
+        for (var i = 0; i < 100; i++)
+        {
+            reset();
+            program.Run();
+            var now = read();
+            Checking.Require(first is null || MemoryMarshal.AsBytes(now.AsSpan()).SequenceEqual(MemoryMarshal.AsBytes(first.AsSpan())), $"{launch.Kernel}: run {i + 1} gave other bits than the first");
+            first ??= now;
+        }
+        return first!;
+    }
+
+    static Seen Largest(string what, float[] expected, float[] got, Func<int, double> allowed)
+    {
+        double worst = 0, relative = 0;
+        for (var i = 0; i < expected.Length; i++)
+        {
+            var error = Math.Abs((double)got[i] - expected[i]);
+            var share = error == 0 ? 0 : error / allowed(i);
+            Checking.Require(share <= 1, $"{what}[{i}] is {got[i]:G9}, expected {expected[i]:G9}");
+            worst = Math.Max(worst, share);
+            if (expected[i] != 0) relative = Math.Max(relative, error / Math.Abs(expected[i]));
+        }
+        return new Seen(relative, worst);
+    }
+
+    /// <summary>A segment table with its matrices, on the host (copies in fp32) or on a device.</summary>
+    sealed class Table
+    {
+        CudaDevice? device;
+        nint states;
+
+        internal required float[] States { get; init; }
+        internal required float[] Gradients { get; init; }
+        internal required AdamSegment[] Segments { get; init; }
+        internal int Chunks { get; private init; }
+        internal BoundArgument Argument { get; private init; }
+        internal nint Copies { get; private init; }
+
+        internal static Table OnHost()
+        {
+            float[] states = RandomValues.Uniform(Count, 1, -0.5f, 0.5f, false), gradients = RandomValues.Normal(Count, 2, 0.1f), copies = Pinned.Floats(Count);
+            var segments = GC.AllocateArray<AdamSegment>(Matrices.Length, pinned: true);
+            int state = 0, gradient = 0, copy = 0, chunk = 0;
+            for (var i = 0; i < Matrices.Length; i++)
+            {
+                var (rows, columns) = Matrices[i];
+                int size = Align(rows * columns), pitch = (columns + 3) / 4 * 4 + 8, copyPitch = (columns + 7) / 8 * 8 + 16;
+                nint At(float[] array, int offset) => Pinned.Address(array) + 4 * offset;
+                // Second moments are squares.
+                for (var j = state + 2 * size; j < state + 3 * size; j++) states[j] = states[j] * states[j];
+                segments[i] = new AdamSegment
+                {
+                    Master = At(states, state), FirstMoment = At(states, state + size), SecondMoment = At(states, state + 2 * size), Gradient = At(gradients, gradient), Copy = At(copies, copy),
+                    Rows = rows, Columns = columns, GradientPitch = pitch, CopyPitch = copyPitch, FirstChunk = chunk,
+                };
+                (state, gradient, copy, chunk) = (state + 3 * size, gradient + Align(rows * pitch), copy + Align(rows * copyPitch), chunk + (rows * columns + AdamSegment.ChunkElements - 1) / AdamSegment.ChunkElements);
+            }
+            Checking.Require(Math.Max(state, Math.Max(gradient, copy)) <= Count, "the table does not fit its arrays");
+            return new Table { States = states, Gradients = gradients, Segments = segments, Chunks = chunk, Copies = Pinned.Address(copies), Argument = new(Pinned.Address(segments), segments.Length) };
+        }
+
+        internal Table On(CudaDevice device)
+        {
+            nint states = device.Upload<float>(States), gradients = device.Upload<float>(Gradients), copies = device.Allocate(2L * Count);
+            var moved = Segments.Select(s => s with
+            {
+                Master = s.Master - Pinned.Address(States) + states, FirstMoment = s.FirstMoment - Pinned.Address(States) + states, SecondMoment = s.SecondMoment - Pinned.Address(States) + states,
+                Gradient = s.Gradient - Pinned.Address(Gradients) + gradients, Copy = (s.Copy - Copies) / 2 + copies,
+            }).ToArray();
+            return new Table { device = device, states = states, States = States, Gradients = Gradients, Segments = Segments, Chunks = Chunks, Copies = copies, Argument = new(device.Upload<AdamSegment>(moved), moved.Length) };
+        }
+
+        internal void Reset()
+        {
+            device!.Upload(states, MemoryMarshal.AsBytes(States.AsSpan()));
+            device.Fill(Copies, 0xff, 2L * Count);
+        }
+
+        internal float[] State() => device!.Download<float>(states, Count);
+
+        /// <summary>Copies are the masters rounded once; everything beside them is untouched.</summary>
+        internal void CheckCopies(float[] states, ushort[] copies)
+        {
+            var expected = new ushort[Count];
+            Array.Fill(expected, (ushort)0xffff);
+            foreach (var s in Segments)
+                for (var i = 0; i < s.Rows * s.Columns; i++)
+                    expected[(s.Copy - Copies) / 4 + i / s.Columns * s.CopyPitch + i % s.Columns] = Checking.ToElem(states[(s.Master - Pinned.Address(States)) / 4 + i], Elem.Act);
+            for (var i = 0; i < Count; i++) Checking.Require(copies[i] == expected[i], $"copy element {i} is {copies[i]:x4}, expected {expected[i]:x4}");
+        }
+
+        internal static float[] Scalars(float clip = 1, bool skipped = false)
+        {
+            var array = Pinned.Floats(16);
+            MemoryMarshal.Cast<float, ScalarBlock>(array.AsSpan())[0] = new ScalarBlock
+            {
+                LoraScale = 2, InverseLabels = 1 / 97f, LearningRate = 0.01f, Beta1 = 0.9f, OneMinusBeta1 = 0.1f, Beta2 = 0.999f, OneMinusBeta2 = 0.001f, Epsilon = 1e-8f, WeightDecay = 0.01f,
+                BiasCorrection1 = 0.271f, SqrtBiasCorrection2 = 0.0547f, Clip = clip, ClipCoefficient = 0.7f, LossSum = 3, Skipped = skipped ? 1 : 0,
+            };
+            return array;
+        }
+
+        static int Align(int elements) => (elements + 63) / 64 * 64;
+    }
+}

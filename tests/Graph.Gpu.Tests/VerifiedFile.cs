@@ -1,0 +1,46 @@
+using System;
+using System.Collections.Generic;
+using System.IO;
+using System.Linq;
+using System.Text.Json;
+
+namespace Graph.Gpu.Tests;
+
+/// <summary>snapshots/verified.json: one line per kernel that ran and was right, sorted by target, name and fingerprint.</summary>
+static class VerifiedFile
+{
+    internal static void Write(string path, IReadOnlyList<VerifiedKernel> kernels, string device, string date)
+    {
+        using var text = new StringWriter { NewLine = "\n" };
+        text.WriteLine("[");
+        var sorted = kernels.OrderBy(k => k.Job.Target, StringComparer.Ordinal).ThenBy(k => k.Job.Name, StringComparer.Ordinal).ThenBy(k => k.Job.Fingerprint, StringComparer.Ordinal).ToArray();
+        for (var i = 0; i < sorted.Length; i++) text.WriteLine(Line(sorted[i], device, date) + (i + 1 < sorted.Length ? "," : ""));
+        text.WriteLine("]");
+        File.WriteAllText(path, text.ToString());
+    }
+
+    static string Line(VerifiedKernel kernel, string device, string date)
+    {
+        using var stream = new MemoryStream();
+        using (var json = new Utf8JsonWriter(stream))
+        {
+            json.WriteStartObject();
+            json.WriteString("target", kernel.Job.Target);
+            json.WriteString("name", kernel.Job.Name);
+            json.WriteString("variant", kernel.Job.Variant);
+            json.WriteString("fingerprint", kernel.Job.Fingerprint);
+            json.WriteString("device", device);
+            json.WriteString("date", date);
+            // Relative L2 error against the cpu kernel, and its part of what the rule allows.
+            json.WriteNumber("error", Digits(kernel.Error));
+            json.WriteNumber("of_allowed", Digits(kernel.OfAllowed));
+            if (kernel.Microseconds is { } time) json.WriteNumber("us", Digits(time));
+            if (kernel.Tflops is { } tflops) json.WriteNumber("tflops", Digits(tflops));
+            else if (kernel.Gbps is { } gbps) json.WriteNumber("gbps", Digits(gbps));
+            json.WriteEndObject();
+        }
+        return System.Text.Encoding.UTF8.GetString(stream.ToArray());
+    }
+
+    static double Digits(double value) => value == 0 ? 0 : double.Parse(value.ToString("G3", System.Globalization.CultureInfo.InvariantCulture), System.Globalization.CultureInfo.InvariantCulture);
+}

@@ -24,7 +24,7 @@ sealed class DeviceCase : IDisposable
     internal DeviceCase(CudaDeviceOfTarget on, KernelCase test, KernelSource source)
     {
         (device, this.test) = (on.Device, test);
-        on.Device.Load(new TargetKernels(on.Device.Info.Target, [source with { Info = source.Info with { GridY = test.GridY } }]));
+        on.Load(source with { Info = source.Info with { GridY = test.GridY } });
         buffers = [.. test.Arguments.Select(a => Allocate(BytesOf(a)))];
         var launches = new List<BoundLaunch>();
         for (var i = 0; i < buffers.Length; i++)

@@ -12,7 +12,7 @@ static class GeneratedGemmCheck
     internal static Seen Run(CudaDeviceOfTarget on, KernelJob job)
     {
         Checking.Require(on.Device.Gemm == "generated", "the device multiplies with " + on.Device.Gemm + "; GRAPH_GEMM=generated is needed here");
-        on.Device.Load(new TargetKernels(on.Target, [job.Source]));
+        on.Load(job.Source);
         var (layout, f32, accumulate, skinnyM, skinnyN) = (
             from l in Enum.GetValues<GemmLayout>()
             from f in new[] { false, true }

@@ -10,7 +10,18 @@ using Graph.Runtime.Schedules;
 namespace Graph.Gpu.Tests;
 
 /// <summary>A device that runs one target's texts.</summary>
-sealed record CudaDeviceOfTarget(string Target, CudaDevice Device);
+sealed record CudaDeviceOfTarget(string Target, CudaDevice Device)
+{
+    readonly Dictionary<string, KernelInfo> loaded = [];
+
+    /// <summary>Loads a kernel unless it is there with the same launch: the driver compiles PTX each time that it is loaded.</summary>
+    internal void Load(KernelSource source)
+    {
+        if (loaded.TryGetValue(source.Info.Name, out var info) && info == source.Info) return;
+        Device.Load(new TargetKernels(Target, [source]));
+        loaded[source.Info.Name] = source.Info;
+    }
+}
 
 /// <summary>What a kernel's check saw: worst relative L2 error, and the worst part of the allowed error.</summary>
 readonly record struct Seen(double Error, double OfAllowed);

@@ -21,7 +21,7 @@ static class OptimizerCheck
 
     internal static Seen Run(CudaDeviceOfTarget on, KernelJob job)
     {
-        on.Device.Load(new TargetKernels(on.Target, [job.Source]));
+        on.Load(job.Source);
         return job.Name switch
         {
             "gradient_norm_partials" => Partials(on.Device),

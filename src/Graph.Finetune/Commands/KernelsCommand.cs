@@ -13,17 +13,17 @@ static class KernelsCommand
     public static Command Create(IReadOnlyList<CompiledModel> models, Terminal terminal)
     {
         var command = new Command("kernels", "The emitted kernels.");
-        var (variant, target) = Options();
+        var variant = Models.Variant(models);
+        var target = OptionKinds.Text("--target", "NAME", "the CUDA target, for example sm_80; the newest when left out");
         var list = new Command("list", "Lists the kernels of a model: kind, launches per micro-batch, block, shared memory, tile.") { variant, target };
-        list.SetAction(result => List(Find(result, variant, target), terminal));
+        list.SetAction(result => List(Find(result), terminal));
         command.Add(list);
 
         var name = new Argument<string>("NAME") { Description = "a name that 'kernels list' prints" };
-        (variant, target) = Options();
         var show = new Command("show", "Prints the CUDA C of one kernel, as it is compiled.") { name, variant, target };
         show.SetAction(result =>
         {
-            var (model, kernels) = Find(result, variant, target);
+            var (model, kernels) = Find(result);
             var wanted = result.GetRequiredValue(name);
             var kernel = kernels.Kernels.FirstOrDefault(k => k.Info.Name == wanted)
                 ?? throw new UsageException($"{model.Name} has no kernel '{wanted}' for {kernels.Target}; 'kernels list --variant {model.Name}' names them.");
@@ -32,12 +32,10 @@ static class KernelsCommand
         command.Add(show);
         return command;
 
-        (Option<string?>, Option<string?>) Options() => (Models.Variant(models), OptionKinds.Text("--target", "NAME", "the CUDA target, for example sm_80; the newest when left out"));
-
-        (CompiledModel, TargetKernels) Find(ParseResult result, Option<string?> variantOption, Option<string?> targetOption)
+        (CompiledModel, TargetKernels) Find(ParseResult result)
         {
-            var model = Models.Find(models, result.GetValue(variantOption));
-            return (model, model.Kernels(Models.Target(model, result.GetValue(targetOption))));
+            var model = Models.Find(models, result.GetValue(variant));
+            return (model, model.Kernels(Models.Target(model, result.GetValue(target))));
         }
     }
 

@@ -71,13 +71,13 @@ static class TrainCommand
         var steps = settings.Steps ?? data.StepsOf(settings.Epochs, settings.Seed, settings.PerStep);
         phases.Done("data");
 
+        using var metrics = MetricsFile.Create(settings.Out);
         var plan = session.Training.Plan;
         terminal.Out.WriteLine(string.Create(CultureInfo.InvariantCulture,
             $"{source.Model.Name} from {source.Name} on {session.Device.Info.Name}: {data.Examples.Count} examples, {first.Count} micro-batches an epoch, {steps} steps; rank {adapter.Rank}, {plan.Optimizer.Adapters.Count} adapters; recompute {plan.Decisions.Name}, planned peak {Bytes.Text(session.PlannedPeakBytes)}"));
         if (first.LeftOver > 0) terminal.Out.WriteLine($"the last {first.LeftOver} tokens of an epoch fill no row of {settings.Data.Seq} and are left out of it");
 
         using var signal = new StopSignal();
-        using var metrics = MetricsFile.Create(settings.Out);
         var rate = new LearningRate(settings.Shape, settings.Peak, settings.Warmup, steps);
         var (done, last) = (false, default(StepReport));
         var state = TrainProgress.Run(terminal, steps, show => Trainer.Run(session, data.Steps(settings.Seed, settings.PerStep), rate, settings.Seed, () => signal.Number != 0, report =>

@@ -64,7 +64,7 @@ public static class DataReader
 
         Example Answer(string prompt, string completion)
         {
-            if (tokenizer is null) throw new InputException($"{at} is text, but there is no tokenizer.model in the model's directory; give input_ids, or a model with a tokenizer.");
+            if (tokenizer is null) throw new InputException($"{at} is text, but there is no tokenizer.model in the model's directory; give --tokenizer, a model with a tokenizer, or input_ids.");
             return Tokenized(line, prompt, completion, tokenizer, options.LossOn);
         }
     }

@@ -16,12 +16,12 @@ static class TrainProgress
     static T Bar<T>(Terminal terminal, int steps, Func<Action<StepReport>, T> train)
     {
         var console = AnsiConsole.Create(new AnsiConsoleSettings { Out = new AnsiConsoleOutput(terminal.Out) });
-        return console.Progress().Columns(new ProgressBarColumn(), new RemainingTimeColumn(), new TaskDescriptionColumn { Alignment = Justify.Left }).Start(context =>
+        return console.Progress().Columns(new TaskDescriptionColumn { Alignment = Justify.Left }, new ProgressBarColumn { Width = 20 }, new RemainingTimeColumn()).Start(context =>
         {
             var task = context.AddTask("first step", maxValue: steps);
             return train(report =>
             {
-                task.Description = Markup.Escape(report.Text(steps));
+                task.Description = Markup.Escape(report.Short(steps));
                 task.Value = report.Step;
             });
         });

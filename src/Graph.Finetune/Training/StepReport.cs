@@ -14,6 +14,9 @@ public sealed record StepReport(int Step, double Epoch, double Loss, double Lear
 
     public string Text(int steps) => string.Create(CultureInfo.InvariantCulture,
         $"step {Step}/{steps}  loss {Loss:F4}  lr {LearningRate:G3}  grad norm {GradientNorm:G4}  {TokensPerSecond:F0} tokens/s  {Milliseconds:F0} ms{(Skipped ? "  skipped: the gradient is not finite" : "")}");
+
+    /// <summary>What fits beside a progress bar.</summary>
+    public string Short(int steps) => string.Create(CultureInfo.InvariantCulture, $"{Step}/{steps}  loss {Loss:F4}  {TokensPerSecond:F0} tokens/s");
 }
 
 /// <summary>metrics.jsonl: every step is one write of one whole line, so that a crash leaves whole lines.</summary>

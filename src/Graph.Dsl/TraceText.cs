@@ -9,7 +9,7 @@ namespace Graph.Dsl;
 #endif
 
 /// <summary>
-/// One recorded op. Attributes are (name, value) with values int, double, string, bool or null; Scope names the module methods that were running, for comments and errors.
+/// One recorded op. Attributes are (name, value) with values int, double, string, bool or null; Scope is the path of open scopes ("layers.3.self_attn"), or the method that Forward runs in ("Gemma2Model.Forward").
 /// </summary>
 public sealed record TraceNode(int Id, string Op, IReadOnlyList<int> Inputs, IReadOnlyList<KeyValuePair<string, object?>> Attributes, string Scope);
 
@@ -23,7 +23,7 @@ public static class TraceText
         return text.ToString();
     }
 
-    // %12 = rms_norm %11 %4 {eps=1E-06}  // Gemma2Model.Forward > DecoderLayer[3].Forward
+    // %12 = rms_norm %11 %4 {eps=1E-06}  // layers.3.self_attn
     public static void Print(StringBuilder text, TraceNode node)
     {
         text.Append('%').Append(node.Id.ToString(CultureInfo.InvariantCulture)).Append(" = ").Append(node.Op);

@@ -1,0 +1,25 @@
+using System;
+
+namespace Graph.Dsl;
+
+/// <summary>A part of a model: ordinary C# that calls ops and other modules.</summary>
+public abstract class Module
+{
+    public abstract Tensor Forward(Tensor x);
+
+    /// <summary>
+    /// Names the ops recorded until the end of the <c>using</c>; scopes nest and are joined by dots. Names show in kernels, errors and plans; "layers.N" puts ops into decoder layer N,
+    /// which is what memory is planned by.
+    /// </summary>
+    protected static IDisposable Scope(string name) => Recorder.Enter(name);
+}
+
+/// <summary>One field of a checkpoint's config.json in Hugging Face's spelling, with the value it must have: int, double, bool, string or null.</summary>
+public sealed record ConfigField(string Name, object? Value);
+
+/// <summary>A whole model: token ids i32[T] in, logits [T,V] out. The generator appends the loss (mean cross entropy over labels that are not -100).</summary>
+public abstract class LanguageModel : Module
+{
+    /// <summary>What a checkpoint's config.json must say to fit this model; a difference is refused before anything is loaded.</summary>
+    public abstract ConfigField[] CheckpointConfig { get; }
+}

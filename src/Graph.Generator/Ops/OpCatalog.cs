@@ -9,7 +9,7 @@ namespace Graph.Generator.Ops;
 /// <summary>From the DSL's op names to typed ops. The names and attributes are the table in docs/architecture.md.</summary>
 public static class OpCatalog
 {
-    /// <summary>The op a trace line names; null for `attention` and `score_input`, whose regions Import folds.</summary>
+    /// <summary>The op a trace line names; `attention` has none of its own: Import folds its score function into it.</summary>
     public static Op Create(string op, IReadOnlyList<KeyValuePair<string, object?>> attributes)
     {
         object? Get(string name) => attributes.First(a => a.Key == name).Value;
@@ -44,6 +44,25 @@ public static class OpCatalog
             "score_input" => new ScoreInput(),
             _ => throw new ShapeError(op + ": is not an op of this compiler"),
         };
+    }
+
+    /// <summary>Attributes that no shape depends on, or that would be taken for something else.</summary>
+    /// <exception cref="ShapeError">A value is out of range; the message has it.</exception>
+    public static void CheckAttributes(string op, IReadOnlyList<KeyValuePair<string, object?>> attributes)
+    {
+        foreach (var attribute in attributes)
+        {
+            var bad = attribute.Value switch
+            {
+                int i => i < 1 ? "must be at least 1" : null,
+                double d when double.IsNaN(d) || double.IsInfinity(d) => "must be a number",
+                double d => attribute.Key is "theta" or "eps" && d <= 0 ? "must be positive" : null,
+                string s => s.Length == 0 ? "must not be empty" : null,
+                null => attribute.Key == "window" ? null : "must not be null",
+                _ => null,
+            };
+            if (bad is not null) throw new ShapeError(op + ": " + attribute.Key + " is " + (attribute.Value is { } v ? Convert.ToString(v, System.Globalization.CultureInfo.InvariantCulture) : "null") + "; it " + bad);
+        }
     }
 
     /// <summary>The type of one traced op.</summary>

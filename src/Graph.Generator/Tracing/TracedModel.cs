@@ -1,0 +1,29 @@
+using System;
+using System.Collections.Generic;
+using System.Text;
+
+namespace Graph.Generator.Tracing;
+
+/// <summary>
+/// A traced variant. Two are equal when their texts are: the text, not the code it comes from, decides whether anything is compiled again. It holds no symbols and no syntax.
+/// </summary>
+public sealed class TracedModel(string variant, IReadOnlyList<TraceNode> nodes, IReadOnlyList<KeyValuePair<string, object?>> config) : IEquatable<TracedModel>
+{
+    public string Variant => variant;
+    public IReadOnlyList<TraceNode> Nodes => nodes;
+    /// <summary>What config.json must say, in Hugging Face's names.</summary>
+    public IReadOnlyList<KeyValuePair<string, object?>> Config => config;
+    public string Text { get; } = Print(variant, nodes, config);
+
+    static string Print(string variant, IReadOnlyList<TraceNode> nodes, IReadOnlyList<KeyValuePair<string, object?>> config)
+    {
+        var text = new StringBuilder("model ").Append(variant).Append('\n');
+        foreach (var field in config) text.Append("config ").Append(field.Key).Append('=').Append(TraceText.Print(field.Value)).Append('\n');
+        foreach (var node in nodes) TraceText.Print(text, node);
+        return text.ToString();
+    }
+
+    public bool Equals(TracedModel? other) => other is not null && other.Text == Text;
+    public override bool Equals(object? obj) => obj is TracedModel other && Equals(other);
+    public override int GetHashCode() => Text.GetHashCode();
+}

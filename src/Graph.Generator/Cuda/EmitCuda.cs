@@ -24,6 +24,10 @@ public static class EmitCuda
             .Concat(OptimizerKernels.All.Select(o => new EmittedKernel(o.Info, new[] { Elem(target), "@prelude.cu", "@segments.cu", "@" + o.Template })))
             .ToArray();
 
+    /// <summary>All templates, in ordinal order.</summary>
+    public static IReadOnlyList<string> TemplateNames { get; } =
+        typeof(EmitCuda).Assembly.GetManifestResourceNames().Where(n => n.EndsWith(".cu", StringComparison.Ordinal)).OrderBy(n => n, StringComparer.Ordinal).ToArray();
+
     /// <summary>A template's text, embedded in this assembly because analyzers may not read files.</summary>
     public static string Template(string name)
     {

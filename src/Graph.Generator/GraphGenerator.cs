@@ -1,0 +1,80 @@
+using System;
+using System.Collections.Immutable;
+using System.Linq;
+using System.Threading;
+using Graph.Generator.CSharp;
+using Graph.Generator.IR;
+using Graph.Generator.Tracing;
+using Microsoft.CodeAnalysis;
+using Microsoft.CodeAnalysis.CSharp.Syntax;
+
+namespace Graph.Generator;
+
+/// <summary>
+/// The Roslyn side of the compiler. [GraphModel] class → trace → (only where the trace's text changed) compiled text → sources:
+/// GraphModels.g.cs lists the variants; one file per variant and one of templates hold what the listing calls, and editors may leave these out.
+/// </summary>
+[Generator(LanguageNames.CSharp)]
+public sealed class GraphGenerator : IIncrementalGenerator
+{
+    /// <summary>Names of the pipeline's steps, for tests of what an edit runs again.</summary>
+    public const string TraceStep = "Trace", ModelStep = "Model", SelectionStep = "Selection", ListStep = "List", CompileStep = "Compile";
+
+    public void Initialize(IncrementalGeneratorInitializationContext context)
+    {
+        var traced = context.SyntaxProvider
+            .ForAttributeWithMetadataName("Graph.Dsl.GraphModelAttribute", static (node, _) => node is ClassDeclarationSyntax, static (c, cancellation) => Trace(c, cancellation))
+            .WithTrackingName(TraceStep);
+        var selection = context.AnalyzerConfigOptionsProvider.Select(static (options, _) => Selection.Read(options.GlobalOptions)).WithTrackingName(SelectionStep);
+
+        // Sources depend on the text of traces only: a comment, or code elsewhere, gives an equal model and stops here.
+        var models = traced.Where(static t => t.Model is not null).Select(static (t, _) => t.Model!).WithTrackingName(ModelStep)
+            .Combine(selection).Where(static p => p.Right.Has(p.Left.Variant));
+        var list = models.Select(static (p, _) => p.Left.Variant).Collect().Combine(selection)
+            .Select(static (p, _) => new VariantList(p.Left.Distinct().ToArray(), p.Right.Targets)).WithTrackingName(ListStep);
+        var compiled = models.Select(static (p, _) => CompiledVariant.Of(p.Left, p.Right.Targets)).WithTrackingName(CompileStep);
+
+        context.RegisterSourceOutput(list, static (c, l) => { if (l.Variants.Count > 0) c.AddSource("GraphModels.g.cs", EmitModels.List(l.Variants)); });
+        context.RegisterImplementationSourceOutput(list, static (c, l) => { if (l.Variants.Count > 0) c.AddSource("GraphModels.Templates.g.cs", EmitModels.Templates()); });
+        context.RegisterImplementationSourceOutput(compiled, static (c, v) => { if (v.Text is { } text) c.AddSource("GraphModels." + v.Model.Variant + ".g.cs", EmitModels.Variant(v.Model, text)); });
+
+        // Diagnostics need locations, which every edit above them moves, so they are a branch of their own.
+        context.RegisterSourceOutput(traced.Collect().Combine(selection), static (c, p) => Diagnostics.Report(c, p.Left, p.Right));
+        context.RegisterImplementationSourceOutput(compiled.Where(static v => v.Error is not null).Combine(traced.Collect()), static (c, p) => Diagnostics.Report(c, p.Left, p.Right));
+    }
+
+    static TracedClass Trace(GeneratorAttributeSyntaxContext context, CancellationToken cancellation)
+    {
+        var type = (INamedTypeSymbol)context.TargetSymbol;
+        var (model, error) = Tracer.Trace(type, context.Attributes[0], context.SemanticModel.Compilation, cancellation);
+        return new TracedClass(context.Attributes[0].ConstructorArguments.FirstOrDefault().Value as string ?? "", model, error, type.Locations.FirstOrDefault());
+    }
+}
+
+/// <summary>What became of one [GraphModel] class; Location is where to report what later passes say of it.</summary>
+sealed record TracedClass(string Variant, TracedModel? Model, Diagnostic? Error, Location? Location);
+
+sealed record VariantList(EquatableArray<string> Variants, EquatableArray<string> Targets);
+
+/// <summary>A variant's compiled text, or the sentence that says why there is none. Equal where the model and targets are.</summary>
+sealed record CompiledVariant(TracedModel Model, EquatableArray<string> Targets, CompiledText? Text, string? Error)
+{
+    public static CompiledVariant Of(TracedModel model, EquatableArray<string> targets)
+    {
+        try
+        {
+            return new CompiledVariant(model, targets, Compiler.Compile(model.Variant, model.Nodes, targets), null);
+        }
+        catch (Ops.ShapeError e)
+        {
+            return new CompiledVariant(model, targets, null, e.Message);
+        }
+        catch (Exception e) when (e is not OperationCanceledException)
+        {
+            return new CompiledVariant(model, targets, null, "the compiler failed with " + e.GetType().Name + ": " + e.Message);
+        }
+    }
+
+    public bool Equals(CompiledVariant? other) => other is not null && Model.Equals(other.Model) && Targets.Equals(other.Targets) && Error == other.Error;
+    public override int GetHashCode() => Model.GetHashCode();
+}

@@ -1,0 +1,1 @@
+return Graph.Finetune.CommandLine.Run(args, GraphModels.All);

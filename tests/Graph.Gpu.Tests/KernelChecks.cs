@@ -82,7 +82,7 @@ static class KernelChecks
         var reference = test.OnCpu(source.Exact(test.KvHeads)[test.Kernel], null);
         var entry = source.Composition(test.KvHeads)[test.Kernel];
         var random = new Random(7);
-        return (reference, [.. Enumerable.Range(0, Math.Clamp(128 / test.Rows, 1, 32)).Select(_ => test.OnCpu(entry, random))]);
+        return (reference, [.. Enumerable.Range(0, Math.Clamp(512 / test.Rows, 1, 32)).Select(_ => test.OnCpu(entry, random))]);
     }
 
     static Seen Compare(CudaDeviceOfTarget on, KernelJob job, KernelCase test, float[][] reference, float[][][] compositions, bool repeat)

@@ -98,7 +98,8 @@ KERNEL_NAME(elem* __restrict__ logits, int pitch, float* __restrict__ loss, cons
 #if GRAD
     // Pass 2, backwards: the end of the row was read last and is still in L2, its beginning is in shared memory.
     const float inv = inv_labels[0];
-    const int last = (CHUNKS - 1 - (int)threadIdx.x) / THREADS * THREADS + threadIdx.x;     // this thread's last chunk
+    // This thread's last chunk; none when the row has fewer chunks than the block threads (a division of a negative number would round up to 0).
+    const int last = threadIdx.x < CHUNKS ? (CHUNKS - 1 - (int)threadIdx.x) / THREADS * THREADS + (int)threadIdx.x : -1;
     for (int first = last; first >= 0; first -= THREADS * AHEAD)
     {
         uint4 packed[AHEAD];

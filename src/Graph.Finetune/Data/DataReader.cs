@@ -1,6 +1,5 @@
 using System;
 using System.Collections.Generic;
-using System.IO;
 using System.Linq;
 using System.Text.Json;
 using Graph.Finetune.Tokenization;
@@ -44,9 +43,6 @@ public static class DataReader
         }
         if (!any) throw new InputException($"{path} holds no line with a text.");
     }
-
-    /// <summary>Whether the first line needs a tokenizer; false for a file that cannot be read, which <see cref="Read"/> then says.</summary>
-    public static bool HasText(string path) => File.Exists(path) && JsonLines.ReadObjects(path).Take(1).Any(l => !l.Fields.TryGetProperty("input_ids", out _));
 
     static Example Parse(string at, int line, JsonElement fields, SentencePieceTokenizer? tokenizer, DataOptions options)
     {

@@ -34,8 +34,7 @@ public sealed record TrainData(IReadOnlyList<Example> Examples, DataSettings Set
     public static TrainData Load(DataSettings settings, ModelSource source)
     {
         var path = settings.Tokenizer ?? source.Tokenizer;
-        // Loading a tokenizer of 256,000 pieces takes a while; ready ids need none.
-        var tokenizer = path is null || !settings.Files.Any(DataReader.HasText) ? null : TokenizeCommand.Load(path);
+        var tokenizer = path is null ? null : TokenizeCommand.Load(path);
         if (tokenizer is not null && tokenizer.Count > source.Vocabulary)
             throw new InputException($"the tokenizer in '{path}' has {tokenizer.Count} ids but {source.Model.Name} has {source.Vocabulary}; give the tokenizer of this model.");
         var options = new DataOptions(settings.Layout == DataLayout.Concat ? null : settings.Seq, source.Vocabulary);

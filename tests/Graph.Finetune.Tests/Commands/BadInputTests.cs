@@ -1,0 +1,91 @@
+using System;
+using System.Collections.Generic;
+using System.IO;
+using System.Linq;
+using Xunit;
+using static Graph.Finetune.Tests.Commands.Gemma2Run;
+
+namespace Graph.Finetune.Tests.Commands;
+
+/// <summary>Every fault ends with its exit code and one sentence, and leaves nothing behind.</summary>
+public class BadInputTests
+{
+    const string Line = "{\"input_ids\":[5,6,7,8]}";
+
+    sealed record Case(string Name, int Code, string Says, Func<Scratch, string, string[]> Arguments);
+
+    static readonly Case[] Cases =
+    [
+        new("missing model", 3, "there is no model directory", (s, o) => Train(Data(s), o, "--model", s.Path + "/none")),
+        new("no config.json", 3, "has no config.json", (s, o) => Train(Data(s), o, "--model", Model(s, m => File.Delete(m + "/config.json")))),
+        new("no weights", 3, "has neither", (s, o) => Train(Data(s), o, "--model", Model(s, m => File.Delete(m + "/model.safetensors")))),
+        new("truncated shard", 3, "model.safetensors", (s, o) => Train(Data(s), o, "--model", Model(s, m => Change(m + "/model.safetensors", b => b[..^100])))),
+        new("header that lies", 3, "model.safetensors", (s, o) => Train(Data(s), o, "--model", Model(s, m => Change(m + "/model.safetensors", b => [.. BitConverter.GetBytes(1L << 60), .. b[8..]])))),
+        new("config of another size", 3, "hidden_size", (s, o) => Train(Data(s), o, "--model", Model(s, m => File.WriteAllText(m + "/config.json", File.ReadAllText(m + "/config.json").Replace("\"hidden_size\": 128", "\"hidden_size\": 256"))))),
+        new("unknown variant", 2, "there is no variant 'x'", (s, o) => Train(Data(s), o, "--variant", "x")),
+        new("seed that is no number", 2, "random:SEED", (s, o) => Train(Data(s), o, "--model", "random:x")),
+        new("no data file", 3, "there is no data file", (s, o) => Train(s.Path + "/none.jsonl", o)),
+        new("empty data", 3, "holds no example", (s, o) => Train(s.File("d.jsonl"), o)),
+        new("line that is no JSON", 3, "line 2,", (s, o) => Train(s.File("d.jsonl", Line, "{\"input_ids\":"), o)),
+        new("too long", 3, "line 2, has 4 tokens but --seq is 3", (s, o) => Train(s.File("d.jsonl", "{\"input_ids\":[5,6,7]}", Line), o, "--seq", "3", "--batch-tokens", "64")),
+        new("id outside the vocabulary", 3, "from 0 to 4095", (s, o) => Train(s.File("d.jsonl", "{\"input_ids\":[5,4096]}"), o)),
+        new("no label", 3, "nothing to learn", (s, o) => Train(s.File("d.jsonl", "{\"input_ids\":[5,6],\"labels\":[-100,-100]}"), o)),
+        new("text without a tokenizer", 3, "--tokenizer", (s, o) => Train(s.File("d.jsonl", "{\"text\":\"a\"}"), o, "--model", "random:0")),
+        new("missing tokenizer", 3, "there is no tokenizer", (s, o) => Train(s.File("d.jsonl", "{\"text\":\"a\"}"), o, "--tokenizer", s.Path + "/none")),
+        new("micro-batch below a row", 2, "at least one sequence", (s, o) => Train(Data(s), o, "--seq", "64", "--batch-tokens", "32")),
+        new("no step", 2, "--steps is '0'", (s, o) => Train(Data(s), o, "--steps", "0")),
+        new("steps and epochs", 2, "leave one out", (s, o) => Train(Data(s), o, "--steps", "1", "--epochs", "1")),
+        new("no number", 2, "--lr is 'fast'", (s, o) => Train(Data(s), o, "--lr", "fast")),
+        new("number with a comma", 2, "--lr is '0,1'", (s, o) => Train(Data(s), o, "--lr", "0,1")),
+        new("unknown choice", 2, "--schedule is 'step'", (s, o) => Train(Data(s), o, "--schedule", "step")),
+        new("unknown option", 2, "--vram", (s, o) => Train(Data(s), o, "--vram", "16GiB")),
+        new("no output", 2, "--out", (s, _) => [.. Train(Data(s), "").Where(a => a is not ("--out" or ""))]),
+        new("no verb", 2, "--help", (_, _) => []),
+        new("unknown target", 2, "no linear", (s, o) => Train(Data(s), o, "--targets", "q_proj,qq")),
+        new("rank too large", 2, "--rank is '257'", (s, o) => Train(Data(s), o, "--rank", "257")),
+        new("missing adapter", 3, "there is no adapter directory", (s, o) => Train(Data(s), o, "--adapter", s.Path + "/none")),
+        new("rank against the adapter", 2, "--rank is 4", (s, o) => Train(Data(s), o, "--adapter", Goldens.AdapterInit, "--rank", "4")),
+        new("bf16 on the CPU", 2, "the CPU computes in fp32", (s, o) => Train(Data(s), o, "--dtype", "bf16")),
+        new("fp32 on a GPU", 2, "--dtype is fp32", (s, o) => Train(Data(s), o, "--device", "cuda", "--dtype", "fp32")),
+        new("concat without packing", 2, "leave one of the two out", (s, o) => Train(Data(s), o, "--concat", "--packing", "off")),
+        new("more than the memory", 4, "would fit", (s, o) => Train(Data(s), o, "--batch-tokens", "100000000")),
+        new("output is a file", 3, "cannot be written", (s, _) => Train(Data(s), Data(s) + "/out")),
+        new("config that is not there", 2, "cannot be read", (s, o) => Train(Data(s), o, "--config", s.Path + "/none.json")),
+        new("unknown key in the config", 2, "there is no option stepz", (s, o) => Train(Data(s), o, "--config", s.File("c.json", "{\"stepz\": 3}"))),
+        new("wrong value in the config", 2, "--steps is 'many'", (s, o) => Train(Data(s), o, "--config", s.File("c.json", "{\"steps\": \"many\"}"))),
+        new("list for one value in the config", 2, "takes one value", (s, o) => Train(Data(s), o, "--config", s.File("c.json", "{\"steps\": [1, 2]}"))),
+        new("unknown kernel", 2, "has no kernel 'x'", (_, _) => ["kernels", "show", "x", "--variant", "nano"]),
+        new("unknown CUDA target", 2, "was not built for 'sm_1'", (_, _) => ["kernels", "list", "--variant", "nano", "--target", "sm_1"]),
+        new("no executable to embed in", 3, "there is no executable", (s, _) => ["compile", "--variant", "nano", "--embed", s.Path + "/none"]),
+        new("tokenize without a text", 3, "line 1, has no 'text'", (s, _) => ["tokenize", "--model", Fixture.Checkpoint, "--data", Data(s)]),
+    ];
+
+    public static TheoryData<string> Names => [.. Cases.Select(c => c.Name)];
+
+    [Theory, MemberData(nameof(Names))]
+    public void Run_BadInput_SaysSoInOneSentence(string name)
+    {
+        var bad = Cases.Single(c => c.Name == name);
+        using var scratch = new Scratch();
+        var output = Path.Combine(scratch.Path, "out");
+        var result = Run(bad.Arguments(scratch, output));
+        Assert.Equal((bad.Code, ""), (result.Code, result.Out));
+        var sentence = Assert.Single(result.Error.TrimEnd().Split('\n'));
+        Assert.StartsWith("error: ", sentence);
+        Assert.EndsWith(".", sentence);
+        Assert.Contains(bad.Says, sentence);
+        Assert.False(Directory.Exists(output), "the output directory was made");
+    }
+
+    static string Data(Scratch scratch) => scratch.File("data.jsonl", Line, Line);
+
+    static string Model(Scratch scratch, Action<string> change)
+    {
+        var model = Directory.CreateDirectory(Path.Combine(scratch.Path, "model")).FullName;
+        foreach (var file in Directory.GetFiles(Fixture.Checkpoint)) File.Copy(file, Path.Combine(model, Path.GetFileName(file)));
+        change(model);
+        return model;
+    }
+
+    static void Change(string file, Func<byte[], byte[]> change) => File.WriteAllBytes(file, change(File.ReadAllBytes(file)));
+}

@@ -1,0 +1,90 @@
+using System;
+using System.Diagnostics;
+using System.IO;
+using System.Linq;
+using System.Runtime.InteropServices;
+using Graph.Finetune.Adapters;
+using Graph.Runtime.Cuda;
+using Graph.Runtime.Schedules;
+using Xunit;
+using static Graph.Finetune.Tests.Commands.Gemma2Run;
+
+namespace Graph.Finetune.Tests.Commands;
+
+/// <summary>What only a process of its own shows: signals, and an environment without a GPU or NVRTC.</summary>
+public partial class ProcessTests
+{
+    [Theory]
+    [InlineData(2), InlineData(15)]
+    public void Train_Signal_FinishesTheStepAndSavesTheAdapter(int signal)
+    {
+        using var scratch = new Scratch();
+        var output = Path.Combine(scratch.Path, "out");
+        using var process = Start([], Train(Goldens.Data(scratch), output, "--seq", "48", "--batch-tokens", "96", "--steps", "1000000"));
+        while (process.StandardOutput.ReadLine() is { } line && !line.StartsWith("step 3/", StringComparison.Ordinal))
+        {
+        }
+        Assert.Equal(0, Kill(process.Id, signal));
+        var rest = process.StandardOutput.ReadToEnd();
+        Assert.True(process.WaitForExit(60_000), "the process did not end");
+        Assert.Equal(128 + signal, process.ExitCode);
+        Assert.Contains($"stopped by signal {signal}", rest);
+        var metrics = Metrics(output);
+        Assert.InRange(metrics.Count, 3, 999_999);
+        Assert.Equal(Enumerable.Range(1, metrics.Count), metrics.Select(m => m.GetProperty("step").GetInt32()));
+        Assert.Equal(28, PeftAdapter.Load(output, ScheduleText.Parse(Gemma2.GraphModels.All.Single(m => m.Name == "nano").Schedule())).Modules.Count);
+    }
+
+    [Fact]
+    public void Train_WithoutAGpu_SaysSo()
+    {
+        using var scratch = new Scratch();
+        var output = Path.Combine(scratch.Path, "out");
+        var (code, error) = Fail(Start([("CUDA_VISIBLE_DEVICES", "")], Train(Goldens.Data(scratch), output, "--device", "cuda")));
+        Assert.Equal(5, code);
+        Assert.Matches(@"\Aerror: [^\n]+\.\n\z", error);
+        Assert.False(Directory.Exists(output));
+    }
+
+    [Fact]
+    public void Compile_WithoutNvrtc_SaysWhatToDo()
+    {
+        using var scratch = new Scratch();
+        var (code, error) = Fail(Start([("GRAPH_NVRTC", scratch.Path), ("GRAPH_CACHE", scratch.Path)], "compile", "--variant", "nano"));
+        Assert.Equal(5, code);
+        Assert.Matches(@"\Aerror: NVRTC was not found [^\n]+ GRAPH_NVRTC [^\n]+\.\n\z", error);
+    }
+
+    [Fact]
+    public void Compile_Embed_AppendsEveryKernelOfTheTarget()
+    {
+        using var scratch = new Scratch();
+        var bytes = new byte[] { 1, 2, 3 };
+        var executable = scratch.File("program", bytes);
+        var model = Gemma2.GraphModels.All.Single(m => m.Name == "nano");
+        // Where eng/install-nvrtc.sh put it, unless the system has its own.
+        var installed = Path.Combine(Fixture.Repository(), ".cache", "nvrtc", "lib");
+        using var process = Start([("GRAPH_CACHE", "off"), .. Directory.Exists(installed) ? [("GRAPH_NVRTC", installed)] : Array.Empty<(string, string)>()],
+            "compile", "--variant", "nano", "--target", "sm_80", "--embed", executable);
+        var (text, error) = (process.StandardOutput.ReadToEnd(), process.StandardError.ReadToEnd());
+        process.WaitForExit();
+        Assert.True(process.ExitCode == 0, error + " (eng/install-nvrtc.sh brings NVRTC)");
+        Assert.Contains("sm_80", text);
+        Assert.Equal(bytes, File.ReadAllBytes(executable)[..3]);
+        var archive = CubinArchive.Open(executable)!;
+        Assert.All(model.Kernels("sm_80").Kernels, k => Assert.NotNull(archive.Find(KernelKey.ForArchive(k.Text, "sm_80", Nvrtc.DefaultOptions), "sm_80")));
+    }
+
+    static (int Code, string Error) Fail(Process process)
+    {
+        using (process)
+        {
+            var error = process.StandardError.ReadToEnd();
+            process.WaitForExit();
+            return (process.ExitCode, error);
+        }
+    }
+
+    [LibraryImport("libc", EntryPoint = "kill")]
+    private static partial int Kill(int process, int signal);
+}

@@ -1,0 +1,48 @@
+using System.Linq;
+using System.Text.Json;
+using Gemma2;
+using Xunit;
+using static Graph.Finetune.Tests.Commands.Gemma2Run;
+
+namespace Graph.Finetune.Tests.Commands;
+
+public class ToolTests
+{
+    [Fact]
+    public void KernelsList_NamesEveryKernel_AndShowPrintsItsText()
+    {
+        var model = GraphModels.All.Single(m => m.Name == "nano");
+        var emitted = model.Kernels("sm_90a").Kernels;
+        var lines = Succeed("kernels", "list", "--variant", "nano", "--target", "sm_90a").Split('\n');
+        Assert.Equal(emitted.Select(k => k.Info.Name), lines.Skip(1).Take(emitted.Count).Select(l => l.Split(' ')[0]));
+        var attention = emitted.First(k => k.Info.Kind == "attention_forward");
+        Assert.Equal(attention.Text, Succeed("kernels", "show", attention.Info.Name, "--variant", "nano", "--target", "sm_90a"));
+    }
+
+    [Fact]
+    public void BenchJson_OfNano_HasTheContractsFields()
+    {
+        var json = JsonDocument.Parse(Succeed("bench", "--variant", "nano", "--device", "cpu", "--batch-tokens", "64", "--seq", "32", "--steps", "2", "--json")).RootElement;
+        Assert.Equal(("nano", 64, 32), (json.GetProperty("variant").GetString(), json.GetProperty("tokens").GetInt32(), json.GetProperty("seq").GetInt32()));
+        Assert.True(json.GetProperty("ms_median").GetDouble() > 0 && json.GetProperty("tokens_per_second").GetDouble() > 0 && json.GetProperty("peak_bytes").GetInt64() > 0);
+        Assert.Equal("none", json.GetProperty("plan").GetString());
+        var kernels = json.GetProperty("kernels").EnumerateArray().ToArray();
+        Assert.All(kernels, k => Assert.True(k.GetProperty("count").GetInt32() > 0 && k.GetProperty("ms").GetDouble() >= 0 && (k.TryGetProperty("tflops", out _) ^ k.TryGetProperty("gbps", out _))));
+        Assert.Equal(4, kernels.Single(k => k.GetProperty("name").GetString() == "gemm nt layers.*.down_proj").GetProperty("count").GetInt32());
+    }
+
+    [Fact]
+    public void Doctor_Anywhere_NamesPartsAndModels()
+    {
+        var text = Succeed("doctor");
+        Assert.All(new[] { "system", "driver", "gpu", "nvrtc", "cublaslt", "cache", "embedded", "model     nano for cpu" }, part => Assert.Contains("\n" + part, "\n" + text));
+    }
+
+    [Theory]
+    [InlineData("train"), InlineData("eval"), InlineData("tokenize"), InlineData("kernels"), InlineData("bench"), InlineData("compile"), InlineData("doctor")]
+    public void Help_OfTheProgram_NamesTheVerb(string verb)
+    {
+        Assert.Contains($"\n  {verb} ", Succeed("--help"));
+        Assert.Contains("--help", Succeed(verb, "--help"));
+    }
+}

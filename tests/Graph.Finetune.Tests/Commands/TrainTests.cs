@@ -1,0 +1,124 @@
+using System;
+using System.Collections.Generic;
+using System.IO;
+using System.Linq;
+using Xunit;
+using static Graph.Finetune.Tests.Commands.Gemma2Run;
+
+namespace Graph.Finetune.Tests.Commands;
+
+public class TrainTests
+{
+    static readonly string[] AsGoldens = ["--adapter", Goldens.AdapterInit, "--seq", "48", "--lr", "5e-3", "--weight-decay", "0.01", "--clip", "1", "--steps", "10"];
+
+    static string Texts(Scratch scratch, int lines = 40) =>
+        scratch.File("texts.jsonl", Enumerable.Range(0, lines).Select(i => $"{{\"instruction\":\"Add {i} and {i * i}.\",\"output\":\"{i + i * i}{string.Concat(Enumerable.Repeat(" so", i % 7))}\"}}"));
+
+    // 1e-4 (losses), 1e-3 (norms, adapter): what ten steps of fp32 in another order of sums may differ by.
+    [Theory]
+    [InlineData("none"), InlineData("cheap"), InlineData("full")]
+    public void Train_GoldenBatch_ReproducesLossesNormsAndAdapter(string recompute)
+    {
+        using var scratch = new Scratch();
+        var output = Path.Combine(scratch.Path, "out");
+        Succeed(Train(Goldens.Data(scratch), output, [.. AsGoldens, "--batch-tokens", "96", "--recompute", recompute]));
+        var train = Goldens.Numbers.GetProperty("train");
+        Close(train.GetProperty("losses").EnumerateArray().Select(e => e.GetDouble()), Losses(output), 1e-4);
+        Close(train.GetProperty("grad_norms").EnumerateArray().Select(e => e.GetDouble()), Metrics(output).Select(m => m.GetProperty("grad_norm").GetDouble()), 1e-3);
+        var reference = Adapter(Goldens.AdapterFinal);
+        Assert.Equal(Goldens.Names(reference), Goldens.Names(Adapter(output)));
+        Assert.All(Goldens.Names(reference), name => Assert.InRange(Goldens.Distance(Goldens.Read(Adapter(output), name), Goldens.Read(reference, name)), 0, 1e-3));
+    }
+
+    [Fact]
+    public void Train_Metrics_HaveAllFieldsInWholeLines()
+    {
+        using var scratch = new Scratch();
+        var output = Path.Combine(scratch.Path, "out");
+        Succeed(Train(Goldens.Data(scratch), output, [.. AsGoldens, "--batch-tokens", "100", "--steps", "3", "--schedule", "linear", "--warmup", "1"]));
+        Assert.EndsWith("}\n", File.ReadAllText(Path.Combine(output, "metrics.jsonl")));
+        var metrics = Metrics(output);
+        Assert.Equal(3, metrics.Count);
+        Assert.All(metrics, m => Assert.Equal(["step", "epoch", "loss", "lr", "grad_norm", "tokens", "tokens_per_second", "step_ms", "peak_bytes", "planned_peak_bytes", "skipped"], m.EnumerateObject().Select(p => p.Name)));
+        Assert.Equal([1, 2, 3], metrics.Select(m => m.GetProperty("step").GetInt32()));
+        Assert.Equal([1, 2, 3], metrics.Select(m => m.GetProperty("epoch").GetInt32()));
+        // Four tokens of padding are not counted.
+        Assert.All(metrics, m => Assert.Equal(96, m.GetProperty("tokens").GetInt32()));
+        Assert.Equal([5e-3, 5e-3, 2.5e-3], metrics.Select(m => m.GetProperty("lr").GetDouble()));
+        Assert.All(metrics, m => Assert.Equal(m.GetProperty("planned_peak_bytes").GetInt64(), m.GetProperty("peak_bytes").GetInt64()));
+    }
+
+    [Fact]
+    public void Train_TwoMicroBatches_AreOneBigBatch()
+    {
+        using var scratch = new Scratch();
+        var data = Goldens.Data(scratch);
+        string big = Path.Combine(scratch.Path, "big"), small = Path.Combine(scratch.Path, "small");
+        Succeed(Train(data, big, [.. AsGoldens, "--batch-tokens", "96"]));
+        Succeed(Train(data, small, [.. AsGoldens, "--batch-tokens", "48", "--grad-accum", "2"]));
+        // The documents have different numbers of labels, so a mean of means would be off by far more than fp32's sums.
+        Close(Losses(big), Losses(small), 1e-5);
+        Assert.All(Goldens.Names(Adapter(big)), name => Assert.InRange(Goldens.Distance(Goldens.Read(Adapter(small), name), Goldens.Read(Adapter(big), name)), 0, 1e-4));
+    }
+
+    [Fact]
+    public void Train_Twice_GivesTheSameBytes()
+    {
+        using var scratch = new Scratch();
+        var data = Texts(scratch);
+        string[] outputs = [.. new[] { "0", "0", "1" }.Select((seed, i) =>
+        {
+            var output = Path.Combine(scratch.Path, $"out{i}");
+            Succeed(Train(data, output, "--seq", "128", "--batch-tokens", "256", "--epochs", "1", "--grad-accum", "2", "--seed", seed));
+            return output;
+        })];
+        Assert.Equal(File.ReadAllBytes(Adapter(outputs[0])), File.ReadAllBytes(Adapter(outputs[1])));
+        Assert.Equal(Losses(outputs[0]), Losses(outputs[1]));
+        Assert.NotEqual(Losses(outputs[0]), Losses(outputs[2]));
+    }
+
+    [Fact]
+    public void Train_Epochs_SeeEveryExampleOnceEach()
+    {
+        using var scratch = new Scratch();
+        var output = Path.Combine(scratch.Path, "out");
+        var data = Texts(scratch, 11);
+        var ids = Succeed("tokenize", "--model", Fixture.Checkpoint, "--data", scratch.File("t.jsonl", Enumerable.Range(0, 11).Select(i => $"{{\"text\":\"line {i}\"}}"))).Split('\n').Length - 1;
+        Assert.Equal(11, ids);
+        Succeed(Train(data, output, "--seq", "128", "--batch-tokens", "128", "--epochs", "2", "--grad-accum", "3"));
+        var metrics = Metrics(output);
+        Assert.Equal(2, metrics[^1].GetProperty("epoch").GetDouble());
+        var perEpoch = metrics.GroupBy(m => Math.Ceiling(m.GetProperty("epoch").GetDouble())).Select(g => g.Sum(m => m.GetProperty("tokens").GetInt32())).ToArray();
+        Assert.Equal(2, perEpoch.Length);
+        Assert.Equal(perEpoch[0], perEpoch[1]);
+    }
+
+    [Fact]
+    public void Train_RandomWeightsAndConcat_LossFalls()
+    {
+        using var scratch = new Scratch();
+        var output = Path.Combine(scratch.Path, "out");
+        Succeed("train", "--variant", "nano", "--model", "random:3", "--tokenizer", Fixture.Checkpoint, "--device", "cpu", "--data", Texts(scratch), "--out", output,
+            "--seq", "64", "--batch-tokens", "128", "--concat", "--steps", "12", "--lr", "1e-2", "--rank", "4", "--targets", "q_proj,down_proj", "--rslora");
+        var losses = Losses(output);
+        Assert.True(losses[^3..].Average() < losses[..3].Average() - 0.2, string.Join(' ', losses));
+        Assert.All(Goldens.Names(Adapter(output)), name => Assert.Matches(@"^base_model\.model\.model\.layers\.\d\.(self_attn\.q_proj|mlp\.down_proj)\.lora_[AB]\.weight$", name));
+        Assert.Contains("\"use_rslora\": true", File.ReadAllText(Path.Combine(output, "adapter_config.json")));
+    }
+
+    [Fact]
+    public void Train_LeavesNothingBesideTheOutputs()
+    {
+        using var scratch = new Scratch();
+        var output = Path.Combine(scratch.Path, "out");
+        Succeed(Train(Goldens.Data(scratch), output, [.. AsGoldens, "--batch-tokens", "96", "--steps", "1"]));
+        Assert.Equal(["adapter_config.json", "adapter_model.safetensors", "metrics.jsonl"], Directory.EnumerateFileSystemEntries(output).Select(f => Path.GetFileName(f)!).Order(StringComparer.Ordinal));
+    }
+
+    static void Close(IEnumerable<double> expected, IEnumerable<double> actual, double tolerance)
+    {
+        var (e, a) = (expected.ToArray(), actual.ToArray());
+        Assert.Equal(e.Length, a.Length);
+        for (var i = 0; i < e.Length; i++) Assert.True(Math.Abs(e[i] - a[i]) <= tolerance * Math.Abs(e[i]), $"value {i}: {a[i]} is not {e[i]} within {tolerance}");
+    }
+}

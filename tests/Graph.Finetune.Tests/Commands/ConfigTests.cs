@@ -1,7 +1,6 @@
 using System.IO;
 using System.Linq;
 using System.Text.Json;
-using Gemma2;
 using Graph.Finetune.Commands;
 using Xunit;
 using static Graph.Finetune.Tests.Commands.Gemma2Run;

@@ -4,7 +4,6 @@ using System.Diagnostics;
 using System.IO;
 using System.Linq;
 using System.Text.Json;
-using Gemma2;
 using Graph.Finetune.Checkpoints;
 using Graph.Finetune.Commands;
 using Graph.Runtime.Execution;

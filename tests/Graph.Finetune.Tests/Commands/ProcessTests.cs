@@ -32,7 +32,7 @@ public partial class ProcessTests
         var metrics = Metrics(output);
         Assert.InRange(metrics.Count, 3, 999_999);
         Assert.Equal(Enumerable.Range(1, metrics.Count), metrics.Select(m => m.GetProperty("step").GetInt32()));
-        Assert.Equal(28, PeftAdapter.Load(output, ScheduleText.Parse(Gemma2.GraphModels.All.Single(m => m.Name == "nano").Schedule())).Modules.Count);
+        Assert.Equal(28, PeftAdapter.Load(output, ScheduleText.Parse(GraphModels.All.Single(m => m.Name == "nano").Schedule())).Modules.Count);
     }
 
     [Fact]
@@ -61,7 +61,7 @@ public partial class ProcessTests
         using var scratch = new Scratch();
         var bytes = new byte[] { 1, 2, 3 };
         var executable = scratch.File("program", bytes);
-        var model = Gemma2.GraphModels.All.Single(m => m.Name == "nano");
+        var model = GraphModels.All.Single(m => m.Name == "nano");
         // Where eng/install-nvrtc.sh put it, unless the system has its own.
         var installed = Path.Combine(Fixture.Repository(), ".cache", "nvrtc", "lib");
         using var process = Start([("GRAPH_CACHE", "off"), .. Directory.Exists(installed) ? [("GRAPH_NVRTC", installed)] : Array.Empty<(string, string)>()],

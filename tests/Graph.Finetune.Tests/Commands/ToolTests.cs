@@ -1,6 +1,5 @@
 using System.Linq;
 using System.Text.Json;
-using Gemma2;
 using Xunit;
 using static Graph.Finetune.Tests.Commands.Gemma2Run;
 

@@ -21,11 +21,13 @@ public static class Fuse
             place.Add(new ScheduleTensor(name, TensorKind.Input, ElementType.I32, true, Array.Empty<Extent>()));
         var steps = new List<(bool Backward, int Depth, int Kind, int Id, Step Step)>();
         var families = new List<LinearFamily>();
+        var known = new HashSet<int>();
+        var partners = new Partners(graph);
 
         foreach (var node in graph.Nodes.Where(n => map.IsAnchor(n.Id)))
         {
-            if (node.Op is GroupOp { Family: var family } && !families.Contains(family)) families.Add(family);
-            if (Anchor(graph, map, place, node) is { } step) steps.Add((step.Backward, map.Depth(node.Id), 0, node.Id, step));
+            if (node.Op is GroupOp { Family: var family } && known.Add(family.Id)) families.Add(family);
+            if (Anchor(graph, map, place, partners, node) is { } step) steps.Add((step.Backward, map.Depth(node.Id), 0, node.Id, step));
         }
         foreach (var cluster in map.Clusters)
         {
@@ -43,7 +45,18 @@ public static class Fuse
         return new KernelStep(graph[outputs[0]].Layer, map.FromLoss(outputs[0]), body, label, arguments.Select(place.View).ToArray(), outputs.Count, 0, source.ToArray());
     }
 
-    static Step? Anchor(TensorGraph graph, ClusterMap map, Placement place, Node node)
+    /// <summary>Nodes that are written by the launch of another one with the same inputs.</summary>
+    sealed class Partners(TensorGraph graph)
+    {
+        readonly Dictionary<(ScoreFunction, EquatableArray<int>), Node> _lse = graph.Nodes.Where(n => n.Op is AttentionLse).ToDictionary(n => (((AttentionLse)n.Op).Score, n.Inputs));
+        readonly Dictionary<EquatableArray<int>, Node> _dv = graph.Nodes.Where(n => n.Op is AttentionGrad { Of: 2 }).ToDictionary(n => n.Inputs);
+
+        public Node? Lse(Node attention, ScoreFunction score) => _lse.TryGetValue((score, attention.Inputs), out var lse) ? lse : null;
+        public Node DV(Node dk) => _dv[dk.Inputs];
+        public Node? LossGrad { get; } = graph.Nodes.FirstOrDefault(n => n.Op is LinearCrossEntropyGrad);
+    }
+
+    static Step? Anchor(TensorGraph graph, ClusterMap map, Placement place, Partners partners, Node node)
     {
         var backward = map.FromLoss(node.Id);
         var source = new[] { GraphText.Line(graph, node) };
@@ -74,18 +87,18 @@ public static class Fuse
                 var (heads, dim) = (node.Type.Shape[1].Size, node.Type.Shape[2].Size);
                 return Kernel(new RopeBody(heads, dim, rope.Theta, rope.Inverse), rope.Inverse ? "rope_inverse" : "rope", 1, 1, In(0), Input("positions"));
             case Attention attention:
-                var lse = graph.Nodes.FirstOrDefault(n => n.Op is AttentionLse l && l.Score == attention.Score && n.Inputs.Equals(node.Inputs));
+                var lse = partners.Lse(node, attention.Score);
                 return Kernel(Part(graph, node, AttentionPart.Forward, attention.Score), "attention_forward", 2, 0, place.View(node.Id), lse is null ? throw NoBackward(node) : place.View(lse.Id), In(0), In(1), In(2), Input("doc_start"));
             case AttentionLse: return null;                           // written by the attention that has its inputs
             case AttentionDelta: return Kernel(DeltaBody(graph, node), "attention_delta", 1, 0, place.View(node.Id), In(0), In(1));
             case AttentionGrad { Of: 0 } grad:
                 return Kernel(Part(graph, node, AttentionPart.Dq, grad.Score), "attention_dq", 1, 0, place.View(node.Id), In(0), In(1), In(2), In(3), In(4), In(5), Input("doc_start"));
             case AttentionGrad { Of: 1 } grad:
-                var dv = graph.Nodes.First(n => n.Op is AttentionGrad { Of: 2 } && n.Inputs.Equals(node.Inputs));
+                var dv = partners.DV(node);
                 return Kernel(Part(graph, node, AttentionPart.Dkdv, grad.Score), "attention_dkdv", 2, 0, place.View(node.Id), place.View(dv.Id), In(0), In(1), In(2), In(3), In(4), In(5), Input("doc_start"), Input("doc_end"));
             case AttentionGrad: return null;                          // dV is written with dK
             case LinearCrossEntropy loss:
-                var dx = graph.Nodes.FirstOrDefault(n => n.Op is LinearCrossEntropyGrad);
+                var dx = partners.LossGrad;
                 return new LossStep(node.Layer, new CrossEntropyBody(loss.Logit, graph[node.Inputs[1]].Type.Shape[0].Size), dx is null ? null : place.View(dx.Id), place.View(node.Id), In(0), In(1), source);
             case LinearCrossEntropyGrad: return null;                 // made with the loss, while a chunk's logits exist
             default: throw new InvalidOperationException("fuse: no launch for " + GraphText.Line(graph, node));

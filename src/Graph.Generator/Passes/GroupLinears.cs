@@ -22,15 +22,14 @@ public static class GroupLinears
         foreach (var (family, x, weights) in families)
             for (var i = 0; i < weights.Count; i++) byWeight[weights[i]] = new Member(family, i, x);
         if (byWeight.Count == 0) return graph;
+        // The first linear that reads a weight has its adapter.
+        var byLinear = byWeight.Values.GroupBy(m => m.Family.Linears[m.Index]).ToDictionary(m => m.Key, m => m.First());
         var byAdapter = new Dictionary<int, Member>();
-        foreach (var node in graph.Nodes.Where(n => n.Op is Adapter))
-        {
-            var linear = ((Adapter)node.Op).Linear;
-            var member = byWeight.Values.FirstOrDefault(m => m.Family.Linears[m.Index] == linear)
-                ?? throw new ShapeError("lora: there is an adapter for " + linear + " but no linear of a parameter " + linear + ".weight");
-            byAdapter[node.Id] = member;
-        }
-        return Build(graph, byWeight, byAdapter);
+        foreach (var node in graph.Nodes)
+            if (node.Op is Adapter { Linear: var linear })
+                byAdapter[node.Id] = byLinear.TryGetValue(linear, out var member) ? member
+                    : throw new ShapeError("lora: there is an adapter for " + linear + " but no linear of a parameter " + linear + ".weight");
+        return Build(graph, byWeight, byAdapter, byLinear);
     }
 
     /// <summary>Frozen weights by the input they are applied to, in order of first use.</summary>
@@ -60,14 +59,14 @@ public static class GroupLinears
 
     static string Linear(Param p) => p.Tensor.EndsWith(".weight", StringComparison.Ordinal) ? p.Tensor.Substring(0, p.Tensor.Length - 7) : p.Tensor;
 
-    static TensorGraph Build(TensorGraph graph, Dictionary<int, Member> byWeight, Dictionary<int, Member> byAdapter)
+    static TensorGraph Build(TensorGraph graph, Dictionary<int, Member> byWeight, Dictionary<int, Member> byAdapter, Dictionary<string, Member> byLinear)
     {
         var g = new GraphBuilder();
         var map = Enumerable.Repeat(-1, graph.Nodes.Count).ToArray();
         var terms = Terms(graph, byWeight, byAdapter);
         var stacks = new Dictionary<int, int>();                       // family → [x|S]
         var gradStacks = new Dictionary<int, int>();                   // family → [dY|G]
-        var outputGradients = OutputGradients(graph, byWeight);
+        var outputGradients = OutputGradients(graph, byWeight, byLinear);
         var firstBackward = -1;
 
         foreach (var node in graph.Nodes)
@@ -104,7 +103,7 @@ public static class GroupLinears
             {
                 // dA = Gᵀ·x has rank rows; dB = dYᵀ·S has rank columns. Each adapter's gradient is a block of its group's.
                 var isA = node.Type.Shape[0].IsRank;
-                var member = byAdapter.Values.First(m => (isA ? node.Type.Shape[0] : node.Type.Shape[1]).Symbol == "R:" + m.Family.Linears[m.Index]);
+                var member = byLinear[node.Type.Shape[isA ? 0 : 1].Symbol!.Substring(2)];
                 var gradStack = GradStack(member.Family);
                 return g.Named("d_" + member.Family.Name + (isA ? "_a" : "_b"), isA ? new GroupGradA(member.Family) : new GroupGradB(member.Family), gradStack, stacks[member.Family.Id]);
             }
@@ -167,9 +166,8 @@ public static class GroupLinears
     }
 
     /// <summary>Per family, the gradient of each linear's output, in the family's order: the left operand of dY·W (or of dYᵀ·S where the input needs no gradient).</summary>
-    static Dictionary<int, int[]> OutputGradients(TensorGraph graph, Dictionary<int, Member> byWeight)
+    static Dictionary<int, int[]> OutputGradients(TensorGraph graph, Dictionary<int, Member> byWeight, Dictionary<string, Member> byLinear)
     {
-        var byLinear = byWeight.Values.ToDictionary(m => m.Family.Linears[m.Index]);
         var result = byWeight.Values.Select(m => m.Family).Distinct().ToDictionary(f => f.Id, f => Enumerable.Repeat(-1, f.Linears.Count).ToArray());
         foreach (var node in graph.Nodes)
         {

@@ -6,21 +6,20 @@ using Microsoft.CodeAnalysis.Diagnostics;
 namespace Graph.Generator.Tracing;
 
 /// <summary>
-/// What this build emits, from the MSBuild properties GraphVariants and GraphTargets; empty: all. The target "cpu" is always there, so GraphTargets=cpu means no CUDA C.
+/// What this build emits, from the MSBuild properties GraphVariants and GraphTargets (eng/NativeExecutable.targets hands them over); empty: all. The target "cpu" is always there, so GraphTargets=cpu means no CUDA C.
 /// </summary>
 sealed record Selection(EquatableArray<string> Variants, EquatableArray<string> Targets, EquatableArray<string> UnknownTargets)
 {
     public static Selection Read(AnalyzerConfigOptions options)
     {
-        var targets = Words(options, "GraphTargets");
-        return new Selection(Words(options, "GraphVariants"),
+        var targets = Words(options, "GraphEmitTargets");
+        return new Selection(Words(options, "GraphEmitVariants"),
             Compiler.AllTargets.Where(t => targets.Length == 0 || targets.Contains(t)).ToArray(),
             targets.Where(t => t != "cpu" && !Compiler.AllTargets.Contains(t)).ToArray());
     }
 
     public bool Has(string variant) => Variants.Count == 0 || Variants.Contains(variant);
 
-    // A build hands several values over with commas: the file that carries properties to generators cuts at a semicolon.
     static string[] Words(AnalyzerConfigOptions options, string name) =>
-        options.TryGetValue("build_property." + name, out var text) ? text.Split(new[] { ',', ';', ' ' }, StringSplitOptions.RemoveEmptyEntries).Distinct().ToArray() : new string[0];
+        options.TryGetValue("build_property." + name, out var text) ? text.Split(new[] { ',', ' ' }, StringSplitOptions.RemoveEmptyEntries).Distinct().ToArray() : new string[0];
 }

@@ -7,10 +7,10 @@ using System.Linq;
 using Graph.Gpu.Tests;
 using Graph.Runtime.Devices;
 
-// usage: gpu-tests [CHECK...] [--out FOLDER] [--fixture FOLDER] [--parallel N] [--time]        checks: see below; none named runs all
+// usage: gpu-tests [CHECK...] [--out FOLDER] [--fixture FOLDER] [--parallel N] [--time] [--known FILE]        checks: see below; none named runs all
 //        gpu-tests --sanitize [VARIANT...]                                                      a few training steps and nothing else, for compute-sanitizer
 //        gpu-tests --host [VARIANT...]                                                          the kernels' cases and the error rule on the CPU alone: a check of the checks
-// Without --time the kernels get no times. --out receives verified.json: every kernel that ran and was right.
+// Without --time the kernels get no times. --out receives verified.json: every kernel that ran and was right; those in --known, an older verified.json, are not run again.
 
 // One row per check that is a process of its own: its name, and a function that throws when something is wrong and else says in a line what it saw.
 (string Name, Func<string> Run)[] checks =
@@ -36,7 +36,7 @@ catch (Exception e)
 
 var options = new Queue<string>(args);
 var named = new List<string>();
-string? output = null;
+string? output = null, older = null;
 var (parallel, time) = (3, false);
 while (options.TryDequeue(out var option))
     switch (option)
@@ -44,6 +44,7 @@ while (options.TryDequeue(out var option))
         case "--out" when options.TryDequeue(out var folder): output = folder; break;
         case "--fixture" when options.TryDequeue(out var fixture): Environment.SetEnvironmentVariable("GPU_TESTS_FIXTURE", Path.GetFullPath(fixture)); break;
         case "--parallel" when options.TryDequeue(out var count): parallel = int.Parse(count, CultureInfo.InvariantCulture); break;
+        case "--known" when options.TryDequeue(out var file): older = file; break;
         case "--time": time = true; break;
         default: named.Add(option); break;
     }
@@ -83,16 +84,20 @@ if (named.Count == 0 || named.Contains("kernels"))
     Environment.SetEnvironmentVariable("GRAPH_GEMM", "generated");
     var jobs = KernelJob.All();
     Lines.Write($"{jobs.Count} distinct kernels ({string.Join(", ", jobs.GroupBy(j => j.Target).Select(g => $"{g.Key} {g.Count()}"))}) after {started.Elapsed.TotalSeconds:F0} s");
-    var (passed, wrong) = KernelRun.Check(jobs, parallel);
+    var emitted = jobs.Select(j => (j.Name, j.Fingerprint)).ToHashSet();
+    var known = older is null ? [] : VerifiedFile.Read(older).Where(l => emitted.Contains((l.Name, l.Fingerprint))).ToArray();
+    var already = known.Select(l => (l.Name, l.Fingerprint)).ToHashSet();
+    var left = jobs.Where(j => !already.Contains((j.Name, j.Fingerprint))).ToArray();
+    var (passed, wrong) = KernelRun.Check(left, parallel);
     failed.AddRange(wrong);
-    Lines.Write($"{passed.Count} of {jobs.Count} kernels passed after {started.Elapsed.TotalSeconds:F0} s");
+    Lines.Write($"{passed.Count} of {left.Length} kernels passed after {started.Elapsed.TotalSeconds:F0} s{(known.Length > 0 ? $"; {known.Length} are known by their fingerprints" : "")}");
     // Written before the times as well: a run that is cut off keeps what it knew.
     var date = DateTime.UtcNow.ToString("yyyy-MM-dd", CultureInfo.InvariantCulture);
-    if (output is not null) VerifiedFile.Write(Path.Combine(output, "verified.json"), passed, Facts.Gpu(), date);
+    if (output is not null) VerifiedFile.Write(Path.Combine(output, "verified.json"), known, passed, Facts.Gpu(), date);
     if (time)
     {
         KernelRun.Time(passed);
-        if (output is not null) VerifiedFile.Write(Path.Combine(output, "verified.json"), passed, Facts.Gpu(), date);
+        if (output is not null) VerifiedFile.Write(Path.Combine(output, "verified.json"), known, passed, Facts.Gpu(), date);
     }
 }
 Directory.Delete(scratch, recursive: true);

@@ -1,4 +1,5 @@
 using System;
+using System.Buffers;
 
 namespace Graph.Runtime.Cpu;
 
@@ -11,28 +12,33 @@ public static unsafe class CpuCrossEntropy
     public static void Run<TScore>(ReadOnlySpan<CpuView> args, int rows, int vocab, bool grad) where TScore : IScore
     {
         var inverse = *args[3].Floats;
-        for (var t = 0; t < rows; t++)
+        var buffer = ArrayPool<float>.Shared.Rent(vocab);
+        fixed (float* values = buffer)
         {
-            var logits = args[0].Row(t);
-            var label = args[2].Ints[t];
-            if (label < 0)
+            for (var t = 0; t < rows; t++)
             {
-                args[1].Floats[t] = 0;
-                if (grad) CpuVector.Clear(logits, vocab);
-                continue;
-            }
-            var most = float.NegativeInfinity;
-            for (var c = 0; c < vocab; c++) most = MathF.Max(most, TScore.Value(logits[c]));
-            double sum = 0;
-            for (var c = 0; c < vocab; c++) sum += MathF.Exp(TScore.Value(logits[c]) - most);
-            var lse = most + Math.Log(sum);
-            args[1].Floats[t] = (float)(lse - TScore.Value(logits[label]));
-            if (!grad) continue;
-            for (var c = 0; c < vocab; c++)
-            {
-                TScore.ValueAndDerivative(logits[c], out var z, out var dz);
-                logits[c] = ((float)(MathF.Exp(z - most) / sum) - (c == label ? 1 : 0)) * dz * inverse;
+                var logits = args[0].Row(t);
+                var label = args[2].Ints[t];
+                if (label < 0)
+                {
+                    args[1].Floats[t] = 0;
+                    if (grad) CpuVector.Clear(logits, vocab);
+                    continue;
+                }
+                var most = float.NegativeInfinity;
+                for (var c = 0; c < vocab; c++) most = MathF.Max(most, values[c] = TScore.Value(logits[c]));
+                var labelled = values[label];
+                var sum = CpuVector.ExpSum(values, most, vocab);
+                args[1].Floats[t] = (float)(most + Math.Log(sum) - labelled);
+                if (!grad) continue;
+                var inverseSum = (float)(1 / sum);
+                for (var c = 0; c < vocab; c++)
+                {
+                    TScore.ValueAndDerivative(logits[c], out _, out var dz);
+                    logits[c] = (values[c] * inverseSum - (c == label ? 1 : 0)) * dz * inverse;
+                }
             }
         }
+        ArrayPool<float>.Shared.Return(buffer);
     }
 }

@@ -25,5 +25,21 @@ static unsafe class CpuVector
         for (; i < count; i++) y[i] += factor * x[i];
     }
 
+    /// <summary>y = exp(y − most); returns the sum, in fp64 over pieces of one vector each.</summary>
+    public static double ExpSum(float* y, float most, int count)
+    {
+        var shift = new Vector<float>(most);
+        double sum = 0;
+        var i = 0;
+        for (; i <= count - Vector<float>.Count; i += Vector<float>.Count)
+        {
+            var e = Vector.Exp(Vector.Load(y + i) - shift);
+            e.Store(y + i);
+            sum += Vector.Sum(e);
+        }
+        for (; i < count; i++) sum += y[i] = MathF.Exp(y[i] - most);
+        return sum;
+    }
+
     public static void Clear(float* y, int count) => new Span<float>(y, count).Clear();
 }

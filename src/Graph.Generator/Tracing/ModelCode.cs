@@ -75,7 +75,9 @@ sealed class ModelCode(Compilation compilation)
 
     static ISymbol Find(INamedTypeSymbol type, ISymbol member)
     {
-        if (member.ContainingType.TypeKind == TypeKind.Interface) return type.FindImplementationForInterfaceMember(member) ?? member;
+        // The class that implements an interface may do so by a virtual member.
+        if (member.ContainingType.TypeKind == TypeKind.Interface)
+            return type.FindImplementationForInterfaceMember(member) is not { } found ? member : found.IsVirtual || found.IsAbstract || found.IsOverride ? Find(type, found) : found;
         for (INamedTypeSymbol? t = type; t is not null; t = t.BaseType)
             foreach (var candidate in t.GetMembers(member.Name))
                 for (ISymbol? overridden = candidate; overridden is not null; overridden = (overridden as IMethodSymbol)?.OverriddenMethod ?? (ISymbol?)(overridden as IPropertySymbol)?.OverriddenProperty)

@@ -28,7 +28,8 @@ public sealed class GraphGenerator : IIncrementalGenerator
         var selection = context.AnalyzerConfigOptionsProvider.Select(static (options, _) => Selection.Read(options.GlobalOptions)).WithTrackingName(SelectionStep);
 
         // Sources depend on the text of traces only: a comment, or code elsewhere, gives an equal model and stops here.
-        var models = traced.Where(static t => t.Model is not null).Select(static (t, _) => t.Model!).WithTrackingName(ModelStep)
+        // Of two classes with one name, which is an error, the first counts.
+        var models = traced.Collect().SelectMany(static (all, _) => all.Where(t => t.Model is not null).Select(t => t.Model!).GroupBy(m => m.Variant).Select(m => m.First())).WithTrackingName(ModelStep)
             .Combine(selection).Where(static p => p.Right.Has(p.Left.Variant));
         var list = models.Select(static (p, _) => p.Left.Variant).Collect().Combine(selection)
             .Select(static (p, _) => new VariantList(p.Left.Distinct().ToArray(), p.Right.Targets)).WithTrackingName(ListStep);

@@ -53,6 +53,7 @@ static class Arithmetic
         if (type is INamedTypeSymbol { OriginalDefinition.SpecialType: SpecialType.System_Nullable_T } nullable) type = nullable.TypeArguments[0];
         else if (value is null && type is { IsValueType: true }) throw TraceError.Value(at, "null is used where a " + type.Name + " must be");
         if (type is INamedTypeSymbol { EnumUnderlyingType: { } underlying }) type = underlying;
+        if (value is decimal) throw TraceError.Unsupported(at, "a decimal is not something a model may use; use int, long, float or double");
         if (type is null || value is not (int or long or float or double or char or byte or short or uint or ulong or sbyte or ushort)) return value;
         if (type.SpecialType is < SpecialType.System_Char or > SpecialType.System_Double || type.SpecialType == SpecialType.System_Decimal) return value;
         try

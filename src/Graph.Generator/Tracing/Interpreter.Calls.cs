@@ -95,7 +95,7 @@ sealed partial class Interpreter
             else if (parameter.Type.TypeKind == TypeKind.Delegate) score = (FunctionValue?)value;
             else if (value is ListValue list)
                 for (var d = 0; d < list.Items.Count; d++) attributes.Add(new(parameter.Name.TrimEnd('s') + d.ToString(System.Globalization.CultureInfo.InvariantCulture), list.Items[d]));
-            else attributes.Add(new(parameter.Name, value));
+            else attributes.Add(new(parameter.Name, value is null or int or double or string ? value : throw TraceError.Value(at, op.Name + ": '" + parameter.Name + "' is " + Show.Value(value))));
         }
         if (op.Name != "attention") return trace.Add(op.Name, inputs, attributes, at);
         return trace.Attention(inputs, attributes, score is null ? null : z =>

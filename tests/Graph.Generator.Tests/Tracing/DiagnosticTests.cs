@@ -1,0 +1,138 @@
+using System;
+using System.Linq;
+using Microsoft.CodeAnalysis;
+using Xunit;
+
+namespace Graph.Generator.Tests.Tracing;
+
+/// <summary>What a user reads, and on which code: the text under the squiggle and the sentence with its values.</summary>
+public sealed class DiagnosticTests
+{
+    const string Model = """
+        using System;
+        using System.Collections.Generic;
+        using System.Linq;
+        using Graph.Dsl;
+        using static Graph.Dsl.Ops;
+        [GraphModel("m")] public sealed class M() : LanguageModel
+        {
+            readonly string? _null = null;
+            public override Tensor Forward(Tensor ids)
+            {
+                var table = Param("table", 32, 16);
+                var x = Embedding(ids, table);
+                BODY
+                return Linear(x, table);
+            }
+            Tensor Again(Tensor x) => Again(x);
+            int Deep(int n) => Deep(n + 1) + 1;
+            static readonly Tensor Shared = null!;
+            public override ConfigField[] CheckpointConfig => [];
+        }
+        """;
+
+    static Diagnostic[] Report(string source, params (string, string)[] properties) => Project.Driver(properties).RunGenerators(Project.Of(Project.Tree(source)))
+        .GetRunResult().Diagnostics.ToArray();
+
+    static void IsReported(string source, string id, string under, string message)
+    {
+        var diagnostic = Assert.Single(Report(source));
+        Assert.Equal(id, diagnostic.Id);
+        Assert.Equal(DiagnosticSeverity.Error, diagnostic.Severity);
+        Assert.Equal(under, diagnostic.Location.SourceTree!.GetText(TestContext.Current.CancellationToken).ToString(diagnostic.Location.SourceSpan));
+        Assert.Contains(message, diagnostic.GetMessage());
+    }
+
+    [Theory]
+    // C# that a model may not use
+    [InlineData("try { x += 1; } finally { }", "GRAPH001", "try { x += 1; } finally { }", "is not something a model may use")]
+    [InlineData("lock (table) { }", "GRAPH001", "lock (table) { }", "(Lock) is not something a model may use")]
+    [InlineData("x += new DateTime(2).Day;", "GRAPH001", "new DateTime(2)", "'DateTime' is a struct; a model may use classes, records and tuples")]
+    [InlineData("using (new System.IO.StringReader(\"\")) { }", "GRAPH004", "new System.IO.StringReader(\"\")", "'StringReader' is a class of another project")]
+    [InlineData("var d = 1.5m + 2; x *= (double)d;", "GRAPH001", "(double)d", "a decimal is not something a model may use")]
+    [InlineData("int.TryParse(\"1\", out var n);", "GRAPH001", "out var n", "'result' is passed by reference")]
+    [InlineData("var t = typeof(int);", "GRAPH001", "typeof(int)", "is not something a model may use")]
+    [InlineData("x *= x.Id;", "GRAPH001", "x.Id", "'Id' of a tensor is not known while tracing")]
+    // tensors decide nothing
+    [InlineData("if ((object)x is true) x += 1;", "GRAPH006", "true", "a tensor act[T,16] is compared with true")]
+    [InlineData("if (x == table) x += 1;", "GRAPH006", "x == table", "a tensor act[T,16] is compared with a tensor act[32,16]")]
+    [InlineData("if (x.Equals(table)) x += 1;", "GRAPH006", "x.Equals(table)", "tensors are compared")]
+    [InlineData("if (ReferenceEquals(x, table)) x += 1;", "GRAPH006", "ReferenceEquals(x, table)", "tensors are compared")]
+    // shapes
+    [InlineData("x = Linear(x, Param(\"w\", 8, 24));", "GRAPH003", "Linear(x, Param(\"w\", 8, 24))", "linear: x is act[T,16] but w is act[8,24]; the last dims must match (variant m, in M.Forward)")]
+    [InlineData("x += Param(\"w\", 8);", "GRAPH003", "x += Param(\"w\", 8)", "add: x is act[T,16] but y is act[8]")]
+    [InlineData("x *= ids;", "GRAPH003", "x *= ids", "mul: x is act[T,16] and y is i32[T]; integers take no part in arithmetic")]
+    [InlineData("x = RmsNorm(x, Param(\"w\", 8), 1e-6);", "GRAPH003", "RmsNorm(x, Param(\"w\", 8), 1e-6)", "w must have one value per column of x")]
+    [InlineData("x = RmsNorm(x, Param(\"w\", 16), 0);", "GRAPH003", "RmsNorm(x, Param(\"w\", 16), 0)", "rms_norm: eps is 0; it must be positive")]
+    [InlineData("x = MergeHeads(SplitHeads(x, 3));", "GRAPH003", "SplitHeads(x, 3)", "its 16 columns do not divide into 3 heads")]
+    [InlineData("x = SplitHeads(x, 0);", "GRAPH003", "SplitHeads(x, 0)", "split_heads: heads is 0; it must be at least 1")]
+    [InlineData("x *= Param(\"table\", 16);", "GRAPH003", "Param(\"table\", 16)", "param: 'table' is act[16] here but act[32,16] where it was used first")]
+    [InlineData("x *= 1 / (C(0) * 1.0);\n int C(int i) => i;", "GRAPH003", "1 / (C(0) * 1.0)", "const: value is")]
+    [InlineData("var h = SplitHeads(x, 2); x = MergeHeads(Attention(h, h, h, 1, z => GeluTanh(z)));", "GRAPH003", "GeluTanh(z)", "the score function calls gelu_tanh; it may use")]
+    [InlineData("var h = SplitHeads(x, 2); x = MergeHeads(Attention(h, h, h, 1, z => z * x));", "GRAPH003", "z * x", "the score function reads a tensor act[T,16] from outside")]
+    [InlineData("var h = SplitHeads(x, 2); x = MergeHeads(Attention(h, h, h, 1, null, 0));", "GRAPH003", "Attention(h, h, h, 1, null, 0)", "attention: window is 0; it must be at least 1")]
+    // calls
+    [InlineData("x *= Random.Shared.NextDouble();", "GRAPH004", "Random.Shared", "'Random.Shared' belongs to another project")]
+    [InlineData("x *= Environment.ProcessorCount;", "GRAPH004", "Environment.ProcessorCount", "belongs to another project")]
+    [InlineData("x *= Math.BigMul(2, 3);", "GRAPH004", "Math.BigMul(2, 3)", "'Math.BigMul' belongs to another project")]
+    // termination
+    [InlineData("x = Again(x);", "GRAPH005", "Again(x)", "the model does not end: calls are nested 401 deep")]
+    [InlineData("x *= Deep(0);", "GRAPH005", "Deep(n + 1)", "the model does not end: calls are nested 401 deep")]
+    [InlineData("for (;;) ;", "GRAPH005", ";", "the model does not end")]
+    // values
+    [InlineData("x *= _null!.Length;", "GRAPH007", "_null!.Length", "'Length' is read from null")]
+    [InlineData("x *= 7 / (_null is null ? 0 : 1);", "GRAPH007", "7 / (_null is null ? 0 : 1)", "7 is divided by zero")]
+    [InlineData("var a = new int[2]; x *= a[2];", "GRAPH007", "a[2]", "index 2 is outside of the list of 2")]
+    [InlineData("x *= (_null is null ? 3 : 1) switch { 1 => 2, 2 => 4 };", "GRAPH007", "(_null is null ? 3 : 1) switch { 1 => 2, 2 => 4 }", "no arm of the switch takes 3")]
+    [InlineData("if (_null is null) throw new ArgumentException(\"a name must be given\");", "GRAPH007", "throw new ArgumentException(\"a name must be given\");", "a name must be given (variant m")]
+    [InlineData("x += Shared;", "GRAPH007", "x += Shared", "add: 'b' is null; it must be a tensor")]
+    [InlineData("x += checked(int.MaxValue + _null?.Length ?? int.MaxValue + Deep2(1));\n static int Deep2(int n) => checked(int.MaxValue + n);", "GRAPH007", "int.MaxValue + n", "2147483647 Add 1 overflows")]
+    public void Statement_NotAllowed_IsAnErrorOnItself(string statement, string id, string under, string message) => IsReported(Model.Replace("BODY", statement), id, under, message);
+
+    [Theory]
+    [InlineData("return Linear(x, table);", "return SplitHeads(x, 2);", "GRAPH009", "cross_entropy: the model returns act[T,2,8]; it must return logits [T,V] (variant m)", null)]
+    [InlineData("return Linear(x, table);", "var y = Linear(x, table); x = x * 2; return y;", "GRAPH009", "but records mul after it, whose result nothing reads; remove it", null)]
+    [InlineData("[GraphModel(\"m\")]", "[GraphModel(\"M 1\")]", "GRAPH008", "has the name 'M 1'; use lower-case letters", null)]
+    [InlineData("public sealed class M()", "public abstract class M()", "GRAPH008", "is abstract", null)]
+    [InlineData("public sealed class M()", "public sealed class M(int i)", "GRAPH008", "has no constructor without parameters", null)]
+    [InlineData("CheckpointConfig => []", "CheckpointConfig => [new(\"a\", new int[1])]", "GRAPH009", "CheckpointConfig has a = a list of 1; a value is an int", "CheckpointConfig")]
+    [InlineData("readonly string? _null = null;", "static readonly Tensor Wrong = Param(\"w\", 16); Tensor Use() => Wrong; readonly string? _null = Wrong is null ? null : null;", "GRAPH001", "the static member 'Wrong' calls ops", "Param(\"w\", 16)")]
+    public void Class_WrongForm_IsAnErrorOnTheClass(string old, string changed, string id, string message, string? under) =>
+        IsReported(Model.Replace("BODY", "").Replace(old, changed), id, under ?? "M", message);
+
+    [Fact]
+    public void Model_NotDerivedFromLanguageModel_IsAnErrorOnTheClass() =>
+        IsReported("using Graph.Dsl; [GraphModel(\"m\")] public sealed class M;", "GRAPH008", "M", "[GraphModel(\"m\")] M does not derive from LanguageModel");
+
+    [Fact]
+    public void Fault_InALayerThatVariantsShare_IsOneDiagnostic()
+    {
+        var source = Model.Replace("[GraphModel(\"m\")] public sealed class M()", "[GraphModel(\"a\")] public sealed class A : M; [GraphModel(\"b\")] public sealed class B : M; public class M()").Replace("BODY", "x = Linear(x, ids);");
+        var diagnostic = Assert.Single(Report(source));
+        Assert.Contains("(variant a, in M.Forward)", diagnostic.GetMessage());
+    }
+
+    [Fact]
+    public void Variants_OfOneName_AreAnErrorOnTheSecondClass()
+    {
+        var source = Model.Replace("BODY", "").Replace("[GraphModel(\"m\")] public sealed class M()", "[GraphModel(\"m\")] public sealed class N : M; [GraphModel(\"m\")] public class M()");
+        Assert.Contains("two [GraphModel] classes are called 'm'", Assert.Single(Report(source), d => d.Id == "GRAPH008").GetMessage());
+    }
+
+    [Fact]
+    public void Code_WithErrorsOfTheCompiler_IsLeftToTheCompiler() => Assert.Empty(Report(Model.Replace("BODY", "x = Missing(x);")));
+
+    [Fact]
+    public void Names_Unknown_AreErrorsThatListWhatThereIs()
+    {
+        var messages = Report(Model.Replace("BODY", ""), ("GraphEmitVariants", "m,9b"), ("GraphEmitTargets", "sm_90a,sm_12")).Select(d => d.Id + " " + d.GetMessage());
+        Assert.Equal(["GRAPH011 GraphVariants names '9b', but the variants here are m", "GRAPH011 GraphTargets names 'sm_12', but the targets are cpu, " + string.Join(", ", Compiler.AllTargets)], messages);
+    }
+
+    [Fact]
+    public void Passes_ThatCannotCompileATrace_ReportOnTheClass()
+    {
+        var source = Model.Replace("BODY", "x = Linear(Linear(x, LoraA(\"nowhere\", 16)), LoraB(\"nowhere\", 16)) + x * LoraScale(\"nowhere\");");
+        IsReported(source, "GRAPH010", "M", "(variant m)");
+    }
+}

@@ -15,28 +15,32 @@ static class KernelsCommand
         var command = new Command("kernels", "The emitted kernels.");
         var variant = Models.Variant(models);
         var target = OptionKinds.Text("--target", "NAME", "the CUDA target, for example sm_80; the newest when left out");
-        var list = new Command("list", "Lists the kernels of a model: kind, launches per micro-batch, block, shared memory, tile.") { variant, target };
-        list.SetAction(result => List(Find(result), terminal));
+        var list = new Command("list", "Lists the kernels of a model, or of all: kind, launches per micro-batch, block, shared memory, tile.") { variant, target };
+        list.SetAction(result =>
+        {
+            foreach (var found in Find(result)) List(found, terminal);
+        });
         command.Add(list);
 
         var name = new Argument<string>("NAME") { Description = "a name that 'kernels list' prints" };
         var show = new Command("show", "Prints the CUDA C of one kernel, as it is compiled.") { name, variant, target };
-        show.SetAction(result =>
-        {
-            var (model, kernels) = Find(result);
-            var wanted = result.GetRequiredValue(name);
-            var kernel = kernels.Kernels.FirstOrDefault(k => k.Info.Name == wanted)
-                ?? throw new UsageException($"{model.Name} has no kernel '{wanted}' for {kernels.Target}; 'kernels list --variant {model.Name}' names them.");
-            terminal.Out.Write(kernel.Text);
-        });
+        show.SetAction(result => terminal.Out.Write(TextOf(result.GetRequiredValue(name), Find(result))));
         command.Add(show);
         return command;
 
-        (CompiledModel, TargetKernels) Find(ParseResult result)
+        (CompiledModel Model, TargetKernels Emitted)[] Find(ParseResult result)
         {
-            var model = Models.Find(models, result.GetValue(variant));
-            return (model, model.Kernels(Models.Target(model, result.GetValue(target))));
+            var chosen = result.GetValue(variant) is { } wanted ? [Models.Find(models, wanted)] : models;
+            return [.. chosen.Select(m => (m, m.Kernels(Models.Target(m, result.GetValue(target)))))];
         }
+    }
+
+    static string TextOf(string name, (CompiledModel Model, TargetKernels Emitted)[] found)
+    {
+        var having = found.SelectMany(f => f.Emitted.Kernels.Where(k => k.Info.Name == name), (f, kernel) => (f.Model.Name, kernel.Text)).ToArray();
+        if (having.Length == 0) throw new UsageException($"{string.Join(", ", found.Select(f => f.Model.Name))} {(found.Length == 1 ? "has" : "have")} no kernel '{name}' for {found[0].Emitted.Target}; 'kernels list' names them.");
+        if (having.Any(k => k.Text != having[0].Text)) throw new UsageException($"the kernel '{name}' differs between {string.Join(", ", having.Select(k => k.Name))}; choose one with --variant.");
+        return having[0].Text;
     }
 
     static void List((CompiledModel Model, TargetKernels Emitted) found, Terminal terminal)

@@ -19,6 +19,16 @@ public class ToolTests
     }
 
     [Fact]
+    public void KernelsShow_WithoutAVariant_NeedsOneOnlyWhereTextsDiffer()
+    {
+        var text = GraphModels.All[0].Kernels("sm_90a").Kernels.Single(k => k.Info.Name == "loss_sum").Text;
+        Assert.Equal(text, Succeed("kernels", "show", "loss_sum"));
+        var differing = Run("kernels", "show", GraphModels.All.Single(m => m.Name == "nano").Kernels("sm_90a").Kernels[0].Info.Name);
+        Assert.Equal(2, differing.Code);
+        Assert.Contains("choose one with --variant", differing.Error);
+    }
+
+    [Fact]
     public void BenchJson_OfNano_HasTheContractsFields()
     {
         var json = JsonDocument.Parse(Succeed("bench", "--variant", "nano", "--device", "cpu", "--batch-tokens", "64", "--seq", "32", "--steps", "2", "--json")).RootElement;

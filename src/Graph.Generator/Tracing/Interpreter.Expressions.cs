@@ -207,9 +207,10 @@ sealed partial class Interpreter
                 for (var i = 0; i < tuple.Elements.Length; i++) Assign(tuple.Elements[i], items.Items[i], frame);
                 return value;
             case IMemberReferenceOperation { Member.IsStatic: true } member: throw TraceError.Unsupported(target, "'" + member.Member.Name + "' is static; a model may not assign it");
-            case IPropertyReferenceOperation { Arguments.Length: 1 } element when Visit(element.Instance, frame) is ListValue list:
-                return list.Items[Index(target, list.Items.Count, Visit(element.Arguments[0].Value, frame))] = value;
-            case IPropertyReferenceOperation property: return SetProperty(property, Visit(property.Instance, frame), value);
+            case IPropertyReferenceOperation property:
+                var instance = Visit(property.Instance, frame);
+                var index = Arguments(property.Arguments, property.Property.Parameters.Length, frame);
+                return instance is ListValue list && index.Length == 1 ? list.Items[Index(target, list.Items.Count, index[0])] = value : SetProperty(property, instance, value, index);
             case IFieldReferenceOperation field:
                 (Visit(field.Instance, frame) as ModelObject ?? throw TraceError.Unsupported(target, Describe(target) + " cannot be assigned in a model")).Slots[field.Field.OriginalDefinition] = value;
                 return value;

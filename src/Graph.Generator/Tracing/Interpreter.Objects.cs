@@ -141,12 +141,12 @@ sealed partial class Interpreter
     /// <summary>A property of the model itself.</summary>
     public object? Read(IPropertySymbol property, ModelObject self) => self.Slots.TryGetValue(property, out var value) ? value : Call(null, property.GetMethod!, self, new object?[0]);
 
-    object? SetProperty(IPropertyReferenceOperation reference, object? instance, object? value)
+    object? SetProperty(IPropertyReferenceOperation reference, object? instance, object? value, params object?[] index)
     {
         if (instance is not ModelObject self) throw TraceError.Value(reference, "'" + reference.Property.Name + "' of " + Show.Value(instance) + " cannot be set");
         var property = code.Override(self.Type, reference.Property.OriginalDefinition);
         if (code.IsAutomatic(property)) self.Slots[property] = value;
-        else if (property.SetMethod is { } setter) Call(reference, setter, self, new[] { value });
+        else if (property.SetMethod is { } setter) Call(reference, setter, self, index.Append(value).ToArray());
         else throw TraceError.Unsupported(reference, "'" + property.Name + "' cannot be set");
         return value;
     }

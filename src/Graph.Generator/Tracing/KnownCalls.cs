@@ -24,7 +24,7 @@ static class KnownCalls
         ("System.Linq.Enumerable", "Repeat", null) => (true, new ListValue(Enumerable.Repeat(a[0], Count(at, a[1])), true)),
         ("System.Linq.Enumerable", "Select", null) when a is [ListValue l, FunctionValue { Method.Parameters.Length: 1 } f] => (true, new ListValue(l.Items.Select(i => call(f, new[] { i })).ToArray(), true)),
         ("System.Linq.Enumerable", "Sum", null) when a is [ListValue l] && l.Items.All(i => i is int) => (true, l.Items.Sum(i => (int)i!)),
-        ("System.Linq.Enumerable", "Contains", null) when a is [ListValue l, not TensorValue] => (true, l.Items.Contains(a[1])),
+        ("System.Linq.Enumerable" or "System.MemoryExtensions", "Contains", null) when a is [ListValue l, null or int or long or double or bool or char or string] => (true, l.Items.Contains(a[1])),
         ("System.Linq.Enumerable", "ToArray", null) when a is [ListValue l] => (true, new ListValue(l.Items, true)),
         ("System.Linq.Enumerable", "ToList", null) when a is [ListValue l] => (true, new ListValue(l.Items, false)),
         _ => (false, null),

@@ -58,6 +58,7 @@ public sealed class DiagnosticTests
     [InlineData("if (x == table) x += 1;", "GRAPH006", "x == table", "a tensor act[T,16] is compared with a tensor act[32,16]")]
     [InlineData("if (x.Equals(table)) x += 1;", "GRAPH006", "x.Equals(table)", "tensors are compared")]
     [InlineData("if (ReferenceEquals(x, table)) x += 1;", "GRAPH006", "ReferenceEquals(x, table)", "tensors are compared")]
+    [InlineData("if ((bool)(object)x) x += 1;", "GRAPH002", "(bool)(object)x", "the condition is a tensor act[T,16]; it must be known while tracing")]
     // shapes
     [InlineData("x = Linear(x, Param(\"w\", 8, 24));", "GRAPH003", "Linear(x, Param(\"w\", 8, 24))", "linear: x is act[T,16] but w is act[8,24]; the last dims must match (variant m, in M.Forward)")]
     [InlineData("x += Param(\"w\", 8);", "GRAPH003", "x += Param(\"w\", 8)", "add: x is act[T,16] but y is act[8]")]

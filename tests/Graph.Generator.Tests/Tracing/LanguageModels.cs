@@ -228,3 +228,45 @@ public sealed class Scores() : Small(Settings.Default)
     static Tensor Soft(Tensor z) => z / (1 + Exp(-z));
     static Tensor Cap(Tensor z, double cap) => Tanh(z / cap) * cap;
 }
+
+public sealed class Table(params double[] values)
+{
+    readonly double[] _values = values;
+    public double this[int i] { get => _values[i]; set => _values[i] = value; }
+    public static Table operator +(Table a, double b) => new(a[0] + b, a[1] + b);
+    public static implicit operator double(Table t) => t[0] * 10 + t[1];
+}
+
+public class Pair<T>(T first, T second) where T : notnull
+{
+    public T First { get; } = first;
+    public T Second => second;
+    public TOut Map<TOut>(Func<T, T, TOut> f) => f(First, Second);
+}
+
+[GraphModel("members")]
+public sealed class Members() : Small(Settings.Default)
+{
+    string? _name;
+    int _count;
+    string Name { get { _count++; return _name ??= "made" + _count; } set => _name = value; }
+
+    protected override Tensor Body(Tensor x)
+    {
+        var table = new Table(1, 2) + 0.5;
+        table[1] = table[0] * 2;
+        x *= (double)table;
+        x *= Weight(Name) * Weight(Name);
+        Name = "set";
+        if (Name.StartsWith("s") && !Name.EndsWith("s") && Name.Contains("e")) x += Name.Length;
+        var pair = new Pair<int>(3, 4);
+        x += pair.Map((a, b) => a * b + 0.5) + new Pair<string>("ab", "c").Map((a, b) => a + b).Length;
+        x += pair.First is > 2 and var first ? first : 0;
+        object boxed = 2.5;
+        x += boxed is double d ? d : 0;
+        x += boxed as string is null ? 1 : 2;
+        x += new[] { 1, 2, 3 }.Select(i => i * i).ToList().Sum() + (Enumerable.Repeat(2, 3).ToArray().Contains(2) ? 1f : 0f);
+        var (letter, next) = ("abc"[1], (char)('a' + 1));
+        return letter == next ? x * 2 : x;
+    }
+}

@@ -9,7 +9,10 @@ public sealed record MicroBatch(int[] Ids, int[] Labels, int[] Positions, int[] 
 {
     public int LabelCount => Labels.Count(l => l >= 0);
 
-    /// <summary>Documents side by side; what is left up to <paramref name="tokens"/> is a document of its own without labels.</summary>
+    /// <summary>Slack is cut into documents of at most this many tokens: attention costs the square of a document's length.</summary>
+    const int SlackTokens = 64;
+
+    /// <summary>Documents side by side; what is left up to <paramref name="tokens"/> are short documents without labels.</summary>
     /// <exception cref="ArgumentException">The documents are longer than T, or ids and labels differ in length.</exception>
     public static MicroBatch Pack(int tokens, IReadOnlyList<(int[] Ids, int[] Labels)> documents)
     {
@@ -24,8 +27,8 @@ public sealed record MicroBatch(int[] Ids, int[] Labels, int[] Positions, int[] 
             labels.CopyTo(batch.Labels, start);
             start += ids.Length;
         }
-        batch.Place(start, tokens);
         Array.Fill(batch.Labels, -100, start, tokens - start);
+        for (; start < tokens; start += SlackTokens) batch.Place(start, Math.Min(start + SlackTokens, tokens));
         return batch;
     }
 

@@ -108,6 +108,27 @@ public class TrainTests
     }
 
     [Fact]
+    public void Readme_FirstCommand_TrainsTheSample()
+    {
+        using var scratch = new Scratch();
+        var output = Path.Combine(scratch.Path, "out");
+        var line = File.ReadAllLines(Path.Combine(Fixture.Repository(), "README.md")).Single(l => l.Contains("-- train --variant nano", StringComparison.Ordinal));
+        // Three of its steps, from the repository's root, to another place.
+        var args = line[(line.IndexOf("-- ", StringComparison.Ordinal) + 3)..].Replace("--steps 60", "--steps 3").Replace("out/nano", output).Split(' ', StringSplitOptions.RemoveEmptyEntries);
+        Succeed([.. args.Select(a => Path.Combine(Fixture.Repository(), a) is var path && Path.Exists(path) ? path : a), "--device", "cpu"]);
+        var losses = Losses(output);
+        Assert.True(losses.Length == 3 && losses[2] < losses[0], string.Join(' ', losses));
+    }
+
+    [Fact]
+    public void Sample_Config_NamesTheSameRunAsTheReadme()
+    {
+        var config = System.Text.Json.JsonDocument.Parse(File.ReadAllText(Path.Combine(Fixture.Repository(), "samples", "nano.jsonc")), new() { CommentHandling = System.Text.Json.JsonCommentHandling.Skip, AllowTrailingCommas = true }).RootElement;
+        var asArguments = config.EnumerateObject().Where(p => p.Name != "$schema").Select(p => $"--{p.Name} {(p.Value.ValueKind == System.Text.Json.JsonValueKind.Array ? string.Join(' ', p.Value.EnumerateArray()) : p.Value)}");
+        Assert.Contains("-- train " + string.Join(' ', asArguments), File.ReadAllText(Path.Combine(Fixture.Repository(), "README.md")));
+    }
+
+    [Fact]
     public void Train_LeavesNothingBesideTheOutputs()
     {
         using var scratch = new Scratch();

@@ -26,8 +26,8 @@ public static class TraceText
     // %12 = rms_norm %11 %4 {eps=1E-06}  // layers.3.self_attn
     public static void Print(StringBuilder text, TraceNode node)
     {
-        text.Append('%').Append(node.Id.ToString(CultureInfo.InvariantCulture)).Append(" = ").Append(node.Op);
-        foreach (var input in node.Inputs) text.Append(" %").Append(input.ToString(CultureInfo.InvariantCulture));
+        text.Append('%').Append(node.Id).Append(" = ").Append(node.Op);
+        foreach (var input in node.Inputs) text.Append(" %").Append(input);
         if (node.Attributes.Count > 0)
         {
             text.Append(" {");

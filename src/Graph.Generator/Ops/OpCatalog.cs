@@ -12,7 +12,11 @@ public static class OpCatalog
     /// <summary>The op a trace line names; `attention` has none of its own: Import folds its score function into it.</summary>
     public static Op Create(string op, IReadOnlyList<KeyValuePair<string, object?>> attributes)
     {
-        object? Get(string name) => attributes.First(a => a.Key == name).Value;
+        object? Get(string name)
+        {
+            foreach (var attribute in attributes) if (attribute.Key == name) return attribute.Value;
+            throw new ShapeError(op + ": has no attribute " + name);
+        }
         string Text(string name) => (string)Get(name)!;
         int Int(string name) => Convert.ToInt32(Get(name));
         double Double(string name) => Convert.ToDouble(Get(name));

@@ -1,6 +1,7 @@
 using System.Collections.Generic;
 using System.Collections.Immutable;
 using System.Linq;
+using Graph.Generator.IR;
 using Microsoft.CodeAnalysis;
 using Microsoft.CodeAnalysis.Operations;
 
@@ -85,17 +86,16 @@ sealed partial class Interpreter
 
     object? Emit(IOperation at, OpMethod op, object?[] arguments)
     {
-        var inputs = new List<TensorValue>(4);
-        var attributes = new List<KeyValuePair<string, object?>>(4);
+        var (inputs, attributes) = (new TensorValue[op.Parameters.Count(p => p.Kind == OpParameter.Tensor)], new List<KeyValuePair<string, object?>>(2));
         FunctionValue? score = null;
-        for (var i = 0; i < op.Parameters.Count; i++)
+        for (int i = 0, tensors = 0; i < op.Parameters.Length; i++)
         {
-            var (parameter, value) = (op.Parameters[i], arguments[i]);
-            if (Names.IsTensor(parameter.Type)) inputs.Add(value as TensorValue ?? throw TraceError.Value(at, op.Name + ": '" + parameter.Name + "' is " + Show.Value(value) + "; it must be a tensor"));
-            else if (parameter.Type.TypeKind == TypeKind.Delegate) score = (FunctionValue?)value;
+            var ((name, kind), value) = (op.Parameters[i], arguments[i]);
+            if (kind == OpParameter.Tensor) inputs[tensors++] = value as TensorValue ?? throw TraceError.Value(at, op.Name + ": '" + name + "' is " + Show.Value(value) + "; it must be a tensor");
+            else if (kind == OpParameter.Function) score = (FunctionValue?)value;
             else if (value is ListValue list)
-                for (var d = 0; d < list.Items.Count; d++) attributes.Add(new(parameter.Name.TrimEnd('s') + d.ToString(System.Globalization.CultureInfo.InvariantCulture), list.Items[d]));
-            else attributes.Add(new(parameter.Name, value is null or int or double or string ? value : throw TraceError.Value(at, op.Name + ": '" + parameter.Name + "' is " + Show.Value(value))));
+                for (var d = 0; d < list.Items.Count; d++) attributes.Add(new(name.TrimEnd('s') + NumberText.Int(d), list.Items[d]));
+            else attributes.Add(new(name, value is null or int or double or string ? value : throw TraceError.Value(at, op.Name + ": '" + name + "' is " + Show.Value(value))));
         }
         if (op.Name != "attention") return trace.Add(op.Name, inputs, attributes, at);
         return trace.Attention(inputs, attributes, score is null ? null : z =>

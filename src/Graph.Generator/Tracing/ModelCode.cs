@@ -9,8 +9,10 @@ using Microsoft.CodeAnalysis.Operations;
 
 namespace Graph.Generator.Tracing;
 
+enum OpParameter { Tensor, Function, Attribute }
+
 /// <summary>An op of the DSL as its method declares it.</summary>
-sealed record OpMethod(string Name, IReadOnlyList<IParameterSymbol> Parameters);
+sealed record OpMethod(string Name, (string Name, OpParameter Kind)[] Parameters);
 
 /// <summary>
 /// The bound code of one compilation: bodies, initializers, overrides. Kept as long as the compilation lives, so that all variants of a project bind their shared layers once.
@@ -64,7 +66,8 @@ sealed class ModelCode(Compilation compilation)
         property.ContainingType.GetMembers().OfType<IFieldSymbol>().Any(f => SymbolEqualityComparer.Default.Equals(f.AssociatedSymbol, property)));
 
     public OpMethod? Op(IMethodSymbol method) => _ops.GetOrAdd(method.OriginalDefinition, _ =>
-        method.GetAttributes().FirstOrDefault(a => a.AttributeClass is { Name: "OpAttribute" } c && Names.IsDsl(c))?.ConstructorArguments[0].Value is string name ? new OpMethod(name, method.Parameters) : null);
+        method.GetAttributes().FirstOrDefault(a => a.AttributeClass is { Name: "OpAttribute" } c && Names.IsDsl(c))?.ConstructorArguments[0].Value is string name
+            ? new OpMethod(name, method.Parameters.Select(p => (p.Name, Names.IsTensor(p.Type) ? OpParameter.Tensor : p.Type.TypeKind == TypeKind.Delegate ? OpParameter.Function : OpParameter.Attribute)).ToArray()) : null);
 
     /// <summary>The member that a virtual or interface member stands for on an object of the given type.</summary>
     public T Override<T>(INamedTypeSymbol type, T member) where T : class, ISymbol

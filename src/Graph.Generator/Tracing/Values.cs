@@ -40,10 +40,10 @@ sealed class Cell(object? value)
     public object? Value = value;
 }
 
-/// <summary>The variables of one running method, lambda or local function.</summary>
-sealed class Frame(ISymbol? owner, ModelObject? self, Frame? outer = null, Dictionary<ISymbol, Cell>? cells = null)
+/// <summary>The variables of one running method, lambda or local function: a handful, so a list is faster than a table.</summary>
+sealed class Frame(ISymbol? owner, ModelObject? self, Frame? outer = null)
 {
-    readonly Dictionary<ISymbol, Cell> _cells = cells ?? new(SymbolEqualityComparer.Default);
+    readonly List<(ISymbol Symbol, Cell Cell)> _variables = new(4);
 
     public ISymbol? Owner => owner;
     public ModelObject? Self => self;
@@ -52,12 +52,33 @@ sealed class Frame(ISymbol? owner, ModelObject? self, Frame? outer = null, Dicti
     /// <summary>Set while a ?. chain is evaluated.</summary>
     public object? ConditionalReceiver;
 
-    public void Declare(ISymbol symbol, object? value) => _cells[symbol] = new Cell(value);
+    /// <summary>A new variable; a loop's next round, or a switch's next arm, declares its own of the same symbol.</summary>
+    public void Declare(ISymbol symbol, object? value)
+    {
+        for (var i = 0; i < _variables.Count; i++)
+            if (Same(_variables[i].Symbol, symbol))
+            {
+                _variables[i] = (symbol, new Cell(value));
+                return;
+            }
+        _variables.Add((symbol, new Cell(value)));
+    }
 
-    public Cell? Find(ISymbol symbol) => _cells.TryGetValue(symbol, out var cell) ? cell : outer?.Find(symbol);
+    public Cell? Find(ISymbol symbol)
+    {
+        foreach (var (variable, cell) in _variables) if (Same(variable, symbol)) return cell;
+        return outer?.Find(symbol);
+    }
 
-    /// <summary>What a lambda made now keeps: today's variables, shared; a loop's next round declares new ones.</summary>
-    public Frame Capture() => new(owner, self, outer, new Dictionary<ISymbol, Cell>(_cells, SymbolEqualityComparer.Default));
+    static bool Same(ISymbol a, ISymbol b) => ReferenceEquals(a, b) || a.Name == b.Name && SymbolEqualityComparer.Default.Equals(a, b);
+
+    /// <summary>What a lambda made now keeps: today's variables, shared.</summary>
+    public Frame Capture()
+    {
+        var copy = new Frame(owner, self, outer);
+        copy._variables.AddRange(_variables);
+        return copy;
+    }
 }
 
 static class Show

@@ -62,7 +62,8 @@ sealed partial class Interpreter
     object? Binary(IOperation at, BinaryOperatorKind kind, IMethodSymbol? method, object? left, object? right, bool lifted, bool isChecked)
     {
         if (method is not null && code.Op(method) is { } op) return Emit(at, op, new[] { left, right });
-        if (kind is BinaryOperatorKind.Equals or BinaryOperatorKind.NotEquals && (method is null || !HasBody(method))) return Same(at, left, right) == (kind == BinaryOperatorKind.Equals);
+        // Numbers compare as C# does it: NaN equals nothing.
+        if (kind is BinaryOperatorKind.Equals or BinaryOperatorKind.NotEquals && (method is null || !HasBody(method)) && (left, right) is not (double or float, double or float)) return Same(at, left, right) == (kind == BinaryOperatorKind.Equals);
         if (method is not null && HasBody(method)) return Call(at, method, null, new[] { left, right });
         if (lifted && (left is null || right is null)) return kind is BinaryOperatorKind.LessThan or BinaryOperatorKind.LessThanOrEqual or BinaryOperatorKind.GreaterThan or BinaryOperatorKind.GreaterThanOrEqual ? false : (object?)null;
         // "layer " + 3: the compiler leaves the conversion to text to the concatenation.

@@ -10,7 +10,7 @@ namespace Graph.Generator.Tracing;
 sealed partial class Interpreter
 {
     readonly Dictionary<ISymbol, object?> _statics = new(SymbolEqualityComparer.Default);
-    readonly HashSet<ISymbol> _runningStatics = new(SymbolEqualityComparer.Default);
+    readonly Stack<ISymbol> _runningStatics = new();
 
     // --- construction -------------------------------------------------------------------------------------------
 
@@ -158,13 +158,19 @@ sealed partial class Interpreter
         if (member is IPropertySymbol { GetMethod: { } getter } && !code.IsAutomatic((IPropertySymbol)member) && code.Body(getter, cancellation) is not null) return Call(at, getter, null, new object?[0]);
         var value = code.Initializer(member, cancellation);
         if (value is null && !code.IsHere(member, cancellation)) return KnownCalls.Static(at, member);
-        if (!_runningStatics.Add(member)) throw TraceError.Value(at, "'" + member.Name + "' needs itself to be computed");
+        // C# runs the static initializers of a class from top to bottom, so one that reads a later one sees its default; here that is an error rather than another value.
+        if (_runningStatics.Contains(member, SymbolEqualityComparer.Default) || value is not null && _runningStatics.Count > 0 && IsBefore(_runningStatics.Peek(), member))
+            throw TraceError.Value(at, "'" + member.Name + "' has no value yet when the initializer of '" + _runningStatics.Peek().Name + "' reads it; declare it before");
+        _runningStatics.Push(member);
         var count = trace.Nodes.Count;
         var result = value is null ? Default(at, (member as IFieldSymbol)?.Type ?? ((IPropertySymbol)member).Type) : Visit(value, new Frame(null, null));
         if (trace.Nodes.Count != count) throw TraceError.Unsupported(value!, "the static member '" + member.Name + "' calls ops; make it a field of the module, as a static is made once per process");
-        _runningStatics.Remove(member);
+        _runningStatics.Pop();
         return _statics[member] = result;
     }
+
+    static bool IsBefore(ISymbol first, ISymbol second) =>
+        SymbolEqualityComparer.Default.Equals(first.ContainingType, second.ContainingType) && first.Locations[0].SourceTree == second.Locations[0].SourceTree && first.Locations[0].SourceSpan.Start < second.Locations[0].SourceSpan.Start;
 
     static TraceError Outside(IOperation? at, string what) =>
         new(DiagnosticDescriptors.Outside, at?.Syntax.GetLocation() ?? Location.None, what + ", whose code cannot be traced; a model may call ops, System.Math and code of its own project");

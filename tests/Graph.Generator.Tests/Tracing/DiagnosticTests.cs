@@ -29,6 +29,7 @@ public sealed class DiagnosticTests
             static readonly Tensor Shared = null!;
             public override ConfigField[] CheckpointConfig => [];
         }
+        static class Later { public static double First = Second + 1, Second = 3; }
         """;
 
     static Diagnostic[] Report(string source, params (string, string)[] properties) => Project.Driver(properties).RunGenerators(Project.Of(Project.Tree(source)))
@@ -86,6 +87,7 @@ public sealed class DiagnosticTests
     [InlineData("var a = new int[2]; x *= a[2];", "GRAPH007", "a[2]", "index 2 is outside of the list of 2")]
     [InlineData("x *= (_null is null ? 3 : 1) switch { 1 => 2, 2 => 4 };", "GRAPH007", "(_null is null ? 3 : 1) switch { 1 => 2, 2 => 4 }", "no arm of the switch takes 3")]
     [InlineData("if (_null is null) throw new ArgumentException(\"a name must be given\");", "GRAPH007", "throw new ArgumentException(\"a name must be given\");", "a name must be given (variant m")]
+    [InlineData("x *= Later.First;", "GRAPH007", "Second", "'Second' has no value yet when the initializer of 'First' reads it; declare it before")]
     [InlineData("x += Shared;", "GRAPH007", "x += Shared", "add: 'b' is null; it must be a tensor")]
     [InlineData("x += checked(int.MaxValue + _null?.Length ?? int.MaxValue + Deep2(1));\n static int Deep2(int n) => checked(int.MaxValue + n);", "GRAPH007", "int.MaxValue + n", "2147483647 Add 1 overflows")]
     public void Statement_NotAllowed_IsAnErrorOnItself(string statement, string id, string under, string message) => IsReported(Model.Replace("BODY", statement), id, under, message);

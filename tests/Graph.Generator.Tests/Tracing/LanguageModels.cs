@@ -183,6 +183,9 @@ public sealed class Numbers() : Small(Settings.Default)
         unchecked { wrapped += 2; }
         var bits = (5 & 6) | (1 << 3) ^ 2;
         x *= Weight("w" + 1 + "-" + 2.5 + $"{Total:F3}|{7,4}|{true}" + string.Join("/", "a", "b") + bits.ToString());
+        x *= 0.1f * C.Width + (double.NaN == Total - Total * double.NaN ? 3 : 5);
+        x += C.Width * 3L;
+        x += 0.1f;
         return x * Total + array[1] * array[0] + wrapped + bits + (Half(3) ?? -1) + (Half(4) ?? -1);
     }
 

@@ -1,0 +1,60 @@
+using System.Linq;
+using Graph.Finetune.Data;
+using Graph.Finetune.Tokenization;
+using Xunit;
+
+namespace Graph.Finetune.Tests.Data;
+
+public class DataReaderTests
+{
+    static readonly SentencePieceTokenizer Tokenizer = SentencePieceTokenizer.Load(Fixture.TokenizerModel);
+
+    static Example[] Read(Scratch scratch, LossOn lossOn, params string[] lines) => [.. DataReader.Read(scratch.File("d.jsonl", lines), Tokenizer, new DataOptions(512, 4096, lossOn))];
+
+    [Fact]
+    public void Read_EveryKind_BecomesBosTextEos()
+    {
+        using var scratch = new Scratch();
+        var examples = Read(scratch, LossOn.All, "{\"text\":\"one two\"}", "", "{\"instruction\":\"Do.\",\"output\":\"done\"}", "{\"instruction\":\"Do.\",\"input\":\"it\",\"output\":\"done\"}", "{\"prompt\":\"one \",\"completion\":\"two\"}",
+            "{\"input_ids\":[7,8],\"labels\":[-100,8],\"id\":3}");
+        Assert.Equal([1, 3, 4, 5, 6], examples.Select(e => e.Line));
+        int[] Text(string text) => [2, .. Tokenizer.Encode(text), 1];
+        Assert.Equal(Text("one two"), examples[0].Ids);
+        Assert.Equal(Text(Alpaca.Prompt("Do.", "") + "done"), examples[1].Ids);
+        Assert.Equal(Text(Alpaca.Prompt("Do.", "it") + "done"), examples[2].Ids);
+        Assert.Equal(Text("one two"), examples[3].Ids);
+        Assert.Equal([7, 8], examples[4].Ids);
+        Assert.Equal([-100, 8], examples[4].Labels);
+        Assert.All(examples[..4], e => Assert.Equal(e.Ids, e.Labels));
+    }
+
+    [Fact]
+    public void Read_LossOnCompletion_MasksThePromptOnly()
+    {
+        using var scratch = new Scratch();
+        var example = Read(scratch, LossOn.Completion, "{\"prompt\":\"What is it?\\n\",\"completion\":\"A stone.\"}").Single();
+        var border = 1 + Tokenizer.Encode("What is it?\n").Length;
+        Assert.All(example.Labels[..border], l => Assert.Equal(-100, l));
+        Assert.Equal(example.Ids[border..], example.Labels[border..]);
+    }
+
+    [Theory]
+    [InlineData("{\"messages\":[]}", "conversation"), InlineData("{\"name\":\"x\"}", "the fields name"), InlineData("[1]", "not an object"), InlineData("{\"text\":5}", "not a string"), InlineData("{\"prompt\":\"a\"}", "no 'completion'"),
+     InlineData("{\"input_ids\":[]}", "no input_ids"), InlineData("{\"input_ids\":[1,2],\"labels\":[1]}", "2 input_ids but 1 labels"), InlineData("{\"input_ids\":[1,-1]}", "at position 1"), InlineData("{\"input_ids\":[1.5]}", "at position 0"),
+     InlineData("{\"input_ids\":[1],\"attention_mask\":[0]}", "padding"), InlineData("{\"text\":\"\\ud800\"}", "surrogate"), InlineData("{\"text\":\"a\",\"text\":\"b\"}", "is not JSON"), InlineData("{\"input_ids\":[1],\"labels\":[-1]}", "labels are -100")]
+    public void Read_LineThatCannotBeUsed_IsNamedByNumber(string line, string says)
+    {
+        using var scratch = new Scratch();
+        var message = Assert.Throws<InputException>(() => Read(scratch, LossOn.All, "{\"input_ids\":[1,2]}", line)).Message;
+        Assert.Contains("line 2,", message);
+        Assert.Contains(says, message);
+    }
+
+    [Fact]
+    public void Read_BytesThatAreNoUtf8_AreRefused()
+    {
+        using var scratch = new Scratch();
+        var path = scratch.File("d.jsonl", [.. "{\"text\":\""u8, 0xC3, .. "\"}\n"u8]);
+        Assert.Contains("is not UTF-8", Assert.Throws<InputException>(() => DataReader.Read(path, Tokenizer, new DataOptions(512, 4096)).ToArray()).Message);
+    }
+}

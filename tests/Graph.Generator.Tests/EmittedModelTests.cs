@@ -6,7 +6,6 @@ using System.Runtime.Loader;
 using Graph.Generator.Cuda;
 using Graph.Runtime;
 using Microsoft.CodeAnalysis;
-using Microsoft.CodeAnalysis.CSharp;
 using Xunit;
 
 namespace Graph.Generator.Tests;

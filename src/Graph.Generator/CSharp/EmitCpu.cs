@@ -3,7 +3,6 @@ using System.Collections.Generic;
 using System.Linq;
 using System.Text;
 using Graph.Generator.IR;
-using Graph.Generator.Ops;
 using Graph.Generator.Passes;
 
 namespace Graph.Generator.CSharp;

@@ -1,4 +1,3 @@
-using System.Linq;
 using Graph.Generator.IR;
 using Graph.Generator.Ops;
 using Graph.Generator.Schedules;

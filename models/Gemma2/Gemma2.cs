@@ -1,4 +1,5 @@
 using System;
+using System.Linq;
 using Graph.Dsl;
 using static Graph.Dsl.Ops;
 
@@ -78,6 +79,7 @@ public class Gemma2Model(Gemma2Config c) : LanguageModel
         new("vocab_size", c.Vocab),
         new("query_pre_attn_scalar", c.QueryPreAttnScalar),
         new("sliding_window", c.Window),
+        new("layer_types", Enumerable.Range(0, c.Layers).Select(i => i % 2 == 0 ? "sliding_attention" : "full_attention").ToArray()),
         new("attn_logit_softcapping", c.AttnSoftcap),
         new("final_logit_softcapping", c.FinalSoftcap),
         new("hidden_activation", "gelu_pytorch_tanh"),

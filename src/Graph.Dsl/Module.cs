@@ -14,7 +14,7 @@ public abstract class Module
     protected static IDisposable Scope(string name) => Recorder.Enter(name);
 }
 
-/// <summary>One field of a checkpoint's config.json in Hugging Face's spelling, with the value it must have: int, double, bool, string or null.</summary>
+/// <summary>One field of a checkpoint's config.json in Hugging Face's spelling, with the value it must have: int, double, bool, string, null, or a list of texts or ints.</summary>
 public sealed record ConfigField(string Name, object? Value);
 
 /// <summary>A whole model: token ids i32[T] in, logits [T,V] out. The generator appends the loss (mean cross entropy over labels that are not -100).</summary>

@@ -1,5 +1,6 @@
 using System;
 using System.IO;
+using System.Linq;
 using System.Text.Json;
 using System.Text.Unicode;
 
@@ -67,7 +68,12 @@ static class Json
     }
 
     /// <summary>A value as a message shows it: its JSON, cut after 60 characters.</summary>
-    public static string Show(JsonElement element) => element.GetRawText() is { Length: > 60 } text ? text[..60] + "…" : element.GetRawText();
+    public static string Show(JsonElement element)
+    {
+        // A list may stand on many lines in its file.
+        var text = element.ValueKind == JsonValueKind.Array ? "[" + string.Join(",", element.EnumerateArray().Select(e => e.GetRawText())) + "]" : element.GetRawText();
+        return text.Length > 60 ? text[..60] + "…" : text;
+    }
 
     static int FirstInvalid(ReadOnlySpan<byte> utf8)
     {

@@ -33,7 +33,7 @@ public readonly unsafe struct CpuView(nint address, int pitch)
 /// <param name="Targets">Names of the CUDA targets that were emitted.</param>
 /// <param name="Kernels">Kernels of one of these targets.</param>
 /// <param name="CpuKernels">Emitted C# by kernel name.</param>
-/// <param name="Config">Fields that a checkpoint's config.json must have, in Hugging Face's names, with their values (int, double, null or int[]).</param>
+/// <param name="Config">Fields that a checkpoint's config.json must have, in Hugging Face's names, with their values (int, double, bool, string, null, int[] or string[]).</param>
 public sealed record CompiledModel(
     string Name,
     Func<string> Schedule,

@@ -43,7 +43,9 @@ public sealed class EmittedModelTests
 
         Assert.Equal("nano", model.Name);
         Assert.Equal(compiled.ScheduleText, model.Schedule());
-        Assert.Equal(traced.Config, model.Config());
+        Assert.Equal(traced.Config.Select(f => f.Key), model.Config().Select(f => f.Key));
+        Assert.Equivalent(traced.Config.Select(f => f.Value), model.Config().Select(f => f.Value), strict: true);
+        Assert.Equal(["sliding_attention", "full_attention", "sliding_attention", "full_attention"], Assert.IsType<string[]>(model.Config().Single(f => f.Key == "layer_types").Value));
         Assert.Equal(Compiler.AllTargets, model.Targets);
         foreach (var target in compiled.Targets)
         {

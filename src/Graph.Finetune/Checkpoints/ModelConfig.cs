@@ -27,6 +27,8 @@ public static class ModelConfig
         foreach (var (field, value) in expected)
         {
             var found = Find(config, field);
+            // Older files have no layer_types: there even layers are local, whatever the file says.
+            if (found is null && field == "layer_types") continue;
             if (found is { } element ? Same(element, value) : Default(field) is { } assumed && Equals(Convert.ToDouble(assumed), AsNumber(value))) continue;
             throw new InputException($"{path}: {field} is {(found is { } f ? Json.Show(f) : "not there")} but the variant {variant} has {Show(value)}; choose the variant of this checkpoint.");
         }

@@ -106,6 +106,8 @@ static class EmitModels
         int i => N(i),
         double d => d.ToString("R", CultureInfo.InvariantCulture) + "d",
         string s => "\"" + s.Replace("\\", "\\\\").Replace("\"", "\\\"") + "\"",
+        string[] list => "new string[] { " + string.Join(", ", list.Select(Value)) + " }",
+        int[] list => "new int[] { " + string.Join(", ", list.Select(N)) + " }",
         _ => throw new InvalidOperationException("emit: a config value of type " + value.GetType().Name),
     };
 

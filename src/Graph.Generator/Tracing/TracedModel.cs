@@ -1,5 +1,6 @@
 using System;
 using System.Collections.Generic;
+using System.Linq;
 using System.Text;
 
 namespace Graph.Generator.Tracing;
@@ -18,10 +19,12 @@ public sealed class TracedModel(string variant, IReadOnlyList<TraceNode> nodes, 
     static string Print(string variant, IReadOnlyList<TraceNode> nodes, IReadOnlyList<KeyValuePair<string, object?>> config)
     {
         var text = new StringBuilder("model ").Append(variant).Append('\n');
-        foreach (var field in config) text.Append("config ").Append(field.Key).Append('=').Append(TraceText.Print(field.Value)).Append('\n');
+        foreach (var field in config) text.Append("config ").Append(field.Key).Append('=').Append(Print(field.Value)).Append('\n');
         foreach (var node in nodes) TraceText.Print(text, node);
         return text.ToString();
     }
+
+    static string Print(object? value) => value is Array list ? "[" + string.Join(",", list.Cast<object?>().Select(TraceText.Print)) + "]" : TraceText.Print(value);
 
     public bool Equals(TracedModel? other) => other is not null && other.Text == Text;
     public override bool Equals(object? obj) => obj is TracedModel other && Equals(other);

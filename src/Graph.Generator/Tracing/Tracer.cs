@@ -67,8 +67,13 @@ static class Tracer
         foreach (var item in (fields as ListValue ?? throw error("CheckpointConfig is " + Show.Value(fields) + "; it must be a list of fields")).Items)
         {
             if (item is not TupleValue { Items: [string name, var value] }) throw error("CheckpointConfig holds " + Show.Value(item) + "; it must hold ConfigField(name, value)");
-            if (value is not (null or int or double or bool or string)) throw error("CheckpointConfig has " + name + " = " + Show.Value(value) + "; a value is an int, double, bool, string or null");
-            config.Add(new(name, value));
+            config.Add(new(name, value switch
+            {
+                null or int or double or bool or string => value,
+                ListValue list when list.Items.All(i => i is string) => list.Items.Cast<string>().ToArray(),
+                ListValue list when list.Items.All(i => i is int) => list.Items.Cast<int>().ToArray(),
+                _ => throw error("CheckpointConfig has " + name + " = " + Show.Value(value) + "; a value is an int, double, bool, string, null, or a list of texts or ints"),
+            }));
         }
         return config;
     }

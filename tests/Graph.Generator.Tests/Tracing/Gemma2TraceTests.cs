@@ -34,7 +34,8 @@ public sealed class Gemma2TraceTests
     {
         // A model's constructor calls no op, so its config can be read outside of a recording.
         var real = ((LanguageModel)Activator.CreateInstance(Classes[variant])!).CheckpointConfig;
-        Assert.Equal(real.Select(f => KeyValuePair.Create(f.Name, f.Value)), Interpreted.Value[variant].Config);
+        Assert.Equal(real.Select(f => f.Name), Interpreted.Value[variant].Config.Select(f => f.Key));
+        Assert.Equivalent(real.Select(f => f.Value), Interpreted.Value[variant].Config.Select(f => f.Value), strict: true);
     }
 
     [Theory]

@@ -20,7 +20,11 @@ public static class GroupLinears
         var families = Families(graph);
         var byWeight = new Dictionary<int, Member>();
         foreach (var (family, x, weights) in families)
-            for (var i = 0; i < weights.Count; i++) byWeight[weights[i]] = new Member(family, i, x);
+            for (var i = 0; i < weights.Count; i++)
+            {
+                if (byWeight.ContainsKey(weights[i])) throw new ShapeError("linear: the weight " + family.Linears[i] + " is multiplied with two different inputs; a linear's weight is stored with the adapters of one input, so give each its own");
+                byWeight[weights[i]] = new Member(family, i, x);
+            }
         if (byWeight.Count == 0) return graph;
         // The first linear that reads a weight has its adapter.
         var byLinear = byWeight.Values.GroupBy(m => m.Family.Linears[m.Index]).ToDictionary(m => m.Key, m => m.First());

@@ -81,7 +81,7 @@ public sealed class Placement
         while (true)
         {
             if (_places.TryGetValue(id, out var other) && other != place)
-                throw new ShapeError("layout: " + _graph[id].Name + " (" + _graph[id].Scope + ") would have to lie in two places, " + other.Tensor + " and " + place.Tensor + "; give one of its readers a copy");
+                throw new ShapeError("layout: " + _graph[id].Name + " (" + _graph[id].Scope + ") would have to lie in two places, " + other.Tensor + " and " + place.Tensor + "; in the model, give one of its readers, or one of the outputs whose gradient it is, a copy: x * 1.0");
             _places[id] = place;
             if (_graph[id].Op is not (Heads or Rope)) break;
             id = _graph[id].Inputs[0];

@@ -1,0 +1,58 @@
+using System;
+using System.Collections.Generic;
+using System.IO;
+using System.Linq;
+using System.Reflection;
+using Graph.Dsl;
+using Graph.Generator.Ops;
+using Graph.Generator.Tracing;
+using Xunit;
+
+namespace Graph.Generator.Tests.Tracing;
+
+/// <summary>A model changed in structure compiles for every target, or the compiler says in a sentence why it cannot.</summary>
+public sealed class StructureTests
+{
+    static readonly Lazy<IReadOnlyDictionary<string, TracedModel>> Interpreted = new(() =>
+        Project.Trace(Project.Gemma2().AddSyntaxTrees(Project.Tree(File.ReadAllText(Path.Combine(Project.Root, "tests", "Graph.Generator.Tests", "Tracing", "StructureModels.cs")), "StructureModels.cs")))
+            .ToDictionary(t => t.Variant, t => t.Model ?? throw new InvalidOperationException(t.Error?.ToString() ?? t.Variant + ": the model does not compile")));
+
+    static readonly IReadOnlyDictionary<string, Type> Classes = typeof(StructureTests).Assembly.GetTypes()
+        .Where(t => t.Namespace == "Graph.Generator.Tests.Tracing.Structures" && t.GetCustomAttribute<GraphModelAttribute>() is not null).ToDictionary(t => t.GetCustomAttribute<GraphModelAttribute>()!.Name);
+
+    static readonly IReadOnlyDictionary<string, string> Refused = new Dictionary<string, string>
+    {
+        ["parallel"] = "would have to lie in two places, layers.1.d_down_proj and layers.1.d_o_proj; in the model, give one of its readers",
+        ["sharedlayers"] = "the weight model.layers.0.self_attn.q_proj is multiplied with two different inputs",
+        ["adaptedhead"] = "the logits must be one linear of a frozen table",
+        ["nohead"] = "the logits must be one linear of a frozen table",
+    };
+
+    public static TheoryData<string> All => new(Classes.Keys);
+    public static TheoryData<string> Good => new(Classes.Keys.Except(Refused.Keys));
+    public static TheoryData<string> Bad => new(Refused.Keys);
+
+    [Theory]
+    [MemberData(nameof(All))]
+    public void Structure_RunAndInterpreted_GivesTheSameTrace(string name) =>
+        Assert.Equal(Dsl.TraceText.Print(Recorder.Record(() => (LanguageModel)Activator.CreateInstance(Classes[name])!)), Generator.Tracing.TraceText.Print(Interpreted.Value[name].Nodes));
+
+    [Theory]
+    [MemberData(nameof(Good))]
+    public void Compile_ChangedStructure_HasKernelsForEveryTarget(string name)
+    {
+        var compiled = Compiler.Compile(name, Interpreted.Value[name].Nodes, Compiler.AllTargets);
+        Assert.All(compiled.Targets, t => Assert.Contains(t.Kernels, k => k.Info.Kind == "cross_entropy"));
+        Assert.Equal(name != "noattention", compiled.ScheduleText.Contains("attention_dkdv", StringComparison.Ordinal));
+        // Every adapter of the trace is trained.
+        var adapters = Interpreted.Value[name].Nodes.Where(n => n.Op == "lora_b").Select(n => (string)n.Attributes[0].Value!).ToArray();
+        Assert.NotEmpty(adapters);
+        var groups = compiled.ScheduleText.Split('\n').Where(l => l.StartsWith("group ", StringComparison.Ordinal)).ToArray();
+        Assert.All(adapters, a => Assert.Contains(groups, g => g.Contains(" " + a + ":", StringComparison.Ordinal) && compiled.ScheduleText.Contains("group." + g.Split(' ')[1] + ".grad_b", StringComparison.Ordinal)));
+    }
+
+    [Theory]
+    [MemberData(nameof(Bad))]
+    public void Compile_UnsupportedStructure_SaysWhy(string name) =>
+        Assert.Contains(Refused[name], Assert.Throws<ShapeError>(() => Compiler.Compile(name, Interpreted.Value[name].Nodes, Compiler.AllTargets)).Message);
+}

@@ -50,10 +50,11 @@ public sealed class RankTable
     }
 
     /// <summary>A rank per linear; 0 where a linear has no adapter.</summary>
-    /// <exception cref="ArgumentException">A rank is above 256 or negative.</exception>
+    /// <exception cref="ArgumentException">A rank is above 256 or negative, or the model's code gives the linear no adapter.</exception>
     public static RankTable Create(Schedule schedule, Func<string, int> rankOf)
     {
         var slots = new List<AdapterSlot>();
+        var trained = schedule.Tensors.Where(t => t.Kind == TensorKind.GradA).Select(t => t.Group).ToHashSet();
         foreach (var group in schedule.Groups)
         {
             int outStart = 0, rankStart = 0;
@@ -62,6 +63,7 @@ public sealed class RankTable
                 var rank = rankOf(linear.Name);
                 if (rank != 0)
                 {
+                    if (!trained.Contains(group.Id)) throw new ArgumentException($"ranks: the model {schedule.Variant} traces {linear.Name} without an adapter; leave '{LastName(linear.Name)}' out of the targets.");
                     var slot = new AdapterSlot(linear.Name, group.Id, group.In, linear.Out, outStart, rank, Bucket(linear.Name, rank), rankStart);
                     rankStart += slot.Padded;
                     slots.Add(slot);

@@ -40,6 +40,15 @@ public class PlanTests
     public void Ranks_UnknownTarget_NamesWhatThereIs() =>
         Assert.Equal("ranks: no linear of tiny is named 'q_proj'; the names are a, b.", Assert.Throws<ArgumentException>(() => RankTable.Create(Tiny, 3, ["q_proj"])).Message);
 
+    [Fact]
+    public void Ranks_OfALinearThatTheModelGivesNoAdapter_AreRefused()
+    {
+        var plain = Tiny with { Tensors = Tiny.Tensors.Where(t => !(t.Group == 1 && t.Kind is TensorKind.GradA or TensorKind.GradB)).ToArray() };
+        var linear = plain.Groups[1].Linears[0].Name;
+        Assert.Contains($"traces {linear} without an adapter; leave '", Assert.Throws<ArgumentException>(() => RankTable.Create(plain, 3, [linear])).Message);
+        Assert.Equal(plain.Groups[0].Linears[0].Name, RankTable.Create(plain, 3, [plain.Groups[0].Linears[0].Name]).Adapters[0].Linear);
+    }
+
     [Theory]
     [InlineData(0), InlineData(257)]
     public void Ranks_OutsideTheBuckets_IsRefused(int rank) => Assert.Throws<ArgumentException>(() => RankTable.Create(Tiny, rank, ["a"]));

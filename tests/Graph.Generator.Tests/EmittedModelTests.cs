@@ -22,7 +22,7 @@ public sealed class EmittedModelTests
 
     static string[] Files(GeneratorDriverRunResult result) => result.Results[0].GeneratedSources.Select(s => s.HintName).Order(StringComparer.Ordinal).ToArray();
 
-    static IReadOnlyList<CompiledModel> Load(Compilation compilation)
+    internal static IReadOnlyList<CompiledModel> Load(Compilation compilation)
     {
         using var image = new MemoryStream();
         var emitted = compilation.Emit(image, cancellationToken: TestContext.Current.CancellationToken);

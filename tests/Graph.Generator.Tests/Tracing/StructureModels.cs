@@ -53,7 +53,7 @@ public abstract class Changed(Change change) : LanguageModel
     public override Tensor Forward(Tensor ids)
     {
         var table = Param("model.embed_tokens.weight", _c.Vocab, _c.Hidden);
-        var x = Embedding(ids, table);
+        var x = Embedding(ids, table) * TypedConst(change == Change.NoNorms ? 50 : 10);
         for (var i = 0; i < _c.Layers; i++)
         {
             using (Scope($"layers.{i}")) x = new Layer(_c, change == Change.SharedLayers ? 0 : i, change).Forward(x);

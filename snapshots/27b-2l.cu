@@ -932,9 +932,9 @@ __device__ __forceinline__ void score_log2_and_derivative(float s, float& z, flo
 #define GROUP 2
 #define WINDOW 0
 #define BOUNDED 1
-#define TILE_Q 64
+#define TILE_Q 32
 #define TILE_K 64
-#define WARPS 8
+#define WARPS 4
 #define STAGES 2
 
 @prelude.cu
@@ -1240,9 +1240,9 @@ __device__ __forceinline__ void score_log2_and_derivative(float s, float& z, flo
 #define GROUP 2
 #define WINDOW 4096
 #define BOUNDED 1
-#define TILE_Q 64
+#define TILE_Q 32
 #define TILE_K 64
-#define WARPS 8
+#define WARPS 4
 #define STAGES 2
 
 @prelude.cu

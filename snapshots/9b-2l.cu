@@ -80,13 +80,14 @@ k00_mul_input_layernorm(elem* __restrict__ mul_rows, int mul_pitch,
 #define GROUP 2
 #define WINDOW 4096
 #define BOUNDED 1
-#define TILE_Q 64
+#define TILE_Q 128
 #define TILE_K 64
-#define WARPS 4
-#define STAGES 1
+#define WARPS 8
+#define STAGES 2
 
 @prelude.cu
 @mma.cu
+@wgmma.cu
 // score(s) = (50*tanh((0.00125*s))), traced from the model; in units of log2.
 __device__ __forceinline__ float score_log2(float s)
 {
@@ -102,7 +103,7 @@ __device__ __forceinline__ void score_log2_and_derivative(float s, float& z, flo
 }
 
 
-@attention_forward.cu
+@attention_forward_sm90.cu
 
 // ======== k03_sum_pre_feedforward_layernorm
 // k03_sum_pre_feedforward_layernorm <sm_90a>  launches: 1
@@ -310,13 +311,14 @@ k05_sum_input_layernorm(float* __restrict__ rsqrt_rows,
 #define GROUP 2
 #define WINDOW 0
 #define BOUNDED 1
-#define TILE_Q 64
+#define TILE_Q 128
 #define TILE_K 64
-#define WARPS 4
-#define STAGES 1
+#define WARPS 8
+#define STAGES 2
 
 @prelude.cu
 @mma.cu
+@wgmma.cu
 // score(s) = (50*tanh((0.00125*s))), traced from the model; in units of log2.
 __device__ __forceinline__ float score_log2(float s)
 {
@@ -332,7 +334,7 @@ __device__ __forceinline__ void score_log2_and_derivative(float s, float& z, flo
 }
 
 
-@attention_forward.cu
+@attention_forward_sm90.cu
 
 // ======== k07_sum_pre_feedforward_layernorm
 // k07_sum_pre_feedforward_layernorm <sm_90a>  launches: 1
@@ -933,9 +935,9 @@ __device__ __forceinline__ void score_log2_and_derivative(float s, float& z, flo
 #define WINDOW 0
 #define BOUNDED 1
 #define TILE_Q 64
-#define TILE_K 64
-#define WARPS 8
-#define STAGES 2
+#define TILE_K 32
+#define WARPS 4
+#define STAGES 1
 
 @prelude.cu
 @mma.cu
@@ -1241,9 +1243,9 @@ __device__ __forceinline__ void score_log2_and_derivative(float s, float& z, flo
 #define WINDOW 4096
 #define BOUNDED 1
 #define TILE_Q 64
-#define TILE_K 64
-#define WARPS 8
-#define STAGES 2
+#define TILE_K 32
+#define WARPS 4
+#define STAGES 1
 
 @prelude.cu
 @mma.cu

@@ -58,8 +58,7 @@ public static class AttentionTiles
         (AttentionKernel.Dq, 128, "sm_75") => Dq(32, 32, 4, 1, headDim),
         (AttentionKernel.Dq, 128, "sm_80" or "sm_86" or "sm_89" or "sm_90a") => Dq(64, 64, 4, 1, headDim),
         (AttentionKernel.Dkdv, 128, "sm_75") => Dkdv(32, 64, 4, 1, headDim),
-        (AttentionKernel.Dkdv, 128, "sm_80" or "sm_86" or "sm_89") => Dkdv(32, 64, 4, 2, headDim),
-        (AttentionKernel.Dkdv, 128, "sm_90a") => Dkdv(64, 64, 8, 2, headDim),
+        (AttentionKernel.Dkdv, 128, "sm_80" or "sm_86" or "sm_89" or "sm_90a") => Dkdv(32, 64, 4, 2, headDim),
 
         (AttentionKernel.Forward, 256, "sm_75") => Forward(64, 16, 4, headDim),
         (AttentionKernel.Forward, 256, "sm_80") => Forward(128, 64, 8, headDim),
@@ -72,11 +71,15 @@ public static class AttentionTiles
         (AttentionKernel.Dkdv, 256, "sm_75") => Dkdv(32, 16, 2, 1, headDim),
         (AttentionKernel.Dkdv, 256, "sm_80") => Dkdv(64, 64, 8, 1, headDim),
         (AttentionKernel.Dkdv, 256, "sm_86" or "sm_89") => Dkdv(32, 32, 4, 1, headDim),
-        (AttentionKernel.Dkdv, 256, "sm_90a") => Dkdv(64, 64, 8, 2, headDim),
+        (AttentionKernel.Dkdv, 256, "sm_90a") => Dkdv(64, 32, 4, 1, headDim),
 
         _ => throw new ArgumentException("attention: no tile for head dim " + headDim.ToString(CultureInfo.InvariantCulture) + " on target '" + target
             + "'; head dims are 32, 128 and 256, add a row to AttentionTiles.For"),
     };
+
+    /// <summary>The tile of attention_forward_sm90.cu, which needs wgmma, head dim 256 and a bounded score; null: the kernel is attention_forward.cu with the tile of <see cref="For"/>.</summary>
+    public static AttentionTile? ForwardSm90(string target, int headDim, bool bounded) =>
+        target == "sm_90a" && headDim == 256 && bounded ? new AttentionTile(128, 64, 8, 2, (128 + 2 * 2 * 64) * headDim * 2) : null;
 
     // Elements are 2 bytes. The templates' headers name the parts of each sum.
     static AttentionTile Forward(int tileQ, int tileK, int warps, int d) => new(tileQ, tileK, warps, 1, (tileQ + 2 * tileK) * d * 2);

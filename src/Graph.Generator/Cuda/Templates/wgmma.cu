@@ -1,0 +1,107 @@
+// Tensor-core building blocks on wgmma (sm_90a): a warpgroup, four warps, multiplies 64 rows at once and reads its operands from shared memory.
+//
+// C 64 x n, n / 2 floats per thread: warp w of the group holds rows 16 w and on in the fragments of mma.m16n8k16 (mma.cu), 8 columns after 8 columns.
+// A 64 x 16 in registers: warp w's 16 rows, one A fragment of mma.m16n8k16.
+//
+// A panel tile of ROWS x ROW elems is ROW / 64 panels of ROWS x 64, one after the other: 128 bytes per row, whose eight 16-byte chunks are permuted
+// by the row's last three bits. That is the 128-byte swizzle of the hardware; a tile starts at a multiple of 1024 bytes.
+
+template <int ROWS>
+__device__ __forceinline__ uint32_t panel_offset(int row, int chunk)
+{
+    return chunk / 8 * (ROWS * 128) + row * 128 + ((chunk % 8 ^ row % 8) << 4);
+}
+
+// Both descriptors: groups of 8 rows are 1024 bytes apart (bits 32-45), 128-byte swizzle (bit 62), addresses in units of 16 bytes.
+// Columns of the tile are the product's k: 16 of them are 32 bytes on; the next panel follows after four.
+template <int ROWS>
+__device__ __forceinline__ uint64 panel_columns(uint32_t tile, int step)
+{
+    return (uint64)((tile + step / 4 * (ROWS * 128) + step % 4 * 32) >> 4) | (uint64)1 << 16 | (uint64)64 << 32 | (uint64)1 << 62;
+}
+
+// Rows of the tile are the product's k (a transposed operand): 16 of them are 2048 bytes on, panels are ROWS * 128 bytes apart (bits 16-29).
+template <int ROWS>
+__device__ __forceinline__ uint64 panel_rows(uint32_t tile, int step)
+{
+    return (uint64)((tile + step * 2048) >> 4) | (uint64)(ROWS * 8) << 16 | (uint64)64 << 32 | (uint64)1 << 62;
+}
+
+// Order of use: shared memory is written, shared_fence, __syncthreads, wgmma_fence, wgmma ..., wgmma_commit, wgmma_wait<groups still in flight>,
+// hold(registers). Until then the accumulators and the A registers of a group in flight are not touched.
+__device__ __forceinline__ void shared_fence() { asm volatile("fence.proxy.async.shared::cta;" ::: "memory"); }
+__device__ __forceinline__ void wgmma_fence() { asm volatile("wgmma.fence.sync.aligned;" ::: "memory"); }
+__device__ __forceinline__ void wgmma_commit() { asm volatile("wgmma.commit_group.sync.aligned;" ::: "memory"); }
+
+template <int IN_FLIGHT>
+__device__ __forceinline__ void wgmma_wait() { asm volatile("wgmma.wait_group.sync.aligned %0;" :: "n"(IN_FLIGHT) : "memory"); }
+
+// Reads of the registers stay behind this point.
+template <int COUNT>
+__device__ __forceinline__ void hold(float (&d)[COUNT])
+{
+#pragma unroll
+    for (int i = 0; i < COUNT; i++) asm volatile("" : "+f"(d[i]) :: "memory");
+}
+
+// d = a b^T (+ d), 64 x 64 x 16: both operands have k along their columns.
+__device__ __forceinline__ void wgmma_m64n64k16(float (&d)[32], uint64 a, uint64 b, int add)
+{
+    asm volatile("{.reg .pred p; setp.ne.b32 p, %34, 0;\n"
+                 "wgmma.mma_async.sync.aligned.m64n64k16.f32.bf16.bf16 {%0,%1,%2,%3,%4,%5,%6,%7,%8,%9,%10,%11,%12,%13,%14,%15,%16,%17,%18,%19,%20,%21,%22,%23,%24,%25,%26,%27,%28,%29,%30,%31}, %32, %33, p, 1, 1, 0, 0;}"
+                 : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3]), "+f"(d[4]), "+f"(d[5]), "+f"(d[6]), "+f"(d[7]), "+f"(d[8]), "+f"(d[9]), "+f"(d[10]), "+f"(d[11]), "+f"(d[12]), "+f"(d[13]), "+f"(d[14]), "+f"(d[15]),
+                   "+f"(d[16]), "+f"(d[17]), "+f"(d[18]), "+f"(d[19]), "+f"(d[20]), "+f"(d[21]), "+f"(d[22]), "+f"(d[23]), "+f"(d[24]), "+f"(d[25]), "+f"(d[26]), "+f"(d[27]), "+f"(d[28]), "+f"(d[29]), "+f"(d[30]), "+f"(d[31])
+                 : "l"(a), "l"(b), "r"(add));
+}
+
+// d += a b, 64 x 256 x 16: a in registers, b has k along its rows.
+__device__ __forceinline__ void wgmma_m64n256k16(float (&d)[128], const uint32_t (&a)[4], uint64 b)
+{
+    asm volatile("{.reg .pred p; setp.ne.b32 p, %133, 0;\n"
+                 "wgmma.mma_async.sync.aligned.m64n256k16.f32.bf16.bf16 {%0,%1,%2,%3,%4,%5,%6,%7,%8,%9,%10,%11,%12,%13,%14,%15,%16,%17,%18,%19,%20,%21,%22,%23,%24,%25,%26,%27,%28,%29,%30,%31,"
+                 "%32,%33,%34,%35,%36,%37,%38,%39,%40,%41,%42,%43,%44,%45,%46,%47,%48,%49,%50,%51,%52,%53,%54,%55,%56,%57,%58,%59,%60,%61,%62,%63,"
+                 "%64,%65,%66,%67,%68,%69,%70,%71,%72,%73,%74,%75,%76,%77,%78,%79,%80,%81,%82,%83,%84,%85,%86,%87,%88,%89,%90,%91,%92,%93,%94,%95,"
+                 "%96,%97,%98,%99,%100,%101,%102,%103,%104,%105,%106,%107,%108,%109,%110,%111,%112,%113,%114,%115,%116,%117,%118,%119,%120,%121,%122,%123,%124,%125,%126,%127}, {%128,%129,%130,%131}, %132, p, 1, 1, 1;}"
+                 : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3]), "+f"(d[4]), "+f"(d[5]), "+f"(d[6]), "+f"(d[7]), "+f"(d[8]), "+f"(d[9]), "+f"(d[10]), "+f"(d[11]), "+f"(d[12]), "+f"(d[13]), "+f"(d[14]), "+f"(d[15]),
+                   "+f"(d[16]), "+f"(d[17]), "+f"(d[18]), "+f"(d[19]), "+f"(d[20]), "+f"(d[21]), "+f"(d[22]), "+f"(d[23]), "+f"(d[24]), "+f"(d[25]), "+f"(d[26]), "+f"(d[27]), "+f"(d[28]), "+f"(d[29]), "+f"(d[30]), "+f"(d[31]),
+                   "+f"(d[32]), "+f"(d[33]), "+f"(d[34]), "+f"(d[35]), "+f"(d[36]), "+f"(d[37]), "+f"(d[38]), "+f"(d[39]), "+f"(d[40]), "+f"(d[41]), "+f"(d[42]), "+f"(d[43]), "+f"(d[44]), "+f"(d[45]), "+f"(d[46]), "+f"(d[47]),
+                   "+f"(d[48]), "+f"(d[49]), "+f"(d[50]), "+f"(d[51]), "+f"(d[52]), "+f"(d[53]), "+f"(d[54]), "+f"(d[55]), "+f"(d[56]), "+f"(d[57]), "+f"(d[58]), "+f"(d[59]), "+f"(d[60]), "+f"(d[61]), "+f"(d[62]), "+f"(d[63]),
+                   "+f"(d[64]), "+f"(d[65]), "+f"(d[66]), "+f"(d[67]), "+f"(d[68]), "+f"(d[69]), "+f"(d[70]), "+f"(d[71]), "+f"(d[72]), "+f"(d[73]), "+f"(d[74]), "+f"(d[75]), "+f"(d[76]), "+f"(d[77]), "+f"(d[78]), "+f"(d[79]),
+                   "+f"(d[80]), "+f"(d[81]), "+f"(d[82]), "+f"(d[83]), "+f"(d[84]), "+f"(d[85]), "+f"(d[86]), "+f"(d[87]), "+f"(d[88]), "+f"(d[89]), "+f"(d[90]), "+f"(d[91]), "+f"(d[92]), "+f"(d[93]), "+f"(d[94]), "+f"(d[95]),
+                   "+f"(d[96]), "+f"(d[97]), "+f"(d[98]), "+f"(d[99]), "+f"(d[100]), "+f"(d[101]), "+f"(d[102]), "+f"(d[103]), "+f"(d[104]), "+f"(d[105]), "+f"(d[106]), "+f"(d[107]), "+f"(d[108]), "+f"(d[109]), "+f"(d[110]), "+f"(d[111]),
+                   "+f"(d[112]), "+f"(d[113]), "+f"(d[114]), "+f"(d[115]), "+f"(d[116]), "+f"(d[117]), "+f"(d[118]), "+f"(d[119]), "+f"(d[120]), "+f"(d[121]), "+f"(d[122]), "+f"(d[123]), "+f"(d[124]), "+f"(d[125]), "+f"(d[126]), "+f"(d[127])
+                 : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b), "r"(1));
+}
+
+// Starts the copy of a ROWS x ROW tile; rows from valid_rows on become zeros. A pass of the block covers a multiple of 8 rows.
+template <int ROWS, int ROW, int THREADS>
+__device__ __forceinline__ void copy_panels(uint32_t tile, const elem* source, int pitch, int valid_rows)
+{
+    constexpr int CHUNKS = ROW / 8, HEIGHT = THREADS / CHUNKS;
+    static_assert(HEIGHT % 8 == 0 && ROWS % HEIGHT == 0, "passes of whole rows");
+    const int row = threadIdx.x / CHUNKS, chunk = threadIdx.x % CHUNKS;
+    tile += panel_offset<ROWS>(row, chunk);
+    source += (int64)row * pitch + chunk * 8;
+#pragma unroll
+    for (int pass = 0; pass < ROWS / HEIGHT; pass++, source += (int64)HEIGHT * pitch)
+        copy16(tile + pass * HEIGHT * 128, source, row + pass * HEIGHT < valid_rows);
+}
+
+// Writes the first valid_rows rows of a tile to global memory.
+template <int ROWS, int ROW, int THREADS>
+__device__ __forceinline__ void store_panels(elem* target, int pitch, uint32_t tile, int valid_rows)
+{
+    constexpr int CHUNKS = ROW / 8, HEIGHT = THREADS / CHUNKS;
+    static_assert(HEIGHT % 8 == 0 && ROWS % HEIGHT == 0, "passes of whole rows");
+    const int row = threadIdx.x / CHUNKS, chunk = threadIdx.x % CHUNKS;
+    tile += panel_offset<ROWS>(row, chunk);
+    target += (int64)row * pitch + chunk * 8;
+#pragma unroll
+    for (int pass = 0; pass < ROWS / HEIGHT; pass++, target += (int64)HEIGHT * pitch)
+        if (row + pass * HEIGHT < valid_rows)
+        {
+            uint4 x;
+            asm volatile("ld.shared.v4.u32 {%0,%1,%2,%3}, [%4];" : "=r"(x.x), "=r"(x.y), "=r"(x.z), "=r"(x.w) : "r"(tile + pass * HEIGHT * 128) : "memory");
+            *reinterpret_cast<uint4*>(target) = x;
+        }
+}

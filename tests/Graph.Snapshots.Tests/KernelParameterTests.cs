@@ -1,0 +1,67 @@
+using System;
+using System.Collections.Generic;
+using System.Linq;
+using System.Text.RegularExpressions;
+using Graph.Runtime.Devices;
+using Graph.Runtime.Planning;
+using Graph.Runtime.Schedules;
+using Graph.Tests;
+using Xunit;
+
+namespace Graph.Snapshots.Tests;
+
+/// <summary>
+/// A kernel's parameters are cells that the launcher fills by position, and the driver reads what the function's signature says: a pitch too many or too few moves everything behind it, silently.
+/// So the parameter list of every emitted text is compared with what a session packs for it.
+/// </summary>
+public sealed class KernelParameterTests
+{
+    public static TheoryData<string> All => new(Gemma2Size.Small.Concat(Gemma2Size.Real).Select(s => s.Name));
+
+    [Theory]
+    [MemberData(nameof(All))]
+    public void Parameters_EveryKernelOfEveryTarget_AreWhatTheLauncherPacks(string variant)
+    {
+        var packed = Packed(variant);
+        var wrong = new List<string>();
+        foreach (var kernel in Emitted.Kernels(variant))
+        {
+            // D, A and B with their pitches, then m, n, k and alpha, in the launcher's order.
+            string[] lists = kernel.Info.Kind == "gemm" ? ["pointer int pointer int pointer int int int int float"]
+                : packed.TryGetValue(kernel.Info.Name, out var found) ? [.. found] : [];
+            var declared = Declared(kernel);
+            if (lists.Length == 0) wrong.Add($"{kernel.Target} {kernel.Info.Name} is launched by no session");
+            wrong.AddRange(lists.Where(l => l != declared).Select(l => $"{kernel.Target} {kernel.Info.Name} declares ({declared}) but is given ({l})"));
+        }
+        Assert.Empty(wrong);
+    }
+
+    /// <summary>By kernel, every parameter list that a session packs: with adapters everywhere, on one linear and on none (whose views are empty), and with every recipe in the backward.</summary>
+    static Dictionary<string, HashSet<string>> Packed(string variant)
+    {
+        var packed = new Dictionary<string, HashSet<string>>();
+        foreach (var recompute in new[] { false, true })
+            foreach (var rankOf in new Func<string, int>[] { _ => 8, name => name.EndsWith(".q_proj", StringComparison.Ordinal) ? 8 : 0, _ => 0 })
+                foreach (var launch in RecordedLaunches.Of(variant, recompute, rankOf).OfType<BoundKernel>())
+                {
+                    if (!packed.TryGetValue(launch.Kernel, out var lists)) packed[launch.Kernel] = lists = [];
+                    lists.Add(string.Join(' ', launch.Arguments.SelectMany(a => a.Pitch != 0 ? new[] { "pointer", "int" } : ["pointer"]).Append("int")));
+                }
+        // The recipe of a tensor that no backward reads is emitted, but no plan can choose it: only its tensors can say what it would be given.
+        var schedule = ScheduleText.Parse(Emitted.Model(variant).ScheduleText);
+        var shapes = new Shapes(schedule, 96, RankTable.Create(schedule, _ => 8), ActType.Bf16);
+        foreach (var launch in schedule.Recipes.SelectMany(r => r.Launches).OfType<KernelLaunch>().Where(l => !packed.ContainsKey(l.Kernel)))
+            packed[launch.Kernel] = [string.Join(' ', launch.Arguments.SelectMany(a => shapes[a.Tensor].IsMatrix ? new[] { "pointer", "int" } : ["pointer"]).Append("int"))];
+        return packed;
+    }
+
+    /// <summary>Types of the parameters, in order: pointer, int, float.</summary>
+    static string Declared(EmittedText kernel)
+    {
+        // Templates say KERNEL_NAME, and the kernel's own lines define it.
+        var name = kernel.Text.Contains("#define KERNEL_NAME " + kernel.Info.Name + "\n", StringComparison.Ordinal) ? "KERNEL_NAME" : kernel.Info.Name;
+        var match = Regex.Match(kernel.Text, @"__global__[^;{]*?\b" + Regex.Escape(name) + @"\s*\(([^)]*)\)");
+        Assert.True(match.Success, $"{kernel.Target} {kernel.Info.Name}: its text has no __global__ function of that name");
+        return string.Join(' ', match.Groups[1].Value.Split(',').Select(p => p.Contains('*') ? "pointer" : Regex.Match(p, @"^\s*(?:const\s+)?(\w+)").Groups[1].Value));
+    }
+}

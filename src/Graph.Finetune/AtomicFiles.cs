@@ -11,14 +11,14 @@ public static class AtomicFiles
     /// <exception cref="InputException">A file cannot be written; none of the old ones has changed unless the renaming itself failed.</exception>
     public static void Write(params IReadOnlyList<(string Path, Action<Stream> Content)> files)
     {
-        var staged = files.Select(f => (f.Path, Aside: $"{f.Path}.{Environment.ProcessId}.partial", f.Content)).ToArray();
+        var staged = files.Select(f => (f.Path, Aside: $"{f.Path}.{Guid.NewGuid():N}.partial", f.Content)).ToArray();
         var current = "";
         try
         {
             foreach (var (path, aside, content) in staged)
             {
                 current = path;
-                using var stream = new FileStream(aside, FileMode.Create, FileAccess.Write);
+                using var stream = new FileStream(aside, FileMode.CreateNew, FileAccess.Write);
                 content(stream);
                 stream.Flush(flushToDisk: true);
             }
@@ -34,7 +34,8 @@ public static class AtomicFiles
         }
         finally
         {
-            foreach (var (_, aside, _) in staged) File.Delete(aside);
+            // Deleting in a directory that is not there throws, and would hide why the writing failed.
+            foreach (var (_, aside, _) in staged.Where(s => File.Exists(s.Aside))) File.Delete(aside);
         }
     }
 }

@@ -24,6 +24,11 @@ static class Json
         {
             throw new InputException($"{subject} is not JSON: {Reason(e)}");
         }
+        catch (InvalidOperationException)
+        {
+            // Comparing names for doubles unescapes them, which fails so.
+            throw new InputException($"{subject} is not JSON: a name escapes half of a surrogate pair, which is no Unicode text.");
+        }
     }
 
     /// <summary>A whole file, at most 16 MiB.</summary>
@@ -67,13 +72,17 @@ static class Json
         }
     }
 
-    /// <summary>A value as a message shows it: its JSON, cut after 60 characters.</summary>
+    /// <summary>A value as a message shows it: its JSON in one line, cut after 60 characters.</summary>
     public static string Show(JsonElement element)
     {
         // A list may stand on many lines in its file.
         var text = element.ValueKind == JsonValueKind.Array ? "[" + string.Join(",", element.EnumerateArray().Select(e => e.GetRawText())) + "]" : element.GetRawText();
+        text = string.Join(' ', text.Split((char[]?)null, StringSplitOptions.RemoveEmptyEntries));
         return text.Length > 60 ? text[..60] + "…" : text;
     }
+
+    /// <summary>A property's name as a message shows it, whatever it escapes.</summary>
+    public static string Show(JsonProperty property) => Name(property) ?? "a name that is no Unicode text";
 
     static int FirstInvalid(ReadOnlySpan<byte> utf8)
     {

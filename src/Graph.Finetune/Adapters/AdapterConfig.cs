@@ -20,11 +20,11 @@ sealed record AdapterConfig(int Rank, double Alpha, bool RsLora, double Dropout,
         foreach (var property in root.EnumerateObject())
         {
             if (!IsPlainLora(Json.Name(property), property.Value))
-                throw new InputException($"{path}: {property.Name} is {Json.Show(property.Value)}, which is not supported; adapters must be plain LoRA on linears.");
+                throw new InputException($"{path}: {Json.Show(property)} is {Json.Show(property.Value)}, which is not supported; adapters must be plain LoRA on linears.");
         }
         var rank = Field("r", r => r.ValueKind == JsonValueKind.Number && r.TryGetInt32(out var n) && n is >= 1 and <= 65536 ? n : (int?)null, "a whole number from 1 to 65536");
         var alpha = Field("lora_alpha", a => a.ValueKind == JsonValueKind.Number && a.TryGetDouble(out var x) && double.IsFinite(x) ? x : (double?)null, "a number");
-        var dropout = root.TryGetProperty("lora_dropout", out _) ? Field("lora_dropout", d => d.ValueKind == JsonValueKind.Number && d.TryGetDouble(out var x) ? x : (double?)null, "a number") : 0;
+        var dropout = root.TryGetProperty("lora_dropout", out _) ? Field("lora_dropout", d => d.ValueKind == JsonValueKind.Number && d.TryGetDouble(out var x) && x is >= 0 and < 1 ? x : (double?)null, "a number from 0 to below 1") : 0;
         var rsLora = root.TryGetProperty("use_rslora", out var rs) && rs.ValueKind == JsonValueKind.True;
         var targets = root.TryGetProperty("target_modules", out var t) ? t : throw new InputException($"{path} has no target_modules.");
         if (targets.ValueKind == JsonValueKind.String) return new AdapterConfig(rank, alpha, rsLora, dropout, [], Json.Text(targets), Layers());
@@ -89,7 +89,7 @@ sealed record AdapterConfig(int Rank, double Alpha, bool RsLora, double Dropout,
     {
         "peft_type" => value.ValueKind == JsonValueKind.String && value.ValueEquals("LORA"),
         "bias" => value.ValueKind == JsonValueKind.String && value.ValueEquals("none"),
-        "init_lora_weights" => value.ValueKind is JsonValueKind.True or JsonValueKind.False or JsonValueKind.Null || (value.ValueKind == JsonValueKind.String && (value.ValueEquals("gaussian") || value.ValueEquals("eva"))),
+        "init_lora_weights" => value.ValueKind is JsonValueKind.True or JsonValueKind.False or JsonValueKind.Null || (value.ValueKind == JsonValueKind.String && (value.ValueEquals("gaussian") || value.ValueEquals("orthogonal") || value.ValueEquals("eva"))),
         "use_rslora" => value.ValueKind is JsonValueKind.True or JsonValueKind.False,
         "task_type" => value.ValueKind == JsonValueKind.Null || (value.ValueKind == JsonValueKind.String && value.ValueEquals("CAUSAL_LM")),
         "r" or "lora_alpha" or "lora_dropout" or "target_modules" or "layers_to_transform" or "layers_pattern" or "base_model_name_or_path" or "revision" or "inference_mode" or "auto_mapping"

@@ -8,7 +8,7 @@ using Graph.Runtime;
 
 namespace Graph.Finetune.Checkpoints;
 
-/// <summary>config.json of a Hugging Face directory, in old and new spellings (rope_theta or rope_parameters, torch_dtype or dtype), compared with a compiled model.</summary>
+/// <summary>config.json of a Hugging Face directory, compared with a compiled model. Old and new spellings are read (rope_theta, or rope_parameters that holds it); the dtype is not, for the tensors say their own.</summary>
 public static class ModelConfig
 {
     /// <exception cref="InputException">config.json is missing, is not JSON, or differs from the variant; the sentence names the field and both values.</exception>
@@ -28,34 +28,32 @@ public static class ModelConfig
         {
             var found = Find(config, field);
             // Older files have no layer_types: there even layers are local, whatever the file says.
-            if (found is null && field == "layer_types") continue;
-            if (found is { } element ? Same(element, value) : Default(field) is { } assumed && Equals(Convert.ToDouble(assumed), AsNumber(value))) continue;
-            throw new InputException($"{path}: {field} is {(found is { } f ? Json.Show(f) : "not there")} but the variant {variant} has {Show(value)}; choose the variant of this checkpoint.");
+            if (field == "layer_types" && found.All(f => f.ValueKind == JsonValueKind.Null)) continue;
+            if (found.Count == 0 && Default(field) is { } assumed && AsNumber(assumed) == AsNumber(value)) continue;
+            if (found.Count > 0 && found.All(f => Same(f, value))) continue;
+            throw new InputException($"{path}: {field} is {(found.Count > 0 ? Json.Show(found.First(f => !Same(f, value))) : "not there")} but the variant {variant} has {Show(value)}; choose the variant of this checkpoint.");
         }
         // Settings that change the computation and that no variant has.
-        if (Find(config, "rope_type") is { } rope && !(rope.ValueKind == JsonValueKind.String && rope.ValueEquals("default")))
+        foreach (var rope in Find(config, "rope_type").Where(r => !Same(r, "default")))
             throw new InputException($"{path}: rope_type is {Json.Show(rope)} but the variant {variant} has \"default\"; scaled rotary embeddings are not supported.");
         foreach (var field in new[] { "rope_scaling", "quantization_config" })
         {
-            if (Find(config, field) is { ValueKind: not JsonValueKind.Null } other) throw new InputException($"{path}: {field} is {Json.Show(other)} but the variant {variant} has none.");
+            if (config.TryGetProperty(field, out var other) && other.ValueKind != JsonValueKind.Null) throw new InputException($"{path}: {field} is {Json.Show(other)} but the variant {variant} has none.");
         }
         foreach (var field in new[] { "attention_bias", "use_bidirectional_attention" })
         {
-            if (Find(config, field) is { ValueKind: JsonValueKind.True } other) throw new InputException($"{path}: {field} is {Json.Show(other)} but the variant {variant} has false.");
+            if (config.TryGetProperty(field, out var other) && other.ValueKind is not (JsonValueKind.False or JsonValueKind.Null))
+                throw new InputException($"{path}: {field} is {Json.Show(other)} but the variant {variant} has false.");
         }
     }
 
-    /// <summary>The type the checkpoint says it is stored in, for example "bfloat16"; null where it says none. The tensors' own types are what counts.</summary>
-    public static string? DType(string directory)
+    // A file that is in both spellings must mean the same by both.
+    static List<JsonElement> Find(JsonElement config, string field)
     {
-        using var document = Json.ParseFile(Path.Combine(directory, "config.json"));
-        return document.RootElement.ValueKind == JsonValueKind.Object && (Find(document.RootElement, "dtype") ?? Find(document.RootElement, "torch_dtype")) is { ValueKind: JsonValueKind.String } type ? Json.Text(type) : null;
-    }
-
-    static JsonElement? Find(JsonElement config, string field)
-    {
-        if (config.TryGetProperty(field, out var value)) return value;
-        return field is "rope_theta" or "rope_type" && config.TryGetProperty("rope_parameters", out var rope) && rope.ValueKind == JsonValueKind.Object && rope.TryGetProperty(field, out value) ? value : null;
+        var found = new List<JsonElement>();
+        if (config.TryGetProperty(field, out var value)) found.Add(value);
+        if (field is "rope_theta" or "rope_type" && config.TryGetProperty("rope_parameters", out var rope) && rope.ValueKind == JsonValueKind.Object && rope.TryGetProperty(field, out value)) found.Add(value);
+        return found;
     }
 
     // What transformers takes for a field of Gemma 2 that a file leaves out, as it does for values that equal its base class's.

@@ -70,7 +70,7 @@ sealed record SafetensorsHeader(IReadOnlyDictionary<string, SafetensorsEntry> Te
                 case "dtype" when field.Value.ValueKind == JsonValueKind.String: dtype = Json.Text(field.Value); break;
                 case "shape": shape = Numbers(path, name, "shape", field.Value); break;
                 case "data_offsets": offsets = Numbers(path, name, "data_offsets", field.Value); break;
-                default: throw new InputException($"{path}: the entry of {name} has {field.Name} = {Json.Show(field.Value)}; dtype (a string), shape and data_offsets are what it may have.");
+                default: throw new InputException($"{path}: the entry of {name} has {Json.Show(field)} = {Json.Show(field.Value)}; dtype (a string), shape and data_offsets are what it may have.");
             }
         }
         if (dtype is null || shape is null || offsets is null) throw new InputException($"{path}: the entry of {name} lacks {(dtype is null ? "dtype" : shape is null ? "shape" : "data_offsets")}.");

@@ -22,8 +22,10 @@ public static class SafetensorsWriter
 
     public static void Write(Stream stream, IReadOnlyList<SafetensorsTensor> tensors, IReadOnlyDictionary<string, string> metadata)
     {
+        var names = new HashSet<string>(StringComparer.Ordinal) { "__metadata__" };
         foreach (var tensor in tensors)
         {
+            if (!names.Add(tensor.Name)) throw new ArgumentException($"safetensors: the name {tensor.Name} is taken; every tensor needs its own.");
             if (tensor.Data.Length != tensor.Shape.Aggregate((long)SafetensorsHeader.ElementBytes(tensor.DType), (bytes, extent) => checked(bytes * extent)))
                 throw new ArgumentException($"safetensors: {tensor.Name} is {tensor.DType}[{string.Join(",", tensor.Shape)}] but has {tensor.Data.Length} bytes.");
         }

@@ -81,7 +81,8 @@ public static class DataReader
         var labels = fields.TryGetProperty("labels", out _)
             ? Numbers(at, fields, "labels", label => label == -100 || (label >= 0 && label < options.Vocabulary), $"labels are -100 (no loss) or from 0 to {options.Vocabulary - 1}") : ids;
         if (labels.Length != ids.Length) throw new InputException($"{at} has {ids.Length} input_ids but {labels.Length} labels; there must be one label per id, not shifted.");
-        if (fields.TryGetProperty("attention_mask", out _)) Numbers(at, fields, "attention_mask", mask => mask == 1, "padding cannot be read, leave it out");
+        if (fields.TryGetProperty("attention_mask", out _) && Numbers(at, fields, "attention_mask", mask => mask == 1, "padding cannot be read, leave it out").Length is var masks && masks != ids.Length)
+            throw new InputException($"{at} has {ids.Length} input_ids but an attention_mask of {masks}; there must be one per id.");
         return new Example(ids, labels, line);
     }
 

@@ -13,6 +13,9 @@ public sealed class PackedData(int tokens, IReadOnlyList<IReadOnlyList<(int[] Id
     public int Count => batches.Count;
     public MicroBatch this[int index] => MicroBatch.Pack(tokens, batches[index]);
 
+    /// <summary>Tokens of documents, padding apart.</summary>
+    public long Tokens => batches.Sum(b => b.Sum(d => (long)d.Ids.Length));
+
     /// <summary>Tokens of one micro-batch's documents that have labels. Padding that fills a row is a document without.</summary>
     public int TokensOf(int index) => batches[index].Where(d => d.Labels.Any(l => l >= 0)).Sum(d => d.Ids.Length);
 

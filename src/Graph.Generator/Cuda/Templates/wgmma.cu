@@ -73,35 +73,117 @@ __device__ __forceinline__ void wgmma_m64n256k16(float (&d)[128], const uint32_t
                  : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b), "r"(1));
 }
 
-// Starts the copy of a ROWS x ROW tile; rows from valid_rows on become zeros. A pass of the block covers a multiple of 8 rows.
+// How THREADS threads walk a ROWS x ROW tile in pieces of 16 bytes: a pass covers HEIGHT rows, a multiple of 8, so a thread's place in the swizzle stays.
 template <int ROWS, int ROW, int THREADS>
-__device__ __forceinline__ void copy_panels(uint32_t tile, const elem* source, int pitch, int valid_rows)
+struct panel_walk
 {
-    constexpr int CHUNKS = ROW / 8, HEIGHT = THREADS / CHUNKS;
-    static_assert(HEIGHT % 8 == 0 && ROWS % HEIGHT == 0, "passes of whole rows");
-    const int row = threadIdx.x / CHUNKS, chunk = threadIdx.x % CHUNKS;
-    tile += panel_offset<ROWS>(row, chunk);
-    source += (int64)row * pitch + chunk * 8;
+    static constexpr int CHUNKS = ROW / 8, WIDTH = CHUNKS < THREADS / 8 ? CHUNKS : THREADS / 8, HEIGHT = THREADS / WIDTH;
+    static_assert(WIDTH % 8 == 0 && CHUNKS % WIDTH == 0 && HEIGHT % 8 == 0 && ROWS % HEIGHT == 0, "passes of whole rows");
+    int row, chunk;
+
+    __device__ __forceinline__ explicit panel_walk(int thread) : row(thread / WIDTH), chunk(thread % WIDTH) {}
+    __device__ __forceinline__ uint32_t offset(int pass, int part) const { return panel_offset<ROWS>(row, chunk) + pass * HEIGHT * 128 + part * (WIDTH / 8) * (ROWS * 128); }
+};
+
+// Starts the copy of a ROWS x ROW tile by THREADS threads, of which this is number thread; rows from valid_rows on become zeros.
+template <int ROWS, int ROW, int THREADS>
+__device__ __forceinline__ void copy_panels(uint32_t tile, const elem* source, int pitch, int valid_rows, int thread = threadIdx.x)
+{
+    using walk = panel_walk<ROWS, ROW, THREADS>;
+    const walk at(thread);
+    source += (int64)at.row * pitch + at.chunk * 8;
 #pragma unroll
-    for (int pass = 0; pass < ROWS / HEIGHT; pass++, source += (int64)HEIGHT * pitch)
-        copy16(tile + pass * HEIGHT * 128, source, row + pass * HEIGHT < valid_rows);
+    for (int pass = 0; pass < ROWS / walk::HEIGHT; pass++, source += (int64)walk::HEIGHT * pitch)
+#pragma unroll
+        for (int part = 0; part < walk::CHUNKS / walk::WIDTH; part++)
+            copy16(tile + at.offset(pass, part), source + part * walk::WIDTH * 8, at.row + pass * walk::HEIGHT < valid_rows);
 }
 
-// Writes the first valid_rows rows of a tile to global memory.
-template <int ROWS, int ROW, int THREADS>
-__device__ __forceinline__ void store_panels(elem* target, int pitch, uint32_t tile, int valid_rows)
+// Writes the first valid_rows of COUNT rows of a tile to global memory.
+template <int ROWS, int ROW, int THREADS, int COUNT = ROWS>
+__device__ __forceinline__ void store_panels(elem* target, int pitch, uint32_t tile, int valid_rows, int thread = threadIdx.x)
 {
-    constexpr int CHUNKS = ROW / 8, HEIGHT = THREADS / CHUNKS;
-    static_assert(HEIGHT % 8 == 0 && ROWS % HEIGHT == 0, "passes of whole rows");
-    const int row = threadIdx.x / CHUNKS, chunk = threadIdx.x % CHUNKS;
-    tile += panel_offset<ROWS>(row, chunk);
-    target += (int64)row * pitch + chunk * 8;
+    using walk = panel_walk<ROWS, ROW, THREADS>;
+    const walk at(thread);
+    target += (int64)at.row * pitch + at.chunk * 8;
 #pragma unroll
-    for (int pass = 0; pass < ROWS / HEIGHT; pass++, target += (int64)HEIGHT * pitch)
-        if (row + pass * HEIGHT < valid_rows)
+    for (int pass = 0; pass < COUNT / walk::HEIGHT; pass++, target += (int64)walk::HEIGHT * pitch)
+        if (at.row + pass * walk::HEIGHT < valid_rows)
+#pragma unroll
+            for (int part = 0; part < walk::CHUNKS / walk::WIDTH; part++)
+            {
+                uint4 x;
+                asm volatile("ld.shared.v4.u32 {%0,%1,%2,%3}, [%4];" : "=r"(x.x), "=r"(x.y), "=r"(x.z), "=r"(x.w) : "r"(tile + at.offset(pass, part)) : "memory");
+                *reinterpret_cast<uint4*>(target + part * walk::WIDTH * 8) = x;
+            }
+}
+
+// Puts 64 rows x COLUMNS of accumulators, times scale[row half], into a tile's rows first_row and on.
+template <int ROWS, int COLUMNS>
+__device__ __forceinline__ void stage_panels(uint32_t tile, int row, const float (&d)[COLUMNS / 2], float scale_0, float scale_8)
+{
+    const int lane = threadIdx.x % WARP_SIZE;
+#pragma unroll
+    for (int half = 0; half < 2; half++)
+#pragma unroll
+        for (int n = 0; n < COLUMNS / 8; n++)
         {
-            uint4 x;
-            asm volatile("ld.shared.v4.u32 {%0,%1,%2,%3}, [%4];" : "=r"(x.x), "=r"(x.y), "=r"(x.z), "=r"(x.w) : "r"(tile + pass * HEIGHT * 128) : "memory");
-            *reinterpret_cast<uint4*>(target) = x;
+            const float scale = half ? scale_8 : scale_0;
+            asm volatile("st.shared.u32 [%0], %1;" :: "r"(tile + panel_offset<ROWS>(row + half * 8, n) + lane % 4 * 4),
+                         "r"(pack2(d[n * 4 + half * 2] * scale, d[n * 4 + half * 2 + 1] * scale)) : "memory");
         }
 }
+
+// ---- barriers in shared memory: 8 bytes each, threads of one part of the block tell another that something is done -----------------
+// A phase ends after `arrivals` arrivals; phases are numbered by parity. Data written by cp.async and read by wgmma: copy_wait, shared_fence, barrier_arrive.
+
+__device__ __forceinline__ void barrier_init(uint32_t barrier, int arrivals)
+{
+    asm volatile("mbarrier.init.shared::cta.b64 [%0], %1;" :: "r"(barrier), "r"(arrivals) : "memory");
+}
+
+__device__ __forceinline__ void barrier_arrive(uint32_t barrier)
+{
+    asm volatile("{.reg .b64 state; mbarrier.arrive.shared::cta.b64 state, [%0];}" :: "r"(barrier) : "memory");
+}
+
+// Returns when the phase of this parity has ended.
+__device__ __forceinline__ void barrier_wait(uint32_t barrier, uint32_t parity)
+{
+    asm volatile("{\n.reg .pred ended;\nAGAIN:\nmbarrier.try_wait.parity.shared::cta.b64 ended, [%0], %1;\n@!ended bra AGAIN;\n}" :: "r"(barrier), "r"(parity) : "memory");
+}
+
+// __syncthreads for one warpgroup; id from 1.
+__device__ __forceinline__ void group_sync(int id) { asm volatile("bar.sync %0, 128;" :: "r"(id) : "memory"); }
+
+// One float from global to shared memory, asynchronously like copy16.
+__device__ __forceinline__ void copy4(uint32_t shared, const float* global)
+{
+    asm volatile("cp.async.ca.shared.global [%0], [%1], 4;" :: "r"(shared), "l"(__cvta_generic_to_global(global)) : "memory");
+}
+
+__device__ __forceinline__ float2 load_shared2(uint32_t address)
+{
+    float2 x;
+    asm volatile("ld.shared.v2.f32 {%0,%1}, [%2];" : "=f"(x.x), "=f"(x.y) : "r"(address) : "memory");
+    return x;
+}
+
+__device__ __forceinline__ void store_shared4(uint32_t address, uint32_t x, uint32_t y, uint32_t z, uint32_t w)
+{
+    asm volatile("st.shared.v4.u32 [%0], {%1,%2,%3,%4};" :: "r"(address), "r"(x), "r"(y), "r"(z), "r"(w) : "memory");
+}
+
+__device__ __forceinline__ uint4 load_shared4(uint32_t address)
+{
+    uint4 x;
+    asm volatile("ld.shared.v4.u32 {%0,%1,%2,%3}, [%4];" : "=r"(x.x), "=r"(x.y), "=r"(x.z), "=r"(x.w) : "r"(address) : "memory");
+    return x;
+}
+
+// A value that a generic lambda knows at compile time.
+template <bool VALUE>
+struct constant
+{
+    static constexpr bool value = VALUE;
+};

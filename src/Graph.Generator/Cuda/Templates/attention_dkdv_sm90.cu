@@ -1,0 +1,213 @@
+// dv = P^T do and dk = dS^T q for one tile of TILE_K keys of one kv head: attention_dkdv.cu on wgmma, for sm_90a and head dim 256.
+//
+//   dk, dv, k, v [T, K*D]   q, do [T, N*D]   lse, delta f32 [T, N]   doc_start, doc_end i32 [T]; pitches of elem tensors are multiples of 8
+//   grid (ceil(T / TILE_K), K), block 256, dynamic shared memory (2 TILE_K D + 4 TILE_Q D + TILE_K TILE_Q) * 2 + 16 TILE_Q + 48 bytes
+//   q sees k when k <= q < doc_end[k] and q - k < WINDOW (0: no window); doc_end never decreases.
+//
+// Everything is transposed (rows are keys). Each of the two sums takes 128 registers of a warpgroup, so each warpgroup owns one, and half of the work:
+//   warpgroup 0:  S^T = k q^T    P^T = exp2(score - lse)             dv += P^T do
+//   warpgroup 1:  dP^T = v do^T  dS^T = P^T dscore/ds (dP^T - delta)  dk += dS^T q
+// P^T dscore/ds goes from 0 to 1 through shared memory, rounded to elem, thread to the same thread of the other group. P^T and dS^T stay in registers.
+// The groups meet only at barriers, so the exponentials of one run under the products of the other.
+// q and do have two stages; group 0 copies do and lse, group 1 q and delta, each as soon as its last product with the old ones is done.
+extern "C" __global__ void __launch_bounds__(256, 1)
+KERNEL_NAME(elem* __restrict__ dk, int dk_pitch, elem* __restrict__ dv, int dv_pitch, const elem* __restrict__ q, int q_pitch,
+            const elem* __restrict__ k, int k_pitch, const elem* __restrict__ v, int v_pitch, const elem* __restrict__ d_o, int d_o_pitch,
+            const float* __restrict__ lse, int lse_pitch, const float* __restrict__ delta, int delta_pitch,
+            const int* __restrict__ doc_start, const int* __restrict__ doc_end, int rows)
+{
+    constexpr int D = HEAD_DIM, GROUP_THREADS = 128;
+    constexpr uint32_t KV_BYTES = TILE_K * D * 2, Q_BYTES = TILE_Q * D * 2;
+    static_assert(D == 256 && TILE_K == 64 && TILE_Q == 64 && WARPS == 8 && STAGES == 2, "the tile of the wgmma shapes below");
+
+    extern __shared__ __align__(1024) uint8_t shared[];
+    const uint32_t k_tile = shared_address(shared), v_tile = k_tile + KV_BYTES, q_tiles = v_tile + KV_BYTES, do_tiles = q_tiles + 2 * Q_BYTES;
+    const uint32_t slopes = do_tiles + 2 * Q_BYTES, lse_rows = slopes + TILE_K * TILE_Q * 2, delta_rows = lse_rows + 2 * TILE_Q * 4;
+    const uint32_t q_full = delta_rows + 2 * TILE_Q * 4, do_full = q_full + 16, slopes_full = do_full + 16, slopes_empty = slopes_full + 8;
+    const int group = threadIdx.x / GROUP_THREADS, thread = threadIdx.x % GROUP_THREADS, warp = thread / WARP_SIZE, lane = thread % WARP_SIZE;
+
+    // Early keys are seen by the most queries. All heads of the first tile start first, so the short tiles fill the tail.
+    const int order = blockIdx.y * gridDim.x + blockIdx.x;
+    const int kv_head = order % gridDim.y, k0 = order / gridDim.y * TILE_K;
+    const int k_last = min(k0 + TILE_K, rows) - 1;
+
+    // The first key is the first to lose its readers, the last key the last.
+    const int earliest_end = WINDOW ? min(doc_end[k0], k0 + WINDOW) : doc_end[k0];
+    const int end = WINDOW ? min(doc_end[k_last], k_last + WINDOW) : doc_end[k_last];
+    const int first_tile = k0 / TILE_Q, end_tile = (end + TILE_Q - 1) / TILE_Q;
+    const int rounds = GROUP * (end_tile - first_tile);
+
+    // Round r multiplies tile first_tile + r % tiles of query head kv_head * GROUP + r / tiles.
+    int tile = first_tile, head = kv_head * GROUP;
+    auto advance = [&](int& tile, int& head) { if (++tile == end_tile) { tile = first_tile; head++; } };
+    auto copy_do = [&](int stage, int tile, int head)
+    {
+        copy_panels<TILE_Q, D, GROUP_THREADS>(do_tiles + stage * Q_BYTES, d_o + (int64)tile * TILE_Q * d_o_pitch + head * D, d_o_pitch, rows - tile * TILE_Q, thread);
+        if (thread < TILE_Q) copy4(lse_rows + (stage * TILE_Q + thread) * 4, lse + (int64)min(tile * TILE_Q + thread, rows - 1) * lse_pitch + head);
+        copy_commit();
+    };
+    auto copy_q = [&](int stage, int tile, int head)
+    {
+        copy_panels<TILE_Q, D, GROUP_THREADS>(q_tiles + stage * Q_BYTES, q + (int64)tile * TILE_Q * q_pitch + head * D, q_pitch, rows - tile * TILE_Q, thread);
+        if (thread < TILE_Q) copy4(delta_rows + (stage * TILE_Q + thread) * 4, delta + (int64)min(tile * TILE_Q + thread, rows - 1) * delta_pitch + head);
+        copy_commit();
+    };
+
+    if (threadIdx.x == 0)
+    {
+#pragma unroll
+        for (int i = 0; i < 6; i++) barrier_init(q_full + i * 8, GROUP_THREADS);
+    }
+    int next_tile = tile, next_head = head;
+    advance(next_tile, next_head);
+    if (group == 0)
+    {
+        copy_panels<TILE_K, D, GROUP_THREADS>(k_tile, k + (int64)k0 * k_pitch + kv_head * D, k_pitch, rows - k0, thread);
+        copy_do(0, tile, head);
+        if (rounds > 1) copy_do(1, next_tile, next_head); else copy_commit();
+    }
+    else
+    {
+        copy_panels<TILE_K, D, GROUP_THREADS>(v_tile, v + (int64)k0 * v_pitch + kv_head * D, v_pitch, rows - k0, thread);
+        copy_q(0, tile, head);
+        if (rounds > 1) copy_q(1, next_tile, next_head); else copy_commit();
+    }
+    copy_wait<1>();
+    shared_fence();
+    __syncthreads(); // the barriers stand; k, v and the first q and do have arrived
+
+    float sum[D / 2], s[TILE_Q / 2];
+#pragma unroll
+    for (int i = 0; i < D / 2; i++) sum[i] = 0.0f;
+    uint32_t a[TILE_Q / 16][4];
+    const int local_row = warp * 16 + lane / 4;
+
+    if (group == 0)
+    {
+        // Query q sees the row's key when (unsigned)(q - key) < span: one comparison for both ends.
+        int span[2];
+#pragma unroll
+        for (int half = 0; half < 2; half++)
+        {
+            const int key = k0 + local_row + half * 8, reach = key < rows ? doc_end[key] - key : 0;
+            span[half] = WINDOW ? min(reach, WINDOW) : reach;
+        }
+
+        for (int round = 0; round < rounds; round++)
+        {
+            const int stage = round % 2, phase = (round - 1) / 2 % 2; // round 0 was awaited above
+            const uint32_t do_tile = do_tiles + stage * Q_BYTES;
+            const int q0 = tile * TILE_Q;
+            if (round > 0) barrier_wait(q_full + stage * 8, phase);
+            wgmma_fence();
+#pragma unroll
+            for (int step = 0; step < D / 16; step++) wgmma_m64n64k16(s, panel_columns<TILE_K>(k_tile, step), panel_columns<TILE_Q>(q_tiles + stage * Q_BYTES, step), step > 0);
+            wgmma_commit();
+            if (round > 0)
+            {
+                wgmma_wait<1>(); // the product with the do before is done, and so is the other group's when it has taken the slopes
+                barrier_wait(slopes_empty, (round - 1) % 2);
+                advance(next_tile, next_head);
+                if (round + 1 < rounds) copy_do(stage ^ 1, next_tile, next_head);
+            }
+            wgmma_wait<0>();
+            hold(s);
+            if (round > 0) barrier_wait(do_full + stage * 8, phase);
+
+            // The derivative is taken of the unmasked score, so a masked entry is 0, never inf * 0.
+            const bool edge = q0 < k0 + TILE_K - 1 || q0 + TILE_Q > earliest_end;
+            uint32_t slope_pairs[TILE_Q / 4];
+#pragma unroll
+            for (int n = 0; n < TILE_Q / 8; n++)
+            {
+                const float2 row_lse = load_shared2(lse_rows + (stage * TILE_Q + n * 8 + lane % 4 * 2) * 4);
+                float p[4], p_slope[4];
+#pragma unroll
+                for (int i = 0; i < 4; i++)
+                {
+                    float score, slope;
+                    score_log2_and_derivative(s[n * 4 + i], score, slope);
+                    p[i] = fast_exp2(score - (i % 2 ? row_lse.y : row_lse.x));
+                    if (edge && (uint32_t)(q0 + n * 8 + lane % 4 * 2 + i % 2 - k0 - local_row - i / 2 * 8) >= (uint32_t)span[i / 2]) p[i] = 0.0f;
+                    p_slope[i] = p[i] * slope;
+                }
+                a[n / 2][n % 2 * 2] = pack2(p[0], p[1]);
+                a[n / 2][n % 2 * 2 + 1] = pack2(p[2], p[3]);
+                slope_pairs[n * 2] = pack2(p_slope[0], p_slope[1]);
+                slope_pairs[n * 2 + 1] = pack2(p_slope[2], p_slope[3]);
+            }
+#pragma unroll
+            for (int i = 0; i < TILE_Q / 16; i++)
+                store_shared4(slopes + (i * GROUP_THREADS + thread) * 16, slope_pairs[i * 4], slope_pairs[i * 4 + 1], slope_pairs[i * 4 + 2], slope_pairs[i * 4 + 3]);
+            barrier_arrive(slopes_full);
+
+            wgmma_fence();
+#pragma unroll
+            for (int step = 0; step < TILE_Q / 16; step++) wgmma_m64n256k16(sum, a[step], panel_rows<TILE_Q>(do_tile, step));
+            wgmma_commit();
+            if (round + 1 < rounds)
+            {
+                copy_wait<0>();
+                shared_fence();
+                barrier_arrive(do_full + (stage ^ 1) * 8);
+            }
+            advance(tile, head);
+        }
+    }
+    else
+    {
+        for (int round = 0; round < rounds; round++)
+        {
+            const int stage = round % 2, phase = (round - 1) / 2 % 2;
+            const uint32_t q_tile = q_tiles + stage * Q_BYTES;
+            if (round > 0) barrier_wait(do_full + stage * 8, phase);
+            wgmma_fence();
+#pragma unroll
+            for (int step = 0; step < D / 16; step++) wgmma_m64n64k16(s, panel_columns<TILE_K>(v_tile, step), panel_columns<TILE_Q>(do_tiles + stage * Q_BYTES, step), step > 0);
+            wgmma_commit();
+            if (round > 0)
+            {
+                wgmma_wait<1>(); // the product with the q before is done; the other group's was when it sent the slopes
+                advance(next_tile, next_head);
+                if (round + 1 < rounds) copy_q(stage ^ 1, next_tile, next_head);
+            }
+            wgmma_wait<0>();
+            hold(s);
+            if (round > 0) barrier_wait(q_full + stage * 8, phase);
+            barrier_wait(slopes_full, round % 2);
+            uint4 slope_pairs[TILE_Q / 16];
+#pragma unroll
+            for (int i = 0; i < TILE_Q / 16; i++) slope_pairs[i] = load_shared4(slopes + (i * GROUP_THREADS + thread) * 16);
+            barrier_arrive(slopes_empty);
+
+            // dS = P dscore/ds (dP - delta)
+#pragma unroll
+            for (int n = 0; n < TILE_Q / 8; n++)
+            {
+                const float2 row_delta = load_shared2(delta_rows + (stage * TILE_Q + n * 8 + lane % 4 * 2) * 4);
+                const uint32_t upper = n % 2 ? slope_pairs[n / 2].z : slope_pairs[n / 2].x, lower = n % 2 ? slope_pairs[n / 2].w : slope_pairs[n / 2].y;
+                a[n / 2][n % 2 * 2] = pack2(unpack_lo(upper) * (s[n * 4] - row_delta.x), unpack_hi(upper) * (s[n * 4 + 1] - row_delta.y));
+                a[n / 2][n % 2 * 2 + 1] = pack2(unpack_lo(lower) * (s[n * 4 + 2] - row_delta.x), unpack_hi(lower) * (s[n * 4 + 3] - row_delta.y));
+            }
+            wgmma_fence();
+#pragma unroll
+            for (int step = 0; step < TILE_Q / 16; step++) wgmma_m64n256k16(sum, a[step], panel_rows<TILE_Q>(q_tile, step));
+            wgmma_commit();
+            if (round + 1 < rounds)
+            {
+                copy_wait<0>();
+                shared_fence();
+                barrier_arrive(q_full + (stage ^ 1) * 8);
+            }
+        }
+    }
+
+    // k is read by group 0 alone and v by group 1: each tile becomes the staging tile of its group's sum.
+    wgmma_wait<0>();
+    hold(sum);
+    const uint32_t staging = group == 0 ? k_tile : v_tile;
+    stage_panels<TILE_K, D>(staging, local_row, sum, 1.0f, 1.0f);
+    group_sync(1 + group);
+    if (group == 0) store_panels<TILE_K, D, GROUP_THREADS>(dv + (int64)k0 * dv_pitch + kv_head * D, dv_pitch, staging, rows - k0, thread);
+    else store_panels<TILE_K, D, GROUP_THREADS>(dk + (int64)k0 * dk_pitch + kv_head * D, dk_pitch, staging, rows - k0, thread);
+}

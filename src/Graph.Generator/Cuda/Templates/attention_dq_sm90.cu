@@ -1,0 +1,186 @@
+// dq = dS k for one tile of TILE_Q queries of one head: attention_dq.cu on wgmma, for sm_90a and head dim 256.
+//
+//   dq, q, do [T, N*D]   k, v [T, K*D]   lse, delta f32 [T, N]   doc_start i32 [T]; every pitch of elem tensors is a multiple of 8
+//   grid (ceil(T / TILE_Q), N), block 256, dynamic shared memory (2 TILE_Q D + 3 TILE_K D) * 2 + 48 bytes
+//   k is visible to q when doc_start[q] <= k <= q and q - k < WINDOW (0: no window); doc_start never decreases.
+//
+// A warpgroup owns 64 rows: S, dP, dS (64 x TILE_K) and dq (64 x D) are in its registers. The groups meet only at barriers, half a round apart,
+// so the exponentials of one run under the products of the other. k has two stages, v one, both copied by group 1, the later one: v is short-lived
+// because group 1 multiplies it before k, group 0 after.
+extern "C" __global__ void __launch_bounds__(256, 1)
+KERNEL_NAME(elem* __restrict__ dq, int dq_pitch, const elem* __restrict__ q, int q_pitch, const elem* __restrict__ k, int k_pitch,
+            const elem* __restrict__ v, int v_pitch, const elem* __restrict__ d_o, int d_o_pitch,
+            const float* __restrict__ lse, int lse_pitch, const float* __restrict__ delta, int delta_pitch,
+            const int* __restrict__ doc_start, int rows)
+{
+    constexpr int THREADS = 256, D = HEAD_DIM, GROUP_THREADS = 128;
+    constexpr uint32_t KV_BYTES = TILE_K * D * 2, Q_BYTES = TILE_Q * D * 2;
+    static_assert(D == 256 && TILE_K == 64 && TILE_Q == 128 && WARPS == 8 && STAGES == 2, "the tile of the wgmma shapes below");
+
+    extern __shared__ __align__(1024) uint8_t shared[];
+    const uint32_t q_tile = shared_address(shared), do_tile = q_tile + Q_BYTES, k_tiles = do_tile + Q_BYTES, v_tile = k_tiles + 2 * KV_BYTES;
+    const uint32_t k_full = v_tile + KV_BYTES, k_empty = k_full + 16, v_full = k_empty + 8, v_empty = v_full + 8;
+    const int group = threadIdx.x / GROUP_THREADS, thread = threadIdx.x % GROUP_THREADS, warp = threadIdx.x / WARP_SIZE, lane = thread % WARP_SIZE;
+
+    // Late queries see the most keys. All heads of the last tile start first, so the short tiles fill the tail.
+    const int order = blockIdx.y * gridDim.x + blockIdx.x;
+    const int head = order % gridDim.y, kv_head = head / GROUP;
+    const int q0 = (gridDim.x - 1 - order / gridDim.y) * TILE_Q;
+    const int q_last = min(q0 + TILE_Q, rows) - 1;
+    k += kv_head * D;
+    v += kv_head * D;
+
+    // Both bounds grow with the query: the first row has the first visible key, the last row the last first key.
+    const int first_key = WINDOW ? max(doc_start[q0], q0 - WINDOW + 1) : doc_start[q0];
+    const int latest_first_key = WINDOW ? max(doc_start[q_last], q_last - WINDOW + 1) : doc_start[q_last];
+    const int last_tile = q_last / TILE_K, rounds = last_tile - first_key / TILE_K + 1;
+
+    if (threadIdx.x == 0)
+    {
+#pragma unroll
+        for (int i = 0; i < 5; i++) barrier_init(k_full + i * 8, GROUP_THREADS);
+    }
+    copy_panels<TILE_Q, D, THREADS>(q_tile, q + (int64)q0 * q_pitch + head * D, q_pitch, rows - q0);
+    copy_panels<TILE_K, D, THREADS>(k_tiles, k + (int64)last_tile * TILE_K * k_pitch, k_pitch, rows - last_tile * TILE_K);
+    copy_panels<TILE_Q, D, THREADS>(do_tile, d_o + (int64)q0 * d_o_pitch + head * D, d_o_pitch, rows - q0);
+    copy_panels<TILE_K, D, THREADS>(v_tile, v + (int64)last_tile * TILE_K * v_pitch, v_pitch, rows - last_tile * TILE_K);
+    copy_commit();
+
+    // The first visible key of each of the thread's rows. Key k is visible to row r when (unsigned)(k - first) <= r - first:
+    // one comparison for both ends.
+    const int local_row = warp * 16 + lane / 4;
+    int first[2];
+    float row_lse[2], row_delta[2];
+#pragma unroll
+    for (int half = 0; half < 2; half++)
+    {
+        const int row = q0 + local_row + half * 8;
+        const int start = row < rows ? doc_start[row] : row;
+        first[half] = WINDOW ? max(start, row - WINDOW + 1) : start;
+        row_lse[half] = row < rows ? lse[(int64)row * lse_pitch + head] : 0.0f;
+        row_delta[half] = row < rows ? delta[(int64)row * delta_pitch + head] : 0.0f;
+    }
+
+    float sum[D / 2], s[TILE_K / 2], dp[TILE_K / 2];
+#pragma unroll
+    for (int i = 0; i < D / 2; i++) sum[i] = 0.0f;
+    uint32_t ds[TILE_K / 16][4];
+    const uint32_t q_rows = q_tile + group * 64 * 128, do_rows = do_tile + group * 64 * 128; // the group's rows of every panel
+
+    copy_wait<0>();
+    shared_fence();
+    __syncthreads(); // the barriers stand; q, do and the first k and v have arrived
+
+    // Two copies of the loop: ptxas keeps products in flight only where it sees every wait on a straight path.
+    auto walk = [&](auto which)
+    {
+        constexpr bool FIRST = which.value;
+        for (int round = 0; round < rounds; round++)
+        {
+            const int stage = round % 2, k0 = (last_tile - round) * TILE_K;
+            const uint32_t k_tile = k_tiles + stage * KV_BYTES;
+            auto scores = [&]
+            {
+                if (round > 0) barrier_wait(k_full + stage * 8, (round - 1) / 2 % 2);
+                wgmma_fence();
+    #pragma unroll
+                for (int step = 0; step < D / 16; step++) wgmma_m64n64k16(s, panel_columns<TILE_Q>(q_rows, step), panel_columns<TILE_K>(k_tile, step), step > 0);
+                wgmma_commit();
+            };
+            auto score_gradients = [&]
+            {
+                if (round > 0) barrier_wait(v_full, (round - 1) % 2);
+                wgmma_fence();
+    #pragma unroll
+                for (int step = 0; step < D / 16; step++) wgmma_m64n64k16(dp, panel_columns<TILE_Q>(do_rows, step), panel_columns<TILE_K>(v_tile, step), step > 0);
+                wgmma_commit();
+            };
+
+            const bool more = round + 1 < rounds;
+            if (FIRST)
+            {
+                scores();
+                wgmma_wait<1>(); // dS k of the round before is done
+                if (round > 0) barrier_arrive(k_empty);
+                score_gradients();
+                wgmma_wait<1>();
+            }
+            else
+            {
+                score_gradients();
+                scores();
+                if (round > 0)
+                {
+                    wgmma_wait<2>();
+                    barrier_wait(k_empty, (round - 1) % 2);
+                }
+                if (more) copy_panels<TILE_K, D, GROUP_THREADS>(k_tiles + (stage ^ 1) * KV_BYTES, k + (int64)(k0 - TILE_K) * k_pitch, k_pitch, TILE_K, thread);
+                copy_commit();
+                wgmma_wait<1>();
+                hold(dp);
+                if (more)
+                {
+                    barrier_wait(v_empty, round % 2);
+                    copy_panels<TILE_K, D, GROUP_THREADS>(v_tile, v + (int64)(k0 - TILE_K) * v_pitch, v_pitch, TILE_K, thread);
+                }
+                copy_commit();
+                wgmma_wait<0>();
+            }
+            hold(s);
+
+            // s becomes P dscore/ds; the derivative is taken of the unmasked score, so a masked entry is 0 and never inf * 0.
+    #pragma unroll
+            for (int i = 0; i < TILE_K / 2; i++)
+            {
+                float score, slope;
+                score_log2_and_derivative(s[i], score, slope);
+                s[i] = fast_exp2(score - row_lse[i / 2 % 2]) * slope;
+            }
+            if (k0 + TILE_K - 1 > q0 || k0 < latest_first_key)
+            {
+    #pragma unroll
+                for (int i = 0; i < TILE_K / 2; i++)
+                {
+                    const int half = i / 2 % 2, row = q0 + local_row + half * 8, key = k0 + i / 4 * 8 + lane % 4 * 2 + i % 2;
+                    if ((uint32_t)(key - first[half]) > (uint32_t)(row - first[half])) s[i] = 0.0f;
+                }
+            }
+            if (FIRST)
+            {
+                wgmma_wait<0>();
+                hold(dp);
+                if (more) barrier_arrive(v_empty);
+            }
+            else if (more)
+            {
+                copy_wait<1>();
+                shared_fence();
+                barrier_arrive(k_full + (stage ^ 1) * 8);
+            }
+
+            // dS = P dscore/ds (dP - delta)
+    #pragma unroll
+            for (int i = 0; i < TILE_K / 4; i++)
+                ds[i / 4][i % 4] = pack2(s[i * 2] * (dp[i * 2] - row_delta[i % 2]), s[i * 2 + 1] * (dp[i * 2 + 1] - row_delta[i % 2]));
+            wgmma_fence();
+    #pragma unroll
+            for (int step = 0; step < TILE_K / 16; step++) wgmma_m64n256k16(sum, ds[step], panel_rows<TILE_K>(k_tile, step));
+            wgmma_commit();
+            if (!FIRST && more)
+            {
+                copy_wait<0>();
+                shared_fence();
+                barrier_arrive(v_full);
+            }
+        }
+    };
+    if (group == 0) walk(constant<true>{});
+    else walk(constant<false>{});
+
+    // Each group reads its own rows of q alone: they become its staging tile.
+    wgmma_wait<0>();
+    hold(sum);
+    stage_panels<TILE_Q, D>(q_tile, local_row, sum, 1.0f, 1.0f);
+    group_sync(1 + group);
+    store_panels<TILE_Q, D, GROUP_THREADS, 64>(dq + (int64)(q0 + group * 64) * dq_pitch + head * D, dq_pitch, q_rows, rows - q0 - group * 64, thread);
+}

@@ -81,12 +81,13 @@ k00_mul_input_layernorm(elem* __restrict__ mul_rows, int mul_pitch,
 #define WINDOW 4096
 #define BOUNDED 1
 #define TILE_Q 128
-#define TILE_K 64
+#define TILE_K 128
 #define WARPS 8
-#define STAGES 1
+#define STAGES 2
 
 @prelude.cu
 @mma.cu
+@wgmma.cu
 // score(s) = (50*tanh((0.0016666666666666666*s))), traced from the model; in units of log2.
 __device__ __forceinline__ float score_log2(float s)
 {
@@ -102,7 +103,7 @@ __device__ __forceinline__ void score_log2_and_derivative(float s, float& z, flo
 }
 
 
-@attention_forward.cu
+@attention_forward_sm90.cu
 
 // ======== k03_sum_pre_feedforward_layernorm
 // k03_sum_pre_feedforward_layernorm <sm_90a>  launches: 1
@@ -311,12 +312,13 @@ k05_sum_input_layernorm(float* __restrict__ rsqrt_rows,
 #define WINDOW 0
 #define BOUNDED 1
 #define TILE_Q 128
-#define TILE_K 64
+#define TILE_K 128
 #define WARPS 8
-#define STAGES 1
+#define STAGES 2
 
 @prelude.cu
 @mma.cu
+@wgmma.cu
 // score(s) = (50*tanh((0.0016666666666666666*s))), traced from the model; in units of log2.
 __device__ __forceinline__ float score_log2(float s)
 {
@@ -332,7 +334,7 @@ __device__ __forceinline__ void score_log2_and_derivative(float s, float& z, flo
 }
 
 
-@attention_forward.cu
+@attention_forward_sm90.cu
 
 // ======== k07_sum_pre_feedforward_layernorm
 // k07_sum_pre_feedforward_layernorm <sm_90a>  launches: 1
@@ -897,13 +899,14 @@ k13_d_post_attention_layernorm_d_o_proj_b(elem* __restrict__ d_post_attention_la
 #define GROUP 2
 #define WINDOW 0
 #define BOUNDED 1
-#define TILE_Q 64
-#define TILE_K 64
-#define WARPS 4
-#define STAGES 1
+#define TILE_Q 128
+#define TILE_K 128
+#define WARPS 8
+#define STAGES 2
 
 @prelude.cu
 @mma.cu
+@wgmma.cu
 // score(s) = (50*tanh((0.0016666666666666666*s))), traced from the model; in units of log2.
 __device__ __forceinline__ float score_log2(float s)
 {
@@ -919,7 +922,7 @@ __device__ __forceinline__ void score_log2_and_derivative(float s, float& z, flo
 }
 
 
-@attention_dq.cu
+@attention_dq_sm90.cu
 
 // ======== k16_attention_dkdv
 // k16_attention_dkdv <sm_90a>  launches: 1
@@ -932,13 +935,14 @@ __device__ __forceinline__ void score_log2_and_derivative(float s, float& z, flo
 #define GROUP 2
 #define WINDOW 0
 #define BOUNDED 1
-#define TILE_Q 32
-#define TILE_K 64
-#define WARPS 4
-#define STAGES 2
+#define TILE_Q 64
+#define TILE_K 128
+#define WARPS 8
+#define STAGES 3
 
 @prelude.cu
 @mma.cu
+@wgmma.cu
 // score(s) = (50*tanh((0.0016666666666666666*s))), traced from the model; in units of log2.
 __device__ __forceinline__ float score_log2(float s)
 {
@@ -954,7 +958,7 @@ __device__ __forceinline__ void score_log2_and_derivative(float s, float& z, flo
 }
 
 
-@attention_dkdv.cu
+@attention_dkdv_sm90_d128.cu
 
 // ======== k17_rope_inverse
 // k17_rope_inverse <sm_90a>  launches: 2
@@ -1205,13 +1209,14 @@ k19_d_o_proj_b(elem* __restrict__ d_o_proj_b_rows, int d_o_proj_b_pitch,
 #define GROUP 2
 #define WINDOW 4096
 #define BOUNDED 1
-#define TILE_Q 64
-#define TILE_K 64
-#define WARPS 4
-#define STAGES 1
+#define TILE_Q 128
+#define TILE_K 128
+#define WARPS 8
+#define STAGES 2
 
 @prelude.cu
 @mma.cu
+@wgmma.cu
 // score(s) = (50*tanh((0.0016666666666666666*s))), traced from the model; in units of log2.
 __device__ __forceinline__ float score_log2(float s)
 {
@@ -1227,7 +1232,7 @@ __device__ __forceinline__ void score_log2_and_derivative(float s, float& z, flo
 }
 
 
-@attention_dq.cu
+@attention_dq_sm90.cu
 
 // ======== k21_attention_dkdv
 // k21_attention_dkdv <sm_90a>  launches: 1
@@ -1240,13 +1245,14 @@ __device__ __forceinline__ void score_log2_and_derivative(float s, float& z, flo
 #define GROUP 2
 #define WINDOW 4096
 #define BOUNDED 1
-#define TILE_Q 32
-#define TILE_K 64
-#define WARPS 4
-#define STAGES 2
+#define TILE_Q 64
+#define TILE_K 128
+#define WARPS 8
+#define STAGES 3
 
 @prelude.cu
 @mma.cu
+@wgmma.cu
 // score(s) = (50*tanh((0.0016666666666666666*s))), traced from the model; in units of log2.
 __device__ __forceinline__ float score_log2(float s)
 {
@@ -1262,7 +1268,7 @@ __device__ __forceinline__ void score_log2_and_derivative(float s, float& z, flo
 }
 
 
-@attention_dkdv.cu
+@attention_dkdv_sm90_d128.cu
 
 // ======== k22_input_layernorm
 // k22_input_layernorm <sm_90a>  recompute only

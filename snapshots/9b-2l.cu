@@ -899,13 +899,14 @@ k13_d_post_attention_layernorm_d_o_proj_b(elem* __restrict__ d_post_attention_la
 #define GROUP 2
 #define WINDOW 0
 #define BOUNDED 1
-#define TILE_Q 64
-#define TILE_K 32
-#define WARPS 4
-#define STAGES 1
+#define TILE_Q 128
+#define TILE_K 64
+#define WARPS 8
+#define STAGES 2
 
 @prelude.cu
 @mma.cu
+@wgmma.cu
 // score(s) = (50*tanh((0.00125*s))), traced from the model; in units of log2.
 __device__ __forceinline__ float score_log2(float s)
 {
@@ -921,7 +922,7 @@ __device__ __forceinline__ void score_log2_and_derivative(float s, float& z, flo
 }
 
 
-@attention_dq.cu
+@attention_dq_sm90.cu
 
 // ======== k16_attention_dkdv
 // k16_attention_dkdv <sm_90a>  launches: 1
@@ -935,12 +936,13 @@ __device__ __forceinline__ void score_log2_and_derivative(float s, float& z, flo
 #define WINDOW 0
 #define BOUNDED 1
 #define TILE_Q 64
-#define TILE_K 32
-#define WARPS 4
-#define STAGES 1
+#define TILE_K 64
+#define WARPS 8
+#define STAGES 2
 
 @prelude.cu
 @mma.cu
+@wgmma.cu
 // score(s) = (50*tanh((0.00125*s))), traced from the model; in units of log2.
 __device__ __forceinline__ float score_log2(float s)
 {
@@ -956,7 +958,7 @@ __device__ __forceinline__ void score_log2_and_derivative(float s, float& z, flo
 }
 
 
-@attention_dkdv.cu
+@attention_dkdv_sm90_d256.cu
 
 // ======== k17_rope_inverse
 // k17_rope_inverse <sm_90a>  launches: 2
@@ -1207,13 +1209,14 @@ k19_d_o_proj_b(elem* __restrict__ d_o_proj_b_rows, int d_o_proj_b_pitch,
 #define GROUP 2
 #define WINDOW 4096
 #define BOUNDED 1
-#define TILE_Q 64
-#define TILE_K 32
-#define WARPS 4
-#define STAGES 1
+#define TILE_Q 128
+#define TILE_K 64
+#define WARPS 8
+#define STAGES 2
 
 @prelude.cu
 @mma.cu
+@wgmma.cu
 // score(s) = (50*tanh((0.00125*s))), traced from the model; in units of log2.
 __device__ __forceinline__ float score_log2(float s)
 {
@@ -1229,7 +1232,7 @@ __device__ __forceinline__ void score_log2_and_derivative(float s, float& z, flo
 }
 
 
-@attention_dq.cu
+@attention_dq_sm90.cu
 
 // ======== k21_attention_dkdv
 // k21_attention_dkdv <sm_90a>  launches: 1
@@ -1243,12 +1246,13 @@ __device__ __forceinline__ void score_log2_and_derivative(float s, float& z, flo
 #define WINDOW 4096
 #define BOUNDED 1
 #define TILE_Q 64
-#define TILE_K 32
-#define WARPS 4
-#define STAGES 1
+#define TILE_K 64
+#define WARPS 8
+#define STAGES 2
 
 @prelude.cu
 @mma.cu
+@wgmma.cu
 // score(s) = (50*tanh((0.00125*s))), traced from the model; in units of log2.
 __device__ __forceinline__ float score_log2(float s)
 {
@@ -1264,7 +1268,7 @@ __device__ __forceinline__ void score_log2_and_derivative(float s, float& z, flo
 }
 
 
-@attention_dkdv.cu
+@attention_dkdv_sm90_d256.cu
 
 // ======== k22_input_layernorm
 // k22_input_layernorm <sm_90a>  recompute only

@@ -70,12 +70,12 @@ public static class EmitCuda
         var part = body.Part switch { AttentionPart.Forward => AttentionKernel.Forward, AttentionPart.Delta => AttentionKernel.Delta, AttentionPart.Dq => AttentionKernel.Dq, _ => AttentionKernel.Dkdv };
         // fp16 cannot hold 2^73, so it keeps the row maximum even for a bounded score.
         var bounded = body.Score is { IsBounded: true } && IsBf16(target);
-        var wgmma = part == AttentionKernel.Forward ? AttentionTiles.ForwardSm90(target, body.HeadDim, bounded) : null;
-        var tile = wgmma ?? AttentionTiles.For(target, body.HeadDim, part);
+        var wgmma = AttentionTiles.Wgmma(target, body.HeadDim, part, bounded);
+        var tile = wgmma?.Tile ?? AttentionTiles.For(target, body.HeadDim, part);
         var literals = tile.Literals(kernel.Name, body.HeadDim, body.Heads / body.KvHeads, body.Score?.Window ?? 0, bounded);
         var template = "@attention_" + body.Part.ToString().ToLowerInvariant() + ".cu";
         var parts = body.Score is null ? new[] { elem + literals, "@prelude.cu", template }
-            : wgmma is not null ? new[] { elem + literals, "@prelude.cu", "@mma.cu", "@wgmma.cu", ScoreHoles(body.Score), "@attention_forward_sm90.cu" }
+            : wgmma is { Template: var onWgmma } ? new[] { elem + literals, "@prelude.cu", "@mma.cu", "@wgmma.cu", ScoreHoles(body.Score), "@" + onWgmma + ".cu" }
             : new[] { elem + literals, "@prelude.cu", "@mma.cu", ScoreHoles(body.Score), template };
         var owned = part == AttentionKernel.Dkdv ? tile.TileK : tile.TileQ;
         return new EmittedKernel(new KernelInfo(kernel.Name, "attention_" + body.Part.ToString().ToLowerInvariant(), tile.Threads, tile.SharedBytes, owned, 0, part == AttentionKernel.Dkdv ? body.KvHeads : body.Heads), parts);

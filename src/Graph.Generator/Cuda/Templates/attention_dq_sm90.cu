@@ -1,4 +1,4 @@
-// dq = dS k for one tile of TILE_Q queries of one head: attention_dq.cu on wgmma, for sm_90a and head dim 256.
+// dq = dS k for one tile of TILE_Q queries of one head: attention_dq.cu on wgmma, for sm_90a, head dim 128 or 256.
 //
 //   dq, q, do [T, N*D]   k, v [T, K*D]   lse, delta f32 [T, N]   doc_start i32 [T]; every pitch of elem tensors is a multiple of 8
 //   grid (ceil(T / TILE_Q), N), block 256, dynamic shared memory (2 TILE_Q D + 3 TILE_K D) * 2 + 48 bytes
@@ -15,7 +15,7 @@ KERNEL_NAME(elem* __restrict__ dq, int dq_pitch, const elem* __restrict__ q, int
 {
     constexpr int THREADS = 256, D = HEAD_DIM, GROUP_THREADS = 128;
     constexpr uint32_t KV_BYTES = TILE_K * D * 2, Q_BYTES = TILE_Q * D * 2;
-    static_assert(D == 256 && TILE_K == 64 && TILE_Q == 128 && WARPS == 8 && STAGES == 2, "the tile of the wgmma shapes below");
+    static_assert(TILE_Q == 128 && TILE_K % 16 == 0 && WARPS == 8 && STAGES == 2, "two warpgroups of 64 rows");
 
     extern __shared__ __align__(1024) uint8_t shared[];
     const uint32_t q_tile = shared_address(shared), do_tile = q_tile + Q_BYTES, k_tiles = do_tile + Q_BYTES, v_tile = k_tiles + 2 * KV_BYTES;
@@ -84,7 +84,7 @@ KERNEL_NAME(elem* __restrict__ dq, int dq_pitch, const elem* __restrict__ q, int
                 if (round > 0) barrier_wait(k_full + stage * 8, (round - 1) / 2 % 2);
                 wgmma_fence();
     #pragma unroll
-                for (int step = 0; step < D / 16; step++) wgmma_m64n64k16(s, panel_columns<TILE_Q>(q_rows, step), panel_columns<TILE_K>(k_tile, step), step > 0);
+                for (int step = 0; step < D / 16; step++) wgmma_columns(s, panel_columns<TILE_Q>(q_rows, step), panel_columns<TILE_K>(k_tile, step), step > 0);
                 wgmma_commit();
             };
             auto score_gradients = [&]
@@ -92,7 +92,7 @@ KERNEL_NAME(elem* __restrict__ dq, int dq_pitch, const elem* __restrict__ q, int
                 if (round > 0) barrier_wait(v_full, (round - 1) % 2);
                 wgmma_fence();
     #pragma unroll
-                for (int step = 0; step < D / 16; step++) wgmma_m64n64k16(dp, panel_columns<TILE_Q>(do_rows, step), panel_columns<TILE_K>(v_tile, step), step > 0);
+                for (int step = 0; step < D / 16; step++) wgmma_columns(dp, panel_columns<TILE_Q>(do_rows, step), panel_columns<TILE_K>(v_tile, step), step > 0);
                 wgmma_commit();
             };
 
@@ -164,7 +164,7 @@ KERNEL_NAME(elem* __restrict__ dq, int dq_pitch, const elem* __restrict__ q, int
                 ds[i / 4][i % 4] = pack2(s[i * 2] * (dp[i * 2] - row_delta[i % 2]), s[i * 2 + 1] * (dp[i * 2 + 1] - row_delta[i % 2]));
             wgmma_fence();
     #pragma unroll
-            for (int step = 0; step < TILE_K / 16; step++) wgmma_m64n256k16(sum, ds[step], panel_rows<TILE_K>(k_tile, step));
+            for (int step = 0; step < TILE_K / 16; step++) wgmma_rows(sum, ds[step], panel_rows<TILE_K>(k_tile, step));
             wgmma_commit();
             if (!FIRST && more)
             {

@@ -101,7 +101,7 @@ KERNEL_NAME(elem* __restrict__ dk, int dk_pitch, elem* __restrict__ dv, int dv_p
             if (round > 0) barrier_wait(q_full + stage * 8, phase);
             wgmma_fence();
 #pragma unroll
-            for (int step = 0; step < D / 16; step++) wgmma_m64n64k16(s, panel_columns<TILE_K>(k_tile, step), panel_columns<TILE_Q>(q_tiles + stage * Q_BYTES, step), step > 0);
+            for (int step = 0; step < D / 16; step++) wgmma_columns(s, panel_columns<TILE_K>(k_tile, step), panel_columns<TILE_Q>(q_tiles + stage * Q_BYTES, step), step > 0);
             wgmma_commit();
             if (round > 0)
             {
@@ -143,7 +143,7 @@ KERNEL_NAME(elem* __restrict__ dk, int dk_pitch, elem* __restrict__ dv, int dv_p
 
             wgmma_fence();
 #pragma unroll
-            for (int step = 0; step < TILE_Q / 16; step++) wgmma_m64n256k16(sum, a[step], panel_rows<TILE_Q>(do_tile, step));
+            for (int step = 0; step < TILE_Q / 16; step++) wgmma_rows(sum, a[step], panel_rows<TILE_Q>(do_tile, step));
             wgmma_commit();
             if (round + 1 < rounds)
             {
@@ -163,7 +163,7 @@ KERNEL_NAME(elem* __restrict__ dk, int dk_pitch, elem* __restrict__ dv, int dv_p
             if (round > 0) barrier_wait(do_full + stage * 8, phase);
             wgmma_fence();
 #pragma unroll
-            for (int step = 0; step < D / 16; step++) wgmma_m64n64k16(s, panel_columns<TILE_K>(v_tile, step), panel_columns<TILE_Q>(do_tiles + stage * Q_BYTES, step), step > 0);
+            for (int step = 0; step < D / 16; step++) wgmma_columns(s, panel_columns<TILE_K>(v_tile, step), panel_columns<TILE_Q>(do_tiles + stage * Q_BYTES, step), step > 0);
             wgmma_commit();
             if (round > 0)
             {
@@ -191,7 +191,7 @@ KERNEL_NAME(elem* __restrict__ dk, int dk_pitch, elem* __restrict__ dv, int dv_p
             }
             wgmma_fence();
 #pragma unroll
-            for (int step = 0; step < TILE_Q / 16; step++) wgmma_m64n256k16(sum, a[step], panel_rows<TILE_Q>(q_tile, step));
+            for (int step = 0; step < TILE_Q / 16; step++) wgmma_rows(sum, a[step], panel_rows<TILE_Q>(q_tile, step));
             wgmma_commit();
             if (round + 1 < rounds)
             {

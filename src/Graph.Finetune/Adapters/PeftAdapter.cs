@@ -40,8 +40,14 @@ public static class PeftAdapter
             modules.Add(new AdapterModule(name, config.Rank, ReadMatrix(tensors, Prefix + name + SuffixA, config.Rank, inputs), ReadMatrix(tensors, Prefix + name + SuffixB, outputs, config.Rank)));
         }
         if (modules.Count == 0) throw new InputException($"{configPath}: target_modules names no linear of {schedule.Variant}.");
-        var targets = config.TargetText is null ? config.Targets : [.. modules.Select(m => m.Linear[(m.Linear.LastIndexOf('.') + 1)..]).Distinct()];
-        return new AdapterFile(config.Rank, config.Alpha, config.RsLora, targets, modules, config.Layers, config.Dropout);
+        return config.TargetText switch
+        {
+            null => Adapter(config.Targets, config.Layers),
+            "all-linear" => Adapter([.. linears.Select(l => LastName(l.Name)).Distinct()], config.Layers),
+            _ => Adapter(TargetsOf([.. modules.Select(m => m.Linear)], [.. linears.Select(l => l.Name)]), null),
+        };
+
+        AdapterFile Adapter(IReadOnlyList<string> targets, IReadOnlyList<int>? layers) => new(config.Rank, config.Alpha, config.RsLora, targets, modules, layers, config.Dropout);
     }
 
     /// <summary>Writes both files beside their places and renames them once both are complete; the directory is made if there is none.</summary>
@@ -87,6 +93,12 @@ public static class PeftAdapter
     static bool IsTarget(string linear, AdapterConfig config) =>
         (config.Layers is null || (LayerOf(linear) is { } layer && config.Layers.Contains(layer)))
         && (config.TargetText is "all-linear" || config.Targets.Any(t => linear == t || linear.EndsWith("." + t, StringComparison.Ordinal)));
+
+    // A list that names just these linears: last names where all of a name are among them, else whole names, because a last name would mean every layer's.
+    static IReadOnlyList<string> TargetsOf(HashSet<string> adapted, string[] linears) =>
+        [.. linears.Where(adapted.Contains).Select(l => linears.Where(other => LastName(other) == LastName(l)).All(adapted.Contains) ? LastName(l) : l).Distinct()];
+
+    static string LastName(string linear) => linear[(linear.LastIndexOf('.') + 1)..];
 
     static int? LayerOf(string linear)
     {

@@ -84,6 +84,25 @@ public class PeftAdapterFileTests
     }
 
     [Fact]
+    public void SaveOfWhatWasLoaded_PatternOfFewLayers_NamesTheSameLinears()
+    {
+        using var scratch = new Scratch();
+        using var again = new Scratch();
+        var config = JsonNode.Parse(File.ReadAllText(Path.Combine(Fixed("adapter_final"), PeftAdapter.ConfigName)))!.AsObject();
+        config["target_modules"] = @".*(layers\.[01]\..*q_proj|up_proj)";
+        scratch.File(PeftAdapter.ConfigName, config.ToJsonString());
+        using (var source = SafetensorsFile.Open(Path.Combine(Fixed("adapter_final"), PeftAdapter.WeightsName)))
+        {
+            var hit = source.Tensors.Values.Where(t => t.Name.Contains(".up_proj.") || (t.Name.Contains(".q_proj.") && (t.Name.Contains("layers.0.") || t.Name.Contains("layers.1."))));
+            SafetensorsWriter.Write(Path.Combine(scratch.Path, PeftAdapter.WeightsName), [.. hit.Select(t => new SafetensorsTensor(t.Name, t.DType, t.Shape, source.Bytes(t, 0, (int)t.Length).ToArray()))], new Dictionary<string, string>());
+        }
+        var loaded = PeftAdapter.Load(scratch.Path, Nano);
+        PeftAdapter.Save(again.Path, loaded, null);
+        Assert.Equal([Q, "model.layers.1.self_attn.q_proj", "up_proj"], loaded.Targets.Order());
+        Assert.Equal(loaded.Modules.Select(m => m.Linear), PeftAdapter.Load(again.Path, Nano).Modules.Select(m => m.Linear));
+    }
+
+    [Fact]
     public void Load_ChangedTensors_NamesTheTensor()
     {
         using var scratch = new Scratch();

@@ -5,7 +5,10 @@ using System.Linq;
 
 namespace Graph.Finetune;
 
-/// <summary>Files that are there whole or not at all: written beside their place, flushed to the disk, renamed once all of them are complete.</summary>
+/// <summary>
+/// Files that are there whole or not at all: written beside their place, flushed to the disk, renamed once all of them are complete. The directory is not flushed (.NET opens none): after a loss of power
+/// right behind the renaming a file may be the old one, never a part of one.
+/// </summary>
 public static class AtomicFiles
 {
     /// <exception cref="InputException">A file cannot be written; none of the old ones has changed unless the renaming itself failed.</exception>

@@ -109,7 +109,8 @@ public sealed class Checkpoint : IWeightSource, IDisposable
         return result.Count > 0 ? result : throw new InputException($"{path}: weight_map names no tensor.");
     }
 
-    // A shard's name comes from a downloaded file: it must not lead out of the directory on any system.
+    // A shard's name comes from a downloaded file: it must not lead out of the directory on any system. A symbolic link of that name is followed wherever it leads: Hugging Face's cache is made of links, and
+    // whoever can make one in the directory can put the file itself there.
     static bool IsPlainFileName(string name) =>
         name.EndsWith(".safetensors", StringComparison.Ordinal) && name[0] != '.' && name.AsSpan().IndexOfAny("/\\:\0") < 0;
 

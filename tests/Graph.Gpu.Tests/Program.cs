@@ -8,8 +8,8 @@ using Graph.Gpu.Tests;
 using Graph.Runtime.Devices;
 
 // usage: gpu-tests [CHECK...] [--out FOLDER] [--fixture FOLDER] [--parallel N] [--time] [--known FILE]        checks: see below; none named runs all
-//        gpu-tests --sanitize [VARIANT...]                                                      a few training steps and nothing else, for compute-sanitizer
 //        gpu-tests --host [VARIANT...]                                                          the kernels' cases and the error rule on the CPU alone: a check of the checks
+//        gpu-tests --host step --fixture FOLDER                                                 the same for whole training steps
 // Without --time the kernels get no times. --out receives verified.json: every kernel that ran and was right; those in --known, an older verified.json, are not run again.
 
 // One row per check that is a process of its own: its name, and a function that throws when something is wrong and else says in a line what it saw.
@@ -19,12 +19,18 @@ using Graph.Runtime.Devices;
     ("nvrtc", NvrtcCheck.Run),
     ("cublaslt", GemmCheck.Run),
     ("graph", GraphCheck.Run),
+    ("step", StepCheck.Check),
 ];
 
 try
 {
     if (args is ["--child", "kernels", var list]) return KernelChecks.Run(Jobs(list));
     if (args is ["--child", "time", var timed]) return KernelTimes.Run(Jobs(timed));
+    if (args is ["--host", "step", "--fixture", var reference])
+    {
+        Environment.SetEnvironmentVariable("GPU_TESTS_FIXTURE", reference);
+        return StepCheck.OnHost();
+    }
     if (args is ["--host", .. var variants]) return HostCheck.Run(variants);
     if (args is ["--child", var child]) return One(checks.Single(c => c.Name == child));
 }

@@ -636,8 +636,8 @@ k10_d_post_feedforward_layernorm_d_down_proj_b(elem* __restrict__ d_post_feedfor
 }
 
 
-// ======== k11_d_up_proj_b
-// k11_d_up_proj_b <sm_90a>  launches: 2
+// ======== k11_d_up_proj_b_d_gate_proj_b
+// k11_d_up_proj_b_d_gate_proj_b <sm_90a>  launches: 2
 //   %127 = mul %126 %126 : act[T,14336]  // layers.1.mlp mul
 //   %128 = mul %126 %127 : act[T,14336]  // layers.1.mlp mul
 //   %129 = mul %57 %128 : act[T,14336]  // layers.1.mlp mul
@@ -647,45 +647,8 @@ k10_d_post_feedforward_layernorm_d_down_proj_b(elem* __restrict__ d_post_feedfor
 //   %133 = tanh %131 : act[T,14336]  // layers.1.mlp tanh
 //   %134 = add %14 %133 : act[T,14336]  // layers.1.mlp add
 //   %135 = mul %132 %134 : act[T,14336]  // layers.1.mlp gelu_tanh
-//   %194 = mul %192 %135 : act[T,14336]  // layers.1.mlp d_up_proj_b
-// tensors of the first launch: layers.1.d_gate_proj+up_proj[:,14336:28672] layers.1.gate_proj+up_proj[:,0:14336] layers.1.d_mul
-// 86016 bytes per row; fp32 in registers, one rounding per stored value
-#define ELEM_BF16 1
-#define EXACT_MATH 0
-
-@prelude.cu
-extern "C" __global__ void __launch_bounds__(256)
-k11_d_up_proj_b(elem* __restrict__ d_up_proj_b_rows, int d_up_proj_b_pitch,
-    const elem* __restrict__ gate_proj_rows, int gate_proj_pitch,
-    const elem* __restrict__ d_mul_rows, int d_mul_pitch,
-    int rows)
-{
-    const int64 row = blockIdx.x;
-    const int column = (blockIdx.y * 256 + threadIdx.x) * 8;
-
-    float gate_proj[8];
-    load8(gate_proj_rows + row * gate_proj_pitch + column, gate_proj);
-    float d_mul[8];
-    load8(d_mul_rows + row * d_mul_pitch + column, d_mul);
-
-    // mul
-    float d_up_proj_b[8];
-    for (int j = 0; j < 8; j++) d_up_proj_b[j] = 0.5f * d_mul[j] * gate_proj[j] * (1.0f + fast_tanh(0.797884583f * (gate_proj[j] + 0.0447149985f * gate_proj[j] * gate_proj[j] * gate_proj[j])));
-    store8(d_up_proj_b_rows + row * d_up_proj_b_pitch + column, d_up_proj_b);
-}
-
-
-// ======== k12_d_gate_proj_b
-// k12_d_gate_proj_b <sm_90a>  launches: 2
-//   %127 = mul %126 %126 : act[T,14336]  // layers.1.mlp mul
-//   %128 = mul %126 %127 : act[T,14336]  // layers.1.mlp mul
-//   %129 = mul %57 %128 : act[T,14336]  // layers.1.mlp mul
-//   %130 = add %126 %129 : act[T,14336]  // layers.1.mlp add
-//   %131 = mul %56 %130 : act[T,14336]  // layers.1.mlp mul
-//   %132 = mul %61 %126 : act[T,14336]  // layers.1.mlp mul
-//   %133 = tanh %131 : act[T,14336]  // layers.1.mlp tanh
-//   %134 = add %14 %133 : act[T,14336]  // layers.1.mlp add
 //   %193 = mul %192 %136 : act[T,14336]  // layers.1.mlp d_gelu_tanh
+//   %194 = mul %192 %135 : act[T,14336]  // layers.1.mlp d_up_proj_b
 //   %195 = mul %193 %134 : act[T,14336]  // layers.1.mlp d_mul
 //   %196 = mul %195 %61 : act[T,14336]  // layers.1.mlp d_gate_proj
 //   %197 = mul %193 %132 : act[T,14336]  // layers.1.mlp d_tanh
@@ -701,14 +664,15 @@ k11_d_up_proj_b(elem* __restrict__ d_up_proj_b_rows, int d_up_proj_b_pitch,
 //   %207 = mul %206 %126 : act[T,14336]  // layers.1.mlp mul
 //   %208 = add %205 %207 : act[T,14336]  // layers.1.mlp d_gate_proj
 //   %209 = add %208 %207 : act[T,14336]  // layers.1.mlp d_gate_proj_b
-// tensors of the first launch: layers.1.d_gate_proj+up_proj[:,0:14336] layers.1.gate_proj+up_proj[:,0:14336] layers.1.d_mul layers.1.gate_proj+up_proj[:,14336:28672]
-// 114688 bytes per row; fp32 in registers, one rounding per stored value
+// tensors of the first launch: layers.1.d_gate_proj+up_proj[:,14336:28672] layers.1.d_gate_proj+up_proj[:,0:14336] layers.1.gate_proj+up_proj[:,0:14336] layers.1.d_mul layers.1.gate_proj+up_proj[:,14336:28672]
+// 143360 bytes per row; fp32 in registers, one rounding per stored value
 #define ELEM_BF16 1
 #define EXACT_MATH 0
 
 @prelude.cu
 extern "C" __global__ void __launch_bounds__(256)
-k12_d_gate_proj_b(elem* __restrict__ d_gate_proj_b_rows, int d_gate_proj_b_pitch,
+k11_d_up_proj_b_d_gate_proj_b(elem* __restrict__ d_up_proj_b_rows, int d_up_proj_b_pitch,
+    elem* __restrict__ d_gate_proj_b_rows, int d_gate_proj_b_pitch,
     const elem* __restrict__ gate_proj_rows, int gate_proj_pitch,
     const elem* __restrict__ d_mul_rows, int d_mul_pitch,
     const elem* __restrict__ up_proj_rows, int up_proj_pitch,
@@ -728,35 +692,48 @@ k12_d_gate_proj_b(elem* __restrict__ d_gate_proj_b_rows, int d_gate_proj_b_pitch
     float mul[8];
     for (int j = 0; j < 8; j++) mul[j] = gate_proj[j] * gate_proj[j];
 
+    // mul
+    float mul2[8];
+    for (int j = 0; j < 8; j++) mul2[j] = 0.5f * gate_proj[j];
+
     // tanh
     float tanh[8];
     for (int j = 0; j < 8; j++) tanh[j] = fast_tanh(0.797884583f * (gate_proj[j] + 0.0447149985f * gate_proj[j] * mul[j]));
+
+    // add
+    float add[8];
+    for (int j = 0; j < 8; j++) add[j] = 1.0f + tanh[j];
 
     // mul
     float d_gelu_tanh[8];
     for (int j = 0; j < 8; j++) d_gelu_tanh[j] = d_mul[j] * up_proj[j];
 
     // mul
+    float d_up_proj_b[8];
+    for (int j = 0; j < 8; j++) d_up_proj_b[j] = d_mul[j] * mul2[j] * add[j];
+    store8(d_up_proj_b_rows + row * d_up_proj_b_pitch + column, d_up_proj_b);
+
+    // mul
     float d_mul2[8];
-    for (int j = 0; j < 8; j++) d_mul2[j] = 0.398942292f * d_gelu_tanh[j] * gate_proj[j] * (1.0f - tanh[j] * tanh[j]);
+    for (int j = 0; j < 8; j++) d_mul2[j] = 0.797884583f * d_gelu_tanh[j] * mul2[j] * (1.0f - tanh[j] * tanh[j]);
 
     // mul
     float d_mul3[8];
     for (int j = 0; j < 8; j++) d_mul3[j] = 0.0447149985f * d_mul2[j];
 
     // mul
-    float mul2[8];
-    for (int j = 0; j < 8; j++) mul2[j] = d_mul3[j] * gate_proj[j] * gate_proj[j];
+    float mul3[8];
+    for (int j = 0; j < 8; j++) mul3[j] = d_mul3[j] * gate_proj[j] * gate_proj[j];
 
     // add
     float d_gate_proj_b[8];
-    for (int j = 0; j < 8; j++) d_gate_proj_b[j] = 0.5f * d_gelu_tanh[j] * (1.0f + tanh[j]) + d_mul2[j] + d_mul3[j] * mul[j] + mul2[j] + mul2[j];
+    for (int j = 0; j < 8; j++) d_gate_proj_b[j] = 0.5f * d_gelu_tanh[j] * add[j] + d_mul2[j] + d_mul3[j] * mul[j] + mul3[j] + mul3[j];
     store8(d_gate_proj_b_rows + row * d_gate_proj_b_pitch + column, d_gate_proj_b);
 }
 
 
-// ======== k13_d_post_attention_layernorm_d_o_proj_b
-// k13_d_post_attention_layernorm_d_o_proj_b <sm_90a>  launches: 1
+// ======== k12_d_post_attention_layernorm_d_o_proj_b
+// k12_d_post_attention_layernorm_d_o_proj_b <sm_90a>  launches: 1
 //   %214 = mul %213 %122 : act[T,3584]  // layers.1.mlp d_mul
 //   %215 = mul %214 %120 : act[T,3584]  // layers.1.mlp mul
 //   %216 = mul %214 %114 : act[T,3584]  // layers.1.mlp mul
@@ -789,7 +766,7 @@ k12_d_gate_proj_b(elem* __restrict__ d_gate_proj_b_rows, int d_gate_proj_b_pitch
 
 @prelude.cu
 extern "C" __global__ void __launch_bounds__(448)
-k13_d_post_attention_layernorm_d_o_proj_b(elem* __restrict__ d_post_attention_layernorm_rows, int d_post_attention_layernorm_pitch,
+k12_d_post_attention_layernorm_d_o_proj_b(elem* __restrict__ d_post_attention_layernorm_rows, int d_post_attention_layernorm_pitch,
     elem* __restrict__ d_o_proj_b_rows, int d_o_proj_b_pitch,
     const elem* __restrict__ d_pre_feedforward_layernorm_rows, int d_pre_feedforward_layernorm_pitch,
     const elem* __restrict__ pre_feedforward_layernorm_weight_vector,
@@ -869,13 +846,13 @@ k13_d_post_attention_layernorm_d_o_proj_b(elem* __restrict__ d_post_attention_la
 }
 
 
-// ======== k14_attention_delta
-// k14_attention_delta <sm_90a>  launches: 2
+// ======== k13_attention_delta
+// k13_attention_delta <sm_90a>  launches: 2
 //   %245 = attention_delta %100 %243 : f32[T,16]  // layers.1.self_attn attention_delta
 // tensors of the first launch: layers.1.attention_delta layers.1.attention[:,0:4096] layers.1.d_attention
 #define ELEM_BF16 1
 #define EXACT_MATH 0
-#define KERNEL_NAME k14_attention_delta
+#define KERNEL_NAME k13_attention_delta
 #define HEAD_DIM 256
 #define GROUP 1
 #define WINDOW 0
@@ -888,13 +865,13 @@ k13_d_post_attention_layernorm_d_o_proj_b(elem* __restrict__ d_post_attention_la
 @prelude.cu
 @attention_delta.cu
 
-// ======== k15_attention_dq
-// k15_attention_dq <sm_90a>  launches: 1
+// ======== k14_attention_dq
+// k14_attention_dq <sm_90a>  launches: 1
 //   %246 = attention_grad_q %94 %97 %99 %243 %244 %245 {score=(50*tanh((0.00125*s)))} : act[T,16,256]  // layers.1.self_attn d_q_proj
 // tensors of the first launch: layers.1.d_q_proj+k_proj+v_proj[:,0:4096] layers.1.q_proj+k_proj+v_proj[:,0:4096] layers.1.q_proj+k_proj+v_proj[:,4096:6144] layers.1.q_proj+k_proj+v_proj[:,6144:8192] layers.1.d_attention layers.1.attention_lse layers.1.attention_delta doc_start
 #define ELEM_BF16 1
 #define EXACT_MATH 0
-#define KERNEL_NAME k15_attention_dq
+#define KERNEL_NAME k14_attention_dq
 #define HEAD_DIM 256
 #define GROUP 2
 #define WINDOW 0
@@ -924,13 +901,13 @@ __device__ __forceinline__ void score_log2_and_derivative(float s, float& z, flo
 
 @attention_dq_sm90.cu
 
-// ======== k16_attention_dkdv
-// k16_attention_dkdv <sm_90a>  launches: 1
+// ======== k15_attention_dkdv
+// k15_attention_dkdv <sm_90a>  launches: 1
 //   %247 = attention_grad_k %94 %97 %99 %243 %244 %245 {score=(50*tanh((0.00125*s)))} : act[T,8,256]  // layers.1.self_attn d_k_proj
 // tensors of the first launch: layers.1.d_q_proj+k_proj+v_proj[:,4096:6144] layers.1.d_q_proj+k_proj+v_proj[:,6144:8192] layers.1.q_proj+k_proj+v_proj[:,0:4096] layers.1.q_proj+k_proj+v_proj[:,4096:6144] layers.1.q_proj+k_proj+v_proj[:,6144:8192] layers.1.d_attention layers.1.attention_lse layers.1.attention_delta doc_start doc_end
 #define ELEM_BF16 1
 #define EXACT_MATH 0
-#define KERNEL_NAME k16_attention_dkdv
+#define KERNEL_NAME k15_attention_dkdv
 #define HEAD_DIM 256
 #define GROUP 2
 #define WINDOW 0
@@ -960,14 +937,14 @@ __device__ __forceinline__ void score_log2_and_derivative(float s, float& z, flo
 
 @attention_dkdv_sm90_d256.cu
 
-// ======== k17_rope_inverse
-// k17_rope_inverse <sm_90a>  launches: 2
+// ======== k16_rope_inverse
+// k16_rope_inverse <sm_90a>  launches: 2
 //   %250 = rope %246 {theta=10000 inverse} : act[T,16,256]  // layers.1.self_attn d_q_proj
 //   %252 = rope %247 {theta=10000 inverse} : act[T,8,256]  // layers.1.self_attn d_k_proj
 // tensors of the first launch: layers.1.d_q_proj+k_proj+v_proj[:,0:6144] positions
 #define ELEM_BF16 1
 #define EXACT_MATH 0
-#define KERNEL_NAME k17_rope_inverse
+#define KERNEL_NAME k16_rope_inverse
 #define HEADS 24
 #define HEAD_DIM 256
 #define THETA 10000.0
@@ -977,8 +954,8 @@ __device__ __forceinline__ void score_log2_and_derivative(float s, float& z, flo
 @prelude.cu
 @rope.cu
 
-// ======== k18_d_post_feedforward_layernorm_d_down_proj_b
-// k18_d_post_feedforward_layernorm_d_down_proj_b <sm_90a>  launches: 1
+// ======== k17_d_post_feedforward_layernorm_d_down_proj_b
+// k17_d_post_feedforward_layernorm_d_down_proj_b <sm_90a>  launches: 1
 //   %258 = mul %257 %88 : act[T,3584]  // layers.1.self_attn d_mul
 //   %259 = mul %258 %86 : act[T,3584]  // layers.1.self_attn mul
 //   %260 = mul %258 %80 : act[T,3584]  // layers.1.self_attn mul
@@ -1011,7 +988,7 @@ __device__ __forceinline__ void score_log2_and_derivative(float s, float& z, flo
 
 @prelude.cu
 extern "C" __global__ void __launch_bounds__(448)
-k18_d_post_feedforward_layernorm_d_down_proj_b(elem* __restrict__ d_post_feedforward_layernorm_rows, int d_post_feedforward_layernorm_pitch,
+k17_d_post_feedforward_layernorm_d_down_proj_b(elem* __restrict__ d_post_feedforward_layernorm_rows, int d_post_feedforward_layernorm_pitch,
     elem* __restrict__ d_down_proj_b_rows, int d_down_proj_b_pitch,
     const elem* __restrict__ d_input_layernorm_rows, int d_input_layernorm_pitch,
     const elem* __restrict__ input_layernorm_weight_vector,
@@ -1091,8 +1068,8 @@ k18_d_post_feedforward_layernorm_d_down_proj_b(elem* __restrict__ d_post_feedfor
 }
 
 
-// ======== k19_d_o_proj_b
-// k19_d_o_proj_b <sm_90a>  launches: 1
+// ======== k18_d_o_proj_b
+// k18_d_o_proj_b <sm_90a>  launches: 1
 //   %308 = mul %307 %49 : act[T,3584]  // layers.0.mlp d_mul
 //   %309 = mul %308 %47 : act[T,3584]  // layers.0.mlp mul
 //   %310 = mul %308 %41 : act[T,3584]  // layers.0.mlp mul
@@ -1125,7 +1102,7 @@ k18_d_post_feedforward_layernorm_d_down_proj_b(elem* __restrict__ d_post_feedfor
 
 @prelude.cu
 extern "C" __global__ void __launch_bounds__(448)
-k19_d_o_proj_b(elem* __restrict__ d_o_proj_b_rows, int d_o_proj_b_pitch,
+k18_d_o_proj_b(elem* __restrict__ d_o_proj_b_rows, int d_o_proj_b_pitch,
     const elem* __restrict__ d_pre_feedforward_layernorm_rows, int d_pre_feedforward_layernorm_pitch,
     const elem* __restrict__ pre_feedforward_layernorm_weight_vector,
     const float* __restrict__ rsqrt_rows,
@@ -1198,13 +1175,13 @@ k19_d_o_proj_b(elem* __restrict__ d_o_proj_b_rows, int d_o_proj_b_pitch,
 }
 
 
-// ======== k20_attention_dq
-// k20_attention_dq <sm_90a>  launches: 1
+// ======== k19_attention_dq
+// k19_attention_dq <sm_90a>  launches: 1
 //   %340 = attention_grad_q %21 %24 %26 %337 %338 %339 {score=(50*tanh((0.00125*s))) window=4096} : act[T,16,256]  // layers.0.self_attn d_q_proj
 // tensors of the first launch: layers.0.d_q_proj+k_proj+v_proj[:,0:4096] layers.0.q_proj+k_proj+v_proj[:,0:4096] layers.0.q_proj+k_proj+v_proj[:,4096:6144] layers.0.q_proj+k_proj+v_proj[:,6144:8192] layers.0.d_attention layers.0.attention_lse layers.0.attention_delta doc_start
 #define ELEM_BF16 1
 #define EXACT_MATH 0
-#define KERNEL_NAME k20_attention_dq
+#define KERNEL_NAME k19_attention_dq
 #define HEAD_DIM 256
 #define GROUP 2
 #define WINDOW 4096
@@ -1234,13 +1211,13 @@ __device__ __forceinline__ void score_log2_and_derivative(float s, float& z, flo
 
 @attention_dq_sm90.cu
 
-// ======== k21_attention_dkdv
-// k21_attention_dkdv <sm_90a>  launches: 1
+// ======== k20_attention_dkdv
+// k20_attention_dkdv <sm_90a>  launches: 1
 //   %341 = attention_grad_k %21 %24 %26 %337 %338 %339 {score=(50*tanh((0.00125*s))) window=4096} : act[T,8,256]  // layers.0.self_attn d_k_proj
 // tensors of the first launch: layers.0.d_q_proj+k_proj+v_proj[:,4096:6144] layers.0.d_q_proj+k_proj+v_proj[:,6144:8192] layers.0.q_proj+k_proj+v_proj[:,0:4096] layers.0.q_proj+k_proj+v_proj[:,4096:6144] layers.0.q_proj+k_proj+v_proj[:,6144:8192] layers.0.d_attention layers.0.attention_lse layers.0.attention_delta doc_start doc_end
 #define ELEM_BF16 1
 #define EXACT_MATH 0
-#define KERNEL_NAME k21_attention_dkdv
+#define KERNEL_NAME k20_attention_dkdv
 #define HEAD_DIM 256
 #define GROUP 2
 #define WINDOW 4096
@@ -1270,8 +1247,8 @@ __device__ __forceinline__ void score_log2_and_derivative(float s, float& z, flo
 
 @attention_dkdv_sm90_d256.cu
 
-// ======== k22_input_layernorm
-// k22_input_layernorm <sm_90a>  recompute only
+// ======== k21_input_layernorm
+// k21_input_layernorm <sm_90a>  recompute only
 //   %6 = mul %4 %4 : act[T,3584]  // layers.0.self_attn mul
 //   %8 = row_sum %6 : f32[T,1]  // layers.0.self_attn row_sum
 //   %9 = mul %7 %8 : f32[T,1]  // layers.0.self_attn mul
@@ -1286,7 +1263,7 @@ __device__ __forceinline__ void score_log2_and_derivative(float s, float& z, flo
 
 @prelude.cu
 extern "C" __global__ void __launch_bounds__(448)
-k22_input_layernorm(elem* __restrict__ input_layernorm_rows, int input_layernorm_pitch,
+k21_input_layernorm(elem* __restrict__ input_layernorm_rows, int input_layernorm_pitch,
     const elem* __restrict__ mul_rows, int mul_pitch,
     const elem* __restrict__ input_layernorm_weight_vector,
     int rows)
@@ -1315,8 +1292,8 @@ k22_input_layernorm(elem* __restrict__ input_layernorm_rows, int input_layernorm
 }
 
 
-// ======== k23_pre_feedforward_layernorm
-// k23_pre_feedforward_layernorm <sm_90a>  recompute only
+// ======== k22_pre_feedforward_layernorm
+// k22_pre_feedforward_layernorm <sm_90a>  recompute only
 //   %48 = mul %41 %47 : act[T,3584]  // layers.0.mlp mul
 //   %50 = mul %48 %49 : act[T,3584]  // layers.0.mlp pre_feedforward_layernorm
 // tensors of the first launch: layers.0.pre_feedforward_layernorm[:,0:3584] layers.0.sum layers.0.rsqrt2 model.layers.0.pre_feedforward_layernorm.weight
@@ -1326,7 +1303,7 @@ k22_input_layernorm(elem* __restrict__ input_layernorm_rows, int input_layernorm
 
 @prelude.cu
 extern "C" __global__ void __launch_bounds__(256)
-k23_pre_feedforward_layernorm(elem* __restrict__ pre_feedforward_layernorm_rows, int pre_feedforward_layernorm_pitch,
+k22_pre_feedforward_layernorm(elem* __restrict__ pre_feedforward_layernorm_rows, int pre_feedforward_layernorm_pitch,
     const elem* __restrict__ sum_rows, int sum_pitch,
     const float* __restrict__ rsqrt_rows,
     const elem* __restrict__ pre_feedforward_layernorm_weight_vector,
@@ -1350,8 +1327,8 @@ k23_pre_feedforward_layernorm(elem* __restrict__ pre_feedforward_layernorm_rows,
 }
 
 
-// ======== k24_input_layernorm
-// k24_input_layernorm <sm_90a>  recompute only
+// ======== k23_input_layernorm
+// k23_input_layernorm <sm_90a>  recompute only
 //   %87 = mul %80 %86 : act[T,3584]  // layers.1.self_attn mul
 //   %89 = mul %87 %88 : act[T,3584]  // layers.1.self_attn input_layernorm
 // tensors of the first launch: layers.1.input_layernorm[:,0:3584] layers.0.sum2 layers.1.rsqrt model.layers.1.input_layernorm.weight
@@ -1361,7 +1338,7 @@ k23_pre_feedforward_layernorm(elem* __restrict__ pre_feedforward_layernorm_rows,
 
 @prelude.cu
 extern "C" __global__ void __launch_bounds__(256)
-k24_input_layernorm(elem* __restrict__ input_layernorm_rows, int input_layernorm_pitch,
+k23_input_layernorm(elem* __restrict__ input_layernorm_rows, int input_layernorm_pitch,
     const elem* __restrict__ sum_rows, int sum_pitch,
     const float* __restrict__ rsqrt_rows,
     const elem* __restrict__ input_layernorm_weight_vector,
@@ -1385,8 +1362,8 @@ k24_input_layernorm(elem* __restrict__ input_layernorm_rows, int input_layernorm
 }
 
 
-// ======== k25_mul
-// k25_mul <sm_90a>  recompute only
+// ======== k24_mul
+// k24_mul <sm_90a>  recompute only
 //   %2 = embedding %0 %1 : act[T,3584]  // Gemma2Model.Forward embedding
 //   %4 = mul %2 %3 : act[T,3584]  // Gemma2Model.Forward mul
 // tensors of the first launch: mul ids model.embed_tokens.weight
@@ -1396,7 +1373,7 @@ k24_input_layernorm(elem* __restrict__ input_layernorm_rows, int input_layernorm
 
 @prelude.cu
 extern "C" __global__ void __launch_bounds__(256)
-k25_mul(elem* __restrict__ mul_rows, int mul_pitch,
+k24_mul(elem* __restrict__ mul_rows, int mul_pitch,
     const int* __restrict__ embed_tokens_ids, const elem* __restrict__ embed_tokens_table, int embed_tokens_pitch,
     int rows)
 {
@@ -1415,8 +1392,8 @@ k25_mul(elem* __restrict__ mul_rows, int mul_pitch,
 }
 
 
-// ======== k26_sum
-// k26_sum <sm_90a>  recompute only
+// ======== k25_sum
+// k25_sum <sm_90a>  recompute only
 //   %38 = mul %31 %37 : act[T,3584]  // layers.0.self_attn mul
 //   %40 = mul %38 %39 : act[T,3584]  // layers.0.self_attn post_attention_layernorm
 //   %41 = add %4 %40 : act[T,3584]  // layers.0.self_attn sum
@@ -1427,7 +1404,7 @@ k25_mul(elem* __restrict__ mul_rows, int mul_pitch,
 
 @prelude.cu
 extern "C" __global__ void __launch_bounds__(256)
-k26_sum(elem* __restrict__ sum_rows, int sum_pitch,
+k25_sum(elem* __restrict__ sum_rows, int sum_pitch,
     const elem* __restrict__ o_proj_rows, int o_proj_pitch,
     const float* __restrict__ rsqrt_rows,
     const elem* __restrict__ post_attention_layernorm_weight_vector,
@@ -1454,8 +1431,8 @@ k26_sum(elem* __restrict__ sum_rows, int sum_pitch,
 }
 
 
-// ======== k27_sum
-// k27_sum <sm_90a>  recompute only
+// ======== k26_sum
+// k26_sum <sm_90a>  recompute only
 //   %77 = mul %70 %76 : act[T,3584]  // layers.0.mlp mul
 //   %79 = mul %77 %78 : act[T,3584]  // layers.0.mlp post_feedforward_layernorm
 //   %80 = add %41 %79 : act[T,3584]  // layers.0.mlp sum
@@ -1466,7 +1443,7 @@ k26_sum(elem* __restrict__ sum_rows, int sum_pitch,
 
 @prelude.cu
 extern "C" __global__ void __launch_bounds__(256)
-k27_sum(elem* __restrict__ sum_rows, int sum_pitch,
+k26_sum(elem* __restrict__ sum_rows, int sum_pitch,
     const elem* __restrict__ down_proj_rows, int down_proj_pitch,
     const float* __restrict__ rsqrt_rows,
     const elem* __restrict__ post_feedforward_layernorm_weight_vector,
@@ -1493,8 +1470,8 @@ k27_sum(elem* __restrict__ sum_rows, int sum_pitch,
 }
 
 
-// ======== k28_sum
-// k28_sum <sm_90a>  recompute only
+// ======== k27_sum
+// k27_sum <sm_90a>  recompute only
 //   %111 = mul %104 %110 : act[T,3584]  // layers.1.self_attn mul
 //   %113 = mul %111 %112 : act[T,3584]  // layers.1.self_attn post_attention_layernorm
 //   %114 = add %80 %113 : act[T,3584]  // layers.1.self_attn sum
@@ -1505,7 +1482,7 @@ k27_sum(elem* __restrict__ sum_rows, int sum_pitch,
 
 @prelude.cu
 extern "C" __global__ void __launch_bounds__(256)
-k28_sum(elem* __restrict__ sum_rows, int sum_pitch,
+k27_sum(elem* __restrict__ sum_rows, int sum_pitch,
     const elem* __restrict__ o_proj_rows, int o_proj_pitch,
     const float* __restrict__ rsqrt_rows,
     const elem* __restrict__ post_attention_layernorm_weight_vector,
@@ -1532,8 +1509,8 @@ k28_sum(elem* __restrict__ sum_rows, int sum_pitch,
 }
 
 
-// ======== k29_norm
-// k29_norm <sm_90a>  recompute only
+// ======== k28_norm
+// k28_norm <sm_90a>  recompute only
 //   %147 = mul %140 %146 : act[T,3584]  // layers.1.mlp mul
 //   %149 = mul %147 %148 : act[T,3584]  // layers.1.mlp post_feedforward_layernorm
 //   %150 = add %114 %149 : act[T,3584]  // layers.1.mlp sum
@@ -1546,7 +1523,7 @@ k28_sum(elem* __restrict__ sum_rows, int sum_pitch,
 
 @prelude.cu
 extern "C" __global__ void __launch_bounds__(256)
-k29_norm(elem* __restrict__ norm_rows, int norm_pitch,
+k28_norm(elem* __restrict__ norm_rows, int norm_pitch,
     const elem* __restrict__ down_proj_rows, int down_proj_pitch,
     const float* __restrict__ rsqrt_rows,
     const elem* __restrict__ post_feedforward_layernorm_weight_vector,

@@ -642,8 +642,8 @@ k10_d_post_feedforward_layernorm_d_down_proj_b(elem* __restrict__ d_post_feedfor
 }
 
 
-// ======== k11_d_up_proj_b
-// k11_d_up_proj_b <sm_90a>  launches: 4
+// ======== k11_d_up_proj_b_d_gate_proj_b
+// k11_d_up_proj_b_d_gate_proj_b <sm_90a>  launches: 4
 //   %267 = mul %266 %266 : act[T,256]  // layers.3.mlp mul
 //   %268 = mul %266 %267 : act[T,256]  // layers.3.mlp mul
 //   %269 = mul %57 %268 : act[T,256]  // layers.3.mlp mul
@@ -653,47 +653,8 @@ k10_d_post_feedforward_layernorm_d_down_proj_b(elem* __restrict__ d_post_feedfor
 //   %273 = tanh %271 : act[T,256]  // layers.3.mlp tanh
 //   %274 = add %14 %273 : act[T,256]  // layers.3.mlp add
 //   %275 = mul %272 %274 : act[T,256]  // layers.3.mlp gelu_tanh
-//   %334 = mul %332 %275 : act[T,256]  // layers.3.mlp d_up_proj_b
-// tensors of the first launch: layers.3.d_gate_proj+up_proj[:,256:512] layers.3.gate_proj+up_proj[:,0:256] layers.3.d_mul
-// 1536 bytes per row; fp32 in registers, one rounding per stored value
-#define ELEM_BF16 1
-#define EXACT_MATH 0
-
-@prelude.cu
-extern "C" __global__ void __launch_bounds__(256)
-k11_d_up_proj_b(elem* __restrict__ d_up_proj_b_rows, int d_up_proj_b_pitch,
-    const elem* __restrict__ gate_proj_rows, int gate_proj_pitch,
-    const elem* __restrict__ d_mul_rows, int d_mul_pitch,
-    int rows)
-{
-    const int64 row = blockIdx.x;
-    const int column = (blockIdx.y * 256 + threadIdx.x) * 8;
-    const bool inside = column < 256;
-    if (!inside) return;
-
-    float gate_proj[8];
-    load8(gate_proj_rows + row * gate_proj_pitch + column, gate_proj);
-    float d_mul[8];
-    load8(d_mul_rows + row * d_mul_pitch + column, d_mul);
-
-    // mul
-    float d_up_proj_b[8];
-    for (int j = 0; j < 8; j++) d_up_proj_b[j] = 0.5f * d_mul[j] * gate_proj[j] * (1.0f + fast_tanh(0.797884583f * (gate_proj[j] + 0.0447149985f * gate_proj[j] * gate_proj[j] * gate_proj[j])));
-    store8(d_up_proj_b_rows + row * d_up_proj_b_pitch + column, d_up_proj_b);
-}
-
-
-// ======== k12_d_gate_proj_b
-// k12_d_gate_proj_b <sm_90a>  launches: 4
-//   %267 = mul %266 %266 : act[T,256]  // layers.3.mlp mul
-//   %268 = mul %266 %267 : act[T,256]  // layers.3.mlp mul
-//   %269 = mul %57 %268 : act[T,256]  // layers.3.mlp mul
-//   %270 = add %266 %269 : act[T,256]  // layers.3.mlp add
-//   %271 = mul %56 %270 : act[T,256]  // layers.3.mlp mul
-//   %272 = mul %61 %266 : act[T,256]  // layers.3.mlp mul
-//   %273 = tanh %271 : act[T,256]  // layers.3.mlp tanh
-//   %274 = add %14 %273 : act[T,256]  // layers.3.mlp add
 //   %333 = mul %332 %276 : act[T,256]  // layers.3.mlp d_gelu_tanh
+//   %334 = mul %332 %275 : act[T,256]  // layers.3.mlp d_up_proj_b
 //   %335 = mul %333 %274 : act[T,256]  // layers.3.mlp d_mul
 //   %336 = mul %335 %61 : act[T,256]  // layers.3.mlp d_gate_proj
 //   %337 = mul %333 %272 : act[T,256]  // layers.3.mlp d_tanh
@@ -709,14 +670,15 @@ k11_d_up_proj_b(elem* __restrict__ d_up_proj_b_rows, int d_up_proj_b_pitch,
 //   %347 = mul %346 %266 : act[T,256]  // layers.3.mlp mul
 //   %348 = add %345 %347 : act[T,256]  // layers.3.mlp d_gate_proj
 //   %349 = add %348 %347 : act[T,256]  // layers.3.mlp d_gate_proj_b
-// tensors of the first launch: layers.3.d_gate_proj+up_proj[:,0:256] layers.3.gate_proj+up_proj[:,0:256] layers.3.d_mul layers.3.gate_proj+up_proj[:,256:512]
-// 2048 bytes per row; fp32 in registers, one rounding per stored value
+// tensors of the first launch: layers.3.d_gate_proj+up_proj[:,256:512] layers.3.d_gate_proj+up_proj[:,0:256] layers.3.gate_proj+up_proj[:,0:256] layers.3.d_mul layers.3.gate_proj+up_proj[:,256:512]
+// 2560 bytes per row; fp32 in registers, one rounding per stored value
 #define ELEM_BF16 1
 #define EXACT_MATH 0
 
 @prelude.cu
 extern "C" __global__ void __launch_bounds__(256)
-k12_d_gate_proj_b(elem* __restrict__ d_gate_proj_b_rows, int d_gate_proj_b_pitch,
+k11_d_up_proj_b_d_gate_proj_b(elem* __restrict__ d_up_proj_b_rows, int d_up_proj_b_pitch,
+    elem* __restrict__ d_gate_proj_b_rows, int d_gate_proj_b_pitch,
     const elem* __restrict__ gate_proj_rows, int gate_proj_pitch,
     const elem* __restrict__ d_mul_rows, int d_mul_pitch,
     const elem* __restrict__ up_proj_rows, int up_proj_pitch,
@@ -738,35 +700,48 @@ k12_d_gate_proj_b(elem* __restrict__ d_gate_proj_b_rows, int d_gate_proj_b_pitch
     float mul[8];
     for (int j = 0; j < 8; j++) mul[j] = gate_proj[j] * gate_proj[j];
 
+    // mul
+    float mul2[8];
+    for (int j = 0; j < 8; j++) mul2[j] = 0.5f * gate_proj[j];
+
     // tanh
     float tanh[8];
     for (int j = 0; j < 8; j++) tanh[j] = fast_tanh(0.797884583f * (gate_proj[j] + 0.0447149985f * gate_proj[j] * mul[j]));
+
+    // add
+    float add[8];
+    for (int j = 0; j < 8; j++) add[j] = 1.0f + tanh[j];
 
     // mul
     float d_gelu_tanh[8];
     for (int j = 0; j < 8; j++) d_gelu_tanh[j] = d_mul[j] * up_proj[j];
 
     // mul
+    float d_up_proj_b[8];
+    for (int j = 0; j < 8; j++) d_up_proj_b[j] = d_mul[j] * mul2[j] * add[j];
+    store8(d_up_proj_b_rows + row * d_up_proj_b_pitch + column, d_up_proj_b);
+
+    // mul
     float d_mul2[8];
-    for (int j = 0; j < 8; j++) d_mul2[j] = 0.398942292f * d_gelu_tanh[j] * gate_proj[j] * (1.0f - tanh[j] * tanh[j]);
+    for (int j = 0; j < 8; j++) d_mul2[j] = 0.797884583f * d_gelu_tanh[j] * mul2[j] * (1.0f - tanh[j] * tanh[j]);
 
     // mul
     float d_mul3[8];
     for (int j = 0; j < 8; j++) d_mul3[j] = 0.0447149985f * d_mul2[j];
 
     // mul
-    float mul2[8];
-    for (int j = 0; j < 8; j++) mul2[j] = d_mul3[j] * gate_proj[j] * gate_proj[j];
+    float mul3[8];
+    for (int j = 0; j < 8; j++) mul3[j] = d_mul3[j] * gate_proj[j] * gate_proj[j];
 
     // add
     float d_gate_proj_b[8];
-    for (int j = 0; j < 8; j++) d_gate_proj_b[j] = 0.5f * d_gelu_tanh[j] * (1.0f + tanh[j]) + d_mul2[j] + d_mul3[j] * mul[j] + mul2[j] + mul2[j];
+    for (int j = 0; j < 8; j++) d_gate_proj_b[j] = 0.5f * d_gelu_tanh[j] * add[j] + d_mul2[j] + d_mul3[j] * mul[j] + mul3[j] + mul3[j];
     store8(d_gate_proj_b_rows + row * d_gate_proj_b_pitch + column, d_gate_proj_b);
 }
 
 
-// ======== k13_d_post_attention_layernorm_d_o_proj_b
-// k13_d_post_attention_layernorm_d_o_proj_b <sm_90a>  launches: 3
+// ======== k12_d_post_attention_layernorm_d_o_proj_b
+// k12_d_post_attention_layernorm_d_o_proj_b <sm_90a>  launches: 3
 //   %354 = mul %353 %262 : act[T,128]  // layers.3.mlp d_mul
 //   %355 = mul %354 %260 : act[T,128]  // layers.3.mlp mul
 //   %356 = mul %354 %254 : act[T,128]  // layers.3.mlp mul
@@ -799,7 +774,7 @@ k12_d_gate_proj_b(elem* __restrict__ d_gate_proj_b_rows, int d_gate_proj_b_pitch
 
 @prelude.cu
 extern "C" __global__ void __launch_bounds__(32)
-k13_d_post_attention_layernorm_d_o_proj_b(elem* __restrict__ d_post_attention_layernorm_rows, int d_post_attention_layernorm_pitch,
+k12_d_post_attention_layernorm_d_o_proj_b(elem* __restrict__ d_post_attention_layernorm_rows, int d_post_attention_layernorm_pitch,
     elem* __restrict__ d_o_proj_b_rows, int d_o_proj_b_pitch,
     const elem* __restrict__ d_pre_feedforward_layernorm_rows, int d_pre_feedforward_layernorm_pitch,
     const elem* __restrict__ pre_feedforward_layernorm_weight_vector,
@@ -880,13 +855,13 @@ k13_d_post_attention_layernorm_d_o_proj_b(elem* __restrict__ d_post_attention_la
 }
 
 
-// ======== k14_attention_delta
-// k14_attention_delta <sm_90a>  launches: 4
+// ======== k13_attention_delta
+// k13_attention_delta <sm_90a>  launches: 4
 //   %385 = attention_delta %240 %383 : f32[T,4]  // layers.3.self_attn attention_delta
 // tensors of the first launch: layers.3.attention_delta layers.3.attention[:,0:128] layers.3.d_attention
 #define ELEM_BF16 1
 #define EXACT_MATH 0
-#define KERNEL_NAME k14_attention_delta
+#define KERNEL_NAME k13_attention_delta
 #define HEAD_DIM 32
 #define GROUP 1
 #define WINDOW 0
@@ -899,13 +874,13 @@ k13_d_post_attention_layernorm_d_o_proj_b(elem* __restrict__ d_post_attention_la
 @prelude.cu
 @attention_delta.cu
 
-// ======== k15_attention_dq
-// k15_attention_dq <sm_90a>  launches: 2
+// ======== k14_attention_dq
+// k14_attention_dq <sm_90a>  launches: 2
 //   %386 = attention_grad_q %234 %237 %239 %383 %384 %385 {score=(50*tanh((0.0035355339059327372*s)))} : act[T,4,32]  // layers.3.self_attn d_q_proj
 // tensors of the first launch: layers.3.d_q_proj+k_proj+v_proj[:,0:128] layers.3.q_proj+k_proj+v_proj[:,0:128] layers.3.q_proj+k_proj+v_proj[:,128:192] layers.3.q_proj+k_proj+v_proj[:,192:256] layers.3.d_attention layers.3.attention_lse layers.3.attention_delta doc_start
 #define ELEM_BF16 1
 #define EXACT_MATH 0
-#define KERNEL_NAME k15_attention_dq
+#define KERNEL_NAME k14_attention_dq
 #define HEAD_DIM 32
 #define GROUP 2
 #define WINDOW 0
@@ -934,13 +909,13 @@ __device__ __forceinline__ void score_log2_and_derivative(float s, float& z, flo
 
 @attention_dq.cu
 
-// ======== k16_attention_dkdv
-// k16_attention_dkdv <sm_90a>  launches: 2
+// ======== k15_attention_dkdv
+// k15_attention_dkdv <sm_90a>  launches: 2
 //   %387 = attention_grad_k %234 %237 %239 %383 %384 %385 {score=(50*tanh((0.0035355339059327372*s)))} : act[T,2,32]  // layers.3.self_attn d_k_proj
 // tensors of the first launch: layers.3.d_q_proj+k_proj+v_proj[:,128:192] layers.3.d_q_proj+k_proj+v_proj[:,192:256] layers.3.q_proj+k_proj+v_proj[:,0:128] layers.3.q_proj+k_proj+v_proj[:,128:192] layers.3.q_proj+k_proj+v_proj[:,192:256] layers.3.d_attention layers.3.attention_lse layers.3.attention_delta doc_start doc_end
 #define ELEM_BF16 1
 #define EXACT_MATH 0
-#define KERNEL_NAME k16_attention_dkdv
+#define KERNEL_NAME k15_attention_dkdv
 #define HEAD_DIM 32
 #define GROUP 2
 #define WINDOW 0
@@ -969,14 +944,14 @@ __device__ __forceinline__ void score_log2_and_derivative(float s, float& z, flo
 
 @attention_dkdv.cu
 
-// ======== k17_rope_inverse
-// k17_rope_inverse <sm_90a>  launches: 4
+// ======== k16_rope_inverse
+// k16_rope_inverse <sm_90a>  launches: 4
 //   %390 = rope %386 {theta=10000 inverse} : act[T,4,32]  // layers.3.self_attn d_q_proj
 //   %392 = rope %387 {theta=10000 inverse} : act[T,2,32]  // layers.3.self_attn d_k_proj
 // tensors of the first launch: layers.3.d_q_proj+k_proj+v_proj[:,0:192] positions
 #define ELEM_BF16 1
 #define EXACT_MATH 0
-#define KERNEL_NAME k17_rope_inverse
+#define KERNEL_NAME k16_rope_inverse
 #define HEADS 6
 #define HEAD_DIM 32
 #define THETA 10000.0
@@ -986,8 +961,8 @@ __device__ __forceinline__ void score_log2_and_derivative(float s, float& z, flo
 @prelude.cu
 @rope.cu
 
-// ======== k18_d_post_feedforward_layernorm_d_down_proj_b
-// k18_d_post_feedforward_layernorm_d_down_proj_b <sm_90a>  launches: 3
+// ======== k17_d_post_feedforward_layernorm_d_down_proj_b
+// k17_d_post_feedforward_layernorm_d_down_proj_b <sm_90a>  launches: 3
 //   %398 = mul %397 %228 : act[T,128]  // layers.3.self_attn d_mul
 //   %399 = mul %398 %226 : act[T,128]  // layers.3.self_attn mul
 //   %400 = mul %398 %220 : act[T,128]  // layers.3.self_attn mul
@@ -1020,7 +995,7 @@ __device__ __forceinline__ void score_log2_and_derivative(float s, float& z, flo
 
 @prelude.cu
 extern "C" __global__ void __launch_bounds__(32)
-k18_d_post_feedforward_layernorm_d_down_proj_b(elem* __restrict__ d_post_feedforward_layernorm_rows, int d_post_feedforward_layernorm_pitch,
+k17_d_post_feedforward_layernorm_d_down_proj_b(elem* __restrict__ d_post_feedforward_layernorm_rows, int d_post_feedforward_layernorm_pitch,
     elem* __restrict__ d_down_proj_b_rows, int d_down_proj_b_pitch,
     const elem* __restrict__ d_input_layernorm_rows, int d_input_layernorm_pitch,
     const elem* __restrict__ input_layernorm_weight_vector,
@@ -1101,13 +1076,13 @@ k18_d_post_feedforward_layernorm_d_down_proj_b(elem* __restrict__ d_post_feedfor
 }
 
 
-// ======== k19_attention_dq
-// k19_attention_dq <sm_90a>  launches: 2
+// ======== k18_attention_dq
+// k18_attention_dq <sm_90a>  launches: 2
 //   %480 = attention_grad_q %164 %167 %169 %477 %478 %479 {score=(50*tanh((0.0035355339059327372*s))) window=16} : act[T,4,32]  // layers.2.self_attn d_q_proj
 // tensors of the first launch: layers.2.d_q_proj+k_proj+v_proj[:,0:128] layers.2.q_proj+k_proj+v_proj[:,0:128] layers.2.q_proj+k_proj+v_proj[:,128:192] layers.2.q_proj+k_proj+v_proj[:,192:256] layers.2.d_attention layers.2.attention_lse layers.2.attention_delta doc_start
 #define ELEM_BF16 1
 #define EXACT_MATH 0
-#define KERNEL_NAME k19_attention_dq
+#define KERNEL_NAME k18_attention_dq
 #define HEAD_DIM 32
 #define GROUP 2
 #define WINDOW 16
@@ -1136,13 +1111,13 @@ __device__ __forceinline__ void score_log2_and_derivative(float s, float& z, flo
 
 @attention_dq.cu
 
-// ======== k20_attention_dkdv
-// k20_attention_dkdv <sm_90a>  launches: 2
+// ======== k19_attention_dkdv
+// k19_attention_dkdv <sm_90a>  launches: 2
 //   %481 = attention_grad_k %164 %167 %169 %477 %478 %479 {score=(50*tanh((0.0035355339059327372*s))) window=16} : act[T,2,32]  // layers.2.self_attn d_k_proj
 // tensors of the first launch: layers.2.d_q_proj+k_proj+v_proj[:,128:192] layers.2.d_q_proj+k_proj+v_proj[:,192:256] layers.2.q_proj+k_proj+v_proj[:,0:128] layers.2.q_proj+k_proj+v_proj[:,128:192] layers.2.q_proj+k_proj+v_proj[:,192:256] layers.2.d_attention layers.2.attention_lse layers.2.attention_delta doc_start doc_end
 #define ELEM_BF16 1
 #define EXACT_MATH 0
-#define KERNEL_NAME k20_attention_dkdv
+#define KERNEL_NAME k19_attention_dkdv
 #define HEAD_DIM 32
 #define GROUP 2
 #define WINDOW 16
@@ -1171,8 +1146,8 @@ __device__ __forceinline__ void score_log2_and_derivative(float s, float& z, flo
 
 @attention_dkdv.cu
 
-// ======== k21_d_o_proj_b
-// k21_d_o_proj_b <sm_90a>  launches: 1
+// ======== k20_d_o_proj_b
+// k20_d_o_proj_b <sm_90a>  launches: 1
 //   %636 = mul %635 %49 : act[T,128]  // layers.0.mlp d_mul
 //   %637 = mul %636 %47 : act[T,128]  // layers.0.mlp mul
 //   %638 = mul %636 %41 : act[T,128]  // layers.0.mlp mul
@@ -1205,7 +1180,7 @@ __device__ __forceinline__ void score_log2_and_derivative(float s, float& z, flo
 
 @prelude.cu
 extern "C" __global__ void __launch_bounds__(32)
-k21_d_o_proj_b(elem* __restrict__ d_o_proj_b_rows, int d_o_proj_b_pitch,
+k20_d_o_proj_b(elem* __restrict__ d_o_proj_b_rows, int d_o_proj_b_pitch,
     const elem* __restrict__ d_pre_feedforward_layernorm_rows, int d_pre_feedforward_layernorm_pitch,
     const elem* __restrict__ pre_feedforward_layernorm_weight_vector,
     const float* __restrict__ rsqrt_rows,
@@ -1279,8 +1254,8 @@ k21_d_o_proj_b(elem* __restrict__ d_o_proj_b_rows, int d_o_proj_b_pitch,
 }
 
 
-// ======== k22_input_layernorm
-// k22_input_layernorm <sm_90a>  recompute only
+// ======== k21_input_layernorm
+// k21_input_layernorm <sm_90a>  recompute only
 //   %6 = mul %4 %4 : act[T,128]  // layers.0.self_attn mul
 //   %8 = row_sum %6 : f32[T,1]  // layers.0.self_attn row_sum
 //   %9 = mul %7 %8 : f32[T,1]  // layers.0.self_attn mul
@@ -1295,7 +1270,7 @@ k21_d_o_proj_b(elem* __restrict__ d_o_proj_b_rows, int d_o_proj_b_pitch,
 
 @prelude.cu
 extern "C" __global__ void __launch_bounds__(32)
-k22_input_layernorm(elem* __restrict__ input_layernorm_rows, int input_layernorm_pitch,
+k21_input_layernorm(elem* __restrict__ input_layernorm_rows, int input_layernorm_pitch,
     const elem* __restrict__ mul_rows, int mul_pitch,
     const elem* __restrict__ input_layernorm_weight_vector,
     int rows)
@@ -1325,8 +1300,8 @@ k22_input_layernorm(elem* __restrict__ input_layernorm_rows, int input_layernorm
 }
 
 
-// ======== k23_pre_feedforward_layernorm
-// k23_pre_feedforward_layernorm <sm_90a>  recompute only
+// ======== k22_pre_feedforward_layernorm
+// k22_pre_feedforward_layernorm <sm_90a>  recompute only
 //   %48 = mul %41 %47 : act[T,128]  // layers.0.mlp mul
 //   %50 = mul %48 %49 : act[T,128]  // layers.0.mlp pre_feedforward_layernorm
 // tensors of the first launch: layers.0.pre_feedforward_layernorm[:,0:128] layers.0.sum layers.0.rsqrt2 model.layers.0.pre_feedforward_layernorm.weight
@@ -1336,7 +1311,7 @@ k22_input_layernorm(elem* __restrict__ input_layernorm_rows, int input_layernorm
 
 @prelude.cu
 extern "C" __global__ void __launch_bounds__(256)
-k23_pre_feedforward_layernorm(elem* __restrict__ pre_feedforward_layernorm_rows, int pre_feedforward_layernorm_pitch,
+k22_pre_feedforward_layernorm(elem* __restrict__ pre_feedforward_layernorm_rows, int pre_feedforward_layernorm_pitch,
     const elem* __restrict__ sum_rows, int sum_pitch,
     const float* __restrict__ rsqrt_rows,
     const elem* __restrict__ pre_feedforward_layernorm_weight_vector,
@@ -1360,8 +1335,8 @@ k23_pre_feedforward_layernorm(elem* __restrict__ pre_feedforward_layernorm_rows,
 }
 
 
-// ======== k24_input_layernorm
-// k24_input_layernorm <sm_90a>  recompute only
+// ======== k23_input_layernorm
+// k23_input_layernorm <sm_90a>  recompute only
 //   %87 = mul %80 %86 : act[T,128]  // layers.1.self_attn mul
 //   %89 = mul %87 %88 : act[T,128]  // layers.1.self_attn input_layernorm
 // tensors of the first launch: layers.1.input_layernorm[:,0:128] layers.0.sum2 layers.1.rsqrt model.layers.1.input_layernorm.weight
@@ -1371,7 +1346,7 @@ k23_pre_feedforward_layernorm(elem* __restrict__ pre_feedforward_layernorm_rows,
 
 @prelude.cu
 extern "C" __global__ void __launch_bounds__(256)
-k24_input_layernorm(elem* __restrict__ input_layernorm_rows, int input_layernorm_pitch,
+k23_input_layernorm(elem* __restrict__ input_layernorm_rows, int input_layernorm_pitch,
     const elem* __restrict__ sum_rows, int sum_pitch,
     const float* __restrict__ rsqrt_rows,
     const elem* __restrict__ input_layernorm_weight_vector,
@@ -1395,8 +1370,8 @@ k24_input_layernorm(elem* __restrict__ input_layernorm_rows, int input_layernorm
 }
 
 
-// ======== k25_mul
-// k25_mul <sm_90a>  recompute only
+// ======== k24_mul
+// k24_mul <sm_90a>  recompute only
 //   %2 = embedding %0 %1 : act[T,128]  // Gemma2Model.Forward embedding
 //   %4 = mul %2 %3 : act[T,128]  // Gemma2Model.Forward mul
 // tensors of the first launch: mul ids model.embed_tokens.weight
@@ -1406,7 +1381,7 @@ k24_input_layernorm(elem* __restrict__ input_layernorm_rows, int input_layernorm
 
 @prelude.cu
 extern "C" __global__ void __launch_bounds__(256)
-k25_mul(elem* __restrict__ mul_rows, int mul_pitch,
+k24_mul(elem* __restrict__ mul_rows, int mul_pitch,
     const int* __restrict__ embed_tokens_ids, const elem* __restrict__ embed_tokens_table, int embed_tokens_pitch,
     int rows)
 {
@@ -1425,8 +1400,8 @@ k25_mul(elem* __restrict__ mul_rows, int mul_pitch,
 }
 
 
-// ======== k26_sum
-// k26_sum <sm_90a>  recompute only
+// ======== k25_sum
+// k25_sum <sm_90a>  recompute only
 //   %38 = mul %31 %37 : act[T,128]  // layers.0.self_attn mul
 //   %40 = mul %38 %39 : act[T,128]  // layers.0.self_attn post_attention_layernorm
 //   %41 = add %4 %40 : act[T,128]  // layers.0.self_attn sum
@@ -1437,7 +1412,7 @@ k25_mul(elem* __restrict__ mul_rows, int mul_pitch,
 
 @prelude.cu
 extern "C" __global__ void __launch_bounds__(256)
-k26_sum(elem* __restrict__ sum_rows, int sum_pitch,
+k25_sum(elem* __restrict__ sum_rows, int sum_pitch,
     const elem* __restrict__ o_proj_rows, int o_proj_pitch,
     const float* __restrict__ rsqrt_rows,
     const elem* __restrict__ post_attention_layernorm_weight_vector,
@@ -1464,8 +1439,8 @@ k26_sum(elem* __restrict__ sum_rows, int sum_pitch,
 }
 
 
-// ======== k27_sum
-// k27_sum <sm_90a>  recompute only
+// ======== k26_sum
+// k26_sum <sm_90a>  recompute only
 //   %77 = mul %70 %76 : act[T,128]  // layers.0.mlp mul
 //   %79 = mul %77 %78 : act[T,128]  // layers.0.mlp post_feedforward_layernorm
 //   %80 = add %41 %79 : act[T,128]  // layers.0.mlp sum
@@ -1476,7 +1451,7 @@ k26_sum(elem* __restrict__ sum_rows, int sum_pitch,
 
 @prelude.cu
 extern "C" __global__ void __launch_bounds__(256)
-k27_sum(elem* __restrict__ sum_rows, int sum_pitch,
+k26_sum(elem* __restrict__ sum_rows, int sum_pitch,
     const elem* __restrict__ down_proj_rows, int down_proj_pitch,
     const float* __restrict__ rsqrt_rows,
     const elem* __restrict__ post_feedforward_layernorm_weight_vector,
@@ -1503,8 +1478,8 @@ k27_sum(elem* __restrict__ sum_rows, int sum_pitch,
 }
 
 
-// ======== k28_sum
-// k28_sum <sm_90a>  recompute only
+// ======== k27_sum
+// k27_sum <sm_90a>  recompute only
 //   %111 = mul %104 %110 : act[T,128]  // layers.1.self_attn mul
 //   %113 = mul %111 %112 : act[T,128]  // layers.1.self_attn post_attention_layernorm
 //   %114 = add %80 %113 : act[T,128]  // layers.1.self_attn sum
@@ -1515,7 +1490,7 @@ k27_sum(elem* __restrict__ sum_rows, int sum_pitch,
 
 @prelude.cu
 extern "C" __global__ void __launch_bounds__(256)
-k28_sum(elem* __restrict__ sum_rows, int sum_pitch,
+k27_sum(elem* __restrict__ sum_rows, int sum_pitch,
     const elem* __restrict__ o_proj_rows, int o_proj_pitch,
     const float* __restrict__ rsqrt_rows,
     const elem* __restrict__ post_attention_layernorm_weight_vector,
@@ -1542,8 +1517,8 @@ k28_sum(elem* __restrict__ sum_rows, int sum_pitch,
 }
 
 
-// ======== k29_norm
-// k29_norm <sm_90a>  recompute only
+// ======== k28_norm
+// k28_norm <sm_90a>  recompute only
 //   %287 = mul %280 %286 : act[T,128]  // layers.3.mlp mul
 //   %289 = mul %287 %288 : act[T,128]  // layers.3.mlp post_feedforward_layernorm
 //   %290 = add %254 %289 : act[T,128]  // layers.3.mlp sum
@@ -1556,7 +1531,7 @@ k28_sum(elem* __restrict__ sum_rows, int sum_pitch,
 
 @prelude.cu
 extern "C" __global__ void __launch_bounds__(256)
-k29_norm(elem* __restrict__ norm_rows, int norm_pitch,
+k28_norm(elem* __restrict__ norm_rows, int norm_pitch,
     const elem* __restrict__ down_proj_rows, int down_proj_pitch,
     const float* __restrict__ rsqrt_rows,
     const elem* __restrict__ post_feedforward_layernorm_weight_vector,

@@ -126,15 +126,17 @@ public sealed class ClusterMap
     {
         var parent = _stored.ToDictionary(id => id);
         int Find(int id) => parent[id] == id ? id : parent[id] = Find(parent[id]);
-        var owner = new Dictionary<int, int>();
+        var owner = new Dictionary<(int Id, bool Backward, int Depth), int>();
         foreach (var value in _stored.OrderBy(id => id))
             foreach (var (id, how) in Cone(value))
             {
-                var sameKernel = how == Read.Inline || how == Read.Load && _fromLoss[id] == _fromLoss[value] && _depth[id] == _depth[value];
+                // Two values that compute the same forward row again read the same tensors for it, so one kernel reads them once.
+                var sameKernel = how == Read.Inline || how == Read.Clone && !_graph[id].Type.IsRowScalar || how == Read.Load && _fromLoss[id] == _fromLoss[value] && _depth[id] == _depth[value];
                 if (!sameKernel) continue;
+                var key = (id, _fromLoss[value], _depth[value]);
                 if (_stored.Contains(id)) parent[Find(value)] = Find(id);
-                else if (owner.TryGetValue(id, out var first)) parent[Find(value)] = Find(first);
-                else owner[id] = value;
+                else if (owner.TryGetValue(key, out var first)) parent[Find(value)] = Find(first);
+                else owner[key] = value;
             }
         return _stored.GroupBy(Find).Select(c => new Cluster(_fromLoss[c.Key], _depth[c.Key], c.OrderBy(id => id).ToArray())).OrderBy(c => c.Outputs[0]).ToList();
     }

@@ -124,6 +124,9 @@ KERNEL_NAME(elem* __restrict__ dq, int dq_pitch, const elem* __restrict__ q, int
                     copy_panels<TILE_K, D, GROUP_THREADS>(v_tile, v + (int64)(k0 - TILE_K) * v_pitch, v_pitch, TILE_K, thread);
                 }
                 copy_commit();
+                copy_wait<1>(); // k of the next round
+                shared_fence();
+                if (more) barrier_arrive(k_full + (stage ^ 1) * 8);
                 wgmma_wait<0>();
             }
             hold(s);
@@ -150,12 +153,6 @@ KERNEL_NAME(elem* __restrict__ dq, int dq_pitch, const elem* __restrict__ q, int
                 wgmma_wait<0>();
                 hold(dp);
                 if (more) barrier_arrive(v_empty);
-            }
-            else if (more)
-            {
-                copy_wait<1>();
-                shared_fence();
-                barrier_arrive(k_full + (stage ^ 1) * 8);
             }
 
             // dS = P dscore/ds (dP - delta)

@@ -7,7 +7,7 @@
 //
 // A warpgroup owns 64 rows: S (64 x TILE_K), P and o (64 x D) are in its registers; q, k and v are panel tiles (wgmma.cu).
 // The groups meet only at barriers, half a round apart, so the exponentials of one run under the products of the other.
-// k and v have two stages, both copied by group 1, the later one.
+// k and v have two stages, copied by group 1, the later one: each tile as soon as both groups are done with the one that it replaces.
 extern "C" __global__ void __launch_bounds__(256, 1)
 KERNEL_NAME(elem* __restrict__ o, int o_pitch, float* __restrict__ lse, int lse_pitch,
             const elem* __restrict__ q, int q_pitch, const elem* __restrict__ k, int k_pitch,
@@ -19,7 +19,7 @@ KERNEL_NAME(elem* __restrict__ o, int o_pitch, float* __restrict__ lse, int lse_
 
     extern __shared__ __align__(1024) uint8_t shared[];
     const uint32_t q_tile = shared_address(shared), k_tiles = q_tile + TILE_Q * D * 2, v_tiles = k_tiles + 2 * KV_BYTES;
-    const uint32_t k_full = v_tiles + 2 * KV_BYTES, v_full = k_full + 16, empty = v_full + 16;
+    const uint32_t k_full = v_tiles + 2 * KV_BYTES, v_full = k_full + 16, k_empty = v_full + 16, v_empty = k_empty + 8;
     const int group = threadIdx.x / GROUP_THREADS, thread = threadIdx.x % GROUP_THREADS, warp = threadIdx.x / WARP_SIZE, lane = thread % WARP_SIZE;
 
     // Late queries see the most keys. All heads of the last tile start first, so the short tiles fill the tail.
@@ -38,11 +38,13 @@ KERNEL_NAME(elem* __restrict__ o, int o_pitch, float* __restrict__ lse, int lse_
     if (threadIdx.x == 0)
     {
 #pragma unroll
-        for (int i = 0; i < 5; i++) barrier_init(k_full + i * 8, GROUP_THREADS);
+        for (int i = 0; i < 6; i++) barrier_init(k_full + i * 8, GROUP_THREADS);
     }
     copy_panels<TILE_Q, D, THREADS>(q_tile, q + (int64)q0 * q_pitch + head * D, q_pitch, rows - q0);
     copy_panels<TILE_K, D, GROUP_THREADS>(group == 0 ? k_tiles : v_tiles, group == 0 ? k + (int64)last_tile * TILE_K * k_pitch : v + (int64)last_tile * TILE_K * v_pitch,
                                           group == 0 ? k_pitch : v_pitch, rows - last_tile * TILE_K, thread);
+    copy_commit();
+    if (group == 1 && rounds > 1) copy_panels<TILE_K, D, GROUP_THREADS>(k_tiles + KV_BYTES, k + (int64)(last_tile - 1) * TILE_K * k_pitch, k_pitch, TILE_K, thread);
     copy_commit();
 
     // The first visible key of each of the thread's rows. Key k is visible to row r when (unsigned)(k - first) <= r - first:
@@ -63,7 +65,7 @@ KERNEL_NAME(elem* __restrict__ o, int o_pitch, float* __restrict__ lse, int lse_
     uint32_t p[TILE_K / 16][4];
     const uint32_t q_rows = q_tile + group * 64 * 128; // the group's rows of every panel
 
-    copy_wait<0>();
+    copy_wait<1>();
     shared_fence();
     __syncthreads(); // the barriers stand; q and the first k and v have arrived
 
@@ -74,27 +76,37 @@ KERNEL_NAME(elem* __restrict__ o, int o_pitch, float* __restrict__ lse, int lse_
         for (int round = 0; round < rounds; round++)
         {
             const int stage = round % 2, k0 = (last_tile - round) * TILE_K, parity = (round - 1) / 2 % 2;
+            const uint32_t k_tile = k_tiles + stage * KV_BYTES;
             const bool more = round + 1 < rounds;
             if (round > 0) barrier_wait(k_full + stage * 8, parity);
             wgmma_fence();
 #pragma unroll
             for (int step = 0; step < D / 16; step++)
-                wgmma_columns(s, panel_columns<TILE_Q>(q_rows, step), panel_columns<TILE_K>(k_tiles + stage * KV_BYTES, step), step > 0);
+                wgmma_columns(s, panel_columns<TILE_Q>(q_rows, step), panel_columns<TILE_K>(k_tile, step), step > 0);
             wgmma_commit();
-            wgmma_wait<1>(); // P v of the round before is done, with its k and v
+            wgmma_wait<1>(); // P v of the round before is done
             if (FIRST)
             {
-                if (round > 0) barrier_arrive(empty);
+                if (round > 0) barrier_arrive(v_empty);
+                wgmma_wait<0>();
+                barrier_arrive(k_empty);
             }
             else
             {
-                if (round > 0) barrier_wait(empty, (round - 1) % 2);
-                if (more) copy_panels<TILE_K, D, GROUP_THREADS>(k_tiles + (stage ^ 1) * KV_BYTES, k + (int64)(k0 - TILE_K) * k_pitch, k_pitch, TILE_K, thread);
-                copy_commit();
+                if (round > 0) barrier_wait(v_empty, (round - 1) % 2);
                 if (more) copy_panels<TILE_K, D, GROUP_THREADS>(v_tiles + (stage ^ 1) * KV_BYTES, v + (int64)(k0 - TILE_K) * v_pitch, v_pitch, TILE_K, thread);
                 copy_commit();
+                wgmma_wait<0>();
+                if (round + 2 < rounds)
+                {
+                    barrier_wait(k_empty, round % 2);
+                    copy_panels<TILE_K, D, GROUP_THREADS>(k_tile, k + (int64)(k0 - 2 * TILE_K) * k_pitch, k_pitch, TILE_K, thread);
+                }
+                copy_commit();
+                copy_wait<2>(); // k of the next round, whose copy began a round ago
+                shared_fence();
+                if (more) barrier_arrive(k_full + (stage ^ 1) * 8);
             }
-            wgmma_wait<0>();
             hold(s);
 
             // P = exp2(score), 0 where masked. Only tiles on the diagonal, the window's or a document's edge have masked entries.
@@ -117,13 +129,6 @@ KERNEL_NAME(elem* __restrict__ o, int o_pitch, float* __restrict__ lse, int lse_
             }
 #pragma unroll
             for (int i = 0; i < TILE_K / 4; i++) p[i / 4][i % 4] = pack2(s[i * 2], s[i * 2 + 1]);
-            if (!FIRST && more)
-            {
-                copy_wait<1>();
-                shared_fence();
-                barrier_arrive(k_full + (stage ^ 1) * 8);
-            }
-
             if (round > 0) barrier_wait(v_full + stage * 8, parity);
             wgmma_fence();
 #pragma unroll
@@ -131,7 +136,7 @@ KERNEL_NAME(elem* __restrict__ o, int o_pitch, float* __restrict__ lse, int lse_
             wgmma_commit();
             if (!FIRST && more)
             {
-                copy_wait<0>();
+                copy_wait<1>();
                 shared_fence();
                 barrier_arrive(v_full + (stage ^ 1) * 8);
             }

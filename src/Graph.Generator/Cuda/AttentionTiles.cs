@@ -78,22 +78,23 @@ public static class AttentionTiles
     };
 
     /// <summary>
-    /// The template on wgmma and its tile: sm_90a, head dim 128 or 256, two warpgroups; the forward needs a bounded score. null: the kernel is attention_*.cu with the tile of <see cref="For"/>.
+    /// The template on wgmma and its tile: sm_90a, head dim 128 or 256, two warpgroups that multiply and one that copies; the forward needs a bounded score.
+    /// null: the kernel is attention_*.cu with the tile of <see cref="For"/>.
     /// </summary>
     public static (string Template, AttentionTile Tile)? Wgmma(string target, int headDim, AttentionKernel kernel, bool bounded) => target != "sm_90a" ? null : (kernel, headDim) switch
     {
         (AttentionKernel.Forward, 256) when bounded => ("attention_forward_sm90", ForwardSm90(64, headDim)),
         (AttentionKernel.Forward, 128) when bounded => ("attention_forward_sm90", ForwardSm90(128, headDim)),
         (AttentionKernel.Dq, 256) => ("attention_dq_sm90", DqSm90(64, headDim)),
-        (AttentionKernel.Dq, 128) => ("attention_dq_sm90", DqSm90(128, headDim)),
-        (AttentionKernel.Dkdv, 256) => ("attention_dkdv_sm90_d256", new AttentionTile(64, 64, 8, 2, (2 * 64 * headDim + 4 * 64 * headDim + 64 * 64) * 2 + 16 * 64 + 48)),
-        (AttentionKernel.Dkdv, 128) => ("attention_dkdv_sm90_d128", new AttentionTile(64, 128, 8, 3, (2 * 128 * headDim + 6 * 64 * headDim) * 2 + 24 * 64 + 32)),
+        (AttentionKernel.Dq, 128) => ("attention_dq_sm90", DqSm90(80, headDim)),
+        (AttentionKernel.Dkdv, 256) => ("attention_dkdv_sm90_d256", new AttentionTile(64, 64, 12, 2, (2 * 64 * headDim + 4 * 64 * headDim + 64 * 64) * 2 + 16 * 64 + 96)),
+        (AttentionKernel.Dkdv, 128) => ("attention_dkdv_sm90_d128", new AttentionTile(48, 128, 12, 3, (2 * 128 * headDim + 6 * 48 * headDim) * 2 + 24 * 48 + 48)),
         _ => null,
     };
 
-    static AttentionTile ForwardSm90(int tileK, int d) => new(128, tileK, 8, 2, (128 + 4 * tileK) * d * 2 + 48);
+    static AttentionTile ForwardSm90(int tileK, int d) => new(128, tileK, 12, 2, (128 + 4 * tileK) * d * 2 + 64);
 
-    static AttentionTile DqSm90(int tileK, int d) => new(128, tileK, 8, 2, (2 * 128 * d + 3 * tileK * d) * 2 + 48);
+    static AttentionTile DqSm90(int tileK, int d) => new(128, tileK, 12, 2, (2 * 128 * d + 3 * tileK * d) * 2 + 48);
 
     // Elements are 2 bytes. The templates' headers name the parts of each sum.
     static AttentionTile Forward(int tileQ, int tileK, int warps, int d) => new(tileQ, tileK, warps, 1, (tileQ + 2 * tileK) * d * 2);

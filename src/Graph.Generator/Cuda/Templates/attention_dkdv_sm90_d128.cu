@@ -1,21 +1,20 @@
 // dv = P^T do and dk = dS^T q for one tile of TILE_K keys of one kv head: attention_dkdv.cu on wgmma, for sm_90a and head dim 128.
 //
 //   dk, dv, k, v [T, K*D]   q, do [T, N*D]   lse, delta f32 [T, N]   doc_start, doc_end i32 [T]; pitches of elem tensors are multiples of 8
-//   grid (ceil(T / TILE_K), K), block 256, dynamic shared memory (2 TILE_K D + 6 TILE_Q D) * 2 + 24 TILE_Q + 32 bytes
+//   grid (ceil(T / TILE_K), K), block 384, dynamic shared memory (2 TILE_K D + 6 TILE_Q D) * 2 + 24 TILE_Q + 48 bytes
 //   q sees k when k <= q < doc_end[k] and q - k < WINDOW (0: no window); doc_end never decreases.
 //
-// Everything is transposed (rows are keys). A warpgroup owns 64 keys: S^T, dP^T, P^T, dS^T (64 x TILE_Q), dk and dv (64 x D) are in its registers.
-// The groups meet only at barriers, half a round apart, so the exponentials of one run under the products of the other.
-// q, do, lse and delta have three stages, copied two rounds ahead by group 1, the later one.
-extern "C" __global__ void __launch_bounds__(256, 1)
+// Everything is transposed (rows are keys). Two warpgroups own 64 keys each: S^T, dP^T, P^T, dS^T (64 x TILE_Q), dk and dv (64 x D) are in registers; the third
+// copies q, do, lse and delta in three stages. The exponentials of one group run under the products of the other.
+extern "C" __global__ void __launch_bounds__(384, 1)
 KERNEL_NAME(elem* __restrict__ dk, int dk_pitch, elem* __restrict__ dv, int dv_pitch, const elem* __restrict__ q, int q_pitch,
             const elem* __restrict__ k, int k_pitch, const elem* __restrict__ v, int v_pitch, const elem* __restrict__ d_o, int d_o_pitch,
             const float* __restrict__ lse, int lse_pitch, const float* __restrict__ delta, int delta_pitch,
             const int* __restrict__ doc_start, const int* __restrict__ doc_end, int rows)
 {
-    constexpr int THREADS = 256, D = HEAD_DIM, GROUP_THREADS = 128;
+    constexpr int D = HEAD_DIM;
     constexpr uint32_t KV_BYTES = TILE_K * D * 2, Q_BYTES = TILE_Q * D * 2;
-    static_assert(D == 128 && TILE_K == 128 && TILE_Q % 16 == 0 && TILE_Q <= GROUP_THREADS && WARPS == 8 && STAGES == 3, "two warpgroups of 64 keys");
+    static_assert(D == 128 && TILE_K == 128 && TILE_Q % 16 == 0 && TILE_Q <= COPIERS && WARPS == 12 && STAGES == 3, "two warpgroups of 64 keys and one that copies");
 
     extern __shared__ __align__(1024) uint8_t shared[];
     const uint32_t k_tile = shared_address(shared), v_tile = k_tile + KV_BYTES, q_tiles = v_tile + KV_BYTES, do_tiles = q_tiles + 3 * Q_BYTES;
@@ -28,39 +27,52 @@ KERNEL_NAME(elem* __restrict__ dk, int dk_pitch, elem* __restrict__ dv, int dv_p
     const int k_last = min(k0 + TILE_K, rows) - 1;
 
     // The first key is the first to lose its readers, the last key the last.
-    const int earliest_end = WINDOW ? min(doc_end[k0], k0 + WINDOW) : doc_end[k0];
     const int end = WINDOW ? min(doc_end[k_last], k_last + WINDOW) : doc_end[k_last];
     const int first_tile = k0 / TILE_Q, end_tile = (end + TILE_Q - 1) / TILE_Q;
     const int rounds = GROUP * (end_tile - first_tile);
 
-    // Round r multiplies tile first_tile + r % tiles of query head kv_head * GROUP + r / tiles.
-    int tile = first_tile, copied_tile = first_tile, copied_head = kv_head * GROUP;
-    auto copy_next = [&](int stage)
-    {
-        const int row = copied_tile * TILE_Q;
-        copy_panels<TILE_Q, D, GROUP_THREADS>(q_tiles + stage * Q_BYTES, q + (int64)row * q_pitch + copied_head * D, q_pitch, rows - row, thread);
-        copy_panels<TILE_Q, D, GROUP_THREADS>(do_tiles + stage * Q_BYTES, d_o + (int64)row * d_o_pitch + copied_head * D, d_o_pitch, rows - row, thread);
-        if (thread < TILE_Q)
-        {
-            copy4(lse_rows + (stage * TILE_Q + thread) * 4, lse + (int64)min(row + thread, rows - 1) * lse_pitch + copied_head);
-            copy4(delta_rows + (stage * TILE_Q + thread) * 4, delta + (int64)min(row + thread, rows - 1) * delta_pitch + copied_head);
-        }
-        if (++copied_tile == end_tile) { copied_tile = first_tile; copied_head++; }
-    };
-
     if (threadIdx.x == 0)
     {
 #pragma unroll
-        for (int i = 0; i < 4; i++) barrier_init(full + i * 8, GROUP_THREADS);
+        for (int i = 0; i < 3; i++)
+        {
+            barrier_init(full + i * 8, COPIERS);
+            barrier_init(empty + i * 8, CONSUMER_WARPS);
+        }
     }
-    copy_panels<TILE_K, D, THREADS>(k_tile, k + (int64)k0 * k_pitch + kv_head * D, k_pitch, rows - k0);
-    copy_panels<TILE_K, D, THREADS>(v_tile, v + (int64)k0 * v_pitch + kv_head * D, v_pitch, rows - k0);
-    if (group == 1) copy_next(0);
-    copy_commit();
-    if (group == 1 && rounds > 1) copy_next(1);
-    copy_commit();
+    __syncthreads();
+
+    // Round r multiplies tile first_tile + r % tiles of query head kv_head * GROUP + r / tiles.
+    int tile = first_tile;
+    if (group == 2)
+    {
+        become_copier<24>();
+        int head = kv_head * GROUP, stage = 0;
+        copy_panels<TILE_K, D, COPIERS>(k_tile, k + (int64)k0 * k_pitch + kv_head * D, k_pitch, rows - k0, thread);
+        copy_panels<TILE_K, D, COPIERS>(v_tile, v + (int64)k0 * v_pitch + kv_head * D, v_pitch, rows - k0, thread);
+        for (int round = 0; round < rounds; round++)
+        {
+            const int row0 = tile * TILE_Q, row = min(row0 + thread, rows - 1);
+            if (round > 2) barrier_wait(empty + stage * 8, (round / 3 - 1) % 2);
+            copy_panels<TILE_Q, D, COPIERS>(q_tiles + stage * Q_BYTES, q + (int64)row0 * q_pitch + head * D, q_pitch, rows - row0, thread);
+            copy_panels<TILE_Q, D, COPIERS>(do_tiles + stage * Q_BYTES, d_o + (int64)row0 * d_o_pitch + head * D, d_o_pitch, rows - row0, thread);
+            if (thread < TILE_Q)
+            {
+                copy4(lse_rows + (stage * TILE_Q + thread) * 4, lse + (int64)row * lse_pitch + head);
+                copy4(delta_rows + (stage * TILE_Q + thread) * 4, delta + (int64)row * delta_pitch + head);
+            }
+            barrier_arrive_after_copies(full + stage * 8);
+            stage = stage == 2 ? 0 : stage + 1;
+            if (++tile == end_tile) { tile = first_tile; head++; }
+        }
+        copy_commit();
+        copy_wait<0>();
+        return;
+    }
+    become_consumer<240>();
 
     // Query q sees the row's key when (unsigned)(q - key) < span: one comparison for both ends.
+    const int earliest_end = WINDOW ? min(doc_end[k0], k0 + WINDOW) : doc_end[k0];
     const int local_row = warp * 16 + lane / 4;
     int span[2];
 #pragma unroll
@@ -73,91 +85,74 @@ KERNEL_NAME(elem* __restrict__ dk, int dk_pitch, elem* __restrict__ dv, int dv_p
     float dk_sum[D / 2], dv_sum[D / 2], s[TILE_Q / 2], dp[TILE_Q / 2];
 #pragma unroll
     for (int i = 0; i < D / 2; i++) dk_sum[i] = dv_sum[i] = 0.0f;
-    uint32_t p[TILE_Q / 16][4], ds[TILE_Q / 16][4];
+    hold(dk_sum);
+    hold(dv_sum);
+    uint32_t a[TILE_Q / 16][4];
     const uint32_t k_rows = k_tile + group * 64 * 128, v_rows = v_tile + group * 64 * 128; // the group's rows of every panel
 
-    copy_wait<1>();
-    shared_fence();
-    __syncthreads(); // the barriers stand; k, v and the first q and do have arrived
-
-    // Two copies of the loop: ptxas keeps products in flight only where it sees every wait on a straight path.
-    auto walk = [&](auto which)
+    int stage = 0;
+    for (int round = 0; round < rounds; round++)
     {
-        constexpr bool FIRST = which.value;
-        int stage = 0;
-        for (int round = 0; round < rounds; round++)
+        const uint32_t q_tile = q_tiles + stage * Q_BYTES, do_tile = do_tiles + stage * Q_BYTES;
+        const int q0 = tile * TILE_Q;
+        barrier_wait_copies(full + stage * 8, round / 3 % 2);
+        wgmma_fence();
+#pragma unroll
+        for (int step = 0; step < D / 16; step++) wgmma_columns(s, panel_columns<TILE_K>(k_rows, step), panel_columns<TILE_Q>(q_tile, step), step > 0);
+        wgmma_commit();
+#pragma unroll
+        for (int step = 0; step < D / 16; step++) wgmma_columns(dp, panel_columns<TILE_K>(v_rows, step), panel_columns<TILE_Q>(do_tile, step), step > 0);
+        wgmma_commit();
+        wgmma_wait<2>(); // the sums of the round before are done with its q and do
+        if (round > 0 && lane == 0) barrier_arrive(empty + (stage == 0 ? 2 : stage - 1) * 8);
+        wgmma_wait<1>();
+        hold(s);
+
+        // s becomes P dscore/ds. The derivative is taken of the unmasked score, so a masked entry is 0, never inf * 0.
+        const bool edge = q0 < k0 + TILE_K - 1 || q0 + TILE_Q > earliest_end;
+#pragma unroll
+        for (int n = 0; n < TILE_Q / 8; n++)
         {
-            const uint32_t q_tile = q_tiles + stage * Q_BYTES, do_tile = do_tiles + stage * Q_BYTES;
-            const int q0 = tile * TILE_Q, next = stage == 2 ? 0 : stage + 1;
-            if (round > 0) barrier_wait(full + stage * 8, (round - 1) / 3 % 2);
-            wgmma_fence();
+            const float2 row_lse = load_shared2(lse_rows + (stage * TILE_Q + n * 8 + lane % 4 * 2) * 4);
+            float e[4];
 #pragma unroll
-            for (int step = 0; step < D / 16; step++) wgmma_columns(s, panel_columns<TILE_K>(k_rows, step), panel_columns<TILE_Q>(q_tile, step), step > 0);
-            wgmma_commit();
-#pragma unroll
-            for (int step = 0; step < D / 16; step++) wgmma_columns(dp, panel_columns<TILE_K>(v_rows, step), panel_columns<TILE_Q>(do_tile, step), step > 0);
-            wgmma_commit();
-            wgmma_wait<2>(); // the sums of the round before are done with its q and do
-            if (FIRST)
+            for (int i = 0; i < 4; i++)
             {
-                if (round > 0) barrier_arrive(empty);
+                float score, slope;
+                score_log2_and_derivative(s[n * 4 + i], score, slope);
+                e[i] = fast_exp2(score - (i % 2 ? row_lse.y : row_lse.x));
+                if (edge && (uint32_t)(q0 + n * 8 + lane % 4 * 2 + i % 2 - k0 - local_row - i / 2 * 8) >= (uint32_t)span[i / 2]) e[i] = 0.0f;
+                s[n * 4 + i] = e[i] * slope;
             }
-            else
-            {
-                if (round > 0) barrier_wait(empty, (round - 1) % 2);
-                if (round + 2 < rounds) copy_next(next == 2 ? 0 : next + 1);
-                copy_commit();
-                copy_wait<1>();
-                shared_fence();
-                if (round + 1 < rounds) barrier_arrive(full + next * 8);
-            }
-            wgmma_wait<1>();
-            hold(s);
-
-            // s becomes P dscore/ds. The derivative is taken of the unmasked score, so a masked entry is 0, never inf * 0.
-            const bool edge = q0 < k0 + TILE_K - 1 || q0 + TILE_Q > earliest_end;
-#pragma unroll
-            for (int n = 0; n < TILE_Q / 8; n++)
-            {
-                const float2 row_lse = load_shared2(lse_rows + (stage * TILE_Q + n * 8 + lane % 4 * 2) * 4);
-                float e[4];
-#pragma unroll
-                for (int i = 0; i < 4; i++)
-                {
-                    float score, slope;
-                    score_log2_and_derivative(s[n * 4 + i], score, slope);
-                    e[i] = fast_exp2(score - (i % 2 ? row_lse.y : row_lse.x));
-                    if (edge && (uint32_t)(q0 + n * 8 + lane % 4 * 2 + i % 2 - k0 - local_row - i / 2 * 8) >= (uint32_t)span[i / 2]) e[i] = 0.0f;
-                    s[n * 4 + i] = e[i] * slope;
-                }
-                p[n / 2][n % 2 * 2] = pack2(e[0], e[1]);
-                p[n / 2][n % 2 * 2 + 1] = pack2(e[2], e[3]);
-            }
-            wgmma_fence();
-#pragma unroll
-            for (int step = 0; step < TILE_Q / 16; step++) wgmma_rows(dv_sum, p[step], panel_rows<TILE_Q>(do_tile, step));
-            wgmma_commit();
-            wgmma_wait<1>();
-            hold(dp);
-
-            // dS = P dscore/ds (dP - delta)
-#pragma unroll
-            for (int n = 0; n < TILE_Q / 8; n++)
-            {
-                const float2 row_delta = load_shared2(delta_rows + (stage * TILE_Q + n * 8 + lane % 4 * 2) * 4);
-                ds[n / 2][n % 2 * 2] = pack2(s[n * 4] * (dp[n * 4] - row_delta.x), s[n * 4 + 1] * (dp[n * 4 + 1] - row_delta.y));
-                ds[n / 2][n % 2 * 2 + 1] = pack2(s[n * 4 + 2] * (dp[n * 4 + 2] - row_delta.x), s[n * 4 + 3] * (dp[n * 4 + 3] - row_delta.y));
-            }
-            wgmma_fence();
-#pragma unroll
-            for (int step = 0; step < TILE_Q / 16; step++) wgmma_rows(dk_sum, ds[step], panel_rows<TILE_Q>(q_tile, step));
-            wgmma_commit();
-            stage = next;
-            if (++tile == end_tile) tile = first_tile;
+            a[n / 2][n % 2 * 2] = pack2(e[0], e[1]);
+            a[n / 2][n % 2 * 2 + 1] = pack2(e[2], e[3]);
         }
-    };
-    if (group == 0) walk(constant<true>{});
-    else walk(constant<false>{});
+        wgmma_fence();
+#pragma unroll
+        for (int step = 0; step < TILE_Q / 16; step++) wgmma_rows(dv_sum, a[step], panel_rows<TILE_Q>(do_tile, step));
+        wgmma_commit();
+        wgmma_wait<1>();
+        hold(dp);
+
+        // dS = P dscore/ds (dP - delta), in place; its operand takes the registers of P, so dv is awaited.
+#pragma unroll
+        for (int n = 0; n < TILE_Q / 8; n++)
+        {
+            const float2 row_delta = load_shared2(delta_rows + (stage * TILE_Q + n * 8 + lane % 4 * 2) * 4);
+#pragma unroll
+            for (int i = 0; i < 4; i++) s[n * 4 + i] *= dp[n * 4 + i] - (i % 2 ? row_delta.y : row_delta.x);
+        }
+        wgmma_wait<0>();
+        hold(dv_sum);
+#pragma unroll
+        for (int i = 0; i < TILE_Q / 4; i++) a[i / 4][i % 4] = pack2(s[i * 2], s[i * 2 + 1]);
+        wgmma_fence();
+#pragma unroll
+        for (int step = 0; step < TILE_Q / 16; step++) wgmma_rows(dk_sum, a[step], panel_rows<TILE_Q>(q_tile, step));
+        wgmma_commit();
+        stage = stage == 2 ? 0 : stage + 1;
+        if (++tile == end_tile) tile = first_tile;
+    }
 
     // Each group reads its own rows of k and v alone: they become the staging tiles of its sums.
     wgmma_wait<0>();

@@ -1,29 +1,28 @@
 // dv = P^T do and dk = dS^T q for one tile of TILE_K keys of one kv head: attention_dkdv.cu on wgmma, for sm_90a and head dim 256.
 //
 //   dk, dv, k, v [T, K*D]   q, do [T, N*D]   lse, delta f32 [T, N]   doc_start, doc_end i32 [T]; pitches of elem tensors are multiples of 8
-//   grid (ceil(T / TILE_K), K), block 256, dynamic shared memory (2 TILE_K D + 4 TILE_Q D + TILE_K TILE_Q) * 2 + 16 TILE_Q + 48 bytes
+//   grid (ceil(T / TILE_K), K), block 384, dynamic shared memory (2 TILE_K D + 4 TILE_Q D + TILE_K TILE_Q) * 2 + 16 TILE_Q + 96 bytes
 //   q sees k when k <= q < doc_end[k] and q - k < WINDOW (0: no window); doc_end never decreases.
 //
-// Everything is transposed (rows are keys). Each of the two sums takes 128 registers of a warpgroup, so each warpgroup owns one, and half of the work:
+// Everything is transposed (rows are keys). Each of the two sums takes 128 registers of a warpgroup, so each of two warpgroups owns one, and half of the work:
 //   warpgroup 0:  S^T = k q^T    P^T = exp2(score - lse)             dv += P^T do
 //   warpgroup 1:  dP^T = v do^T  dS^T = P^T dscore/ds (dP^T - delta)  dk += dS^T q
 // P^T dscore/ds goes from 0 to 1 through shared memory, rounded to elem, thread to the same thread of the other group. P^T and dS^T stay in registers.
-// The groups meet only at barriers, so the exponentials of one run under the products of the other.
-// q and do have two stages; group 0 copies do and lse, group 1 q and delta, each as soon as its last product with the old ones is done.
-extern "C" __global__ void __launch_bounds__(256, 1)
+// The third warpgroup copies: q with delta and do with lse, in two stages. The groups meet only at barriers, so the exponentials run under products.
+extern "C" __global__ void __launch_bounds__(384, 1)
 KERNEL_NAME(elem* __restrict__ dk, int dk_pitch, elem* __restrict__ dv, int dv_pitch, const elem* __restrict__ q, int q_pitch,
             const elem* __restrict__ k, int k_pitch, const elem* __restrict__ v, int v_pitch, const elem* __restrict__ d_o, int d_o_pitch,
             const float* __restrict__ lse, int lse_pitch, const float* __restrict__ delta, int delta_pitch,
             const int* __restrict__ doc_start, const int* __restrict__ doc_end, int rows)
 {
-    constexpr int D = HEAD_DIM, GROUP_THREADS = 128;
+    constexpr int D = HEAD_DIM;
     constexpr uint32_t KV_BYTES = TILE_K * D * 2, Q_BYTES = TILE_Q * D * 2;
-    static_assert(D == 256 && TILE_K == 64 && TILE_Q == 64 && WARPS == 8 && STAGES == 2, "the tile of the wgmma shapes below");
+    static_assert(D == 256 && TILE_K == 64 && TILE_Q == 64 && WARPS == 12 && STAGES == 2, "64 keys, a sum per warpgroup, and one that copies");
 
     extern __shared__ __align__(1024) uint8_t shared[];
     const uint32_t k_tile = shared_address(shared), v_tile = k_tile + KV_BYTES, q_tiles = v_tile + KV_BYTES, do_tiles = q_tiles + 2 * Q_BYTES;
     const uint32_t slopes = do_tiles + 2 * Q_BYTES, lse_rows = slopes + TILE_K * TILE_Q * 2, delta_rows = lse_rows + 2 * TILE_Q * 4;
-    const uint32_t q_full = delta_rows + 2 * TILE_Q * 4, do_full = q_full + 16, slopes_full = do_full + 16, slopes_empty = slopes_full + 8;
+    const uint32_t q_full = delta_rows + 2 * TILE_Q * 4, do_full = q_full + 16, q_empty = do_full + 16, do_empty = q_empty + 16, slopes_full = do_empty + 16, slopes_empty = slopes_full + 8;
     const int group = threadIdx.x / GROUP_THREADS, thread = threadIdx.x % GROUP_THREADS, warp = thread / WARP_SIZE, lane = thread % WARP_SIZE;
 
     // Early keys are seen by the most queries. All heads of the first tile start first, so the short tiles fill the tail.
@@ -32,49 +31,51 @@ KERNEL_NAME(elem* __restrict__ dk, int dk_pitch, elem* __restrict__ dv, int dv_p
     const int k_last = min(k0 + TILE_K, rows) - 1;
 
     // The first key is the first to lose its readers, the last key the last.
-    const int earliest_end = WINDOW ? min(doc_end[k0], k0 + WINDOW) : doc_end[k0];
     const int end = WINDOW ? min(doc_end[k_last], k_last + WINDOW) : doc_end[k_last];
     const int first_tile = k0 / TILE_Q, end_tile = (end + TILE_Q - 1) / TILE_Q;
     const int rounds = GROUP * (end_tile - first_tile);
 
-    // Round r multiplies tile first_tile + r % tiles of query head kv_head * GROUP + r / tiles.
-    int tile = first_tile, head = kv_head * GROUP;
-    auto advance = [&](int& tile, int& head) { if (++tile == end_tile) { tile = first_tile; head++; } };
-    auto copy_do = [&](int stage, int tile, int head)
-    {
-        copy_panels<TILE_Q, D, GROUP_THREADS>(do_tiles + stage * Q_BYTES, d_o + (int64)tile * TILE_Q * d_o_pitch + head * D, d_o_pitch, rows - tile * TILE_Q, thread);
-        if (thread < TILE_Q) copy4(lse_rows + (stage * TILE_Q + thread) * 4, lse + (int64)min(tile * TILE_Q + thread, rows - 1) * lse_pitch + head);
-        copy_commit();
-    };
-    auto copy_q = [&](int stage, int tile, int head)
-    {
-        copy_panels<TILE_Q, D, GROUP_THREADS>(q_tiles + stage * Q_BYTES, q + (int64)tile * TILE_Q * q_pitch + head * D, q_pitch, rows - tile * TILE_Q, thread);
-        if (thread < TILE_Q) copy4(delta_rows + (stage * TILE_Q + thread) * 4, delta + (int64)min(tile * TILE_Q + thread, rows - 1) * delta_pitch + head);
-        copy_commit();
-    };
-
     if (threadIdx.x == 0)
     {
 #pragma unroll
-        for (int i = 0; i < 6; i++) barrier_init(q_full + i * 8, GROUP_THREADS);
+        for (int i = 0; i < 2; i++)
+        {
+            barrier_init(q_full + i * 8, COPIERS);
+            barrier_init(do_full + i * 8, COPIERS);
+            barrier_init(q_empty + i * 8, CONSUMER_WARPS);
+            barrier_init(do_empty + i * 8, CONSUMER_WARPS);
+        }
+        barrier_init(slopes_full, GROUP_THREADS);
+        barrier_init(slopes_empty, GROUP_THREADS);
     }
-    int next_tile = tile, next_head = head;
-    advance(next_tile, next_head);
-    if (group == 0)
+    __syncthreads();
+
+    // Round r multiplies tile first_tile + r % tiles of query head kv_head * GROUP + r / tiles.
+    int tile = first_tile;
+    if (group == 2)
     {
-        copy_panels<TILE_K, D, GROUP_THREADS>(k_tile, k + (int64)k0 * k_pitch + kv_head * D, k_pitch, rows - k0, thread);
-        copy_do(0, tile, head);
-        if (rounds > 1) copy_do(1, next_tile, next_head); else copy_commit();
+        become_copier<40>();
+        int head = kv_head * GROUP;
+        copy_panels<TILE_K, D, COPIERS>(k_tile, k + (int64)k0 * k_pitch + kv_head * D, k_pitch, rows - k0, thread);
+        for (int round = 0; round < rounds; round++)
+        {
+            const int stage = round % 2, used = round / 2 - 1, row0 = tile * TILE_Q, row = min(row0 + thread, rows - 1);
+            if (used >= 0) barrier_wait(q_empty + stage * 8, used % 2);
+            copy_panels<TILE_Q, D, COPIERS>(q_tiles + stage * Q_BYTES, q + (int64)row0 * q_pitch + head * D, q_pitch, rows - row0, thread);
+            if (thread < TILE_Q) copy4(delta_rows + (stage * TILE_Q + thread) * 4, delta + (int64)row * delta_pitch + head);
+            barrier_arrive_after_copies(q_full + stage * 8);
+            if (round == 0) copy_panels<TILE_K, D, COPIERS>(v_tile, v + (int64)k0 * v_pitch + kv_head * D, v_pitch, rows - k0, thread);
+            if (used >= 0) barrier_wait(do_empty + stage * 8, used % 2);
+            copy_panels<TILE_Q, D, COPIERS>(do_tiles + stage * Q_BYTES, d_o + (int64)row0 * d_o_pitch + head * D, d_o_pitch, rows - row0, thread);
+            if (thread < TILE_Q) copy4(lse_rows + (stage * TILE_Q + thread) * 4, lse + (int64)row * lse_pitch + head);
+            barrier_arrive_after_copies(do_full + stage * 8);
+            if (++tile == end_tile) { tile = first_tile; head++; }
+        }
+        copy_commit();
+        copy_wait<0>();
+        return;
     }
-    else
-    {
-        copy_panels<TILE_K, D, GROUP_THREADS>(v_tile, v + (int64)k0 * v_pitch + kv_head * D, v_pitch, rows - k0, thread);
-        copy_q(0, tile, head);
-        if (rounds > 1) copy_q(1, next_tile, next_head); else copy_commit();
-    }
-    copy_wait<1>();
-    shared_fence();
-    __syncthreads(); // the barriers stand; k, v and the first q and do have arrived
+    become_consumer<232>();
 
     float sum[D / 2], s[TILE_Q / 2];
 #pragma unroll
@@ -85,6 +86,7 @@ KERNEL_NAME(elem* __restrict__ dk, int dk_pitch, elem* __restrict__ dv, int dv_p
     if (group == 0)
     {
         // Query q sees the row's key when (unsigned)(q - key) < span: one comparison for both ends.
+        const int earliest_end = WINDOW ? min(doc_end[k0], k0 + WINDOW) : doc_end[k0];
         int span[2];
 #pragma unroll
         for (int half = 0; half < 2; half++)
@@ -95,24 +97,18 @@ KERNEL_NAME(elem* __restrict__ dk, int dk_pitch, elem* __restrict__ dv, int dv_p
 
         for (int round = 0; round < rounds; round++)
         {
-            const int stage = round % 2, phase = (round - 1) / 2 % 2; // round 0 was awaited above
-            const uint32_t do_tile = do_tiles + stage * Q_BYTES;
-            const int q0 = tile * TILE_Q;
-            if (round > 0) barrier_wait(q_full + stage * 8, phase);
+            const int stage = round % 2, parity = round / 2 % 2, q0 = tile * TILE_Q;
+            barrier_wait_copies(q_full + stage * 8, parity);
             wgmma_fence();
 #pragma unroll
             for (int step = 0; step < D / 16; step++) wgmma_columns(s, panel_columns<TILE_K>(k_tile, step), panel_columns<TILE_Q>(q_tiles + stage * Q_BYTES, step), step > 0);
             wgmma_commit();
-            if (round > 0)
-            {
-                wgmma_wait<1>(); // the product with the do before is done, and so is the other group's when it has taken the slopes
-                barrier_wait(slopes_empty, (round - 1) % 2);
-                advance(next_tile, next_head);
-                if (round + 1 < rounds) copy_do(stage ^ 1, next_tile, next_head);
-            }
+            wgmma_wait<1>(); // dv of the round before is done
+            if (round > 0 && lane == 0) barrier_arrive(do_empty + (stage ^ 1) * 8);
             wgmma_wait<0>();
             hold(s);
-            if (round > 0) barrier_wait(do_full + stage * 8, phase);
+            if (lane == 0) barrier_arrive(q_empty + stage * 8);
+            barrier_wait_copies(do_full + stage * 8, parity);
 
             // The derivative is taken of the unmasked score, so a masked entry is 0, never inf * 0.
             const bool edge = q0 < k0 + TILE_K - 1 || q0 + TILE_Q > earliest_end;
@@ -136,6 +132,7 @@ KERNEL_NAME(elem* __restrict__ dk, int dk_pitch, elem* __restrict__ dv, int dv_p
                 slope_pairs[n * 2] = pack2(p_slope[0], p_slope[1]);
                 slope_pairs[n * 2 + 1] = pack2(p_slope[2], p_slope[3]);
             }
+            if (round > 0) barrier_wait(slopes_empty, (round - 1) % 2);
 #pragma unroll
             for (int i = 0; i < TILE_Q / 16; i++)
                 store_shared4(slopes + (i * GROUP_THREADS + thread) * 16, slope_pairs[i * 4], slope_pairs[i * 4 + 1], slope_pairs[i * 4 + 2], slope_pairs[i * 4 + 3]);
@@ -143,37 +140,27 @@ KERNEL_NAME(elem* __restrict__ dk, int dk_pitch, elem* __restrict__ dv, int dv_p
 
             wgmma_fence();
 #pragma unroll
-            for (int step = 0; step < TILE_Q / 16; step++) wgmma_rows(sum, a[step], panel_rows<TILE_Q>(do_tile, step));
+            for (int step = 0; step < TILE_Q / 16; step++) wgmma_rows(sum, a[step], panel_rows<TILE_Q>(do_tiles + stage * Q_BYTES, step));
             wgmma_commit();
-            if (round + 1 < rounds)
-            {
-                copy_wait<0>();
-                shared_fence();
-                barrier_arrive(do_full + (stage ^ 1) * 8);
-            }
-            advance(tile, head);
+            if (++tile == end_tile) tile = first_tile;
         }
     }
     else
     {
         for (int round = 0; round < rounds; round++)
         {
-            const int stage = round % 2, phase = (round - 1) / 2 % 2;
-            const uint32_t q_tile = q_tiles + stage * Q_BYTES;
-            if (round > 0) barrier_wait(do_full + stage * 8, phase);
+            const int stage = round % 2, parity = round / 2 % 2;
+            barrier_wait_copies(do_full + stage * 8, parity);
             wgmma_fence();
 #pragma unroll
             for (int step = 0; step < D / 16; step++) wgmma_columns(s, panel_columns<TILE_K>(v_tile, step), panel_columns<TILE_Q>(do_tiles + stage * Q_BYTES, step), step > 0);
             wgmma_commit();
-            if (round > 0)
-            {
-                wgmma_wait<1>(); // the product with the q before is done; the other group's was when it sent the slopes
-                advance(next_tile, next_head);
-                if (round + 1 < rounds) copy_q(stage ^ 1, next_tile, next_head);
-            }
+            wgmma_wait<1>(); // dk of the round before is done
+            if (round > 0 && lane == 0) barrier_arrive(q_empty + (stage ^ 1) * 8);
             wgmma_wait<0>();
             hold(s);
-            if (round > 0) barrier_wait(q_full + stage * 8, phase);
+            if (lane == 0) barrier_arrive(do_empty + stage * 8);
+            barrier_wait_copies(q_full + stage * 8, parity);
             barrier_wait(slopes_full, round % 2);
             uint4 slope_pairs[TILE_Q / 16];
 #pragma unroll
@@ -191,14 +178,8 @@ KERNEL_NAME(elem* __restrict__ dk, int dk_pitch, elem* __restrict__ dv, int dv_p
             }
             wgmma_fence();
 #pragma unroll
-            for (int step = 0; step < TILE_Q / 16; step++) wgmma_rows(sum, a[step], panel_rows<TILE_Q>(q_tile, step));
+            for (int step = 0; step < TILE_Q / 16; step++) wgmma_rows(sum, a[step], panel_rows<TILE_Q>(q_tiles + stage * Q_BYTES, step));
             wgmma_commit();
-            if (round + 1 < rounds)
-            {
-                copy_wait<0>();
-                shared_fence();
-                barrier_arrive(q_full + (stage ^ 1) * 8);
-            }
         }
     }
 

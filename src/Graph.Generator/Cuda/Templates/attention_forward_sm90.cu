@@ -2,24 +2,33 @@
 // for sm_90a, head dim 128 or 256 and a bounded score (|score| <= 50: no row maximum, no rescaling of o).
 //
 //   o, q [T, N*D]   k, v [T, K*D]   lse f32 [T, N]   doc_start i32 [T]; every pitch of elem tensors is a multiple of 8
-//   grid (ceil(T / TILE_Q), N), block 256, dynamic shared memory (TILE_Q + 4 TILE_K) * D * 2 + 48 bytes
+//   grid (ceil(T / TILE_Q), N), block 384, dynamic shared memory (TILE_Q + 4 TILE_K) * D * 2 + 64 bytes
 //   k is visible to q when doc_start[q] <= k <= q and q - k < WINDOW (0: no window); doc_start never decreases.
 //
-// A warpgroup owns 64 rows: S (64 x TILE_K), P and o (64 x D) are in its registers; q, k and v are panel tiles (wgmma.cu).
-// The groups meet only at barriers, half a round apart, so the exponentials of one run under the products of the other.
-// k and v have two stages, copied by group 1, the later one: each tile as soon as both groups are done with the one that it replaces.
-extern "C" __global__ void __launch_bounds__(256, 1)
+// Two warpgroups own 64 rows each: S (64 x TILE_K), P and o (64 x D) are in registers; the third copies. q, k and v are panel tiles (wgmma.cu), k and v in two stages.
+// A group has S of the next tile and P v of this one in flight together, and its exponentials run under P v and under the other group's products.
+
+// 2^x for |x| < 126 on the multiply-add units, relative error 7.5e-5 (P is rounded to 2^-9): the special-function units alone cannot keep up with the products.
+__device__ __forceinline__ float polynomial_exp2(float x)
+{
+    const float shifted = x + 12582912.0f; // 1.5 * 2^23: the low bits hold round(x)
+    const float f = x - (shifted - 12582912.0f);
+    const float power = fmaf(fmaf(fmaf(0.05517166f, f, 0.24261112f), f, 0.69326099f), f, 0.99992807f);
+    return __uint_as_float(__float_as_uint(power) + (__float_as_uint(shifted) << 23));
+}
+
+extern "C" __global__ void __launch_bounds__(384, 1)
 KERNEL_NAME(elem* __restrict__ o, int o_pitch, float* __restrict__ lse, int lse_pitch,
             const elem* __restrict__ q, int q_pitch, const elem* __restrict__ k, int k_pitch,
             const elem* __restrict__ v, int v_pitch, const int* __restrict__ doc_start, int rows)
 {
-    constexpr int THREADS = 256, D = HEAD_DIM, GROUP_THREADS = 128, N_TILES = TILE_K / 8;
+    constexpr int D = HEAD_DIM, POLYNOMIALS = 2; // of 4 exponentials
     constexpr uint32_t KV_BYTES = TILE_K * D * 2;
-    static_assert(BOUNDED && TILE_Q == 128 && TILE_K % 16 == 0 && WARPS == 8 && STAGES == 2, "two warpgroups of 64 rows");
+    static_assert(BOUNDED && TILE_Q == 128 && TILE_K % 16 == 0 && WARPS == 12 && STAGES == 2, "two warpgroups of 64 rows and one that copies");
 
     extern __shared__ __align__(1024) uint8_t shared[];
     const uint32_t q_tile = shared_address(shared), k_tiles = q_tile + TILE_Q * D * 2, v_tiles = k_tiles + 2 * KV_BYTES;
-    const uint32_t k_full = v_tiles + 2 * KV_BYTES, v_full = k_full + 16, k_empty = v_full + 16, v_empty = k_empty + 8;
+    const uint32_t k_full = v_tiles + 2 * KV_BYTES, v_full = k_full + 16, k_empty = v_full + 16, v_empty = k_empty + 16;
     const int group = threadIdx.x / GROUP_THREADS, thread = threadIdx.x % GROUP_THREADS, warp = threadIdx.x / WARP_SIZE, lane = thread % WARP_SIZE;
 
     // Late queries see the most keys. All heads of the last tile start first, so the short tiles fill the tail.
@@ -27,28 +36,47 @@ KERNEL_NAME(elem* __restrict__ o, int o_pitch, float* __restrict__ lse, int lse_
     const int head = order % gridDim.y, kv_head = head / GROUP;
     const int q0 = (gridDim.x - 1 - order / gridDim.y) * TILE_Q;
     const int q_last = min(q0 + TILE_Q, rows) - 1;
-    k += kv_head * D;
-    v += kv_head * D;
 
     // Both bounds grow with the query: the first row has the first visible key, the last row the last first key.
     const int first_key = WINDOW ? max(doc_start[q0], q0 - WINDOW + 1) : doc_start[q0];
-    const int latest_first_key = WINDOW ? max(doc_start[q_last], q_last - WINDOW + 1) : doc_start[q_last];
     const int last_tile = q_last / TILE_K, rounds = last_tile - first_key / TILE_K + 1;
 
     if (threadIdx.x == 0)
     {
 #pragma unroll
-        for (int i = 0; i < 6; i++) barrier_init(k_full + i * 8, GROUP_THREADS);
+        for (int i = 0; i < 2; i++)
+        {
+            barrier_init(k_full + i * 8, COPIERS);
+            barrier_init(v_full + i * 8, COPIERS);
+            barrier_init(k_empty + i * 8, CONSUMER_WARPS);
+            barrier_init(v_empty + i * 8, CONSUMER_WARPS);
+        }
     }
-    copy_panels<TILE_Q, D, THREADS>(q_tile, q + (int64)q0 * q_pitch + head * D, q_pitch, rows - q0);
-    copy_panels<TILE_K, D, GROUP_THREADS>(group == 0 ? k_tiles : v_tiles, group == 0 ? k + (int64)last_tile * TILE_K * k_pitch : v + (int64)last_tile * TILE_K * v_pitch,
-                                          group == 0 ? k_pitch : v_pitch, rows - last_tile * TILE_K, thread);
-    copy_commit();
-    if (group == 1 && rounds > 1) copy_panels<TILE_K, D, GROUP_THREADS>(k_tiles + KV_BYTES, k + (int64)(last_tile - 1) * TILE_K * k_pitch, k_pitch, TILE_K, thread);
-    copy_commit();
+    __syncthreads();
+
+    if (group == 2)
+    {
+        become_copier<40>();
+        copy_panels<TILE_Q, D, COPIERS>(q_tile, q + (int64)q0 * q_pitch + head * D, q_pitch, rows - q0, thread);
+        for (int round = 0; round < rounds; round++)
+        {
+            const int stage = round % 2, used = round / 2 - 1, k0 = (last_tile - round) * TILE_K;
+            if (used >= 0) barrier_wait(k_empty + stage * 8, used % 2);
+            copy_panels<TILE_K, D, COPIERS>(k_tiles + stage * KV_BYTES, k + (int64)k0 * k_pitch + kv_head * D, k_pitch, rows - k0, thread);
+            barrier_arrive_after_copies(k_full + stage * 8);
+            if (used >= 0) barrier_wait(v_empty + stage * 8, used % 2);
+            copy_panels<TILE_K, D, COPIERS>(v_tiles + stage * KV_BYTES, v + (int64)k0 * v_pitch + kv_head * D, v_pitch, rows - k0, thread);
+            barrier_arrive_after_copies(v_full + stage * 8);
+        }
+        copy_commit();
+        copy_wait<0>();
+        return;
+    }
+    become_consumer<232>();
 
     // The first visible key of each of the thread's rows. Key k is visible to row r when (unsigned)(k - first) <= r - first:
     // one comparison for both ends.
+    const int latest_first_key = WINDOW ? max(doc_start[q_last], q_last - WINDOW + 1) : doc_start[q_last];
     const int local_row = warp * 16 + lane / 4;
     int first[2];
 #pragma unroll
@@ -65,89 +93,75 @@ KERNEL_NAME(elem* __restrict__ o, int o_pitch, float* __restrict__ lse, int lse_
     uint32_t p[TILE_K / 16][4];
     const uint32_t q_rows = q_tile + group * 64 * 128; // the group's rows of every panel
 
-    copy_wait<1>();
-    shared_fence();
-    __syncthreads(); // the barriers stand; q and the first k and v have arrived
-
-    // Two copies of the loop: ptxas keeps products in flight only where it sees every wait on a straight path.
-    auto walk = [&](auto which)
+    auto scores = [&](int round)
     {
-        constexpr bool FIRST = which.value;
-        for (int round = 0; round < rounds; round++)
+        const int stage = round % 2;
+        barrier_wait_copies(k_full + stage * 8, round / 2 % 2);
+        wgmma_fence();
+#pragma unroll
+        for (int step = 0; step < D / 16; step++)
+            wgmma_columns(s, panel_columns<TILE_Q>(q_rows, step), panel_columns<TILE_K>(k_tiles + stage * KV_BYTES, step), step > 0);
+        wgmma_commit();
+    };
+    // P = exp2(score), 0 where masked. Only tiles on the diagonal, the window's or a document's edge have masked entries.
+    auto exponentials = [&](int round)
+    {
+        const int k0 = (last_tile - round) * TILE_K;
+        if (lane == 0) barrier_arrive(k_empty + round % 2 * 8);
+#pragma unroll
+        for (int i = 0; i < TILE_K / 2; i++) s[i] = i % 4 < POLYNOMIALS ? polynomial_exp2(score_log2(s[i])) : fast_exp2(score_log2(s[i]));
+        if (k0 + TILE_K - 1 > q0 || k0 < latest_first_key)
         {
-            const int stage = round % 2, k0 = (last_tile - round) * TILE_K, parity = (round - 1) / 2 % 2;
-            const uint32_t k_tile = k_tiles + stage * KV_BYTES;
-            const bool more = round + 1 < rounds;
-            if (round > 0) barrier_wait(k_full + stage * 8, parity);
-            wgmma_fence();
 #pragma unroll
-            for (int step = 0; step < D / 16; step++)
-                wgmma_columns(s, panel_columns<TILE_Q>(q_rows, step), panel_columns<TILE_K>(k_tile, step), step > 0);
-            wgmma_commit();
-            wgmma_wait<1>(); // P v of the round before is done
-            if (FIRST)
+            for (int i = 0; i < TILE_K / 2; i++)
             {
-                if (round > 0) barrier_arrive(v_empty);
-                wgmma_wait<0>();
-                barrier_arrive(k_empty);
-            }
-            else
-            {
-                if (round > 0) barrier_wait(v_empty, (round - 1) % 2);
-                if (more) copy_panels<TILE_K, D, GROUP_THREADS>(v_tiles + (stage ^ 1) * KV_BYTES, v + (int64)(k0 - TILE_K) * v_pitch, v_pitch, TILE_K, thread);
-                copy_commit();
-                wgmma_wait<0>();
-                if (round + 2 < rounds)
-                {
-                    barrier_wait(k_empty, round % 2);
-                    copy_panels<TILE_K, D, GROUP_THREADS>(k_tile, k + (int64)(k0 - 2 * TILE_K) * k_pitch, k_pitch, TILE_K, thread);
-                }
-                copy_commit();
-                copy_wait<2>(); // k of the next round, whose copy began a round ago
-                shared_fence();
-                if (more) barrier_arrive(k_full + (stage ^ 1) * 8);
-            }
-            hold(s);
-
-            // P = exp2(score), 0 where masked. Only tiles on the diagonal, the window's or a document's edge have masked entries.
-#pragma unroll
-            for (int i = 0; i < TILE_K / 2; i++) s[i] = fast_exp2(score_log2(s[i]));
-            if (k0 + TILE_K - 1 > q0 || k0 < latest_first_key)
-            {
-#pragma unroll
-                for (int i = 0; i < TILE_K / 2; i++)
-                {
-                    const int half = i / 2 % 2, row = q0 + local_row + half * 8, key = k0 + i / 4 * 8 + lane % 4 * 2 + i % 2;
-                    if ((uint32_t)(key - first[half]) > (uint32_t)(row - first[half])) s[i] = 0.0f;
-                }
-            }
-#pragma unroll
-            for (int n = 0; n < N_TILES; n++)
-            {
-                sum[0] += s[n * 4] + s[n * 4 + 1];
-                sum[1] += s[n * 4 + 2] + s[n * 4 + 3];
-            }
-#pragma unroll
-            for (int i = 0; i < TILE_K / 4; i++) p[i / 4][i % 4] = pack2(s[i * 2], s[i * 2 + 1]);
-            if (round > 0) barrier_wait(v_full + stage * 8, parity);
-            wgmma_fence();
-#pragma unroll
-            for (int step = 0; step < TILE_K / 16; step++) wgmma_rows(out, p[step], panel_rows<TILE_K>(v_tiles + stage * KV_BYTES, step));
-            wgmma_commit();
-            if (!FIRST && more)
-            {
-                copy_wait<1>();
-                shared_fence();
-                barrier_arrive(v_full + (stage ^ 1) * 8);
+                const int half = i / 2 % 2, row = q0 + local_row + half * 8, key = k0 + i / 4 * 8 + lane % 4 * 2 + i % 2;
+                if ((uint32_t)(key - first[half]) > (uint32_t)(row - first[half])) s[i] = 0.0f;
             }
         }
+#pragma unroll
+        for (int n = 0; n < TILE_K / 8; n++)
+        {
+            sum[0] += s[n * 4] + s[n * 4 + 1];
+            sum[1] += s[n * 4 + 2] + s[n * 4 + 3];
+        }
     };
-    if (group == 0) walk(constant<true>{});
-    else walk(constant<false>{});
+    auto products = [&](int round)
+    {
+        const int stage = round % 2;
+#pragma unroll
+        for (int i = 0; i < TILE_K / 4; i++) p[i / 4][i % 4] = pack2(s[i * 2], s[i * 2 + 1]);
+        barrier_wait_copies(v_full + stage * 8, round / 2 % 2);
+        wgmma_fence();
+        return v_tiles + stage * KV_BYTES;
+    };
 
-    // Each group reads its own rows of q alone: they become its staging tile.
+    scores(0);
+    wgmma_wait<0>();
+    hold(s);
+    exponentials(0);
+    for (int round = 0; round + 1 < rounds; round++)
+    {
+        const uint32_t v_tile = products(round);
+        scores(round + 1);
+#pragma unroll
+        for (int step = 0; step < TILE_K / 16; step++) wgmma_rows(out, p[step], panel_rows<TILE_K>(v_tile, step));
+        wgmma_commit();
+        wgmma_wait<1>();
+        hold(s);
+        exponentials(round + 1);
+        wgmma_wait<0>();
+        hold(out);
+        if (lane == 0) barrier_arrive(v_empty + round % 2 * 8);
+    }
+    const uint32_t v_tile = products(rounds - 1);
+#pragma unroll
+    for (int step = 0; step < TILE_K / 16; step++) wgmma_rows(out, p[step], panel_rows<TILE_K>(v_tile, step));
+    wgmma_commit();
     wgmma_wait<0>();
     hold(out);
+
+    // Each group reads its own rows of q alone: they become its staging tile.
     float scale[2];
 #pragma unroll
     for (int half = 0; half < 2; half++)

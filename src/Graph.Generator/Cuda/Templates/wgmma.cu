@@ -45,6 +45,15 @@ __device__ __forceinline__ void hold(float (&d)[COUNT])
 }
 
 // d = a b^T (+ d), 64 x n x 16, n twice the number of sums a thread holds: both operands have k along their columns.
+__device__ __forceinline__ void wgmma_columns(float (&d)[24], uint64 a, uint64 b, int add)
+{
+    asm volatile("{.reg .pred p; setp.ne.b32 p, %26, 0;\n"
+                 "wgmma.mma_async.sync.aligned.m64n48k16.f32.bf16.bf16 {%0,%1,%2,%3,%4,%5,%6,%7,%8,%9,%10,%11,%12,%13,%14,%15,%16,%17,%18,%19,%20,%21,%22,%23}, %24, %25, p, 1, 1, 0, 0;}"
+                 : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3]), "+f"(d[4]), "+f"(d[5]), "+f"(d[6]), "+f"(d[7]), "+f"(d[8]), "+f"(d[9]), "+f"(d[10]), "+f"(d[11]), "+f"(d[12]), "+f"(d[13]), "+f"(d[14]), "+f"(d[15]),
+                   "+f"(d[16]), "+f"(d[17]), "+f"(d[18]), "+f"(d[19]), "+f"(d[20]), "+f"(d[21]), "+f"(d[22]), "+f"(d[23])
+                 : "l"(a), "l"(b), "r"(add));
+}
+
 __device__ __forceinline__ void wgmma_columns(float (&d)[32], uint64 a, uint64 b, int add)
 {
     asm volatile("{.reg .pred p; setp.ne.b32 p, %34, 0;\n"
@@ -169,9 +178,18 @@ __device__ __forceinline__ void stage_panels(uint32_t tile, int row, const float
         }
 }
 
-// ---- barriers in shared memory: 8 bytes each, threads of one part of the block tell another that something is done -----------------
-// A phase ends after `arrivals` arrivals; phases are numbered by parity. Data written by cp.async and read by wgmma: copy_wait, shared_fence, barrier_arrive.
+// ---- roles: two warpgroups multiply, a third copies; they meet only at barriers in shared memory (8 bytes each) ---------------------
 
+constexpr int GROUP_THREADS = 128, CONSUMERS = 256, CONSUMER_WARPS = CONSUMERS / WARP_SIZE, COPIERS = GROUP_THREADS;
+
+// Registers that the copying group gives go to the others: 3 * 168 = 2 * 232 + 40 = 2 * 240 + 24.
+template <int REGISTERS>
+__device__ __forceinline__ void become_consumer() { asm volatile("setmaxnreg.inc.sync.aligned.u32 %0;" :: "n"(REGISTERS)); }
+
+template <int REGISTERS>
+__device__ __forceinline__ void become_copier() { asm volatile("setmaxnreg.dec.sync.aligned.u32 %0;" :: "n"(REGISTERS)); }
+
+// A phase ends after this many arrivals; phases are numbered by parity.
 __device__ __forceinline__ void barrier_init(uint32_t barrier, int arrivals)
 {
     asm volatile("mbarrier.init.shared::cta.b64 [%0], %1;" :: "r"(barrier), "r"(arrivals) : "memory");
@@ -182,10 +200,23 @@ __device__ __forceinline__ void barrier_arrive(uint32_t barrier)
     asm volatile("{.reg .b64 state; mbarrier.arrive.shared::cta.b64 state, [%0];}" :: "r"(barrier) : "memory");
 }
 
+// Arrives when all copies that this thread has started are done; the thread goes on.
+__device__ __forceinline__ void barrier_arrive_after_copies(uint32_t barrier)
+{
+    asm volatile("cp.async.mbarrier.arrive.noinc.shared::cta.b64 [%0];" :: "r"(barrier) : "memory");
+}
+
 // Returns when the phase of this parity has ended.
 __device__ __forceinline__ void barrier_wait(uint32_t barrier, uint32_t parity)
 {
     asm volatile("{\n.reg .pred ended;\nAGAIN:\nmbarrier.try_wait.parity.shared::cta.b64 ended, [%0], %1;\n@!ended bra AGAIN;\n}" :: "r"(barrier), "r"(parity) : "memory");
+}
+
+// The same before wgmma reads what cp.async wrote.
+__device__ __forceinline__ void barrier_wait_copies(uint32_t barrier, uint32_t parity)
+{
+    barrier_wait(barrier, parity);
+    shared_fence();
 }
 
 // __syncthreads for one warpgroup; id from 1.

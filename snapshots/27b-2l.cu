@@ -82,7 +82,7 @@ k00_mul_input_layernorm(elem* __restrict__ mul_rows, int mul_pitch,
 #define BOUNDED 1
 #define TILE_Q 128
 #define TILE_K 128
-#define WARPS 8
+#define WARPS 12
 #define STAGES 2
 
 @prelude.cu
@@ -313,7 +313,7 @@ k05_sum_input_layernorm(float* __restrict__ rsqrt_rows,
 #define BOUNDED 1
 #define TILE_Q 128
 #define TILE_K 128
-#define WARPS 8
+#define WARPS 12
 #define STAGES 2
 
 @prelude.cu
@@ -877,8 +877,8 @@ k12_d_post_attention_layernorm_d_o_proj_b(elem* __restrict__ d_post_attention_la
 #define WINDOW 0
 #define BOUNDED 1
 #define TILE_Q 128
-#define TILE_K 128
-#define WARPS 8
+#define TILE_K 80
+#define WARPS 12
 #define STAGES 2
 
 @prelude.cu
@@ -912,9 +912,9 @@ __device__ __forceinline__ void score_log2_and_derivative(float s, float& z, flo
 #define GROUP 2
 #define WINDOW 0
 #define BOUNDED 1
-#define TILE_Q 64
+#define TILE_Q 48
 #define TILE_K 128
-#define WARPS 8
+#define WARPS 12
 #define STAGES 3
 
 @prelude.cu
@@ -1187,8 +1187,8 @@ k18_d_o_proj_b(elem* __restrict__ d_o_proj_b_rows, int d_o_proj_b_pitch,
 #define WINDOW 4096
 #define BOUNDED 1
 #define TILE_Q 128
-#define TILE_K 128
-#define WARPS 8
+#define TILE_K 80
+#define WARPS 12
 #define STAGES 2
 
 @prelude.cu
@@ -1222,9 +1222,9 @@ __device__ __forceinline__ void score_log2_and_derivative(float s, float& z, flo
 #define GROUP 2
 #define WINDOW 4096
 #define BOUNDED 1
-#define TILE_Q 64
+#define TILE_Q 48
 #define TILE_K 128
-#define WARPS 8
+#define WARPS 12
 #define STAGES 3
 
 @prelude.cu

@@ -82,7 +82,7 @@ k00_mul_input_layernorm(elem* __restrict__ mul_rows, int mul_pitch,
 #define BOUNDED 1
 #define TILE_Q 128
 #define TILE_K 64
-#define WARPS 8
+#define WARPS 12
 #define STAGES 2
 
 @prelude.cu
@@ -313,7 +313,7 @@ k05_sum_input_layernorm(float* __restrict__ rsqrt_rows,
 #define BOUNDED 1
 #define TILE_Q 128
 #define TILE_K 64
-#define WARPS 8
+#define WARPS 12
 #define STAGES 2
 
 @prelude.cu
@@ -878,7 +878,7 @@ k12_d_post_attention_layernorm_d_o_proj_b(elem* __restrict__ d_post_attention_la
 #define BOUNDED 1
 #define TILE_Q 128
 #define TILE_K 64
-#define WARPS 8
+#define WARPS 12
 #define STAGES 2
 
 @prelude.cu
@@ -914,7 +914,7 @@ __device__ __forceinline__ void score_log2_and_derivative(float s, float& z, flo
 #define BOUNDED 1
 #define TILE_Q 64
 #define TILE_K 64
-#define WARPS 8
+#define WARPS 12
 #define STAGES 2
 
 @prelude.cu
@@ -1188,7 +1188,7 @@ k18_d_o_proj_b(elem* __restrict__ d_o_proj_b_rows, int d_o_proj_b_pitch,
 #define BOUNDED 1
 #define TILE_Q 128
 #define TILE_K 64
-#define WARPS 8
+#define WARPS 12
 #define STAGES 2
 
 @prelude.cu
@@ -1224,7 +1224,7 @@ __device__ __forceinline__ void score_log2_and_derivative(float s, float& z, flo
 #define BOUNDED 1
 #define TILE_Q 64
 #define TILE_K 64
-#define WARPS 8
+#define WARPS 12
 #define STAGES 2
 
 @prelude.cu

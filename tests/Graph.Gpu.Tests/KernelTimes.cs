@@ -59,7 +59,7 @@ static class KernelTimes
         var buffers = launch.Arguments.Select(v => v.Tensor).Distinct().ToDictionary(t => t, t => shapes[t].Tensor.Kind == TensorKind.Weight && shapes[t].IsMatrix ? allocate(2L * shapes[t].Pitch) : allocate(shapes[t].Bytes));
         foreach (var (name, address) in buffers)
             if (shapes[name].Tensor.Type == ElementType.I32) device.Upload(address, MemoryMarshal.AsBytes(batch[name].AsSpan()));
-        var cost = LaunchCost.Of(shapes, launch, Tokens);
+        var cost = LaunchCost.Of(shapes, launch, batch.AttendedPairs);
         var arguments = launch.Arguments.Select(v => (Layout: shapes[v.Tensor], At: shapes.Resolve(v))).Select(a => new BoundArgument(buffers[a.At.Tensor] + a.At.Column * a.Layout.ElementBytes, a.Layout.IsMatrix ? a.Layout.Pitch : 0)).ToArray();
         return (new BoundKernel(job.Name, 0, cost.Flops, cost.Bytes, job.Name, arguments, Tokens), $"T={Tokens}");
     }

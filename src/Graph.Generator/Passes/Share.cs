@@ -37,7 +37,7 @@ public static class Share
         return (kernels, step => step switch
         {
             GemmStep g => g.Launch,
-            KernelStep k => new KernelLaunch(k.Layer, kernels[index[k.Body]].Name, k.Arguments, k.Outputs, k.InPlace),
+            KernelStep k => new KernelLaunch(k.Layer, kernels[index[k.Body]].Name, k.Arguments, k.Outputs, k.InPlace, k.Body is AttentionBody { Part: not AttentionPart.Delta, Score.Window: > 0 and var window } ? window : null),
             LossStep l => new CrossEntropyLaunch(l.Layer, kernels[index[l.Body]].Name, l.DX ?? l.X, l.Loss, l.X, l.Table, new View("labels"), "inv_labels"),
             _ => throw new InvalidOperationException("share: unknown step"),
         });

@@ -43,6 +43,9 @@ public sealed record MicroBatch(int[] Ids, int[] Labels, int[] Positions, int[] 
         _ => throw new ArgumentException($"micro-batch: the schedule asks for an input '{input}'; there are ids, labels, positions, doc_start and doc_end."),
     };
 
+    /// <summary>Pairs of a query and a key that it sees: those of its document up to itself, at most <paramref name="window"/> of them.</summary>
+    public long AttendedPairs(int? window) => Positions.Sum(p => Math.Min(p + 1L, window ?? long.MaxValue));
+
     void Place(int start, int end)
     {
         for (var t = start; t < end; t++) (Positions[t], DocStart[t], DocEnd[t]) = (t - start, start, end);

@@ -12,7 +12,8 @@ namespace Graph.Runtime.Planning;
 public sealed record BoundSchedule(IReadOnlyList<BoundLaunch> MicroBatch, IReadOnlyList<BoundLaunch> Evaluation);
 
 /// <summary>Turns planned launches into numbers: addresses, pitches, sizes, costs. Pure; with all bases 0 it serves a plan without a device.</summary>
-public sealed class Binder(ExecutionPlan plan, IReadOnlyDictionary<MemoryBlock, nint> bases)
+/// <param name="pairs">Attended pairs of a micro-batch with a window or none, for attention's cost; null: documents of <see cref="PlanOptions.LongestDocument"/>.</param>
+public sealed class Binder(ExecutionPlan plan, IReadOnlyDictionary<MemoryBlock, nint> bases, Func<int?, long>? pairs = null)
 {
     readonly Shapes shapes = plan.Shapes;
 
@@ -68,7 +69,7 @@ public sealed class Binder(ExecutionPlan plan, IReadOnlyDictionary<MemoryBlock, 
 
     BoundKernel Kernel(PlannedProgram program, KernelLaunch k, int at)
     {
-        var cost = LaunchCost.Of(shapes, k, plan.Options.LongestDocument ?? shapes.Tokens);
+        var cost = LaunchCost.Of(shapes, k, pairs ?? (window => LaunchCost.Pairs(shapes.Tokens, plan.Options.LongestDocument ?? shapes.Tokens, window)));
         return new BoundKernel(k.Kernel, k.Layer, cost.Flops, cost.Bytes, k.Kernel, k.Arguments.Select(v => Argument(program, v, at)).ToArray(), shapes.Tokens);
     }
 

@@ -9,20 +9,29 @@ public readonly record struct LaunchCost(long Flops, long Bytes)
 {
     public static bool IsAttention(string kernel) => kernel.Contains("attention", StringComparison.Ordinal);
 
-    /// <param name="longestDocument">Tokens of the longest document: causal attention does half the pairs inside it.</param>
-    public static LaunchCost Of(Shapes shapes, Launch launch, int longestDocument)
+    /// <param name="pairs">Pairs of a query and a key that it sees, with a window or without.</param>
+    public static LaunchCost Of(Shapes shapes, Launch launch, Func<int?, long> pairs)
     {
         var accesses = shapes.Of(launch);
         var bytes = accesses.Reads.Concat(accesses.Writes).Sum(r => BytesOf(shapes, r));
-        return new LaunchCost(launch is KernelLaunch k && IsAttention(k.Kernel) ? AttentionFlops(shapes, k, longestDocument) : 0, bytes);
+        return new LaunchCost(launch is KernelLaunch k && IsAttention(k.Kernel) ? AttentionFlops(shapes, k, pairs(k.Window)) : 0, bytes);
     }
 
     public static long Gemm(long m, long n, long k) => 2 * m * n * k;
 
     public static long BytesOf(Shapes shapes, Rectangle r) => r.IsEmpty ? 0 : (long)r.Rows * r.Columns * shapes[r.Tensor].ElementBytes;
 
-    // A product over all causal pairs and the query heads' width costs 2·pairs·N·D; forward has two products, dq three, dkdv four. The query-side width is that of o, do or dq.
-    static long AttentionFlops(Shapes shapes, KernelLaunch launch, int longestDocument)
+    /// <summary>Pairs of causal attention over documents of one length, the last one shorter: token p of a document sees min(p + 1, window) keys.</summary>
+    public static long Pairs(int tokens, int document, int? window)
+    {
+        document = Math.Min(document, tokens);
+        return (tokens / document) * Of(document) + Of(tokens % document);
+
+        long Of(long length) => Math.Min(length, window ?? length) is var seen ? seen * (seen + 1) / 2 + (length - seen) * seen : 0;
+    }
+
+    // A product over all attended pairs and the query heads' width costs 2·pairs·N·D; forward has two products, dq three, dkdv four. The query-side width is that of o, do or dq.
+    static long AttentionFlops(Shapes shapes, KernelLaunch launch, long pairs)
     {
         var (products, queries) = launch.Kernel switch
         {
@@ -31,7 +40,6 @@ public readonly record struct LaunchCost(long Flops, long Bytes)
             var n when n.Contains("attention_dkdv", StringComparison.Ordinal) => (4, 2),
             _ => (0, 0),
         };
-        var pairs = (long)shapes.Tokens * (Math.Min(longestDocument, shapes.Tokens) + 1) / 2;
         return products * 2 * pairs * shapes.Resolve(launch.Arguments[queries]).Columns;
     }
 }

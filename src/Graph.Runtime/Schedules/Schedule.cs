@@ -64,8 +64,11 @@ public sealed record GemmLaunch(int Layer, GemmLayout Layout, View D, View A, Vi
 
 public enum GemmLayout { Nt, Nn, Tn }
 
-/// <summary>One emitted kernel over all T rows. Arguments are in the kernel's parameter order; the first Outputs are written, InPlace of them are read too.</summary>
-public sealed record KernelLaunch(int Layer, string Kernel, IReadOnlyList<View> Arguments, int Outputs, int InPlace = 0) : Launch(Layer);
+/// <summary>
+/// One emitted kernel over all T rows. Arguments are in the kernel's parameter order; the first Outputs are written, InPlace of them are read too. Window: keys that a query of attention sees at most, for costs
+/// (the kernel has it in its text); null for all and for other kernels.
+/// </summary>
+public sealed record KernelLaunch(int Layer, string Kernel, IReadOnlyList<View> Arguments, int Outputs, int InPlace = 0, int? Window = null) : Launch(Layer);
 
 /// <summary>
 /// Frozen-head linear + softcap + cross entropy, chunked over tokens: per chunk, logits = x·tableᵀ (scratch, never whole), the row kernel turns them into dlogits in place and writes

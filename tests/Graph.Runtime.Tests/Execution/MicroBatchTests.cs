@@ -30,4 +30,14 @@ public class MicroBatchTests
     [Fact]
     public void Pack_TooManyTokens_IsRefused() =>
         Assert.Contains("do not fit in 4", Assert.Throws<ArgumentException>(() => MicroBatch.Pack(4, [(new int[3], new int[3]), (new int[2], new int[2])])).Message);
+
+    [Theory, InlineData(null), InlineData(1), InlineData(7), InlineData(40)]
+    public void AttendedPairs_DocumentsAndWindow_AreThoseOfTheMask(int? window)
+    {
+        int[] lengths = [5, 40, 1, 23];
+        var batch = MicroBatch.Pack(lengths.Sum(), [.. lengths.Select(n => (new int[n], new int[n]))]);
+        var pairs = Enumerable.Range(0, batch.Ids.Length).Sum(q => (long)Enumerable.Range(0, batch.Ids.Length).Count(k => k >= batch.DocStart[q] && k <= q && q - k < (window ?? int.MaxValue)));
+        Assert.Equal(pairs, batch.AttendedPairs(window));
+        Assert.Equal(MicroBatch.Pack(96, [.. Enumerable.Repeat((new int[40], new int[40]), 2), (new int[16], new int[16])]).AttendedPairs(window), Graph.Runtime.Planning.LaunchCost.Pairs(96, 40, window));
+    }
 }

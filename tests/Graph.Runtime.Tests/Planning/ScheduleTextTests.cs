@@ -26,6 +26,7 @@ public class ScheduleTextTests
         Assert.Equal(schedule.Tensors.Select(t => (t.Name, t.Kind, t.Type, t.Tokens, t.Layer, t.Group, t.Boundary)), parsed.Tensors.Select(t => (t.Name, t.Kind, t.Type, t.Tokens, t.Layer, t.Group, t.Boundary)));
         Assert.Equal(schedule.Tensors.SelectMany(t => t.Dims), parsed.Tensors.SelectMany(t => t.Dims));
         Assert.Equal(schedule.Forward.OfType<GemmLaunch>(), parsed.Forward.OfType<GemmLaunch>());
+        Assert.Equal(schedule.Forward.OfType<KernelLaunch>().Select(k => (k.Kernel, k.Outputs, k.InPlace, k.Window)), parsed.Forward.OfType<KernelLaunch>().Select(k => (k.Kernel, k.Outputs, k.InPlace, k.Window)));
         Assert.Equal(schedule.Forward.OfType<CrossEntropyLaunch>(), parsed.Forward.OfType<CrossEntropyLaunch>());
     }
 
@@ -50,7 +51,7 @@ public class ScheduleTextTests
         Launch Any() => random.Next(3) switch
         {
             0 => new GemmLaunch(random.Next(-1, 3), (GemmLayout)random.Next(3), Look(), Look(), Look(), random.Next(2) == 0 ? null : "lora_scale", random.Next(2) == 0),
-            1 => new KernelLaunch(random.Next(-1, 3), "k" + random.Next(9), Enumerable.Range(0, random.Next(1, 5)).Select(_ => Look()).ToArray(), 1, random.Next(2)),
+            1 => new KernelLaunch(random.Next(-1, 3), "k" + random.Next(9), Enumerable.Range(0, random.Next(1, 5)).Select(_ => Look()).ToArray(), 1, random.Next(2), random.Next(2) == 0 ? null : random.Next(1, 5000)),
             _ => new CrossEntropyLaunch(-1, "ce", random.Next(2) == 0 ? null : Look(), Look(), Look(), Look(), Look(), "inv_labels"),
         };
         IReadOnlyList<Launch> Some() => Enumerable.Range(0, random.Next(1, 12)).Select(_ => Any()).ToArray();

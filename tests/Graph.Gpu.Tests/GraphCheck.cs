@@ -38,6 +38,11 @@ static class GraphCheck
                 Checking.Require(BitConverter.SingleToInt32Bits(replayed[i]) == BitConverter.SingleToInt32Bits(direct[i]), $"replay {replay}: element {i} is {replayed[i]}, one by one it was {direct[i]}");
         }
 
+        // The start of the graph lies outside a span: it is not more than the same launches one by one.
+        var (span, oneByOne) = (program.Span(), program.Time().Sum());
+        Checking.Require(span > 0 && span < 2 * oneByOne + 1, $"a span is {span} ms, the launches one by one take {oneByOne} ms");
+        Checking.Require(device.Download<float>(sum, count).AsSpan().SequenceEqual(direct), "a measured run gave other values");
+
         // 2,000 kernels, as many as a step of a large model: what starting them costs the host.
         using var step = device.Prepare([.. Enumerable.Repeat(launches[^1], 2000)]);
         step.Run();
@@ -46,6 +51,6 @@ static class GraphCheck
         step.Run();
         var started = clock.Elapsed.TotalMilliseconds;
         device.Synchronize();
-        return $"replays equal the direct run; 2,000 kernels started in {started:F2} ms of host time, done in {clock.Elapsed.TotalMilliseconds:F1} ms";
+        return $"replays equal the direct run; span {span:F3} ms, one by one {oneByOne:F3} ms; 2,000 kernels started in {started:F2} ms of host time, done in {clock.Elapsed.TotalMilliseconds:F1} ms";
     }
 }

@@ -43,6 +43,9 @@ sealed unsafe class RoundingCpu : IDevice
     public void Fill(nint destination, byte value, long bytes) => cpu.Fill(destination, value, bytes);
     public void Synchronize() => cpu.Synchronize();
     public void Load(CompiledModel model) => throw new NotSupportedException("the kernels were given to the constructor");
+    public bool RunsAhead => cpu.RunsAhead;
+    public IHostBuffer AllocateHost(long bytes) => cpu.AllocateHost(bytes);
+    public IMarker CreateMarker() => cpu.CreateMarker();
     public void Dispose() => cpu.Dispose();
 
     /// <summary>Frozen weights come this way, and they alone.</summary>
@@ -97,6 +100,8 @@ sealed unsafe class RoundingCpu : IDevice
         }
 
         public IReadOnlyList<double> Time() => throw new NotSupportedException("a composition's time means nothing");
+
+        public double Span() => throw new NotSupportedException("a composition's time means nothing");
 
         public void Dispose()
         {

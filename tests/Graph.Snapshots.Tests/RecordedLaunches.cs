@@ -56,9 +56,18 @@ sealed class RecordedLaunches : IDevice
     public void Download(Span<byte> destination, nint source) => throw new NotSupportedException("recorder: nothing was computed that could be read.");
     public void Load(CompiledModel model) => throw new NotSupportedException("recorder: it runs no kernels.");
 
-    sealed class Nothing : IProgram
+    public bool RunsAhead => false;
+    public IHostBuffer AllocateHost(long bytes) => new Nothing();
+    public IMarker CreateMarker() => new Nothing();
+
+    sealed class Nothing : IProgram, IHostBuffer, IMarker
     {
+        // Host addresses lie apart from the device's.
+        public nint Address => 1 << 20;
         public void Run() { }
+        public void Set() { }
+        public void Wait() { }
+        public double Span() => throw new NotSupportedException("recorder: nothing runs here that could be timed.");
         public IReadOnlyList<double> Time() => throw new NotSupportedException("recorder: nothing runs here that could be timed.");
         public void Dispose() { }
     }

@@ -56,7 +56,7 @@ static class BenchCommand
         for (var i = 0; i < 2; i++) session.Training.Train([batch], 1e-4);
         var times = Enumerable.Range(0, settings.Steps).Select(_ => session.Training.Train([batch], 1e-4).Milliseconds).Order().ToArray();
         var median = times.Length % 2 == 1 ? times[times.Length / 2] : (times[times.Length / 2 - 1] + times[times.Length / 2]) / 2;
-        var kernels = Kernels(session.Training.Profile(batch));
+        var kernels = Kernels(session.Training.Profile(batch, 1e-4));
         if (settings.Json) terminal.Out.WriteLine(Json(source, session, settings, median, kernels));
         else Print(source, session, settings, median, kernels, terminal);
     }

@@ -9,32 +9,44 @@ namespace Graph.Finetune.Training;
 /// <summary>The training loop. What it changes is one value, the <see cref="TrainState"/> that it returns: adapter, moments, step, place in the data.</summary>
 public static class Trainer
 {
-    /// <param name="steps">Batches of the steps to do; while the device runs one step, the host builds the next.</param>
-    /// <param name="stop">Asked after every step; true ends the run as if it were the last.</param>
+    /// <param name="steps">Batches of the steps to do. While the device runs one step, the host has started the next (where the device runs beside it) and builds the one after.</param>
+    /// <param name="stop">Asked after every step; true ends the run as if it were the last: a step that was started and not updated changes nothing.</param>
     /// <param name="report">Receives every step.</param>
     public static TrainState Run(ModelSession session, IEnumerable<StepBatches> steps, LearningRate rate, int seed, Func<bool> stop, Action<StepReport> report)
     {
         using var source = steps.GetEnumerator();
-        StepBatches? Next() => source.MoveNext() ? source.Current : null;
+        Task<StepBatches?> Fetch(int number) => number <= rate.Steps ? Task.Run(() => source.MoveNext() ? source.Current : null) : Task.FromResult<StepBatches?>(null);
 
+        var (training, ahead) = (session.Training, session.Device.RunsAhead);
         long position = 0;
-        var number = 0;
-        var batch = rate.Steps > 0 ? Next() : null;
         var end = Stopwatch.GetTimestamp();
-        while (batch is not null)
+        var batch = Fetch(1).GetAwaiter().GetResult();
+        var coming = Fetch(2);
+        if (batch is not null) training.Begin(batch.Batches);
+        for (var number = 1; batch is not null; number++)
         {
-            var next = number + 1 < rate.Steps ? Task.Run(Next) : Task.FromResult<StepBatches?>(null);
-            var learningRate = rate.At(number);
-            var result = session.Training.Train(batch.Batches, learningRate);
+            var learningRate = rate.At(number - 1);
+            training.Update(learningRate);
+            var next = ahead ? BeginNext(number) : null;
+            var result = training.Finish();
             var start = end;
             end = Stopwatch.GetTimestamp();
-            number++;
             position = batch.Position;
             report(new StepReport(number, batch.Epoch, result.Loss, learningRate, result.GradientNorm, batch.Tokens, Stopwatch.GetElapsedTime(start, end).TotalMilliseconds,
                 session.Device.PeakBytes, session.PlannedPeakBytes, result.Skipped));
-            batch = next.GetAwaiter().GetResult();
             if (stop()) break;
+            batch = ahead ? next : BeginNext(number);
         }
-        return session.Training.State(seed, position);
+        // A batch that nobody waits for any more is still being built from the source that goes now.
+        Task.WaitAny(coming);
+        return training.State(seed, position);
+
+        StepBatches? BeginNext(int number)
+        {
+            var next = coming.GetAwaiter().GetResult();
+            coming = Fetch(number + 2);
+            if (next is not null) training.Begin(next.Batches);
+            return next;
+        }
     }
 }

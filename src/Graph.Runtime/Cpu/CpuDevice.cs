@@ -88,6 +88,12 @@ public sealed unsafe class CpuDevice(bool poison = false) : IDevice
         });
     }
 
+    public bool RunsAhead => false;
+
+    public IHostBuffer AllocateHost(long bytes) => new HostBuffer(bytes);
+
+    public IMarker CreateMarker() => new Here();
+
     public void Dispose()
     {
         foreach (var address in allocations.Keys.ToArray()) Free(address);
@@ -106,6 +112,31 @@ public sealed unsafe class CpuDevice(bool poison = false) : IDevice
             launch();
             return Stopwatch.GetElapsedTime(start).TotalMilliseconds;
         }).ToArray();
+
+        public double Span() => Time().Sum();
+
+        public void Dispose()
+        {
+        }
+    }
+
+    sealed class HostBuffer(long bytes) : IHostBuffer
+    {
+        public nint Address { get; } = (nint)NativeMemory.AllocZeroed((nuint)bytes);
+
+        public void Dispose() => NativeMemory.Free((void*)Address);
+    }
+
+    /// <summary>Every launch has ended when Run returns, so there is nothing to wait for.</summary>
+    sealed class Here : IMarker
+    {
+        public void Set()
+        {
+        }
+
+        public void Wait()
+        {
+        }
 
         public void Dispose()
         {

@@ -162,6 +162,20 @@ public sealed class CudaDevice : IDevice
         return new CudaProgram(this, new Launcher(stream, kernels, library), launches);
     }
 
+    public bool RunsAhead => true;
+
+    public IHostBuffer AllocateHost(long bytes)
+    {
+        MakeCurrent();
+        return PinnedBuffer.Allocate(Math.Max(bytes, 1));
+    }
+
+    public IMarker CreateMarker()
+    {
+        MakeCurrent();
+        return new CudaMarker(this, stream);
+    }
+
     public void Dispose()
     {
         MakeCurrent();

@@ -16,7 +16,7 @@ internal static partial class Driver
 
     internal const int AttributeMaxSharedPerBlockOptin = 97, AttributeMultiprocessors = 16, AttributeMajor = 75, AttributeMinor = 76;
     internal const int FunctionSharedBytes = 1, FunctionLocalBytes = 3, FunctionRegisters = 4, FunctionMaxDynamicShared = 8;
-    internal const uint StreamNonBlocking = 1, EventDefault = 0, HostAllocPortable = 1;
+    internal const uint StreamNonBlocking = 1, EventDefault = 0, EventRecordExternal = 1, HostAllocPortable = 1;
 
     /// <summary>Calls that would break another thread's capture stay allowed: cuBLASLt and lazy module loading may make them inside ours.</summary>
     internal const int CaptureRelaxed = 2;
@@ -85,6 +85,7 @@ internal static partial class Driver
     [LibraryImport(Lib, EntryPoint = "cuEventCreate")] internal static partial int EventCreate(out nint handle, uint flags);
     [LibraryImport(Lib, EntryPoint = "cuEventDestroy_v2")] internal static partial int EventDestroy(nint handle);
     [LibraryImport(Lib, EntryPoint = "cuEventRecord")] internal static partial int EventRecord(CudaEvent handle, CudaStream stream);
+    [LibraryImport(Lib, EntryPoint = "cuEventRecordWithFlags")] internal static partial int EventRecordWithFlags(CudaEvent handle, CudaStream stream, uint flags);
     [LibraryImport(Lib, EntryPoint = "cuEventSynchronize")] internal static partial int EventSynchronize(CudaEvent handle);
     [LibraryImport(Lib, EntryPoint = "cuEventElapsedTime")] internal static partial int EventElapsedTime(out float milliseconds, CudaEvent start, CudaEvent end);
 

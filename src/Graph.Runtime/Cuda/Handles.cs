@@ -1,4 +1,6 @@
 using System;
+using System.Runtime.InteropServices;
+using Graph.Runtime.Devices;
 using Microsoft.Win32.SafeHandles;
 
 namespace Graph.Runtime.Cuda;
@@ -37,6 +39,26 @@ internal sealed class CudaEvent : SafeHandleZeroOrMinusOneIsInvalid
     }
 
     protected override bool ReleaseHandle() => Driver.EventDestroy(handle) == 0;
+}
+
+/// <summary>An event on the device's stream.</summary>
+internal sealed class CudaMarker(CudaDevice device, CudaStream stream) : IMarker
+{
+    readonly CudaEvent point = CudaEvent.Create();
+
+    public void Set()
+    {
+        device.MakeCurrent();
+        Driver.Check(Driver.EventRecord(point, stream), "cuEventRecord");
+    }
+
+    public void Wait()
+    {
+        device.MakeCurrent();
+        Driver.Check(Driver.EventSynchronize(point), "waiting for the GPU");
+    }
+
+    public void Dispose() => point.Dispose();
 }
 
 /// <summary>A loaded module: the functions of one compiled text.</summary>
@@ -97,17 +119,18 @@ internal sealed class CudaGraph : SafeHandleZeroOrMinusOneIsInvalid
 }
 
 /// <summary>Page-locked host memory: copies to and from it run at the bus's speed beside other work.</summary>
-internal sealed class PinnedBuffer : SafeHandleZeroOrMinusOneIsInvalid
+internal sealed class PinnedBuffer : SafeHandleZeroOrMinusOneIsInvalid, IHostBuffer
 {
     public PinnedBuffer() : base(true) { }
 
     internal long Bytes { get; private init; }
 
-    internal nint Address => handle;
+    public nint Address => handle;
 
-    internal static PinnedBuffer Allocate(long bytes)
+    internal static unsafe PinnedBuffer Allocate(long bytes)
     {
         Driver.Check(Driver.MemHostAlloc(out var raw, (nuint)bytes, Driver.HostAllocPortable), $"cuMemHostAlloc of {bytes} bytes");
+        NativeMemory.Clear((void*)raw, (nuint)bytes);
         var buffer = new PinnedBuffer { Bytes = bytes };
         buffer.SetHandle(raw);
         return buffer;

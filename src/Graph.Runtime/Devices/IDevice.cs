@@ -34,6 +34,24 @@ public interface IProgram : IDisposable
 
     /// <summary>Runs once, launch by launch, and returns the milliseconds of each (device events on CUDA).</summary>
     IReadOnlyList<double> Time();
+
+    /// <summary>Runs once and waits; milliseconds of the device from the start of the first launch to the end of the last, without what the host needs to start them.</summary>
+    double Span();
+}
+
+/// <summary>Host memory that launches copy from and to while the host goes on (page-locked on CUDA). Zero at first.</summary>
+public interface IHostBuffer : IDisposable
+{
+    nint Address { get; }
+}
+
+/// <summary>A point among the launches that the host can wait for.</summary>
+public interface IMarker : IDisposable
+{
+    /// <summary>The point is behind what was started so far.</summary>
+    void Set();
+
+    void Wait();
 }
 
 /// <summary>One stream's worth of a device. Addresses are plain numbers, fixed for the life of an allocation; on the CPU they are pointers.</summary>
@@ -64,6 +82,14 @@ public interface IDevice : IDisposable
     void Load(CompiledModel model);
 
     IProgram Prepare(IReadOnlyList<BoundLaunch> launches);
+
+    /// <summary>Programs run while the host goes on: the next step can be started before this one's result is read.</summary>
+    bool RunsAhead { get; }
+
+    /// <summary>Host memory is not counted in <see cref="AllocatedBytes"/>.</summary>
+    IHostBuffer AllocateHost(long bytes);
+
+    IMarker CreateMarker();
 }
 
 /// <summary>A device or its driver failed. Exit code 5.</summary>

@@ -2,6 +2,7 @@ using System;
 using System.Collections.Generic;
 using System.Diagnostics;
 using System.Linq;
+using System.Runtime.CompilerServices;
 using System.Runtime.InteropServices;
 using Graph.Runtime.Devices;
 using Graph.Runtime.Optimizers;
@@ -19,8 +20,11 @@ public sealed class TrainingSession : IDisposable
     readonly AdamOptions adam;
     readonly Dictionary<MemoryBlock, nint> blocks = [];
     readonly Binder binder;
-    readonly IProgram[] copies;
-    readonly IProgram microBatch, evaluation, optimizer, cast;
+    readonly OptimizerBinding optimizer;
+    readonly StepSlot[] slots;
+    readonly IProgram microBatch, evaluation, clear, cast;
+    // Steps begun, updated and finished: a step's slot is its number modulo 2.
+    long begun, updated, finished;
 
     /// <exception cref="DeviceMemoryException">A block does not fit; nothing stays allocated.</exception>
     public TrainingSession(IDevice device, ExecutionPlan plan, AdamOptions? adam = null)
@@ -45,14 +49,13 @@ public sealed class TrainingSession : IDisposable
         }
         binder = new Binder(plan, blocks);
         var bound = Binder.Bind(plan, blocks);
-        UploadSegments();
-        microBatch = device.Prepare([.. bound.MicroBatch, LossSum(plan.MicroBatch)]);
-        evaluation = device.Prepare([.. bound.Evaluation, LossSum(plan.Evaluation)]);
-        optimizer = device.Prepare(OptimizerLaunches());
-        cast = device.Prepare(Chunks == 0 ? [] : [new BoundKernel("cast_adapters", -1, 0, 0, "cast_adapters", [SegmentTable], Chunks)]);
-        var inputBytes = MemoryPlan.InputBytes(plan.Shapes);
-        copies = Enumerable.Range(0, plan.Options.MicroBatches)
-            .Select(i => device.Prepare([new BoundCopy("inputs", blocks[MemoryBlock.Inputs], Staged(i), inputBytes)])).ToArray();
+        optimizer = new OptimizerBinding(plan, binder);
+        if (optimizer.Segments() is { Count: > 0 } segments) device.Upload(Optimizer(plan.Optimizer.Segments), MemoryMarshal.AsBytes<AdamSegment>(segments.ToArray()));
+        microBatch = device.Prepare([.. bound.MicroBatch, optimizer.LossSum(plan.MicroBatch)]);
+        evaluation = device.Prepare([.. bound.Evaluation, optimizer.LossSum(plan.Evaluation)]);
+        clear = device.Prepare(blocks.TryGetValue(MemoryBlock.Gradients, out var gradients) ? [new BoundFill("gradients", gradients, 0, plan.Memory[MemoryBlock.Gradients])] : []);
+        cast = device.Prepare(optimizer.Cast());
+        slots = [.. Enumerable.Range(0, 2).Select(_ => new StepSlot(device, plan, blocks[MemoryBlock.Inputs], Scalars, optimizer.Update()))];
     }
 
     public ExecutionPlan Plan { get; }
@@ -62,7 +65,6 @@ public sealed class TrainingSession : IDisposable
 
     nint Scalars => binder.Base(Plan.Memory.Scalars);
     int Chunks => Plan.Optimizer.Chunks;
-    BoundArgument SegmentTable => new(Optimizer(Plan.Optimizer.Segments), 2 * Plan.Optimizer.Adapters.Count);
 
     /// <summary>Fills weights and groups from a source, converted to the activation type, in pieces of at most 64 MiB.</summary>
     /// <exception cref="ArgumentException">A tensor has another shape than the model; the message has both.</exception>
@@ -143,44 +145,73 @@ public sealed class TrainingSession : IDisposable
         return (ReadRectangle(GroupTensor(TensorKind.GradA, slot.Group), slot.RankStart, slot.Rank, 0, slot.In), ReadRectangle(GroupTensor(TensorKind.GradB, slot.Group), slot.OutStart, slot.Out, slot.RankStart, slot.Rank));
     }
 
-    /// <summary>One optimizer step over micro-batches, all staged before the first launch because the loss is the mean over all their labels.</summary>
+    /// <summary>One optimizer step over micro-batches: <see cref="Begin"/>, <see cref="Update"/>, <see cref="Finish"/>.</summary>
     /// <exception cref="ArgumentException">More micro-batches than planned, a wrong token count, or no label.</exception>
     public StepResult Train(IReadOnlyList<MicroBatch> batches, double learningRate)
     {
         var start = Stopwatch.GetTimestamp();
-        var result = Accumulate(batches, learningRate);
-        if (Chunks > 0) optimizer.Run();
-        device.Synchronize();
-        var scalars = ReadScalars();
-        var skipped = Chunks > 0 && scalars.Skipped != 0;
-        if (!skipped) Step++;
-        return new StepResult(scalars.LossSum, scalars.GradientNorm, skipped, Stopwatch.GetElapsedTime(start).TotalMilliseconds);
-
-        int Accumulate(IReadOnlyList<MicroBatch> all, double rate)
-        {
-            Stage(all);
-            var labels = all.Sum(b => b.LabelCount);
-            if (labels == 0) throw new ArgumentException("step: no token of the step has a label, so there is no loss; check the data's labels.");
-            WriteScalars(1.0 / labels, rate);
-            if (blocks.TryGetValue(MemoryBlock.Gradients, out var gradients)) device.Fill(gradients, 0, Plan.Memory[MemoryBlock.Gradients]);
-            for (var i = 0; i < all.Count; i++)
-            {
-                copies[i].Run();
-                microBatch.Run();
-            }
-            return labels;
-        }
+        Begin(batches);
+        Update(learningRate);
+        return Finish() with { Milliseconds = Stopwatch.GetElapsedTime(start).TotalMilliseconds };
     }
+
+    /// <summary>Starts forward and backward of a step's micro-batches; all of them are staged first because the loss is the mean over all their labels. May be called before the step before has finished.</summary>
+    /// <exception cref="ArgumentException">More micro-batches than planned, a wrong token count, or no label.</exception>
+    public void Begin(IReadOnlyList<MicroBatch> batches)
+    {
+        if (begun != updated) throw new InvalidOperationException("step: a step was begun and not updated; the next one would add to its gradients.");
+        if (begun - finished == slots.Length) throw new InvalidOperationException($"step: {slots.Length} steps are not finished; there is no place for a third.");
+        var slot = Stage(batches);
+        var labels = batches.Sum(b => b.LabelCount);
+        if (labels == 0) throw new ArgumentException("step: no token of the step has a label, so there is no loss; check the data's labels.");
+        slot.MicroBatchScalars = MicroBatchScalars(1.0 / labels);
+        slot.Begin.Run();
+        clear.Run();
+        for (var i = 0; i < batches.Count; i++)
+        {
+            slot.Inputs[i].Run();
+            microBatch.Run();
+        }
+        begun++;
+    }
+
+    /// <summary>Starts the optimizer of the step that was begun last. The step before must have finished: whether it was skipped decides this one's bias correction.</summary>
+    public void Update(double learningRate)
+    {
+        if (updated == begun || finished != updated) throw new InvalidOperationException("step: an update needs a step that was begun, and the one before it finished.");
+        var slot = slots[updated % slots.Length];
+        slot.UpdateScalars = UpdateScalars(learningRate);
+        slot.Update.Run();
+        slot.Done.Set();
+        updated++;
+    }
+
+    /// <summary>Waits for the step that was updated. Milliseconds are 0: a step's time is its caller's to measure.</summary>
+    public StepResult Finish()
+    {
+        if (finished == updated) throw new InvalidOperationException("step: there is no updated step to wait for.");
+        var slot = slots[finished % slots.Length];
+        slot.Done.Wait();
+        finished++;
+        var skipped = Chunks > 0 && slot.Result.Skipped != 0;
+        if (!skipped) Step++;
+        return new StepResult(slot.Result.LossSum, slot.Result.GradientNorm, skipped, 0);
+    }
+
+    /// <summary>One step of one micro-batch, program by program; milliseconds of the device's work in it. The adapter is updated as in any step.</summary>
+    public double Busy(MicroBatch batch, double learningRate) => StepPrograms(batch, learningRate).Sum(program => program.Span());
 
     /// <summary>Sum of the token losses and the number of labels of one micro-batch.</summary>
     public (double LossSum, int LabelCount) Evaluate(MicroBatch batch)
     {
-        Stage([batch]);
-        WriteScalars(1, 0);
-        copies[0].Run();
+        var slot = Stage([batch]);
+        slot.MicroBatchScalars = MicroBatchScalars(1);
+        slot.Begin.Run();
+        slot.Inputs[0].Run();
         evaluation.Run();
-        device.Synchronize();
-        return (ReadScalars().LossSum, batch.LabelCount);
+        var block = default(ScalarBlock);
+        device.Download(MemoryMarshal.AsBytes(MemoryMarshal.CreateSpan(ref block, 1)), Scalars);
+        return (block.LossSum, batch.LabelCount);
     }
 
     /// <summary>An arena tensor as the last evaluation left it, fp32 [rows, columns]; it must be in <see cref="PlanOptions.Keep"/>.</summary>
@@ -206,13 +237,28 @@ public sealed class TrainingSession : IDisposable
         return result;
     }
 
-    /// <summary>Milliseconds of each launch of a micro-batch, beside the launch.</summary>
-    public IReadOnlyList<(BoundLaunch Launch, double Milliseconds)> Profile(MicroBatch batch)
+    /// <summary>Milliseconds of each launch of one step of one micro-batch, beside the launch; attention's operations are those of the batch's documents. The adapter is updated as in any step.</summary>
+    public IReadOnlyList<(BoundLaunch Launch, double Milliseconds)> Profile(MicroBatch batch, double learningRate)
     {
-        Stage([batch]);
-        WriteScalars(1.0 / Math.Max(1, batch.LabelCount), 0);
-        copies[0].Run();
-        return Binder.Bind(Plan, blocks).MicroBatch.Append(LossSum(Plan.MicroBatch)).Zip(microBatch.Time()).ToArray();
+        var bound = new Binder(Plan, blocks, batch.AttendedPairs).Bind(Plan.MicroBatch);
+        var inputBytes = MemoryPlan.InputBytes(Plan.Shapes);
+        BoundLaunch[][] launches =
+        [
+            [new BoundCopy("scalars", 0, 0, Unsafe.SizeOf<ScalarBlock>())], Plan.Memory[MemoryBlock.Gradients] is > 0 and var bytes ? [new BoundFill("gradients = 0", 0, 0, bytes)] : [], [new BoundCopy("inputs", 0, 0, inputBytes)],
+            [.. bound, optimizer.LossSum(Plan.MicroBatch)], [new BoundCopy("optimizer scalars", 0, 0, 40), .. optimizer.Update(), new BoundCopy("result", 0, 0, Unsafe.SizeOf<ScalarBlock>())],
+        ];
+        return [.. StepPrograms(batch, learningRate).Zip(launches).SelectMany(p => p.Second.Zip(p.First.Time()))];
+    }
+
+    // What Begin and Update start, for one micro-batch; the caller runs them in order.
+    IEnumerable<IProgram> StepPrograms(MicroBatch batch, double learningRate)
+    {
+        if (begun != finished) throw new InvalidOperationException("step: a step is running; finish it first.");
+        var slot = Stage([batch]);
+        slot.MicroBatchScalars = MicroBatchScalars(1.0 / Math.Max(1, batch.LabelCount));
+        slot.UpdateScalars = UpdateScalars(learningRate);
+        Step++;
+        return [slot.Begin, clear, slot.Inputs[0], microBatch, slot.Update];
     }
 
     public TrainState State(int seed, long dataPosition) => new(Step, seed, dataPosition, Plan.Optimizer.Adapters.Select(a => new AdapterState(a.Slot.Linear, a.Slot.Rank, MatrixOf(a.A), MatrixOf(a.B))).ToArray());
@@ -237,30 +283,36 @@ public sealed class TrainingSession : IDisposable
 
     public void Dispose()
     {
-        foreach (var program in new[] { microBatch, evaluation, optimizer, cast }.Concat(copies ?? [])) program?.Dispose();
+        try
+        {
+            // A step that runs still copies from and to the slots.
+            if (begun != finished) device.Synchronize();
+        }
+        catch (DeviceException)
+        {
+            // Whoever ran the step has seen it.
+        }
+        foreach (var slot in slots ?? []) slot.Dispose();
+        foreach (var program in new[] { microBatch, evaluation, clear, cast }) program?.Dispose();
         foreach (var address in blocks.Values) device.Free(address);
         blocks.Clear();
     }
 
-    void Stage(IReadOnlyList<MicroBatch> batches)
+    // The next step's slot. It is free: a step that had it has finished.
+    StepSlot Stage(IReadOnlyList<MicroBatch> batches)
     {
-        if (batches.Count == 0 || batches.Count > copies.Length) throw new ArgumentException($"step: {batches.Count} micro-batches, but the plan stages 1 to {copies.Length}.");
-        for (var i = 0; i < batches.Count; i++)
-            foreach (var layout in Plan.Shapes.Layouts.Where(l => l.Tensor.Kind == TensorKind.Input))
-            {
-                var values = batches[i][layout.Tensor.Name];
-                if (values.Length != Plan.Shapes.Tokens) throw new ArgumentException($"step: micro-batch {i} has {values.Length} {layout.Tensor.Name}, but the plan is for {Plan.Shapes.Tokens} tokens.");
-                device.Upload(Staged(i) + (nint)Plan.Memory.Permanent[layout.Tensor.Name].Offset, MemoryMarshal.AsBytes(values.AsSpan()));
-            }
+        var slot = slots[begun % slots.Length];
+        slot.Fill(batches);
+        return slot;
     }
 
-    void WriteScalars(double inverseLabels, double learningRate)
+    ScalarBlock MicroBatchScalars(double inverseLabels) => new() { LoraScale = (float)Plan.Options.LoraScale, InverseLabels = (float)inverseLabels, ClipCoefficient = 1 };
+
+    ScalarBlock UpdateScalars(double learningRate)
     {
         var step = Step + 1;
-        var block = new ScalarBlock
+        return new ScalarBlock
         {
-            LoraScale = (float)Plan.Options.LoraScale,
-            InverseLabels = (float)inverseLabels,
             LearningRate = (float)learningRate,
             Beta1 = (float)adam.Beta1,
             OneMinusBeta1 = (float)(1 - adam.Beta1),
@@ -271,61 +323,7 @@ public sealed class TrainingSession : IDisposable
             BiasCorrection1 = (float)(1 - Math.Pow(adam.Beta1, step)),
             SqrtBiasCorrection2 = (float)Math.Sqrt(1 - Math.Pow(adam.Beta2, step)),
             Clip = (float)adam.Clip,
-            ClipCoefficient = 1,
         };
-        device.Upload(Scalars, MemoryMarshal.AsBytes(MemoryMarshal.CreateReadOnlySpan(in block, 1)));
-    }
-
-    ScalarBlock ReadScalars()
-    {
-        var block = default(ScalarBlock);
-        device.Download(MemoryMarshal.AsBytes(MemoryMarshal.CreateSpan(ref block, 1)), Scalars);
-        return block;
-    }
-
-    void UploadSegments()
-    {
-        var segments = new List<AdamSegment>();
-        var chunk = 0;
-        foreach (var adapter in Plan.Optimizer.Adapters)
-        {
-            var slot = adapter.Slot;
-            var group = GroupTensor(TensorKind.Group, slot.Group);
-            var groupRows = Plan.Shapes.Schedule.Groups.First(g => g.Id == slot.Group).Linears.Sum(l => l.Out);
-            Add(adapter.A, GroupTensor(TensorKind.GradA, slot.Group), slot.RankStart, 0, groupRows + slot.RankStart, 0);
-            Add(adapter.B, GroupTensor(TensorKind.GradB, slot.Group), slot.OutStart, slot.RankStart, slot.OutStart, slot.In + slot.RankStart);
-
-            void Add(MasterMatrix m, TensorLayout gradient, int gradientRow, int gradientColumn, int copyRow, int copyColumn)
-            {
-                segments.Add(new AdamSegment
-                {
-                    Master = Optimizer(m.Master), FirstMoment = Optimizer(m.FirstMoment), SecondMoment = Optimizer(m.SecondMoment),
-                    Gradient = At(gradient, gradientRow, gradientColumn), Copy = At(group, copyRow, copyColumn),
-                    Rows = m.Rows, Columns = m.Columns, GradientPitch = gradient.Pitch, CopyPitch = group.Pitch, FirstChunk = chunk,
-                });
-                chunk += OptimizerLayout.ChunksOf(m);
-            }
-        }
-        if (segments.Count > 0) device.Upload(Optimizer(Plan.Optimizer.Segments), MemoryMarshal.AsBytes(CollectionsMarshal.AsSpan(segments)));
-    }
-
-    IReadOnlyList<BoundLaunch> OptimizerLaunches()
-    {
-        if (Chunks == 0) return [];
-        BoundArgument scalars = new(Scalars, 0), partials = new(Optimizer(Plan.Optimizer.Partials), 0);
-        var elements = Plan.Optimizer.Adapters.Sum(a => (long)a.A.Rows * a.A.Columns + (long)a.B.Rows * a.B.Columns);
-        return
-        [
-            new BoundKernel("gradient_norm_partials", -1, 0, 4 * elements, "gradient_norm_partials", [partials, SegmentTable], Chunks),
-            new BoundKernel("gradient_norm", -1, 0, 4L * Chunks, "gradient_norm", [scalars, partials], Chunks),
-            new BoundKernel("adamw", -1, 0, 30 * elements, "adamw", [SegmentTable, scalars], Chunks),
-        ];
-    }
-
-    BoundKernel LossSum(PlannedProgram program)
-    {
-        var loss = program.Launches.OfType<CrossEntropyLaunch>().Single().Loss.Tensor;
-        return new BoundKernel("loss_sum", -1, 0, 4L * Plan.Shapes.Tokens, "loss_sum", [new(Scalars, 0), new(binder.Address(program, loss, program.Launches.Count - 1), 0, 4)], Plan.Shapes.Tokens);
     }
 
     void PushMasters()
@@ -334,10 +332,8 @@ public sealed class TrainingSession : IDisposable
         device.Synchronize();
     }
 
-    nint Staged(int microBatch) => binder.Base(Plan.Memory.Staged) + (nint)(microBatch * MemoryPlan.InputBytes(Plan.Shapes));
-    nint Optimizer(long offset) => binder.Base(new Location(MemoryBlock.Optimizer, offset));
-    nint At(TensorLayout layout, int row, int column) => binder.Address(layout.Tensor.Name) + (nint)(((long)row * layout.Pitch + column) * layout.ElementBytes);
-    TensorLayout GroupTensor(TensorKind kind, int group) => Plan.Shapes.Layouts.First(l => l.Tensor.Kind == kind && l.Tensor.Group == group);
+    nint Optimizer(long offset) => optimizer.At(offset);
+    TensorLayout GroupTensor(TensorKind kind, int group) => Plan.Shapes.OfGroup(kind, group);
 
     AdapterMasters Adapter(string linear) =>
         Plan.Optimizer.Adapters.FirstOrDefault(a => a.Slot.Linear == linear) ?? throw new ArgumentException($"session: {linear} has no adapter in this run; the targets leave it out.");

@@ -14,7 +14,7 @@ public sealed record PlanOptions(int Tokens, RankTable Ranks, ActType Act, doubl
     /// <summary>Actions per activation; null saves everything.</summary>
     public Decisions? Decisions { get; init; }
 
-    /// <summary>Micro-batches staged on the device before a step.</summary>
+    /// <summary>Most micro-batches of a step; they wait in host memory.</summary>
     public int MicroBatches { get; init; } = 1;
 
     /// <summary>Tokens of the longest document, for attention's cost; null: T.</summary>
@@ -60,7 +60,7 @@ public sealed record ExecutionPlan(Shapes Shapes, PlanOptions Options, Decisions
         var scoring = DeadLaunches.Eliminate(shapes, schedule.Forward, kept);
         var evaluation = Place(shapes, scoring, scoring.Count, Decisions.None, kept, logitsRows);
         var optimizer = OptimizerLayout.Create(options.Ranks);
-        var memory = MemoryPlan.Create(shapes, Math.Max(training.Arena.Bytes, evaluation.Arena.Bytes), optimizer.Bytes, options.MicroBatches);
+        var memory = MemoryPlan.Create(shapes, Math.Max(training.Arena.Bytes, evaluation.Arena.Bytes), optimizer.Bytes);
         return new ExecutionPlan(shapes, options, decisions, training, evaluation, logitsRows, optimizer, memory);
     }
 

@@ -21,7 +21,7 @@ public enum MemoryBlock
     Gradients,
     /// <summary>fp32 masters of A and B, their two moments, segment tables, partial sums.</summary>
     Optimizer,
-    /// <summary>Inputs of the running micro-batch, of all staged ones, and run-time scalars.</summary>
+    /// <summary>Inputs of the running micro-batch and run-time scalars.</summary>
     Inputs,
 }
 
@@ -33,19 +33,18 @@ public readonly record struct Location(MemoryBlock Block, long Offset);
 /// </summary>
 /// <param name="Blocks">Bytes per block; blocks of 0 bytes are left out.</param>
 /// <param name="Scalars">The <see cref="ScalarBlock"/>.</param>
-/// <param name="Staged">Inputs of micro-batch 0; the next ones follow, <see cref="InputBytes"/> apart.</param>
 /// <param name="Permanent">Tensors that keep their place for the whole run.</param>
-public sealed record MemoryPlan(IReadOnlyDictionary<MemoryBlock, long> Blocks, IReadOnlyDictionary<string, Location> Permanent, Location Scalars, Location Staged)
+public sealed record MemoryPlan(IReadOnlyDictionary<MemoryBlock, long> Blocks, IReadOnlyDictionary<string, Location> Permanent, Location Scalars)
 {
     public long PeakBytes => Blocks.Values.Sum();
 
     public long this[MemoryBlock block] => Blocks.GetValueOrDefault(block);
 
-    public static MemoryPlan Create(Shapes shapes, long arenaBytes, long optimizerBytes, int stagedMicroBatches)
+    public static MemoryPlan Create(Shapes shapes, long arenaBytes, long optimizerBytes)
     {
         var sizes = new SortedDictionary<MemoryBlock, long> { [MemoryBlock.Arena] = arenaBytes, [MemoryBlock.Optimizer] = optimizerBytes };
         var permanent = new Dictionary<string, Location>();
-        // Inputs come first in their block and side by side, so that one copy moves a staged micro-batch in; scalars follow.
+        // Inputs come first in their block and side by side, so that one copy brings a micro-batch from the host; scalars follow.
         foreach (var layout in shapes.Layouts)
             if (BlockOf(layout.Tensor.Kind) is { } block && layout.Bytes > 0)
             {
@@ -56,9 +55,7 @@ public sealed record MemoryPlan(IReadOnlyDictionary<MemoryBlock, long> Blocks, I
         var scalars = sizes.GetValueOrDefault(MemoryBlock.Inputs);
         foreach (var scalar in shapes.Schedule.Tensors.Where(t => t.Kind == TensorKind.Scalar)) permanent[scalar.Name] = new Location(MemoryBlock.Inputs, scalars + ScalarOffset(scalar.Name));
         sizes[MemoryBlock.Inputs] = scalars + Arena.Align(Unsafe.SizeOf<ScalarBlock>());
-        var staged = sizes[MemoryBlock.Inputs];
-        sizes[MemoryBlock.Inputs] = staged + stagedMicroBatches * InputBytes(shapes);
-        return new MemoryPlan(sizes.Where(s => s.Value > 0).ToDictionary(), permanent, new Location(MemoryBlock.Inputs, scalars), new Location(MemoryBlock.Inputs, staged));
+        return new MemoryPlan(sizes.Where(s => s.Value > 0).ToDictionary(), permanent, new Location(MemoryBlock.Inputs, scalars));
     }
 
     /// <summary>Bytes of the inputs of one micro-batch, as they lie in the block.</summary>

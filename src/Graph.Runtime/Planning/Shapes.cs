@@ -34,6 +34,9 @@ public sealed class Shapes
     public TensorLayout this[string tensor] =>
         layouts.TryGetValue(tensor, out var layout) ? layout : throw new ArgumentException($"schedule {Schedule.Variant}: no tensor is named '{tensor}'.");
 
+    /// <summary>The tensor of a kind that belongs to a group.</summary>
+    public TensorLayout OfGroup(TensorKind kind, int group) => layouts.Values.First(l => l.Tensor.Kind == kind && l.Tensor.Group == group);
+
     public Rectangle Resolve(View view)
     {
         var layout = this[view.Tensor];

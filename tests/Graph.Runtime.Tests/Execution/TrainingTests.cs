@@ -194,6 +194,68 @@ public unsafe class TrainingTests
     }
 
     [Fact]
+    public void Begin_BeforeTheStepBeforeHasFinished_ChangesNothing()
+    {
+        var ranks = RankTable.Create(Tiny, 4, ["a", "b"]);
+        var batches = Enumerable.Range(0, 5).Select(seed => Batch(96, seed)).ToArray();
+        var (oneByOne, device) = Start(ranks, 96, clip: 1);
+        var (ahead, other) = Start(ranks, 96, clip: 1);
+        var expected = batches.Select((b, i) => oneByOne.Train([b], 0.01 * (i + 1)) with { Milliseconds = 0 }).ToArray();
+        var results = new List<StepResult>();
+        ahead.Begin([batches[0]]);
+        for (var i = 0; i < batches.Length; i++)
+        {
+            ahead.Update(0.01 * (i + 1));
+            if (i + 1 < batches.Length) ahead.Begin([batches[i + 1]]);
+            results.Add(ahead.Finish());
+        }
+        Assert.Equal(expected, results);
+        Assert.Equal(5, ahead.Step);
+        foreach (var (one, two) in oneByOne.State(0, 0).Adapters.Zip(ahead.State(0, 0).Adapters))
+        {
+            Assert.Equal(one.A.Master, two.A.Master);
+            Assert.Equal(one.B.SecondMoment, two.B.SecondMoment);
+        }
+        using (device) using (other) using (oneByOne) ahead.Dispose();
+    }
+
+    [Fact]
+    public void Steps_OutOfOrder_AreRefused()
+    {
+        var (session, device) = Start(RankTable.Create(Tiny, 4, ["a"]), 96);
+        var batch = Batch(96, 1);
+        Assert.Throws<InvalidOperationException>(() => session.Update(0.01));
+        Assert.Throws<InvalidOperationException>(session.Finish);
+        session.Begin([batch]);
+        Assert.Throws<InvalidOperationException>(() => session.Begin([batch]));
+        session.Update(0.01);
+        session.Begin([batch]);
+        Assert.Throws<InvalidOperationException>(() => session.Update(0.01));
+        Assert.Throws<InvalidOperationException>(() => session.Profile(batch, 0.01));
+        session.Finish();
+        session.Dispose();
+        device.Dispose();
+    }
+
+    [Fact]
+    public void Busy_AStep_IsTheSameStep()
+    {
+        var ranks = RankTable.Create(Tiny, 4, ["a", "b"]);
+        var (trained, device) = Start(ranks, 96);
+        var (measured, other) = Start(ranks, 96);
+        var batch = Batch(96, 1);
+        trained.Train([batch], 0.01);
+        trained.Train([batch], 0.01);
+        Assert.True(measured.Busy(batch, 0.01) > 0);
+        var profile = measured.Profile(batch, 0.01);
+        Assert.Equal(["scalars", "gradients = 0", "inputs"], profile.Take(3).Select(p => p.Launch.Label));
+        Assert.Equal(["optimizer scalars", "gradient_norm_partials", "gradient_norm", "adamw", "result"], profile.TakeLast(5).Select(p => p.Launch.Label));
+        Assert.Equal(2, measured.Step);
+        Assert.Equal(trained.GetAdapter("layers.0.a").B, measured.GetAdapter("layers.0.a").B);
+        using (device) using (other) using (trained) measured.Dispose();
+    }
+
+    [Fact]
     public void Train_FourMicroBatches_IsOneBigOneUpToSummation()
     {
         var ranks = RankTable.Create(Tiny, 3, ["a"]);

@@ -1,0 +1,81 @@
+using System;
+using System.Collections.Generic;
+using System.Linq;
+using System.Runtime.CompilerServices;
+using System.Runtime.InteropServices;
+using Graph.Runtime.Devices;
+using Graph.Runtime.Optimizers;
+using Graph.Runtime.Planning;
+using Graph.Runtime.Schedules;
+
+namespace Graph.Runtime.Execution;
+
+/// <summary>
+/// What one step takes from the host and gives back, in page-locked memory, with the programs that copy it: nothing on the way waits. A session has two, so that one takes the next step's data while the device
+/// still reads the other. In order: the scalar block of the micro-batches, that of the update, the block as the step left it, the inputs of all micro-batches.
+/// </summary>
+sealed unsafe class StepSlot : IDisposable
+{
+    // What the update changes of the block; before it are scalars of the micro-batches, behind it results.
+    static readonly int OptionsStart = (int)Marshal.OffsetOf<ScalarBlock>(nameof(ScalarBlock.LearningRate)), OptionsBytes = (int)Marshal.OffsetOf<ScalarBlock>(nameof(ScalarBlock.GradientNorm)) - OptionsStart;
+    static readonly int BlockBytes = Unsafe.SizeOf<ScalarBlock>();
+
+    readonly IHostBuffer memory;
+    readonly Shapes shapes;
+    readonly IReadOnlyDictionary<string, Location> places;
+    readonly long inputBytes;
+    readonly int microBatches;
+
+    /// <param name="inputs">Where the running micro-batch's inputs lie on the device.</param>
+    /// <param name="scalars">The device's scalar block.</param>
+    /// <param name="update">The optimizer's launches.</param>
+    public StepSlot(IDevice device, ExecutionPlan plan, nint inputs, nint scalars, IReadOnlyList<BoundLaunch> update)
+    {
+        (shapes, places, inputBytes, microBatches) = (plan.Shapes, plan.Memory.Permanent, MemoryPlan.InputBytes(plan.Shapes), plan.Options.MicroBatches);
+        memory = device.AllocateHost(3 * BlockBytes + microBatches * inputBytes);
+        Done = device.CreateMarker();
+        Begin = device.Prepare([new BoundCopy("scalars", scalars, Block(0), BlockBytes)]);
+        Inputs = [.. Enumerable.Range(0, microBatches).Select(i => device.Prepare([new BoundCopy("inputs", inputs, InputsOf(i), inputBytes)]))];
+        Update = device.Prepare([new BoundCopy("optimizer scalars", scalars + OptionsStart, Block(1) + OptionsStart, OptionsBytes), .. update, new BoundCopy("result", Block(2), scalars, BlockBytes)]);
+    }
+
+    /// <summary>Brings the scalars of the micro-batches; LossSum becomes 0.</summary>
+    public IProgram Begin { get; }
+
+    /// <summary>One program per micro-batch: brings its inputs.</summary>
+    public IReadOnlyList<IProgram> Inputs { get; }
+
+    /// <summary>Brings the optimizer's scalars, updates, and takes the block back to the host.</summary>
+    public IProgram Update { get; }
+
+    /// <summary>Behind the update.</summary>
+    public IMarker Done { get; }
+
+    public ref ScalarBlock MicroBatchScalars => ref *(ScalarBlock*)Block(0);
+    public ref ScalarBlock UpdateScalars => ref *(ScalarBlock*)Block(1);
+    public ScalarBlock Result => *(ScalarBlock*)Block(2);
+
+    /// <exception cref="ArgumentException">More micro-batches than planned, or one of another number of tokens.</exception>
+    public void Fill(IReadOnlyList<MicroBatch> batches)
+    {
+        if (batches.Count == 0 || batches.Count > microBatches) throw new ArgumentException($"step: {batches.Count} micro-batches, but the plan stages 1 to {microBatches}.");
+        for (var i = 0; i < batches.Count; i++)
+            foreach (var layout in shapes.Layouts.Where(l => l.Tensor.Kind == TensorKind.Input))
+            {
+                var values = batches[i][layout.Tensor.Name];
+                if (values.Length != shapes.Tokens) throw new ArgumentException($"step: micro-batch {i} has {values.Length} {layout.Tensor.Name}, but the plan is for {shapes.Tokens} tokens.");
+                values.CopyTo(new Span<int>((void*)(InputsOf(i) + (nint)places[layout.Tensor.Name].Offset), values.Length));
+            }
+    }
+
+    public void Dispose()
+    {
+        foreach (var program in Inputs.Append(Begin).Append(Update)) program.Dispose();
+        Done.Dispose();
+        memory.Dispose();
+    }
+
+    nint Block(int index) => memory.Address + index * BlockBytes;
+
+    nint InputsOf(int microBatch) => Block(3) + (nint)(microBatch * inputBytes);
+}

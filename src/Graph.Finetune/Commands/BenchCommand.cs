@@ -16,9 +16,6 @@ namespace Graph.Finetune.Commands;
 /// <summary>Time of an optimizer step and of every kernel in it, on random ids; random weights when no model is given.</summary>
 static class BenchCommand
 {
-    /// <summary>Launches of one name, summed over a micro-batch. Tflops or, for what does no products, Gbps.</summary>
-    sealed record KernelTime(string Name, int Count, double Milliseconds, double? Tflops, double? Gbps);
-
     sealed record Settings(int Seq, int Tokens, int Steps, string Recompute, int Seed, bool Json);
 
     public static Command Create(IReadOnlyList<CompiledModel> models, Terminal terminal)
@@ -26,11 +23,11 @@ static class BenchCommand
         var (source, adapter) = (new SourceOptions(models, "random:0"), new AdapterOptions());
         var seq = OptionKinds.Integer("--seq", "tokens of the longest document", 2048, 1);
         var tokens = OptionKinds.Integer("--batch-tokens", "tokens of a micro-batch", 8192, 1);
-        var steps = OptionKinds.Integer("--steps", "timed steps, after two that are not", 10, 1);
+        var steps = OptionKinds.Integer("--steps", "timed steps, after two that are not", 20, 1);
         var recompute = TrainCommand.Recompute();
         var seed = TrainCommand.Seed("decides the ids and the adapter's first values");
         var json = OptionKinds.Flag("--json", "prints one JSON object");
-        var command = new Command("bench", "Time per step and per kernel: median of some steps, then each launch of a micro-batch by itself.");
+        var command = new Command("bench", "Time per step and per kernel: median of some steps as train runs them, the device's idle share, then each launch of a step by itself beside its limit.");
         source.AddTo(command);
         adapter.AddTo(command);
         foreach (var option in new Option[] { seq, tokens, steps, recompute, seed, json }) command.Add(option);
@@ -53,38 +50,28 @@ static class BenchCommand
         // Full rows and labels everywhere, as the peers are measured.
         var rows = Enumerable.Range(0, settings.Tokens / settings.Seq).Select(_ => Enumerable.Range(0, settings.Seq).Select(_ => random.Next(source.Vocabulary)).ToArray()).Select(ids => (ids, ids));
         var batch = MicroBatch.Pack(settings.Tokens, [.. rows]);
-        for (var i = 0; i < 2; i++) session.Training.Train([batch], 1e-4);
-        var times = Enumerable.Range(0, settings.Steps).Select(_ => session.Training.Train([batch], 1e-4).Milliseconds).Order().ToArray();
-        var median = times.Length % 2 == 1 ? times[times.Length / 2] : (times[times.Length / 2 - 1] + times[times.Length / 2]) / 2;
-        var kernels = Kernels(session.Training.Profile(batch, 1e-4));
-        if (settings.Json) terminal.Out.WriteLine(Json(source, session, settings, median, kernels));
-        else Print(source, session, settings, median, kernels, terminal);
+        var measured = StepMeasurement.Of(session, batch, settings.Steps);
+        if (settings.Json) terminal.Out.WriteLine(Json(source, session, settings, measured));
+        else Print(source, session, settings, measured, terminal);
     }
 
-    static KernelTime[] Kernels(IReadOnlyList<(BoundLaunch Launch, double Milliseconds)> profile) => [.. profile.GroupBy(p => Name(p.Launch)).Select(g =>
+    static void Print(ModelSource source, ModelSession session, Settings settings, StepMeasurement measured, Terminal terminal)
     {
-        var (ms, flops, bytes) = (g.Sum(p => p.Milliseconds), g.Sum(p => (double)p.Launch.Flops), g.Sum(p => (double)p.Launch.Bytes));
-        return new KernelTime(g.Key, g.Count(), ms, flops > 0 ? flops / ms / 1e9 : null, flops > 0 ? null : bytes / ms / 1e6);
-    }).OrderByDescending(k => k.Milliseconds)];
-
-    /// <summary>The kernel; for a product its layout and output, with * for the number of the layer or group.</summary>
-    static string Name(BoundLaunch launch) => launch is BoundGemm gemm
-        ? $"gemm {gemm.Layout.ToString().ToLowerInvariant()}{(gemm.Accumulate ? " +=" : "")} {string.Join('.', gemm.Label.Split('[')[0].Split('.').Select(part => part.All(char.IsDigit) ? "*" : part))}" : launch.Label;
-
-    static void Print(ModelSource source, ModelSession session, Settings settings, double median, KernelTime[] kernels, Terminal terminal)
-    {
-        var width = kernels.Max(k => k.Name.Length);
-        var all = kernels.Sum(k => k.Milliseconds);
-        Line($"{source.Model.Name} on {session.Device.Info.Name} ({session.Device.Info.Target}): {median:F2} ms a step (median of {settings.Steps}), {settings.Tokens / median * 1000:F0} tokens/s, peak {Bytes.Text(session.Device.PeakBytes)}, recompute {session.Training.Plan.Decisions.Name}");
-        Line($"{"kernel".PadRight(width)}  count         ms      %");
-        foreach (var kernel in kernels)
-            Line($"{kernel.Name.PadRight(width)}  {kernel.Count,5}  {kernel.Milliseconds,9:F3}  {100 * kernel.Milliseconds / all,5:F1}  {(kernel.Tflops is { } t ? $"{t:G3} TFLOP/s" : $"{kernel.Gbps:G3} GB/s")}");
-        Line($"{"sum of a micro-batch".PadRight(width)}         {all,9:F3}");
+        var width = measured.Kernels.Max(k => k.Name.Length);
+        Line($"{source.Model.Name} on {session.Device.Info.Name} ({session.Device.Info.Target}): {measured.Median:F2} ms a step (median of {settings.Steps}; {measured.Steps[0]:F2} to {measured.Steps[^1]:F2}), {settings.Tokens / measured.Median * 1000:F0} tokens/s");
+        Line($"device at work {measured.Busy:F2} ms, idle {100 * measured.Idle:F2} %; peak {Bytes.Text(session.Device.PeakBytes)}, planned {Bytes.Text(session.PlannedPeakBytes)}, recompute {session.Training.Plan.Decisions.Name}");
+        Line($"limits, measured here: {measured.Limits.Tflops:G3} TFLOP/s (a square product), {measured.Limits.Gbps:G4} GB/s (a copy)");
+        Line($"{"kernel".PadRight(width)}  count         ms      %             rate  of limit");
+        foreach (var kernel in measured.Kernels)
+            Line($"{kernel.Name.PadRight(width)}  {kernel.Count,5}  {kernel.Milliseconds,9:F3}  {100 * kernel.Share,5:F1}  {Rate(kernel),15}  {100 * kernel.OfLimit,6:F0} %");
+        Line($"{"launch by launch".PadRight(width)}         {measured.Kernels.Sum(k => k.Milliseconds),9:F3}");
 
         void Line(FormattableString text) => terminal.Out.WriteLine(text.ToString(CultureInfo.InvariantCulture));
     }
 
-    static string Json(ModelSource source, ModelSession session, Settings settings, double median, KernelTime[] kernels)
+    static string Rate(KernelTime kernel) => string.Create(CultureInfo.InvariantCulture, $"{(kernel.Tflops is { } t ? $"{t:G3} TFLOP/s" : $"{kernel.Gbps:G4} GB/s")}");
+
+    static string Json(ModelSource source, ModelSession session, Settings settings, StepMeasurement measured)
     {
         using var stream = new MemoryStream();
         using (var json = new Utf8JsonWriter(stream, new JsonWriterOptions { Encoder = System.Text.Encodings.Web.JavaScriptEncoder.UnsafeRelaxedJsonEscaping }))
@@ -92,22 +79,32 @@ static class BenchCommand
             json.WriteStartObject();
             json.WriteString("variant", source.Model.Name);
             json.WriteString("device", session.Device.Info.Name);
+            json.WriteString("target", session.Device.Info.Target);
             json.WriteNumber("tokens", settings.Tokens);
             json.WriteNumber("seq", settings.Seq);
-            json.WriteNumber("ms_median", Math.Round(median, 4));
-            json.WriteNumber("tokens_per_second", Math.Round(settings.Tokens / median * 1000, 1));
+            json.WriteNumber("steps", settings.Steps);
+            json.WriteString("plan", session.Training.Plan.Decisions.Name);
+            json.WriteNumber("ms_median", Math.Round(measured.Median, 4));
+            json.WriteNumber("ms_least", Math.Round(measured.Steps[0], 4));
+            json.WriteNumber("ms_most", Math.Round(measured.Steps[^1], 4));
+            json.WriteNumber("tokens_per_second", Math.Round(settings.Tokens / measured.Median * 1000, 1));
+            json.WriteNumber("busy_ms", Math.Round(measured.Busy, 4));
+            json.WriteNumber("idle_share", Math.Round(measured.Idle, 5));
             json.WriteNumber("peak_bytes", session.Device.PeakBytes);
             json.WriteNumber("planned_peak_bytes", session.PlannedPeakBytes);
-            json.WriteString("plan", session.Training.Plan.Decisions.Name);
+            json.WriteNumber("limit_tflops", Math.Round(measured.Limits.Tflops, 2));
+            json.WriteNumber("limit_gbps", Math.Round(measured.Limits.Gbps, 1));
             json.WriteStartArray("kernels");
-            foreach (var kernel in kernels)
+            foreach (var kernel in measured.Kernels)
             {
                 json.WriteStartObject();
                 json.WriteString("name", kernel.Name);
                 json.WriteNumber("count", kernel.Count);
                 json.WriteNumber("ms", Math.Round(kernel.Milliseconds, 4));
+                json.WriteNumber("share", Math.Round(kernel.Share, 5));
                 if (kernel.Tflops is { } tflops) json.WriteNumber("tflops", Math.Round(tflops, 2));
                 else json.WriteNumber("gbps", Math.Round(kernel.Gbps!.Value, 1));
+                json.WriteNumber("of_limit", Math.Round(kernel.OfLimit, 4));
                 json.WriteEndObject();
             }
             json.WriteEndArray();

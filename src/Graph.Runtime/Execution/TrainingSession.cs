@@ -250,6 +250,9 @@ public sealed class TrainingSession : IDisposable
         return [.. StepPrograms(batch, learningRate).Zip(launches).SelectMany(p => p.Second.Zip(p.First.Time()))];
     }
 
+    /// <summary>What the device reaches at best, measured in the arena.</summary>
+    public DeviceLimits Limits() => DeviceLimits.Measure(device, blocks[MemoryBlock.Arena], Plan.Memory[MemoryBlock.Arena]);
+
     // What Begin and Update start, for one micro-batch; the caller runs them in order.
     IEnumerable<IProgram> StepPrograms(MicroBatch batch, double learningRate)
     {

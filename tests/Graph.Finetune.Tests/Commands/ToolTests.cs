@@ -35,8 +35,12 @@ public class ToolTests
         Assert.Equal(("nano", 64, 32), (json.GetProperty("variant").GetString(), json.GetProperty("tokens").GetInt32(), json.GetProperty("seq").GetInt32()));
         Assert.True(json.GetProperty("ms_median").GetDouble() > 0 && json.GetProperty("tokens_per_second").GetDouble() > 0 && json.GetProperty("peak_bytes").GetInt64() > 0);
         Assert.Equal("none", json.GetProperty("plan").GetString());
+        Assert.True(json.GetProperty("busy_ms").GetDouble() > 0 && json.GetProperty("limit_tflops").GetDouble() > 0 && json.GetProperty("limit_gbps").GetDouble() > 0);
+        Assert.InRange(json.GetProperty("idle_share").GetDouble(), 0, 1);
         var kernels = json.GetProperty("kernels").EnumerateArray().ToArray();
         Assert.All(kernels, k => Assert.True(k.GetProperty("count").GetInt32() > 0 && k.GetProperty("ms").GetDouble() >= 0 && (k.TryGetProperty("tflops", out _) ^ k.TryGetProperty("gbps", out _))));
+        Assert.Equal(1, kernels.Sum(k => k.GetProperty("share").GetDouble()), 0.001);
+        Assert.Contains(kernels, k => k.GetProperty("name").GetString() == "adamw");
         Assert.Equal(4, kernels.Single(k => k.GetProperty("name").GetString() == "gemm nt layers.*.down_proj").GetProperty("count").GetInt32());
     }
 

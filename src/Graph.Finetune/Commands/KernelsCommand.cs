@@ -26,6 +26,7 @@ static class KernelsCommand
         var show = new Command("show", "Prints the CUDA C of one kernel, as it is compiled.") { name, variant, target };
         show.SetAction(result => terminal.Out.Write(TextOf(result.GetRequiredValue(name), Find(result))));
         command.Add(show);
+        command.Add(KernelsBenchCommand.Create(models, terminal));
         return command;
 
         (CompiledModel Model, TargetKernels Emitted)[] Find(ParseResult result)

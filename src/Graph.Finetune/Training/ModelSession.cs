@@ -2,6 +2,7 @@ using System;
 using System.Collections.Generic;
 using System.Linq;
 using Graph.Finetune.Commands;
+using Graph.Runtime;
 using Graph.Runtime.Cpu;
 using Graph.Runtime.Cuda;
 using Graph.Runtime.Devices;
@@ -35,7 +36,7 @@ public sealed record ModelSession(IDevice Device, TrainingSession Training, long
     /// <exception cref="DeviceException">The device is not there or fails.</exception>
     public static ModelSession Open(ModelSource source, DeviceRequest request, SessionRequest session, Action<string> beat)
     {
-        var device = OpenDevice(source, request);
+        var device = OpenDevice(source.Model, request);
         TrainingSession? training = null;
         try
         {
@@ -71,12 +72,13 @@ public sealed record ModelSession(IDevice Device, TrainingSession Training, long
         Device.Dispose();
     }
 
-    static IDevice OpenDevice(ModelSource source, DeviceRequest request)
+    /// <exception cref="DeviceException">The device is not there, fails, or does not compute in the type asked for.</exception>
+    public static IDevice OpenDevice(CompiledModel model, DeviceRequest request)
     {
         var cuda = request.Kind == DeviceKind.Cuda || (request is { Kind: DeviceKind.Auto, Act: not ActType.F32 } && CudaDevice.IsPresent());
         if (!cuda && request.Act is { } act && act != ActType.F32)
             throw new DeviceException($"there is no GPU here, and the CPU computes in fp32, not {(act == ActType.Bf16 ? "bf16" : "fp16")}; leave --dtype out to run on the CPU");
-        return cuda ? CudaDevice.Create(targets: source.Model.Targets, act: request.Act) : new CpuDevice();
+        return cuda ? CudaDevice.Create(targets: model.Targets, act: request.Act) : new CpuDevice();
     }
 
     static ExecutionPlan ChoosePlan(ModelSource source, SessionRequest session, IDevice device)

@@ -176,6 +176,13 @@ public sealed class CudaDevice : IDevice
         return new CudaMarker(this, stream);
     }
 
+    /// <summary>As <see cref="Prepare"/>, with products on the emitted kernels whatever the device's own choice is: to compare the two.</summary>
+    public IProgram PrepareEmitted(IReadOnlyList<BoundLaunch> launches)
+    {
+        MakeCurrent();
+        return new CudaProgram(this, new Launcher(stream, kernels, null), launches);
+    }
+
     public void Dispose()
     {
         MakeCurrent();

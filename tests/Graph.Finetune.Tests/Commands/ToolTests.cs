@@ -45,6 +45,21 @@ public class ToolTests
     }
 
     [Fact]
+    public void KernelsBench_OfNano_TimesEveryOpOnce()
+    {
+        string[] options = ["--variant", "nano", "--device", "cpu", "--batch-tokens", "64", "--seq", "32", "--repeats", "1", "--json"];
+        var ops = JsonDocument.Parse(Succeed(["kernels", "bench", .. options])).RootElement.GetProperty("ops").EnumerateArray().ToArray();
+        var names = ops.Select(o => o.GetProperty("name").GetString()!).ToArray();
+        Assert.All(ops, o => Assert.True(o.GetProperty("ms_median").GetDouble() > 0 && o.GetProperty("of_limit").GetDouble() > 0 && (o.TryGetProperty("tflops", out _) ^ o.TryGetProperty("gbps", out _))));
+        // What a step launches, the optimizer and copies apart.
+        var step = JsonDocument.Parse(Succeed("bench", "--variant", "nano", "--device", "cpu", "--batch-tokens", "64", "--seq", "32", "--steps", "1", "--json")).RootElement.GetProperty("kernels").EnumerateArray().Select(k => k.GetProperty("name").GetString()!);
+        Assert.Empty(step.Except(names).Except(["scalars", "gradients = 0", "inputs", "loss_sum", "optimizer scalars", "gradient_norm_partials", "gradient_norm", "adamw", "result"]));
+        var attention = JsonDocument.Parse(Succeed(["kernels", "bench", "attention", .. options])).RootElement.GetProperty("ops").EnumerateArray().Select(o => o.GetProperty("name").GetString()!);
+        Assert.Equal(names.Where(n => n.Contains("attention")), attention);
+        Assert.Contains("has no op with 'nothing'", Run(["kernels", "bench", "nothing", .. options]).Error);
+    }
+
+    [Fact]
     public void Doctor_Anywhere_NamesPartsAndModels()
     {
         var text = Succeed("doctor");

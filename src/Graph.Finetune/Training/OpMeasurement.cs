@@ -1,0 +1,117 @@
+using System;
+using System.Collections.Generic;
+using System.Globalization;
+using System.Linq;
+using System.Runtime.InteropServices;
+using Graph.Runtime.Cuda;
+using Graph.Runtime.Devices;
+using Graph.Runtime.Execution;
+using Graph.Runtime.Planning;
+using Graph.Runtime.Schedules;
+
+namespace Graph.Finetune.Training;
+
+/// <summary>One op of one shape by itself.</summary>
+/// <param name="On">What ran: cublaslt or emitted for a product, else the target.</param>
+/// <param name="Milliseconds">Median; least and most beside it.</param>
+/// <param name="EmittedMilliseconds">The emitted GEMM's median beside cuBLASLt's, in the same run; null for other ops.</param>
+public sealed record OpTime(string Name, string Shape, string On, double Milliseconds, double Least, double Most, double? Tflops, double? Gbps, double OfLimit, double? EmittedMilliseconds);
+
+/// <summary>
+/// Ops of a schedule, each alone on random values: its tensors are allocated for it, and before every launch the cache is overwritten, so that what an op reads comes from memory (in a step, part of it is
+/// still in the cache).
+/// </summary>
+public sealed class OpMeasurement(IDevice device, Schedule schedule, RankTable ranks, MicroBatch batch)
+{
+    readonly Shapes shapes = new(schedule, batch.Ids.Length, ranks, device.Act);
+
+    // More than any cache: 60 MB on an H200. A CPU's copy of as much would take longer than its ops.
+    long FlushBytes => device.RunsAhead ? 256L << 20 : 16L << 20;
+
+    public DeviceLimits Limits()
+    {
+        var bytes = device.RunsAhead ? 2L << 30 : 64L << 20;
+        var scratch = device.Allocate(bytes);
+        try
+        {
+            return DeviceLimits.Measure(device, scratch, bytes);
+        }
+        finally
+        {
+            device.Free(scratch);
+        }
+    }
+
+    /// <summary>The launches of a micro-batch whose name holds <paramref name="part"/>, one of each kernel and product shape, by name as the verb bench prints it.</summary>
+    public IReadOnlyList<(string Name, Launch Launch, int Index)> Find(string? part)
+    {
+        var logitsRows = ExecutionPlan.DefaultLogitsRows(shapes);
+        var binder = new LaunchBinder(shapes, 1, logitsRows, batch.AttendedPairs);
+        return [.. schedule.Forward.Concat(schedule.Backward).Where(l => !shapes.IsEmpty(l))
+            // A cross entropy is several launches per chunk of rows; the first chunk stands for all.
+            .SelectMany(launch => binder.Bind(launch, _ => 0).Take(3).Select((bound, i) => (Name: StepMeasurement.Name(bound), launch, i, Bound: bound)))
+            .Where(l => part is null || l.Name.Contains(part, StringComparison.OrdinalIgnoreCase))
+            .DistinctBy(l => (l.Name, Shape(l.Bound))).Select(l => (l.Name, l.launch, l.i))];
+    }
+
+    public OpTime Measure(string name, Launch launch, int index, int repeats, DeviceLimits limits)
+    {
+        var allocated = new List<nint>();
+        var buffers = new Dictionary<string, nint>();
+        try
+        {
+            var flush = Allocate(FlushBytes);
+            var bound = new LaunchBinder(shapes, 1, Math.Min(ExecutionPlan.DefaultLogitsRows(shapes), shapes.Tokens), batch.AttendedPairs).Bind(launch, Buffer).ElementAt(index);
+            BoundLaunch[] launches = [new BoundFill("flush", flush, 0, FlushBytes), bound];
+            using var program = device.Prepare(launches);
+            using var emitted = bound is BoundGemm && device is CudaDevice { Gemm: "cublaslt" } gpu ? gpu.PrepareEmitted(launches) : null;
+            List<double> times = [], beside = [];
+            // The first launches load code and are not counted.
+            for (var i = -2; i < repeats; i++)
+            {
+                var (time, other) = (program.Time()[1], emitted?.Time()[1]);
+                if (i < 0) continue;
+                times.Add(time);
+                if (other is { } ms) beside.Add(ms);
+            }
+            times.Sort();
+            beside.Sort();
+            var median = StepMeasurement.Of(times);
+            var compute = limits.IsCompute(bound);
+            return new OpTime(name, Shape(bound), bound is not BoundGemm ? device.Info.Target : emitted is null ? device is CudaDevice ? "emitted" : "cpu" : "cublaslt", median, times[0], times[^1],
+                compute ? bound.Flops / median / 1e9 : null, compute ? null : bound.Bytes / median / 1e6, limits.Floor(bound) / median, beside.Count > 0 ? StepMeasurement.Of(beside) : null);
+        }
+        finally
+        {
+            foreach (var address in allocated) device.Free(address);
+        }
+
+        nint Allocate(long bytes)
+        {
+            allocated.Add(device.Allocate(bytes));
+            return allocated[^1];
+        }
+
+        // Views of one tensor share a buffer, as in a step.
+        nint Buffer(string tensor)
+        {
+            if (buffers.TryGetValue(tensor, out var known)) return known;
+            var layout = tensor == Lifetimes.LogitsScratch ? null : shapes[tensor];
+            var bytes = layout?.Bytes ?? (long)Math.Min(ExecutionPlan.DefaultLogitsRows(shapes), shapes.Tokens) * LogitsPitch(launch) * TensorLayout.Size(ElementType.Act, device.Act);
+            var address = buffers[tensor] = Allocate(Math.Max(4, bytes));
+            if (layout?.Tensor.Kind == TensorKind.Scalar) device.Upload(address, BitConverter.GetBytes(1f));
+            else if (layout?.Tensor.Type == ElementType.I32) device.Upload(address, MemoryMarshal.AsBytes(batch[tensor].AsSpan()));
+            else DeviceLimits.Randomize(device, address, bytes);
+            return address;
+        }
+    }
+
+    int LogitsPitch(Launch launch) => TensorLayout.LogitsPitch(shapes.Resolve(((CrossEntropyLaunch)launch).Table).Rows);
+
+    string Shape(BoundLaunch bound) => bound switch
+    {
+        BoundGemm g => string.Create(CultureInfo.InvariantCulture, $"{g.M} x {g.N} x {g.K}"),
+        BoundKernel k => string.Create(CultureInfo.InvariantCulture, $"{k.Rows} rows"),
+        _ => "",
+    };
+}

@@ -24,6 +24,7 @@ public sealed record OpTime(string Name, string Shape, string On, double Millise
 public sealed class OpMeasurement(IDevice device, Schedule schedule, RankTable ranks, MicroBatch batch)
 {
     readonly Shapes shapes = new(schedule, batch.Ids.Length, ranks, device.Act);
+    readonly byte[] values = DeviceLimits.RandomValues(device.Act);
 
     // More than any cache: 60 MB on an H200. A CPU's copy of as much would take longer than its ops.
     long FlushBytes => device.RunsAhead ? 256L << 20 : 16L << 20;
@@ -101,7 +102,7 @@ public sealed class OpMeasurement(IDevice device, Schedule schedule, RankTable r
             var address = buffers[tensor] = Allocate(Math.Max(4, bytes));
             if (layout?.Tensor.Kind == TensorKind.Scalar) device.Upload(address, BitConverter.GetBytes(1f));
             else if (layout?.Tensor.Type == ElementType.I32) device.Upload(address, MemoryMarshal.AsBytes(batch[tensor].AsSpan()));
-            else DeviceLimits.Randomize(device, address, bytes);
+            else DeviceLimits.Repeat(device, address, bytes, values);
             return address;
         }
     }

@@ -24,7 +24,7 @@ public sealed record DeviceLimits(double Tflops, double Gbps)
         // A CPU takes a second for 2,048; the GPU needs 8,192 to fill its multiprocessors evenly.
         var extent = Math.Min(device.RunsAhead ? LargestExtent : 512, (int)Math.Sqrt(bytes / (3.0 * element)) / 64 * 64);
         var matrix = (long)extent * extent * element;
-        Randomize(device, scratch, 2 * matrix);
+        Repeat(device, scratch, 2 * matrix, RandomValues(device.Act));
         nint a = scratch, b = scratch + (nint)matrix, d = scratch + (nint)(2 * matrix);
         var product = Median(device, new BoundGemm("limit", -1, 0, 0, GemmLayout.Nt, ElementType.Act, d, extent, a, extent, b, extent, extent, extent, extent, 1, false));
         var half = Math.Min(LargestCopy, bytes / 2) / 512 * 512;
@@ -32,18 +32,23 @@ public sealed record DeviceLimits(double Tflops, double Gbps)
         return new DeviceLimits(2.0 * extent * extent * extent / product / 1e9, 2.0 * half / copy / 1e6);
     }
 
-    /// <summary>Values near normal, of deviation 1, in the device's type: a product of equal or zero values draws less power and runs faster than a real one.</summary>
-    public static void Randomize(IDevice device, nint address, long bytes)
+    /// <summary>16 MB of values near normal, of deviation 1, in a device's type: a product of equal or zero values draws less power and runs faster than a real one.</summary>
+    public static byte[] RandomValues(ActType act)
     {
         var random = new Random(1);
-        var values = new byte[Math.Min(bytes, 16 << 20)];
-        var element = device.Act == ActType.F32 ? 4 : 2;
-        for (var i = 0; i + element <= values.Length; i += element)
+        var values = new byte[16 << 20];
+        for (var i = 0; i < values.Length; i += act == ActType.F32 ? 4 : 2)
         {
             var value = (float)((random.NextDouble() + random.NextDouble() + random.NextDouble() - 1.5) * 2);
-            if (device.Act == ActType.F32) BitConverter.TryWriteBytes(values.AsSpan(i), value);
-            else BitConverter.TryWriteBytes(values.AsSpan(i), device.Act == ActType.Bf16 ? Elements.Bf16(value) : BitConverter.HalfToUInt16Bits((Half)value));
+            if (act == ActType.F32) BitConverter.TryWriteBytes(values.AsSpan(i), value);
+            else BitConverter.TryWriteBytes(values.AsSpan(i), act == ActType.Bf16 ? Elements.Bf16(value) : BitConverter.HalfToUInt16Bits((Half)value));
         }
+        return values;
+    }
+
+    /// <summary>Fills device memory with values, again and again.</summary>
+    public static void Repeat(IDevice device, nint address, long bytes, byte[] values)
+    {
         for (long done = 0; done < bytes; done += values.Length) device.Upload(address + (nint)done, values.AsSpan(0, (int)Math.Min(values.Length, bytes - done)));
     }
 

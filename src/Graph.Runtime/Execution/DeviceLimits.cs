@@ -26,9 +26,9 @@ public sealed record DeviceLimits(double Tflops, double Gbps)
         var matrix = (long)extent * extent * element;
         Repeat(device, scratch, 2 * matrix, RandomValues(device.Act));
         nint a = scratch, b = scratch + (nint)matrix, d = scratch + (nint)(2 * matrix);
-        var product = Median(device, new BoundGemm("limit", -1, 0, 0, GemmLayout.Nt, ElementType.Act, d, extent, a, extent, b, extent, extent, extent, extent, 1, false));
+        var product = Best(device, new BoundGemm("limit", -1, 0, 0, GemmLayout.Nt, ElementType.Act, d, extent, a, extent, b, extent, extent, extent, extent, 1, false));
         var half = Math.Min(LargestCopy, bytes / 2) / 512 * 512;
-        var copy = Median(device, new BoundCopy("limit", scratch + (nint)half, scratch, half));
+        var copy = Best(device, new BoundCopy("limit", scratch + (nint)half, scratch, half));
         return new DeviceLimits(2.0 * extent * extent * extent / product / 1e9, 2.0 * half / copy / 1e6);
     }
 
@@ -52,10 +52,13 @@ public sealed record DeviceLimits(double Tflops, double Gbps)
         for (long done = 0; done < bytes; done += values.Length) device.Upload(address + (nint)done, values.AsSpan(0, (int)Math.Min(values.Length, bytes - done)));
     }
 
-    static double Median(IDevice device, BoundLaunch launch)
+    // A copy inside a CUDA graph reached 2.7 TB/s on an H200, where copies on a stream reach 4.27: the better of both ways is what the device can do.
+    static double Best(IDevice device, BoundLaunch launch)
     {
         using var program = device.Prepare([launch]);
         program.Run();
-        return Enumerable.Range(0, Repeats).Select(_ => program.Span()).Order().ElementAt(Repeats / 2);
+        return Math.Min(Median(() => program.Span()), Median(() => program.Time()[0]));
     }
+
+    static double Median(Func<double> measure) => Enumerable.Range(0, Repeats).Select(_ => measure()).Order().ElementAt(Repeats / 2);
 }

@@ -13,7 +13,9 @@ public readonly record struct LaunchCost(long Flops, long Bytes)
     public static LaunchCost Of(Shapes shapes, Launch launch, Func<int?, long> pairs)
     {
         var accesses = shapes.Of(launch);
-        var bytes = accesses.Reads.Concat(accesses.Writes).Sum(r => BytesOf(shapes, r));
+        // A row kernel gathers from a table: a row per token, not all of them.
+        var bytes = accesses.Reads.Select(r => launch is KernelLaunch && shapes[r.Tensor] is { IsMatrix: true, Tensor.Kind: TensorKind.Weight } ? r with { RowEnd = Math.Min(r.RowEnd, r.Row + shapes.Tokens) } : r)
+            .Concat(accesses.Writes).Sum(r => BytesOf(shapes, r));
         return new LaunchCost(launch is KernelLaunch k && IsAttention(k.Kernel) ? AttentionFlops(shapes, k, pairs(k.Window)) : 0, bytes);
     }
 

@@ -137,6 +137,15 @@ public class PlanTests
     }
 
     [Fact]
+    public void Bind_RowKernelThatGathers_CountsARowOfTheTablePerToken()
+    {
+        long Bytes(int tokens) => Binder.Bind(ExecutionPlan.Create(Tiny, new PlanOptions(tokens, RankTable.Create(Tiny, 8, ["a"]), ActType.F32, 1)), new Dictionary<MemoryBlock, nint>()).MicroBatch.OfType<BoundKernel>().First(k => k.Kernel == "embedding").Bytes;
+        // Ids, rows read, rows written; more tokens than the table has rows read the whole of it.
+        Assert.Equal(64 * (4 + 2 * 64 * 4), Bytes(64));
+        Assert.Equal(200 * (4 + 64 * 4) + TinySchedule.Vocabulary * 64 * 4, Bytes(200));
+    }
+
+    [Fact]
     public void Bind_GroupViews_AddressTheRightCorners()
     {
         var ranks = RankTable.Create(Tiny, 8, ["a", "b"]);

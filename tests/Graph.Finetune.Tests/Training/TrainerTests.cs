@@ -1,0 +1,67 @@
+using System;
+using System.Collections.Generic;
+using System.Linq;
+using Graph.Finetune.Training;
+using Graph.Runtime;
+using Graph.Runtime.Devices;
+using Graph.Runtime.Execution;
+using Xunit;
+
+namespace Graph.Finetune.Tests.Training;
+
+public class TrainerTests
+{
+    /// <summary>The CPU, said to run beside the host as a GPU does: then the loop starts a step before it has the result of the one before.</summary>
+    sealed class Ahead(IDevice device) : IDevice
+    {
+        public bool RunsAhead => true;
+        public DeviceInfo Info => device.Info;
+        public ActType Act => device.Act;
+        public long FreeBytes => device.FreeBytes;
+        public long AllocatedBytes => device.AllocatedBytes;
+        public long PeakBytes => device.PeakBytes;
+        public nint Allocate(long bytes) => device.Allocate(bytes);
+        public void Free(nint address) => device.Free(address);
+        public void Upload(nint destination, ReadOnlySpan<byte> source) => device.Upload(destination, source);
+        public void Upload2D(nint destination, long pitchBytes, ReadOnlySpan<byte> source, long widthBytes, int rows) => device.Upload2D(destination, pitchBytes, source, widthBytes, rows);
+        public void Download(Span<byte> destination, nint source) => device.Download(destination, source);
+        public void Fill(nint destination, byte value, long bytes) => device.Fill(destination, value, bytes);
+        public void Synchronize() => device.Synchronize();
+        public void Load(CompiledModel model) => device.Load(model);
+        public IProgram Prepare(IReadOnlyList<BoundLaunch> launches) => device.Prepare(launches);
+        public IHostBuffer AllocateHost(long bytes) => device.AllocateHost(bytes);
+        public IMarker CreateMarker() => device.CreateMarker();
+        public void Dispose() => device.Dispose();
+    }
+
+    [Theory, InlineData(7, 7), InlineData(7, 3), InlineData(1, 1)]
+    public void Run_AheadOfTheResults_IsTheSameRun(int steps, int stopAfter)
+    {
+        var (reports, state) = Run(steps, stopAfter, session => session);
+        var (others, other) = Run(steps, stopAfter, session => session with { Device = new Ahead(session.Device) });
+        Assert.Equal(Math.Min(steps, stopAfter), reports.Count);
+        Assert.Equal(reports.Select(r => r with { Milliseconds = 0 }), others.Select(r => r with { Milliseconds = 0 }));
+        Assert.Equal((state.Step, state.DataPosition), (other.Step, other.DataPosition));
+        Assert.Equal(reports.Count, state.DataPosition);
+        foreach (var (one, two) in state.Adapters.Zip(other.Adapters))
+        {
+            Assert.Equal(one.B.Master, two.B.Master);
+            Assert.Equal(one.A.SecondMoment, two.A.SecondMoment);
+        }
+    }
+
+    static (List<StepReport> Reports, TrainState State) Run(int steps, int stopAfter, Func<ModelSession, ModelSession> change)
+    {
+        using var source = ModelSource.Open(GraphModels.All.Single(m => m.Name == "nano"), "random:3");
+        var request = new SessionRequest(AdapterSettings.Create(source.Schedule, 4, 8, false, []), 64, 64, 1, "none", new AdamOptions(), 5);
+        using var session = ModelSession.Open(source, new DeviceRequest(DeviceKind.Cpu, null), request, _ => { });
+        var random = new Random(1);
+        var batches = Enumerable.Range(1, 20).Select(i =>
+        {
+            var ids = Enumerable.Range(0, 64).Select(_ => random.Next(source.Vocabulary)).ToArray();
+            return new StepBatches(i, 64, i, [MicroBatch.Pack(64, [(ids, ids)])]);
+        });
+        var reports = new List<StepReport>();
+        return (reports, Trainer.Run(change(session), batches, new LearningRate(LearningRateShape.Linear, 1e-2, 2, steps), 5, () => reports.Count == stopAfter, reports.Add));
+    }
+}

@@ -37,7 +37,7 @@ KERNEL_NAME(elem* __restrict__ dk, int dk_pitch, elem* __restrict__ dv, int dv_p
         for (int i = 0; i < 3; i++)
         {
             barrier_init(full + i * 8, COPIERS);
-            barrier_init(empty + i * 8, CONSUMER_WARPS);
+            barrier_init(empty + i * 8, 2 * GROUP_THREADS);
         }
     }
     __syncthreads();
@@ -104,7 +104,7 @@ KERNEL_NAME(elem* __restrict__ dk, int dk_pitch, elem* __restrict__ dv, int dv_p
         for (int step = 0; step < D / 16; step++) wgmma_columns(dp, panel_columns<TILE_K>(v_rows, step), panel_columns<TILE_Q>(do_tile, step), step > 0);
         wgmma_commit();
         wgmma_wait<2>(); // the sums of the round before are done with its q and do
-        if (round > 0 && lane == 0) barrier_arrive(empty + (stage == 0 ? 2 : stage - 1) * 8);
+        if (round > 0) barrier_arrive(empty + (stage == 0 ? 2 : stage - 1) * 8); // every thread for itself: it has read its lse and delta
         wgmma_wait<1>();
         hold(s);
 

@@ -35,6 +35,7 @@ KERNEL_NAME(elem* __restrict__ dk, int dk_pitch, elem* __restrict__ dv, int dv_p
     const int first_tile = k0 / TILE_Q, end_tile = (end + TILE_Q - 1) / TILE_Q;
     const int rounds = GROUP * (end_tile - first_tile);
 
+    // Of the two groups that read a stage, one's threads arrive and the other's four warps.
     if (threadIdx.x == 0)
     {
 #pragma unroll
@@ -42,8 +43,8 @@ KERNEL_NAME(elem* __restrict__ dk, int dk_pitch, elem* __restrict__ dv, int dv_p
         {
             barrier_init(q_full + i * 8, COPIERS);
             barrier_init(do_full + i * 8, COPIERS);
-            barrier_init(q_empty + i * 8, CONSUMER_WARPS);
-            barrier_init(do_empty + i * 8, CONSUMER_WARPS);
+            barrier_init(q_empty + i * 8, GROUP_THREADS + GROUP_THREADS / WARP_SIZE);
+            barrier_init(do_empty + i * 8, GROUP_THREADS + GROUP_THREADS / WARP_SIZE);
         }
         barrier_init(slopes_full, GROUP_THREADS);
         barrier_init(slopes_empty, GROUP_THREADS);
@@ -104,7 +105,7 @@ KERNEL_NAME(elem* __restrict__ dk, int dk_pitch, elem* __restrict__ dv, int dv_p
             for (int step = 0; step < D / 16; step++) wgmma_columns(s, panel_columns<TILE_K>(k_tile, step), panel_columns<TILE_Q>(q_tiles + stage * Q_BYTES, step), step > 0);
             wgmma_commit();
             wgmma_wait<1>(); // dv of the round before is done
-            if (round > 0 && lane == 0) barrier_arrive(do_empty + (stage ^ 1) * 8);
+            if (round > 0) barrier_arrive(do_empty + (stage ^ 1) * 8); // every thread for itself: it has read its lse
             wgmma_wait<0>();
             hold(s);
             if (lane == 0) barrier_arrive(q_empty + stage * 8);
@@ -156,7 +157,7 @@ KERNEL_NAME(elem* __restrict__ dk, int dk_pitch, elem* __restrict__ dv, int dv_p
             for (int step = 0; step < D / 16; step++) wgmma_columns(s, panel_columns<TILE_K>(v_tile, step), panel_columns<TILE_Q>(do_tiles + stage * Q_BYTES, step), step > 0);
             wgmma_commit();
             wgmma_wait<1>(); // dk of the round before is done
-            if (round > 0 && lane == 0) barrier_arrive(q_empty + (stage ^ 1) * 8);
+            if (round > 0) barrier_arrive(q_empty + (stage ^ 1) * 8); // every thread for itself: it has read its delta
             wgmma_wait<0>();
             hold(s);
             if (lane == 0) barrier_arrive(do_empty + stage * 8);

@@ -37,10 +37,10 @@ KERNEL_NAME(elem* __restrict__ dq, int dq_pitch, const elem* __restrict__ q, int
         for (int i = 0; i < 2; i++)
         {
             barrier_init(k_full + i * 8, COPIERS);
-            barrier_init(k_empty + i * 8, CONSUMER_WARPS);
+            barrier_init(k_empty + i * 8, 2 * GROUP_THREADS / WARP_SIZE);
         }
         barrier_init(v_full, COPIERS);
-        barrier_init(v_empty, CONSUMER_WARPS);
+        barrier_init(v_empty, 2 * GROUP_THREADS / WARP_SIZE);
     }
     __syncthreads();
 

@@ -2,11 +2,11 @@
 // for sm_90a, head dim 128 or 256 and a bounded score (|score| <= 50: no row maximum, no rescaling of o).
 //
 //   o, q [T, N*D]   k, v [T, K*D]   lse f32 [T, N]   doc_start i32 [T]; every pitch of elem tensors is a multiple of 8
-//   grid (ceil(T / TILE_Q), N), block 384, dynamic shared memory (TILE_Q + 4 TILE_K) * D * 2 + 64 bytes
+//   grid (ceil(T / TILE_Q), N), block WARPS * 32, dynamic shared memory (TILE_Q + 4 TILE_K) * D * 2 + 64 bytes
 //   k is visible to q when doc_start[q] <= k <= q and q - k < WINDOW (0: no window); doc_start never decreases.
 //
-// Two warpgroups own 64 rows each: S (64 x TILE_K), P and o (64 x D) are in registers; the third copies. q, k and v are panel tiles (wgmma.cu), k and v in two stages.
-// A group has S of the next tile and P v of this one in flight together, and its exponentials run under P v and under the other group's products.
+// Warpgroups own 64 rows each: S (64 x TILE_K), P and o (64 x D) are in registers; the last one copies. q, k and v are panel tiles (wgmma.cu), k and v in two stages.
+// A group has S of the next tile and P v of this one in flight together, and its exponentials run under P v and under the other groups' products.
 
 // 2^x for |x| < 126 on the multiply-add units, relative error 7.5e-5 (P is rounded to 2^-9): the special-function units alone cannot keep up with the products.
 __device__ __forceinline__ float polynomial_exp2(float x)
@@ -17,14 +17,14 @@ __device__ __forceinline__ float polynomial_exp2(float x)
     return __uint_as_float(__float_as_uint(power) + (__float_as_uint(shifted) << 23));
 }
 
-extern "C" __global__ void __launch_bounds__(384, 1)
+extern "C" __global__ void __launch_bounds__(WARPS * 32, 1)
 KERNEL_NAME(elem* __restrict__ o, int o_pitch, float* __restrict__ lse, int lse_pitch,
             const elem* __restrict__ q, int q_pitch, const elem* __restrict__ k, int k_pitch,
             const elem* __restrict__ v, int v_pitch, const int* __restrict__ doc_start, int rows)
 {
-    constexpr int D = HEAD_DIM, POLYNOMIALS = 2; // of 4 exponentials
+    constexpr int D = HEAD_DIM, GROUPS = TILE_Q / 64, POLYNOMIALS = 2; // of 4 exponentials
     constexpr uint32_t KV_BYTES = TILE_K * D * 2;
-    static_assert(BOUNDED && TILE_Q == 128 && TILE_K % 16 == 0 && WARPS == 12 && STAGES == 2, "two warpgroups of 64 rows and one that copies");
+    static_assert(BOUNDED && TILE_Q % 64 == 0 && TILE_K % 16 == 0 && WARPS == 4 * (GROUPS + 1) && STAGES == 2, "warpgroups of 64 rows and one that copies");
 
     extern __shared__ __align__(1024) uint8_t shared[];
     const uint32_t q_tile = shared_address(shared), k_tiles = q_tile + TILE_Q * D * 2, v_tiles = k_tiles + 2 * KV_BYTES;
@@ -48,15 +48,15 @@ KERNEL_NAME(elem* __restrict__ o, int o_pitch, float* __restrict__ lse, int lse_
         {
             barrier_init(k_full + i * 8, COPIERS);
             barrier_init(v_full + i * 8, COPIERS);
-            barrier_init(k_empty + i * 8, CONSUMER_WARPS);
-            barrier_init(v_empty + i * 8, CONSUMER_WARPS);
+            barrier_init(k_empty + i * 8, GROUPS * GROUP_THREADS / WARP_SIZE);
+            barrier_init(v_empty + i * 8, GROUPS * GROUP_THREADS / WARP_SIZE);
         }
     }
     __syncthreads();
 
-    if (group == 2)
+    if (group == GROUPS)
     {
-        become_copier<40>();
+        become_copier<(GROUPS == 2 ? 40 : 24)>();
         copy_panels<TILE_Q, D, COPIERS>(q_tile, q + (int64)q0 * q_pitch + head * D, q_pitch, rows - q0, thread);
         for (int round = 0; round < rounds; round++)
         {
@@ -72,7 +72,7 @@ KERNEL_NAME(elem* __restrict__ o, int o_pitch, float* __restrict__ lse, int lse_
         copy_wait<0>();
         return;
     }
-    become_consumer<232>();
+    become_consumer<(GROUPS == 2 ? 232 : 160)>();
 
     // The first visible key of each of the thread's rows. Key k is visible to row r when (unsigned)(k - first) <= r - first:
     // one comparison for both ends.

@@ -14,7 +14,7 @@ KERNEL_NAME(elem* __restrict__ dk, int dk_pitch, elem* __restrict__ dv, int dv_p
 {
     constexpr int D = HEAD_DIM;
     constexpr uint32_t KV_BYTES = TILE_K * D * 2, Q_BYTES = TILE_Q * D * 2;
-    static_assert(D == 128 && TILE_K == 128 && TILE_Q % 16 == 0 && TILE_Q <= COPIERS && WARPS == 12 && STAGES == 3, "two warpgroups of 64 keys and one that copies");
+    static_assert(D == 128 && TILE_K == 128 && TILE_Q % 16 == 0 && TILE_Q <= GROUP_THREADS && WARPS == 12 && STAGES == 3, "two warpgroups of 64 keys and one that copies");
 
     extern __shared__ __align__(1024) uint8_t shared[];
     const uint32_t k_tile = shared_address(shared), v_tile = k_tile + KV_BYTES, q_tiles = v_tile + KV_BYTES, do_tiles = q_tiles + 3 * Q_BYTES;
@@ -36,7 +36,7 @@ KERNEL_NAME(elem* __restrict__ dk, int dk_pitch, elem* __restrict__ dv, int dv_p
 #pragma unroll
         for (int i = 0; i < 3; i++)
         {
-            barrier_init(full + i * 8, COPIERS);
+            barrier_init(full + i * 8, GROUP_THREADS);
             barrier_init(empty + i * 8, 2 * GROUP_THREADS);
         }
     }
@@ -48,14 +48,14 @@ KERNEL_NAME(elem* __restrict__ dk, int dk_pitch, elem* __restrict__ dv, int dv_p
     {
         become_copier<24>();
         int head = kv_head * GROUP, stage = 0;
-        copy_panels<TILE_K, D, COPIERS>(k_tile, k + (int64)k0 * k_pitch + kv_head * D, k_pitch, rows - k0, thread);
-        copy_panels<TILE_K, D, COPIERS>(v_tile, v + (int64)k0 * v_pitch + kv_head * D, v_pitch, rows - k0, thread);
+        copy_panels<TILE_K, D, GROUP_THREADS>(k_tile, k + (int64)k0 * k_pitch + kv_head * D, k_pitch, rows - k0, thread);
+        copy_panels<TILE_K, D, GROUP_THREADS>(v_tile, v + (int64)k0 * v_pitch + kv_head * D, v_pitch, rows - k0, thread);
         for (int round = 0; round < rounds; round++)
         {
             const int row0 = tile * TILE_Q, row = min(row0 + thread, rows - 1);
             if (round > 2) barrier_wait(empty + stage * 8, (round / 3 - 1) % 2);
-            copy_panels<TILE_Q, D, COPIERS>(q_tiles + stage * Q_BYTES, q + (int64)row0 * q_pitch + head * D, q_pitch, rows - row0, thread);
-            copy_panels<TILE_Q, D, COPIERS>(do_tiles + stage * Q_BYTES, d_o + (int64)row0 * d_o_pitch + head * D, d_o_pitch, rows - row0, thread);
+            copy_panels<TILE_Q, D, GROUP_THREADS>(q_tiles + stage * Q_BYTES, q + (int64)row0 * q_pitch + head * D, q_pitch, rows - row0, thread);
+            copy_panels<TILE_Q, D, GROUP_THREADS>(do_tiles + stage * Q_BYTES, d_o + (int64)row0 * d_o_pitch + head * D, d_o_pitch, rows - row0, thread);
             if (thread < TILE_Q)
             {
                 copy4(lse_rows + (stage * TILE_Q + thread) * 4, lse + (int64)row * lse_pitch + head);

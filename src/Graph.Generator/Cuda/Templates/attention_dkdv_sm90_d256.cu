@@ -41,8 +41,8 @@ KERNEL_NAME(elem* __restrict__ dk, int dk_pitch, elem* __restrict__ dv, int dv_p
 #pragma unroll
         for (int i = 0; i < 2; i++)
         {
-            barrier_init(q_full + i * 8, COPIERS);
-            barrier_init(do_full + i * 8, COPIERS);
+            barrier_init(q_full + i * 8, GROUP_THREADS);
+            barrier_init(do_full + i * 8, GROUP_THREADS);
             barrier_init(q_empty + i * 8, GROUP_THREADS + GROUP_THREADS / WARP_SIZE);
             barrier_init(do_empty + i * 8, GROUP_THREADS + GROUP_THREADS / WARP_SIZE);
         }
@@ -57,17 +57,17 @@ KERNEL_NAME(elem* __restrict__ dk, int dk_pitch, elem* __restrict__ dv, int dv_p
     {
         become_copier<40>();
         int head = kv_head * GROUP;
-        copy_panels<TILE_K, D, COPIERS>(k_tile, k + (int64)k0 * k_pitch + kv_head * D, k_pitch, rows - k0, thread);
+        copy_panels<TILE_K, D, GROUP_THREADS>(k_tile, k + (int64)k0 * k_pitch + kv_head * D, k_pitch, rows - k0, thread);
         for (int round = 0; round < rounds; round++)
         {
             const int stage = round % 2, used = round / 2 - 1, row0 = tile * TILE_Q, row = min(row0 + thread, rows - 1);
             if (used >= 0) barrier_wait(q_empty + stage * 8, used % 2);
-            copy_panels<TILE_Q, D, COPIERS>(q_tiles + stage * Q_BYTES, q + (int64)row0 * q_pitch + head * D, q_pitch, rows - row0, thread);
+            copy_panels<TILE_Q, D, GROUP_THREADS>(q_tiles + stage * Q_BYTES, q + (int64)row0 * q_pitch + head * D, q_pitch, rows - row0, thread);
             if (thread < TILE_Q) copy4(delta_rows + (stage * TILE_Q + thread) * 4, delta + (int64)row * delta_pitch + head);
             barrier_arrive_after_copies(q_full + stage * 8);
-            if (round == 0) copy_panels<TILE_K, D, COPIERS>(v_tile, v + (int64)k0 * v_pitch + kv_head * D, v_pitch, rows - k0, thread);
+            if (round == 0) copy_panels<TILE_K, D, GROUP_THREADS>(v_tile, v + (int64)k0 * v_pitch + kv_head * D, v_pitch, rows - k0, thread);
             if (used >= 0) barrier_wait(do_empty + stage * 8, used % 2);
-            copy_panels<TILE_Q, D, COPIERS>(do_tiles + stage * Q_BYTES, d_o + (int64)row0 * d_o_pitch + head * D, d_o_pitch, rows - row0, thread);
+            copy_panels<TILE_Q, D, GROUP_THREADS>(do_tiles + stage * Q_BYTES, d_o + (int64)row0 * d_o_pitch + head * D, d_o_pitch, rows - row0, thread);
             if (thread < TILE_Q) copy4(lse_rows + (stage * TILE_Q + thread) * 4, lse + (int64)row * lse_pitch + head);
             barrier_arrive_after_copies(do_full + stage * 8);
             if (++tile == end_tile) { tile = first_tile; head++; }

@@ -36,10 +36,10 @@ KERNEL_NAME(elem* __restrict__ dq, int dq_pitch, const elem* __restrict__ q, int
 #pragma unroll
         for (int i = 0; i < 2; i++)
         {
-            barrier_init(k_full + i * 8, COPIERS);
+            barrier_init(k_full + i * 8, GROUP_THREADS);
             barrier_init(k_empty + i * 8, 2 * GROUP_THREADS / WARP_SIZE);
         }
-        barrier_init(v_full, COPIERS);
+        barrier_init(v_full, GROUP_THREADS);
         barrier_init(v_empty, 2 * GROUP_THREADS / WARP_SIZE);
     }
     __syncthreads();
@@ -47,16 +47,16 @@ KERNEL_NAME(elem* __restrict__ dq, int dq_pitch, const elem* __restrict__ q, int
     if (group == 2)
     {
         become_copier<24>();
-        copy_panels<TILE_Q, D, COPIERS>(q_tile, q + (int64)q0 * q_pitch + head * D, q_pitch, rows - q0, thread);
-        copy_panels<TILE_Q, D, COPIERS>(do_tile, d_o + (int64)q0 * d_o_pitch + head * D, d_o_pitch, rows - q0, thread);
+        copy_panels<TILE_Q, D, GROUP_THREADS>(q_tile, q + (int64)q0 * q_pitch + head * D, q_pitch, rows - q0, thread);
+        copy_panels<TILE_Q, D, GROUP_THREADS>(do_tile, d_o + (int64)q0 * d_o_pitch + head * D, d_o_pitch, rows - q0, thread);
         for (int round = 0; round < rounds; round++)
         {
             const int stage = round % 2, k0 = (last_tile - round) * TILE_K;
             if (round > 1) barrier_wait(k_empty + stage * 8, (round / 2 - 1) % 2);
-            copy_panels<TILE_K, D, COPIERS>(k_tiles + stage * KV_BYTES, k + (int64)k0 * k_pitch + kv_head * D, k_pitch, rows - k0, thread);
+            copy_panels<TILE_K, D, GROUP_THREADS>(k_tiles + stage * KV_BYTES, k + (int64)k0 * k_pitch + kv_head * D, k_pitch, rows - k0, thread);
             barrier_arrive_after_copies(k_full + stage * 8);
             if (round > 0) barrier_wait(v_empty, (round - 1) % 2);
-            copy_panels<TILE_K, D, COPIERS>(v_tile, v + (int64)k0 * v_pitch + kv_head * D, v_pitch, rows - k0, thread);
+            copy_panels<TILE_K, D, GROUP_THREADS>(v_tile, v + (int64)k0 * v_pitch + kv_head * D, v_pitch, rows - k0, thread);
             barrier_arrive_after_copies(v_full);
         }
         copy_commit();

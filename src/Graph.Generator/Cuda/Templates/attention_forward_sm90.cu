@@ -46,8 +46,8 @@ KERNEL_NAME(elem* __restrict__ o, int o_pitch, float* __restrict__ lse, int lse_
 #pragma unroll
         for (int i = 0; i < 2; i++)
         {
-            barrier_init(k_full + i * 8, COPIERS);
-            barrier_init(v_full + i * 8, COPIERS);
+            barrier_init(k_full + i * 8, GROUP_THREADS);
+            barrier_init(v_full + i * 8, GROUP_THREADS);
             barrier_init(k_empty + i * 8, GROUPS * GROUP_THREADS / WARP_SIZE);
             barrier_init(v_empty + i * 8, GROUPS * GROUP_THREADS / WARP_SIZE);
         }
@@ -57,15 +57,15 @@ KERNEL_NAME(elem* __restrict__ o, int o_pitch, float* __restrict__ lse, int lse_
     if (group == GROUPS)
     {
         become_copier<(GROUPS == 2 ? 40 : 24)>();
-        copy_panels<TILE_Q, D, COPIERS>(q_tile, q + (int64)q0 * q_pitch + head * D, q_pitch, rows - q0, thread);
+        copy_panels<TILE_Q, D, GROUP_THREADS>(q_tile, q + (int64)q0 * q_pitch + head * D, q_pitch, rows - q0, thread);
         for (int round = 0; round < rounds; round++)
         {
             const int stage = round % 2, used = round / 2 - 1, k0 = (last_tile - round) * TILE_K;
             if (used >= 0) barrier_wait(k_empty + stage * 8, used % 2);
-            copy_panels<TILE_K, D, COPIERS>(k_tiles + stage * KV_BYTES, k + (int64)k0 * k_pitch + kv_head * D, k_pitch, rows - k0, thread);
+            copy_panels<TILE_K, D, GROUP_THREADS>(k_tiles + stage * KV_BYTES, k + (int64)k0 * k_pitch + kv_head * D, k_pitch, rows - k0, thread);
             barrier_arrive_after_copies(k_full + stage * 8);
             if (used >= 0) barrier_wait(v_empty + stage * 8, used % 2);
-            copy_panels<TILE_K, D, COPIERS>(v_tiles + stage * KV_BYTES, v + (int64)k0 * v_pitch + kv_head * D, v_pitch, rows - k0, thread);
+            copy_panels<TILE_K, D, GROUP_THREADS>(v_tiles + stage * KV_BYTES, v + (int64)k0 * v_pitch + kv_head * D, v_pitch, rows - k0, thread);
             barrier_arrive_after_copies(v_full + stage * 8);
         }
         copy_commit();

@@ -180,7 +180,7 @@ __device__ __forceinline__ void stage_panels(uint32_t tile, int row, const float
 
 // ---- roles: some warpgroups multiply, the last one copies; they meet only at barriers in shared memory (8 bytes each) ---------------------
 
-constexpr int GROUP_THREADS = 128, COPIERS = GROUP_THREADS;
+constexpr int GROUP_THREADS = 128;
 
 // Registers that the copying group gives go to the others: 3 * 168 = 2 * 232 + 40 = 2 * 240 + 24, 4 * 128 >= 3 * 160 + 24.
 template <int REGISTERS>

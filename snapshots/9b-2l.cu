@@ -1560,19 +1560,15 @@ k28_norm(elem* __restrict__ norm_rows, int norm_pitch,
 #define EXACT_MATH 0
 #define KERNEL_NAME gemm_nt
 #define LAYOUT 0
-#define OUT_F32 0
-#define ACCUMULATE 0
 #define TILE_M 128
 #define TILE_N 256
 #define TILE_K 64
 #define STAGES 4
-#define WARP_M 64
-#define WARP_N 64
-#define MIN_BLOCKS 1
 
 @prelude.cu
 @mma.cu
-@gemm.cu
+@wgmma.cu
+@gemm_sm90.cu
 
 // ======== gemm_nt_skinny_m
 #define ELEM_BF16 1
@@ -1617,19 +1613,15 @@ k28_norm(elem* __restrict__ norm_rows, int norm_pitch,
 #define EXACT_MATH 0
 #define KERNEL_NAME gemm_nn
 #define LAYOUT 1
-#define OUT_F32 0
-#define ACCUMULATE 0
 #define TILE_M 128
 #define TILE_N 256
 #define TILE_K 64
 #define STAGES 4
-#define WARP_M 64
-#define WARP_N 64
-#define MIN_BLOCKS 1
 
 @prelude.cu
 @mma.cu
-@gemm.cu
+@wgmma.cu
+@gemm_sm90.cu
 
 // ======== gemm_nn_skinny_m
 #define ELEM_BF16 1

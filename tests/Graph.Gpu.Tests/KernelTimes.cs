@@ -35,7 +35,7 @@ static class KernelTimes
                 }
                 var (launch, size) = job.Kind switch
                 {
-                    "gemm" => Gemm(job, Allocate),
+                    "gemm" or KernelInfo.GemmOnTma => Gemm(job, Allocate),
                     "cross_entropy" => CrossEntropy(device, job, Allocate),
                     _ => Kernel(device, job, Allocate),
                 };

@@ -26,8 +26,9 @@ public sealed class KernelParameterTests
         var wrong = new List<string>();
         foreach (var kernel in Emitted.Kernels(variant))
         {
-            // D, A and B with their pitches, then m, n, k and alpha, in the launcher's order.
-            string[] lists = kernel.Info.Kind == "gemm" ? ["pointer int pointer int pointer int int int int float"]
+            // D, A and B with their pitches (maps of A and B, then D), then m, n, k and alpha, in the launcher's order.
+            string[] lists = kernel.Info.Kind == KernelInfo.GemmOnTma ? ["map map pointer int int int int float"]
+                : kernel.Info.Kind == "gemm" ? ["pointer int pointer int pointer int int int int float"]
                 : packed.TryGetValue(kernel.Info.Name, out var found) ? [.. found] : [];
             var declared = Declared(kernel);
             if (lists.Length == 0) wrong.Add($"{kernel.Target} {kernel.Info.Name} is launched by no session");
@@ -55,13 +56,13 @@ public sealed class KernelParameterTests
         return packed;
     }
 
-    /// <summary>Types of the parameters, in order: pointer, int, float.</summary>
+    /// <summary>Types of the parameters, in order: pointer, int, float, map (128 bytes by value).</summary>
     static string Declared(EmittedText kernel)
     {
         // Templates say KERNEL_NAME, and the kernel's own lines define it.
         var name = kernel.Text.Contains("#define KERNEL_NAME " + kernel.Info.Name + "\n", StringComparison.Ordinal) ? "KERNEL_NAME" : kernel.Info.Name;
         var match = Regex.Match(kernel.Text, @"__global__[^;{]*?\b" + Regex.Escape(name) + @"\s*\(([^)]*)\)");
         Assert.True(match.Success, $"{kernel.Target} {kernel.Info.Name}: its text has no __global__ function of that name");
-        return string.Join(' ', match.Groups[1].Value.Split(',').Select(p => p.Contains('*') ? "pointer" : Regex.Match(p, @"^\s*(?:const\s+)?(\w+)").Groups[1].Value));
+        return string.Join(' ', match.Groups[1].Value.Split(',').Select(p => p.Contains('*') ? "pointer" : p.Contains("__grid_constant__ tensor_map", StringComparison.Ordinal) ? "map" : Regex.Match(p, @"^\s*(?:const\s+)?(\w+)").Groups[1].Value));
     }
 }

@@ -78,13 +78,13 @@ public static class AttentionTiles
     };
 
     /// <summary>
-    /// The template on wgmma and its tile: sm_90a, head dim 128 or 256, two warpgroups that multiply and one that copies; the forward needs a bounded score.
+    /// The template on wgmma and its tile: sm_90a, head dim 128 or 256, two warpgroups that multiply (three in the forward of head dim 128) and one that copies; the forward needs a bounded score.
     /// null: the kernel is attention_*.cu with the tile of <see cref="For"/>.
     /// </summary>
     public static (string Template, AttentionTile Tile)? Wgmma(string target, int headDim, AttentionKernel kernel, bool bounded) => target != "sm_90a" ? null : (kernel, headDim) switch
     {
-        (AttentionKernel.Forward, 256) when bounded => ("attention_forward_sm90", ForwardSm90(64, headDim)),
-        (AttentionKernel.Forward, 128) when bounded => ("attention_forward_sm90", ForwardSm90(128, headDim)),
+        (AttentionKernel.Forward, 256) when bounded => ("attention_forward_sm90", ForwardSm90(2, 64, headDim)),
+        (AttentionKernel.Forward, 128) when bounded => ("attention_forward_sm90", ForwardSm90(3, 64, headDim)),
         (AttentionKernel.Dq, 256) => ("attention_dq_sm90", DqSm90(64, headDim)),
         (AttentionKernel.Dq, 128) => ("attention_dq_sm90", DqSm90(80, headDim)),
         (AttentionKernel.Dkdv, 256) => ("attention_dkdv_sm90_d256", new AttentionTile(64, 64, 12, 2, (2 * 64 * headDim + 4 * 64 * headDim + 64 * 64) * 2 + 16 * 64 + 96)),
@@ -92,7 +92,7 @@ public static class AttentionTiles
         _ => null,
     };
 
-    static AttentionTile ForwardSm90(int tileK, int d) => new(128, tileK, 12, 2, (128 + 4 * tileK) * d * 2 + 64);
+    static AttentionTile ForwardSm90(int groups, int tileK, int d) => new(64 * groups, tileK, 4 * (groups + 1), 2, (64 * groups + 4 * tileK) * d * 2 + 64);
 
     static AttentionTile DqSm90(int tileK, int d) => new(128, tileK, 12, 2, (2 * 128 * d + 3 * tileK * d) * 2 + 48);
 

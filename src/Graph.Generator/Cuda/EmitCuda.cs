@@ -20,7 +20,7 @@ public static class EmitCuda
 {
     public static IReadOnlyList<EmittedKernel> Run(string target, IReadOnlyList<Kernel> kernels) =>
         kernels.Select(k => Emit(target, k))
-            .Concat(GemmTiles.Kernels(target).Select(g => new EmittedKernel(g.Info, new[] { Elem(target) + g.Literals, "@prelude.cu", "@mma.cu", "@gemm.cu" })))
+            .Concat(GemmTiles.Kernels(target).Select(g => new EmittedKernel(g.Info, new[] { Elem(target) + g.Literals, "@prelude.cu", "@mma.cu" }.Concat(g.Templates).ToArray())))
             .Concat(OptimizerKernels.All.Select(o => new EmittedKernel(o.Info, new[] { Elem(target), "@prelude.cu", "@segments.cu", "@" + o.Template })))
             .ToArray();
 

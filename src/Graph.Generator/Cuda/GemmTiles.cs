@@ -53,24 +53,33 @@ public static class GemmTiles
 
     static GemmTile Skinny(bool n, int stages) => n ? new GemmTile(64, 32, 64, stages, 16, 32, 1) : new GemmTile(32, 64, 64, stages, 16, 32, 1);
 
-    /// <summary>Every GEMM of a target: how it is launched and its #define lines. The text is these lines, prelude.cu, mma.cu, gemm.cu.</summary>
-    public static IEnumerable<(KernelInfo Info, string Literals)> Kernels(string target) =>
+    /// <summary>Every GEMM of a target: how it is launched, its #define lines and the templates that follow prelude.cu and mma.cu.</summary>
+    public static IEnumerable<(KernelInfo Info, string Literals, string[] Templates)> Kernels(string target) =>
         from product in Products
         from skinny in new[] { (M: false, N: false), (M: true, N: false), (M: false, N: true) }
-        let tile = For(target, skinny.M, skinny.N)
         let name = GemmKernel.Name(product.Layout, product.F32, product.Accumulate, skinny.M, skinny.N)
-        select (new KernelInfo(name, "gemm", tile.Threads, tile.SharedBytes, tile.M, tile.N, 1), Literals(name, product.Layout, product.F32, product.Accumulate, tile));
+        let wide = !skinny.M && !skinny.N && !product.F32 && !product.Accumulate
+        select wide && target == "sm_90a" ? OnTma(name, product.Layout) : OnMma(name, product.Layout, product.F32, product.Accumulate, For(target, skinny.M, skinny.N));
 
-    static string Literals(string name, GemmLayout layout, bool f32, bool accumulate, GemmTile tile)
+    static (KernelInfo, string, string[]) OnMma(string name, GemmLayout layout, bool f32, bool accumulate, GemmTile tile) =>
+        (new KernelInfo(name, "gemm", tile.Threads, tile.SharedBytes, tile.M, tile.N, 1),
+            Literals(name, ("LAYOUT", (int)layout), ("OUT_F32", f32 ? 1 : 0), ("ACCUMULATE", accumulate ? 1 : 0), ("TILE_M", tile.M), ("TILE_N", tile.N), ("TILE_K", tile.K), ("STAGES", tile.Stages),
+                ("WARP_M", tile.WarpM), ("WARP_N", tile.WarpN), ("MIN_BLOCKS", tile.MinBlocks)),
+            new[] { "@gemm.cu" });
+
+    /// <summary>gemm_sm90.cu: STAGES k-blocks of both operands, 32 KB through which sums leave, barriers. What fits 227 KB; two warpgroups multiply, one copies.</summary>
+    static (KernelInfo, string, string[]) OnTma(string name, GemmLayout layout)
+    {
+        const int m = 128, n = 256, k = 64, stages = 4;
+        return (new KernelInfo(name, KernelInfo.GemmOnTma, 384, stages * (m + n) * k * 2 + 2 * 64 * 128 * 2 + 128, m, n, 1),
+            Literals(name, ("LAYOUT", (int)layout), ("TILE_M", m), ("TILE_N", n), ("TILE_K", k), ("STAGES", stages)),
+            new[] { "@wgmma.cu", "@gemm_sm90.cu" });
+    }
+
+    static string Literals(string name, params (string Literal, int Value)[] literals)
     {
         var text = new StringBuilder().Append("#define KERNEL_NAME ").Append(name).Append('\n');
-        foreach (var (literal, value) in new[]
-        {
-            ("LAYOUT", (int)layout), ("OUT_F32", f32 ? 1 : 0), ("ACCUMULATE", accumulate ? 1 : 0),
-            ("TILE_M", tile.M), ("TILE_N", tile.N), ("TILE_K", tile.K), ("STAGES", tile.Stages),
-            ("WARP_M", tile.WarpM), ("WARP_N", tile.WarpN), ("MIN_BLOCKS", tile.MinBlocks),
-        })
-            text.Append("#define ").Append(literal).Append(' ').Append(value.ToString(CultureInfo.InvariantCulture)).Append('\n');
+        foreach (var (literal, value) in literals) text.Append("#define ").Append(literal).Append(' ').Append(value.ToString(CultureInfo.InvariantCulture)).Append('\n');
         return text.ToString();
     }
 }

@@ -159,7 +159,7 @@ public sealed class CudaDevice : IDevice
     public IProgram Prepare(IReadOnlyList<BoundLaunch> launches)
     {
         MakeCurrent();
-        return new CudaProgram(this, new Launcher(stream, kernels, library), launches);
+        return new CudaProgram(this, new Launcher(stream, kernels, library, Info.Multiprocessors), launches);
     }
 
     public bool RunsAhead => true;
@@ -180,7 +180,7 @@ public sealed class CudaDevice : IDevice
     public IProgram PrepareEmitted(IReadOnlyList<BoundLaunch> launches)
     {
         MakeCurrent();
-        return new CudaProgram(this, new Launcher(stream, kernels, null), launches);
+        return new CudaProgram(this, new Launcher(stream, kernels, null, Info.Multiprocessors), launches);
     }
 
     public void Dispose()

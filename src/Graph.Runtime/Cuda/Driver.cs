@@ -94,6 +94,10 @@ internal static partial class Driver
     [LibraryImport(Lib, EntryPoint = "cuModuleGetFunction", StringMarshalling = StringMarshalling.Utf8)] internal static partial int ModuleGetFunction(out nint function, CudaModule module, string name);
     [LibraryImport(Lib, EntryPoint = "cuFuncGetAttribute")] internal static partial int FunctionGetAttribute(out int value, int attribute, nint function);
     [LibraryImport(Lib, EntryPoint = "cuFuncSetAttribute")] internal static partial int FunctionSetAttribute(nint function, int attribute, int value);
+    /// <summary>dims and strides innermost first; strides in bytes, without the innermost.</summary>
+    [LibraryImport(Lib, EntryPoint = "cuTensorMapEncodeTiled")]
+    internal static unsafe partial int TensorMapEncodeTiled(TensorMap* map, int type, uint rank, nint address, ulong* extents, ulong* strides, uint* box, uint* steps, int interleave, int swizzle, int promotion, int fill);
+
     [LibraryImport(Lib, EntryPoint = "cuLaunchKernel")]
     internal static unsafe partial int LaunchKernel(nint function, uint gridX, uint gridY, uint gridZ, uint blockX, uint blockY, uint blockZ, uint sharedBytes, CudaStream stream, void** parameters, void** extra);
 

@@ -6,7 +6,8 @@ namespace Graph.Runtime.Cuda;
 
 /// <summary>Puts bound launches on the stream, straight or into a capture.</summary>
 /// <param name="Library">Null: every product runs on emitted kernels.</param>
-internal sealed record Launcher(CudaStream Stream, KernelTable Kernels, CublasLtGemm? Library)
+/// <param name="Multiprocessors">Blocks of a kernel that walks its tiles itself.</param>
+internal sealed record Launcher(CudaStream Stream, KernelTable Kernels, CublasLtGemm? Library, int Multiprocessors)
 {
     /// <summary>What must not happen inside a capture: kernels are looked up, GEMM algorithms chosen.</summary>
     /// <exception cref="DeviceException">A launch has no kernel or no algorithm.</exception>
@@ -50,8 +51,29 @@ internal sealed record Launcher(CudaStream Stream, KernelTable Kernels, CublasLt
     {
         if (g.M == 0 || g.N == 0) return;
         var kernel = Generated(g);
+        if (kernel.Info.Kind == KernelInfo.GemmOnTma)
+        {
+            LaunchOnTma(g, kernel);
+            return;
+        }
         var cells = stackalloc long[] { g.D, g.DPitch, g.A, g.APitch, g.B, g.BPitch, g.M, g.N, g.K, BitConverter.SingleToInt32Bits(g.Alpha) };
         Launch(kernel, g.Label, Blocks(g.M, kernel.Info.TileRows), Blocks(g.N, kernel.Info.TileCols), cells, 10);
+    }
+
+    // Maps of A (k beside m) and B (nt: k beside n; nn: n beside k), D and its pitch, m, n, k, alpha. The driver copies the maps when it launches or captures.
+    unsafe void LaunchOnTma(BoundGemm g, LoadedKernel kernel)
+    {
+        var room = stackalloc byte[2 * sizeof(TensorMap) + 64];
+        var maps = (TensorMap*)(((nint)room + 63) & ~(nint)63);
+        var transposed = g.Layout == GemmLayout.Nn;
+        TensorMap.Encode(maps, g.A, g.M, g.K, g.APitch, kernel.Info.TileRows, g.Label);
+        TensorMap.Encode(maps + 1, g.B, transposed ? g.K : g.N, transposed ? g.N : g.K, g.BPitch, transposed ? 64 : kernel.Info.TileCols, g.Label);
+        var cells = stackalloc long[] { g.D, g.DPitch, g.M, g.N, g.K, BitConverter.SingleToInt32Bits(g.Alpha) };
+        var parameters = stackalloc void*[8];
+        parameters[0] = maps;
+        parameters[1] = maps + 1;
+        for (var i = 0; i < 6; i++) parameters[i + 2] = cells + i;
+        Launch(kernel, g.Label, Math.Min(Multiprocessors, Blocks(g.M, kernel.Info.TileRows) * Blocks(g.N, kernel.Info.TileCols)), 1, parameters);
     }
 
     LoadedKernel Generated(BoundGemm g)
@@ -65,6 +87,11 @@ internal sealed record Launcher(CudaStream Stream, KernelTable Kernels, CublasLt
     {
         var parameters = stackalloc void*[count];
         for (var i = 0; i < count; i++) parameters[i] = cells + i;
+        Launch(kernel, label, gridX, gridY, parameters);
+    }
+
+    unsafe void Launch(LoadedKernel kernel, string label, int gridX, int gridY, void** parameters)
+    {
         var (info, function) = kernel;
         Driver.Check(Driver.LaunchKernel(function, (uint)gridX, (uint)gridY, 1, (uint)info.Block, 1, 1, (uint)info.SharedBytes, Stream, parameters, null),
             $"launching {info.Name} for {label} (grid {gridX} x {gridY}, block {info.Block}, {info.SharedBytes} bytes shared)");

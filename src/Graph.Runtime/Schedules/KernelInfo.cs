@@ -10,10 +10,14 @@ namespace Graph.Runtime.Schedules;
 /// one-dimensional weights, inputs, scalars and T-only tensors have no pitch. Last: int rows. A slice of rows is a moved pointer, so a kernel never needs its absolute row.
 /// </summary>
 /// <param name="Name">Function name in the text.</param>
-/// <param name="Kind">row, rope, attention_forward, attention_delta, attention_dq, attention_dkdv, cross_entropy, gemm, adamw, gradient_norm, cast.</param>
+/// <param name="Kind">row, rope, attention_forward, attention_delta, attention_dq, attention_dkdv, cross_entropy, gemm, gemm_tma, adamw, gradient_norm, cast.</param>
 /// <param name="Block">Threads per block.</param>
 /// <param name="SharedBytes">Dynamic shared memory in bytes.</param>
 /// <param name="TileRows">Rows one block handles.</param>
 /// <param name="TileCols">Columns one block handles; 0 when the grid does not depend on columns.</param>
 /// <param name="GridY">Second grid dimension, for example the head count.</param>
-public sealed record KernelInfo(string Name, string Kind, int Block, int SharedBytes, int TileRows, int TileCols, int GridY);
+public sealed record KernelInfo(string Name, string Kind, int Block, int SharedBytes, int TileRows, int TileCols, int GridY)
+{
+    /// <summary>The kind of a GEMM whose operands are tensor maps (bf16, boxes of 64 columns, 128-byte swizzle) and whose grid is one block per multiprocessor.</summary>
+    public const string GemmOnTma = "gemm_tma";
+}

@@ -1840,6 +1840,54 @@ k28_norm(elem* __restrict__ norm_rows, int norm_pitch,
 @mma.cu
 @gemm.cu
 
+// ======== rank_gradients_r16
+#define ELEM_BF16 1
+#define EXACT_MATH 0
+#define KERNEL_NAME rank_gradients_r16
+#define RANK 16
+#define TILE_T 32
+#define WARPS 8
+#define STAGES 4
+
+@prelude.cu
+@mma.cu
+@rank_gradients.cu
+
+// ======== rank_sum_r16
+#define ELEM_BF16 1
+#define EXACT_MATH 0
+#define KERNEL_NAME rank_sum_r16
+#define RANK 16
+#define TILE_T 32
+#define STRIPE 512
+
+@prelude.cu
+@rank_sum.cu
+
+// ======== rank_gradients_r32
+#define ELEM_BF16 1
+#define EXACT_MATH 0
+#define KERNEL_NAME rank_gradients_r32
+#define RANK 32
+#define TILE_T 32
+#define WARPS 8
+#define STAGES 4
+
+@prelude.cu
+@mma.cu
+@rank_gradients.cu
+
+// ======== rank_sum_r32
+#define ELEM_BF16 1
+#define EXACT_MATH 0
+#define KERNEL_NAME rank_sum_r32
+#define RANK 32
+#define TILE_T 32
+#define STRIPE 512
+
+@prelude.cu
+@rank_sum.cu
+
 // ======== gradient_norm_partials
 #define ELEM_BF16 1
 #define EXACT_MATH 0

@@ -48,9 +48,15 @@ static class KernelChecks
         foreach (var same in jobs.GroupBy(j => j.Name))
         {
             var first = same.First();
-            if (first.Kind is "gemm" or KernelInfo.GemmOnTma or "optimizer")
+            if (first.Kind is "gemm" or KernelInfo.GemmOnTma or "optimizer" or RankKernel.Kind)
             {
-                foreach (var job in same) Report(job, () => first.Kind != "optimizer" ? GeneratedGemmCheck.Run(devices[job.Target], job) : OptimizerCheck.Run(devices[job.Target], job));
+                foreach (var job in same)
+                    Report(job, () => first.Kind switch
+                    {
+                        "gemm" or KernelInfo.GemmOnTma => GeneratedGemmCheck.Run(devices[job.Target], job),
+                        "optimizer" => OptimizerCheck.Run(devices[job.Target], job),
+                        _ => RankCheck.Run(devices[job.Target], job),
+                    });
                 continue;
             }
             // Errors by job over all sizes; a job that failed is out.

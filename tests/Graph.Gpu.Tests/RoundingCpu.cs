@@ -60,6 +60,7 @@ sealed unsafe class RoundingCpu : IDevice
     void Stored(BoundLaunch launch)
     {
         if (launch is BoundGemm { DType: ElementType.Act } g) Round(g.D, g.DPitch, g.M, g.N, disturb: true);
+        else if (launch is BoundRankGradients both) Stored(both.G);
         else if (launch is BoundKernel { Kernel: "adamw" or "cast_adapters" } update)
         {
             // The table's pitch is its number of segments.

@@ -52,6 +52,12 @@ public sealed record StepMeasurement(IReadOnlyList<double> Steps, double Busy, D
     }
 
     /// <summary>The kernel; for a product its layout and output, with * for the number of the layer or group.</summary>
-    public static string Name(BoundLaunch launch) => launch is BoundGemm gemm
-        ? $"gemm {gemm.Layout.ToString().ToLowerInvariant()}{(gemm.Accumulate ? " +=" : "")} {string.Join('.', gemm.Label.Split('[')[0].Split('.').Select(part => part.All(char.IsDigit) ? "*" : part))}" : launch.Label;
+    public static string Name(BoundLaunch launch) => launch switch
+    {
+        BoundGemm gemm => $"gemm {gemm.Layout.ToString().ToLowerInvariant()}{(gemm.Accumulate ? " +=" : "")} {Stars(gemm.Label)}",
+        BoundRankGradients both => $"g, grad_b of {Stars(both.G.Label)}",
+        _ => launch.Label,
+    };
+
+    static string Stars(string label) => string.Join('.', label.Split('[')[0].Split('.').Select(part => part.All(char.IsDigit) ? "*" : part));
 }

@@ -21,6 +21,7 @@ public static class EmitCuda
     public static IReadOnlyList<EmittedKernel> Run(string target, IReadOnlyList<Kernel> kernels) =>
         kernels.Select(k => Emit(target, k))
             .Concat(GemmTiles.Kernels(target).Select(g => new EmittedKernel(g.Info, new[] { Elem(target) + g.Literals, "@prelude.cu", "@mma.cu" }.Concat(g.Templates).ToArray())))
+            .Concat(RankTiles.Kernels(target).Select(r => new EmittedKernel(r.Info, r.Parts.Prepend(Elem(target) + r.Literals).ToArray())))
             .Concat(OptimizerKernels.All.Select(o => new EmittedKernel(o.Info, new[] { Elem(target), "@prelude.cu", "@segments.cu", "@" + o.Template })))
             .ToArray();
 

@@ -66,12 +66,19 @@ public sealed unsafe class CpuDevice(bool poison = false) : IDevice
     /// <exception cref="DeviceException">A launch names a kernel that was not loaded.</exception>
     public IProgram Prepare(IReadOnlyList<BoundLaunch> launches) => new Program(launches.Select(l => (Action)(l switch
     {
-        BoundGemm g => () => CpuGemm.Run(g.Layout, (float*)g.D, g.DPitch, (float*)g.A, g.APitch, (float*)g.B, g.BPitch, g.M, g.N, g.K, g.Alpha, g.Accumulate),
+        BoundGemm g => () => Multiply(g),
+        BoundRankGradients r => () =>
+        {
+            Multiply(r.G);
+            Multiply(r.GradB);
+        },
         BoundKernel k => Kernel(k),
         BoundFill f => () => Fill(f.Address, f.Value, f.Count),
         BoundCopy c => () => Buffer.MemoryCopy((void*)c.Source, (void*)c.Destination, c.Count, c.Count),
         _ => throw new DeviceException($"cpu: launches of type {l.GetType().Name} are unknown."),
     })).ToArray());
+
+    static void Multiply(BoundGemm g) => CpuGemm.Run(g.Layout, (float*)g.D, g.DPitch, (float*)g.A, g.APitch, (float*)g.B, g.BPitch, g.M, g.N, g.K, g.Alpha, g.Accumulate);
 
     Action Kernel(BoundKernel k)
     {

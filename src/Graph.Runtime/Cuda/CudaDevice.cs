@@ -2,6 +2,7 @@ using System;
 using System.Collections.Generic;
 using System.Linq;
 using Graph.Runtime.Devices;
+using Graph.Runtime.Schedules;
 
 namespace Graph.Runtime.Cuda;
 
@@ -20,13 +21,17 @@ public sealed class CudaDevice : IDevice
     readonly Dictionary<nint, long> allocations = [];
     readonly Lazy<Staging> staging = new(() => new Staging());
     readonly CublasLtGemm? library;
+    readonly nint workspace;
 
     CudaDevice(int ordinal, nint context, CudaTarget target, DeviceInfo info, Func<KernelCompiler> compiler, string? gemm)
     {
         (this.ordinal, this.context, this.target, Info) = (ordinal, context, target, info);
         this.compiler = new Lazy<KernelCompiler>(compiler);
         stream = CudaStream.Create();
-        library = OpenLibrary(gemm);
+        // Products follow each other on one stream, so one workspace serves cuBLASLt and the rank kernels.
+        var wanted = WantsLibrary(gemm);
+        if (wanted || RankKernel.IsEmitted(target.Name)) workspace = Allocate(CublasLtGemm.WorkspaceBytes);
+        library = wanted ? OpenLibrary(gemm) : null;
     }
 
     public DeviceInfo Info { get; }
@@ -159,7 +164,7 @@ public sealed class CudaDevice : IDevice
     public IProgram Prepare(IReadOnlyList<BoundLaunch> launches)
     {
         MakeCurrent();
-        return new CudaProgram(this, new Launcher(stream, kernels, library, Info.Multiprocessors), launches);
+        return new CudaProgram(this, NewLauncher(library), launches);
     }
 
     public bool RunsAhead => true;
@@ -180,7 +185,7 @@ public sealed class CudaDevice : IDevice
     public IProgram PrepareEmitted(IReadOnlyList<BoundLaunch> launches)
     {
         MakeCurrent();
-        return new CudaProgram(this, new Launcher(stream, kernels, null, Info.Multiprocessors), launches);
+        return new CudaProgram(this, NewLauncher(null), launches);
     }
 
     public void Dispose()
@@ -200,28 +205,29 @@ public sealed class CudaDevice : IDevice
     /// <summary>A context is current per thread, and callers may come on any.</summary>
     internal void MakeCurrent() => Driver.Check(Driver.ContextSetCurrent(context), "cuCtxSetCurrent");
 
+    Launcher NewLauncher(CublasLtGemm? products) => new(stream, kernels, products, Info.Multiprocessors)
+    {
+        Ranks = workspace == 0 ? null : new RankLauncher(stream, kernels, workspace, CublasLtGemm.WorkspaceBytes, Info.Multiprocessors),
+    };
+
+    static bool WantsLibrary(string? gemm) => gemm switch
+    {
+        "generated" => false,
+        "cublas" => true,
+        null or "" => CublasLt.Found,
+        _ => throw new DeviceException($"cuda: GRAPH_GEMM is '{gemm}'; it can be cublas or generated"),
+    };
+
     CublasLtGemm? OpenLibrary(string? gemm)
     {
-        switch (gemm)
-        {
-            case "generated": return null;
-            case "cublas":
-                NativeLibraries.Require(NativeLibraries.CublasLt, NativeSearch.CublasLt(Environment.GetEnvironmentVariable));
-                return new CublasLtGemm(Act, Allocate(CublasLtGemm.WorkspaceBytes));
-            case null or "":
-                if (!CublasLt.Found) return null;
-                break;
-            default: throw new DeviceException($"cuda: GRAPH_GEMM is '{gemm}'; it can be cublas or generated");
-        }
-        var workspace = Allocate(CublasLtGemm.WorkspaceBytes);
+        if (gemm == "cublas") NativeLibraries.Require(NativeLibraries.CublasLt, NativeSearch.CublasLt(Environment.GetEnvironmentVariable));
         try
         {
             return new CublasLtGemm(Act, workspace);
         }
-        catch (DeviceException)
+        catch (DeviceException) when (gemm != "cublas")
         {
             // A library newer than the driver does not start. The emitted kernels do; doctor says which is used.
-            Free(workspace);
             return null;
         }
     }

@@ -16,7 +16,15 @@ internal sealed record Launcher(CudaStream Stream, KernelTable Kernels, CublasLt
         if (launch is BoundKernel k) Kernels.Find(k.Kernel);
         else if (launch is BoundGemm g && Library is not null) Library.Prepare(g);
         else if (launch is BoundGemm generated) Generated(generated);
+        else if (launch is BoundRankGradients both && Ranks?.Fits(both) != true)
+        {
+            Prepare(both.G);
+            Prepare(both.GradB);
+        }
     }
+
+    /// <summary>G and dB from one read; null: as two products.</summary>
+    internal RankLauncher? Ranks { get; init; }
 
     internal void Launch(BoundLaunch launch)
     {
@@ -25,6 +33,11 @@ internal sealed record Launcher(CudaStream Stream, KernelTable Kernels, CublasLt
             case BoundKernel k: Launch(k); break;
             case BoundGemm g when Library is not null: Library.Launch(g, Stream); break;
             case BoundGemm g: LaunchGenerated(g); break;
+            case BoundRankGradients both when Ranks?.Fits(both) == true: Ranks.Launch(both); break;
+            case BoundRankGradients both:
+                Launch(both.G);
+                Launch(both.GradB);
+                break;
             case BoundFill f: Driver.Check(Driver.Fill(f.Address, f.Value, (nuint)f.Count, Stream), $"filling {f.Label}"); break;
             case BoundCopy c: Driver.Check(Driver.Copy(c.Destination, c.Source, (nuint)c.Count, Stream), $"copying {c.Label}"); break;
             default: throw new ArgumentException($"cuda: unknown launch {launch.GetType().Name}");

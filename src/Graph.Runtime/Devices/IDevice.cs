@@ -17,6 +17,15 @@ public abstract record BoundLaunch(string Label, int Layer, long Flops, long Byt
 public sealed record BoundGemm(string Label, int Layer, long Flops, long Bytes, GemmLayout Layout, ElementType DType,
     nint D, int DPitch, nint A, int APitch, nint B, int BPitch, int M, int N, int K, float Alpha, bool Accumulate) : BoundLaunch(Label, Layer, Flops, Bytes);
 
+/// <summary>Columns Start … Start + Columns of dY belong to one linear, whose ranks are columns RankStart … RankStart + Rank of S, G and B.</summary>
+public readonly record struct RankBlock(int Start, int Columns, int RankStart, int Rank);
+
+/// <summary>
+/// The two products of a group that read dY: G = s·dY·B and dB += dYᵀ·S, of which only the blocks are wanted. A device without a kernel that makes both from one read runs one after the other.
+/// Bytes counts dY once.
+/// </summary>
+public sealed record BoundRankGradients(string Label, int Layer, long Flops, long Bytes, BoundGemm G, BoundGemm GradB, IReadOnlyList<RankBlock> Blocks) : BoundLaunch(Label, Layer, Flops, Bytes);
+
 /// <summary>Pitch 0: the argument is a pointer alone. RowBytes: bytes from one token's row to the next, 0 when the argument has no token dimension; a slice of rows moves the pointer by it.</summary>
 public readonly record struct BoundArgument(nint Address, int Pitch, int RowBytes = 0);
 

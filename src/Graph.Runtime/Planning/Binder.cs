@@ -23,7 +23,16 @@ public sealed class Binder(ExecutionPlan plan, IReadOnlyDictionary<MemoryBlock, 
         return new BoundSchedule(binder.Bind(plan.MicroBatch), binder.Bind(plan.Evaluation));
     }
 
-    public IReadOnlyList<BoundLaunch> Bind(PlannedProgram program) => program.Launches.SelectMany((launch, at) => launches.Bind(launch, tensor => Address(program, tensor, at))).ToArray();
+    public IReadOnlyList<BoundLaunch> Bind(PlannedProgram program)
+    {
+        var partners = RankGradients.Pairs(plan.Shapes, program.Launches);
+        var moved = partners.Values.ToHashSet();
+        return program.Launches.SelectMany((launch, at) => moved.Contains(at) ? [] : partners.TryGetValue(at, out var g) ? [RankGradients.Bind(plan.Shapes, Product(program.Launches[g], at), Product(launch, at), (GemmLaunch)launch)]
+            : launches.Bind(launch, tensor => Address(program, tensor, at))).ToArray();
+
+        // G runs in dB's place, where all that it reads still is: dY is read by both, the group's matrix is permanent.
+        BoundGemm Product(Launch launch, int at) => (BoundGemm)launches.Bind(launch, tensor => Address(program, tensor, at)).Single();
+    }
 
     /// <summary>Address of a permanent tensor.</summary>
     public nint Address(string tensor) => Base(plan.Memory.Permanent[tensor]);

@@ -159,4 +159,28 @@ public class PlanTests
         var up = bound.MicroBatch.OfType<BoundGemm>().First(g => g.Label == "layers.0.u");
         Assert.Equal((start, 128, 96, false), (up.B, up.N, up.K, up.Accumulate));
     }
+
+    [Theory]
+    [InlineData("none")]
+    [InlineData("full")]
+    public void Bind_GAndGradBOfOneGroup_AreOneLaunchInGradBsPlace(string recompute)
+    {
+        var ranks = RankTable.Create(Tiny, 8, ["a", "b"]);
+        var shapes = new Shapes(Tiny, 100, ranks, ActType.F32);
+        var plan = ExecutionPlan.Create(Tiny, new PlanOptions(100, ranks, ActType.F32, 2.5) { Decisions = Decisions.Named(recompute, shapes) });
+        var bound = Binder.Bind(plan, new Dictionary<MemoryBlock, nint> { [MemoryBlock.Arena] = 1 << 20, [MemoryBlock.Groups] = 1 << 30 }).MicroBatch;
+        var both = bound.OfType<BoundRankGradients>().ToArray();
+        Assert.Equal(plan.MicroBatch.Launches.OfType<GemmLaunch>().Count(g => g.D.Tensor.EndsWith(".grad_b", StringComparison.Ordinal)), both.Length);
+        Assert.All(both, b => Assert.Equal((b.G.A, b.G.APitch, GemmLayout.Nn, GemmLayout.Tn), (b.GradB.A, b.GradB.APitch, b.G.Layout, b.GradB.Layout)));
+        // dY is counted once.
+        Assert.All(both, b => Assert.Equal(b.G.Bytes + b.GradB.Bytes - 4L * b.G.M * b.G.K, b.Bytes));
+        Assert.All(both, b => Assert.Equal(b.GradB.N, b.Blocks.Sum(x => x.Rank)));
+        // None of the two runs again by itself, and what G makes is read later only.
+        foreach (var b in both)
+        {
+            Assert.DoesNotContain(bound.OfType<BoundGemm>(), g => g.Label == b.G.Label || g.Label == b.GradB.Label);
+            var readers = bound.Select((launch, at) => (launch, at)).Where(l => l.launch is BoundGemm g && g.A == b.G.D);
+            Assert.All(readers, r => Assert.True(r.at > bound.ToList().IndexOf(b)));
+        }
+    }
 }

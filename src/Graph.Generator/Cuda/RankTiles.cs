@@ -1,0 +1,31 @@
+using System.Collections.Generic;
+using System.Linq;
+using Graph.Generator.IR;
+using Graph.Generator.Schedules;
+
+namespace Graph.Generator.Cuda;
+
+/// <summary>Kernels for G and dB (Templates/rank_*.cu), which every model with adapters needs and no graph names: the rank is chosen at run time, so there is a pair per rank.</summary>
+public static class RankTiles
+{
+    /// <summary>More stages were slower on an H200: what counts besides the bytes in flight is how soon the first ones are there.</summary>
+    const int Warps = 8, Stages = 4, Threads = 32 * Warps, Stripe = 64 * Warps, Tokens = 32;
+
+    /// <summary>Launch facts, #define lines and the other parts of the text. TileRows and TileCols are tokens of a step and columns of a stripe.</summary>
+    public static IEnumerable<(KernelInfo Info, string Literals, string[] Parts)> Kernels(string target)
+    {
+        if (!RankKernel.IsEmitted(target)) yield break;
+        foreach (var rank in RankKernel.Ranks)
+        {
+            var shared = Stages * Tokens * (Stripe + rank) * 2 + 2 * (Warps / 2) * Tokens * rank * 4;
+            yield return (new KernelInfo(RankKernel.Gradients(rank), RankKernel.Kind, Threads, shared, Tokens, Stripe, 1),
+                Literals(("KERNEL_NAME", RankKernel.Gradients(rank)), ("RANK", N(rank)), ("TILE_T", N(Tokens)), ("WARPS", N(Warps)), ("STAGES", N(Stages))), new[] { "@prelude.cu", "@mma.cu", "@rank_gradients.cu" });
+            yield return (new KernelInfo(RankKernel.Sum(rank), RankKernel.Kind, Threads, 0, Tokens, Stripe, 1),
+                Literals(("KERNEL_NAME", RankKernel.Sum(rank)), ("RANK", N(rank)), ("TILE_T", N(Tokens)), ("STRIPE", N(Stripe))), new[] { "@prelude.cu", "@rank_sum.cu" });
+        }
+    }
+
+    static string Literals(params (string Name, string Value)[] literals) => string.Concat(literals.Select(l => "#define " + l.Name + " " + l.Value + "\n"));
+
+    static string N(int value) => NumberText.Int(value);
+}

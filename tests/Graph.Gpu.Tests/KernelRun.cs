@@ -19,16 +19,17 @@ static class KernelRun
 {
     const int QuietSeconds = 120;
 
-    internal static (IReadOnlyList<VerifiedKernel> Passed, IReadOnlyList<string> Failed) Check(IReadOnlyList<KernelJob> jobs, int parallel)
+    /// <param name="keep">Receives all that passed so far, after each of them, one call at a time.</param>
+    internal static (IReadOnlyList<VerifiedKernel> Passed, IReadOnlyList<string> Failed) Check(IReadOnlyList<KernelJob> jobs, int parallel, Action<IReadOnlyList<VerifiedKernel>> keep)
     {
         var passed = new List<VerifiedKernel>();
         var failed = new List<string>();
         var units = jobs.GroupBy(j => (j.Variant, j.Act)).Select(g => g.ToArray()).OrderByDescending(g => g.Length).ToArray();
-        Parallel.ForEach(units, new ParallelOptions { MaxDegreeOfParallelism = parallel }, unit => CheckUnit(unit, passed, failed));
+        Parallel.ForEach(units, new ParallelOptions { MaxDegreeOfParallelism = parallel }, unit => CheckUnit(unit, passed, failed, keep));
         return ([.. passed.OrderBy(p => p.Job.Index)], [.. failed.Order(StringComparer.Ordinal)]);
     }
 
-    static void CheckUnit(KernelJob[] unit, List<VerifiedKernel> passed, List<string> failed)
+    static void CheckUnit(KernelJob[] unit, List<VerifiedKernel> passed, List<string> failed, Action<IReadOnlyList<VerifiedKernel>> keep)
     {
         var left = unit.ToDictionary(j => j.Index);
         while (left.Count > 0)
@@ -43,7 +44,11 @@ static class KernelRun
                 {
                     lock (passed)
                     {
-                        if (verdict == "ok") passed.Add(new VerifiedKernel(job, Number(error), Number(share)));
+                        if (verdict == "ok")
+                        {
+                            passed.Add(new VerifiedKernel(job, Number(error), Number(share)));
+                            keep(passed);
+                        }
                         else failed.Add($"{Title(job)}: {problem}");
                     }
                     Lines.Write(verdict == "ok" ? $"ok   {Title(job)} error {error}, {share} of allowed, {milliseconds} ms" : $"FAIL {Title(job)}: {problem}");

@@ -94,16 +94,20 @@ if (named.Count == 0 || named.Contains("kernels"))
     var known = older is null ? [] : VerifiedFile.Read(older).Where(l => emitted.Contains((l.Name, l.Fingerprint))).ToArray();
     var already = known.Select(l => (l.Name, l.Fingerprint)).ToHashSet();
     var left = jobs.Where(j => !already.Contains((j.Name, j.Fingerprint))).ToArray();
-    var (passed, wrong) = KernelRun.Check(left, parallel);
+    // Written after every kernel: a run that is cut off keeps what it knew.
+    var date = DateTime.UtcNow.ToString("yyyy-MM-dd", CultureInfo.InvariantCulture);
+    void Keep(IReadOnlyList<VerifiedKernel> right)
+    {
+        if (output is not null) VerifiedFile.Write(Path.Combine(output, "verified.json"), known, right, Facts.Gpu(), date);
+    }
+    Keep([]);
+    var (passed, wrong) = KernelRun.Check(left, parallel, Keep);
     failed.AddRange(wrong);
     Lines.Write($"{passed.Count} of {left.Length} kernels passed after {started.Elapsed.TotalSeconds:F0} s{(known.Length > 0 ? $"; {known.Length} are known by their fingerprints" : "")}");
-    // Written before the times as well: a run that is cut off keeps what it knew.
-    var date = DateTime.UtcNow.ToString("yyyy-MM-dd", CultureInfo.InvariantCulture);
-    if (output is not null) VerifiedFile.Write(Path.Combine(output, "verified.json"), known, passed, Facts.Gpu(), date);
     if (time)
     {
         KernelRun.Time(passed);
-        if (output is not null) VerifiedFile.Write(Path.Combine(output, "verified.json"), known, passed, Facts.Gpu(), date);
+        Keep(passed);
     }
 }
 Directory.Delete(scratch, recursive: true);

@@ -21,7 +21,8 @@ static class VerifiedFile
             .OrderBy(k => k.Target, StringComparer.Ordinal).ThenBy(k => k.Name, StringComparer.Ordinal).ThenBy(k => k.Fingerprint, StringComparer.Ordinal).ToArray();
         for (var i = 0; i < sorted.Length; i++) text.WriteLine(sorted[i].Text + (i + 1 < sorted.Length ? "," : ""));
         text.WriteLine("]");
-        File.WriteAllText(path, text.ToString());
+        File.WriteAllText(path + ".partial", text.ToString());
+        File.Move(path + ".partial", path, overwrite: true);
     }
 
     /// <summary>A text that ran and was right needs no second run: it is known by its fingerprint.</summary>

@@ -1,3 +1,5 @@
+using System;
+using System.Collections.Generic;
 using System.IO;
 using System.Linq;
 using System.Text.Json;
@@ -7,7 +9,10 @@ using Xunit;
 
 namespace Graph.Snapshots.Tests;
 
-/// <summary>snapshots/verified.json is written by the GPU tests only: a kernel whose text is not in it has never run.</summary>
+/// <summary>
+/// snapshots/verified.json is written by the GPU tests only: a kernel whose text is not in it has not passed them. snapshots/unverified.txt names the texts that still wait for a GPU:
+/// the test of a variant that has one is skipped, never passed.
+/// </summary>
 public sealed class VerifiedKernelsTests
 {
     public static TheoryData<string> Variants => new(Gemma2Size.Small.Concat(Gemma2Size.Real).Select(s => s.Name));
@@ -16,12 +21,33 @@ public sealed class VerifiedKernelsTests
     [MemberData(nameof(Variants))]
     public void Kernels_EveryTarget_RanOnAGpu(string variant)
     {
-        using var file = JsonDocument.Parse(File.ReadAllBytes(Path.Combine(Emitted.Root, "snapshots", "verified.json")));
-        var verified = file.RootElement.EnumerateArray().Select(k => (k.GetProperty("name").GetString(), k.GetProperty("fingerprint").GetString())).ToHashSet();
-        var missing = from k in Emitted.Kernels(variant)
-                      let fingerprint = KernelFingerprint.Of(k.Text)
-                      where !verified.Contains((k.Info.Name, fingerprint))
-                      select $"{k.Info.Name} of {variant} for {k.Target} has not run on a GPU with this text ({fingerprint[..12]}…); run eng/gpu-tests.sh and keep its verified.json.";
-        Assert.Empty(missing);
+        var missing = Emitted.Kernels(variant).Select(k => (k.Target, k.Info.Name, Fingerprint: KernelFingerprint.Of(k.Text))).Where(k => !Verified.Contains((k.Name, k.Fingerprint))).ToArray();
+        Assert.Empty(missing.Where(k => !Waiting.Contains(Line(k))).Select(k =>
+            $"{Line(k)} of {variant} has not run on a GPU with this text; run eng/gpu-tests.sh and keep its verified.json, or name it in snapshots/unverified.txt"));
+        Assert.SkipWhen(missing.Length > 0, $"{missing.Length} kernels of {variant} wait for the GPU tests (snapshots/unverified.txt): {string.Join(", ", missing.Select(k => k.Name))}");
     }
+
+    [Fact]
+    public void Unverified_EveryLine_StillWaits()
+    {
+        var emitted = Variants.SelectMany(v => Emitted.Kernels(v.Data)).Select(k => (k.Target, k.Info.Name, Fingerprint: KernelFingerprint.Of(k.Text))).ToArray();
+        var needed = emitted.Where(k => !Verified.Contains((k.Name, k.Fingerprint))).Select(Line).ToHashSet();
+        Assert.Empty(Waiting.Where(w => !needed.Contains(w)).Select(w => w + " is verified or no longer emitted; delete its line in snapshots/unverified.txt"));
+    }
+
+    static string Snapshots => Path.Combine(Emitted.Root, "snapshots");
+
+    static HashSet<(string?, string?)> Verified
+    {
+        get
+        {
+            using var file = JsonDocument.Parse(File.ReadAllBytes(Path.Combine(Snapshots, "verified.json")));
+            return file.RootElement.EnumerateArray().Select(k => (k.GetProperty("name").GetString(), k.GetProperty("fingerprint").GetString())).ToHashSet();
+        }
+    }
+
+    /// <summary>"target name fingerprint", the first 16 digits of it; # begins a comment.</summary>
+    static HashSet<string> Waiting => File.ReadLines(Path.Combine(Snapshots, "unverified.txt")).Select(l => l.Split('#')[0].Trim()).Where(l => l.Length > 0).ToHashSet();
+
+    static string Line((string Target, string Name, string Fingerprint) kernel) => $"{kernel.Target} {kernel.Name} {kernel.Fingerprint[..16]}";
 }

@@ -46,8 +46,8 @@ static class TinySchedule
         for (var i = layers - 1; i >= 0; i--)
             text.Append($"  L{i} kernel glu_adjoint out=2 inplace=0 layers.{i}.du[:,0:{H}] layers.{i}.du[:,{H}:{F}] dx.{i + 1} layers.{i}.u[:,0:{H}] layers.{i}.u[:,{H}:{F}]\n"
                 + $"  L{i} gemm nn layers.{i}.du[:,{F}:{F}+R{i}] = layers.{i}.du[:,0:{F}] group.{i}[0:{F},{H}:{H}+R{i}] scale=lora_scale\n"
-                + $"  L{i} gemm tn grad_a.{i} += layers.{i}.du[:,{F}:{F}+R{i}] layers.{i}.h[:,0:{H}]\n"
                 + $"  L{i} gemm tn grad_b.{i} += layers.{i}.du[:,0:{F}] layers.{i}.h[:,{H}:{H}+R{i}]\n"
+                + $"  L{i} gemm tn grad_a.{i} += layers.{i}.du[:,{F}:{F}+R{i}] layers.{i}.h[:,0:{H}]\n"
                 + $"  L{i} gemm nn layers.{i}.dh = layers.{i}.du group.{i}[:,0:{H}]\n"
                 + $"  L{i} kernel norm_adjoint out=1 inplace=0 dx.{i} dx.{i + 1} layers.{i}.dh x.{i} layers.{i}.norm\n");
         for (var i = 0; i < layers; i++)

@@ -170,17 +170,32 @@ public class PlanTests
         var plan = ExecutionPlan.Create(Tiny, new PlanOptions(100, ranks, ActType.F32, 2.5) { Decisions = Decisions.Named(recompute, shapes) });
         var bound = Binder.Bind(plan, new Dictionary<MemoryBlock, nint> { [MemoryBlock.Arena] = 1 << 20, [MemoryBlock.Groups] = 1 << 30 }).MicroBatch;
         var both = bound.OfType<BoundRankGradients>().ToArray();
-        Assert.Equal(plan.MicroBatch.Launches.OfType<GemmLaunch>().Count(g => g.D.Tensor.EndsWith(".grad_b", StringComparison.Ordinal)), both.Length);
+        Assert.Equal(plan.MicroBatch.Launches.OfType<GemmLaunch>().Count(g => g.D.Tensor.StartsWith("grad_b.", StringComparison.Ordinal)), both.Length);
+        Assert.NotEmpty(both);
         Assert.All(both, b => Assert.Equal((b.G.A, b.G.APitch, GemmLayout.Nn, GemmLayout.Tn), (b.GradB.A, b.GradB.APitch, b.G.Layout, b.GradB.Layout)));
         // dY is counted once.
         Assert.All(both, b => Assert.Equal(b.G.Bytes + b.GradB.Bytes - 4L * b.G.M * b.G.K, b.Bytes));
         Assert.All(both, b => Assert.Equal(b.GradB.N, b.Blocks.Sum(x => x.Rank)));
-        // None of the two runs again by itself, and what G makes is read later only.
+        // None of the two runs again by itself, and what G makes is read later.
         foreach (var b in both)
         {
             Assert.DoesNotContain(bound.OfType<BoundGemm>(), g => g.Label == b.G.Label || g.Label == b.GradB.Label);
-            var readers = bound.Select((launch, at) => (launch, at)).Where(l => l.launch is BoundGemm g && g.A == b.G.D);
-            Assert.All(readers, r => Assert.True(r.at > bound.ToList().IndexOf(b)));
+            // Addresses serve one tensor after the other, so the reader is looked for by its kind too: dA.
+            var reader = bound.ToList().FindIndex(l => l is BoundGemm { Layout: GemmLayout.Tn } g && g.Layer == b.Layer && g.A == b.G.D);
+            Assert.True(reader > bound.ToList().IndexOf(b));
         }
+    }
+
+    [Fact]
+    public void Pairs_GIsReadBeforeGradB_IsNoPair()
+    {
+        var shapes = new Shapes(Tiny, 100, RankTable.Create(Tiny, 8, ["a", "b"]), ActType.F32);
+        var launches = Tiny.Backward.ToList();
+        var pair = RankGradients.Pairs(shapes, launches).First();
+        Assert.True(pair.Key > pair.Value);
+        // dA reads G; before dB it keeps G where it is.
+        var gradA = launches.FindIndex(pair.Key, l => l is GemmLaunch { Layout: GemmLayout.Tn } g && g.D.Tensor.StartsWith("grad_a.", StringComparison.Ordinal));
+        (launches[pair.Key], launches[gradA]) = (launches[gradA], launches[pair.Key]);
+        Assert.DoesNotContain(pair.Value, RankGradients.Pairs(shapes, launches).Values);
     }
 }

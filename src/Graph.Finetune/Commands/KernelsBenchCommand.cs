@@ -53,7 +53,7 @@ static class KernelsBenchCommand
         var found = ops.Find(settings.Name);
         if (found.Count == 0) throw new UsageException($"{model.Name} has no op with '{settings.Name}' in its name; names are {string.Join(", ", ops.Find(null).Select(f => f.Name).Distinct())}.");
         var limits = ops.Limits();
-        var times = found.Select(f => ops.Measure(f.Name, f.Launch, f.Index, settings.Repeats, limits));
+        var times = found.Select(f => ops.Measure(f, settings.Repeats, limits));
         if (settings.Json) terminal.Out.WriteLine(Json(model, device, settings, limits, [.. times]));
         else Print(model, device, settings, limits, [.. times], terminal);
     }

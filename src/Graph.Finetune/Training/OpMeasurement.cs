@@ -17,6 +17,9 @@ namespace Graph.Finetune.Training;
 /// <param name="EmittedMilliseconds">The emitted GEMM's median beside cuBLASLt's, in the same run; null for other ops.</param>
 public sealed record OpTime(string Name, string Shape, string On, double Milliseconds, double Least, double Most, double? Tflops, double? Gbps, double OfLimit, double? EmittedMilliseconds);
 
+/// <summary>A launch of the schedule, or a pair of products that a step makes one launch of (then dB's), and how it is bound.</summary>
+public sealed record MeasuredOp(Launch Launch, Func<LaunchBinder, Func<string, nint>, BoundLaunch> Bind, string Name = "");
+
 /// <summary>
 /// Ops of a schedule, each alone on random values: its tensors are allocated for it, and before every launch the cache is overwritten, so that what an op reads comes from memory (in a step, part of it is
 /// still in the cache).
@@ -44,25 +47,28 @@ public sealed class OpMeasurement(IDevice device, Schedule schedule, RankTable r
     }
 
     /// <summary>The launches of a micro-batch whose name holds <paramref name="part"/>, one of each kernel and product shape, by name as the verb bench prints it.</summary>
-    public IReadOnlyList<(string Name, Launch Launch, int Index)> Find(string? part)
+    public IReadOnlyList<MeasuredOp> Find(string? part)
     {
-        var logitsRows = ExecutionPlan.DefaultLogitsRows(shapes);
-        var binder = new LaunchBinder(shapes, 1, logitsRows, batch.AttendedPairs);
-        return [.. schedule.Forward.Concat(schedule.Backward).Where(l => !shapes.IsEmpty(l))
-            // A cross entropy is several launches per chunk of rows; the first chunk stands for all.
-            .SelectMany(launch => binder.Bind(launch, _ => 0).Take(3).Select((bound, i) => (Name: StepMeasurement.Name(bound), launch, i, Bound: bound)))
-            .Where(l => part is null || l.Name.Contains(part, StringComparison.OrdinalIgnoreCase))
-            .DistinctBy(l => (l.Name, Shape(l.Bound))).Select(l => (l.Name, l.launch, l.i))];
+        var binder = Binder(ExecutionPlan.DefaultLogitsRows(shapes));
+        Launch[] launches = [.. schedule.Forward.Concat(schedule.Backward).Where(l => !shapes.IsEmpty(l))];
+        // A cross entropy is several launches per chunk of rows; the first chunk stands for all.
+        var single = launches.SelectMany(launch => binder.Bind(launch, _ => 0).Take(3).Select((_, i) => new MeasuredOp(launch, (b, address) => b.Bind(launch, address).ElementAt(i))));
+        var pairs = RankGradients.Pairs(shapes, launches).OrderBy(p => p.Key).Select(p => new MeasuredOp(launches[p.Key],
+            (b, address) => RankGradients.Bind(shapes, (BoundGemm)b.Bind(launches[p.Value], address).Single(), (BoundGemm)b.Bind(launches[p.Key], address).Single(), (GemmLaunch)launches[p.Key])));
+        return [.. single.Concat(pairs).Select(op => (Op: op, Bound: op.Bind(binder, _ => 0))).Where(o => part is null || StepMeasurement.Name(o.Bound).Contains(part, StringComparison.OrdinalIgnoreCase))
+            .DistinctBy(o => (StepMeasurement.Name(o.Bound), Shape(o.Bound))).Select(o => o.Op with { Name = StepMeasurement.Name(o.Bound) })];
     }
 
-    public OpTime Measure(string name, Launch launch, int index, int repeats, DeviceLimits limits)
+    LaunchBinder Binder(int logitsRows) => new(shapes, 1, logitsRows, batch.AttendedPairs);
+
+    public OpTime Measure(MeasuredOp op, int repeats, DeviceLimits limits)
     {
         var allocated = new List<nint>();
         var buffers = new Dictionary<string, nint>();
         try
         {
             var flush = Allocate(FlushBytes);
-            var bound = new LaunchBinder(shapes, 1, Math.Min(ExecutionPlan.DefaultLogitsRows(shapes), shapes.Tokens), batch.AttendedPairs).Bind(launch, Buffer).ElementAt(index);
+            var bound = op.Bind(Binder(Math.Min(ExecutionPlan.DefaultLogitsRows(shapes), shapes.Tokens)), Buffer);
             BoundLaunch[] launches = [new BoundFill("flush", flush, 0, FlushBytes), bound];
             using var program = device.Prepare(launches);
             using var emitted = bound is BoundGemm && device is CudaDevice { Gemm: "cublaslt" } gpu ? gpu.PrepareEmitted(launches) : null;
@@ -79,7 +85,7 @@ public sealed class OpMeasurement(IDevice device, Schedule schedule, RankTable r
             beside.Sort();
             var median = StepMeasurement.Of(times);
             var compute = limits.IsCompute(bound);
-            return new OpTime(name, Shape(bound), bound is not BoundGemm ? device.Info.Target : emitted is null ? device is CudaDevice ? "emitted" : "cpu" : "cublaslt", median, times[0], times[^1],
+            return new OpTime(op.Name, Shape(bound), bound is not BoundGemm ? device.Info.Target : emitted is null ? device is CudaDevice ? "emitted" : "cpu" : "cublaslt", median, times[0], times[^1],
                 compute ? bound.Flops / median / 1e9 : null, compute ? null : bound.Bytes / median / 1e6, limits.Floor(bound) / median, beside.Count > 0 ? StepMeasurement.Of(beside) : null);
         }
         finally
@@ -98,7 +104,7 @@ public sealed class OpMeasurement(IDevice device, Schedule schedule, RankTable r
         {
             if (buffers.TryGetValue(tensor, out var known)) return known;
             var layout = tensor == Lifetimes.LogitsScratch ? null : shapes[tensor];
-            var bytes = layout?.Bytes ?? (long)Math.Min(ExecutionPlan.DefaultLogitsRows(shapes), shapes.Tokens) * LogitsPitch(launch) * TensorLayout.Size(ElementType.Act, device.Act);
+            var bytes = layout?.Bytes ?? (long)Math.Min(ExecutionPlan.DefaultLogitsRows(shapes), shapes.Tokens) * LogitsPitch(op.Launch) * TensorLayout.Size(ElementType.Act, device.Act);
             var address = buffers[tensor] = Allocate(Math.Max(4, bytes));
             if (layout?.Tensor.Kind == TensorKind.Scalar) device.Upload(address, BitConverter.GetBytes(1f));
             else if (layout?.Tensor.Type == ElementType.I32) device.Upload(address, MemoryMarshal.AsBytes(batch[tensor].AsSpan()));
@@ -113,6 +119,7 @@ public sealed class OpMeasurement(IDevice device, Schedule schedule, RankTable r
     {
         BoundGemm g => string.Create(CultureInfo.InvariantCulture, $"{g.M} x {g.N} x {g.K}"),
         BoundKernel k => string.Create(CultureInfo.InvariantCulture, $"{k.Rows} rows"),
+        BoundRankGradients r => string.Create(CultureInfo.InvariantCulture, $"{r.GradB.M} x {r.GradB.N} x {r.GradB.K}"),
         _ => "",
     };
 }

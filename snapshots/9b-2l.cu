@@ -1555,6 +1555,151 @@ k28_norm(elem* __restrict__ norm_rows, int norm_pitch,
 }
 
 
+// ======== gemm_nt_k04_mul
+// gemm_nt_k04_mul <sm_90a>  k04_mul on the tiles of the product before it, which the schedule keeps as two launches
+//   %54 = mul %53 %53 : act[T,14336]  // layers.0.mlp mul
+//   %55 = mul %53 %54 : act[T,14336]  // layers.0.mlp mul
+//   %58 = mul %57 %55 : act[T,14336]  // layers.0.mlp mul
+//   %59 = add %53 %58 : act[T,14336]  // layers.0.mlp add
+//   %60 = mul %56 %59 : act[T,14336]  // layers.0.mlp mul
+//   %62 = mul %61 %53 : act[T,14336]  // layers.0.mlp mul
+//   %63 = tanh %60 : act[T,14336]  // layers.0.mlp tanh
+//   %64 = add %14 %63 : act[T,14336]  // layers.0.mlp add
+//   %65 = mul %62 %64 : act[T,14336]  // layers.0.mlp gelu_tanh
+//   %67 = mul %65 %66 : act[T,14336]  // layers.0.mlp mul
+// tensors of the first launch: layers.0.mul[:,0:14336] layers.0.gate_proj+up_proj[:,0:14336] layers.0.gate_proj+up_proj[:,14336:28672]
+#define ELEM_BF16 1
+#define EXACT_MATH 0
+#define KERNEL_NAME gemm_nt_k04_mul
+#define LAYOUT 0
+#define TILE_M 128
+#define TILE_N 256
+#define TILE_K 64
+#define STAGES 4
+#define EPILOGUE 1
+#define PAIRED 1
+#define BESIDE 0
+
+@prelude.cu
+@mma.cu
+@wgmma.cu
+#define BOX_BYTES 16384
+
+// The outputs of k04_mul.
+struct Epilogue
+{
+    elem* mul_rows; int mul_pitch;
+};
+
+// k04_mul on 8 columns of a row; gate_proj and up_proj: the product's left and right half.
+__device__ __forceinline__ void epilogue(const Epilogue& arguments, uint32_t beside, int64 row, int column, const float (&gate_proj)[8], const float (&up_proj)[8])
+{
+    // mul
+    float mul[8];
+    for (int j = 0; j < 8; j++) mul[j] = 0.5f * gate_proj[j] * (1.0f + fast_tanh(0.797884583f * (gate_proj[j] + 0.0447149985f * gate_proj[j] * gate_proj[j] * gate_proj[j]))) * up_proj[j];
+    store8(arguments.mul_rows + row * arguments.mul_pitch + column, mul);
+}
+
+
+@gemm_sm90.cu
+
+// ======== gemm_nn_k11_d_up_proj_b_d_gate_proj_b
+// gemm_nn_k11_d_up_proj_b_d_gate_proj_b <sm_90a>  k11_d_up_proj_b_d_gate_proj_b on the tiles of the product before it, which the schedule keeps as two launches
+//   %127 = mul %126 %126 : act[T,14336]  // layers.1.mlp mul
+//   %128 = mul %126 %127 : act[T,14336]  // layers.1.mlp mul
+//   %129 = mul %57 %128 : act[T,14336]  // layers.1.mlp mul
+//   %130 = add %126 %129 : act[T,14336]  // layers.1.mlp add
+//   %131 = mul %56 %130 : act[T,14336]  // layers.1.mlp mul
+//   %132 = mul %61 %126 : act[T,14336]  // layers.1.mlp mul
+//   %133 = tanh %131 : act[T,14336]  // layers.1.mlp tanh
+//   %134 = add %14 %133 : act[T,14336]  // layers.1.mlp add
+//   %135 = mul %132 %134 : act[T,14336]  // layers.1.mlp gelu_tanh
+//   %193 = mul %192 %136 : act[T,14336]  // layers.1.mlp d_gelu_tanh
+//   %194 = mul %192 %135 : act[T,14336]  // layers.1.mlp d_up_proj_b
+//   %195 = mul %193 %134 : act[T,14336]  // layers.1.mlp d_mul
+//   %196 = mul %195 %61 : act[T,14336]  // layers.1.mlp d_gate_proj
+//   %197 = mul %193 %132 : act[T,14336]  // layers.1.mlp d_tanh
+//   %198 = mul %133 %133 : act[T,14336]  // layers.1.mlp mul
+//   %199 = sub %14 %198 : act[T,14336]  // layers.1.mlp sub
+//   %200 = mul %197 %199 : act[T,14336]  // layers.1.mlp d_mul
+//   %201 = mul %200 %56 : act[T,14336]  // layers.1.mlp d_mul
+//   %202 = add %196 %201 : act[T,14336]  // layers.1.mlp d_gate_proj
+//   %203 = mul %201 %57 : act[T,14336]  // layers.1.mlp d_mul
+//   %204 = mul %203 %127 : act[T,14336]  // layers.1.mlp mul
+//   %205 = add %202 %204 : act[T,14336]  // layers.1.mlp d_gate_proj
+//   %206 = mul %203 %126 : act[T,14336]  // layers.1.mlp d_mul
+//   %207 = mul %206 %126 : act[T,14336]  // layers.1.mlp mul
+//   %208 = add %205 %207 : act[T,14336]  // layers.1.mlp d_gate_proj
+//   %209 = add %208 %207 : act[T,14336]  // layers.1.mlp d_gate_proj_b
+// tensors of the first launch: layers.1.d_gate_proj+up_proj[:,14336:28672] layers.1.d_gate_proj+up_proj[:,0:14336] layers.1.gate_proj+up_proj[:,0:14336] layers.1.d_mul layers.1.gate_proj+up_proj[:,14336:28672]
+#define ELEM_BF16 1
+#define EXACT_MATH 0
+#define KERNEL_NAME gemm_nn_k11_d_up_proj_b_d_gate_proj_b
+#define LAYOUT 1
+#define TILE_M 128
+#define TILE_N 256
+#define TILE_K 64
+#define STAGES 4
+#define EPILOGUE 1
+#define PAIRED 0
+#define BESIDE 2
+
+@prelude.cu
+@mma.cu
+@wgmma.cu
+#define BOX_BYTES 16384
+
+// The outputs of k11_d_up_proj_b_d_gate_proj_b.
+struct Epilogue
+{
+    elem* d_up_proj_b_rows; int d_up_proj_b_pitch;
+    elem* d_gate_proj_b_rows; int d_gate_proj_b_pitch;
+};
+
+// k11_d_up_proj_b_d_gate_proj_b on 8 columns of a row; d_mul: the product.
+__device__ __forceinline__ void epilogue(const Epilogue& arguments, uint32_t beside, int64 row, int column, const float (&d_mul)[8])
+{
+    float gate_proj[8];
+    unpack8(load_shared4(beside), gate_proj);
+    float up_proj[8];
+    unpack8(load_shared4(beside + 1 * BOX_BYTES), up_proj);
+    // mul
+    float mul[8];
+    for (int j = 0; j < 8; j++) mul[j] = gate_proj[j] * gate_proj[j];
+    // mul
+    float mul2[8];
+    for (int j = 0; j < 8; j++) mul2[j] = 0.5f * gate_proj[j];
+    // tanh
+    float tanh[8];
+    for (int j = 0; j < 8; j++) tanh[j] = fast_tanh(0.797884583f * (gate_proj[j] + 0.0447149985f * gate_proj[j] * mul[j]));
+    // add
+    float add[8];
+    for (int j = 0; j < 8; j++) add[j] = 1.0f + tanh[j];
+    // mul
+    float d_gelu_tanh[8];
+    for (int j = 0; j < 8; j++) d_gelu_tanh[j] = d_mul[j] * up_proj[j];
+    // mul
+    float d_up_proj_b[8];
+    for (int j = 0; j < 8; j++) d_up_proj_b[j] = d_mul[j] * mul2[j] * add[j];
+    store8(arguments.d_up_proj_b_rows + row * arguments.d_up_proj_b_pitch + column, d_up_proj_b);
+    // mul
+    float d_mul2[8];
+    for (int j = 0; j < 8; j++) d_mul2[j] = 0.797884583f * d_gelu_tanh[j] * mul2[j] * (1.0f - tanh[j] * tanh[j]);
+    // mul
+    float d_mul3[8];
+    for (int j = 0; j < 8; j++) d_mul3[j] = 0.0447149985f * d_mul2[j];
+    // mul
+    float mul3[8];
+    for (int j = 0; j < 8; j++) mul3[j] = d_mul3[j] * gate_proj[j] * gate_proj[j];
+    // add
+    float d_gate_proj_b[8];
+    for (int j = 0; j < 8; j++) d_gate_proj_b[j] = 0.5f * d_gelu_tanh[j] * add[j] + d_mul2[j] + d_mul3[j] * mul[j] + mul3[j] + mul3[j];
+    store8(arguments.d_gate_proj_b_rows + row * arguments.d_gate_proj_b_pitch + column, d_gate_proj_b);
+}
+
+
+@gemm_sm90.cu
+
 // ======== gemm_nt
 #define ELEM_BF16 1
 #define EXACT_MATH 0
@@ -1564,6 +1709,9 @@ k28_norm(elem* __restrict__ norm_rows, int norm_pitch,
 #define TILE_N 256
 #define TILE_K 64
 #define STAGES 4
+#define EPILOGUE 0
+#define PAIRED 0
+#define BESIDE 0
 
 @prelude.cu
 @mma.cu
@@ -1617,6 +1765,9 @@ k28_norm(elem* __restrict__ norm_rows, int norm_pitch,
 #define TILE_N 256
 #define TILE_K 64
 #define STAGES 4
+#define EPILOGUE 0
+#define PAIRED 0
+#define BESIDE 0
 
 @prelude.cu
 @mma.cu

@@ -1563,6 +1563,151 @@ k28_norm(elem* __restrict__ norm_rows, int norm_pitch,
 }
 
 
+// ======== gemm_nt_k04_mul
+// gemm_nt_k04_mul <sm_90a>  k04_mul on the tiles of the product before it, which the schedule keeps as two launches
+//   %54 = mul %53 %53 : act[T,256]  // layers.0.mlp mul
+//   %55 = mul %53 %54 : act[T,256]  // layers.0.mlp mul
+//   %58 = mul %57 %55 : act[T,256]  // layers.0.mlp mul
+//   %59 = add %53 %58 : act[T,256]  // layers.0.mlp add
+//   %60 = mul %56 %59 : act[T,256]  // layers.0.mlp mul
+//   %62 = mul %61 %53 : act[T,256]  // layers.0.mlp mul
+//   %63 = tanh %60 : act[T,256]  // layers.0.mlp tanh
+//   %64 = add %14 %63 : act[T,256]  // layers.0.mlp add
+//   %65 = mul %62 %64 : act[T,256]  // layers.0.mlp gelu_tanh
+//   %67 = mul %65 %66 : act[T,256]  // layers.0.mlp mul
+// tensors of the first launch: layers.0.mul[:,0:256] layers.0.gate_proj+up_proj[:,0:256] layers.0.gate_proj+up_proj[:,256:512]
+#define ELEM_BF16 1
+#define EXACT_MATH 0
+#define KERNEL_NAME gemm_nt_k04_mul
+#define LAYOUT 0
+#define TILE_M 128
+#define TILE_N 256
+#define TILE_K 64
+#define STAGES 4
+#define EPILOGUE 1
+#define PAIRED 1
+#define BESIDE 0
+
+@prelude.cu
+@mma.cu
+@wgmma.cu
+#define BOX_BYTES 16384
+
+// The outputs of k04_mul.
+struct Epilogue
+{
+    elem* mul_rows; int mul_pitch;
+};
+
+// k04_mul on 8 columns of a row; gate_proj and up_proj: the product's left and right half.
+__device__ __forceinline__ void epilogue(const Epilogue& arguments, uint32_t beside, int64 row, int column, const float (&gate_proj)[8], const float (&up_proj)[8])
+{
+    // mul
+    float mul[8];
+    for (int j = 0; j < 8; j++) mul[j] = 0.5f * gate_proj[j] * (1.0f + fast_tanh(0.797884583f * (gate_proj[j] + 0.0447149985f * gate_proj[j] * gate_proj[j] * gate_proj[j]))) * up_proj[j];
+    store8(arguments.mul_rows + row * arguments.mul_pitch + column, mul);
+}
+
+
+@gemm_sm90.cu
+
+// ======== gemm_nn_k11_d_up_proj_b_d_gate_proj_b
+// gemm_nn_k11_d_up_proj_b_d_gate_proj_b <sm_90a>  k11_d_up_proj_b_d_gate_proj_b on the tiles of the product before it, which the schedule keeps as two launches
+//   %267 = mul %266 %266 : act[T,256]  // layers.3.mlp mul
+//   %268 = mul %266 %267 : act[T,256]  // layers.3.mlp mul
+//   %269 = mul %57 %268 : act[T,256]  // layers.3.mlp mul
+//   %270 = add %266 %269 : act[T,256]  // layers.3.mlp add
+//   %271 = mul %56 %270 : act[T,256]  // layers.3.mlp mul
+//   %272 = mul %61 %266 : act[T,256]  // layers.3.mlp mul
+//   %273 = tanh %271 : act[T,256]  // layers.3.mlp tanh
+//   %274 = add %14 %273 : act[T,256]  // layers.3.mlp add
+//   %275 = mul %272 %274 : act[T,256]  // layers.3.mlp gelu_tanh
+//   %333 = mul %332 %276 : act[T,256]  // layers.3.mlp d_gelu_tanh
+//   %334 = mul %332 %275 : act[T,256]  // layers.3.mlp d_up_proj_b
+//   %335 = mul %333 %274 : act[T,256]  // layers.3.mlp d_mul
+//   %336 = mul %335 %61 : act[T,256]  // layers.3.mlp d_gate_proj
+//   %337 = mul %333 %272 : act[T,256]  // layers.3.mlp d_tanh
+//   %338 = mul %273 %273 : act[T,256]  // layers.3.mlp mul
+//   %339 = sub %14 %338 : act[T,256]  // layers.3.mlp sub
+//   %340 = mul %337 %339 : act[T,256]  // layers.3.mlp d_mul
+//   %341 = mul %340 %56 : act[T,256]  // layers.3.mlp d_mul
+//   %342 = add %336 %341 : act[T,256]  // layers.3.mlp d_gate_proj
+//   %343 = mul %341 %57 : act[T,256]  // layers.3.mlp d_mul
+//   %344 = mul %343 %267 : act[T,256]  // layers.3.mlp mul
+//   %345 = add %342 %344 : act[T,256]  // layers.3.mlp d_gate_proj
+//   %346 = mul %343 %266 : act[T,256]  // layers.3.mlp d_mul
+//   %347 = mul %346 %266 : act[T,256]  // layers.3.mlp mul
+//   %348 = add %345 %347 : act[T,256]  // layers.3.mlp d_gate_proj
+//   %349 = add %348 %347 : act[T,256]  // layers.3.mlp d_gate_proj_b
+// tensors of the first launch: layers.3.d_gate_proj+up_proj[:,256:512] layers.3.d_gate_proj+up_proj[:,0:256] layers.3.gate_proj+up_proj[:,0:256] layers.3.d_mul layers.3.gate_proj+up_proj[:,256:512]
+#define ELEM_BF16 1
+#define EXACT_MATH 0
+#define KERNEL_NAME gemm_nn_k11_d_up_proj_b_d_gate_proj_b
+#define LAYOUT 1
+#define TILE_M 128
+#define TILE_N 256
+#define TILE_K 64
+#define STAGES 4
+#define EPILOGUE 1
+#define PAIRED 0
+#define BESIDE 2
+
+@prelude.cu
+@mma.cu
+@wgmma.cu
+#define BOX_BYTES 16384
+
+// The outputs of k11_d_up_proj_b_d_gate_proj_b.
+struct Epilogue
+{
+    elem* d_up_proj_b_rows; int d_up_proj_b_pitch;
+    elem* d_gate_proj_b_rows; int d_gate_proj_b_pitch;
+};
+
+// k11_d_up_proj_b_d_gate_proj_b on 8 columns of a row; d_mul: the product.
+__device__ __forceinline__ void epilogue(const Epilogue& arguments, uint32_t beside, int64 row, int column, const float (&d_mul)[8])
+{
+    float gate_proj[8];
+    unpack8(load_shared4(beside), gate_proj);
+    float up_proj[8];
+    unpack8(load_shared4(beside + 1 * BOX_BYTES), up_proj);
+    // mul
+    float mul[8];
+    for (int j = 0; j < 8; j++) mul[j] = gate_proj[j] * gate_proj[j];
+    // mul
+    float mul2[8];
+    for (int j = 0; j < 8; j++) mul2[j] = 0.5f * gate_proj[j];
+    // tanh
+    float tanh[8];
+    for (int j = 0; j < 8; j++) tanh[j] = fast_tanh(0.797884583f * (gate_proj[j] + 0.0447149985f * gate_proj[j] * mul[j]));
+    // add
+    float add[8];
+    for (int j = 0; j < 8; j++) add[j] = 1.0f + tanh[j];
+    // mul
+    float d_gelu_tanh[8];
+    for (int j = 0; j < 8; j++) d_gelu_tanh[j] = d_mul[j] * up_proj[j];
+    // mul
+    float d_up_proj_b[8];
+    for (int j = 0; j < 8; j++) d_up_proj_b[j] = d_mul[j] * mul2[j] * add[j];
+    store8(arguments.d_up_proj_b_rows + row * arguments.d_up_proj_b_pitch + column, d_up_proj_b);
+    // mul
+    float d_mul2[8];
+    for (int j = 0; j < 8; j++) d_mul2[j] = 0.797884583f * d_gelu_tanh[j] * mul2[j] * (1.0f - tanh[j] * tanh[j]);
+    // mul
+    float d_mul3[8];
+    for (int j = 0; j < 8; j++) d_mul3[j] = 0.0447149985f * d_mul2[j];
+    // mul
+    float mul3[8];
+    for (int j = 0; j < 8; j++) mul3[j] = d_mul3[j] * gate_proj[j] * gate_proj[j];
+    // add
+    float d_gate_proj_b[8];
+    for (int j = 0; j < 8; j++) d_gate_proj_b[j] = 0.5f * d_gelu_tanh[j] * add[j] + d_mul2[j] + d_mul3[j] * mul[j] + mul3[j] + mul3[j];
+    store8(arguments.d_gate_proj_b_rows + row * arguments.d_gate_proj_b_pitch + column, d_gate_proj_b);
+}
+
+
+@gemm_sm90.cu
+
 // ======== gemm_nt
 #define ELEM_BF16 1
 #define EXACT_MATH 0
@@ -1572,6 +1717,9 @@ k28_norm(elem* __restrict__ norm_rows, int norm_pitch,
 #define TILE_N 256
 #define TILE_K 64
 #define STAGES 4
+#define EPILOGUE 0
+#define PAIRED 0
+#define BESIDE 0
 
 @prelude.cu
 @mma.cu
@@ -1625,6 +1773,9 @@ k28_norm(elem* __restrict__ norm_rows, int norm_pitch,
 #define TILE_N 256
 #define TILE_K 64
 #define STAGES 4
+#define EPILOGUE 0
+#define PAIRED 0
+#define BESIDE 0
 
 @prelude.cu
 @mma.cu

@@ -55,7 +55,7 @@ sealed unsafe class RoundingCpu : IDevice
         Round(destination, (int)(pitchBytes / 4), rows, (int)(widthBytes / 4), disturb: false);
     }
 
-    public IProgram Prepare(IReadOnlyList<BoundLaunch> launches) => new Program([.. launches.Select(l => (cpu.Prepare([l]), l))], this);
+    public IProgram Prepare(IReadOnlyList<BoundLaunch> launches) => new Program([.. launches.SelectMany(l => l is BoundGemmEpilogue f ? new BoundLaunch[] { f.Gemm, f.Kernel } : [l]).Select(l => (cpu.Prepare([l]), l))], this);
 
     void Stored(BoundLaunch launch)
     {

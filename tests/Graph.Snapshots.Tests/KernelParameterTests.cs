@@ -26,8 +26,9 @@ public sealed class KernelParameterTests
         var wrong = new List<string>();
         foreach (var kernel in Emitted.Kernels(variant))
         {
-            // D, A and B with their pitches (maps of A and B, then D), then m, n, k and alpha, in the launcher's order.
-            string[] lists = kernel.Info.Kind == KernelInfo.GemmOnTma ? ["map map pointer int int int int float"]
+            // D, A and B with their pitches (or maps of A, B and D), then m, n, k and alpha, in the launcher's order.
+            string[] lists = kernel.Info.Kind == KernelInfo.GemmOnTma ? ["map map map int int int float"]
+                : kernel.Info.Kind == KernelInfo.GemmWithEpilogue ? [kernel.Text.Contains("#define BESIDE 0\n", StringComparison.Ordinal) ? "map map map int int int float int Epilogue" : "map map map int int int float int Epilogue maps"]
                 : kernel.Info.Kind == "gemm" ? ["pointer int pointer int pointer int int int int float"]
                 : kernel.Info.Kind == RankKernel.Kind ? [kernel.Info.Name.StartsWith("rank_sum", StringComparison.Ordinal) ? "pointer int pointer int pointer pointer Linears int int int int float" : "pointer pointer pointer int pointer int pointer int Linears int int"]
                 : packed.TryGetValue(kernel.Info.Name, out var found) ? [.. found] : [];
@@ -64,6 +65,8 @@ public sealed class KernelParameterTests
         var name = kernel.Text.Contains("#define KERNEL_NAME " + kernel.Info.Name + "\n", StringComparison.Ordinal) ? "KERNEL_NAME" : kernel.Info.Name;
         var match = Regex.Match(kernel.Text, @"__global__[^;{]*?\b" + Regex.Escape(name) + @"\s*\(([^)]*)\)");
         Assert.True(match.Success, $"{kernel.Target} {kernel.Info.Name}: its text has no __global__ function of that name");
-        return string.Join(' ', match.Groups[1].Value.Split(',').Select(p => p.Contains('*') ? "pointer" : p.Contains("__grid_constant__ tensor_map", StringComparison.Ordinal) ? "map" : Regex.Match(p, @"^\s*(?:const\s+)?(\w+)").Groups[1].Value));
+        // The product's template has parameters that only an epilogue needs.
+        var parameters = Regex.Replace(match.Groups[1].Value, @"#if (\w+)\n(.*?)#endif\n", m => kernel.Text.Contains($"#define {m.Groups[1].Value} 0\n", StringComparison.Ordinal) ? "" : m.Groups[2].Value, RegexOptions.Singleline);
+        return string.Join(' ', parameters.Split(',').Select(p => p.Contains('*') ? "pointer" : p.Contains("__grid_constant__ tensor_map", StringComparison.Ordinal) ? "map" : p.Contains("__grid_constant__ Beside", StringComparison.Ordinal) ? "maps" : Regex.Match(p, @"^\s*(?:const\s+)?(\w+)").Groups[1].Value));
     }
 }

@@ -43,7 +43,8 @@ sealed class RecordedLaunches : IDevice
 
     public IProgram Prepare(IReadOnlyList<BoundLaunch> program)
     {
-        launches.AddRange(program);
+        // A target without a kernel for product and epilogue runs one after the other.
+        launches.AddRange(program.SelectMany(l => l is BoundGemmEpilogue f ? new BoundLaunch[] { f.Gemm, f.Kernel } : [l]));
         return new Nothing();
     }
 

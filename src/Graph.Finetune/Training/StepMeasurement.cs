@@ -55,6 +55,7 @@ public sealed record StepMeasurement(IReadOnlyList<double> Steps, double Busy, D
     public static string Name(BoundLaunch launch) => launch switch
     {
         BoundGemm gemm => $"gemm {gemm.Layout.ToString().ToLowerInvariant()}{(gemm.Accumulate ? " +=" : "")} {Stars(gemm.Label)}",
+        BoundGemmEpilogue fused => $"{Name(fused.Gemm)}, {fused.Kernel.Kernel}",
         BoundRankGradients both => $"g, grad_b of {Stars(both.G.Label)}",
         _ => launch.Label,
     };

@@ -18,8 +18,9 @@ public sealed record EmittedKernel(KernelInfo Info, EquatableArray<string> Parts
 /// </summary>
 public static class EmitCuda
 {
-    public static IReadOnlyList<EmittedKernel> Run(string target, IReadOnlyList<Kernel> kernels) =>
+    public static IReadOnlyList<EmittedKernel> Run(string target, IReadOnlyList<Kernel> kernels, IReadOnlyList<ProductEpilogue> epilogues) =>
         kernels.Select(k => Emit(target, k))
+            .Concat(epilogues.Where(_ => target == "sm_90a").Select(e => Emit(target, e)))
             .Concat(GemmTiles.Kernels(target).Select(g => new EmittedKernel(g.Info, new[] { Elem(target) + g.Literals, "@prelude.cu", "@mma.cu" }.Concat(g.Templates).ToArray())))
             .Concat(RankTiles.Kernels(target).Select(r => new EmittedKernel(r.Info, r.Parts.Prepend(Elem(target) + r.Literals).ToArray())))
             .Concat(OptimizerKernels.All.Select(o => new EmittedKernel(o.Info, new[] { Elem(target), "@prelude.cu", "@segments.cu", "@" + o.Template })))
@@ -66,6 +67,12 @@ public static class EmitCuda
         }
     }
 
+    static EmittedKernel Emit(string target, ProductEpilogue epilogue) => new(GemmTiles.WgmmaInfo(epilogue.Name, KernelInfo.GemmWithEpilogue), new[]
+    {
+        Header(target, epilogue) + Elem(target) + GemmTiles.WgmmaLiterals(epilogue.Name, epilogue.Layout, true, epilogue.Paired, EpilogueText.Beside(epilogue).Count),
+        "@prelude.cu", "@mma.cu", "@wgmma.cu", EpilogueText.Print(epilogue), "@gemm_sm90.cu",
+    });
+
     static EmittedKernel Attention(string target, Kernel kernel, AttentionBody body, string elem)
     {
         var part = body.Part switch { AttentionPart.Forward => AttentionKernel.Forward, AttentionPart.Delta => AttentionKernel.Delta, AttentionPart.Dq => AttentionKernel.Dq, _ => AttentionKernel.Dkdv };
@@ -111,6 +118,13 @@ public static class EmitCuda
             text.Append("// ").Append(N(moved)).Append(" bytes per row; fp32 in registers, one rounding per stored value\n");
         }
         return text.ToString();
+    }
+
+    static string Header(string target, ProductEpilogue epilogue)
+    {
+        var text = new StringBuilder("// ").Append(epilogue.Name).Append(" <").Append(target).Append(">  ").Append(epilogue.Row.Name).Append(" on the tiles of the product before it, which the schedule keeps as two launches\n");
+        foreach (var line in epilogue.Row.Source) text.Append("//   ").Append(line).Append('\n');
+        return text.Append("// tensors of the first launch:").Append(string.Concat(epilogue.Row.FirstArguments.Select(a => " " + ScheduleText.Print(a)))).Append('\n').ToString();
     }
 
     static string Elem(string target) => Literals(("ELEM_BF16", IsBf16(target) ? "1" : "0"), ("EXACT_MATH", "0"));

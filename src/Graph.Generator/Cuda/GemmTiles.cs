@@ -67,14 +67,16 @@ public static class GemmTiles
                 ("WARP_M", tile.WarpM), ("WARP_N", tile.WarpN), ("MIN_BLOCKS", tile.MinBlocks)),
             new[] { "@gemm.cu" });
 
+    static (KernelInfo, string, string[]) OnTma(string name, GemmLayout layout) =>
+        (WgmmaInfo(name, KernelInfo.GemmOnTma), WgmmaLiterals(name, layout, false, false, 0), new[] { "@wgmma.cu", "@gemm_sm90.cu" });
+
+    const int WgmmaM = 128, WgmmaN = 256, WgmmaK = 64, WgmmaStages = 4;
+
     /// <summary>gemm_sm90.cu: STAGES k-blocks of both operands, 32 KB through which sums leave, barriers. What fits 227 KB; two warpgroups multiply, one copies.</summary>
-    static (KernelInfo, string, string[]) OnTma(string name, GemmLayout layout)
-    {
-        const int m = 128, n = 256, k = 64, stages = 4;
-        return (new KernelInfo(name, KernelInfo.GemmOnTma, 384, stages * (m + n) * k * 2 + 2 * 64 * 128 * 2 + 128, m, n, 1),
-            Literals(name, ("LAYOUT", (int)layout), ("TILE_M", m), ("TILE_N", n), ("TILE_K", k), ("STAGES", stages)),
-            new[] { "@wgmma.cu", "@gemm_sm90.cu" });
-    }
+    internal static KernelInfo WgmmaInfo(string name, string kind) => new(name, kind, 384, WgmmaStages * (WgmmaM + WgmmaN) * WgmmaK * 2 + 2 * 64 * 128 * 2 + 128, WgmmaM, WgmmaN, 1);
+
+    internal static string WgmmaLiterals(string name, GemmLayout layout, bool epilogue, bool paired, int beside) =>
+        Literals(name, ("LAYOUT", (int)layout), ("TILE_M", WgmmaM), ("TILE_N", WgmmaN), ("TILE_K", WgmmaK), ("STAGES", WgmmaStages), ("EPILOGUE", epilogue ? 1 : 0), ("PAIRED", paired ? 1 : 0), ("BESIDE", beside));
 
     static string Literals(string name, params (string Literal, int Value)[] literals)
     {

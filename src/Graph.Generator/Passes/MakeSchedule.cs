@@ -1,3 +1,5 @@
+using System;
+using System.Collections.Generic;
 using System.Linq;
 using Graph.Generator.IR;
 using Graph.Generator.Schedules;
@@ -7,12 +9,17 @@ namespace Graph.Generator.Passes;
 /// <summary>10: the kernel graph as data the runtime binds: tensors, launches in order, and a recipe for every activation that may be dropped.</summary>
 public static class MakeSchedule
 {
-    public static Schedule Run(string variant, KernelGraph graph, System.Func<Step, Launch> name) => new(
-        variant,
-        graph.Tensors.Max(t => t.Layer) + 1,
-        graph.Families.Select(f => new LinearGroup(f.Id, f.In, f.Linears.Select((l, i) => new GroupLinear(l, f.Outs[i])).ToArray())).ToArray(),
-        graph.Tensors,
-        graph.Steps.Where(s => !s.Backward).OrderBy(s => s is LossStep).Select(name).ToArray(),
-        graph.Steps.Where(s => s.Backward).Select(name).ToArray(),
-        graph.Recipes.Select(r => new Recipe(r.Tensor, r.Steps.Select(name).ToArray())).ToArray());
+    public static Schedule Run(string variant, KernelGraph graph, IReadOnlyList<ProductEpilogue> epilogues, Func<Step, Launch> name)
+    {
+        var marked = new HashSet<string>(epilogues.Select(e => e.Row.Name));
+        Launch Launch(Step step) => name(step) is KernelLaunch k && marked.Contains(k.Kernel) ? k with { Epilogue = true } : name(step);
+        return new(
+            variant,
+            graph.Tensors.Max(t => t.Layer) + 1,
+            graph.Families.Select(f => new LinearGroup(f.Id, f.In, f.Linears.Select((l, i) => new GroupLinear(l, f.Outs[i])).ToArray())).ToArray(),
+            graph.Tensors,
+            graph.Steps.Where(s => !s.Backward).OrderBy(s => s is LossStep).Select(Launch).ToArray(),
+            graph.Steps.Where(s => s.Backward).Select(Launch).ToArray(),
+            graph.Recipes.Select(r => new Recipe(r.Tensor, r.Steps.Select(Launch).ToArray())).ToArray());
+    }
 }

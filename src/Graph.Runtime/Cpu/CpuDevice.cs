@@ -72,11 +72,22 @@ public sealed unsafe class CpuDevice(bool poison = false) : IDevice
             Multiply(r.G);
             Multiply(r.GradB);
         },
+        BoundGemmEpilogue f => Multiplied(f),
         BoundKernel k => Kernel(k),
         BoundFill f => () => Fill(f.Address, f.Value, f.Count),
         BoundCopy c => () => Buffer.MemoryCopy((void*)c.Source, (void*)c.Destination, c.Count, c.Count),
         _ => throw new DeviceException($"cpu: launches of type {l.GetType().Name} are unknown."),
     })).ToArray());
+
+    Action Multiplied(BoundGemmEpilogue f)
+    {
+        var kernel = Kernel(f.Kernel);
+        return () =>
+        {
+            Multiply(f.Gemm);
+            kernel();
+        };
+    }
 
     static void Multiply(BoundGemm g) => CpuGemm.Run(g.Layout, (float*)g.D, g.DPitch, (float*)g.A, g.APitch, (float*)g.B, g.BPitch, g.M, g.N, g.K, g.Alpha, g.Accumulate);
 

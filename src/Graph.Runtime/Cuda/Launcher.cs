@@ -1,4 +1,5 @@
 using System;
+using System.Linq;
 using Graph.Runtime.Devices;
 using Graph.Runtime.Schedules;
 
@@ -16,6 +17,11 @@ internal sealed record Launcher(CudaStream Stream, KernelTable Kernels, CublasLt
         if (launch is BoundKernel k) Kernels.Find(k.Kernel);
         else if (launch is BoundGemm g && Library is not null) Library.Prepare(g);
         else if (launch is BoundGemm generated) Generated(generated);
+        else if (launch is BoundGemmEpilogue fused && !Fuses(fused))
+        {
+            Prepare(fused.Gemm);
+            Prepare(fused.Kernel);
+        }
         else if (launch is BoundRankGradients both && Ranks?.Fits(both) != true)
         {
             Prepare(both.G);
@@ -26,6 +32,13 @@ internal sealed record Launcher(CudaStream Stream, KernelTable Kernels, CublasLt
     /// <summary>G and dB from one read; null: as two products.</summary>
     internal RankLauncher? Ranks { get; init; }
 
+    /// <summary>A product with a row kernel behind it runs on the emitted kernel of both, where there is one.</summary>
+    internal bool Epilogues { get; init; }
+
+    bool Fuses(BoundGemmEpilogue fused) => Epilogues && Kernels.Has(Name(fused)) && fused.Gemm.M > 0 && fused.Gemm.N > 0;
+
+    static string Name(BoundGemmEpilogue fused) => GemmKernel.WithEpilogue(fused.Gemm.Layout, fused.Kernel.Kernel);
+
     internal void Launch(BoundLaunch launch)
     {
         switch (launch)
@@ -33,6 +46,11 @@ internal sealed record Launcher(CudaStream Stream, KernelTable Kernels, CublasLt
             case BoundKernel k: Launch(k); break;
             case BoundGemm g when Library is not null: Library.Launch(g, Stream); break;
             case BoundGemm g: LaunchGenerated(g); break;
+            case BoundGemmEpilogue fused when Fuses(fused): LaunchOnTma(fused.Gemm, Kernels.Find(Name(fused)), fused); break;
+            case BoundGemmEpilogue fused:
+                Launch(fused.Gemm);
+                Launch(fused.Kernel);
+                break;
             case BoundRankGradients both when Ranks?.Fits(both) == true: Ranks.Launch(both); break;
             case BoundRankGradients both:
                 Launch(both.G);
@@ -73,20 +91,28 @@ internal sealed record Launcher(CudaStream Stream, KernelTable Kernels, CublasLt
         Launch(kernel, g.Label, Blocks(g.M, kernel.Info.TileRows), Blocks(g.N, kernel.Info.TileCols), cells, 10);
     }
 
-    // Maps of A (k beside m) and B (nt: k beside n; nn: n beside k), D and its pitch, m, n, k, alpha. The driver copies the maps when it launches or captures.
-    unsafe void LaunchOnTma(BoundGemm g, LoadedKernel kernel)
+    // Maps of A (k beside m), B (nt: k beside n; nn: n beside k) and D, then m, n, k, alpha; with an epilogue whether D is stored, its outputs as cells of 16 bytes, and maps of what it reads beside D.
+    // The driver copies all of it when it launches or captures.
+    unsafe void LaunchOnTma(BoundGemm g, LoadedKernel kernel, BoundGemmEpilogue? fused = null)
     {
-        var room = stackalloc byte[2 * sizeof(TensorMap) + 64];
+        var (outputs, beside) = fused is null ? ([], []) : (fused.Kernel.Arguments.Take(fused.Outputs).ToArray(), fused.Kernel.Arguments.Where((_, i) => i >= fused.Outputs && !fused.Inputs.Contains(i)).ToArray());
+        var room = stackalloc byte[(3 + beside.Length) * sizeof(TensorMap) + 64];
         var maps = (TensorMap*)(((nint)room + 63) & ~(nint)63);
         var transposed = g.Layout == GemmLayout.Nn;
         TensorMap.Encode(maps, g.A, g.M, g.K, g.APitch, kernel.Info.TileRows, g.Label);
-        TensorMap.Encode(maps + 1, g.B, transposed ? g.K : g.N, transposed ? g.N : g.K, g.BPitch, transposed ? 64 : kernel.Info.TileCols, g.Label);
-        var cells = stackalloc long[] { g.D, g.DPitch, g.M, g.N, g.K, BitConverter.SingleToInt32Bits(g.Alpha) };
-        var parameters = stackalloc void*[8];
-        parameters[0] = maps;
-        parameters[1] = maps + 1;
-        for (var i = 0; i < 6; i++) parameters[i + 2] = cells + i;
-        Launch(kernel, g.Label, Math.Min(Multiprocessors, Blocks(g.M, kernel.Info.TileRows) * Blocks(g.N, kernel.Info.TileCols)), 1, parameters);
+        TensorMap.Encode(maps + 1, g.B, transposed ? g.K : g.N, transposed ? g.N : g.K, g.BPitch, transposed ? 64 : kernel.Info.TileCols / 2, g.Label);
+        TensorMap.Encode(maps + 2, g.D, g.M, g.N, g.DPitch, 64, g.Label);
+        for (var i = 0; i < beside.Length; i++) TensorMap.Encode(maps + 3 + i, beside[i].Address, g.M, g.N / fused!.Inputs.Count, beside[i].Pitch, 64, fused.Kernel.Label);
+        var cells = stackalloc long[] { g.M, g.N, g.K, BitConverter.SingleToInt32Bits(g.Alpha), fused?.StoreD == true ? 1 : 0 };
+        var arguments = stackalloc long[2 * outputs.Length + 1];
+        for (var i = 0; i < outputs.Length; i++) (arguments[2 * i], arguments[2 * i + 1]) = (outputs[i].Address, outputs[i].Pitch);
+        var parameters = stackalloc void*[10];
+        for (var i = 0; i < 3; i++) parameters[i] = maps + i;
+        for (var i = 0; i < 5; i++) parameters[i + 3] = cells + i;
+        parameters[8] = arguments;
+        parameters[9] = maps + 3;
+        var tiles = (long)Blocks(g.M, kernel.Info.TileRows) * Blocks(g.N, kernel.Info.TileCols);
+        Launch(kernel, g.Label, (int)Math.Min(Multiprocessors, tiles), 1, parameters);
     }
 
     LoadedKernel Generated(BoundGemm g)

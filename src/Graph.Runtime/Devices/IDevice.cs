@@ -26,6 +26,15 @@ public readonly record struct RankBlock(int Start, int Columns, int RankStart, i
 /// </summary>
 public sealed record BoundRankGradients(string Label, int Layer, long Flops, long Bytes, BoundGemm G, BoundGemm GradB, IReadOnlyList<RankBlock> Blocks) : BoundLaunch(Label, Layer, Flops, Bytes);
 
+/// <summary>
+/// A product and the row kernel that reads all of D right after it. A device with a kernel for the two runs that; another one runs one after the other, with the same bits.
+/// Bytes counts D as the one kernel moves it.
+/// </summary>
+/// <param name="Inputs">Places among the row kernel's arguments that are D: one, or two for its left and right half.</param>
+/// <param name="Outputs">Arguments of the row kernel that it writes: the first ones.</param>
+/// <param name="StoreD">Something else reads D.</param>
+public sealed record BoundGemmEpilogue(string Label, int Layer, long Flops, long Bytes, BoundGemm Gemm, BoundKernel Kernel, IReadOnlyList<int> Inputs, int Outputs, bool StoreD) : BoundLaunch(Label, Layer, Flops, Bytes);
+
 /// <summary>Pitch 0: the argument is a pointer alone. RowBytes: bytes from one token's row to the next, 0 when the argument has no token dimension; a slice of rows moves the pointer by it.</summary>
 public readonly record struct BoundArgument(nint Address, int Pitch, int RowBytes = 0);
 

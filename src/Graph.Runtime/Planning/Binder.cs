@@ -27,11 +27,21 @@ public sealed class Binder(ExecutionPlan plan, IReadOnlyDictionary<MemoryBlock, 
     {
         var partners = RankGradients.Pairs(plan.Shapes, program.Launches);
         var moved = partners.Values.ToHashSet();
-        return program.Launches.SelectMany((launch, at) => moved.Contains(at) ? [] : partners.TryGetValue(at, out var g) ? [RankGradients.Bind(plan.Shapes, Product(program.Launches[g], at), Product(launch, at), (GemmLaunch)launch)]
-            : launches.Bind(launch, tensor => Address(program, tensor, at))).ToArray();
+        var bound = new List<BoundLaunch>();
+        for (var at = 0; at < program.Launches.Count; at++)
+        {
+            // A product that its reader takes along, and G, which runs in dB's place: all that it reads still is there, dY is read by both and the group's matrix is permanent.
+            if (moved.Contains(at) || GemmEpilogues.IsPair(plan.Shapes, program.Launches, at + 1)) continue;
+            if (partners.TryGetValue(at, out var g)) bound.Add(RankGradients.Bind(plan.Shapes, Product(g, at), Product(at, at), (GemmLaunch)program.Launches[at]));
+            else if (GemmEpilogues.IsPair(plan.Shapes, program.Launches, at))
+                bound.Add(GemmEpilogues.Bind(plan.Shapes, program.Launches, at, plan.Options.Keep, Product(at - 1, at - 1), (BoundKernel)One(at, at)));
+            else bound.AddRange(launches.Bind(program.Launches[at], tensor => Address(program, tensor, at)));
+        }
+        return bound;
 
-        // G runs in dB's place, where all that it reads still is: dY is read by both, the group's matrix is permanent.
-        BoundGemm Product(Launch launch, int at) => (BoundGemm)launches.Bind(launch, tensor => Address(program, tensor, at)).Single();
+        // Launch i with its tensors where launch `at` sees them.
+        BoundLaunch One(int i, int at) => launches.Bind(program.Launches[i], tensor => Address(program, tensor, at)).Single();
+        BoundGemm Product(int i, int at) => (BoundGemm)One(i, at);
     }
 
     /// <summary>Address of a permanent tensor.</summary>

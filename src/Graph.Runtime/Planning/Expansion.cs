@@ -27,10 +27,12 @@ public static class Expansion
         var done = new HashSet<string>();
         var ready = new HashSet<string>();
         var building = new Stack<string>();
-        foreach (var launch in backward)
+        for (var i = 0; i < backward.Count; i++)
         {
-            MakeReady(launch);
-            result.Add(launch);
+            // Nothing comes between a product and a row kernel that can be its epilogue.
+            if (GemmEpilogues.IsPair(shapes, backward, i + 1)) MakeReady(backward[i + 1]);
+            MakeReady(backward[i]);
+            result.Add(backward[i]);
         }
         return result;
 

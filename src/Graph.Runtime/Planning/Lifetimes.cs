@@ -26,6 +26,9 @@ public static class Lifetimes
             var accesses = shapes.Of(launches[i]);
             // Reads come first: a launch reads its in-place output before it writes it.
             foreach (var read in accesses.Reads) Note(read, i, false);
+            // As one kernel the two write the second one's outputs while the first one's operands are still read.
+            if (GemmEpilogues.IsPair(shapes, launches, i))
+                foreach (var read in shapes.Of(launches[i - 1]).Reads) Note(read, i, false);
             foreach (var write in accesses.Writes) Note(write, i, true);
             if (launches[i] is CrossEntropyLaunch c)
                 result.Add(new Lifetime(LogitsScratch, i, i, (long)logitsRows * TensorLayout.LogitsPitch(shapes.Resolve(c.Table).Rows) * TensorLayout.Size(ElementType.Act, shapes.Act)));

@@ -23,4 +23,7 @@ public static class GemmKernel
     public static string Name(GemmLayout layout, bool f32, bool accumulate, bool skinnyM, bool skinnyN) =>
         "gemm_" + (layout switch { GemmLayout.Nt => "nt", GemmLayout.Nn => "nn", _ => "tn" })
         + (f32 ? "_f32" : "") + (accumulate ? "_add" : "") + (skinnyN ? "_skinny_n" : skinnyM ? "_skinny_m" : "");
+
+    /// <summary>The product and the row kernel that reads it, as one: gemm_nt_k04_mul.</summary>
+    public static string WithEpilogue(GemmLayout layout, string rowKernel) => Name(layout, false, false, false, false) + "_" + rowKernel;
 }

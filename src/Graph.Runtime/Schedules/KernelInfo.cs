@@ -10,7 +10,7 @@ namespace Graph.Runtime.Schedules;
 /// one-dimensional weights, inputs, scalars and T-only tensors have no pitch. Last: int rows. A slice of rows is a moved pointer, so a kernel never needs its absolute row.
 /// </summary>
 /// <param name="Name">Function name in the text.</param>
-/// <param name="Kind">row, rope, attention_forward, attention_delta, attention_dq, attention_dkdv, cross_entropy, gemm, gemm_tma, adamw, gradient_norm, cast.</param>
+/// <param name="Kind">row, rope, attention_forward, attention_delta, attention_dq, attention_dkdv, cross_entropy, gemm, gemm_tma, gemm_epilogue, adamw, gradient_norm, cast.</param>
 /// <param name="Block">Threads per block.</param>
 /// <param name="SharedBytes">Dynamic shared memory in bytes.</param>
 /// <param name="TileRows">Rows one block handles.</param>
@@ -20,4 +20,7 @@ public sealed record KernelInfo(string Name, string Kind, int Block, int SharedB
 {
     /// <summary>The kind of a GEMM whose operands are tensor maps (bf16, boxes of 64 columns, 128-byte swizzle) and whose grid is one block per multiprocessor.</summary>
     public const string GemmOnTma = "gemm_tma";
+
+    /// <summary>The same with a row kernel's work on D before it leaves the multiprocessor.</summary>
+    public const string GemmWithEpilogue = "gemm_epilogue";
 }

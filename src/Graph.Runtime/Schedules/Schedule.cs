@@ -66,9 +66,10 @@ public enum GemmLayout { Nt, Nn, Tn }
 
 /// <summary>
 /// One emitted kernel over all T rows. Arguments are in the kernel's parameter order; the first Outputs are written, InPlace of them are read too. Window: keys that a query of attention sees at most, for costs
-/// (the kernel has it in its text); null for all and for other kernels.
+/// (the kernel has it in its text); null for all and for other kernels. Epilogue: where the launch before it is the product that it reads, a target may have a kernel for the two
+/// (<see cref="GemmKernel.WithEpilogue"/>).
 /// </summary>
-public sealed record KernelLaunch(int Layer, string Kernel, IReadOnlyList<View> Arguments, int Outputs, int InPlace = 0, int? Window = null) : Launch(Layer);
+public sealed record KernelLaunch(int Layer, string Kernel, IReadOnlyList<View> Arguments, int Outputs, int InPlace = 0, int? Window = null, bool Epilogue = false) : Launch(Layer);
 
 /// <summary>
 /// Frozen-head linear + softcap + cross entropy, chunked over tokens: per chunk, logits = x·tableᵀ (scratch, never whole), the row kernel turns them into dlogits in place and writes

@@ -66,7 +66,7 @@ public static class ScheduleText
     public static string Print(Launch launch) => launch switch
     {
         GemmLaunch g => "L" + I(g.Layer) + " gemm " + Lower(g.Layout) + " " + Print(g.D) + (g.Accumulate ? " += " : " = ") + Print(g.A) + " " + Print(g.B) + (g.Scale is null ? "" : " scale=" + g.Scale),
-        KernelLaunch k => "L" + I(k.Layer) + " kernel " + k.Kernel + " out=" + I(k.Outputs) + " inplace=" + I(k.InPlace) + (k.Window is { } window ? " window=" + I(window) : "") + string.Concat(k.Arguments.Select(a => " " + Print(a))),
+        KernelLaunch k => "L" + I(k.Layer) + " kernel " + k.Kernel + " out=" + I(k.Outputs) + " inplace=" + I(k.InPlace) + (k.Window is { } window ? " window=" + I(window) : "") + (k.Epilogue ? " epilogue" : "") + string.Concat(k.Arguments.Select(a => " " + Print(a))),
         CrossEntropyLaunch c => "L" + I(c.Layer) + " cross_entropy " + c.Kernel + " dx=" + (c.DX is { } dx ? Print(dx) : "-") + " loss=" + Print(c.Loss) + " x=" + Print(c.X) + " table=" + Print(c.Table)
             + " labels=" + Print(c.Labels) + " inverse_labels=" + c.InverseLabels,
         _ => throw new ArgumentException("schedule: unknown launch " + launch.GetType().Name),
@@ -152,7 +152,9 @@ public static class ScheduleText
                 return new GemmLaunch(layer, Enum<GemmLayout>(words[2]), ParseView(words[3]), ParseView(words[5]), ParseView(words[6]), words.Length > 7 ? After(words[7], "scale=") : null, words[4] == "+=");
             case "kernel":
                 int? window = words.Length > 5 && words[5].StartsWith("window=", StringComparison.Ordinal) ? Int(After(words[5], "window=")) : null;
-                return new KernelLaunch(layer, words[2], words.Skip(window is null ? 5 : 6).Select(ParseView).ToArray(), Int(After(words[3], "out=")), Int(After(words[4], "inplace=")), window);
+                var rest = words.Skip(window is null ? 5 : 6);
+                var epilogue = rest.FirstOrDefault() == "epilogue";
+                return new KernelLaunch(layer, words[2], rest.Skip(epilogue ? 1 : 0).Select(ParseView).ToArray(), Int(After(words[3], "out=")), Int(After(words[4], "inplace=")), window, epilogue);
             case "cross_entropy":
                 return new CrossEntropyLaunch(layer, words[2], After(words[3], "dx=") is var dx && dx == "-" ? null : ParseView(dx), ParseView(After(words[4], "loss=")), ParseView(After(words[5], "x=")),
                     ParseView(After(words[6], "table=")), ParseView(After(words[7], "labels=")), After(words[8], "inverse_labels="));

@@ -1,13 +1,21 @@
 // D = alpha A B on tensor cores, row-major, for sm_90a: gemm.cu's wide products of elems on TMA and wgmma.
 //   LAYOUT 0 (nt)  D[m,n] = alpha * sum_k A[m,k] B[n,k]
 //   LAYOUT 1 (nn)  D[m,n] = alpha * sum_k A[m,k] B[k,n]
-// Sums in fp32 over k in order, one rounding. n and every pitch are multiples of 8 elems; past an operand's end TMA reads zeros, so m, n and k are free otherwise.
+// Sums in fp32 over k in order, one rounding. n and every pitch are multiples of 8 elems; past an operand's end TMA reads zeros and writes nothing, so m, n and k are free otherwise.
 //
-//   a_map: boxes of 64 (k) x 128 (m)     b_map: boxes of 64 (k) x 256 (n), in nn 64 (n) x 64 (k); both with the 128-byte swizzle: panel tiles (wgmma.cu)
+//   a_map: boxes of 64 (k) x 128 (m)     b_map: boxes of 64 (k) x 128 (n), in nn 64 (n) x 64 (k)     d_map: boxes of 64 (n) x 64 (m); all with the 128-byte swizzle: panel tiles (wgmma.cu)
 //   grid: as many blocks as there are multiprocessors, each walks tiles; block 384, dynamic shared memory STAGES * 48 KB + 32 KB + 128 bytes
 //
-// Two warpgroups multiply 64 rows x 256 columns of a tile each; of the third one thread keeps STAGES k-blocks of 64 in flight, across the borders of tiles, so the
-// next tile's operands arrive while this one's sums are written.
+// Two warpgroups multiply 64 rows x 256 columns of a tile each; a warp of the third keeps STAGES k-blocks of 64 in flight, across the borders of tiles, so the next tile's operands arrive while
+// this one's sums are written.
+//
+// EPILOGUE 1: a row kernel without reductions works on D's rounded elements while they are in shared memory. Its text is printed before this one:
+//   struct Epilogue                                            where its outputs lie
+//   void epilogue(arguments, beside, row, column, x [, y])     its outputs for 8 columns of a row; x is D there; PAIRED 1: x and y are the same columns of D's left and right half, of which a tile
+//                                                              then holds 128 + 128
+// BESIDE: matrices that it reads besides D. Their boxes of 64 columns x 64 rows follow a tile's k-blocks through the same stages, so they are there when the sums are; `beside` is where the first
+// one's 16 bytes are, the others' are BOX_BYTES on.
+// store_d 0: nothing else reads D, so it is not written.
 
 // d += a b^T, 64 x 256 x 16, a with k along its columns; B_ROWS: b has k along its rows.
 template <bool B_ROWS>
@@ -42,12 +50,40 @@ __device__ __forceinline__ void copy_box(uint32_t target, const tensor_map& map,
                  :: "r"(target), "l"((uint64)&map), "r"(column), "r"(row), "r"(barrier) : "memory");
 }
 
-#define RASTER 16 // row tiles that blocks running at the same time share
+__device__ __forceinline__ void store_box(const tensor_map& map, int column, int row, uint32_t source)
+{
+    asm volatile("cp.async.bulk.tensor.2d.global.shared::cta.bulk_group [%0, {%1, %2}], [%3];" :: "l"((uint64)&map), "r"(column), "r"(row), "r"(source) : "memory");
+    asm volatile("cp.async.bulk.commit_group;" ::: "memory");
+}
+
+// All but the last IN_FLIGHT boxes that this thread stored have been read from shared memory.
+template <int IN_FLIGHT>
+__device__ __forceinline__ void store_wait() { asm volatile("cp.async.bulk.wait_group.read %0;" :: "n"(IN_FLIGHT) : "memory"); }
+
+// Four 8 x 8 matrices; lanes 8 i .. 8 i + 7 give the addresses of matrix i's rows.
+__device__ __forceinline__ void stmatrix_x4(uint32_t address, uint32_t a, uint32_t b, uint32_t c, uint32_t d)
+{
+    asm volatile("stmatrix.sync.aligned.m8n8.x4.shared.b16 [%0], {%1,%2,%3,%4};" :: "r"(address), "r"(a), "r"(b), "r"(c), "r"(d) : "memory");
+}
+
+#if BESIDE
+struct alignas(64) Beside { tensor_map maps[BESIDE]; };
+#endif
+
+#define RASTER 8 // row tiles that blocks running at the same time share
 
 extern "C" __global__ void __launch_bounds__(384, 1)
-KERNEL_NAME(const __grid_constant__ tensor_map a_map, const __grid_constant__ tensor_map b_map, elem* __restrict__ d, int d_pitch, int m, int n, int k, float alpha)
+KERNEL_NAME(const __grid_constant__ tensor_map a_map, const __grid_constant__ tensor_map b_map, const __grid_constant__ tensor_map d_map, int m, int n, int k, float alpha
+#if EPILOGUE
+            , int store_d, const Epilogue arguments
+#endif
+#if BESIDE
+            , const __grid_constant__ Beside beside
+#endif
+            )
 {
-    constexpr uint32_t A_BYTES = TILE_M * TILE_K * 2, STAGE_BYTES = A_BYTES + TILE_N * TILE_K * 2, STAGING_BYTES = 64 * 128 * 2;
+    constexpr uint32_t A_BYTES = TILE_M * TILE_K * 2, STAGE_BYTES = A_BYTES + TILE_N * TILE_K * 2, PANEL_BYTES = 64 * 64 * 2, STAGING_BYTES = 2 * PANEL_BYTES;
+    constexpr int SLICES = PAIRED ? 2 : 4;
     static_assert(TILE_M == 128 && TILE_N == 256 && TILE_K == 64, "two warpgroups of 64 x 256 sums, panels of 128 bytes");
 
     extern __shared__ __align__(1024) uint8_t shared[];
@@ -62,6 +98,9 @@ KERNEL_NAME(const __grid_constant__ tensor_map a_map, const __grid_constant__ te
         row = (first + rest % height) * TILE_M;
         column = rest / height * TILE_N;
     };
+    // Where the 64 columns of a slice of a tile begin in what the epilogue reads and writes, and those of panel i in D.
+    auto slice_column = [&](int column, int slice) { return (PAIRED ? column / 2 : column) + slice * 64; };
+    auto panel_column = [&](int column, int i) { return PAIRED ? i / 2 * (n / 2) + column / 2 + i % 2 * 64 : column + i * 64; };
 
     if (threadIdx.x == 0)
     {
@@ -86,18 +125,32 @@ KERNEL_NAME(const __grid_constant__ tensor_map a_map, const __grid_constant__ te
             place(tile, row, column);
             for (int block = 0; block < blocks; block++)
             {
-                const uint32_t a_tile = stages + stage * STAGE_BYTES, b_tile = a_tile + A_BYTES;
+                const uint32_t a_tile = stages + stage * STAGE_BYTES, b_tile = a_tile + A_BYTES, arrived = full + stage * 8;
                 barrier_wait(empty + stage * 8, phase);
-                barrier_expect(full + stage * 8, STAGE_BYTES);
-                copy_box(a_tile, a_map, block * TILE_K, row, full + stage * 8);
-                if (LAYOUT == 0) copy_box(b_tile, b_map, block * TILE_K, column, full + stage * 8);
-                else
-                {
+                barrier_expect(arrived, STAGE_BYTES);
+                copy_box(a_tile, a_map, block * TILE_K, row, arrived);
 #pragma unroll
-                    for (int panel = 0; panel < TILE_N / 64; panel++) copy_box(b_tile + panel * 64 * TILE_K * 2, b_map, column + panel * 64, block * TILE_K, full + stage * 8);
+                for (int i = 0; i < 4; i += LAYOUT == 0 ? 2 : 1) // nt: a box has two panels' columns
+                {
+                    if (LAYOUT == 0) copy_box(b_tile + i * 64 * 128, b_map, block * TILE_K, panel_column(column, i), arrived);
+                    else copy_box(b_tile + i * 64 * 128, b_map, panel_column(column, i), block * TILE_K, arrived);
                 }
                 if (++stage == STAGES) { stage = 0; phase ^= 1; }
             }
+#if BESIDE
+            for (int slice = 0; slice < SLICES; slice++)
+            {
+                const uint32_t arrived = full + stage * 8;
+                barrier_wait(empty + stage * 8, phase);
+                barrier_expect(arrived, BESIDE * BOX_BYTES);
+#pragma unroll
+                for (int i = 0; i < BESIDE; i++)
+#pragma unroll
+                    for (int half = 0; half < 2; half++)
+                        copy_box(stages + stage * STAGE_BYTES + i * BOX_BYTES + half * PANEL_BYTES, beside.maps[i], slice_column(column, slice), row + half * 64, arrived);
+                if (++stage == STAGES) { stage = 0; phase ^= 1; }
+            }
+#endif
         }
         return;
     }
@@ -106,6 +159,7 @@ KERNEL_NAME(const __grid_constant__ tensor_map a_map, const __grid_constant__ te
     float sum[TILE_N / 2];
     const uint32_t own_staging = staging + group * STAGING_BYTES;
     int stage = 0, phase = 0;
+    auto release = [&](int at) { if (lane == 0) barrier_arrive(empty + at * 8); };
     for (int tile = blockIdx.x; tile < tiles; tile += gridDim.x)
     {
 #pragma unroll
@@ -121,39 +175,74 @@ KERNEL_NAME(const __grid_constant__ tensor_map a_map, const __grid_constant__ te
                 wgmma_tile<LAYOUT == 1>(sum, panel_columns<TILE_M>(a_tile, step), LAYOUT == 1 ? panel_rows<TILE_K>(b_tile, step) : panel_columns<TILE_N>(b_tile, step));
             wgmma_commit();
             wgmma_wait<1>(); // the k-block before is multiplied
-            if (block > 0 && lane == 0) barrier_arrive(empty + (stage == 0 ? STAGES - 1 : stage - 1) * 8);
+            if (block > 0) release(stage == 0 ? STAGES - 1 : stage - 1);
             if (++stage == STAGES) { stage = 0; phase ^= 1; }
         }
         wgmma_wait<0>();
         hold(sum);
-        if (lane == 0) barrier_arrive(empty + (stage == 0 ? STAGES - 1 : stage - 1) * 8);
+        release(stage == 0 ? STAGES - 1 : stage - 1);
 
-        // The sums leave in two halves of 128 columns, through shared memory so that rows are written in pieces of 16 bytes side by side.
+        // The sums leave through two panels of shared memory, 64 columns of D at a time (PAIRED: 64 of either half), and are on their way while the next tile is multiplied.
         int row, column;
         place(tile, row, column);
         row += group * 64;
-        const int local_row = thread / WARP_SIZE * 16 + lane / 4;
+        const int warp_row = thread / WARP_SIZE * 16 + lane % 16, own_chunk = lane / 16;
 #pragma unroll
-        for (int part = 0; part < 2; part++)
+        for (int slice = 0; slice < SLICES; slice++)
         {
-            group_sync(1 + group); // the half before has left
 #pragma unroll
-            for (int i = 0; i < 16; i++)
-#pragma unroll
-                for (int half = 0; half < 2; half++)
-                {
-                    const int c = part * 64 + i * 4 + half * 2;
-                    asm volatile("st.shared.u32 [%0], %1;" :: "r"(own_staging + panel_offset<64>(local_row + half * 8, i) + lane % 4 * 4), "r"(pack2(sum[c] * alpha, sum[c + 1] * alpha)) : "memory");
-                }
-            group_sync(1 + group);
-            const int chunk = thread % 16, first_column = column + part * 128 + chunk * 8;
-#pragma unroll
-            for (int i = 0; i < 8; i++)
+            for (int half = 0; half <= PAIRED; half++)
             {
-                const int r = thread / 16 + i * 8;
-                if (row + r < m && first_column < n)
-                    *reinterpret_cast<uint4*>(d + (int64)(row + r) * d_pitch + first_column) = load_shared4(own_staging + panel_offset<64>(r, chunk));
+                const int panel = slice + half * 2;
+                const uint32_t target = own_staging + (PAIRED ? half : slice % 2) * PANEL_BYTES;
+                if (thread == 0) store_wait<1>();
+                group_sync(1 + group); // what was here has left, and every thread has read it
+#pragma unroll
+                for (int i = 0; i < 8; i += 2)
+                {
+                    const float* s = sum + panel * 32 + i * 4;
+                    stmatrix_x4(target + panel_offset<64>(warp_row, i + own_chunk),
+                                pack2(s[0] * alpha, s[1] * alpha), pack2(s[2] * alpha, s[3] * alpha), pack2(s[4] * alpha, s[5] * alpha), pack2(s[6] * alpha, s[7] * alpha));
+                }
+                shared_fence();
+                group_sync(1 + group);
+#if EPILOGUE
+                if (thread == 0 && store_d) store_box(d_map, panel_column(column, panel), row, target);
+#else
+                if (thread == 0) store_box(d_map, panel_column(column, panel), row, target);
+#endif
             }
+#if EPILOGUE
+            const uint32_t staged = own_staging + (PAIRED ? 0 : slice % 2) * PANEL_BYTES;
+#if BESIDE
+            barrier_wait(full + stage * 8, phase);
+            const uint32_t own_beside = stages + stage * STAGE_BYTES + group * PANEL_BYTES;
+#else
+            const uint32_t own_beside = 0;
+#endif
+            const int chunk = thread % 8, first_column = slice_column(column, slice) + chunk * 8;
+#pragma unroll
+            for (int i = 0; i < 4; i++)
+            {
+                const int r = thread / 8 + i * 16;
+                if (row + r >= m || first_column >= (PAIRED ? n / 2 : n)) continue;
+                float x[8];
+                unpack8(load_shared4(staged + panel_offset<64>(r, chunk)), x);
+#if PAIRED
+                float y[8];
+                unpack8(load_shared4(staged + PANEL_BYTES + panel_offset<64>(r, chunk)), y);
+                epilogue(arguments, own_beside + panel_offset<64>(r, chunk), row + r, first_column, x, y);
+#else
+                epilogue(arguments, own_beside + panel_offset<64>(r, chunk), row + r, first_column, x);
+#endif
+            }
+#if BESIDE
+            __syncwarp();
+            release(stage);
+            if (++stage == STAGES) { stage = 0; phase ^= 1; }
+#endif
+#endif
         }
     }
+    if (thread == 0) store_wait<0>(); // shared memory goes with the block
 }

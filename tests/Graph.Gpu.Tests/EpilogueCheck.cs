@@ -1,0 +1,92 @@
+using System;
+using System.Collections.Generic;
+using System.Linq;
+using Graph.Runtime.Devices;
+using Graph.Runtime.Planning;
+using Graph.Runtime.Schedules;
+
+namespace Graph.Gpu.Tests;
+
+/// <summary>
+/// A product with a row kernel's work in its tiles against the two launches that it stands for, which other checks hold against fp64: the same bits in every byte of every tensor, poison between
+/// rows included. D is compared where it is stored and must stay as it was where it is not.
+/// </summary>
+static class EpilogueCheck
+{
+    internal static Seen Run(CudaDeviceOfTarget on, KernelJob job)
+    {
+        var schedule = KernelCases.ScheduleOf(job.Variant);
+        var (product, row) = schedule.Forward.Concat(schedule.Backward).Zip(schedule.Forward.Concat(schedule.Backward).Skip(1))
+            .Where(p => p is { First: GemmLaunch g, Second: KernelLaunch k } && GemmKernel.WithEpilogue(g.Layout, k.Kernel) == job.Name).Select(p => ((GemmLaunch)p.First, (KernelLaunch)p.Second)).First();
+        var plain = GemmKernel.Name(product.Layout, false, false, false, false);
+        foreach (var source in Models.Find(job.Variant).Kernels(job.Target).Kernels.Where(k => k.Info.Name == job.Name || k.Info.Name == plain || k.Info.Name == row.Kernel)) on.Load(source);
+        // More than 64 rows: fewer may take the two launches to another GEMM, whose sums differ in the last bit.
+        foreach (var rows in new[] { 129, 65, 127, 128, 1000 })
+            foreach (var storeD in new[] { true, false }) One(on, KernelCases.Shapes(job.Variant, rows), product, row, storeD, rows == 129 ? 100 : 2);
+        return new Seen(0, 0);
+    }
+
+    static void One(CudaDeviceOfTarget on, Shapes shapes, GemmLaunch product, KernelLaunch row, bool storeD, int runs)
+    {
+        var (device, what) = (on.Device, $"{ScheduleText.Print(product.D)} with {row.Kernel}, {shapes.Tokens} rows, D {(storeD ? "stored" : "left out")}");
+        var accesses = new[] { shapes.Of(product), shapes.Of(row) };
+        var read = accesses.SelectMany(a => a.Reads).Select(r => r.Tensor).ToHashSet();
+        var written = accesses.SelectMany(a => a.Writes).Select(r => r.Tensor).ToHashSet();
+        var layouts = read.Concat(written).Distinct().Select(t => shapes[t]).ToArray();
+        var random = new Random(shapes.Tokens);
+        // A few rows beyond the last one, so that a write there is seen.
+        var values = layouts.ToDictionary(l => l.Tensor.Name, l => read.Contains(l.Tensor.Name) && !written.Contains(l.Tensor.Name) ? Poisoned(l, random) : Poison(Count(l)));
+        var addresses = layouts.ToDictionary(l => l.Tensor.Name, l => device.Upload<ushort>(values[l.Tensor.Name]));
+        var binder = new LaunchBinder(shapes, 1, 64, _ => 0);
+        var gemm = (BoundGemm)binder.Bind(product, t => addresses[t]).Single();
+        var kernel = (BoundKernel)binder.Bind(row, t => addresses[t]).Single();
+        var fused = GemmEpilogues.Bind(shapes, [product, row], 1, storeD ? [product.D.Tensor] : [], gemm, kernel);
+        Checking.Require(fused.StoreD == storeD, $"{what}: binding decided otherwise");
+        using var apart = device.Prepare([gemm, kernel]);
+        using var together = device.Prepare([fused]);
+        var expected = Outputs(apart);
+        for (var run = 1; run <= runs; run++)
+        {
+            var got = Outputs(together);
+            foreach (var tensor in written)
+            {
+                var wanted = tensor == product.D.Tensor && !storeD ? values[tensor] : expected[tensor];
+                if (wanted.AsSpan().SequenceEqual(got[tensor])) continue;
+                var at = Enumerable.Range(0, wanted.Length).First(i => wanted[i] != got[tensor][i]);
+                Checking.Require(false, $"{what}: run {run}: {tensor}[{at / shapes[tensor].Pitch},{at % shapes[tensor].Pitch}] has other bits than the two launches give");
+            }
+        }
+        foreach (var address in addresses.Values) device.Free(address);
+
+        Dictionary<string, ushort[]> Outputs(IProgram program)
+        {
+            foreach (var tensor in written) device.Upload(addresses[tensor], System.Runtime.InteropServices.MemoryMarshal.AsBytes(values[tensor].AsSpan()));
+            program.Run();
+            return written.ToDictionary(t => t, t => device.Download<ushort>(addresses[t], values[t].Length));
+        }
+    }
+
+    static ushort[] Poison(int count)
+    {
+        var bits = new ushort[count];
+        Array.Fill(bits, (ushort)0xffff);
+        return bits;
+    }
+
+    static int Count(TensorLayout layout) => (layout.Rows + 3) * layout.Pitch;
+
+    // NaN in the gaps between rows and behind them. The values of a prime number of random ones over and over: a matrix has a hundred million.
+    static ushort[] Poisoned(TensorLayout layout, Random random)
+    {
+        var pool = Checking.Random(random, 999_983).Select(v => Checking.ToElem(v, Elem.Act)).ToArray();
+        var bits = Poison(Count(layout));
+        var from = 0;
+        for (var r = 0; r < layout.Rows; r++)
+            for (var c = 0; c < layout.Columns; c++)
+            {
+                bits[r * layout.Pitch + c] = pool[from];
+                from = from + 1 == pool.Length ? 0 : from + 1;
+            }
+        return bits;
+    }
+}

@@ -1838,11 +1838,15 @@ k28_norm(elem* __restrict__ norm_rows, int norm_pitch,
 #define KERNEL_NAME rank_gradients_r16
 #define RANK 16
 #define TILE_T 32
+#define TILE_N 512
 #define WARPS 8
 #define STAGES 4
+#define MOST_TILES 2
+#define READ_ONCE 1
 
 @prelude.cu
 @mma.cu
+@rank_stripes.cu
 @rank_gradients.cu
 
 // ======== rank_sum_r16
@@ -1851,9 +1855,10 @@ k28_norm(elem* __restrict__ norm_rows, int norm_pitch,
 #define KERNEL_NAME rank_sum_r16
 #define RANK 16
 #define TILE_T 32
-#define STRIPE 512
+#define TILE_N 512
 
 @prelude.cu
+@rank_stripes.cu
 @rank_sum.cu
 
 // ======== rank_gradients_r32
@@ -1862,11 +1867,15 @@ k28_norm(elem* __restrict__ norm_rows, int norm_pitch,
 #define KERNEL_NAME rank_gradients_r32
 #define RANK 32
 #define TILE_T 32
+#define TILE_N 512
 #define WARPS 8
 #define STAGES 4
+#define MOST_TILES 1
+#define READ_ONCE 1
 
 @prelude.cu
 @mma.cu
+@rank_stripes.cu
 @rank_gradients.cu
 
 // ======== rank_sum_r32
@@ -1875,9 +1884,10 @@ k28_norm(elem* __restrict__ norm_rows, int norm_pitch,
 #define KERNEL_NAME rank_sum_r32
 #define RANK 32
 #define TILE_T 32
-#define STRIPE 512
+#define TILE_N 512
 
 @prelude.cu
+@rank_stripes.cu
 @rank_sum.cu
 
 // ======== gradient_norm_partials

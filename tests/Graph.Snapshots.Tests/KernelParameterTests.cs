@@ -29,7 +29,7 @@ public sealed class KernelParameterTests
             // D, A and B with their pitches (maps of A and B, then D), then m, n, k and alpha, in the launcher's order.
             string[] lists = kernel.Info.Kind == KernelInfo.GemmOnTma ? ["map map pointer int int int int float"]
                 : kernel.Info.Kind == "gemm" ? ["pointer int pointer int pointer int int int int float"]
-                : kernel.Info.Kind == RankKernel.Kind ? [kernel.Info.Name.StartsWith("rank_sum", StringComparison.Ordinal) ? "pointer int pointer int pointer pointer Linears int int int int float" : "pointer pointer pointer int pointer int pointer int Linears int int"]
+                : kernel.Info.Kind == RankKernel.Kind ? [kernel.Info.Name.StartsWith("rank_sum", StringComparison.Ordinal) ? "pointer int pointer int pointer pointer Linears int int int int int int float" : "pointer pointer pointer int pointer int pointer int Linears int int int"]
                 : packed.TryGetValue(kernel.Info.Name, out var found) ? [.. found] : [];
             var declared = Declared(kernel);
             if (lists.Length == 0) wrong.Add($"{kernel.Target} {kernel.Info.Name} is launched by no session");

@@ -10,7 +10,8 @@ namespace Graph.Runtime.Cuda;
 /// into slices of tokens, which add to dB in order.
 /// </summary>
 /// <param name="Multiprocessors">Blocks of rank_gradients; the order of the sums, hence the bits, depend on it.</param>
-internal sealed record RankLauncher(CudaStream Stream, KernelTable Kernels, nint Workspace, long WorkspaceBytes, int Multiprocessors)
+/// <param name="Overlap">Whether rank_sum is launched while rank_gradients still runs, and waits for its end by itself.</param>
+internal sealed record RankLauncher(CudaStream Stream, KernelTable Kernels, nint Workspace, long WorkspaceBytes, int Multiprocessors, bool Overlap)
 {
     /// <summary>Whether there are kernels for these ranks and alignments.</summary>
     internal bool Fits(BoundRankGradients both)
@@ -47,13 +48,13 @@ internal sealed record RankLauncher(CudaStream Stream, KernelTable Kernels, nint
             var blocks = Blocks(plan, rows, facts);
             long gSums = Workspace, sums = Workspace + (long)plan.Stripes * rows * rank * sizeof(float);
             Pack([sums, gSums, g.A + (long)row * g.APitch * 2, g.APitch, d.B + (long)row * d.BPitch * 2, d.BPitch, g.B, g.BPitch, 0, plan.Tiles, plan.Width, rows], 8);
-            Start(gradients, blocks);
+            Start(gradients, blocks, false);
 
             var gBlocks = both.Blocks.Count * Launcher.Blocks(rows * (rank / 4), sum.Info.Block);
             // One thread adds at most eight or so, which it can ask for at once.
             var parts = blocks > 16 * plan.Stripes ? 4 : blocks > 8 * plan.Stripes ? 2 : 1;
             Pack([d.D, d.DPitch, g.D + (long)row * g.DPitch * 2, g.DPitch, sums, gSums, 0, plan.Tiles, plan.Width, blocks, gBlocks, parts, rows, BitConverter.SingleToInt32Bits(g.Alpha)], 6);
-            Start(sum, gBlocks + plan.Tiles * facts.TileCols * (rank / 4) / sum.Info.Block * parts);
+            Start(sum, gBlocks + plan.Tiles * facts.TileCols * (rank / 4) / sum.Info.Block * parts, Overlap);
         }
 
         void Pack(ReadOnlySpan<long> values, int linearsAt)
@@ -65,8 +66,12 @@ internal sealed record RankLauncher(CudaStream Stream, KernelTable Kernels, nint
             }
         }
 
-        void Start(LoadedKernel kernel, int grid) =>
-            Driver.Check(Driver.LaunchKernel(kernel.Function, (uint)grid, 1, 1, (uint)kernel.Info.Block, 1, 1, (uint)kernel.Info.SharedBytes, Stream, parameters, null), $"launching {kernel.Info.Name} for {both.Label} (grid {grid})");
+        void Start(LoadedKernel kernel, int grid, bool early)
+        {
+            var info = kernel.Info;
+            Driver.Check(early ? LaunchConfiguration.LaunchEarly(kernel.Function, (uint)grid, (uint)info.Block, (uint)info.SharedBytes, Stream, parameters)
+                : Driver.LaunchKernel(kernel.Function, (uint)grid, 1, 1, (uint)info.Block, 1, 1, (uint)info.SharedBytes, Stream, parameters, null), $"launching {info.Name} for {both.Label} (grid {grid})");
+        }
     }
 
     // Tile columns, how many of them make a stripe, stripes, and the tokens of a slice.

@@ -52,10 +52,11 @@ def step_tables(bench, every):
 
 def op_tables(ops):
     print(f"{ops['variant']}, {ops['tokens']} tokens in documents of {ops['seq']:,}, {ops['device']} ({ops['target']}), median of {ops['repeats']} launches, each from memory\n")
-    print(f"| op (limits: {ops['limit_tflops']:.0f} TFLOP/s, {ops['limit_gbps'] / 1000:.2f} TB/s) | shape | on | ms | measured | of the limit | emitted GEMM, of cuBLASLt's speed |\n|---|---|---|---|---|---|---|")
+    print(f"| op (limits: {ops['limit_tflops']:.0f} TFLOP/s, {ops['limit_gbps'] / 1000:.2f} TB/s) | shape | on | ms | measured | of the limit | emitted GEMM, of cuBLASLt's speed | of the speed without adapters |\n|---|---|---|---|---|---|---|---|")
     for op in ops["ops"]:
         emitted = f"{op['emitted_of_cublaslt']:.2f}" if "emitted_of_cublaslt" in op else ""
-        print(f"| `{op['name']}` | {op['shape']} | {op['on']} | {op['ms_median']:.3f} | {rate(op)} | {100 * op['of_limit']:.0f} % | {emitted} |")
+        plain = f"{op['of_plain']:.3f}" if "of_plain" in op else ""
+        print(f"| `{op['name']}` | {op['shape']} | {op['on']} | {op['ms_median']:.3f} | {rate(op)} | {100 * op['of_limit']:.0f} % | {emitted} | {plain} |")
 
 
 def case_table(report):

@@ -1997,11 +1997,15 @@ __device__ __forceinline__ void epilogue(const Epilogue& arguments, uint32_t bes
 #define KERNEL_NAME rank_gradients_r16
 #define RANK 16
 #define TILE_T 32
+#define TILE_N 512
 #define WARPS 8
 #define STAGES 4
+#define MOST_TILES 2
+#define READ_ONCE 1
 
 @prelude.cu
 @mma.cu
+@rank_stripes.cu
 @rank_gradients.cu
 
 // ======== rank_sum_r16
@@ -2010,9 +2014,10 @@ __device__ __forceinline__ void epilogue(const Epilogue& arguments, uint32_t bes
 #define KERNEL_NAME rank_sum_r16
 #define RANK 16
 #define TILE_T 32
-#define STRIPE 512
+#define TILE_N 512
 
 @prelude.cu
+@rank_stripes.cu
 @rank_sum.cu
 
 // ======== rank_gradients_r32
@@ -2021,11 +2026,15 @@ __device__ __forceinline__ void epilogue(const Epilogue& arguments, uint32_t bes
 #define KERNEL_NAME rank_gradients_r32
 #define RANK 32
 #define TILE_T 32
+#define TILE_N 512
 #define WARPS 8
 #define STAGES 4
+#define MOST_TILES 1
+#define READ_ONCE 1
 
 @prelude.cu
 @mma.cu
+@rank_stripes.cu
 @rank_gradients.cu
 
 // ======== rank_sum_r32
@@ -2034,9 +2043,10 @@ __device__ __forceinline__ void epilogue(const Epilogue& arguments, uint32_t bes
 #define KERNEL_NAME rank_sum_r32
 #define RANK 32
 #define TILE_T 32
-#define STRIPE 512
+#define TILE_N 512
 
 @prelude.cu
+@rank_stripes.cu
 @rank_sum.cu
 
 // ======== gradient_norm_partials

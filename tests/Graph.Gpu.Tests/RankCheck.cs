@@ -29,6 +29,8 @@ static class RankCheck
             new(4100, [1024], [true], 2),
             new(257, [2048, 1024, 1024], [true, false, true], 2),
             new(65, [8, 512, 24, 1000], [true, true, true, true], 2),
+            // Enough of both that the stripes are wide (r = 16), their last ones narrow, and every multiprocessor has a block.
+            new(9000, [5640, 2056], [true, true], 2),
             // Eight columns are a stripe too: what 64 MiB hold of sums is less than these tokens need.
             new(rank == 16 ? 270_000 : 135_000, [8, 8, 8, 8], [true, true, true, true], 2),
         ];

@@ -30,7 +30,7 @@ public sealed class KernelParameterTests
             string[] lists = kernel.Info.Kind == KernelInfo.GemmOnTma ? ["map map map int int int float"]
                 : kernel.Info.Kind == KernelInfo.GemmWithEpilogue ? [kernel.Text.Contains("#define BESIDE 0\n", StringComparison.Ordinal) ? "map map map int int int float int Epilogue" : "map map map int int int float int Epilogue maps"]
                 : kernel.Info.Kind == "gemm" ? ["pointer int pointer int pointer int int int int float"]
-                : kernel.Info.Kind == RankKernel.Kind ? [kernel.Info.Name.StartsWith("rank_sum", StringComparison.Ordinal) ? "pointer int pointer int pointer pointer Linears int int int int float" : "pointer pointer pointer int pointer int pointer int Linears int int"]
+                : kernel.Info.Kind == RankKernel.Kind ? [kernel.Info.Name.StartsWith("rank_sum", StringComparison.Ordinal) ? "pointer int pointer int pointer pointer Linears int int int int int int float" : "pointer pointer pointer int pointer int pointer int Linears int int int"]
                 : packed.TryGetValue(kernel.Info.Name, out var found) ? [.. found] : [];
             var declared = Declared(kernel);
             if (lists.Length == 0) wrong.Add($"{kernel.Target} {kernel.Info.Name} is launched by no session");

@@ -15,7 +15,7 @@ using Graph.Runtime.Schedules;
 
 namespace Graph.Finetune.Commands;
 
-/// <summary>One op of one shape at a time, without a model's weights; products on cuBLASLt and on the emitted GEMM side by side.</summary>
+/// <summary>One op of one shape at a time, without a model's weights; products on cuBLASLt and on the emitted GEMM side by side, and the linears' with and without their adapters.</summary>
 static class KernelsBenchCommand
 {
     sealed record Settings(string? Name, int Tokens, int Seq, int Rank, int Repeats, bool Json);
@@ -29,7 +29,7 @@ static class KernelsBenchCommand
         var rank = OptionKinds.Integer("--rank", "rank of A and B", 16, 1, 256);
         var repeats = OptionKinds.Integer("--repeats", "timed launches, after two that are not", 20, 1);
         var json = OptionKinds.Flag("--json", "prints one JSON object");
-        var command = new Command("bench", "Times ops one by one on random values: median, rate, part of the limit; for products which of cuBLASLt and the emitted GEMM wins.") { name };
+        var command = new Command("bench", "Times ops one by one on random values: median, rate, part of the limit; for products which of cuBLASLt and the emitted GEMM wins, for linears the part of their speed without adapters.") { name };
         source.AddTo(command);
         foreach (var option in new Option[] { seq, tokens, rank, repeats, json }) command.Add(option);
         command.SetAction(result =>
@@ -65,7 +65,7 @@ static class KernelsBenchCommand
         Line($"limits, measured here: {limits.Tflops:G3} TFLOP/s (a square product), {limits.Gbps:G4} GB/s (a copy)");
         Line($"{"op".PadRight(width)}  {"shape".PadRight(shape)}  on              ms            rate  of limit");
         foreach (var t in times)
-            Line($"{t.Name.PadRight(width)}  {t.Shape.PadRight(shape)}  {t.On,-8}  {t.Milliseconds,8:F4}  {Rate(t),14}  {100 * t.OfLimit,6:F0} %{Winner(t)}");
+            Line($"{t.Name.PadRight(width)}  {t.Shape.PadRight(shape)}  {t.On,-8}  {t.Milliseconds,8:F4}  {Rate(t),14}  {100 * t.OfLimit,6:F0} %{Winner(t)}{Plain(t)}");
 
         void Line(FormattableString text) => terminal.Out.WriteLine(text.ToString(CultureInfo.InvariantCulture));
     }
@@ -74,6 +74,8 @@ static class KernelsBenchCommand
 
     static string Winner(OpTime t) => t.EmittedMilliseconds is not { } emitted ? "" : string.Create(CultureInfo.InvariantCulture,
         $"   emitted {emitted:F4} ms: {(emitted < t.Milliseconds ? $"emitted wins by {100 * (t.Milliseconds / emitted - 1):F1} %" : $"cublaslt wins by {100 * (emitted / t.Milliseconds - 1):F1} %")}");
+
+    static string Plain(OpTime t) => t.OfPlain is not { } part ? "" : string.Create(CultureInfo.InvariantCulture, $"   without adapters {t.PlainMilliseconds:F4} ms: {100 * part:F1} % of that speed");
 
     static string Json(CompiledModel model, IDevice device, Settings settings, DeviceLimits limits, OpTime[] times)
     {
@@ -108,6 +110,11 @@ static class KernelsBenchCommand
                     json.WriteNumber("emitted_ms_median", Math.Round(emitted, 5));
                     json.WriteString("winner", emitted < t.Milliseconds ? "emitted" : "cublaslt");
                     json.WriteNumber("emitted_of_cublaslt", Math.Round(t.Milliseconds / emitted, 4));
+                }
+                if (t.PlainMilliseconds is { } plain)
+                {
+                    json.WriteNumber("plain_ms_median", Math.Round(plain, 5));
+                    json.WriteNumber("of_plain", Math.Round(t.OfPlain!.Value, 4));
                 }
                 json.WriteEndObject();
             }

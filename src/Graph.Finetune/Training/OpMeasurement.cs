@@ -15,7 +15,12 @@ namespace Graph.Finetune.Training;
 /// <param name="On">What ran: cublaslt or emitted for a product, else the target.</param>
 /// <param name="Milliseconds">Median; least and most beside it.</param>
 /// <param name="EmittedMilliseconds">The emitted GEMM's median beside cuBLASLt's, in the same run; null for other ops.</param>
-public sealed record OpTime(string Name, string Shape, string On, double Milliseconds, double Least, double Most, double? Tflops, double? Gbps, double OfLimit, double? EmittedMilliseconds);
+/// <param name="PlainMilliseconds">The median of the product without its adapters, in the same run; null for ops that have none.</param>
+public sealed record OpTime(string Name, string Shape, string On, double Milliseconds, double Least, double Most, double? Tflops, double? Gbps, double OfLimit, double? EmittedMilliseconds, double? PlainMilliseconds)
+{
+    /// <summary>Speed with adapters, of the speed without: 1 would be adapters for nothing.</summary>
+    public double? OfPlain => PlainMilliseconds / Milliseconds;
+}
 
 /// <summary>A launch of the schedule, or a pair of products that a step makes one launch of (then dB's), and how it is bound.</summary>
 public sealed record MeasuredOp(Launch Launch, Func<LaunchBinder, Func<string, nint>, BoundLaunch> Bind, string Name = "");
@@ -69,24 +74,15 @@ public sealed class OpMeasurement(IDevice device, Schedule schedule, RankTable r
         {
             var flush = Allocate(FlushBytes);
             var bound = op.Bind(Binder(Math.Min(ExecutionPlan.DefaultLogitsRows(shapes), shapes.Tokens)), Buffer);
-            BoundLaunch[] launches = [new BoundFill("flush", flush, 0, FlushBytes), bound];
-            using var program = device.Prepare(launches);
-            using var emitted = bound is BoundGemm && device is CudaDevice { Gemm: "cublaslt" } gpu ? gpu.PrepareEmitted(launches) : null;
-            List<double> times = [], beside = [];
-            // The first launches load code and are not counted.
-            for (var i = -2; i < repeats; i++)
-            {
-                var (time, other) = (program.Time()[1], emitted?.Time()[1]);
-                if (i < 0) continue;
-                times.Add(time);
-                if (other is { } ms) beside.Add(ms);
-            }
-            times.Sort();
-            beside.Sort();
+            BoundLaunch[] Flushed(BoundLaunch launch) => [new BoundFill("flush", flush, 0, FlushBytes), launch];
+            using var program = device.Prepare(Flushed(bound));
+            using var emitted = bound is BoundGemm && device is CudaDevice { Gemm: "cublaslt" } gpu ? gpu.PrepareEmitted(Flushed(bound)) : null;
+            using var plain = WithoutAdapters(op.Launch, bound) is { } product ? device.Prepare(Flushed(product)) : null;
+            var (times, beside, without) = InTurns(program, emitted, plain, repeats);
             var median = StepMeasurement.Of(times);
             var compute = limits.IsCompute(bound);
             return new OpTime(op.Name, Shape(bound), bound is not BoundGemm ? device.Info.Target : emitted is null ? device is CudaDevice ? "emitted" : "cpu" : "cublaslt", median, times[0], times[^1],
-                compute ? bound.Flops / median / 1e9 : null, compute ? null : bound.Bytes / median / 1e6, limits.Floor(bound) / median, beside.Count > 0 ? StepMeasurement.Of(beside) : null);
+                compute ? bound.Flops / median / 1e9 : null, compute ? null : bound.Bytes / median / 1e6, limits.Floor(bound) / median, beside.Count > 0 ? StepMeasurement.Of(beside) : null, without.Count > 0 ? StepMeasurement.Of(without) : null);
         }
         finally
         {
@@ -111,6 +107,27 @@ public sealed class OpMeasurement(IDevice device, Schedule schedule, RankTable r
             else DeviceLimits.Repeat(device, address, bytes, values);
             return address;
         }
+    }
+
+    /// <summary>
+    /// What the product of a group's linears is without adapters: k ends before the ranks, everything else stays. Y = [x|S]·[W|B]ᵀ has them at the end of [W|B]'s columns,
+    /// dX = [dY|G]·[W;A] of [W;A]'s rows. Null: the launch has no ranks in k.
+    /// </summary>
+    BoundGemm? WithoutAdapters(Launch launch, BoundLaunch bound)
+    {
+        var end = launch is not GemmLaunch g ? null : g.Layout switch { GemmLayout.Nt => g.B.Cols?.End, GemmLayout.Nn => g.B.Rows?.End, _ => null };
+        return end is { Group: >= 0 } k && bound is BoundGemm product && ranks.Resolve(k) == product.K && product.K > k.Fixed ? product with { K = k.Fixed } : null;
+    }
+
+    // Sorted milliseconds of each. Every other turn goes backwards, so that none always runs behind the same one. The first turns load code and are not counted.
+    static (List<double> Program, List<double> Emitted, List<double> Plain) InTurns(IProgram program, IProgram? emitted, IProgram? plain, int repeats)
+    {
+        (IProgram? Of, List<double> Times)[] turn = [(program, []), (emitted, []), (plain, [])];
+        for (var i = -2; i < repeats; i++)
+            foreach (var (of, times) in i % 2 == 0 ? turn : turn.Reverse())
+                if (of?.Time()[1] is { } ms && i >= 0) times.Add(ms);
+        foreach (var (_, times) in turn) times.Sort();
+        return (turn[0].Times, turn[1].Times, turn[2].Times);
     }
 
     int LogitsPitch(Launch launch) => TensorLayout.LogitsPitch(shapes.Resolve(((CrossEntropyLaunch)launch).Table).Rows);

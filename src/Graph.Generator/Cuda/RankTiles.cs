@@ -9,19 +9,23 @@ namespace Graph.Generator.Cuda;
 public static class RankTiles
 {
     /// <summary>More stages were slower on an H200: what counts besides the bytes in flight is how soon the first ones are there.</summary>
-    const int Warps = 8, Stages = 4, Threads = 32 * Warps, Stripe = 64 * Warps, Tokens = 32;
+    const int Warps = 8, Stages = 4, Threads = 32 * Warps, Columns = 64 * Warps, Tokens = 32;
 
-    /// <summary>Launch facts, #define lines and the other parts of the text. TileRows and TileCols are tokens of a step and columns of a stripe.</summary>
+    /// <summary>1: dY makes room in L2 before the partial sums do. The product after this reads dY again, but it is mostly gone by then.</summary>
+    const int ReadOnce = 1;
+
+    /// <summary>Launch facts, #define lines and the other parts of the text. TileRows and TileCols are tokens of a step and columns of a tile.</summary>
     public static IEnumerable<(KernelInfo Info, string Literals, string[] Parts)> Kernels(string target)
     {
         if (!RankKernel.IsEmitted(target)) yield break;
         foreach (var rank in RankKernel.Ranks)
         {
-            var shared = Stages * Tokens * (Stripe + rank) * 2 + 2 * (Warps / 2) * Tokens * rank * 4;
-            yield return (new KernelInfo(RankKernel.Gradients(rank), RankKernel.Kind, Threads, shared, Tokens, Stripe, 1),
-                Literals(("KERNEL_NAME", RankKernel.Gradients(rank)), ("RANK", N(rank)), ("TILE_T", N(Tokens)), ("WARPS", N(Warps)), ("STAGES", N(Stages))), new[] { "@prelude.cu", "@mma.cu", "@rank_gradients.cu" });
-            yield return (new KernelInfo(RankKernel.Sum(rank), RankKernel.Kind, Threads, 0, Tokens, Stripe, 1),
-                Literals(("KERNEL_NAME", RankKernel.Sum(rank)), ("RANK", N(rank)), ("TILE_T", N(Tokens)), ("STRIPE", N(Stripe))), new[] { "@prelude.cu", "@rank_sum.cu" });
+            var shared = Stages * Tokens * (Columns + rank) * 2 + 2 * (Warps / 2) * Tokens * rank * 4;
+            yield return (new KernelInfo(RankKernel.Gradients(rank), RankKernel.Kind, Threads, shared, Tokens, Columns, 1),
+                Literals(("KERNEL_NAME", RankKernel.Gradients(rank)), ("RANK", N(rank)), ("TILE_T", N(Tokens)), ("TILE_N", N(Columns)), ("WARPS", N(Warps)), ("STAGES", N(Stages)), ("MOST_TILES", N(RankKernel.Width(rank))), ("READ_ONCE", N(ReadOnce))),
+                new[] { "@prelude.cu", "@mma.cu", "@rank_stripes.cu", "@rank_gradients.cu" });
+            yield return (new KernelInfo(RankKernel.Sum(rank), RankKernel.Kind, Threads, 0, Tokens, Columns, 1),
+                Literals(("KERNEL_NAME", RankKernel.Sum(rank)), ("RANK", N(rank)), ("TILE_T", N(Tokens)), ("TILE_N", N(Columns))), new[] { "@prelude.cu", "@rank_stripes.cu", "@rank_sum.cu" });
         }
     }
 

@@ -211,7 +211,7 @@ public sealed class CudaDevice : IDevice
     Launcher NewLauncher(CublasLtGemm? products) => new(stream, kernels, products, Info.Multiprocessors)
     {
         Epilogues = epilogues,
-        Ranks = workspace == 0 ? null : new RankLauncher(stream, kernels, workspace, CublasLtGemm.WorkspaceBytes, Info.Multiprocessors),
+        Ranks = workspace == 0 ? null : new RankLauncher(stream, kernels, workspace, CublasLtGemm.WorkspaceBytes, Info.Multiprocessors, Driver.CapturesEarlyLaunches()),
     };
 
     static bool WantsLibrary(string? gemm) => gemm switch

@@ -40,6 +40,13 @@ internal static partial class Driver
     /// <summary>12040 → "12.4".</summary>
     internal static string VersionText(int version) => $"{version / 1000}.{version % 1000 / 10}";
 
+    /// <summary>Whether a captured graph can start a kernel before the one that it depends on has ended: CUDA 12.3.</summary>
+    internal static bool CapturesEarlyLaunches()
+    {
+        Check(DriverGetVersion(out var version), "cuDriverGetVersion");
+        return version >= 12030;
+    }
+
     /// <exception cref="DeviceException">The call failed.</exception>
     internal static void Check(int result, string call)
     {
@@ -100,6 +107,9 @@ internal static partial class Driver
 
     [LibraryImport(Lib, EntryPoint = "cuLaunchKernel")]
     internal static unsafe partial int LaunchKernel(nint function, uint gridX, uint gridY, uint gridZ, uint blockX, uint blockY, uint blockZ, uint sharedBytes, CudaStream stream, void** parameters, void** extra);
+
+    [LibraryImport(Lib, EntryPoint = "cuLaunchKernelEx")]
+    internal static unsafe partial int LaunchKernelEx(LaunchConfiguration* configuration, nint function, void** parameters, void** extra);
 
     [LibraryImport(Lib, EntryPoint = "cuGraphInstantiateWithFlags")] internal static partial int GraphInstantiate(out nint executable, nint graph, ulong flags);
     [LibraryImport(Lib, EntryPoint = "cuGraphLaunch")] internal static partial int GraphLaunch(CudaGraph executable, CudaStream stream);

@@ -10,7 +10,8 @@ namespace Graph.Runtime.Cuda;
 /// into slices of tokens, which add to dB in order.
 /// </summary>
 /// <param name="Multiprocessors">Blocks of rank_gradients; the order of the sums, hence the bits, depend on it.</param>
-internal sealed record RankLauncher(CudaStream Stream, KernelTable Kernels, nint Workspace, long WorkspaceBytes, int Multiprocessors)
+/// <param name="Overlap">Whether rank_sum is launched while rank_gradients still runs, and waits for its end by itself.</param>
+internal sealed record RankLauncher(CudaStream Stream, KernelTable Kernels, nint Workspace, long WorkspaceBytes, int Multiprocessors, bool Overlap)
 {
     /// <summary>Whether there are kernels for these ranks and alignments.</summary>
     internal bool Fits(BoundRankGradients both)
@@ -22,15 +23,16 @@ internal sealed record RankLauncher(CudaStream Stream, KernelTable Kernels, nint
         // Linear i's ranks are at i * RANK, and 16-byte loads never cross a linear.
         for (var i = 0; i < blocks.Count; i++)
             if (blocks[i].Rank != rank || blocks[i].RankStart != i * rank || blocks[i].Start % 8 != 0 || blocks[i].Columns % 8 != 0) return false;
-        return (g.A | g.D | d.D | d.B) % 16 == 0 && (g.APitch | g.DPitch | d.BPitch) % 8 == 0 && d.DPitch % 4 == 0 && d.Accumulate && d.Alpha == 1 && Slice(both, Kernels.Find(RankKernel.Gradients(rank)).Info) > 0;
+        return (g.A | g.B | g.D | d.D | d.B) % 16 == 0 && (g.APitch | g.BPitch | g.DPitch | d.BPitch) % 8 == 0 && d.DPitch % 4 == 0 && d.Accumulate && d.Alpha == 1
+            && Plan(both, Kernels.Find(RankKernel.Gradients(rank)).Info) is not null;
     }
 
     internal unsafe void Launch(BoundRankGradients both)
     {
         var (g, d, rank) = (both.G, both.GradB, both.Blocks[0].Rank);
         LoadedKernel gradients = Kernels.Find(RankKernel.Gradients(rank)), sum = Kernels.Find(RankKernel.Sum(rank));
-        var info = gradients.Info;
-        var stripes = Stripes(both, info);
+        var facts = gradients.Info;
+        var plan = Plan(both, facts)!.Value;
         // struct Linears: four starts, four ends.
         var linears = stackalloc int[2 * RankKernel.MaxBlocks];
         for (var i = 0; i < RankKernel.MaxBlocks; i++)
@@ -38,21 +40,21 @@ internal sealed record RankLauncher(CudaStream Stream, KernelTable Kernels, nint
             var block = i < both.Blocks.Count ? both.Blocks[i] : default;
             (linears[i], linears[RankKernel.MaxBlocks + i]) = (block.Start, block.Start + block.Columns);
         }
-        var slice = Slice(both, info);
-        var cells = stackalloc long[12];
-        var parameters = stackalloc void*[12];
-        for (var row = 0; row < g.M; row += slice)
+        var cells = stackalloc long[14];
+        var parameters = stackalloc void*[14];
+        for (var row = 0; row < g.M; row += plan.Rows)
         {
-            var rows = Math.Min(slice, g.M - row);
-            // Every block has a step, or rank_sum would read a slot that none wrote.
-            var blocks = (int)Math.Min(Multiprocessors, (long)stripes * Launcher.Blocks(rows, info.TileRows));
-            long gSums = Workspace, sums = Workspace + (long)stripes * rows * rank * sizeof(float);
-            Pack([sums, gSums, g.A + (long)row * g.APitch * 2, g.APitch, d.B + (long)row * d.BPitch * 2, d.BPitch, g.B, g.BPitch, 0, stripes, rows], 8);
-            Start(gradients, blocks);
+            var rows = Math.Min(plan.Rows, g.M - row);
+            var blocks = Blocks(plan, rows, facts);
+            long gSums = Workspace, sums = Workspace + (long)plan.Stripes * rows * rank * sizeof(float);
+            Pack([sums, gSums, g.A + (long)row * g.APitch * 2, g.APitch, d.B + (long)row * d.BPitch * 2, d.BPitch, g.B, g.BPitch, 0, plan.Tiles, plan.Width, rows], 8);
+            Start(gradients, blocks, false);
 
             var gBlocks = both.Blocks.Count * Launcher.Blocks(rows * (rank / 4), sum.Info.Block);
-            Pack([d.D, d.DPitch, g.D + (long)row * g.DPitch * 2, g.DPitch, sums, gSums, 0, stripes, blocks, gBlocks, rows, BitConverter.SingleToInt32Bits(g.Alpha)], 6);
-            Start(sum, gBlocks + stripes * info.TileCols * (rank / 4) / sum.Info.Block);
+            // One thread adds at most eight or so, which it can ask for at once.
+            var parts = blocks > 16 * plan.Stripes ? 4 : blocks > 8 * plan.Stripes ? 2 : 1;
+            Pack([d.D, d.DPitch, g.D + (long)row * g.DPitch * 2, g.DPitch, sums, gSums, 0, plan.Tiles, plan.Width, blocks, gBlocks, parts, rows, BitConverter.SingleToInt32Bits(g.Alpha)], 6);
+            Start(sum, gBlocks + plan.Tiles * facts.TileCols * (rank / 4) / sum.Info.Block * parts, Overlap);
         }
 
         void Pack(ReadOnlySpan<long> values, int linearsAt)
@@ -64,17 +66,33 @@ internal sealed record RankLauncher(CudaStream Stream, KernelTable Kernels, nint
             }
         }
 
-        void Start(LoadedKernel kernel, int grid) =>
-            Driver.Check(Driver.LaunchKernel(kernel.Function, (uint)grid, 1, 1, (uint)kernel.Info.Block, 1, 1, (uint)kernel.Info.SharedBytes, Stream, parameters, null), $"launching {kernel.Info.Name} for {both.Label} (grid {grid})");
+        void Start(LoadedKernel kernel, int grid, bool early)
+        {
+            var info = kernel.Info;
+            Driver.Check(early ? LaunchConfiguration.LaunchEarly(kernel.Function, (uint)grid, (uint)info.Block, (uint)info.SharedBytes, Stream, parameters)
+                : Driver.LaunchKernel(kernel.Function, (uint)grid, 1, 1, (uint)info.Block, 1, 1, (uint)info.SharedBytes, Stream, parameters, null), $"launching {info.Name} for {both.Label} (grid {grid})");
+        }
     }
 
-    static int Stripes(BoundRankGradients both, KernelInfo gradients) => both.Blocks.Sum(b => Launcher.Blocks(b.Columns, gradients.TileCols));
+    // Tile columns, how many of them make a stripe, stripes, and the tokens of a slice.
+    readonly record struct Cut(int Tiles, int Width, int Stripes, int Rows);
 
-    /// <summary>Tokens whose partial sums fit into the workspace, in whole steps; 0 when not one step's do.</summary>
-    int Slice(BoundRankGradients both, KernelInfo gradients)
+    /// <summary>The widths are tried for the fewest bytes of partial sums: wide stripes have fewer sums of G, narrow ones smaller sums of dB. Null: not one step's sums fit.</summary>
+    Cut? Plan(BoundRankGradients both, KernelInfo gradients)
     {
-        var (rank, stripes) = (both.Blocks[0].Rank, Stripes(both, gradients));
-        var left = WorkspaceBytes / sizeof(float) - (long)(stripes + Multiprocessors) * gradients.TileCols * rank;
-        return left < 0 ? 0 : (int)Math.Min(left / ((long)stripes * rank) / gradients.TileRows * gradients.TileRows, 1 << 24);
+        var rank = both.Blocks[0].Rank;
+        return Enumerable.Range(1, RankKernel.Width(rank)).Select(width =>
+        {
+            var tiles = both.Blocks.Sum(b => Launcher.Blocks(b.Columns, gradients.TileCols));
+            var stripes = both.Blocks.Sum(b => Launcher.Blocks(Launcher.Blocks(b.Columns, gradients.TileCols), width));
+            var left = WorkspaceBytes / sizeof(float) - (long)(stripes + Multiprocessors) * width * gradients.TileCols * rank;
+            return new Cut(tiles, width, stripes, left < 0 ? 0 : (int)Math.Min(left / ((long)stripes * rank) / gradients.TileRows * gradients.TileRows, 1 << 24));
+        }).Where(c => c.Rows > 0).Select(c => (Cut?)c).MinBy(c => Sums(c!.Value, Math.Min(both.G.M, c.Value.Rows), gradients));
     }
+
+    // Floats per rank column that the blocks write.
+    long Sums(Cut cut, int rows, KernelInfo gradients) => (long)cut.Stripes * rows + (long)(cut.Stripes + Blocks(cut, rows, gradients)) * cut.Width * gradients.TileCols;
+
+    /// <summary>Every block has a step, or rank_sum would read a slot that none wrote.</summary>
+    int Blocks(Cut cut, int rows, KernelInfo gradients) => (int)Math.Clamp((long)cut.Tiles * Launcher.Blocks(rows, gradients.TileRows) / cut.Width, 1, Multiprocessors);
 }

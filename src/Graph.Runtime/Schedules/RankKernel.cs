@@ -15,6 +15,9 @@ public static class RankKernel
     /// <summary>Most linears of a group that a launch tells apart.</summary>
     public const int MaxBlocks = 4;
 
+    /// <summary>Most tile columns in a stripe: what a warp's registers hold of dB and B. One launch may take narrower stripes.</summary>
+    public static int Width(int rank) => rank == 16 ? 2 : 1;
+
     public static bool IsEmitted(string target) => target == "sm_90a";
 
     /// <summary>Partial sums of both.</summary>

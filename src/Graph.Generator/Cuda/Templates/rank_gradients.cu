@@ -2,107 +2,134 @@
 //   dB[n, r] = sum over t of dY[t, n] S[t, r]        G[t, r] = sum over n of dY[t, n] B[n, r]
 // B is block-diagonal: the columns of linear i meet only its own RANK columns of S, G and B, which start at i * RANK. So nothing off the diagonal is computed.
 //
-// Columns are cut into stripes of STRIPE that never cross a linear, tokens into steps of TILE_T. The (stripe, step) pairs in this order are dealt evenly to the
-// blocks of the grid, so a block works on one stripe after the other. What it has of dB goes to `partials`, at slot stripe + block, which grows with either;
-// what a stripe has of G goes to `g_partials` [stripe, rows, RANK]. rank_sum.cu adds both up in order: the same bits every time.
+// A block walks the steps that are its own (rank_stripes.cu), through one stripe after the other; the copies of the tiles ahead do not stop where a stripe ends. What it has of a
+// stripe's dB goes to `partials`, at slot stripe + block, which grows with either; what a stripe has of G goes to `g_partials` [stripe, rows, RANK]. A wide stripe halves
+// the sums of G and doubles those of dB. rank_sum.cu adds both up in order: the same bits every time.
 //
-// Literals: KERNEL_NAME, RANK (16 or 32), TILE_T (32), WARPS (8), STAGES.
-// Launch: at most stripes * ceil(rows / TILE_T) blocks, block WARPS * 32, dynamic shared memory STAGES * STAGE_BYTES + 2 * SUMS * 4. Pitches and the linears' columns are multiples of 8.
+// Literals: KERNEL_NAME, RANK (16 or 32), TILE_T (32), WARPS (8), TILE_N (WARPS * 64), STAGES, MOST_TILES (most tiles of a stripe), READ_ONCE (1: dY leaves L2 first, so that the sums stay).
+// Launch: at most max(1, tiles / width) blocks, so that each has a step; block WARPS * 32, dynamic shared memory STAGES * STAGE_BYTES + 2 * SUMS * 4.
+// Pitches and the linears' columns are multiples of 8.
 
 #define THREADS (WARPS * WARP_SIZE)
-#define STRIPE (WARPS * 64)
-#define STAGE_BYTES (TILE_T * (STRIPE + RANK) * 2)
-#define QUARTERS (WARPS / 2)                    // for G, a warp has 16 tokens and this share of the stripe
-#define QUARTER (STRIPE / QUARTERS)
+#define STAGE_BYTES (TILE_T * (TILE_N + RANK) * 2)
+#define QUARTERS (WARPS / 2)                    // for G, a warp has 16 tokens and this share of a tile's columns
+#define QUARTER (TILE_N / QUARTERS)
 #define SUMS (QUARTERS * TILE_T * RANK)         // floats of G's sums of one step; two steps are in shared memory
+#define TILE_SUMS (TILE_N * RANK)               // floats of dB's sums of one tile column
 
-static_assert(TILE_T == 32 && STRIPE % 64 == 0, "two tiles of 16 tokens; swizzled rows");
+static_assert(TILE_T == 32 && TILE_N == WARPS * 64, "two tiles of 16 tokens; a warp has 64 columns of dB");
+static_assert(MOST_TILES * TILE_N * RANK * 2 <= STAGE_BYTES, "B of a stripe passes through one stage");
 
-// The columns [start, end) of dY that belong to linear i; empty from the last linear on.
-struct Linears { int start[4], end[4]; };
-
-struct Stripe
+// As copy16. `policy` says how long L2 keeps what is read.
+__device__ __forceinline__ void copy16_of_dy(uint32_t shared, const elem* global, bool valid, uint64 policy)
 {
-    int linear, column, end;
-    __device__ __forceinline__ Stripe(const Linears& linears, int stripe)
-    {
-        linear = 0;
-#pragma unroll
-        for (int i = 0; i < 3; i++)
-        {
-            const int stripes = (linears.end[i] - linears.start[i] + STRIPE - 1) / STRIPE;
-            if (linear == i && stripe >= stripes) { stripe -= stripes; linear = i + 1; }
-        }
-        column = linears.start[0]; end = linears.end[0];
-#pragma unroll
-        for (int i = 1; i < 4; i++)
-            if (linear == i) { column = linears.start[i]; end = linears.end[i]; }
-        column += stripe * STRIPE;
-    }
-};
+#if READ_ONCE
+    asm volatile("cp.async.cg.shared.global.L2::cache_hint.L2::128B [%0], [%1], 16, %2, %3;" :: "r"(shared), "l"(__cvta_generic_to_global(global)), "r"(valid ? 16 : 0), "l"(policy) : "memory");
+#else
+    copy16(shared, global, valid);
+#endif
+}
+
+// The tile of this number, or the first one of its step.
+__device__ __forceinline__ int64 step_start(const Linears& linears, int width, int steps, int64 tile)
+{
+    const Stripe stripe(linears, width, (int)(tile / steps));
+    return tile - (tile - (int64)stripe.tile * steps) % stripe.tiles;
+}
 
 extern "C" __global__ void __launch_bounds__(THREADS)
 KERNEL_NAME(float* __restrict__ partials, float* __restrict__ g_partials, const elem* __restrict__ dy, int dy_pitch, const elem* __restrict__ s, int s_pitch,
-            const elem* __restrict__ b, int b_pitch, const Linears linears, int stripes, int rows)
+            const elem* __restrict__ b, int b_pitch, const Linears linears, int tile_columns, int width, int rows)
 {
+    // rank_sum may take its place on the multiprocessors; it waits for this grid's end by itself.
+    asm volatile("griddepcontrol.launch_dependents;");
     extern __shared__ __align__(1024) uint8_t stages[];
     const uint32_t shared = shared_address(stages);
     float* g_sums = reinterpret_cast<float*>(stages + STAGES * STAGE_BYTES);
     const int warp = threadIdx.x / WARP_SIZE, lane = threadIdx.x % WARP_SIZE;
     const int down_row = lane % 16, down_chunk = lane / 16, along_row = lane % 8 + lane / 16 * 8, along_chunk = lane / 8 % 2;
+    const int half_tile = warp % 2 * 16, quarter = warp / 2;
+    uint64 policy = 0;
+#if READ_ONCE
+    asm("createpolicy.fractional.L2::evict_first.b64 %0, 1.0;" : "=l"(policy));
+#endif
+
     const int steps = (rows + TILE_T - 1) / TILE_T;
-    const int64 units = (int64)stripes * steps;
-    int unit = (int)(blockIdx.x * units / gridDim.x);
-    const int last = (int)((blockIdx.x + 1) * units / gridDim.x);
+    const int64 units = (int64)tile_columns * steps;
+    const int64 begin = step_start(linears, width, steps, blockIdx.x * units / gridDim.x);
+    const int64 end = blockIdx.x + 1 == gridDim.x ? units : step_start(linears, width, steps, (blockIdx.x + 1) * units / gridDim.x);
+    Stripe at(linears, width, (int)(begin / steps));
+    int left = (int)(end - begin), step = (int)(begin - (int64)at.tile * steps) / at.tiles;     // tiles; step of the stripe
 
-    while (unit < last)
+    // The copies run STAGES - 1 tiles ahead; a stage is filled again after the barrier behind its use.
+    Stripe ahead = at;
+    int ahead_left = left, ahead_step = step, ahead_tile = 0, fill = 0, use = 0;
+    auto fetch = [&]()
     {
-        const int stripe = unit / steps, first_step = unit - stripe * steps, count = min(last - unit, steps - first_step);
-        const Stripe place(linears, stripe);
-        unit += count;
-
-        auto fetch = [&](int step)
+        if (ahead_left > 0)
         {
-            if (step < count)
-            {
-                const uint32_t tile = shared + step % STAGES * STAGE_BYTES;
-                const int token = (first_step + step) * TILE_T;
+            const uint32_t stage = shared + fill * STAGE_BYTES;
+            const int row = threadIdx.x / (TILE_N / 8), chunk = threadIdx.x % (TILE_N / 8), token = ahead_step * TILE_T, column = ahead.column + ahead_tile * TILE_N + chunk * 8;
+            const elem* from = dy + (int64)(token + row) * dy_pitch + column;
 #pragma unroll
-                for (int i = 0; i < TILE_T * STRIPE / 8 / THREADS; i++)
-                {
-                    const int row = i * 4 + threadIdx.x / (STRIPE / 8), chunk = threadIdx.x % (STRIPE / 8), column = place.column + chunk * 8;
-                    copy16(tile + swizzle<STRIPE>(row, chunk), dy + (int64)(token + row) * dy_pitch + column, token + row < rows && column < place.end);
-                }
+            for (int i = 0; i < TILE_T; i += 4)
+                copy16_of_dy(stage + swizzle<TILE_N>(i + row, chunk), from + i * dy_pitch, token + i + row < rows && column < ahead.end, policy);
+            // Only a step's first tile brings S.
+            if (ahead_tile == 0)
                 for (int i = threadIdx.x; i < TILE_T * RANK / 8; i += THREADS)
                 {
-                    const int row = i / (RANK / 8), chunk = i % (RANK / 8);
-                    copy16(tile + TILE_T * STRIPE * 2 + swizzle<RANK>(row, chunk), s + (int64)(token + row) * s_pitch + place.linear * RANK + chunk * 8, token + row < rows);
+                    const int r = i / (RANK / 8), c = i % (RANK / 8);
+                    copy16(stage + TILE_T * TILE_N * 2 + swizzle<RANK>(r, c), s + (int64)(token + r) * s_pitch + ahead.linear * RANK + c * 8, token + r < rows);
+                }
+            ahead_left--;
+            if (++ahead_tile == ahead.tiles)
+            {
+                ahead_tile = 0;
+                if (++ahead_step == steps)
+                {
+                    ahead_step = 0;
+                    ahead = Stripe(linears, width, ahead.tile + ahead.tiles);
                 }
             }
-            copy_commit();
-        };
-#pragma unroll
-        for (int step = 0; step < STAGES - 1; step++) fetch(step);
-
-        // B of this warp's share, as fragments that stay: G is 16 tokens of the step, summed over a quarter of the stripe.
-        const int half_tile = warp % 2 * 16, quarter = warp / 2;
-        uint32_t b_fragment[QUARTER / 16][RANK / 8][2];
-#pragma unroll
-        for (int k = 0; k < QUARTER / 16; k++)
-#pragma unroll
-            for (int h = 0; h < 2; h++)
-            {
-                const int n = place.column + quarter * QUARTER + k * 16 + h * 8 + lane % 4 * 2;
-                const elem* row = b + (int64)n * b_pitch + place.linear * RANK + lane / 4;
-#pragma unroll
-                for (int j = 0; j < RANK / 8; j++)
-                    b_fragment[k][j][h] = n < place.end ? (uint32_t)row[j * 8].bits | (uint32_t)row[j * 8 + b_pitch].bits << 16 : 0;
-            }
-        auto store_g = [&](int step)
+        }
+        copy_commit();
+        fill = fill + 1 == STAGES ? 0 : fill + 1;
+    };
+    // B of a stripe, zeros beyond its linear, into a stage that nothing is in.
+    auto fetch_b = [&](const Stripe& of, uint32_t stage)
+    {
+        for (int i = threadIdx.x; i < of.tiles * TILE_N * RANK / 8; i += THREADS)
         {
-            const float* sums = g_sums + step % 2 * SUMS;
-            const int token = (first_step + step) * TILE_T;
-            float* out = g_partials + ((int64)stripe * rows + token) * RANK;
+            const int n = i / (RANK / 8), chunk = i % (RANK / 8);
+            copy16(stage + swizzle<RANK>(n, chunk), b + (int64)(of.column + n) * b_pitch + of.linear * RANK + chunk * 8, of.column + n < of.end);
+        }
+        copy_commit();
+    };
+
+    fetch_b(at, shared + (STAGES - 1) * STAGE_BYTES);
+#pragma unroll
+    for (int i = 0; i < STAGES - 1; i++) fetch();
+    copy_wait<STAGES - 1>();
+    while (true)
+    {
+        // B of this warp's share, as fragments that stay: G is 16 tokens of the step, summed over a quarter of every tile. The next fetch, after a barrier, overwrites B's stage.
+        __syncthreads();
+        uint32_t b_fragment[MOST_TILES][QUARTER / 16][RANK / 16][4];
+#pragma unroll
+        for (int tile = 0; tile < MOST_TILES; tile++)
+            if (tile < at.tiles)
+#pragma unroll
+                for (int k = 0; k < QUARTER / 16; k++)
+#pragma unroll
+                    for (int j = 0; j < RANK / 16; j++)
+                        ldmatrix_x4_trans(b_fragment[tile][k][j], shared + fill * STAGE_BYTES + swizzle<RANK>(tile * TILE_N + quarter * QUARTER + k * 16 + down_row, j * 2 + down_chunk));
+
+        // G of a step: the quarters together.
+        auto store_g = [&](int of)
+        {
+            const float* sums = g_sums + of % 2 * SUMS;
+            const int token = of * TILE_T;
+            float* out = g_partials + ((int64)at.index * rows + token) * RANK;
             for (int i = threadIdx.x * 2; i < TILE_T * RANK; i += THREADS * 2)
             {
                 float2 total = make_float2(0.0f, 0.0f);
@@ -116,37 +143,47 @@ KERNEL_NAME(float* __restrict__ partials, float* __restrict__ g_partials, const 
             }
         };
 
-        float sum[4][RANK / 8][4] = {};
-        for (int step = 0; step < count; step++)
+        float sum[MOST_TILES][4][RANK / 8][4] = {};
+        const int first = step, stop = min(steps, step + left / at.tiles);
+        for (; step < stop; step++)
         {
-            copy_wait<STAGES - 2>();
-            __syncthreads();
-            fetch(step + STAGES - 1);
-            if (step > 0) store_g(step - 1);
-            const uint32_t tile = shared + step % STAGES * STAGE_BYTES, s_tile = tile + TILE_T * STRIPE * 2;
+            float g[RANK / 8][4] = {};
+            uint32_t s_fragment[TILE_T / 16][RANK / 16][4];
 #pragma unroll
-            for (int k = 0; k < TILE_T / 16; k++)
+            for (int tile = 0; tile < MOST_TILES; tile++)
             {
-                uint32_t s_fragment[RANK / 16][4];
+                if (tile >= at.tiles) break;
+                copy_wait<STAGES - 2>();
+                __syncthreads();
+                fetch();
+                const uint32_t stage = shared + use * STAGE_BYTES;
+                use = use + 1 == STAGES ? 0 : use + 1;
+                if (tile == 0)
+                {
+                    if (step > first) store_g(step - 1);
 #pragma unroll
-                for (int j = 0; j < RANK / 16; j++) ldmatrix_x4_trans(s_fragment[j], s_tile + swizzle<RANK>(k * 16 + down_row, j * 2 + down_chunk));
+                    for (int k = 0; k < TILE_T / 16; k++)
 #pragma unroll
-                for (int i = 0; i < 4; i++)
+                        for (int j = 0; j < RANK / 16; j++) ldmatrix_x4_trans(s_fragment[k][j], stage + TILE_T * TILE_N * 2 + swizzle<RANK>(k * 16 + down_row, j * 2 + down_chunk));
+                }
+#pragma unroll
+                for (int k = 0; k < TILE_T / 16; k++)
+#pragma unroll
+                    for (int i = 0; i < 4; i++)
+                    {
+                        uint32_t dy_fragment[4];
+                        ldmatrix_x4_trans(dy_fragment, stage + swizzle<TILE_N>(k * 16 + along_row, warp * 8 + i * 2 + along_chunk));
+#pragma unroll
+                        for (int j = 0; j < RANK / 8; j++) mma_m16n8k16(sum[tile][i][j], dy_fragment, s_fragment[k][j / 2][j % 2 * 2], s_fragment[k][j / 2][j % 2 * 2 + 1]);
+                    }
+#pragma unroll
+                for (int k = 0; k < QUARTER / 16; k++)
                 {
                     uint32_t dy_fragment[4];
-                    ldmatrix_x4_trans(dy_fragment, tile + swizzle<STRIPE>(k * 16 + along_row, warp * 8 + i * 2 + along_chunk));
+                    ldmatrix_x4(dy_fragment, stage + swizzle<TILE_N>(half_tile + down_row, quarter * (QUARTER / 8) + k * 2 + down_chunk));
 #pragma unroll
-                    for (int j = 0; j < RANK / 8; j++) mma_m16n8k16(sum[i][j], dy_fragment, s_fragment[j / 2][j % 2 * 2], s_fragment[j / 2][j % 2 * 2 + 1]);
+                    for (int j = 0; j < RANK / 8; j++) mma_m16n8k16(g[j], dy_fragment, b_fragment[tile][k][j / 2][j % 2 * 2], b_fragment[tile][k][j / 2][j % 2 * 2 + 1]);
                 }
-            }
-            float g[RANK / 8][4] = {};
-#pragma unroll
-            for (int k = 0; k < QUARTER / 16; k++)
-            {
-                uint32_t dy_fragment[4];
-                ldmatrix_x4(dy_fragment, tile + swizzle<STRIPE>(half_tile + down_row, quarter * (QUARTER / 8) + k * 2 + down_chunk));
-#pragma unroll
-                for (int j = 0; j < RANK / 8; j++) mma_m16n8k16(g[j], dy_fragment, b_fragment[k][j][0], b_fragment[k][j][1]);
             }
             float* sums = g_sums + step % 2 * SUMS + quarter * (TILE_T * RANK);
 #pragma unroll
@@ -155,18 +192,28 @@ KERNEL_NAME(float* __restrict__ partials, float* __restrict__ g_partials, const 
                 for (int half = 0; half < 2; half++)
                     *reinterpret_cast<float2*>(sums + (half_tile + half * 8 + lane / 4) * RANK + j * 8 + lane % 4 * 2) = make_float2(g[j][half * 2], g[j][half * 2 + 1]);
         }
-        copy_wait<0>();
         __syncthreads();
-        store_g(count - 1);
 
-        float* out = partials + (int64)(stripe + blockIdx.x) * (STRIPE * RANK);
+        // The stage that was used last is empty: B of the next stripe comes while this one's sums go.
+        left -= (stop - first) * at.tiles;
+        const Stripe next(linears, width, at.tile + at.tiles);
+        if (left > 0) fetch_b(next, shared + fill * STAGE_BYTES);
+        store_g(stop - 1);
+        float* out = partials + (int64)(at.index + blockIdx.x) * (width * TILE_SUMS);
 #pragma unroll
-        for (int i = 0; i < 4; i++)
+        for (int tile = 0; tile < MOST_TILES; tile++)
+            if (tile < at.tiles)
 #pragma unroll
-            for (int j = 0; j < RANK / 8; j++)
+                for (int i = 0; i < 4; i++)
 #pragma unroll
-                for (int half = 0; half < 2; half++)
-                    *reinterpret_cast<float2*>(out + (warp * 64 + i * 16 + half * 8 + lane / 4) * RANK + j * 8 + lane % 4 * 2) = make_float2(sum[i][j][half * 2], sum[i][j][half * 2 + 1]);
-        __syncthreads();        // the next stripe's copies and sums overwrite
+                    for (int j = 0; j < RANK / 8; j++)
+#pragma unroll
+                        for (int half = 0; half < 2; half++)
+                            *reinterpret_cast<float2*>(out + tile * TILE_SUMS + (warp * 64 + i * 16 + half * 8 + lane / 4) * RANK + j * 8 + lane % 4 * 2) =
+                                make_float2(sum[tile][i][j][half * 2], sum[tile][i][j][half * 2 + 1]);
+        if (left == 0) break;
+        at = next;
+        step = 0;
+        copy_wait<0>();
     }
 }

@@ -2,24 +2,45 @@
 //   g = alpha * sum over the stripes of a linear                    g [rows, R]
 //   d += sum over the blocks that worked on a column's stripe       d [columns, R], the diagonal blocks only
 //
-// Literals: KERNEL_NAME, RANK, STRIPE, TILE_T.
-// Launch: g_blocks + stripes * STRIPE * RANK / 4 / 256 blocks of 256 threads; g_blocks = linears * ceil(rows * RANK / 4 / 256). A thread adds four neighbouring floats.
-// partial_blocks: the grid of rank_gradients.
+// Literals: KERNEL_NAME, RANK, TILE_T, TILE_N.
+// Launch: g_blocks + tile_columns * TILE_N * RANK / 4 * parts / 256 blocks of 256 threads; g_blocks = linears * ceil(rows * RANK / 4 / 256). A thread adds four neighbouring floats;
+// of a column's blocks, `parts` (1, 2 or 4) threads of a warp add one share each, so that few columns with many blocks are not one long chain of loads.
+// width, gradient_blocks: as rank_gradients was launched. May be launched before that has ended.
 
 #define THREADS 256
-
-struct Linears { int start[4], end[4]; };
-
-__device__ __forceinline__ int stripes_of(const Linears& linears, int i) { return (linears.end[i] - linears.start[i] + STRIPE - 1) / STRIPE; }
+#define TILE_SUMS (TILE_N * RANK)
 
 __device__ __forceinline__ void add(float4& total, const float4& more)
 {
     total.x += more.x; total.y += more.y; total.z += more.z; total.w += more.w;
 }
 
+// From L2: the lines of this multiprocessor's own cache may be older than the sums.
+__device__ __forceinline__ float4 load(const float* from)
+{
+    float4 x;
+    asm volatile("ld.global.cg.v4.f32 {%0,%1,%2,%3}, [%4];" : "=f"(x.x), "=f"(x.y), "=f"(x.z), "=f"(x.w) : "l"(__cvta_generic_to_global(from)) : "memory");
+    return x;
+}
+
+// `count` vectors, `stride` floats apart; eight are on their way before the first is added.
+__device__ __forceinline__ float4 sum_of(const float* from, int64 stride, int count)
+{
+    float4 total = make_float4(0.0f, 0.0f, 0.0f, 0.0f);
+    for (int p = 0; p < count; p += 8)
+    {
+        float4 more[8];
+#pragma unroll
+        for (int k = 0; k < 8; k++) more[k] = p + k < count ? load(from + (p + k) * stride) : make_float4(0.0f, 0.0f, 0.0f, 0.0f);
+#pragma unroll
+        for (int k = 0; k < 8; k++) add(total, more[k]);
+    }
+    return total;
+}
+
 extern "C" __global__ void __launch_bounds__(THREADS)
-KERNEL_NAME(float* __restrict__ d, int d_pitch, elem* __restrict__ g, int g_pitch, const float* __restrict__ partials, const float* __restrict__ g_partials,
-            const Linears linears, int stripes, int partial_blocks, int g_blocks, int rows, float alpha)
+KERNEL_NAME(float* __restrict__ d, int d_pitch, elem* __restrict__ g, int g_pitch, const float* partials, const float* g_partials,
+            const Linears linears, int tile_columns, int width, int gradient_blocks, int g_blocks, int parts, int rows, float alpha)
 {
     if (blockIdx.x < g_blocks)
     {
@@ -30,37 +51,37 @@ KERNEL_NAME(float* __restrict__ d, int d_pitch, elem* __restrict__ g, int g_pitc
 #pragma unroll
         for (int l = 0; l < 4; l++)
         {
-            if (l < linear) first += stripes_of(linears, l);
-            if (l == linear) count = stripes_of(linears, l);
+            const int stripes = (tiles_of(linears, l) + width - 1) / width;
+            if (l < linear) first += stripes;
+            if (l == linear) count = stripes;
         }
-        const float* from = g_partials + (int64)first * rows * RANK + i;
-        float4 total = make_float4(0.0f, 0.0f, 0.0f, 0.0f);
-#pragma unroll 8
-        for (int p = 0; p < count; p++) add(total, *reinterpret_cast<const float4*>(from + (int64)p * rows * RANK));
+        const int64 of_stripe = (int64)rows * RANK;
+        asm volatile("griddepcontrol.wait;" ::: "memory");
+        const float4 total = sum_of(g_partials + first * of_stripe + i, of_stripe, count);
         *reinterpret_cast<uint2*>(g + i / RANK * g_pitch + linear * RANK + i % RANK) = make_uint2(pack2(alpha * total.x, alpha * total.y), pack2(alpha * total.z, alpha * total.w));
         return;
     }
-    const int i = (blockIdx.x - g_blocks) * THREADS + threadIdx.x, stripe = i / (STRIPE * RANK / 4), local = i % (STRIPE * RANK / 4) / (RANK / 4), rank = i % (RANK / 4) * 4;
-    int linear = 0, start = linears.start[0], end = linears.end[0], before = 0;
-#pragma unroll
-    for (int l = 1; l < 4; l++)
-    {
-        const int next = before + stripes_of(linears, l - 1);
-        if (linear == l - 1 && stripe >= next) { linear = l; start = linears.start[l]; end = linears.end[l]; before = next; }
-    }
-    const int column = start + (stripe - before) * STRIPE + local;
-    if (column >= end) return;
+    // A warp has 32 / parts neighbouring vectors; TILE_SUMS / 4 of them are a tile column.
+    const int warp = (blockIdx.x - g_blocks) * (THREADS / WARP_SIZE) + threadIdx.x / WARP_SIZE, lane = threadIdx.x % WARP_SIZE, vectors = WARP_SIZE / parts;
+    const int i = warp * vectors + lane % vectors, part = lane / vectors, tile = i / (TILE_SUMS / 4), local = i % (TILE_SUMS / 4) / (RANK / 4), rank = i % (RANK / 4) * 4;
+    const Stripe stripe(linears, width, tile);
+    const int column = stripe.column + (tile - stripe.tile) * TILE_N + local;
+    const bool writes = part == 0 && column < stripe.end;
+    float4* to = reinterpret_cast<float4*>(d + (int64)column * d_pitch + stripe.linear * RANK + rank);
+    float4 sum = make_float4(0.0f, 0.0f, 0.0f, 0.0f);
+    if (writes) sum = *to;
 
-    // The blocks that had a step of this stripe: block c took the steps from c * units / blocks on.
+    // The blocks that had a step of this stripe: block c took the tiles from c * units / blocks on, and the step that this lies in.
     const int steps = (rows + TILE_T - 1) / TILE_T;
-    const int64 units = (int64)stripes * steps, unit = (int64)stripe * steps;
-    const int first = (int)(((unit + 1) * partial_blocks - 1) / units), last = (int)(((unit + steps) * partial_blocks - 1) / units);
-    const float* from = partials + (int64)(stripe + first) * (STRIPE * RANK) + local * RANK + rank;
-    float4 total = make_float4(0.0f, 0.0f, 0.0f, 0.0f);
-#pragma unroll 4
-    for (int c = 0; c <= last - first; c++) add(total, *reinterpret_cast<const float4*>(from + (int64)c * (STRIPE * RANK)));
-    float4* to = reinterpret_cast<float4*>(d + (int64)column * d_pitch + linear * RANK + rank);
-    float4 sum = *to;
+    const int64 units = (int64)tile_columns * steps, unit = (int64)stripe.tile * steps;
+    const int first = (int)(((unit + stripe.tiles) * gradient_blocks - 1) / units), last = (int)(((unit + (int64)stripe.tiles * steps) * gradient_blocks - 1) / units);
+    const int share = (last - first + parts) / parts, from = first + part * share, count = min(share, last + 1 - from);
+    asm volatile("griddepcontrol.wait;" ::: "memory");
+    const int of_block = width * TILE_SUMS;
+    float4 total = sum_of(partials + (int64)(stripe.index + from) * of_block + (tile - stripe.tile) * TILE_SUMS + local * RANK + rank, of_block, column < stripe.end ? count : 0);
+    for (int distance = vectors; distance < WARP_SIZE; distance *= 2)
+        add(total, make_float4(__shfl_xor_sync(~0u, total.x, distance), __shfl_xor_sync(~0u, total.y, distance), __shfl_xor_sync(~0u, total.z, distance), __shfl_xor_sync(~0u, total.w, distance)));
+    if (!writes) return;
     add(sum, total);
     *to = sum;
 }

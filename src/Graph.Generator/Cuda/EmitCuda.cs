@@ -43,7 +43,7 @@ public static class EmitCuda
         switch (kernel.Body)
         {
             case RowBody row:
-                return new EmittedKernel(RowKernelText.Info(kernel, row), new[] { elem, "@prelude.cu", RowKernelText.Print(kernel, row) });
+                return new EmittedKernel(RowKernelText.Info(kernel, row), RowKernelText.Parts(kernel, row).Prepend(elem).ToArray());
             case RopeBody rope:
                 const int threads = 256;
                 var tileRows = Math.Max(1, threads / (rope.HeadDim / 16));

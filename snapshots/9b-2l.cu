@@ -82,6 +82,7 @@ k00_mul_input_layernorm(elem* __restrict__ mul_rows, int mul_pitch,
 #define THETA 10000.0
 #define INVERSE 0
 #define TILE_ROWS 16
+#define TILE_HEADS 4
 
 @prelude.cu
 @rope.cu
@@ -960,7 +961,7 @@ k12_d_post_attention_layernorm_d_o_proj_b(elem* __restrict__ d_post_attention_la
 #define GROUP 1
 #define WINDOW 0
 #define BOUNDED 0
-#define TILE_Q 64
+#define TILE_Q 16
 #define TILE_K 16
 #define WARPS 4
 #define STAGES 1
@@ -1053,6 +1054,7 @@ __device__ __forceinline__ void score_log2_and_derivative(float s, float& z, flo
 #define THETA 10000.0
 #define INVERSE 1
 #define TILE_ROWS 16
+#define TILE_HEADS 4
 
 @prelude.cu
 @rope.cu

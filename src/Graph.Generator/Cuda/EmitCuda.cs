@@ -45,12 +45,13 @@ public static class EmitCuda
             case RowBody row:
                 return new EmittedKernel(RowKernelText.Info(kernel, row), RowKernelText.Parts(kernel, row).Prepend(elem).ToArray());
             case RopeBody rope:
-                const int threads = 256;
+                // 32 bytes per thread and head: with four heads 32 KB of a block of 256 threads are in flight.
+                const int threads = 256, tileHeads = 4;
                 var tileRows = Math.Max(1, threads / (rope.HeadDim / 16));
-                return new EmittedKernel(new KernelInfo(kernel.Name, "rope", tileRows * (rope.HeadDim / 16), 0, tileRows, 0, 1), new[]
+                return new EmittedKernel(new KernelInfo(kernel.Name, "rope", tileRows * (rope.HeadDim / 16), 0, tileRows, 0, (rope.Heads + tileHeads - 1) / tileHeads), new[]
                 {
                     elem + Literals(("KERNEL_NAME", kernel.Name), ("HEADS", N(rope.Heads)), ("HEAD_DIM", N(rope.HeadDim)), ("THETA", rope.Theta.ToString("0.0###############", System.Globalization.CultureInfo.InvariantCulture)),
-                        ("INVERSE", rope.Inverse ? "1" : "0"), ("TILE_ROWS", N(tileRows))),
+                        ("INVERSE", rope.Inverse ? "1" : "0"), ("TILE_ROWS", N(tileRows)), ("TILE_HEADS", N(tileHeads))),
                     "@prelude.cu", "@rope.cu",
                 });
             case AttentionBody attention: return Attention(target, kernel, attention, elem);

@@ -599,27 +599,27 @@ k08_norm(float* __restrict__ rsqrt_rows,
 #define EXACT_MATH 0
 #define KERNEL_NAME k09_cross_entropy
 #define VOCAB 256000
-#define THREADS 1024
-#define GRAD 1
+#define BLOCK_THREADS 512
 #define BOUND 30
-#define CACHED 115712
+#define CLUSTER 8
 
 @prelude.cu
-// logit(s) = (30*tanh((0.03333333333333333*s))), traced from the model.
-__device__ __forceinline__ float logit(float s)
+@mma.cu
+// logit(s) = (30*tanh((0.03333333333333333*s))), traced from the model; in units of log2.
+__device__ __forceinline__ float logit_log2(float s)
 {
-    return 30.0f * fast_tanh(0.0333333351f * s);
+    return 43.2808495f * fast_tanh(0.0333333351f * s);
 }
 
-__device__ __forceinline__ void logit_and_derivative(float s, float& z, float& dz)
+__device__ __forceinline__ void logit_log2_and_derivative(float s, float& z, float& dz)
 {
     const float t = fast_tanh(0.0333333351f * s);
-    z = 30.0f * t;
+    z = 43.2808495f * t;
     dz = 1.0f - t * t;
 }
 
 
-@cross_entropy.cu
+@cross_entropy_sm90.cu
 
 // ======== k10_d_post_feedforward_layernorm_d_down_proj_b
 // k10_d_post_feedforward_layernorm_d_down_proj_b <sm_90a>  launches: 1

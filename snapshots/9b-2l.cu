@@ -34,8 +34,9 @@ k00_mul_input_layernorm(elem* __restrict__ mul_rows, int mul_pitch,
     __shared__ uint4 vectors[1][448];
     vectors[0][threadIdx.x] = packed8(input_layernorm_weight_vector + column);
 
+    int row = first;
 #pragma unroll 1
-    for (int row = first; row < end; row++)
+    do
     {
         float embed_tokens[8];
         unpack8(embed_tokens_next, embed_tokens);
@@ -66,6 +67,7 @@ k00_mul_input_layernorm(elem* __restrict__ mul_rows, int mul_pitch,
         for (int j = 0; j < 8; j++) input_layernorm[j] = mul[j] * rsqrt * (1.0f + input_layernorm_weight[j]);
         store8(input_layernorm_rows + (int64)row * input_layernorm_pitch + column, input_layernorm);
     }
+    while (++row < end);
 }
 
 
@@ -171,8 +173,9 @@ k03_sum_pre_feedforward_layernorm(float* __restrict__ rsqrt_rows,
     vectors[0][threadIdx.x] = packed8(post_attention_layernorm_weight_vector + column);
     vectors[1][threadIdx.x] = packed8(pre_feedforward_layernorm_weight_vector + column);
 
+    int row = first;
 #pragma unroll 1
-    for (int row = first; row < end; row++)
+    do
     {
         float o_proj[8];
         unpack8(o_proj_next, o_proj);
@@ -219,6 +222,7 @@ k03_sum_pre_feedforward_layernorm(float* __restrict__ rsqrt_rows,
         for (int j = 0; j < 8; j++) pre_feedforward_layernorm[j] = sum[j] * rsqrt2 * (1.0f + pre_feedforward_layernorm_weight[j]);
         store8(pre_feedforward_layernorm_rows + (int64)row * pre_feedforward_layernorm_pitch + column, pre_feedforward_layernorm);
     }
+    while (++row < end);
 }
 
 
@@ -309,8 +313,9 @@ k05_sum_input_layernorm(float* __restrict__ rsqrt_rows,
     vectors[0][threadIdx.x] = packed8(post_feedforward_layernorm_weight_vector + column);
     vectors[1][threadIdx.x] = packed8(input_layernorm_weight_vector + column);
 
+    int row = first;
 #pragma unroll 1
-    for (int row = first; row < end; row++)
+    do
     {
         float down_proj[8];
         unpack8(down_proj_next, down_proj);
@@ -357,6 +362,7 @@ k05_sum_input_layernorm(float* __restrict__ rsqrt_rows,
         for (int j = 0; j < 8; j++) input_layernorm[j] = sum[j] * rsqrt2 * (1.0f + input_layernorm_weight[j]);
         store8(input_layernorm_rows + (int64)row * input_layernorm_pitch + column, input_layernorm);
     }
+    while (++row < end);
 }
 
 
@@ -444,8 +450,9 @@ k07_sum_pre_feedforward_layernorm(float* __restrict__ rsqrt_rows,
     vectors[0][threadIdx.x] = packed8(post_attention_layernorm_weight_vector + column);
     vectors[1][threadIdx.x] = packed8(pre_feedforward_layernorm_weight_vector + column);
 
+    int row = first;
 #pragma unroll 1
-    for (int row = first; row < end; row++)
+    do
     {
         float o_proj[8];
         unpack8(o_proj_next, o_proj);
@@ -492,6 +499,7 @@ k07_sum_pre_feedforward_layernorm(float* __restrict__ rsqrt_rows,
         for (int j = 0; j < 8; j++) pre_feedforward_layernorm[j] = sum[j] * rsqrt2 * (1.0f + pre_feedforward_layernorm_weight[j]);
         store8(pre_feedforward_layernorm_rows + (int64)row * pre_feedforward_layernorm_pitch + column, pre_feedforward_layernorm);
     }
+    while (++row < end);
 }
 
 
@@ -542,8 +550,9 @@ k08_norm(float* __restrict__ rsqrt_rows,
     vectors[0][threadIdx.x] = packed8(post_feedforward_layernorm_weight_vector + column);
     vectors[1][threadIdx.x] = packed8(norm_weight_vector + column);
 
+    int row = first;
 #pragma unroll 1
-    for (int row = first; row < end; row++)
+    do
     {
         float down_proj[8];
         unpack8(down_proj_next, down_proj);
@@ -588,6 +597,7 @@ k08_norm(float* __restrict__ rsqrt_rows,
         for (int j = 0; j < 8; j++) norm[j] = sum2[j] * rsqrt2 * (1.0f + norm_weight[j]);
         store8(norm_rows + (int64)row * norm_pitch + column, norm);
     }
+    while (++row < end);
 }
 
 
@@ -1387,8 +1397,9 @@ k21_input_layernorm(elem* __restrict__ input_layernorm_rows, int input_layernorm
     __shared__ uint4 vectors[1][448];
     vectors[0][threadIdx.x] = packed8(input_layernorm_weight_vector + column);
 
+    int row = first;
 #pragma unroll 1
-    for (int row = first; row < end; row++)
+    do
     {
         float mul[8];
         unpack8(mul_next, mul);
@@ -1413,6 +1424,7 @@ k21_input_layernorm(elem* __restrict__ input_layernorm_rows, int input_layernorm
         for (int j = 0; j < 8; j++) input_layernorm[j] = mul[j] * rsqrt * (1.0f + input_layernorm_weight[j]);
         store8(input_layernorm_rows + (int64)row * input_layernorm_pitch + column, input_layernorm);
     }
+    while (++row < end);
 }
 
 

@@ -89,15 +89,15 @@ public static class RowKernelText
             for (var i = 0; i < vectors.Length; i++)
                 text.Append("    ").Append(guard).Append("vectors[").Append(NumberText.Int(i)).Append("][threadIdx.x] = packed8(").Append(Address(vectors[i], "")).Append(");\n");
         }
-        // Unrolled, the rows' registers add up.
-        text.Append("\n#pragma unroll 1\n    for (int row = first; row < end; row++)\n    {\n");
+        // Unrolled, the rows' registers add up. A block has at least one row; with a test before the first one, the compiler would move that row's loads behind the vectors.
+        text.Append("\n    int row = first;\n#pragma unroll 1\n    do\n    {\n");
         foreach (var input in perRow)
             text.Append(input.Kind == RowInputKind.PerRow ? "        const float " + input.Name + " = " + input.Name + "_next;\n" : "        float " + input.Name + "[8];\n        unpack8(" + input.Name + "_next, " + input.Name + ");\n");
         text.Append("        if (row + 1 < end)\n        {\n");
         foreach (var input in perRow) text.Append("            ").Append(Next(input, guard, "row + 1"));
         text.Append("        }\n");
         foreach (var line in Statements(body, guard, true, info.TileRows).TrimEnd('\n').Split('\n')) text.Append(line.Length == 0 ? "" : "    " + line).Append('\n');
-        text.Append("    }\n");
+        text.Append("    }\n    while (++row < end);\n");
     }
 
     static RowInput[] Vectors(RowBody body) => body.Inputs.Where(i => i.Kind == RowInputKind.Vector).ToArray();

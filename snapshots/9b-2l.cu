@@ -15,6 +15,7 @@
 #define EXACT_MATH 0
 
 @prelude.cu
+@rows.cu
 extern "C" __global__ void __launch_bounds__(448)
 k00_mul_input_layernorm(elem* __restrict__ mul_rows, int mul_pitch,
     elem* __restrict__ input_layernorm_rows, int input_layernorm_pitch,
@@ -22,33 +23,51 @@ k00_mul_input_layernorm(elem* __restrict__ mul_rows, int mul_pitch,
     const elem* __restrict__ input_layernorm_weight_vector,
     int rows)
 {
-    __shared__ float scratch[WARP_SIZE];
-    const int64 row = blockIdx.x;
+    __shared__ float scratch[2][WARP_SIZE];
     const int column = threadIdx.x * 8;
 
-    float embed_tokens[8];
-    load8(embed_tokens_table + (int64)embed_tokens_ids[row] * embed_tokens_pitch + column, embed_tokens);
-    float input_layernorm_weight[8];
-    load8(input_layernorm_weight_vector + column, input_layernorm_weight);
+    // What a row needs is loaded while the row before it is reduced, so that loads are always in flight.
+    const int first = blockIdx.x * 4, end = min(first + 4, rows);
+    uint4 embed_tokens_next = packed8(embed_tokens_table + (int64)embed_tokens_ids[first] * embed_tokens_pitch + column);
 
-    // mul
-    float mul[8];
-    for (int j = 0; j < 8; j++) mul[j] = embed_tokens[j] * round_elem(59.8665199f);
-    store8(mul_rows + row * mul_pitch + column, mul);
-    for (int j = 0; j < 8; j++) mul[j] = round_elem(mul[j]);
+    // Vectors that all rows share. A thread reads back what it wrote itself; registers would cost a block per multiprocessor.
+    __shared__ uint4 vectors[1][448];
+    vectors[0][threadIdx.x] = packed8(input_layernorm_weight_vector + column);
 
-    // row_sum
-    float row_sum_part = 0.0f;
-    for (int j = 0; j < 8; j++) row_sum_part += mul[j] * mul[j];
-    const float row_sum = block_sum(row_sum_part, scratch);
-    const float mul2 = 0.00027901787f * row_sum;
-    const float add = mul2 + 9.99999997E-07f;
-    const float rsqrt = rsqrtf(add);
+    int row = first;
+#pragma unroll 1
+    do
+    {
+        float embed_tokens[8];
+        unpack8(embed_tokens_next, embed_tokens);
+        if (row + 1 < end)
+        {
+            embed_tokens_next = packed8(embed_tokens_table + (int64)embed_tokens_ids[row + 1] * embed_tokens_pitch + column);
+        }
 
-    // mul
-    float input_layernorm[8];
-    for (int j = 0; j < 8; j++) input_layernorm[j] = mul[j] * rsqrt * (1.0f + input_layernorm_weight[j]);
-    store8(input_layernorm_rows + row * input_layernorm_pitch + column, input_layernorm);
+        // mul
+        float mul[8];
+        for (int j = 0; j < 8; j++) mul[j] = embed_tokens[j] * round_elem(59.8665199f);
+        store8(mul_rows + (int64)row * mul_pitch + column, mul);
+        for (int j = 0; j < 8; j++) mul[j] = round_elem(mul[j]);
+
+        // row_sum
+        float row_sum_part = 0.0f;
+        for (int j = 0; j < 8; j++) row_sum_part += mul[j] * mul[j];
+        const float row_sum = row_block_sum(row_sum_part, scratch[row & 1]);
+        const float mul2 = 0.00027901787f * row_sum;
+        const float add = mul2 + 9.99999997E-07f;
+        const float rsqrt = rsqrtf(add);
+
+        float input_layernorm_weight[8];
+        unpack8(vectors[0][threadIdx.x], input_layernorm_weight);
+
+        // mul
+        float input_layernorm[8];
+        for (int j = 0; j < 8; j++) input_layernorm[j] = mul[j] * rsqrt * (1.0f + input_layernorm_weight[j]);
+        store8(input_layernorm_rows + (int64)row * input_layernorm_pitch + column, input_layernorm);
+    }
+    while (++row < end);
 }
 
 
@@ -65,6 +84,7 @@ k00_mul_input_layernorm(elem* __restrict__ mul_rows, int mul_pitch,
 #define THETA 10000.0
 #define INVERSE 0
 #define TILE_ROWS 16
+#define TILE_HEADS 4
 
 @prelude.cu
 @rope.cu
@@ -128,6 +148,7 @@ __device__ __forceinline__ void score_log2_and_derivative(float s, float& z, flo
 #define EXACT_MATH 0
 
 @prelude.cu
+@rows.cu
 extern "C" __global__ void __launch_bounds__(448)
 k03_sum_pre_feedforward_layernorm(float* __restrict__ rsqrt_rows,
     elem* __restrict__ sum_rows, int sum_pitch,
@@ -139,47 +160,69 @@ k03_sum_pre_feedforward_layernorm(float* __restrict__ rsqrt_rows,
     const elem* __restrict__ pre_feedforward_layernorm_weight_vector,
     int rows)
 {
-    __shared__ float scratch[WARP_SIZE];
-    const int64 row = blockIdx.x;
+    __shared__ float scratch[2][WARP_SIZE];
     const int column = threadIdx.x * 8;
 
-    float o_proj[8];
-    load8(o_proj_rows + row * o_proj_pitch + column, o_proj);
-    float post_attention_layernorm_weight[8];
-    load8(post_attention_layernorm_weight_vector + column, post_attention_layernorm_weight);
-    float mul2[8];
-    load8(mul2_rows + row * mul2_pitch + column, mul2);
-    float pre_feedforward_layernorm_weight[8];
-    load8(pre_feedforward_layernorm_weight_vector + column, pre_feedforward_layernorm_weight);
+    // What a row needs is loaded while the row before it is reduced, so that loads are always in flight.
+    const int first = blockIdx.x * 4, end = min(first + 4, rows);
+    uint4 o_proj_next = packed8(o_proj_rows + (int64)first * o_proj_pitch + column);
+    uint4 mul2_next = packed8(mul2_rows + (int64)first * mul2_pitch + column);
 
-    // row_sum
-    float row_sum_part = 0.0f;
-    for (int j = 0; j < 8; j++) row_sum_part += o_proj[j] * o_proj[j];
-    const float row_sum = block_sum(row_sum_part, scratch);
-    const float mul = 0.00027901787f * row_sum;
-    const float add = mul + 9.99999997E-07f;
-    const float rsqrt = rsqrtf(add);
-    if (threadIdx.x == 0) rsqrt_rows[row] = rsqrt;
+    // Vectors that all rows share. A thread reads back what it wrote itself; registers would cost a block per multiprocessor.
+    __shared__ uint4 vectors[2][448];
+    vectors[0][threadIdx.x] = packed8(post_attention_layernorm_weight_vector + column);
+    vectors[1][threadIdx.x] = packed8(pre_feedforward_layernorm_weight_vector + column);
 
-    // add
-    float sum[8];
-    for (int j = 0; j < 8; j++) sum[j] = mul2[j] + o_proj[j] * rsqrt * (1.0f + post_attention_layernorm_weight[j]);
-    store8(sum_rows + row * sum_pitch + column, sum);
-    for (int j = 0; j < 8; j++) sum[j] = round_elem(sum[j]);
+    int row = first;
+#pragma unroll 1
+    do
+    {
+        float o_proj[8];
+        unpack8(o_proj_next, o_proj);
+        float mul2[8];
+        unpack8(mul2_next, mul2);
+        if (row + 1 < end)
+        {
+            o_proj_next = packed8(o_proj_rows + (int64)(row + 1) * o_proj_pitch + column);
+            mul2_next = packed8(mul2_rows + (int64)(row + 1) * mul2_pitch + column);
+        }
 
-    // row_sum
-    float row_sum2_part = 0.0f;
-    for (int j = 0; j < 8; j++) row_sum2_part += sum[j] * sum[j];
-    const float row_sum2 = block_sum(row_sum2_part, scratch);
-    const float mul3 = 0.00027901787f * row_sum2;
-    const float add2 = mul3 + 9.99999997E-07f;
-    const float rsqrt2 = rsqrtf(add2);
-    if (threadIdx.x == 0) rsqrt2_rows[row] = rsqrt2;
+        // row_sum
+        float row_sum_part = 0.0f;
+        for (int j = 0; j < 8; j++) row_sum_part += o_proj[j] * o_proj[j];
+        const float row_sum = row_block_sum(row_sum_part, scratch[0]);
+        const float mul = 0.00027901787f * row_sum;
+        const float add = mul + 9.99999997E-07f;
+        const float rsqrt = rsqrtf(add);
+        if (threadIdx.x == 0) rsqrt_rows[row] = rsqrt;
 
-    // mul
-    float pre_feedforward_layernorm[8];
-    for (int j = 0; j < 8; j++) pre_feedforward_layernorm[j] = sum[j] * rsqrt2 * (1.0f + pre_feedforward_layernorm_weight[j]);
-    store8(pre_feedforward_layernorm_rows + row * pre_feedforward_layernorm_pitch + column, pre_feedforward_layernorm);
+        float post_attention_layernorm_weight[8];
+        unpack8(vectors[0][threadIdx.x], post_attention_layernorm_weight);
+
+        // add
+        float sum[8];
+        for (int j = 0; j < 8; j++) sum[j] = mul2[j] + o_proj[j] * rsqrt * (1.0f + post_attention_layernorm_weight[j]);
+        store8(sum_rows + (int64)row * sum_pitch + column, sum);
+        for (int j = 0; j < 8; j++) sum[j] = round_elem(sum[j]);
+
+        // row_sum
+        float row_sum2_part = 0.0f;
+        for (int j = 0; j < 8; j++) row_sum2_part += sum[j] * sum[j];
+        const float row_sum2 = row_block_sum(row_sum2_part, scratch[1]);
+        const float mul3 = 0.00027901787f * row_sum2;
+        const float add2 = mul3 + 9.99999997E-07f;
+        const float rsqrt2 = rsqrtf(add2);
+        if (threadIdx.x == 0) rsqrt2_rows[row] = rsqrt2;
+
+        float pre_feedforward_layernorm_weight[8];
+        unpack8(vectors[1][threadIdx.x], pre_feedforward_layernorm_weight);
+
+        // mul
+        float pre_feedforward_layernorm[8];
+        for (int j = 0; j < 8; j++) pre_feedforward_layernorm[j] = sum[j] * rsqrt2 * (1.0f + pre_feedforward_layernorm_weight[j]);
+        store8(pre_feedforward_layernorm_rows + (int64)row * pre_feedforward_layernorm_pitch + column, pre_feedforward_layernorm);
+    }
+    while (++row < end);
 }
 
 
@@ -245,6 +288,7 @@ k04_mul(elem* __restrict__ mul_rows, int mul_pitch,
 #define EXACT_MATH 0
 
 @prelude.cu
+@rows.cu
 extern "C" __global__ void __launch_bounds__(448)
 k05_sum_input_layernorm(float* __restrict__ rsqrt_rows,
     elem* __restrict__ sum_rows, int sum_pitch,
@@ -256,47 +300,69 @@ k05_sum_input_layernorm(float* __restrict__ rsqrt_rows,
     const elem* __restrict__ input_layernorm_weight_vector,
     int rows)
 {
-    __shared__ float scratch[WARP_SIZE];
-    const int64 row = blockIdx.x;
+    __shared__ float scratch[2][WARP_SIZE];
     const int column = threadIdx.x * 8;
 
-    float down_proj[8];
-    load8(down_proj_rows + row * down_proj_pitch + column, down_proj);
-    float post_feedforward_layernorm_weight[8];
-    load8(post_feedforward_layernorm_weight_vector + column, post_feedforward_layernorm_weight);
-    float sum2[8];
-    load8(sum2_rows + row * sum2_pitch + column, sum2);
-    float input_layernorm_weight[8];
-    load8(input_layernorm_weight_vector + column, input_layernorm_weight);
+    // What a row needs is loaded while the row before it is reduced, so that loads are always in flight.
+    const int first = blockIdx.x * 4, end = min(first + 4, rows);
+    uint4 down_proj_next = packed8(down_proj_rows + (int64)first * down_proj_pitch + column);
+    uint4 sum2_next = packed8(sum2_rows + (int64)first * sum2_pitch + column);
 
-    // row_sum
-    float row_sum_part = 0.0f;
-    for (int j = 0; j < 8; j++) row_sum_part += down_proj[j] * down_proj[j];
-    const float row_sum = block_sum(row_sum_part, scratch);
-    const float mul = 0.00027901787f * row_sum;
-    const float add = mul + 9.99999997E-07f;
-    const float rsqrt = rsqrtf(add);
-    if (threadIdx.x == 0) rsqrt_rows[row] = rsqrt;
+    // Vectors that all rows share. A thread reads back what it wrote itself; registers would cost a block per multiprocessor.
+    __shared__ uint4 vectors[2][448];
+    vectors[0][threadIdx.x] = packed8(post_feedforward_layernorm_weight_vector + column);
+    vectors[1][threadIdx.x] = packed8(input_layernorm_weight_vector + column);
 
-    // add
-    float sum[8];
-    for (int j = 0; j < 8; j++) sum[j] = sum2[j] + down_proj[j] * rsqrt * (1.0f + post_feedforward_layernorm_weight[j]);
-    store8(sum_rows + row * sum_pitch + column, sum);
-    for (int j = 0; j < 8; j++) sum[j] = round_elem(sum[j]);
+    int row = first;
+#pragma unroll 1
+    do
+    {
+        float down_proj[8];
+        unpack8(down_proj_next, down_proj);
+        float sum2[8];
+        unpack8(sum2_next, sum2);
+        if (row + 1 < end)
+        {
+            down_proj_next = packed8(down_proj_rows + (int64)(row + 1) * down_proj_pitch + column);
+            sum2_next = packed8(sum2_rows + (int64)(row + 1) * sum2_pitch + column);
+        }
 
-    // row_sum
-    float row_sum2_part = 0.0f;
-    for (int j = 0; j < 8; j++) row_sum2_part += sum[j] * sum[j];
-    const float row_sum2 = block_sum(row_sum2_part, scratch);
-    const float mul2 = 0.00027901787f * row_sum2;
-    const float add2 = mul2 + 9.99999997E-07f;
-    const float rsqrt2 = rsqrtf(add2);
-    if (threadIdx.x == 0) rsqrt2_rows[row] = rsqrt2;
+        // row_sum
+        float row_sum_part = 0.0f;
+        for (int j = 0; j < 8; j++) row_sum_part += down_proj[j] * down_proj[j];
+        const float row_sum = row_block_sum(row_sum_part, scratch[0]);
+        const float mul = 0.00027901787f * row_sum;
+        const float add = mul + 9.99999997E-07f;
+        const float rsqrt = rsqrtf(add);
+        if (threadIdx.x == 0) rsqrt_rows[row] = rsqrt;
 
-    // mul
-    float input_layernorm[8];
-    for (int j = 0; j < 8; j++) input_layernorm[j] = sum[j] * rsqrt2 * (1.0f + input_layernorm_weight[j]);
-    store8(input_layernorm_rows + row * input_layernorm_pitch + column, input_layernorm);
+        float post_feedforward_layernorm_weight[8];
+        unpack8(vectors[0][threadIdx.x], post_feedforward_layernorm_weight);
+
+        // add
+        float sum[8];
+        for (int j = 0; j < 8; j++) sum[j] = sum2[j] + down_proj[j] * rsqrt * (1.0f + post_feedforward_layernorm_weight[j]);
+        store8(sum_rows + (int64)row * sum_pitch + column, sum);
+        for (int j = 0; j < 8; j++) sum[j] = round_elem(sum[j]);
+
+        // row_sum
+        float row_sum2_part = 0.0f;
+        for (int j = 0; j < 8; j++) row_sum2_part += sum[j] * sum[j];
+        const float row_sum2 = row_block_sum(row_sum2_part, scratch[1]);
+        const float mul2 = 0.00027901787f * row_sum2;
+        const float add2 = mul2 + 9.99999997E-07f;
+        const float rsqrt2 = rsqrtf(add2);
+        if (threadIdx.x == 0) rsqrt2_rows[row] = rsqrt2;
+
+        float input_layernorm_weight[8];
+        unpack8(vectors[1][threadIdx.x], input_layernorm_weight);
+
+        // mul
+        float input_layernorm[8];
+        for (int j = 0; j < 8; j++) input_layernorm[j] = sum[j] * rsqrt2 * (1.0f + input_layernorm_weight[j]);
+        store8(input_layernorm_rows + (int64)row * input_layernorm_pitch + column, input_layernorm);
+    }
+    while (++row < end);
 }
 
 
@@ -359,6 +425,7 @@ __device__ __forceinline__ void score_log2_and_derivative(float s, float& z, flo
 #define EXACT_MATH 0
 
 @prelude.cu
+@rows.cu
 extern "C" __global__ void __launch_bounds__(448)
 k07_sum_pre_feedforward_layernorm(float* __restrict__ rsqrt_rows,
     elem* __restrict__ sum_rows, int sum_pitch,
@@ -370,47 +437,69 @@ k07_sum_pre_feedforward_layernorm(float* __restrict__ rsqrt_rows,
     const elem* __restrict__ pre_feedforward_layernorm_weight_vector,
     int rows)
 {
-    __shared__ float scratch[WARP_SIZE];
-    const int64 row = blockIdx.x;
+    __shared__ float scratch[2][WARP_SIZE];
     const int column = threadIdx.x * 8;
 
-    float o_proj[8];
-    load8(o_proj_rows + row * o_proj_pitch + column, o_proj);
-    float post_attention_layernorm_weight[8];
-    load8(post_attention_layernorm_weight_vector + column, post_attention_layernorm_weight);
-    float sum2[8];
-    load8(sum2_rows + row * sum2_pitch + column, sum2);
-    float pre_feedforward_layernorm_weight[8];
-    load8(pre_feedforward_layernorm_weight_vector + column, pre_feedforward_layernorm_weight);
+    // What a row needs is loaded while the row before it is reduced, so that loads are always in flight.
+    const int first = blockIdx.x * 4, end = min(first + 4, rows);
+    uint4 o_proj_next = packed8(o_proj_rows + (int64)first * o_proj_pitch + column);
+    uint4 sum2_next = packed8(sum2_rows + (int64)first * sum2_pitch + column);
 
-    // row_sum
-    float row_sum_part = 0.0f;
-    for (int j = 0; j < 8; j++) row_sum_part += o_proj[j] * o_proj[j];
-    const float row_sum = block_sum(row_sum_part, scratch);
-    const float mul = 0.00027901787f * row_sum;
-    const float add = mul + 9.99999997E-07f;
-    const float rsqrt = rsqrtf(add);
-    if (threadIdx.x == 0) rsqrt_rows[row] = rsqrt;
+    // Vectors that all rows share. A thread reads back what it wrote itself; registers would cost a block per multiprocessor.
+    __shared__ uint4 vectors[2][448];
+    vectors[0][threadIdx.x] = packed8(post_attention_layernorm_weight_vector + column);
+    vectors[1][threadIdx.x] = packed8(pre_feedforward_layernorm_weight_vector + column);
 
-    // add
-    float sum[8];
-    for (int j = 0; j < 8; j++) sum[j] = sum2[j] + o_proj[j] * rsqrt * (1.0f + post_attention_layernorm_weight[j]);
-    store8(sum_rows + row * sum_pitch + column, sum);
-    for (int j = 0; j < 8; j++) sum[j] = round_elem(sum[j]);
+    int row = first;
+#pragma unroll 1
+    do
+    {
+        float o_proj[8];
+        unpack8(o_proj_next, o_proj);
+        float sum2[8];
+        unpack8(sum2_next, sum2);
+        if (row + 1 < end)
+        {
+            o_proj_next = packed8(o_proj_rows + (int64)(row + 1) * o_proj_pitch + column);
+            sum2_next = packed8(sum2_rows + (int64)(row + 1) * sum2_pitch + column);
+        }
 
-    // row_sum
-    float row_sum2_part = 0.0f;
-    for (int j = 0; j < 8; j++) row_sum2_part += sum[j] * sum[j];
-    const float row_sum2 = block_sum(row_sum2_part, scratch);
-    const float mul2 = 0.00027901787f * row_sum2;
-    const float add2 = mul2 + 9.99999997E-07f;
-    const float rsqrt2 = rsqrtf(add2);
-    if (threadIdx.x == 0) rsqrt2_rows[row] = rsqrt2;
+        // row_sum
+        float row_sum_part = 0.0f;
+        for (int j = 0; j < 8; j++) row_sum_part += o_proj[j] * o_proj[j];
+        const float row_sum = row_block_sum(row_sum_part, scratch[0]);
+        const float mul = 0.00027901787f * row_sum;
+        const float add = mul + 9.99999997E-07f;
+        const float rsqrt = rsqrtf(add);
+        if (threadIdx.x == 0) rsqrt_rows[row] = rsqrt;
 
-    // mul
-    float pre_feedforward_layernorm[8];
-    for (int j = 0; j < 8; j++) pre_feedforward_layernorm[j] = sum[j] * rsqrt2 * (1.0f + pre_feedforward_layernorm_weight[j]);
-    store8(pre_feedforward_layernorm_rows + row * pre_feedforward_layernorm_pitch + column, pre_feedforward_layernorm);
+        float post_attention_layernorm_weight[8];
+        unpack8(vectors[0][threadIdx.x], post_attention_layernorm_weight);
+
+        // add
+        float sum[8];
+        for (int j = 0; j < 8; j++) sum[j] = sum2[j] + o_proj[j] * rsqrt * (1.0f + post_attention_layernorm_weight[j]);
+        store8(sum_rows + (int64)row * sum_pitch + column, sum);
+        for (int j = 0; j < 8; j++) sum[j] = round_elem(sum[j]);
+
+        // row_sum
+        float row_sum2_part = 0.0f;
+        for (int j = 0; j < 8; j++) row_sum2_part += sum[j] * sum[j];
+        const float row_sum2 = row_block_sum(row_sum2_part, scratch[1]);
+        const float mul2 = 0.00027901787f * row_sum2;
+        const float add2 = mul2 + 9.99999997E-07f;
+        const float rsqrt2 = rsqrtf(add2);
+        if (threadIdx.x == 0) rsqrt2_rows[row] = rsqrt2;
+
+        float pre_feedforward_layernorm_weight[8];
+        unpack8(vectors[1][threadIdx.x], pre_feedforward_layernorm_weight);
+
+        // mul
+        float pre_feedforward_layernorm[8];
+        for (int j = 0; j < 8; j++) pre_feedforward_layernorm[j] = sum[j] * rsqrt2 * (1.0f + pre_feedforward_layernorm_weight[j]);
+        store8(pre_feedforward_layernorm_rows + (int64)row * pre_feedforward_layernorm_pitch + column, pre_feedforward_layernorm);
+    }
+    while (++row < end);
 }
 
 
@@ -437,6 +526,7 @@ k07_sum_pre_feedforward_layernorm(float* __restrict__ rsqrt_rows,
 #define EXACT_MATH 0
 
 @prelude.cu
+@rows.cu
 extern "C" __global__ void __launch_bounds__(448)
 k08_norm(float* __restrict__ rsqrt_rows,
     float* __restrict__ rsqrt2_rows,
@@ -447,45 +537,67 @@ k08_norm(float* __restrict__ rsqrt_rows,
     const elem* __restrict__ norm_weight_vector,
     int rows)
 {
-    __shared__ float scratch[WARP_SIZE];
-    const int64 row = blockIdx.x;
+    __shared__ float scratch[2][WARP_SIZE];
     const int column = threadIdx.x * 8;
 
-    float down_proj[8];
-    load8(down_proj_rows + row * down_proj_pitch + column, down_proj);
-    float post_feedforward_layernorm_weight[8];
-    load8(post_feedforward_layernorm_weight_vector + column, post_feedforward_layernorm_weight);
-    float sum[8];
-    load8(sum_rows + row * sum_pitch + column, sum);
-    float norm_weight[8];
-    load8(norm_weight_vector + column, norm_weight);
+    // What a row needs is loaded while the row before it is reduced, so that loads are always in flight.
+    const int first = blockIdx.x * 4, end = min(first + 4, rows);
+    uint4 down_proj_next = packed8(down_proj_rows + (int64)first * down_proj_pitch + column);
+    uint4 sum_next = packed8(sum_rows + (int64)first * sum_pitch + column);
 
-    // row_sum
-    float row_sum_part = 0.0f;
-    for (int j = 0; j < 8; j++) row_sum_part += down_proj[j] * down_proj[j];
-    const float row_sum = block_sum(row_sum_part, scratch);
-    const float mul = 0.00027901787f * row_sum;
-    const float add = mul + 9.99999997E-07f;
-    const float rsqrt = rsqrtf(add);
-    if (threadIdx.x == 0) rsqrt_rows[row] = rsqrt;
+    // Vectors that all rows share. A thread reads back what it wrote itself; registers would cost a block per multiprocessor.
+    __shared__ uint4 vectors[2][448];
+    vectors[0][threadIdx.x] = packed8(post_feedforward_layernorm_weight_vector + column);
+    vectors[1][threadIdx.x] = packed8(norm_weight_vector + column);
 
-    // add
-    float sum2[8];
-    for (int j = 0; j < 8; j++) sum2[j] = sum[j] + down_proj[j] * rsqrt * (1.0f + post_feedforward_layernorm_weight[j]);
+    int row = first;
+#pragma unroll 1
+    do
+    {
+        float down_proj[8];
+        unpack8(down_proj_next, down_proj);
+        float sum[8];
+        unpack8(sum_next, sum);
+        if (row + 1 < end)
+        {
+            down_proj_next = packed8(down_proj_rows + (int64)(row + 1) * down_proj_pitch + column);
+            sum_next = packed8(sum_rows + (int64)(row + 1) * sum_pitch + column);
+        }
 
-    // row_sum
-    float row_sum2_part = 0.0f;
-    for (int j = 0; j < 8; j++) row_sum2_part += sum2[j] * sum2[j];
-    const float row_sum2 = block_sum(row_sum2_part, scratch);
-    const float mul2 = 0.00027901787f * row_sum2;
-    const float add2 = mul2 + 9.99999997E-07f;
-    const float rsqrt2 = rsqrtf(add2);
-    if (threadIdx.x == 0) rsqrt2_rows[row] = rsqrt2;
+        // row_sum
+        float row_sum_part = 0.0f;
+        for (int j = 0; j < 8; j++) row_sum_part += down_proj[j] * down_proj[j];
+        const float row_sum = row_block_sum(row_sum_part, scratch[0]);
+        const float mul = 0.00027901787f * row_sum;
+        const float add = mul + 9.99999997E-07f;
+        const float rsqrt = rsqrtf(add);
+        if (threadIdx.x == 0) rsqrt_rows[row] = rsqrt;
 
-    // mul
-    float norm[8];
-    for (int j = 0; j < 8; j++) norm[j] = sum2[j] * rsqrt2 * (1.0f + norm_weight[j]);
-    store8(norm_rows + row * norm_pitch + column, norm);
+        float post_feedforward_layernorm_weight[8];
+        unpack8(vectors[0][threadIdx.x], post_feedforward_layernorm_weight);
+
+        // add
+        float sum2[8];
+        for (int j = 0; j < 8; j++) sum2[j] = sum[j] + down_proj[j] * rsqrt * (1.0f + post_feedforward_layernorm_weight[j]);
+
+        // row_sum
+        float row_sum2_part = 0.0f;
+        for (int j = 0; j < 8; j++) row_sum2_part += sum2[j] * sum2[j];
+        const float row_sum2 = row_block_sum(row_sum2_part, scratch[1]);
+        const float mul2 = 0.00027901787f * row_sum2;
+        const float add2 = mul2 + 9.99999997E-07f;
+        const float rsqrt2 = rsqrtf(add2);
+        if (threadIdx.x == 0) rsqrt2_rows[row] = rsqrt2;
+
+        float norm_weight[8];
+        unpack8(vectors[1][threadIdx.x], norm_weight);
+
+        // mul
+        float norm[8];
+        for (int j = 0; j < 8; j++) norm[j] = sum2[j] * rsqrt2 * (1.0f + norm_weight[j]);
+        store8(norm_rows + (int64)row * norm_pitch + column, norm);
+    }
+    while (++row < end);
 }
 
 
@@ -497,27 +609,27 @@ k08_norm(float* __restrict__ rsqrt_rows,
 #define EXACT_MATH 0
 #define KERNEL_NAME k09_cross_entropy
 #define VOCAB 256000
-#define THREADS 1024
-#define GRAD 1
+#define BLOCK_THREADS 512
 #define BOUND 30
-#define CACHED 115712
+#define CLUSTER 8
 
 @prelude.cu
-// logit(s) = (30*tanh((0.03333333333333333*s))), traced from the model.
-__device__ __forceinline__ float logit(float s)
+@mma.cu
+// logit(s) = (30*tanh((0.03333333333333333*s))), traced from the model; in units of log2.
+__device__ __forceinline__ float logit_log2(float s)
 {
-    return 30.0f * fast_tanh(0.0333333351f * s);
+    return 43.2808495f * fast_tanh(0.0333333351f * s);
 }
 
-__device__ __forceinline__ void logit_and_derivative(float s, float& z, float& dz)
+__device__ __forceinline__ void logit_log2_and_derivative(float s, float& z, float& dz)
 {
     const float t = fast_tanh(0.0333333351f * s);
-    z = 30.0f * t;
+    z = 43.2808495f * t;
     dz = 1.0f - t * t;
 }
 
 
-@cross_entropy.cu
+@cross_entropy_sm90.cu
 
 // ======== k10_d_post_feedforward_layernorm_d_down_proj_b
 // k10_d_post_feedforward_layernorm_d_down_proj_b <sm_90a>  launches: 1
@@ -554,6 +666,7 @@ __device__ __forceinline__ void logit_and_derivative(float s, float& z, float& d
 #define EXACT_MATH 0
 
 @prelude.cu
+@rows.cu
 extern "C" __global__ void __launch_bounds__(448)
 k10_d_post_feedforward_layernorm_d_down_proj_b(elem* __restrict__ d_post_feedforward_layernorm_rows, int d_post_feedforward_layernorm_pitch,
     elem* __restrict__ d_down_proj_b_rows, int d_down_proj_b_pitch,
@@ -566,7 +679,7 @@ k10_d_post_feedforward_layernorm_d_down_proj_b(elem* __restrict__ d_post_feedfor
     const float* __restrict__ rsqrt2_rows,
     int rows)
 {
-    __shared__ float scratch[WARP_SIZE];
+    __shared__ float scratch[2][WARP_SIZE];
     const int64 row = blockIdx.x;
     const int column = threadIdx.x * 8;
 
@@ -594,7 +707,7 @@ k10_d_post_feedforward_layernorm_d_down_proj_b(elem* __restrict__ d_post_feedfor
     // row_sum
     float d_rsqrt_part = 0.0f;
     for (int j = 0; j < 8; j++) d_rsqrt_part += d_mul[j] * sum2[j];
-    const float d_rsqrt = block_sum(d_rsqrt_part, scratch);
+    const float d_rsqrt = row_block_sum(d_rsqrt_part, scratch[0]);
     const float mul = rsqrt2 * rsqrt2;
     const float mul2 = rsqrt2 * mul;
     const float mul3 = (-0.5f) * mul2;
@@ -618,7 +731,7 @@ k10_d_post_feedforward_layernorm_d_down_proj_b(elem* __restrict__ d_post_feedfor
     // row_sum
     float d_rsqrt2_part = 0.0f;
     for (int j = 0; j < 8; j++) d_rsqrt2_part += d_mul4[j] * down_proj[j];
-    const float d_rsqrt2 = block_sum(d_rsqrt2_part, scratch);
+    const float d_rsqrt2 = row_block_sum(d_rsqrt2_part, scratch[1]);
     const float mul5 = rsqrt * rsqrt;
     const float mul6 = rsqrt * mul5;
     const float mul7 = (-0.5f) * mul6;
@@ -765,6 +878,7 @@ k11_d_up_proj_b_d_gate_proj_b(elem* __restrict__ d_up_proj_b_rows, int d_up_proj
 #define EXACT_MATH 0
 
 @prelude.cu
+@rows.cu
 extern "C" __global__ void __launch_bounds__(448)
 k12_d_post_attention_layernorm_d_o_proj_b(elem* __restrict__ d_post_attention_layernorm_rows, int d_post_attention_layernorm_pitch,
     elem* __restrict__ d_o_proj_b_rows, int d_o_proj_b_pitch,
@@ -778,7 +892,7 @@ k12_d_post_attention_layernorm_d_o_proj_b(elem* __restrict__ d_post_attention_la
     const elem* __restrict__ o_proj_rows, int o_proj_pitch,
     int rows)
 {
-    __shared__ float scratch[WARP_SIZE];
+    __shared__ float scratch[2][WARP_SIZE];
     const int64 row = blockIdx.x;
     const int column = threadIdx.x * 8;
 
@@ -804,7 +918,7 @@ k12_d_post_attention_layernorm_d_o_proj_b(elem* __restrict__ d_post_attention_la
     // row_sum
     float d_rsqrt_part = 0.0f;
     for (int j = 0; j < 8; j++) d_rsqrt_part += d_mul[j] * sum[j];
-    const float d_rsqrt = block_sum(d_rsqrt_part, scratch);
+    const float d_rsqrt = row_block_sum(d_rsqrt_part, scratch[0]);
     const float mul = rsqrt * rsqrt;
     const float mul2 = rsqrt * mul;
     const float mul3 = (-0.5f) * mul2;
@@ -828,7 +942,7 @@ k12_d_post_attention_layernorm_d_o_proj_b(elem* __restrict__ d_post_attention_la
     // row_sum
     float d_rsqrt2_part = 0.0f;
     for (int j = 0; j < 8; j++) d_rsqrt2_part += d_mul4[j] * o_proj[j];
-    const float d_rsqrt2 = block_sum(d_rsqrt2_part, scratch);
+    const float d_rsqrt2 = row_block_sum(d_rsqrt2_part, scratch[1]);
     const float mul5 = rsqrt2 * rsqrt2;
     const float mul6 = rsqrt2 * mul5;
     const float mul7 = (-0.5f) * mul6;
@@ -857,7 +971,7 @@ k12_d_post_attention_layernorm_d_o_proj_b(elem* __restrict__ d_post_attention_la
 #define GROUP 1
 #define WINDOW 0
 #define BOUNDED 0
-#define TILE_Q 64
+#define TILE_Q 16
 #define TILE_K 16
 #define WARPS 4
 #define STAGES 1
@@ -950,6 +1064,7 @@ __device__ __forceinline__ void score_log2_and_derivative(float s, float& z, flo
 #define THETA 10000.0
 #define INVERSE 1
 #define TILE_ROWS 16
+#define TILE_HEADS 4
 
 @prelude.cu
 @rope.cu
@@ -987,6 +1102,7 @@ __device__ __forceinline__ void score_log2_and_derivative(float s, float& z, flo
 #define EXACT_MATH 0
 
 @prelude.cu
+@rows.cu
 extern "C" __global__ void __launch_bounds__(448)
 k17_d_post_feedforward_layernorm_d_down_proj_b(elem* __restrict__ d_post_feedforward_layernorm_rows, int d_post_feedforward_layernorm_pitch,
     elem* __restrict__ d_down_proj_b_rows, int d_down_proj_b_pitch,
@@ -1000,7 +1116,7 @@ k17_d_post_feedforward_layernorm_d_down_proj_b(elem* __restrict__ d_post_feedfor
     const elem* __restrict__ down_proj_rows, int down_proj_pitch,
     int rows)
 {
-    __shared__ float scratch[WARP_SIZE];
+    __shared__ float scratch[2][WARP_SIZE];
     const int64 row = blockIdx.x;
     const int column = threadIdx.x * 8;
 
@@ -1026,7 +1142,7 @@ k17_d_post_feedforward_layernorm_d_down_proj_b(elem* __restrict__ d_post_feedfor
     // row_sum
     float d_rsqrt_part = 0.0f;
     for (int j = 0; j < 8; j++) d_rsqrt_part += d_mul[j] * sum[j];
-    const float d_rsqrt = block_sum(d_rsqrt_part, scratch);
+    const float d_rsqrt = row_block_sum(d_rsqrt_part, scratch[0]);
     const float mul = rsqrt * rsqrt;
     const float mul2 = rsqrt * mul;
     const float mul3 = (-0.5f) * mul2;
@@ -1050,7 +1166,7 @@ k17_d_post_feedforward_layernorm_d_down_proj_b(elem* __restrict__ d_post_feedfor
     // row_sum
     float d_rsqrt2_part = 0.0f;
     for (int j = 0; j < 8; j++) d_rsqrt2_part += d_mul4[j] * down_proj[j];
-    const float d_rsqrt2 = block_sum(d_rsqrt2_part, scratch);
+    const float d_rsqrt2 = row_block_sum(d_rsqrt2_part, scratch[1]);
     const float mul5 = rsqrt2 * rsqrt2;
     const float mul6 = rsqrt2 * mul5;
     const float mul7 = (-0.5f) * mul6;
@@ -1101,6 +1217,7 @@ k17_d_post_feedforward_layernorm_d_down_proj_b(elem* __restrict__ d_post_feedfor
 #define EXACT_MATH 0
 
 @prelude.cu
+@rows.cu
 extern "C" __global__ void __launch_bounds__(448)
 k18_d_o_proj_b(elem* __restrict__ d_o_proj_b_rows, int d_o_proj_b_pitch,
     const elem* __restrict__ d_pre_feedforward_layernorm_rows, int d_pre_feedforward_layernorm_pitch,
@@ -1113,7 +1230,7 @@ k18_d_o_proj_b(elem* __restrict__ d_o_proj_b_rows, int d_o_proj_b_pitch,
     const elem* __restrict__ o_proj_rows, int o_proj_pitch,
     int rows)
 {
-    __shared__ float scratch[WARP_SIZE];
+    __shared__ float scratch[2][WARP_SIZE];
     const int64 row = blockIdx.x;
     const int column = threadIdx.x * 8;
 
@@ -1139,7 +1256,7 @@ k18_d_o_proj_b(elem* __restrict__ d_o_proj_b_rows, int d_o_proj_b_pitch,
     // row_sum
     float d_rsqrt_part = 0.0f;
     for (int j = 0; j < 8; j++) d_rsqrt_part += d_mul[j] * sum[j];
-    const float d_rsqrt = block_sum(d_rsqrt_part, scratch);
+    const float d_rsqrt = row_block_sum(d_rsqrt_part, scratch[0]);
     const float mul = rsqrt * rsqrt;
     const float mul2 = rsqrt * mul;
     const float mul3 = (-0.5f) * mul2;
@@ -1157,7 +1274,7 @@ k18_d_o_proj_b(elem* __restrict__ d_o_proj_b_rows, int d_o_proj_b_pitch,
     // row_sum
     float d_rsqrt2_part = 0.0f;
     for (int j = 0; j < 8; j++) d_rsqrt2_part += d_mul4[j] * o_proj[j];
-    const float d_rsqrt2 = block_sum(d_rsqrt2_part, scratch);
+    const float d_rsqrt2 = row_block_sum(d_rsqrt2_part, scratch[1]);
     const float mul5 = rsqrt2 * rsqrt2;
     const float mul6 = rsqrt2 * mul5;
     const float mul7 = (-0.5f) * mul6;
@@ -1262,33 +1379,52 @@ __device__ __forceinline__ void score_log2_and_derivative(float s, float& z, flo
 #define EXACT_MATH 0
 
 @prelude.cu
+@rows.cu
 extern "C" __global__ void __launch_bounds__(448)
 k21_input_layernorm(elem* __restrict__ input_layernorm_rows, int input_layernorm_pitch,
     const elem* __restrict__ mul_rows, int mul_pitch,
     const elem* __restrict__ input_layernorm_weight_vector,
     int rows)
 {
-    __shared__ float scratch[WARP_SIZE];
-    const int64 row = blockIdx.x;
+    __shared__ float scratch[2][WARP_SIZE];
     const int column = threadIdx.x * 8;
 
-    float mul[8];
-    load8(mul_rows + row * mul_pitch + column, mul);
-    float input_layernorm_weight[8];
-    load8(input_layernorm_weight_vector + column, input_layernorm_weight);
+    // What a row needs is loaded while the row before it is reduced, so that loads are always in flight.
+    const int first = blockIdx.x * 4, end = min(first + 4, rows);
+    uint4 mul_next = packed8(mul_rows + (int64)first * mul_pitch + column);
 
-    // row_sum
-    float row_sum_part = 0.0f;
-    for (int j = 0; j < 8; j++) row_sum_part += mul[j] * mul[j];
-    const float row_sum = block_sum(row_sum_part, scratch);
-    const float mul2 = 0.00027901787f * row_sum;
-    const float add = mul2 + 9.99999997E-07f;
-    const float rsqrt = rsqrtf(add);
+    // Vectors that all rows share. A thread reads back what it wrote itself; registers would cost a block per multiprocessor.
+    __shared__ uint4 vectors[1][448];
+    vectors[0][threadIdx.x] = packed8(input_layernorm_weight_vector + column);
 
-    // mul
-    float input_layernorm[8];
-    for (int j = 0; j < 8; j++) input_layernorm[j] = mul[j] * rsqrt * (1.0f + input_layernorm_weight[j]);
-    store8(input_layernorm_rows + row * input_layernorm_pitch + column, input_layernorm);
+    int row = first;
+#pragma unroll 1
+    do
+    {
+        float mul[8];
+        unpack8(mul_next, mul);
+        if (row + 1 < end)
+        {
+            mul_next = packed8(mul_rows + (int64)(row + 1) * mul_pitch + column);
+        }
+
+        // row_sum
+        float row_sum_part = 0.0f;
+        for (int j = 0; j < 8; j++) row_sum_part += mul[j] * mul[j];
+        const float row_sum = row_block_sum(row_sum_part, scratch[row & 1]);
+        const float mul2 = 0.00027901787f * row_sum;
+        const float add = mul2 + 9.99999997E-07f;
+        const float rsqrt = rsqrtf(add);
+
+        float input_layernorm_weight[8];
+        unpack8(vectors[0][threadIdx.x], input_layernorm_weight);
+
+        // mul
+        float input_layernorm[8];
+        for (int j = 0; j < 8; j++) input_layernorm[j] = mul[j] * rsqrt * (1.0f + input_layernorm_weight[j]);
+        store8(input_layernorm_rows + (int64)row * input_layernorm_pitch + column, input_layernorm);
+    }
+    while (++row < end);
 }
 
 

@@ -60,7 +60,9 @@ public sealed class OpMeasurement(IDevice device, Schedule schedule, RankTable r
         var single = launches.SelectMany(launch => binder.Bind(launch, _ => 0).Take(3).Select((_, i) => new MeasuredOp(launch, (b, address) => b.Bind(launch, address).ElementAt(i))));
         var pairs = RankGradients.Pairs(shapes, launches).OrderBy(p => p.Key).Select(p => new MeasuredOp(launches[p.Key],
             (b, address) => RankGradients.Bind(shapes, (BoundGemm)b.Bind(launches[p.Value], address).Single(), (BoundGemm)b.Bind(launches[p.Key], address).Single(), (GemmLaunch)launches[p.Key])));
-        return [.. single.Concat(pairs).Select(op => (Op: op, Bound: op.Bind(binder, _ => 0))).Where(o => part is null || StepMeasurement.Name(o.Bound).Contains(part, StringComparison.OrdinalIgnoreCase))
+        var epilogues = Enumerable.Range(1, launches.Length - 1).Where(at => GemmEpilogues.IsPair(shapes, launches, at)).Select(at => new MeasuredOp(launches[at],
+            (b, address) => GemmEpilogues.Bind(shapes, launches, at, [], (BoundGemm)b.Bind(launches[at - 1], address).Single(), (BoundKernel)b.Bind(launches[at], address).Single())));
+        return [.. single.Concat(pairs).Concat(epilogues).Select(op => (Op: op, Bound: op.Bind(binder, _ => 0))).Where(o => part is null || StepMeasurement.Name(o.Bound).Contains(part, StringComparison.OrdinalIgnoreCase))
             .DistinctBy(o => (StepMeasurement.Name(o.Bound), Shape(o.Bound))).Select(o => o.Op with { Name = StepMeasurement.Name(o.Bound) })];
     }
 
@@ -136,6 +138,7 @@ public sealed class OpMeasurement(IDevice device, Schedule schedule, RankTable r
     {
         BoundGemm g => string.Create(CultureInfo.InvariantCulture, $"{g.M} x {g.N} x {g.K}"),
         BoundKernel k => string.Create(CultureInfo.InvariantCulture, $"{k.Rows} rows"),
+        BoundGemmEpilogue f => Shape(f.Gemm),
         BoundRankGradients r => string.Create(CultureInfo.InvariantCulture, $"{r.GradB.M} x {r.GradB.N} x {r.GradB.K}"),
         _ => "",
     };

@@ -44,25 +44,19 @@ public static class EmitCuda
         switch (kernel.Body)
         {
             case RowBody row:
-                return new EmittedKernel(RowKernelText.Info(kernel, row), new[] { elem, "@prelude.cu", RowKernelText.Print(kernel, row) });
+                return new EmittedKernel(RowKernelText.Info(kernel, row), RowKernelText.Parts(kernel, row).Prepend(elem).ToArray());
             case RopeBody rope:
-                const int threads = 256;
+                // 32 bytes per thread and head: with four heads 32 KB of a block of 256 threads are in flight.
+                const int threads = 256, tileHeads = 4;
                 var tileRows = Math.Max(1, threads / (rope.HeadDim / 16));
-                return new EmittedKernel(new KernelInfo(kernel.Name, "rope", tileRows * (rope.HeadDim / 16), 0, tileRows, 0, 1), new[]
+                return new EmittedKernel(new KernelInfo(kernel.Name, "rope", tileRows * (rope.HeadDim / 16), 0, tileRows, 0, (rope.Heads + tileHeads - 1) / tileHeads), new[]
                 {
                     elem + Literals(("KERNEL_NAME", kernel.Name), ("HEADS", N(rope.Heads)), ("HEAD_DIM", N(rope.HeadDim)), ("THETA", rope.Theta.ToString("0.0###############", System.Globalization.CultureInfo.InvariantCulture)),
-                        ("INVERSE", rope.Inverse ? "1" : "0"), ("TILE_ROWS", N(tileRows))),
+                        ("INVERSE", rope.Inverse ? "1" : "0"), ("TILE_ROWS", N(tileRows)), ("TILE_HEADS", N(tileHeads))),
                     "@prelude.cu", "@rope.cu",
                 });
             case AttentionBody attention: return Attention(target, kernel, attention, elem);
-            case CrossEntropyBody loss:
-                var tile = CrossEntropyTiles.For(target, loss.Vocab);
-                var bound = loss.Logit.Bound() is { } b and <= 60 ? (int)Math.Ceiling(b) : 0;
-                return new EmittedKernel(new KernelInfo(kernel.Name, "cross_entropy", tile.Threads, tile.SharedBytes, 1, 0, 1), new[]
-                {
-                    elem + Literals(("KERNEL_NAME", kernel.Name), ("VOCAB", N(loss.Vocab)), ("THREADS", N(tile.Threads)), ("GRAD", "1"), ("BOUND", N(bound)), ("CACHED", N(tile.Cached))),
-                    "@prelude.cu", LogitHoles(loss.Logit), "@cross_entropy.cu",
-                });
+            case CrossEntropyBody loss: return CrossEntropy(target, kernel, loss, elem);
             default: throw new InvalidOperationException("emit: no CUDA text for " + kernel.Name);
         }
     }
@@ -72,6 +66,16 @@ public static class EmitCuda
         Header(target, epilogue) + Elem(target) + GemmTiles.WgmmaLiterals(epilogue.Name, epilogue.Layout, true, epilogue.Paired, EpilogueText.Beside(epilogue).Count),
         "@prelude.cu", "@mma.cu", "@wgmma.cu", EpilogueText.Print(epilogue), "@gemm_sm90.cu",
     });
+
+    static EmittedKernel CrossEntropy(string target, Kernel kernel, CrossEntropyBody loss, string elem)
+    {
+        var bound = loss.Logit.Bound() is { } b and <= 60 ? (int)Math.Ceiling(b) : 0;
+        var tile = CrossEntropyTiles.For(target, loss.Vocab, bound);
+        var literals = elem + Literals(("KERNEL_NAME", kernel.Name), ("VOCAB", N(loss.Vocab)), (tile.Cluster > 1 ? "BLOCK_THREADS" : "THREADS", N(tile.Threads)));
+        return new EmittedKernel(new KernelInfo(kernel.Name, "cross_entropy", tile.Threads, tile.SharedBytes, 1, 0, tile.Cluster), tile.Cluster > 1
+            ? new[] { literals + Literals(("BOUND", N(bound)), ("CLUSTER", N(tile.Cluster))), "@prelude.cu", "@mma.cu", LogitHoles(loss.Logit, true), "@cross_entropy_sm90.cu" }
+            : new[] { literals + Literals(("GRAD", "1"), ("BOUND", N(bound)), ("CACHED", N(tile.Cached))), "@prelude.cu", LogitHoles(loss.Logit, false), "@cross_entropy.cu" });
+    }
 
     static EmittedKernel Attention(string target, Kernel kernel, AttentionBody body, string elem)
     {
@@ -100,11 +104,16 @@ public static class EmitCuda
             + ExprSource.Body(new[] { ("z = ", log2), ("dz = ", score.Derivative) }, ExprLanguage.Cuda, "const float", "    ") + "}\n\n";
     }
 
-    static string LogitHoles(Expr logit) =>
-        "// logit(s) = " + ExprText.Print(logit) + ", traced from the model.\n"
-        + "__device__ __forceinline__ float logit(float s)\n{\n" + ExprSource.Body(new[] { ("return ", logit) }, ExprLanguage.Cuda, "const float", "    ") + "}\n\n"
-        + "__device__ __forceinline__ void logit_and_derivative(float s, float& z, float& dz)\n{\n"
-        + ExprSource.Body(new[] { ("z = ", logit), ("dz = ", logit.Derivative("s")) }, ExprLanguage.Cuda, "const float", "    ") + "}\n\n";
+    /// <summary>The logit function, z in natural units or in those of log2; the derivative is d(logit)/ds in natural units.</summary>
+    static string LogitHoles(Expr logit, bool log2)
+    {
+        var name = log2 ? "logit_log2" : "logit";
+        var z = log2 ? new Expr.Number(1.4426950408889634) * logit : logit;
+        return "// logit(s) = " + ExprText.Print(logit) + ", traced from the model" + (log2 ? "; in units of log2.\n" : ".\n")
+            + "__device__ __forceinline__ float " + name + "(float s)\n{\n" + ExprSource.Body(new[] { ("return ", z) }, ExprLanguage.Cuda, "const float", "    ") + "}\n\n"
+            + "__device__ __forceinline__ void " + name + "_and_derivative(float s, float& z, float& dz)\n{\n"
+            + ExprSource.Body(new[] { ("z = ", z), ("dz = ", logit.Derivative("s")) }, ExprLanguage.Cuda, "const float", "    ") + "}\n\n";
+    }
 
     /// <summary>What was fused, from where, on which tensors: the first launch stands for all that share the kernel.</summary>
     static string Header(string target, Kernel kernel)

@@ -9,46 +9,118 @@ using Graph.Generator.Schedules;
 namespace Graph.Generator.Cuda;
 
 /// <summary>
-/// A row kernel as CUDA C. With a reduction: one block per row, every thread keeps 8 neighbouring columns of every tensor in registers, so each element is read and written once.
+/// A row kernel as CUDA C. With a reduction: a block has whole rows, every thread keeps 8 neighbouring columns of every tensor in registers, so each element is read and written once.
 /// Without: blocks tile the columns too.
 /// </summary>
 public static class RowKernelText
 {
     const int FlatBlock = 256;
 
+    /// <summary>Rows of one block where the next row is loaded ahead. More rows share one start of a block and one read of the vectors, but leave a longer tail at the end of the launch.</summary>
+    const int RowsAhead = 4;
+
+    /// <summary>
+    /// A row loaded ahead takes 4 registers per matrix and thread. Up to two matrices leave room for three blocks of 448 threads on a multiprocessor (48 registers);
+    /// rows of more matrices are enough bytes in flight by themselves.
+    /// </summary>
+    const int MaxMatricesAhead = 2;
+
     /// <summary>More columns than this (8 per thread, 1,024 threads) do not fit one block.</summary>
     const int MaxReducedColumns = 8192;
 
     static bool HasReduction(RowBody body) => body.Statements.Any(s => s is RowStatement.Reduce);
+
+    static int TileRows(RowBody body) =>
+        HasReduction(body) && body.Inputs.Count(i => i.Kind is RowInputKind.Matrix or RowInputKind.Gather) <= MaxMatricesAhead ? RowsAhead : 1;
 
     public static KernelInfo Info(Kernel kernel, RowBody body)
     {
         if (!HasReduction(body)) return new KernelInfo(kernel.Name, "row", FlatBlock, 0, 1, 0, (body.Columns + 8 * FlatBlock - 1) / (8 * FlatBlock));
         if (body.Columns > MaxReducedColumns)
             throw new InvalidOperationException("row kernel " + kernel.Name + ": a reduction over " + body.Columns + " columns does not fit one block of 1024 threads with 8 columns each");
-        return new KernelInfo(kernel.Name, "row", (body.Columns / 8 + 31) / 32 * 32, 0, 1, 0, 1);
+        return new KernelInfo(kernel.Name, "row", (body.Columns / 8 + 31) / 32 * 32, 0, TileRows(body), 0, 1);
     }
 
-    public static string Print(Kernel kernel, RowBody body)
+    /// <summary>The parts of the text (<see cref="KernelText"/>) after the element's lines.</summary>
+    public static string[] Parts(Kernel kernel, RowBody body) =>
+        HasReduction(body) ? new[] { "@prelude.cu", "@rows.cu", Print(kernel, body) } : new[] { "@prelude.cu", Print(kernel, body) };
+
+    static string Print(Kernel kernel, RowBody body)
     {
         if (body.Columns % 8 != 0) throw new InvalidOperationException("row kernel " + kernel.Name + ": rows of " + body.Columns + " columns cannot be read 8 at a time");
         var reduces = HasReduction(body);
-        var perRow = RowNames(body);
+        var tile = TileRows(body);
         var text = new StringBuilder();
         var info = Info(kernel, body);
         text.Append("extern \"C\" __global__ void __launch_bounds__(").Append(NumberText.Int(info.Block)).Append(")\n").Append(kernel.Name).Append('(').Append(string.Join(",\n    ", Parameters(body))).Append(")\n{\n");
-        if (reduces) text.Append("    __shared__ float scratch[WARP_SIZE];\n");
-        text.Append("    const int64 row = blockIdx.x;\n");
+        if (reduces) text.Append("    __shared__ float scratch[2][WARP_SIZE];\n");
+        if (tile == 1) text.Append("    const int64 row = blockIdx.x;\n");
         text.Append(reduces ? "    const int column = threadIdx.x * 8;\n" : "    const int column = (blockIdx.y * " + NumberText.Int(FlatBlock) + " + threadIdx.x) * 8;\n");
         var full = reduces ? body.Columns == info.Block * 8 : body.Columns % (FlatBlock * 8) == 0;
         if (!full) text.Append("    const bool inside = column < ").Append(NumberText.Int(body.Columns)).Append(";\n");
         if (!full && !reduces) text.Append("    if (!inside) return;\n");
         var guard = full || !reduces ? "" : "if (inside) ";
         text.Append('\n');
-        foreach (var input in body.Inputs) text.Append(Load(input, guard, full));
+        if (tile > 1) Rows(text, info, body, guard);
+        else
+        {
+            foreach (var input in body.Inputs) text.Append(Load(input, guard));
+            text.Append(Statements(body, guard, reduces, tile));
+        }
+        return text.Append("}\n").ToString();
+    }
 
+    /// <summary>The loop over a block's rows. A row's inputs are loaded, and stay packed, while the row before it is reduced; what all rows share is loaded once.</summary>
+    static void Rows(StringBuilder text, KernelInfo info, RowBody body, string guard)
+    {
+        var perRow = body.Inputs.Where(i => i.Kind is not (RowInputKind.Vector or RowInputKind.Scalar)).ToArray();
+        var vectors = Vectors(body);
+        foreach (var input in body.Inputs.Where(i => i.Kind == RowInputKind.Scalar)) text.Append(Load(input, guard));
+        var tile = NumberText.Int(info.TileRows);
+        text.Append("    // What a row needs is loaded while the row before it is reduced, so that loads are always in flight.\n");
+        text.Append("    const int first = blockIdx.x * ").Append(tile).Append(", end = min(first + ").Append(tile).Append(", rows);\n");
+        foreach (var input in perRow)
+            text.Append(input.Kind == RowInputKind.PerRow ? "    float " : guard.Length == 0 ? "    uint4 " : "    uint4 " + input.Name + "_next = {};\n    ").Append(Next(input, guard, "first"));
+        if (vectors.Length > 0)
+        {
+            // Last, so that a row's loads do not wait for the vectors.
+            text.Append("\n    // Vectors that all rows share. A thread reads back what it wrote itself; registers would cost a block per multiprocessor.\n");
+            text.Append("    __shared__ uint4 vectors[").Append(NumberText.Int(vectors.Length)).Append("][").Append(NumberText.Int(info.Block)).Append("];\n");
+            for (var i = 0; i < vectors.Length; i++)
+                text.Append("    ").Append(guard).Append("vectors[").Append(NumberText.Int(i)).Append("][threadIdx.x] = packed8(").Append(Address(vectors[i], "")).Append(");\n");
+        }
+        // Unrolled, the rows' registers add up. A block has at least one row; with a test before the first one, the compiler would move that row's loads behind the vectors.
+        text.Append("\n    int row = first;\n#pragma unroll 1\n    do\n    {\n");
+        foreach (var input in perRow)
+            text.Append(input.Kind == RowInputKind.PerRow ? "        const float " + input.Name + " = " + input.Name + "_next;\n" : "        float " + input.Name + "[8];\n        unpack8(" + input.Name + "_next, " + input.Name + ");\n");
+        text.Append("        if (row + 1 < end)\n        {\n");
+        foreach (var input in perRow) text.Append("            ").Append(Next(input, guard, "row + 1"));
+        text.Append("        }\n");
+        foreach (var line in Statements(body, guard, true, info.TileRows).TrimEnd('\n').Split('\n')) text.Append(line.Length == 0 ? "" : "    " + line).Append('\n');
+        text.Append("    }\n    while (++row < end);\n");
+    }
+
+    static RowInput[] Vectors(RowBody body) => body.Inputs.Where(i => i.Kind == RowInputKind.Vector).ToArray();
+
+    /// <summary>x_next of a row.</summary>
+    static string Next(RowInput input, string guard, string row) =>
+        input.Kind == RowInputKind.PerRow ? input.Name + "_next = " + input.Name + "_rows[" + row + "];\n" : guard + input.Name + "_next = packed8(" + Address(input, row) + ");\n";
+
+    static string Statements(RowBody body, string guard, bool reduces, int tile)
+    {
+        var perRow = RowNames(body);
+        var reductions = body.Statements.Count(s => s is RowStatement.Reduce);
+        var reduced = 0;
+        var waiting = tile == 1 ? new List<RowInput>() : Vectors(body).ToList();
+        var text = new StringBuilder();
         foreach (var statement in body.Statements)
         {
+            // A vector comes out of shared memory where it is first used.
+            foreach (var vector in waiting.Where(v => Reads(statement, v.Name)).ToArray())
+            {
+                text.Append("\n    float ").Append(vector.Name).Append("[8];\n    unpack8(vectors[").Append(NumberText.Int(Array.IndexOf(Vectors(body), vector))).Append("][threadIdx.x], ").Append(vector.Name).Append(");\n");
+                waiting.Remove(vector);
+            }
             string Variable(string name) => perRow.Contains(name) ? name : name + "[j]";
             string Value(Expr e) => ExprSource.Print(e, ExprLanguage.Cuda, Variable);
             switch (statement)
@@ -62,10 +134,12 @@ public static class RowKernelText
                 case RowStatement.Reduce reduce:
                     // Threads past the row's end hold zeros only in what they loaded, so the sum skips them by name.
                     text.Append("\n    // row_sum\n    float ").Append(reduce.Name).Append("_part = 0.0f;\n    ").Append(guard).Append("for (int j = 0; j < 8; j++) ").Append(reduce.Name).Append("_part += ").Append(Value(reduce.Value)).Append(";\n");
-                    text.Append("    const float ").Append(reduce.Name).Append(" = block_sum(").Append(reduce.Name).Append("_part, scratch);\n");
+                    // Sums take turns between the two arrays; an odd number of them per row changes the turn with every row.
+                    var turn = NumberText.Int(reduced++ % 2);
+                    text.Append("    const float ").Append(reduce.Name).Append(" = row_block_sum(").Append(reduce.Name).Append("_part, scratch[").Append(tile == 1 || reductions % 2 == 0 ? turn : turn == "0" ? "row & 1" : "~row & 1").Append("]);\n");
                     break;
                 case RowStatement.Store store:
-                    text.Append("    ").Append(guard).Append("store8(").Append(store.Name).Append("_rows + row * ").Append(store.Name).Append("_pitch + column, ").Append(store.Name).Append(");\n");
+                    text.Append("    ").Append(guard).Append("store8(").Append(store.Name).Append("_rows + ").Append(tile == 1 ? "" : "(int64)").Append("row * ").Append(store.Name).Append("_pitch + column, ").Append(store.Name).Append(");\n");
                     if (IsReadAfter(body, statement))
                         text.Append("    for (int j = 0; j < 8; j++) ").Append(store.Name).Append("[j] = round_elem(").Append(store.Name).Append("[j]);\n");
                     break;
@@ -74,7 +148,7 @@ public static class RowKernelText
                     break;
             }
         }
-        return text.Append("}\n").ToString();
+        return text.ToString();
     }
 
     /// <summary>Values that exist once per row: they are plain variables, the others arrays of 8.</summary>
@@ -86,17 +160,17 @@ public static class RowKernelText
         return names;
     }
 
-    static bool IsReadAfter(RowBody body, RowStatement store)
+    static bool IsReadAfter(RowBody body, RowStatement store) =>
+        body.Statements.SkipWhile(s => !ReferenceEquals(s, store)).Skip(1).Any(s => Reads(s, store.Name));
+
+    /// <summary>Whether the statement computes with a name; what it stores it has computed before.</summary>
+    static bool Reads(RowStatement statement, string name) => statement switch
     {
-        var after = body.Statements.SkipWhile(s => !ReferenceEquals(s, store)).Skip(1);
-        return after.Any(s => s switch
-        {
-            RowStatement.Let l => l.Value.Variables().Contains(store.Name),
-            RowStatement.LetRow l => l.Value.Variables().Contains(store.Name),
-            RowStatement.Reduce r => r.Value.Variables().Contains(store.Name),
-            _ => false,
-        });
-    }
+        RowStatement.Let l => l.Value.Variables().Contains(name),
+        RowStatement.LetRow l => l.Value.Variables().Contains(name),
+        RowStatement.Reduce r => r.Value.Variables().Contains(name),
+        _ => false,
+    };
 
     static IEnumerable<string> Parameters(RowBody body)
     {
@@ -115,17 +189,21 @@ public static class RowKernelText
         yield return "int rows";
     }
 
-    static string Load(RowInput input, string guard, bool full)
+    static string Load(RowInput input, string guard) => input.Kind switch
     {
-        var name = input.Name;
-        var zero = guard.Length > 0 ? " = {}" : "";
-        return input.Kind switch
-        {
-            RowInputKind.Matrix => "    float " + name + "[8]" + zero + ";\n    " + guard + "load8(" + name + "_rows + row * " + name + "_pitch + column, " + name + ");\n",
-            RowInputKind.Vector => "    float " + name + "[8]" + zero + ";\n    " + guard + "load8(" + name + "_vector + column, " + name + ");\n",
-            RowInputKind.PerRow => "    const float " + name + " = " + name + "_rows[row];\n",
-            RowInputKind.Scalar => "    const float " + name + " = *" + name + "_scalar;\n",
-            _ => "    float " + name + "[8]" + zero + ";\n    " + guard + "load8(" + name + "_table + (int64)" + name + "_ids[row] * " + name + "_pitch + column, " + name + ");\n",
-        };
-    }
+        RowInputKind.PerRow => "    const float " + input.Name + " = " + input.Name + "_rows[row];\n",
+        RowInputKind.Scalar => "    const float " + input.Name + " = *" + input.Name + "_scalar;\n",
+        _ => "    float " + input.Name + "[8]" + (guard.Length > 0 ? " = {}" : "") + ";\n    " + guard + "load8(" + Address(input, "row") + ", " + input.Name + ");\n",
+    };
+
+    // A product of two ints is one instruction; of two int64 it is four, and more registers.
+    static string Factor(string row) => row == "row" ? row : row == "first" ? "(int64)first" : "(int64)(" + row + ")";
+
+    /// <summary>Where this thread's 8 columns of a matrix's row, a vector or a chosen table row are.</summary>
+    static string Address(RowInput input, string row) => input.Kind switch
+    {
+        RowInputKind.Matrix => input.Name + "_rows + " + Factor(row) + " * " + input.Name + "_pitch + column",
+        RowInputKind.Vector => input.Name + "_vector + column",
+        _ => input.Name + "_table + (int64)" + input.Name + "_ids[" + row + "] * " + input.Name + "_pitch + column",
+    };
 }

@@ -18,7 +18,8 @@ public sealed class BuildRowBody
     readonly List<RowInput> _inputs = new();
     readonly List<int[]> _inputNodes = new();
     readonly List<RowStatement> _statements = new();
-    readonly HashSet<string> _names = new();
+    // The names of the emitted texts' own variables are taken.
+    readonly HashSet<string> _names = new() { "row", "rows", "column", "inside", "first", "end", "scratch", "vectors", "j" };
 
     BuildRowBody(TensorGraph graph, ClusterMap map, IReadOnlyList<int> outputs)
     {

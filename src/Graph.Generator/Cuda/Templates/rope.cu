@@ -3,13 +3,13 @@
 // INVERSE 1 turns back, which is the backward pass. f and the angle are rounded to fp32 as transformers does; sine and cosine of that
 // fp32 angle are right to 2^-22 for positions up to 2^20; products in fp32, one rounding.
 //
-// Literals: HEADS, HEAD_DIM, THETA (double), INVERSE, TILE_ROWS (tokens per block), KERNEL_NAME.
-// Launch: grid ceil(rows / TILE_ROWS), block THREADS. A thread has 8 pairs of one token and keeps their sines for all heads.
+// Literals: HEADS, HEAD_DIM, THETA (double), INVERSE, TILE_ROWS (tokens per block), TILE_HEADS (heads per block), KERNEL_NAME.
+// Launch: grid (ceil(rows / TILE_ROWS), ceil(HEADS / TILE_HEADS)), block THREADS. A thread has 8 pairs of one token in TILE_HEADS heads: it asks for all of them, then
+// computes its sines, which takes about as long as the loads.
 
 #define HALF (HEAD_DIM / 2)
 #define THREADS_PER_ROW (HALF / 8)
 #define THREADS (TILE_ROWS * THREADS_PER_ROW)
-#define AHEAD 4                         // heads whose loads are in flight together
 
 static_assert(HEAD_DIM % 16 == 0, "a thread moves 8 neighbouring elems of each half");
 
@@ -57,12 +57,26 @@ __device__ __forceinline__ void sine_cosine(float angle, float& sine, float& cos
     if (quarter + 1 & 2) cosine = -cosine;
 }
 
-extern "C" __global__ void __launch_bounds__(THREADS)
+// Four blocks per multiprocessor: for more, the compiler would save registers and move loads behind the sines.
+extern "C" __global__ void __launch_bounds__(THREADS, 4)
 KERNEL_NAME(elem* __restrict__ x, int pitch, const int* __restrict__ positions, int rows)
 {
-    const int row = blockIdx.x * TILE_ROWS + threadIdx.x / THREADS_PER_ROW;
+    // All heads of a tile of tokens before the next tile: blocks at work together share pages of memory.
+    const int order = blockIdx.y * gridDim.x + blockIdx.x;
+    const int row = order / gridDim.y * TILE_ROWS + threadIdx.x / THREADS_PER_ROW;
+    const int first_head = order % gridDim.y * TILE_HEADS;
     const int pair = threadIdx.x % THREADS_PER_ROW * 8;
     if (row >= rows) return;
+
+    elem* const head = x + (int64)row * pitch + first_head * HEAD_DIM + pair;
+    uint4 packed[TILE_HEADS][2];
+#pragma unroll
+    for (int h = 0; h < TILE_HEADS; h++)
+        if (HEADS % TILE_HEADS == 0 || first_head + h < HEADS)
+        {
+            packed[h][0] = *reinterpret_cast<const uint4*>(head + h * HEAD_DIM);
+            packed[h][1] = *reinterpret_cast<const uint4*>(head + h * HEAD_DIM + HALF);
+        }
 
     const float position = (float)positions[row];
     float sine[8], cosine[8];
@@ -73,32 +87,20 @@ KERNEL_NAME(elem* __restrict__ x, int pitch, const int* __restrict__ positions, 
         if (INVERSE) sine[e] = -sine[e];
     }
 
-    elem* head = x + (int64)row * pitch + pair;
-    for (int h = 0; h < HEADS; h += AHEAD, head += AHEAD * HEAD_DIM)
-    {
-        uint4 packed[AHEAD][2];
 #pragma unroll
-        for (int a = 0; a < AHEAD; a++)
-            if (h + a < HEADS)
+    for (int h = 0; h < TILE_HEADS; h++)
+        if (HEADS % TILE_HEADS == 0 || first_head + h < HEADS)
+        {
+            float first[8], second[8], turned_first[8], turned_second[8];
+            unpack8(packed[h][0], first);
+            unpack8(packed[h][1], second);
+#pragma unroll
+            for (int e = 0; e < 8; e++)
             {
-                packed[a][0] = *reinterpret_cast<const uint4*>(head + a * HEAD_DIM);
-                packed[a][1] = *reinterpret_cast<const uint4*>(head + a * HEAD_DIM + HALF);
+                turned_first[e] = first[e] * cosine[e] - second[e] * sine[e];
+                turned_second[e] = second[e] * cosine[e] + first[e] * sine[e];
             }
-#pragma unroll
-        for (int a = 0; a < AHEAD; a++)
-            if (h + a < HEADS)
-            {
-                float first[8], second[8], turned_first[8], turned_second[8];
-                unpack8(packed[a][0], first);
-                unpack8(packed[a][1], second);
-#pragma unroll
-                for (int e = 0; e < 8; e++)
-                {
-                    turned_first[e] = first[e] * cosine[e] - second[e] * sine[e];
-                    turned_second[e] = second[e] * cosine[e] + first[e] * sine[e];
-                }
-                store8(head + a * HEAD_DIM, turned_first);
-                store8(head + a * HEAD_DIM + HALF, turned_second);
-            }
-    }
+            store8(head + h * HEAD_DIM, turned_first);
+            store8(head + h * HEAD_DIM + HALF, turned_second);
+        }
 }

@@ -27,7 +27,7 @@ k00_mul_input_layernorm(elem* __restrict__ mul_rows, int mul_pitch,
     const int column = threadIdx.x * 8;
 
     // What a row needs is loaded while the row before it is reduced, so that loads are always in flight.
-    const int first = blockIdx.x * 4, end = min(first + 4, rows);
+    const int first = blockIdx.x * 3, end = min(first + 3, rows);
     uint4 embed_tokens_next = packed8(embed_tokens_table + (int64)embed_tokens_ids[first] * embed_tokens_pitch + column);
 
     // Vectors that all rows share. A thread reads back what it wrote itself; registers would cost a block per multiprocessor.
@@ -164,7 +164,7 @@ k03_sum_pre_feedforward_layernorm(float* __restrict__ rsqrt_rows,
     const int column = threadIdx.x * 8;
 
     // What a row needs is loaded while the row before it is reduced, so that loads are always in flight.
-    const int first = blockIdx.x * 4, end = min(first + 4, rows);
+    const int first = blockIdx.x * 3, end = min(first + 3, rows);
     uint4 o_proj_next = packed8(o_proj_rows + (int64)first * o_proj_pitch + column);
     uint4 mul2_next = packed8(mul2_rows + (int64)first * mul2_pitch + column);
 
@@ -304,7 +304,7 @@ k05_sum_input_layernorm(float* __restrict__ rsqrt_rows,
     const int column = threadIdx.x * 8;
 
     // What a row needs is loaded while the row before it is reduced, so that loads are always in flight.
-    const int first = blockIdx.x * 4, end = min(first + 4, rows);
+    const int first = blockIdx.x * 3, end = min(first + 3, rows);
     uint4 down_proj_next = packed8(down_proj_rows + (int64)first * down_proj_pitch + column);
     uint4 sum2_next = packed8(sum2_rows + (int64)first * sum2_pitch + column);
 
@@ -441,7 +441,7 @@ k07_sum_pre_feedforward_layernorm(float* __restrict__ rsqrt_rows,
     const int column = threadIdx.x * 8;
 
     // What a row needs is loaded while the row before it is reduced, so that loads are always in flight.
-    const int first = blockIdx.x * 4, end = min(first + 4, rows);
+    const int first = blockIdx.x * 3, end = min(first + 3, rows);
     uint4 o_proj_next = packed8(o_proj_rows + (int64)first * o_proj_pitch + column);
     uint4 sum2_next = packed8(sum2_rows + (int64)first * sum2_pitch + column);
 
@@ -541,7 +541,7 @@ k08_norm(float* __restrict__ rsqrt_rows,
     const int column = threadIdx.x * 8;
 
     // What a row needs is loaded while the row before it is reduced, so that loads are always in flight.
-    const int first = blockIdx.x * 4, end = min(first + 4, rows);
+    const int first = blockIdx.x * 3, end = min(first + 3, rows);
     uint4 down_proj_next = packed8(down_proj_rows + (int64)first * down_proj_pitch + column);
     uint4 sum_next = packed8(sum_rows + (int64)first * sum_pitch + column);
 
@@ -1390,7 +1390,7 @@ k21_input_layernorm(elem* __restrict__ input_layernorm_rows, int input_layernorm
     const int column = threadIdx.x * 8;
 
     // What a row needs is loaded while the row before it is reduced, so that loads are always in flight.
-    const int first = blockIdx.x * 4, end = min(first + 4, rows);
+    const int first = blockIdx.x * 3, end = min(first + 3, rows);
     uint4 mul_next = packed8(mul_rows + (int64)first * mul_pitch + column);
 
     // Vectors that all rows share. A thread reads back what it wrote itself; registers would cost a block per multiprocessor.

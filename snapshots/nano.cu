@@ -28,7 +28,7 @@ k00_mul_input_layernorm(elem* __restrict__ mul_rows, int mul_pitch,
     const bool inside = column < 128;
 
     // What a row needs is loaded while the row before it is reduced, so that loads are always in flight.
-    const int first = blockIdx.x * 4, end = min(first + 4, rows);
+    const int first = blockIdx.x * 3, end = min(first + 3, rows);
     uint4 embed_tokens_next = {};
     if (inside) embed_tokens_next = packed8(embed_tokens_table + (int64)embed_tokens_ids[first] * embed_tokens_pitch + column);
 
@@ -166,7 +166,7 @@ k03_sum_pre_feedforward_layernorm(float* __restrict__ rsqrt_rows,
     const bool inside = column < 128;
 
     // What a row needs is loaded while the row before it is reduced, so that loads are always in flight.
-    const int first = blockIdx.x * 4, end = min(first + 4, rows);
+    const int first = blockIdx.x * 3, end = min(first + 3, rows);
     uint4 o_proj_next = {};
     if (inside) o_proj_next = packed8(o_proj_rows + (int64)first * o_proj_pitch + column);
     uint4 mul2_next = {};
@@ -311,7 +311,7 @@ k05_sum_input_layernorm(float* __restrict__ rsqrt_rows,
     const bool inside = column < 128;
 
     // What a row needs is loaded while the row before it is reduced, so that loads are always in flight.
-    const int first = blockIdx.x * 4, end = min(first + 4, rows);
+    const int first = blockIdx.x * 3, end = min(first + 3, rows);
     uint4 down_proj_next = {};
     if (inside) down_proj_next = packed8(down_proj_rows + (int64)first * down_proj_pitch + column);
     uint4 sum2_next = {};
@@ -450,7 +450,7 @@ k07_sum_pre_feedforward_layernorm(float* __restrict__ rsqrt_rows,
     const bool inside = column < 128;
 
     // What a row needs is loaded while the row before it is reduced, so that loads are always in flight.
-    const int first = blockIdx.x * 4, end = min(first + 4, rows);
+    const int first = blockIdx.x * 3, end = min(first + 3, rows);
     uint4 o_proj_next = {};
     if (inside) o_proj_next = packed8(o_proj_rows + (int64)first * o_proj_pitch + column);
     uint4 sum2_next = {};
@@ -553,7 +553,7 @@ k08_norm(float* __restrict__ rsqrt_rows,
     const bool inside = column < 128;
 
     // What a row needs is loaded while the row before it is reduced, so that loads are always in flight.
-    const int first = blockIdx.x * 4, end = min(first + 4, rows);
+    const int first = blockIdx.x * 3, end = min(first + 3, rows);
     uint4 down_proj_next = {};
     if (inside) down_proj_next = packed8(down_proj_rows + (int64)first * down_proj_pitch + column);
     uint4 sum_next = {};
@@ -1407,7 +1407,7 @@ k21_input_layernorm(elem* __restrict__ input_layernorm_rows, int input_layernorm
     const bool inside = column < 128;
 
     // What a row needs is loaded while the row before it is reduced, so that loads are always in flight.
-    const int first = blockIdx.x * 4, end = min(first + 4, rows);
+    const int first = blockIdx.x * 3, end = min(first + 3, rows);
     uint4 mul_next = {};
     if (inside) mul_next = packed8(mul_rows + (int64)first * mul_pitch + column);
 

@@ -17,7 +17,7 @@ public static class RowKernelText
     const int FlatBlock = 256;
 
     /// <summary>Rows of one block where the next row is loaded ahead. More rows share one start of a block and one read of the vectors, but leave a longer tail at the end of the launch.</summary>
-    const int RowsAhead = 4;
+    const int RowsAhead = 3;
 
     /// <summary>
     /// A row loaded ahead takes 4 registers per matrix and thread. Up to two matrices leave room for three blocks of 448 threads on a multiprocessor (48 registers);

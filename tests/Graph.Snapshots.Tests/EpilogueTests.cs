@@ -1,0 +1,93 @@
+using System;
+using System.Collections.Generic;
+using System.Linq;
+using Graph.Runtime.Devices;
+using Graph.Runtime.Planning;
+using Graph.Runtime.Schedules;
+using Xunit;
+
+namespace Graph.Snapshots.Tests;
+
+/// <summary>Row kernels in the tiles of the product before them: which are found in Gemma 2, and how they are bound.</summary>
+public sealed class EpilogueTests
+{
+    static readonly string[] Expected = ["gemm_nn_k11_d_up_proj_b_d_gate_proj_b", "gemm_nt_k04_mul"];
+
+    /// <summary>GeGLU on both halves of a tile, its derivative on a whole one; norms, which need a row, are none.</summary>
+    [Fact]
+    public void Epilogues_OfNineBillion_AreGeGluAndItsDerivativeOnHopper()
+    {
+        foreach (var target in Emitted.Model("9b-2l").Targets)
+            Assert.Equal(target.Target == "sm_90a" ? Expected : [], target.Kernels.Where(k => k.Info.Kind == Graph.Generator.Schedules.KernelInfo.GemmWithEpilogue).Select(k => k.Info.Name).Order(StringComparer.Ordinal));
+        Assert.Equal(["k04_mul", "k11_d_up_proj_b_d_gate_proj_b"], Launches(Schedule).Where(k => k.Epilogue).Select(k => k.Kernel).Distinct().Order(StringComparer.Ordinal));
+    }
+
+    [Theory]
+    [InlineData("none"), InlineData("cheap"), InlineData("full")]
+    public void Bind_AnyRecompute_EveryProductBeforeAnEpilogueIsOneLaunchWithIt(string recompute)
+    {
+        var (plan, bound) = Bound(recompute);
+        var pairs = bound.MicroBatch.OfType<BoundGemmEpilogue>().ToArray();
+        Assert.Equal(2, pairs.Count(p => p.Kernel.Kernel.StartsWith("k11", StringComparison.Ordinal)));
+        Assert.DoesNotContain(bound.MicroBatch.OfType<BoundKernel>(), k => k.Kernel.StartsWith("k11", StringComparison.Ordinal));
+        Assert.DoesNotContain(bound.MicroBatch.OfType<BoundGemm>(), g => pairs.Any(p => p.Gemm.Label == g.Label && p.Gemm.D == g.D));
+        // A recompute that kept gate and up has GeGLU alone; one that did not multiplies again.
+        var geglu = pairs.Where(p => p.Kernel.Kernel == "k04_mul").ToArray();
+        Assert.Equal(recompute == "full" ? 4 : 2, geglu.Length);
+        Assert.All(geglu, p => Assert.Equal([1, 2], p.Inputs));
+        Assert.Equal(recompute == "cheap" ? 2 : 0, bound.MicroBatch.OfType<BoundKernel>().Count(k => k.Kernel == "k04_mul"));
+        Assert.Equal(plan.MicroBatch.Launches.Count, bound.MicroBatch.Sum(l => l is BoundGemmEpilogue or BoundRankGradients ? 2 : 1) - Heads(bound.MicroBatch) + 1);
+    }
+
+    /// <summary>The recipe of gate and up comes before the product whose epilogue reads them, not between the two.</summary>
+    [Fact]
+    public void Expand_RecipeOfWhatAnEpilogueReads_LeavesThePairTogether()
+    {
+        var (_, bound) = Bound(new Decisions("gate and up", Schedule.Recipes.Where(r => r.Tensor.EndsWith("gate_proj+up_proj", StringComparison.Ordinal)).ToDictionary(r => r.Tensor, _ => TensorAction.Recompute)));
+        Assert.Equal(2, bound.MicroBatch.OfType<BoundGemmEpilogue>().Count(p => p.Kernel.Kernel.StartsWith("k11", StringComparison.Ordinal)));
+        Assert.Equal(2, bound.MicroBatch.OfType<BoundGemm>().Count(g => g.Label.EndsWith("gate_proj+up_proj", StringComparison.Ordinal)));
+    }
+
+    /// <summary>The backward reads gate and up; the gradient that GeGLU's derivative reads is read by nothing else; an evaluation keeps neither.</summary>
+    [Fact]
+    public void Bind_DThatNothingElseReads_IsNotStored()
+    {
+        var (_, bound) = Bound("none");
+        Assert.All(bound.MicroBatch.OfType<BoundGemmEpilogue>(), p => Assert.Equal(p.Kernel.Kernel == "k04_mul", p.StoreD));
+        Assert.All(bound.Evaluation.OfType<BoundGemmEpilogue>(), p => Assert.False(p.StoreD));
+        Assert.All(Bound("full").Bound.MicroBatch.OfType<BoundGemmEpilogue>().Take(2), p => Assert.False(p.StoreD));
+        // What the one kernel moves: operands, outputs and what is beside D; D itself where it is stored.
+        Assert.All(bound.MicroBatch.OfType<BoundGemmEpilogue>(), p => Assert.Equal(p.Gemm.Bytes + p.Kernel.Bytes - (p.StoreD ? 2L : 4L) * p.Gemm.M * p.Gemm.N, p.Bytes));
+    }
+
+    /// <summary>As one kernel the two write while other tiles still read, so nothing that is written may lie where an operand was.</summary>
+    [Theory]
+    [InlineData("none"), InlineData("cheap"), InlineData("full")]
+    public void Plan_AnyRecompute_OutputsOfAnEpilogueLieBesideItsOperands(string recompute)
+    {
+        foreach (var p in Bound(recompute).Bound.MicroBatch.OfType<BoundGemmEpilogue>())
+        {
+            var operand = (From: (long)p.Gemm.A, To: p.Gemm.A + 2L * ((p.Gemm.M - 1) * p.Gemm.APitch + p.Gemm.K));
+            foreach (var written in p.Kernel.Arguments.Take(p.Outputs).Select(a => (From: (long)a.Address, To: a.Address + 2L * ((p.Kernel.Rows - 1) * a.Pitch + p.Gemm.N / p.Inputs.Count))))
+                Assert.True(written.To <= operand.From || operand.To <= written.From, $"{p.Label}: {written} overlaps {operand}");
+        }
+    }
+
+    static Schedule Schedule => ScheduleText.Parse(Emitted.Model("9b-2l").ScheduleText);
+
+    static IEnumerable<KernelLaunch> Launches(Schedule schedule) => schedule.Forward.Concat(schedule.Backward).OfType<KernelLaunch>();
+
+    static int Heads(IReadOnlyList<BoundLaunch> launches) => launches.Count(l => l is BoundGemm { Label: "logits" or "d_norm" } || l is BoundKernel { Kernel: "k09_cross_entropy" });
+
+    static (ExecutionPlan Plan, BoundSchedule Bound) Bound(string recompute) => Bound(Decisions.Named(recompute, new Shapes(Schedule, Tokens, Ranks, ActType.Bf16)));
+
+    static (ExecutionPlan Plan, BoundSchedule Bound) Bound(Decisions decisions)
+    {
+        var plan = ExecutionPlan.Create(Schedule, new PlanOptions(Tokens, Ranks, ActType.Bf16, 2) { Decisions = decisions });
+        return (plan, Binder.Bind(plan, new Dictionary<MemoryBlock, nint> { [MemoryBlock.Arena] = 1 << 20 }));
+    }
+
+    const int Tokens = 512;
+
+    static RankTable Ranks => RankTable.Create(Schedule, _ => 16);
+}

@@ -16,6 +16,9 @@ public sealed record ProductEpilogue(string Name, GemmLayout Layout, Kernel Row,
 /// </summary>
 public static class FindEpilogues
 {
+    /// <summary>Boxes of 16 KB of what is read beside the product share a stage of 48 KB (Templates/gemm_sm90.cu).</summary>
+    const int MostBeside = 3;
+
     public static IReadOnlyList<ProductEpilogue> Run(KernelGraph graph, IReadOnlyList<Kernel> kernels, Func<Step, Launch> name)
     {
         var widths = graph.Tensors.ToDictionary(t => t.Name, t => t.Dims.Count == 0 ? new Extent(0) : t.Dims[t.Dims.Count - 1]);
@@ -24,7 +27,7 @@ public static class FindEpilogues
         {
             if (step is not GemmStep { Launch: { Accumulate: false, Layout: not GemmLayout.Tn } product } || next is not KernelStep { Body: RowBody body } row) continue;
             if (body.Statements.Any(s => s is not (RowStatement.Let or RowStatement.Store)) || body.Inputs.Any(i => i.Kind != RowInputKind.Matrix) || body.Outputs.Any(o => o.PerRow) || row.InPlace > 0) continue;
-            if (FromProduct(product.D, row, body, widths) is not { } inputs) continue;
+            if (FromProduct(product.D, row, body, widths) is not { } inputs || body.Inputs.Count - inputs.Count > MostBeside) continue;
             var kernel = kernels.First(k => k.Name == ((KernelLaunch)name(row)).Kernel);
             var fused = GemmKernel.WithEpilogue(product.Layout, kernel.Name);
             found[fused] = new ProductEpilogue(fused, product.Layout, kernel, inputs.Count == 2, inputs.ToArray());

@@ -2177,6 +2177,22 @@ __device__ __forceinline__ void epilogue(const Epilogue& arguments, uint32_t bes
 @rank_stripes.cu
 @rank_sum.cu
 
+// ======== gather_label_rows
+#define ELEM_BF16 1
+#define EXACT_MATH 0
+#define ROWS 8
+
+@prelude.cu
+@label_rows.cu
+
+// ======== scatter_label_rows
+#define ELEM_BF16 1
+#define EXACT_MATH 0
+#define ROWS 8
+
+@prelude.cu
+@label_rows.cu
+
 // ======== gradient_norm_partials
 #define ELEM_BF16 1
 #define EXACT_MATH 0

@@ -1,6 +1,7 @@
 using System;
 using System.Linq;
 using Graph.Runtime;
+using Graph.Runtime.Cuda;
 using Graph.Runtime.Devices;
 using Graph.Runtime.Schedules;
 
@@ -38,7 +39,47 @@ static class GeneratedGemmCheck
             Checking.Require(GemmKernel.SkinnyN(n) == skinnyN && GemmKernel.SkinnyM(m, n) == skinnyM, $"{m}x{n} does not run on {job.Name}");
             worst = Math.Max(worst, GemmCheck.One(on.Device, layout, f32, accumulate, m, n, k, odd: false, runs: i == 0 ? 100 : 2));
         }
+        if (job.Kind == KernelInfo.GemmOnTma)
+            foreach (var (m, n, k) in shapes) Limits(on.Device, layout, m, n, k, job.Source.Info.TileRows);
         // The bound is one rounding of the output and fp32 sums, so its part is the error.
         return new Seen(worst * (f32 ? 1e-6 : Elem.UnitRoundoff), worst);
+    }
+
+    /// <summary>With a row limit: wanted rows have the bits that the product of all rows has, tiles wholly behind them stay, and what the count says is read at each run.</summary>
+    static void Limits(CudaDevice device, GemmLayout layout, int m, int n, int k, int tileRows)
+    {
+        var random = new Random(m);
+        int aPitch = (k + 15) / 8 * 8, bPitch = ((layout == GemmLayout.Nt ? k : n) + 15) / 8 * 8, dPitch = (n + 15) / 8 * 8;
+        ushort[] Operand(int count) => [.. Checking.Random(random, count).Select(v => Checking.ToElem(v, device.Act))];
+        nint a = device.Upload<ushort>(Operand(m * aPitch)), b = device.Upload<ushort>(Operand((layout == GemmLayout.Nt ? n : k) * bPitch)), d = device.Allocate(2L * m * dPitch), count = device.Allocate(4);
+        var all = new BoundGemm($"{layout} {m}x{n}x{k}", 0, 0, 0, layout, ElementType.Act, d, dPitch, a, aPitch, b, bPitch, m, n, k, 0.75f, false);
+        var expected = Run(all, null);
+        foreach (var first in new[] { 0, 256 })
+        {
+            using var program = device.Prepare([all with { Limit = new RowLimit(count, first) }]);
+            foreach (var counted in new[] { 0, first, first + 1, first + 128, first + 129, first + m - 1, first + m, first + m + 5000 })
+            {
+                device.Upload(count, BitConverter.GetBytes(counted));
+                var got = Run(all, program);
+                var wanted = Math.Clamp(counted - first, 0, m);
+                var computed = (wanted + tileRows - 1) / tileRows * tileRows;
+                for (var row = 0; row < m; row++)
+                {
+                    // Of the last tile's other rows nothing is said.
+                    if (row >= wanted && row < computed) continue;
+                    for (var c = 0; c < dPitch; c++)
+                        Checking.Require(got[row * dPitch + c] == (row < wanted ? expected[row * dPitch + c] : (ushort)0xffff), $"{all.Label}, {counted} rows from {first}: D[{row},{c}] is {got[row * dPitch + c]:x4}");
+                }
+            }
+        }
+        foreach (var address in new[] { a, b, d, count }) device.Free(address);
+
+        ushort[] Run(BoundGemm product, IProgram? limited)
+        {
+            device.Fill(d, 0xff, 2L * m * dPitch);
+            using var unlimited = limited is null ? device.Prepare([product]) : null;
+            (limited ?? unlimited)!.Run();
+            return device.Download<ushort>(d, m * dPitch);
+        }
     }
 }

@@ -109,7 +109,7 @@ static class KernelCases
         return new KernelCase(variant, kernel.Name, label,
         [
             // A deviation of 12 reaches the softcap of 30.
-            new("logits", ElementType.Act, rows, vocabulary, TensorLayout.LogitsPitch(vocabulary), 0, true, true, true, true, 3) { Values = RandomValues.Normal(rows * vocabulary, seed, 12) },
+            new("logits", ElementType.Act, rows, vocabulary, TensorLayout.RowPitch(vocabulary), 0, true, true, true, true, 3) { Values = RandomValues.Normal(rows * vocabulary, seed, 12) },
             new("loss", ElementType.F32, rows, 1, 1, 0, false, true, true, false, 2),
             new("labels", ElementType.I32, rows, 1, 1, 0, false, true, false, false, 2) { Ints = labels },
             new("inv_labels", ElementType.F32, 1, 1, 1, 0, false, false, false, false, 2) { Values = RandomValues.Uniform(1, seed, 0.1f, 0.2f, false) },

@@ -23,7 +23,7 @@ static class KernelTimes
         foreach (var onTarget in jobs.GroupBy(j => j.Target))
         {
             using var device = CudaDevice.Create(onTarget.Key, compiler: compiler);
-            foreach (var job in onTarget.Where(j => j.Kind is not ("optimizer" or RankKernel.Kind or KernelInfo.GemmWithEpilogue)))
+            foreach (var job in onTarget.Where(j => j.Kind is not ("optimizer" or RankKernel.Kind or KernelInfo.LabelRows or KernelInfo.GemmWithEpilogue)))
             {
                 device.Load(new TargetKernels(onTarget.Key, [job.Source]));
                 var addresses = new List<nint>();

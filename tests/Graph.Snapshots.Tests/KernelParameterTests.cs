@@ -26,9 +26,9 @@ public sealed class KernelParameterTests
         var wrong = new List<string>();
         foreach (var kernel in Emitted.Kernels(variant))
         {
-            // D, A and B with their pitches (or maps of A, B and D), then m, n, k and alpha, in the launcher's order.
-            string[] lists = kernel.Info.Kind == KernelInfo.GemmOnTma ? ["map map map int int int float"]
-                : kernel.Info.Kind == KernelInfo.GemmWithEpilogue ? [kernel.Text.Contains("#define BESIDE 0\n", StringComparison.Ordinal) ? "map map map int int int float int Epilogue" : "map map map int int int float int Epilogue maps"]
+            // D, A and B with their pitches (or maps of A, B and D), then m, n, k and alpha, with maps the row limit too, in the launcher's order.
+            string[] lists = kernel.Info.Kind == KernelInfo.GemmOnTma ? ["map map map int int int float pointer int"]
+                : kernel.Info.Kind == KernelInfo.GemmWithEpilogue ? [kernel.Text.Contains("#define BESIDE 0\n", StringComparison.Ordinal) ? "map map map int int int float pointer int int Epilogue" : "map map map int int int float pointer int int Epilogue maps"]
                 : kernel.Info.Kind == "gemm" ? ["pointer int pointer int pointer int int int int float"]
                 : kernel.Info.Kind == RankKernel.Kind ? [kernel.Info.Name.StartsWith("rank_sum", StringComparison.Ordinal) ? "pointer int pointer int pointer pointer Linears int int int int int int float" : "pointer pointer pointer int pointer int pointer int Linears int int int"]
                 : packed.TryGetValue(kernel.Info.Name, out var found) ? [.. found] : [];

@@ -56,8 +56,9 @@ public sealed class OpMeasurement(IDevice device, Schedule schedule, RankTable r
     {
         var binder = Binder(ExecutionPlan.DefaultLogitsRows(shapes));
         Launch[] launches = [.. schedule.Forward.Concat(schedule.Backward).Where(l => !shapes.IsEmpty(l))];
-        // A cross entropy is several launches per chunk of rows; the first chunk stands for all.
-        var single = launches.SelectMany(launch => binder.Bind(launch, _ => 0).Take(3).Select((_, i) => new MeasuredOp(launch, (b, address) => b.Bind(launch, address).ElementAt(i))));
+        // A cross entropy is several launches, some of them per chunk of rows; the first chunk stands for all.
+        var single = launches.SelectMany(launch => binder.Bind(launch, _ => 0).Select((bound, i) => (Bound: bound, At: i)).DistinctBy(l => StepMeasurement.Name(l.Bound))
+            .Select(l => new MeasuredOp(launch, (b, address) => b.Bind(launch, address).ElementAt(l.At))));
         var pairs = RankGradients.Pairs(shapes, launches).OrderBy(p => p.Key).Select(p => new MeasuredOp(launches[p.Key],
             (b, address) => RankGradients.Bind(shapes, (BoundGemm)b.Bind(launches[p.Value], address).Single(), (BoundGemm)b.Bind(launches[p.Key], address).Single(), (GemmLaunch)launches[p.Key])));
         var epilogues = Enumerable.Range(1, launches.Length - 1).Where(at => GemmEpilogues.IsPair(shapes, launches, at)).Select(at => new MeasuredOp(launches[at],
@@ -75,7 +76,9 @@ public sealed class OpMeasurement(IDevice device, Schedule schedule, RankTable r
         try
         {
             var flush = Allocate(FlushBytes);
-            var bound = op.Bind(Binder(Math.Min(ExecutionPlan.DefaultLogitsRows(shapes), shapes.Tokens)), Buffer);
+            // All rows, so that cuBLASLt and the emitted GEMM do the same work.
+            var bound = op.Bind(Binder(LogitsRows), Buffer);
+            if (bound is BoundGemm { Limit: not null } limited) bound = limited with { Limit = null };
             BoundLaunch[] Flushed(BoundLaunch launch) => [new BoundFill("flush", flush, 0, FlushBytes), launch];
             using var program = device.Prepare(Flushed(bound));
             using var emitted = bound is BoundGemm && device is CudaDevice { Gemm: "cublaslt" } gpu ? gpu.PrepareEmitted(Flushed(bound)) : null;
@@ -101,13 +104,25 @@ public sealed class OpMeasurement(IDevice device, Schedule schedule, RankTable r
         nint Buffer(string tensor)
         {
             if (buffers.TryGetValue(tensor, out var known)) return known;
-            var layout = tensor == Lifetimes.LogitsScratch ? null : shapes[tensor];
-            var bytes = layout?.Bytes ?? (long)Math.Min(ExecutionPlan.DefaultLogitsRows(shapes), shapes.Tokens) * LogitsPitch(op.Launch) * TensorLayout.Size(ElementType.Act, device.Act);
+            if (LabelRows.Inputs(shapes.Tokens).Any(i => i.Name == tensor)) return Staged(tensor);
+            // A head asks for scratch that is no tensor.
+            var scratch = op.Launch is CrossEntropyLaunch head ? Lifetimes.ScratchOf(shapes, head, LogitsRows).FirstOrDefault(s => s.Name == tensor) : default;
+            if (scratch.Name == LabelRows.Labels) return Staged("labels");
+            var layout = scratch.Name is null ? shapes[tensor] : null;
+            var bytes = layout?.Bytes ?? scratch.Bytes;
             var address = buffers[tensor] = Allocate(Math.Max(4, bytes));
             if (layout?.Tensor.Kind == TensorKind.Scalar) device.Upload(address, BitConverter.GetBytes(1f));
             else if (layout?.Tensor.Type == ElementType.I32) device.Upload(address, MemoryMarshal.AsBytes(batch[tensor].AsSpan()));
             else DeviceLimits.Repeat(device, address, bytes, values);
             return address;
+
+            // The row kernel by itself finds the labels where a gather would have put them.
+            nint Staged(string input)
+            {
+                var staged = buffers[tensor] = Allocate(4L * batch[input].Length);
+                device.Upload(staged, MemoryMarshal.AsBytes(batch[input].AsSpan()));
+                return staged;
+            }
         }
     }
 
@@ -132,7 +147,7 @@ public sealed class OpMeasurement(IDevice device, Schedule schedule, RankTable r
         return (turn[0].Times, turn[1].Times, turn[2].Times);
     }
 
-    int LogitsPitch(Launch launch) => TensorLayout.LogitsPitch(shapes.Resolve(((CrossEntropyLaunch)launch).Table).Rows);
+    int LogitsRows => Math.Min(ExecutionPlan.DefaultLogitsRows(shapes), shapes.Tokens);
 
     string Shape(BoundLaunch bound) => bound switch
     {

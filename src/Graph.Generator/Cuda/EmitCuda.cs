@@ -23,6 +23,7 @@ public static class EmitCuda
             .Concat(epilogues.Where(_ => target == "sm_90a").Select(e => Emit(target, e)))
             .Concat(GemmTiles.Kernels(target).Select(g => new EmittedKernel(g.Info, new[] { Elem(target) + g.Literals, "@prelude.cu", "@mma.cu" }.Concat(g.Templates).ToArray())))
             .Concat(RankTiles.Kernels(target).Select(r => new EmittedKernel(r.Info, r.Parts.Prepend(Elem(target) + r.Literals).ToArray())))
+            .Concat(LabelRowKernels.All.Select(l => new EmittedKernel(l.Info, new[] { Elem(target) + Literals(("ROWS", N(l.Info.TileRows))), "@prelude.cu", "@" + l.Template })))
             .Concat(OptimizerKernels.All.Select(o => new EmittedKernel(o.Info, new[] { Elem(target), "@prelude.cu", "@segments.cu", "@" + o.Template })))
             .ToArray();
 

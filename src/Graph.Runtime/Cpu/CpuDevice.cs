@@ -17,7 +17,7 @@ public sealed unsafe class CpuDevice(bool poison = false) : IDevice
     const int PieceRows = 64;
 
     readonly Dictionary<nint, long> allocations = [];
-    Dictionary<string, CpuKernelEntry> kernels = CpuAdamW.Kernels();
+    Dictionary<string, CpuKernelEntry> kernels = Own().ToDictionary();
 
     public DeviceInfo Info { get; } = new("CPU", "cpu", GC.GetGCMemoryInfo().TotalAvailableMemoryBytes, Environment.ProcessorCount, "");
     public ActType Act => ActType.F32;
@@ -60,8 +60,10 @@ public sealed unsafe class CpuDevice(bool poison = false) : IDevice
 
     public void Load(CompiledModel model) => Load(model.CpuKernels());
 
-    /// <summary>Kernels by name, beside the optimizer's.</summary>
-    public void Load(IReadOnlyDictionary<string, CpuKernelEntry> emitted) => kernels = CpuAdamW.Kernels().Concat(emitted).ToDictionary();
+    /// <summary>Kernels by name, beside those that no graph names.</summary>
+    public void Load(IReadOnlyDictionary<string, CpuKernelEntry> emitted) => kernels = Own().Concat(emitted).ToDictionary();
+
+    static IEnumerable<KeyValuePair<string, CpuKernelEntry>> Own() => CpuAdamW.Kernels().Concat(CpuLabelRows.Kernels());
 
     /// <exception cref="DeviceException">A launch names a kernel that was not loaded.</exception>
     public IProgram Prepare(IReadOnlyList<BoundLaunch> launches) => new Program(launches.Select(l => (Action)(l switch
@@ -89,7 +91,9 @@ public sealed unsafe class CpuDevice(bool poison = false) : IDevice
         };
     }
 
-    static void Multiply(BoundGemm g) => CpuGemm.Run(g.Layout, (float*)g.D, g.DPitch, (float*)g.A, g.APitch, (float*)g.B, g.BPitch, g.M, g.N, g.K, g.Alpha, g.Accumulate);
+    static void Multiply(BoundGemm g) => CpuGemm.Run(g.Layout, (float*)g.D, g.DPitch, (float*)g.A, g.APitch, (float*)g.B, g.BPitch, RowsOf(g), g.N, g.K, g.Alpha, g.Accumulate);
+
+    static int RowsOf(BoundGemm g) => g.Limit is { } limit ? Math.Clamp(*(int*)limit.Count - limit.First, 0, g.M) : g.M;
 
     Action Kernel(BoundKernel k)
     {

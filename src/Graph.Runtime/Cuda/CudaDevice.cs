@@ -8,7 +8,7 @@ namespace Graph.Runtime.Cuda;
 
 /// <summary>
 /// One NVIDIA GPU: its primary context, one stream, and what was allocated through here. Everything runs in stream order, so results do not depend on timing. For one thread at a time.
-/// Products run on cuBLASLt where it is found and starts, else on the emitted kernels; one with a row kernel behind it runs on the emitted kernel of both, where there is one.
+/// Products run on cuBLASLt where it is found and starts, else on the emitted kernels; one with a row kernel behind it, or a row limit, runs on the emitted kernel for that, where there is one.
 /// GRAPH_GEMM=cublas or generated decides instead.
 /// </summary>
 public sealed class CudaDevice : IDevice
@@ -23,7 +23,7 @@ public sealed class CudaDevice : IDevice
     readonly Lazy<Staging> staging = new(() => new Staging());
     readonly CublasLtGemm? library;
     readonly nint workspace;
-    readonly bool epilogues;
+    readonly bool emittedToo;
 
     CudaDevice(int ordinal, nint context, CudaTarget target, DeviceInfo info, Func<KernelCompiler> compiler, string? gemm)
     {
@@ -34,7 +34,7 @@ public sealed class CudaDevice : IDevice
         var wanted = WantsLibrary(gemm);
         if (wanted || RankKernel.IsEmitted(target.Name)) workspace = Allocate(CublasLtGemm.WorkspaceBytes);
         library = wanted ? OpenLibrary(gemm) : null;
-        epilogues = gemm != "cublas";
+        emittedToo = gemm != "cublas";
     }
 
     public DeviceInfo Info { get; }
@@ -210,7 +210,8 @@ public sealed class CudaDevice : IDevice
 
     Launcher NewLauncher(CublasLtGemm? products) => new(stream, kernels, products, Info.Multiprocessors)
     {
-        Epilogues = epilogues,
+        Epilogues = emittedToo,
+        LimitsRows = emittedToo,
         Ranks = workspace == 0 ? null : new RankLauncher(stream, kernels, workspace, CublasLtGemm.WorkspaceBytes, Info.Multiprocessors, Driver.CapturesEarlyLaunches()),
     };
 

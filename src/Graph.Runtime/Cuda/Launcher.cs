@@ -15,7 +15,7 @@ internal sealed record Launcher(CudaStream Stream, KernelTable Kernels, CublasLt
     internal void Prepare(BoundLaunch launch)
     {
         if (launch is BoundKernel k) Kernels.Find(k.Kernel);
-        else if (launch is BoundGemm g && Library is not null) Library.Prepare(g);
+        else if (launch is BoundGemm g && OnLibrary(g)) Library!.Prepare(g);
         else if (launch is BoundGemm generated) Generated(generated);
         else if (launch is BoundGemmEpilogue fused && !Fuses(fused))
         {
@@ -35,6 +35,14 @@ internal sealed record Launcher(CudaStream Stream, KernelTable Kernels, CublasLt
     /// <summary>A product with a row kernel behind it runs on the emitted kernel of both, where there is one.</summary>
     internal bool Epilogues { get; init; }
 
+    /// <summary>A product with a row limit runs on the emitted kernel that reads it, where there is one, whatever others run on.</summary>
+    internal bool LimitsRows { get; init; }
+
+    // cuBLASLt takes no count from the device, so rows that are not wanted would be multiplied too.
+    bool OnLibrary(BoundGemm g) => Library is not null && !(LimitsRows && g.Limit is not null && IsOnTma(g));
+
+    bool IsOnTma(BoundGemm g) => GeneratedName(g) is var name && Kernels.Has(name) && Kernels.Find(name).Info.Kind == KernelInfo.GemmOnTma;
+
     bool Fuses(BoundGemmEpilogue fused) => Epilogues && Kernels.Has(Name(fused)) && fused.Gemm.M > 0 && fused.Gemm.N > 0;
 
     static string Name(BoundGemmEpilogue fused) => GemmKernel.WithEpilogue(fused.Gemm.Layout, fused.Kernel.Kernel);
@@ -44,7 +52,7 @@ internal sealed record Launcher(CudaStream Stream, KernelTable Kernels, CublasLt
         switch (launch)
         {
             case BoundKernel k: Launch(k); break;
-            case BoundGemm g when Library is not null: Library.Launch(g, Stream); break;
+            case BoundGemm g when OnLibrary(g): Library!.Launch(g, Stream); break;
             case BoundGemm g: LaunchGenerated(g); break;
             case BoundGemmEpilogue fused when Fuses(fused): LaunchOnTma(fused.Gemm, Kernels.Find(Name(fused)), fused); break;
             case BoundGemmEpilogue fused:
@@ -91,8 +99,8 @@ internal sealed record Launcher(CudaStream Stream, KernelTable Kernels, CublasLt
         Launch(kernel, g.Label, Blocks(g.M, kernel.Info.TileRows), Blocks(g.N, kernel.Info.TileCols), cells, 10);
     }
 
-    // Maps of A (k beside m), B (nt: k beside n; nn: n beside k) and D, then m, n, k, alpha; with an epilogue whether D is stored, its outputs as cells of 16 bytes, and maps of what it reads beside D.
-    // The driver copies all of it when it launches or captures.
+    // Maps of A (k beside m), B (nt: k beside n; nn: n beside k) and D, then m, n, k, alpha, the row limit's count (0: none) and first row; with an epilogue whether D is stored,
+    // its outputs as cells of 16 bytes, and maps of what it reads beside D. The driver copies all of it when it launches or captures.
     unsafe void LaunchOnTma(BoundGemm g, LoadedKernel kernel, BoundGemmEpilogue? fused = null)
     {
         var (outputs, beside) = fused is null ? ([], []) : (fused.Kernel.Arguments.Take(fused.Outputs).ToArray(), fused.Kernel.Arguments.Where((_, i) => i >= fused.Outputs && !fused.Inputs.Contains(i)).ToArray());
@@ -103,23 +111,25 @@ internal sealed record Launcher(CudaStream Stream, KernelTable Kernels, CublasLt
         TensorMap.Encode(maps + 1, g.B, transposed ? g.K : g.N, transposed ? g.N : g.K, g.BPitch, transposed ? 64 : kernel.Info.TileCols / 2, g.Label);
         TensorMap.Encode(maps + 2, g.D, g.M, g.N, g.DPitch, 64, g.Label);
         for (var i = 0; i < beside.Length; i++) TensorMap.Encode(maps + 3 + i, beside[i].Address, g.M, g.N / fused!.Inputs.Count, beside[i].Pitch, 64, fused.Kernel.Label);
-        var cells = stackalloc long[] { g.M, g.N, g.K, BitConverter.SingleToInt32Bits(g.Alpha), fused?.StoreD == true ? 1 : 0 };
+        var cells = stackalloc long[] { g.M, g.N, g.K, BitConverter.SingleToInt32Bits(g.Alpha), g.Limit?.Count ?? 0, g.Limit?.First ?? 0, fused?.StoreD == true ? 1 : 0 };
         var arguments = stackalloc long[2 * outputs.Length + 1];
         for (var i = 0; i < outputs.Length; i++) (arguments[2 * i], arguments[2 * i + 1]) = (outputs[i].Address, outputs[i].Pitch);
-        var parameters = stackalloc void*[10];
+        var parameters = stackalloc void*[12];
         for (var i = 0; i < 3; i++) parameters[i] = maps + i;
-        for (var i = 0; i < 5; i++) parameters[i + 3] = cells + i;
-        parameters[8] = arguments;
-        parameters[9] = maps + 3;
+        for (var i = 0; i < 7; i++) parameters[i + 3] = cells + i;
+        parameters[10] = arguments;
+        parameters[11] = maps + 3;
         var tiles = (long)Blocks(g.M, kernel.Info.TileRows) * Blocks(g.N, kernel.Info.TileCols);
         Launch(kernel, g.Label, (int)Math.Min(Multiprocessors, tiles), 1, parameters);
     }
 
-    LoadedKernel Generated(BoundGemm g)
+    LoadedKernel Generated(BoundGemm g) => Kernels.Find(GeneratedName(g));
+
+    string GeneratedName(BoundGemm g)
     {
         var f32 = g.DType == ElementType.F32;
         var skinny = GemmKernel.Name(g.Layout, f32, g.Accumulate, GemmKernel.SkinnyM(g.M, g.N), GemmKernel.SkinnyN(g.N));
-        return Kernels.Find(Kernels.Has(skinny) ? skinny : GemmKernel.Name(g.Layout, f32, g.Accumulate, false, false));
+        return Kernels.Has(skinny) ? skinny : GemmKernel.Name(g.Layout, f32, g.Accumulate, false, false);
     }
 
     unsafe void Launch(LoadedKernel kernel, string label, int gridX, int gridY, long* cells, int count)

@@ -15,7 +15,16 @@ public abstract record BoundLaunch(string Label, int Layer, long Flops, long Byt
 
 /// <summary>Row-major D[M,N] (=|+=) alpha · op(A) · op(B); pitches in elements; D is <paramref name="DType"/>, A and B are Act.</summary>
 public sealed record BoundGemm(string Label, int Layer, long Flops, long Bytes, GemmLayout Layout, ElementType DType,
-    nint D, int DPitch, nint A, int APitch, nint B, int BPitch, int M, int N, int K, float Alpha, bool Accumulate) : BoundLaunch(Label, Layer, Flops, Bytes);
+    nint D, int DPitch, nint A, int APitch, nint B, int BPitch, int M, int N, int K, float Alpha, bool Accumulate) : BoundLaunch(Label, Layer, Flops, Bytes)
+{
+    /// <summary>Null: all M rows of D are wanted. A device may compute all of them just the same: Flops and Bytes are those of all.</summary>
+    public RowLimit? Limit { get; init; }
+}
+
+/// <summary>Of a product's M rows the first Count - First are wanted, none when that is negative, and Count is an i32 in device memory: a fixed program reads it each time it runs.</summary>
+/// <param name="Count">Its address.</param>
+/// <param name="First">How many rows other products have before this one's.</param>
+public readonly record struct RowLimit(nint Count, int First);
 
 /// <summary>Columns Start … Start + Columns of dY belong to one linear, whose ranks are columns RankStart … RankStart + Rank of S, G and B.</summary>
 public readonly record struct RankBlock(int Start, int Columns, int RankStart, int Rank);

@@ -1,6 +1,7 @@
 using System;
 using System.Collections.Generic;
 using System.Linq;
+using Graph.Runtime.Planning;
 
 namespace Graph.Runtime.Execution;
 
@@ -32,7 +33,7 @@ public sealed record MicroBatch(int[] Ids, int[] Labels, int[] Positions, int[] 
         return batch;
     }
 
-    /// <summary>The array of a schedule's input tensor.</summary>
+    /// <summary>The array of a schedule's input tensor, or of one of <see cref="LabelRows"/>.</summary>
     public int[] this[string input] => input switch
     {
         "ids" => Ids,
@@ -40,11 +41,30 @@ public sealed record MicroBatch(int[] Ids, int[] Labels, int[] Positions, int[] 
         "positions" => Positions,
         "doc_start" => DocStart,
         "doc_end" => DocEnd,
+        LabelRows.Rows => RowsWithLabel(),
+        LabelRows.Places => PlacesAmongThem(),
+        LabelRows.Count => [LabelCount],
         _ => throw new ArgumentException($"micro-batch: the schedule asks for an input '{input}'; there are ids, labels, positions, doc_start and doc_end."),
     };
 
     /// <summary>Pairs of a query and a key that it sees: those of its document up to itself, at most <paramref name="window"/> of them.</summary>
     public long AttendedPairs(int? window) => Positions.Sum(p => Math.Min(p + 1L, window ?? long.MaxValue));
+
+    int[] RowsWithLabel()
+    {
+        var rows = new int[Labels.Length];
+        Array.Fill(rows, -1);
+        for (int t = 0, count = 0; t < rows.Length; t++)
+            if (Labels[t] >= 0) rows[count++] = t;
+        return rows;
+    }
+
+    int[] PlacesAmongThem()
+    {
+        var places = new int[Labels.Length];
+        for (int t = 0, count = 0; t < places.Length; t++) places[t] = Labels[t] >= 0 ? count++ : -1;
+        return places;
+    }
 
     void Place(int start, int end)
     {

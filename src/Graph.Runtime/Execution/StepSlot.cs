@@ -60,11 +60,11 @@ sealed unsafe class StepSlot : IDisposable
     {
         if (batches.Count == 0 || batches.Count > microBatches) throw new ArgumentException($"step: {batches.Count} micro-batches, but the plan stages 1 to {microBatches}.");
         for (var i = 0; i < batches.Count; i++)
-            foreach (var layout in shapes.Layouts.Where(l => l.Tensor.Kind == TensorKind.Input))
+            foreach (var (name, count) in shapes.Layouts.Where(l => l.Tensor.Kind == TensorKind.Input).Select(l => (l.Tensor.Name, shapes.Tokens)).Concat(LabelRows.Inputs(shapes.Tokens)))
             {
-                var values = batches[i][layout.Tensor.Name];
-                if (values.Length != shapes.Tokens) throw new ArgumentException($"step: micro-batch {i} has {values.Length} {layout.Tensor.Name}, but the plan is for {shapes.Tokens} tokens.");
-                values.CopyTo(new Span<int>((void*)(InputsOf(i) + (nint)places[layout.Tensor.Name].Offset), values.Length));
+                var values = batches[i][name];
+                if (values.Length != count) throw new ArgumentException($"step: micro-batch {i} has {values.Length} {name}, but the plan is for {shapes.Tokens} tokens.");
+                values.CopyTo(new Span<int>((void*)(InputsOf(i) + (nint)places[name].Offset), values.Length));
             }
     }
 

@@ -64,12 +64,18 @@ public sealed record ExecutionPlan(Shapes Shapes, PlanOptions Options, Decisions
         return new ExecutionPlan(shapes, options, decisions, training, evaluation, logitsRows, optimizer, memory);
     }
 
-    /// <summary>Rows whose logits take at most 1.1 GB: a multiple of 256, at least 256 and at most 2,048. Chunks are what keeps a vocabulary of 256,000 from being the largest tensor of all.</summary>
+    /// <summary>
+    /// Rows whose logits take at most 1.1 GB: a multiple of 256, at least 256 and at most 2,048. Chunks are what keeps a vocabulary of 256,000 from being the largest tensor of all.
+    /// Of the upper half of these the most rows with which all chunks' dX take the fewest waves: a tile of dX is 128 x 256, sums over the vocabulary for milliseconds, and a Hopper GPU works on 132 at once.
+    /// </summary>
     public static int DefaultLogitsRows(Shapes shapes)
     {
-        var vocabulary = shapes.Schedule.Forward.Concat(shapes.Schedule.Backward).OfType<CrossEntropyLaunch>().Select(c => shapes.Resolve(c.Table).Rows).DefaultIfEmpty(1).Max();
-        var rows = 1_100_000_000L / ((long)vocabulary * TensorLayout.Size(ElementType.Act, shapes.Act)) / 256 * 256;
-        return (int)Math.Clamp(rows, 256, 2048);
+        var table = shapes.Schedule.Forward.Concat(shapes.Schedule.Backward).OfType<CrossEntropyLaunch>().Select(c => shapes.Resolve(c.Table)).FirstOrDefault();
+        var (vocabulary, hidden) = (Math.Max(1, table.Rows), table.Columns);
+        var most = (int)Math.Clamp(1_100_000_000L / ((long)vocabulary * TensorLayout.Size(ElementType.Act, shapes.Act)) / 256 * 256, 256, 2048);
+        return Enumerable.Range(most / 512, most / 256 - most / 512 + 1).Select(i => 256 * i).Where(rows => rows > 0).OrderBy(rows => shapes.Tokens / rows * Waves(rows) + Waves(shapes.Tokens % rows)).ThenByDescending(rows => rows).First();
+
+        int Waves(int rows) => ((rows + 127) / 128 * ((hidden + 255) / 256) + 131) / 132;
     }
 
     static PlannedProgram Train(Shapes shapes, Decisions decisions, IReadOnlySet<string> kept, int logitsRows)

@@ -11,7 +11,7 @@ namespace Graph.Runtime.Planning;
 /// <param name="pairs">Attended pairs of a micro-batch with a window or none, for attention's cost.</param>
 public sealed class LaunchBinder(Shapes shapes, double loraScale, int logitsRows, Func<int?, long> pairs)
 {
-    /// <param name="address">Address of a tensor's first element; also asked for <see cref="Lifetimes.LogitsScratch"/>.</param>
+    /// <param name="address">Address of a tensor's first element; also asked for <see cref="Lifetimes.LogitsScratch"/> and what <see cref="LabelRows"/> names.</param>
     public IEnumerable<BoundLaunch> Bind(Launch launch, Func<string, nint> address) => launch switch
     {
         GemmLaunch g => [Gemm(address, g)],
@@ -51,37 +51,51 @@ public sealed class LaunchBinder(Shapes shapes, double loraScale, int logitsRows
         return new BoundKernel(k.Kernel, k.Layer, cost.Flops, cost.Bytes, k.Kernel, k.Arguments.Select(v => Argument(address, v)).ToArray(), shapes.Tokens);
     }
 
+    // Tokens that have a label are gathered, so that a chunk is full of them; products stop at their count. What has no label gets its zeros when rows go back.
     IEnumerable<BoundLaunch> CrossEntropy(Func<string, nint> address, CrossEntropyLaunch c)
     {
         Rectangle x = shapes.Resolve(c.X), table = shapes.Resolve(c.Table);
-        int hidden = x.Columns, vocabulary = table.Rows, pitch = TensorLayout.LogitsPitch(vocabulary);
-        var logits = address(Lifetimes.LogitsScratch);
+        int hidden = x.Columns, vocabulary = table.Rows, pitch = TensorLayout.RowPitch(vocabulary), rowPitch = TensorLayout.RowPitch(hidden), tablePitch = shapes[c.Table.Tensor].Pitch;
         var element = TensorLayout.Size(ElementType.Act, shapes.Act);
+        nint logits = address(Lifetimes.LogitsScratch), tableStart = Start(address, table), count = address(LabelRows.Count);
+        BoundArgument rowsOf = new(address(LabelRows.X), rowPitch), labelsOf = new(address(LabelRows.Labels), 0), lossesOf = new(address(LabelRows.Losses), 0);
+        var moved = 2L * hidden * element + 12;
+
+        BoundArgument[] gathered =
+        [
+            rowsOf with { RowBytes = rowPitch * element }, labelsOf with { RowBytes = 4 }, Argument(address, c.X) with { RowBytes = 0 }, Argument(address, c.Labels) with { RowBytes = 0 }, new(address(LabelRows.Rows), hidden, 4),
+        ];
+        yield return new BoundKernel(LabelRows.Gather, c.Layer, 0, moved * shapes.Tokens, LabelRows.Gather, gathered, shapes.Tokens);
         for (var row = 0; row < shapes.Tokens; row += logitsRows)
         {
             var rows = Math.Min(logitsRows, shapes.Tokens - row);
             var flops = LaunchCost.Gemm(rows, vocabulary, hidden);
             var bytes = ((long)rows * (hidden + vocabulary) + (long)vocabulary * hidden) * element;
-            var (xStart, tableStart) = (Start(address, x with { Row = row }), Start(address, table));
-            int xPitch = shapes[c.X.Tensor].Pitch, tablePitch = shapes[c.Table.Tensor].Pitch;
-            yield return new BoundGemm("logits", c.Layer, flops, bytes, GemmLayout.Nt, ElementType.Act, logits, pitch, xStart, xPitch, tableStart, tablePitch, rows, vocabulary, hidden, 1f, false);
+            var chunk = rowsOf.Address + (nint)((long)row * rowPitch * element);
+            var limit = new RowLimit(count, row);
+            yield return new BoundGemm("logits", c.Layer, flops, bytes, GemmLayout.Nt, ElementType.Act, logits, pitch, chunk, rowPitch, tableStart, tablePitch, rows, vocabulary, hidden, 1f, false) { Limit = limit };
             BoundArgument[] arguments =
             [
-                new(logits, pitch, pitch * element), Argument(address, c.Loss, row), Argument(address, c.Labels, row), Argument(address, new View(c.InverseLabels)),
+                new(logits, pitch, pitch * element), new(lossesOf.Address + 4 * row, 0, 4), new(labelsOf.Address + 4 * row, 0, 4), Argument(address, new View(c.InverseLabels)),
             ];
             yield return new BoundKernel(c.Kernel, c.Layer, 0, (2L * vocabulary * element + 8) * rows, c.Kernel, arguments, rows);
-            if (c.DX is null) continue;
-            var dx = shapes.Resolve(c.DX);
-            yield return new BoundGemm(ScheduleText.Print(c.DX), c.Layer, flops, bytes, GemmLayout.Nn, shapes[c.DX.Tensor].Tensor.Type,
-                Start(address, dx with { Row = row }), shapes[c.DX.Tensor].Pitch, logits, pitch, tableStart, tablePitch, rows, hidden, vocabulary, 1f, false);
+            // x of the chunk is not needed any more, so dX takes its place.
+            if (c.DX is not null)
+                yield return new BoundGemm(ScheduleText.Print(c.DX), c.Layer, flops, bytes, GemmLayout.Nn, ElementType.Act, chunk, rowPitch, logits, pitch, tableStart, tablePitch, rows, hidden, vocabulary, 1f, false) { Limit = limit };
         }
+        // Without dX its address is 0; a pitch it has all the same, because parameters go by position.
+        BoundArgument[] scattered =
+        [
+            c.DX is null ? new(0, rowPitch) : Argument(address, c.DX), Argument(address, c.Loss), rowsOf, lossesOf, new(address(LabelRows.Places), hidden, 4),
+        ];
+        yield return new BoundKernel(LabelRows.Scatter, c.Layer, 0, (c.DX is null ? 12 : moved) * shapes.Tokens, LabelRows.Scatter, scattered, shapes.Tokens);
     }
 
-    BoundArgument Argument(Func<string, nint> address, View view, int row = 0)
+    BoundArgument Argument(Func<string, nint> address, View view)
     {
         var layout = shapes[view.Tensor];
         var rectangle = shapes.Resolve(view);
-        return new BoundArgument(rectangle.IsEmpty ? 0 : Start(address, rectangle with { Row = rectangle.Row + row }), layout.IsMatrix ? layout.Pitch : 0, (int)layout.BytesPerToken);
+        return new BoundArgument(rectangle.IsEmpty ? 0 : Start(address, rectangle), layout.IsMatrix ? layout.Pitch : 0, (int)layout.BytesPerToken);
     }
 
     nint Start(Func<string, nint> address, Rectangle r)

@@ -31,7 +31,7 @@ public static class Lifetimes
                 foreach (var read in shapes.Of(launches[i - 1]).Reads) Note(read, i, false);
             foreach (var write in accesses.Writes) Note(write, i, true);
             if (launches[i] is CrossEntropyLaunch c)
-                result.Add(new Lifetime(LogitsScratch, i, i, (long)logitsRows * TensorLayout.LogitsPitch(shapes.Resolve(c.Table).Rows) * TensorLayout.Size(ElementType.Act, shapes.Act)));
+                foreach (var (scratch, bytes) in ScratchOf(shapes, c, logitsRows)) result.Add(new Lifetime(scratch, i, i, bytes));
         }
         foreach (var (tensor, list) in uses)
         {
@@ -66,6 +66,10 @@ public static class Lifetimes
             foreach (var use in list.Where(u => u.Launch > end).DistinctBy(u => u.Launch)) result.Add(new Lifetime(tensor, use.Launch, use.Launch, bytes));
         }
     }
+
+    /// <summary>What a cross entropy needs while it runs, in bytes: a chunk's logits, and the rows that have a label.</summary>
+    public static IEnumerable<(string Name, long Bytes)> ScratchOf(Shapes shapes, CrossEntropyLaunch head, int logitsRows) =>
+        LabelRows.Scratch(shapes, head).Prepend((LogitsScratch, (long)logitsRows * TensorLayout.RowPitch(shapes.Resolve(head.Table).Rows) * TensorLayout.Size(ElementType.Act, shapes.Act)));
 
     /// <summary>Activations and gradients share the arena; everything else stays where it is for the whole run.</summary>
     public static bool IsInArena(TensorKind kind) => kind is TensorKind.Activation or TensorKind.Gradient;

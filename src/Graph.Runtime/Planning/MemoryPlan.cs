@@ -11,7 +11,7 @@ namespace Graph.Runtime.Planning;
 /// <summary>One allocation on the device each.</summary>
 public enum MemoryBlock
 {
-    /// <summary>Activations, gradients of activations, logits scratch: shared by liveness.</summary>
+    /// <summary>Activations, gradients of activations, the head's scratch: shared by liveness.</summary>
     Arena,
     /// <summary>Frozen tensors: embedding, norms.</summary>
     Weights,
@@ -52,6 +52,12 @@ public sealed record MemoryPlan(IReadOnlyDictionary<MemoryBlock, long> Blocks, I
                 permanent[layout.Tensor.Name] = new Location(block, offset);
                 sizes[block] = offset + Arena.Align(layout.Bytes);
             }
+        foreach (var (input, count) in LabelRows.Inputs(shapes.Tokens))
+        {
+            var offset = sizes.GetValueOrDefault(MemoryBlock.Inputs);
+            permanent[input] = new Location(MemoryBlock.Inputs, offset);
+            sizes[MemoryBlock.Inputs] = offset + Arena.Align(4L * count);
+        }
         var scalars = sizes.GetValueOrDefault(MemoryBlock.Inputs);
         foreach (var scalar in shapes.Schedule.Tensors.Where(t => t.Kind == TensorKind.Scalar)) permanent[scalar.Name] = new Location(MemoryBlock.Inputs, scalars + ScalarOffset(scalar.Name));
         sizes[MemoryBlock.Inputs] = scalars + Arena.Align(Unsafe.SizeOf<ScalarBlock>());
@@ -59,7 +65,7 @@ public sealed record MemoryPlan(IReadOnlyDictionary<MemoryBlock, long> Blocks, I
     }
 
     /// <summary>Bytes of the inputs of one micro-batch, as they lie in the block.</summary>
-    public static long InputBytes(Shapes shapes) => shapes.Layouts.Where(l => l.Tensor.Kind == TensorKind.Input).Sum(l => Arena.Align(l.Bytes));
+    public static long InputBytes(Shapes shapes) => shapes.Layouts.Where(l => l.Tensor.Kind == TensorKind.Input).Sum(l => Arena.Align(l.Bytes)) + LabelRows.Inputs(shapes.Tokens).Sum(i => Arena.Align(4L * i.Count));
 
     static long ScalarOffset(string name) => name switch
     {

@@ -29,8 +29,8 @@ public sealed record TensorLayout(ScheduleTensor Tensor, int Rows, int Columns, 
 
     public static int Size(ElementType type, ActType act) => type == ElementType.Act && act != ActType.F32 ? 2 : 4;
 
-    /// <summary>Elements from one row of the logits scratch to the next.</summary>
-    public static int LogitsPitch(int vocabulary) => RoundUp(vocabulary, 64);
+    /// <summary>Elements from one row of a scratch matrix to the next: rows start on 128 bytes or more.</summary>
+    public static int RowPitch(int columns) => RoundUp(columns, 64);
 
     // Rows of wide matrices start on 128 bytes or more, which TMA and vector loads want; gradients only need 16 bytes, and R columns padded to 64 would cost more than the gradient itself.
     // Statistics such as f32[T,1] stay dense.

@@ -52,6 +52,8 @@ public class ToolTests
         var ops = JsonDocument.Parse(Succeed(["kernels", "bench", .. options])).RootElement.GetProperty("ops").EnumerateArray().ToArray();
         var names = ops.Select(o => o.GetProperty("name").GetString()!).ToArray();
         Assert.All(ops, o => Assert.True(o.GetProperty("ms_median").GetDouble() > 0 && o.GetProperty("of_limit").GetDouble() > 0 && (o.TryGetProperty("tflops", out _) ^ o.TryGetProperty("gbps", out _))));
+        // Of a head's launches each once, whatever the number of chunks.
+        foreach (var name in new[] { "gather_label_rows", "gemm nt logits", "scatter_label_rows" }) Assert.Single(names, name);
         // What a step launches, the optimizer and copies apart.
         var step = JsonDocument.Parse(Succeed("bench", "--variant", "nano", "--device", "cpu", "--batch-tokens", "64", "--seq", "32", "--steps", "1", "--json")).RootElement.GetProperty("kernels").EnumerateArray().Select(k => k.GetProperty("name").GetString()!);
         Assert.Empty(step.Except(names).Except(["scalars", "gradients = 0", "inputs", "loss_sum", "optimizer scalars", "gradient_norm_partials", "gradient_norm", "adamw", "result"]));

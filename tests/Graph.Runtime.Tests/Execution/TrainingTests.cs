@@ -270,6 +270,23 @@ public unsafe class TrainingTests
     }
 
     [Fact]
+    public void Train_AMicroBatchWithoutLabels_AddsNothing()
+    {
+        var ranks = RankTable.Create(Tiny, 3, ["a", "b"]);
+        var batch = Batch(64, 6);
+        var silent = MicroBatch.Pack(64, [(batch.Ids, [.. Enumerable.Repeat(-100, 64)])]);
+        var (one, _) = Start(ranks, 64);
+        var (both, _) = Start(ranks, 64, microBatches: 3);
+        Assert.Equal(one.Train([batch], 0) with { Milliseconds = 0 }, both.Train([silent, batch, silent], 0) with { Milliseconds = 0 });
+        foreach (var (expected, got) in ranks.Adapters.Select(slot => (one.GetGradient(slot.Linear), both.GetGradient(slot.Linear))))
+        {
+            Assert.Equal(expected.A, got.A);
+            Assert.Equal(expected.B, got.B);
+        }
+        Assert.Equal((0, 0), both.Evaluate(silent));
+    }
+
+    [Fact]
     public void Restore_State_ContinuesWithTheSameBits()
     {
         var ranks = RankTable.Create(Tiny, 3, ["a"]);

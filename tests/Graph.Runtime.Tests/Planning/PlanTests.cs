@@ -136,6 +136,31 @@ public class PlanTests
         Assert.Equal(2L * 256 * TinySchedule.Vocabulary * 64, logits[0].Flops);
     }
 
+    [Theory]
+    [InlineData(true), InlineData(false)]
+    public void Bind_CrossEntropy_WorksOnGatheredRowsUpToTheirCount(bool training)
+    {
+        var plan = ExecutionPlan.Create(Tiny, new PlanOptions(600, RankTable.Create(Tiny, 8, ["a"]), ActType.Bf16, 1) { LogitsRows = 256 });
+        var both = Binder.Bind(plan, new Dictionary<MemoryBlock, nint> { [MemoryBlock.Arena] = 1 << 20, [MemoryBlock.Inputs] = 1 << 30 });
+        var (program, planned) = training ? (both.MicroBatch, plan.MicroBatch) : (both.Evaluation, plan.Evaluation);
+        var at = planned.Launches.ToList().FindIndex(l => l is CrossEntropyLaunch);
+        nint Input(string name) => (1 << 30) + (nint)plan.Memory.Permanent[name].Offset;
+        nint Place(string name) => (1 << 20) + (nint)planned.OffsetOf(name, at);
+        string[] chunk = training ? ["logits", "cross_entropy", "dx.3"] : ["logits", "cross_entropy"];
+        var head = program.SkipWhile(l => l.Label != LabelRows.Gather).Take(2 + 3 * chunk.Length).ToArray();
+        Assert.Equal([LabelRows.Gather, .. chunk, .. chunk, .. chunk, LabelRows.Scatter], head.Select(l => l.Label));
+
+        var gather = Assert.IsType<BoundKernel>(head[0]).Arguments.Select(a => (a.Address, a.Pitch));
+        Assert.Equal([(Place(LabelRows.X), 64), (Place(LabelRows.Labels), 0), (Place("x.3"), 64), (Input("labels"), 0), (Input(LabelRows.Rows), TinySchedule.Hidden)], gather);
+        var scatter = Assert.IsType<BoundKernel>(head[^1]).Arguments.Select(a => (a.Address, a.Pitch));
+        Assert.Equal([(training ? Place("dx.3") : 0, 64), (Place("loss"), 0), (Place(LabelRows.X), 64), (Place(LabelRows.Losses), 0), (Input(LabelRows.Places), TinySchedule.Hidden)], scatter);
+        var products = head.OfType<BoundGemm>().ToArray();
+        Assert.Equal(products.Select((_, i) => new RowLimit(Input(LabelRows.Count), i / (training ? 2 : 1) * 256)), products.Select(p => p.Limit!.Value));
+        // dX of a chunk lies where its x was.
+        Assert.All(products, p => Assert.Equal(Place(LabelRows.X) + p.Limit!.Value.First * 64 * 2, p.Label == "logits" ? p.A : p.D));
+        Assert.DoesNotContain(program.Except(head), l => l is BoundGemm { Limit: not null });
+    }
+
     [Fact]
     public void Bind_RowKernelThatGathers_CountsARowOfTheTablePerToken()
     {

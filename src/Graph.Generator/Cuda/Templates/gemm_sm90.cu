@@ -6,6 +6,8 @@
 //   a_map: boxes of 64 (k) x 128 (m)     b_map: boxes of 64 (k) x 128 (n), in nn 64 (n) x 64 (k)     d_map: boxes of 64 (n) x 64 (m); all with the 128-byte swizzle: panel tiles (wgmma.cu)
 //   grid: as many blocks as there are multiprocessors, each walks tiles; block 384, dynamic shared memory STAGES * 48 KB + 32 KB + 128 bytes
 //
+// row_count: null, or only the first *row_count - first_row rows of D are wanted. Tiles wholly behind them are left as they are; the others are computed whole.
+//
 // Two warpgroups multiply 64 rows x 256 columns of a tile each; a warp of the third keeps STAGES k-blocks of 64 in flight, across the borders of tiles, so the next tile's operands arrive while
 // this one's sums are written.
 //
@@ -73,7 +75,8 @@ struct alignas(64) Beside { tensor_map maps[BESIDE]; };
 #define RASTER 8 // row tiles that blocks running at the same time share
 
 extern "C" __global__ void __launch_bounds__(384, 1)
-KERNEL_NAME(const __grid_constant__ tensor_map a_map, const __grid_constant__ tensor_map b_map, const __grid_constant__ tensor_map d_map, int m, int n, int k, float alpha
+KERNEL_NAME(const __grid_constant__ tensor_map a_map, const __grid_constant__ tensor_map b_map, const __grid_constant__ tensor_map d_map, int m, int n, int k, float alpha,
+            const int* __restrict__ row_count, int first_row
 #if EPILOGUE
             , int store_d, const Epilogue arguments
 #endif
@@ -85,11 +88,15 @@ KERNEL_NAME(const __grid_constant__ tensor_map a_map, const __grid_constant__ te
     constexpr uint32_t A_BYTES = TILE_M * TILE_K * 2, STAGE_BYTES = A_BYTES + TILE_N * TILE_K * 2, PANEL_BYTES = 64 * 64 * 2, STAGING_BYTES = 2 * PANEL_BYTES;
     constexpr int SLICES = PAIRED ? 2 : 4;
     static_assert(TILE_M == 128 && TILE_N == 256 && TILE_K == 64, "two warpgroups of 64 x 256 sums, panels of 128 bytes");
+#if BESIDE
+    static_assert(BOX_BYTES == 2 * PANEL_BYTES && BESIDE * BOX_BYTES <= STAGE_BYTES, "a slice of every matrix beside D fits a stage");
+#endif
 
     extern __shared__ __align__(1024) uint8_t shared[];
     const uint32_t stages = shared_address(shared), staging = stages + STAGES * STAGE_BYTES, full = staging + 2 * STAGING_BYTES, empty = full + STAGES * 8;
     const int group = threadIdx.x / GROUP_THREADS, thread = threadIdx.x % GROUP_THREADS, lane = thread % WARP_SIZE;
-    const int m_tiles = (m + TILE_M - 1) / TILE_M, n_tiles = (n + TILE_N - 1) / TILE_N, tiles = m_tiles * n_tiles, blocks = (k + TILE_K - 1) / TILE_K;
+    const int wanted = row_count ? min(m, max(*row_count - first_row, 0)) : m;
+    const int m_tiles = (wanted + TILE_M - 1) / TILE_M, n_tiles = (n + TILE_N - 1) / TILE_N, tiles = m_tiles * n_tiles, blocks = (k + TILE_K - 1) / TILE_K;
 
     // Columns of RASTER row tiles, one column of tiles after the other: what runs at the same time shares rows of A and of B in the L2 cache.
     auto place = [&](int tile, int& row, int& column)

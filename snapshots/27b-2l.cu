@@ -1730,6 +1730,7 @@ struct Epilogue
 // k04_mul on 8 columns of a row; gate_proj and up_proj: the product's left and right half.
 __device__ __forceinline__ void epilogue(const Epilogue& arguments, uint32_t beside, int64 row, int column, const float (&gate_proj)[8], const float (&up_proj)[8])
 {
+
     // mul
     float mul[8];
     for (int j = 0; j < 8; j++) mul[j] = 0.5f * gate_proj[j] * (1.0f + fast_tanh(0.797884583f * (gate_proj[j] + 0.0447149985f * gate_proj[j] * gate_proj[j] * gate_proj[j]))) * up_proj[j];
@@ -1799,34 +1800,44 @@ __device__ __forceinline__ void epilogue(const Epilogue& arguments, uint32_t bes
     unpack8(load_shared4(beside), gate_proj);
     float up_proj[8];
     unpack8(load_shared4(beside + 1 * BOX_BYTES), up_proj);
+
     // mul
     float mul[8];
     for (int j = 0; j < 8; j++) mul[j] = gate_proj[j] * gate_proj[j];
+
     // mul
     float mul2[8];
     for (int j = 0; j < 8; j++) mul2[j] = 0.5f * gate_proj[j];
+
     // tanh
     float tanh[8];
     for (int j = 0; j < 8; j++) tanh[j] = fast_tanh(0.797884583f * (gate_proj[j] + 0.0447149985f * gate_proj[j] * mul[j]));
+
     // add
     float add[8];
     for (int j = 0; j < 8; j++) add[j] = 1.0f + tanh[j];
+
     // mul
     float d_gelu_tanh[8];
     for (int j = 0; j < 8; j++) d_gelu_tanh[j] = d_mul[j] * up_proj[j];
+
     // mul
     float d_up_proj_b[8];
     for (int j = 0; j < 8; j++) d_up_proj_b[j] = d_mul[j] * mul2[j] * add[j];
     store8(arguments.d_up_proj_b_rows + row * arguments.d_up_proj_b_pitch + column, d_up_proj_b);
+
     // mul
     float d_mul2[8];
     for (int j = 0; j < 8; j++) d_mul2[j] = 0.797884583f * d_gelu_tanh[j] * mul2[j] * (1.0f - tanh[j] * tanh[j]);
+
     // mul
     float d_mul3[8];
     for (int j = 0; j < 8; j++) d_mul3[j] = 0.0447149985f * d_mul2[j];
+
     // mul
     float mul3[8];
     for (int j = 0; j < 8; j++) mul3[j] = d_mul3[j] * gate_proj[j] * gate_proj[j];
+
     // add
     float d_gate_proj_b[8];
     for (int j = 0; j < 8; j++) d_gate_proj_b[j] = 0.5f * d_gelu_tanh[j] * add[j] + d_mul2[j] + d_mul3[j] * mul[j] + mul3[j] + mul3[j];

@@ -61,8 +61,14 @@ public sealed class OpMeasurement(IDevice device, Schedule schedule, RankTable r
             .Select(l => new MeasuredOp(launch, (b, address) => b.Bind(launch, address).ElementAt(l.At))));
         var pairs = RankGradients.Pairs(shapes, launches).OrderBy(p => p.Key).Select(p => new MeasuredOp(launches[p.Key],
             (b, address) => RankGradients.Bind(shapes, (BoundGemm)b.Bind(launches[p.Value], address).Single(), (BoundGemm)b.Bind(launches[p.Key], address).Single(), (GemmLaunch)launches[p.Key])));
-        var epilogues = Enumerable.Range(1, launches.Length - 1).Where(at => GemmEpilogues.IsPair(shapes, launches, at)).Select(at => new MeasuredOp(launches[at],
-            (b, address) => GemmEpilogues.Bind(shapes, launches, at, [], (BoundGemm)b.Bind(launches[at - 1], address).Single(), (BoundKernel)b.Bind(launches[at], address).Single())));
+        var lastRead = new Dictionary<string, int>();
+        for (var at = 0; at < launches.Length; at++)
+            foreach (var read in shapes.Of(launches[at]).Reads) lastRead[read.Tensor] = at;
+        var epilogues = Enumerable.Range(1, launches.Length - 1).Where(at => GemmEpilogues.IsPair(shapes, launches, at)).Select(at =>
+        {
+            var (product, row) = ((GemmLaunch)launches[at - 1], (KernelLaunch)launches[at]);
+            return new MeasuredOp(row, (b, address) => GemmEpilogues.Bind(shapes, product, row, (BoundGemm)b.Bind(product, address).Single(), (BoundKernel)b.Bind(row, address).Single(), lastRead[product.D.Tensor] > at));
+        });
         return [.. single.Concat(pairs).Concat(epilogues).Select(op => (Op: op, Bound: op.Bind(binder, _ => 0))).Where(o => part is null || StepMeasurement.Name(o.Bound).Contains(part, StringComparison.OrdinalIgnoreCase))
             .DistinctBy(o => (StepMeasurement.Name(o.Bound), Shape(o.Bound))).Select(o => o.Op with { Name = StepMeasurement.Name(o.Bound) })];
     }

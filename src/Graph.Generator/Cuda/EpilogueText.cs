@@ -30,20 +30,13 @@ public static class EpilogueText
         text.Append("__device__ __forceinline__ void epilogue(const Epilogue& arguments, uint32_t beside, int64 row, int column, ").Append(string.Join(", ", epilogue.FromProduct.Select(n => "const float (&" + n + ")[8]"))).Append(")\n{\n");
         for (var i = 0; i < beside.Count; i++)
             text.Append("    float ").Append(beside[i]).Append("[8];\n    unpack8(load_shared4(beside").Append(i == 0 ? "" : " + " + NumberText.Int(i) + " * BOX_BYTES").Append("), ").Append(beside[i]).Append(");\n");
-        for (var i = 0; i < body.Statements.Count; i++)
-            switch (body.Statements[i])
+        foreach (var statement in body.Statements)
+            text.Append(statement switch
             {
-                case RowStatement.Let let:
-                    text.Append("    // ").Append(let.Comment).Append("\n    float ").Append(let.Name).Append("[8];\n    for (int j = 0; j < 8; j++) ").Append(let.Name).Append("[j] = ")
-                        .Append(ExprSource.Print(let.Value, ExprLanguage.Cuda, n => n + "[j]")).Append(";\n");
-                    break;
-                case RowStatement.Store store:
-                    text.Append("    store8(").Append(Place(store.Name)).Append(", ").Append(store.Name).Append(");\n");
-                    if (body.Statements.Skip(i + 1).Any(s => s is RowStatement.Let l && l.Value.Variables().Contains(store.Name)))
-                        text.Append("    for (int j = 0; j < 8; j++) ").Append(store.Name).Append("[j] = round_elem(").Append(store.Name).Append("[j]);\n");
-                    break;
-                default: throw new InvalidOperationException("epilogue: " + epilogue.Name + " has a statement that needs a whole row");
-            }
+                RowStatement.Let let => RowKernelText.Let(let, n => n + "[j]"),
+                RowStatement.Store store => "    store8(" + Place(store.Name) + ", " + store.Name + ");\n" + RowKernelText.Rounded(body, store),
+                _ => throw new InvalidOperationException("epilogue: " + epilogue.Name + " has a statement that needs a whole row"),
+            });
         return text.Append("}\n\n").ToString();
     }
 

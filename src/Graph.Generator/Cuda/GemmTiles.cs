@@ -59,7 +59,7 @@ public static class GemmTiles
         from skinny in new[] { (M: false, N: false), (M: true, N: false), (M: false, N: true) }
         let name = GemmKernel.Name(product.Layout, product.F32, product.Accumulate, skinny.M, skinny.N)
         let wide = !skinny.M && !skinny.N && !product.F32 && !product.Accumulate
-        select wide && target == "sm_90a" ? OnTma(name, product.Layout) : OnMma(name, product.Layout, product.F32, product.Accumulate, For(target, skinny.M, skinny.N));
+        select wide && HasWgmma(target) ? OnTma(name, product.Layout) : OnMma(name, product.Layout, product.F32, product.Accumulate, For(target, skinny.M, skinny.N));
 
     static (KernelInfo, string, string[]) OnMma(string name, GemmLayout layout, bool f32, bool accumulate, GemmTile tile) =>
         (new KernelInfo(name, "gemm", tile.Threads, tile.SharedBytes, tile.M, tile.N, 1),
@@ -69,6 +69,9 @@ public static class GemmTiles
 
     static (KernelInfo, string, string[]) OnTma(string name, GemmLayout layout) =>
         (WgmmaInfo(name, KernelInfo.GemmOnTma), WgmmaLiterals(name, layout, false, false, 0), new[] { "@wgmma.cu", "@gemm_sm90.cu" });
+
+    /// <summary>Wide products run on gemm_sm90.cu, and row kernels can be their epilogues.</summary>
+    public static bool HasWgmma(string target) => target == "sm_90a";
 
     const int WgmmaM = 128, WgmmaN = 256, WgmmaK = 64, WgmmaStages = 4;
 

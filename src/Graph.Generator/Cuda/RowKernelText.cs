@@ -20,7 +20,7 @@ public static class RowKernelText
     const int RowsAhead = 3;
 
     /// <summary>
-    /// A row loaded ahead takes 4 registers per matrix and thread. Up to two matrices leave room for three blocks of 448 threads on a multiprocessor (48 registers);
+    /// A row loaded ahead takes 4 registers per matrix and thread. Up to two matrices leave room for three blocks of 448 threads on a multiprocessor (40 registers: 42 warps are 11 on one of its quarters);
     /// rows of more matrices are enough bytes in flight by themselves.
     /// </summary>
     const int MaxMatricesAhead = 2;
@@ -126,7 +126,7 @@ public static class RowKernelText
             switch (statement)
             {
                 case RowStatement.Let let:
-                    text.Append("\n    // ").Append(let.Comment).Append("\n    float ").Append(let.Name).Append("[8];\n    for (int j = 0; j < 8; j++) ").Append(let.Name).Append("[j] = ").Append(Value(let.Value)).Append(";\n");
+                    text.Append(Let(let, Variable));
                     break;
                 case RowStatement.LetRow let:
                     text.Append("    const float ").Append(let.Name).Append(" = ").Append(Value(let.Value)).Append(";\n");
@@ -140,8 +140,7 @@ public static class RowKernelText
                     break;
                 case RowStatement.Store store:
                     text.Append("    ").Append(guard).Append("store8(").Append(store.Name).Append("_rows + ").Append(tile == 1 ? "" : "(int64)").Append("row * ").Append(store.Name).Append("_pitch + column, ").Append(store.Name).Append(");\n");
-                    if (IsReadAfter(body, statement))
-                        text.Append("    for (int j = 0; j < 8; j++) ").Append(store.Name).Append("[j] = round_elem(").Append(store.Name).Append("[j]);\n");
+                    text.Append(Rounded(body, store));
                     break;
                 case RowStatement.StoreRow store:
                     text.Append("    if (threadIdx.x == 0").Append(reduces ? "" : " && blockIdx.y == 0").Append(") ").Append(store.Name).Append("_rows[row] = ").Append(store.Name).Append(";\n");
@@ -160,8 +159,13 @@ public static class RowKernelText
         return names;
     }
 
-    static bool IsReadAfter(RowBody body, RowStatement store) =>
-        body.Statements.SkipWhile(s => !ReferenceEquals(s, store)).Skip(1).Any(s => Reads(s, store.Name));
+    /// <summary>A value of 8 columns.</summary>
+    internal static string Let(RowStatement.Let let, Func<string, string> variable) =>
+        "\n    // " + let.Comment + "\n    float " + let.Name + "[8];\n    for (int j = 0; j < 8; j++) " + let.Name + "[j] = " + ExprSource.Print(let.Value, ExprLanguage.Cuda, variable) + ";\n";
+
+    /// <summary>After a store, for statements that read the value: from here on it is the stored one.</summary>
+    internal static string Rounded(RowBody body, RowStatement.Store store) =>
+        body.Statements.SkipWhile(s => !ReferenceEquals(s, store)).Skip(1).Any(s => Reads(s, store.Name)) ? "    for (int j = 0; j < 8; j++) " + store.Name + "[j] = round_elem(" + store.Name + "[j]);\n" : "";
 
     /// <summary>Whether the statement computes with a name; what it stores it has computed before.</summary>
     static bool Reads(RowStatement statement, string name) => statement switch

@@ -12,7 +12,7 @@ public static class MakeSchedule
     public static Schedule Run(string variant, KernelGraph graph, IReadOnlyList<ProductEpilogue> epilogues, Func<Step, Launch> name)
     {
         var marked = new HashSet<string>(epilogues.Select(e => e.Row.Name));
-        Launch Launch(Step step) => name(step) is KernelLaunch k && marked.Contains(k.Kernel) ? k with { Epilogue = true } : name(step);
+        Launch Launch(Step step) => name(step) switch { KernelLaunch k => k with { Epilogue = marked.Contains(k.Kernel) }, var other => other };
         return new(
             variant,
             graph.Tensors.Max(t => t.Layer) + 1,

@@ -23,7 +23,7 @@ public sealed class CudaDevice : IDevice
     readonly Lazy<Staging> staging = new(() => new Staging());
     readonly CublasLtGemm? library;
     readonly nint workspace;
-    readonly bool emittedToo;
+    readonly bool beyondLibrary;
 
     CudaDevice(int ordinal, nint context, CudaTarget target, DeviceInfo info, Func<KernelCompiler> compiler, string? gemm)
     {
@@ -34,7 +34,7 @@ public sealed class CudaDevice : IDevice
         var wanted = WantsLibrary(gemm);
         if (wanted || RankKernel.IsEmitted(target.Name)) workspace = Allocate(CublasLtGemm.WorkspaceBytes);
         library = wanted ? OpenLibrary(gemm) : null;
-        emittedToo = gemm != "cublas";
+        beyondLibrary = gemm != "cublas";
     }
 
     public DeviceInfo Info { get; }
@@ -210,8 +210,7 @@ public sealed class CudaDevice : IDevice
 
     Launcher NewLauncher(CublasLtGemm? products) => new(stream, kernels, products, Info.Multiprocessors)
     {
-        Epilogues = emittedToo,
-        LimitsRows = emittedToo,
+        BeyondLibrary = beyondLibrary,
         Ranks = workspace == 0 ? null : new RankLauncher(stream, kernels, workspace, CublasLtGemm.WorkspaceBytes, Info.Multiprocessors, Driver.CapturesEarlyLaunches()),
     };
 

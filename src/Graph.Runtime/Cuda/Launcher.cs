@@ -32,18 +32,15 @@ internal sealed record Launcher(CudaStream Stream, KernelTable Kernels, CublasLt
     /// <summary>G and dB from one read; null: as two products.</summary>
     internal RankLauncher? Ranks { get; init; }
 
-    /// <summary>A product with a row kernel behind it runs on the emitted kernel of both, where there is one.</summary>
-    internal bool Epilogues { get; init; }
-
-    /// <summary>A product with a row limit runs on the emitted kernel that reads it, where there is one, whatever others run on.</summary>
-    internal bool LimitsRows { get; init; }
+    /// <summary>A product with a row kernel behind it or with a row limit, which no library's product has, runs on the emitted kernel for that, where there is one, whatever others run on.</summary>
+    internal bool BeyondLibrary { get; init; }
 
     // cuBLASLt takes no count from the device, so rows that are not wanted would be multiplied too.
-    bool OnLibrary(BoundGemm g) => Library is not null && !(LimitsRows && g.Limit is not null && IsOnTma(g));
+    bool OnLibrary(BoundGemm g) => Library is not null && !(BeyondLibrary && g.Limit is not null && IsOnTma(g));
 
     bool IsOnTma(BoundGemm g) => GeneratedName(g) is var name && Kernels.Has(name) && Kernels.Find(name).Info.Kind == KernelInfo.GemmOnTma;
 
-    bool Fuses(BoundGemmEpilogue fused) => Epilogues && Kernels.Has(Name(fused)) && fused.Gemm.M > 0 && fused.Gemm.N > 0;
+    bool Fuses(BoundGemmEpilogue fused) => BeyondLibrary && Kernels.Has(Name(fused)) && fused.Gemm.M > 0 && fused.Gemm.N > 0;
 
     static string Name(BoundGemmEpilogue fused) => GemmKernel.WithEpilogue(fused.Gemm.Layout, fused.Kernel.Kernel);
 

@@ -34,7 +34,10 @@ public sealed class Binder(ExecutionPlan plan, IReadOnlyDictionary<MemoryBlock, 
             if (moved.Contains(at) || GemmEpilogues.IsPair(plan.Shapes, program.Launches, at + 1)) continue;
             if (partners.TryGetValue(at, out var g)) bound.Add(RankGradients.Bind(plan.Shapes, Product(g, at), Product(at, at), (GemmLaunch)program.Launches[at]));
             else if (GemmEpilogues.IsPair(plan.Shapes, program.Launches, at))
-                bound.Add(GemmEpilogues.Bind(plan.Shapes, program.Launches, at, plan.Options.Keep, Product(at - 1, at - 1), (BoundKernel)One(at, at)));
+            {
+                var product = (GemmLaunch)program.Launches[at - 1];
+                bound.Add(GemmEpilogues.Bind(plan.Shapes, product, (KernelLaunch)program.Launches[at], Product(at - 1, at - 1), (BoundKernel)One(at, at), program.IsNeededAfter(product.D.Tensor, at)));
+            }
             else bound.AddRange(launches.Bind(program.Launches[at], tensor => Address(program, tensor, at)));
         }
         return bound;

@@ -37,6 +37,9 @@ public sealed record PlannedProgram(IReadOnlyList<Launch> Launches, int Backward
             ? placement.Offset
             : throw new ArgumentException($"plan: {tensor} has no place in the arena at launch {at}.");
 
+    /// <summary>A launch behind <paramref name="at"/> reads what the tensor holds there, or it survives the last one.</summary>
+    public bool IsNeededAfter(string tensor, int at) => places.TryGetValue(tensor, out var list) && list.Any(p => p.Lifetime.First <= at && at < p.Lifetime.Last);
+
     /// <summary>The tensor has a place after the last launch.</summary>
     public bool Survives(string tensor) => places.TryGetValue(tensor, out var list) && list.Any(p => p.Lifetime.Last == Launches.Count - 1);
 

@@ -14,14 +14,11 @@ public static class GemmEpilogues
     public static bool IsPair(Shapes shapes, IReadOnlyList<Launch> launches, int at) =>
         at > 0 && at < launches.Count && launches[at] is KernelLaunch { Epilogue: true } kernel && launches[at - 1] is GemmLaunch { Accumulate: false } product && Inputs(shapes, product, kernel).Count > 0;
 
-    /// <param name="kept">Tensors that are looked at after the last launch.</param>
-    public static BoundGemmEpilogue Bind(Shapes shapes, IReadOnlyList<Launch> launches, int at, IReadOnlyCollection<string> kept, BoundGemm gemm, BoundKernel kernel)
+    /// <param name="storeD">Something reads what the product gives after the kernel has.</param>
+    public static BoundGemmEpilogue Bind(Shapes shapes, GemmLaunch product, KernelLaunch row, BoundGemm gemm, BoundKernel kernel, bool storeD)
     {
-        var (product, row) = ((GemmLaunch)launches[at - 1], (KernelLaunch)launches[at]);
-        var d = shapes.Resolve(product.D);
-        var storeD = kept.Contains(d.Tensor) || IsRead(shapes, launches.Skip(at + 1), d);
         // The row kernel's reading of D, and D's writing where nothing else reads it, are what the one kernel saves.
-        var bytes = gemm.Bytes + kernel.Bytes - (storeD ? 1 : 2) * LaunchCost.BytesOf(shapes, d);
+        var bytes = gemm.Bytes + kernel.Bytes - (storeD ? 1 : 2) * LaunchCost.BytesOf(shapes, shapes.Resolve(product.D));
         return new BoundGemmEpilogue(gemm.Label, gemm.Layer, gemm.Flops, bytes, gemm, kernel, Inputs(shapes, product, row), row.Outputs, storeD);
     }
 
@@ -38,17 +35,5 @@ public static class GemmEpilogues
             _ => false,
         };
         return covers ? [.. inputs.Select(i => i.Index)] : [];
-    }
-
-    /// <summary>Whether a launch reads the rectangle before another one has written all of it.</summary>
-    static bool IsRead(Shapes shapes, IEnumerable<Launch> launches, Rectangle d)
-    {
-        foreach (var launch in launches)
-        {
-            var accesses = shapes.Of(launch);
-            if (accesses.Reads.Any(d.Overlaps)) return true;
-            if (accesses.Writes.Any(w => w.Contains(d))) return false;
-        }
-        return false;
     }
 }

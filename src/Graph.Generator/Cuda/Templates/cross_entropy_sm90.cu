@@ -22,7 +22,7 @@
 static_assert(VOCAB % 8 == 0 && CLUSTER <= 8 && BLOCK_THREADS >= WARP_SIZE, "rows are read 16 bytes at a time; a warp sends a block's sum to the others");
 static_assert(BOUND > 0 && BOUND <= 60, "exp(z) and its sum stay inside fp32");
 
-// 2^x for |x| < 126, relative error 2^-22, as fast_exp2.
+// 2^x for |x| < 126, relative error 2^-22, as fast_exp2: attention_forward_sm90.cu's is coarser because its P is rounded at once, while these are summed and meet fast_exp2's.
 __device__ __forceinline__ float polynomial_exp2(float x)
 {
     const float shifted = x + 12582912.0f; // 1.5 * 2^23: the low bits hold round(x)

@@ -80,13 +80,14 @@ k00_mul_input_layernorm(elem* __restrict__ mul_rows, int mul_pitch,
 #define EXACT_MATH 0
 #define KERNEL_NAME k01_rope
 #define HEADS 24
-#define HEAD_DIM 256
-#define THETA 10000.0
 #define INVERSE 0
 #define TILE_ROWS 16
 #define TILE_HEADS 4
+#define HEAD_DIM 256
+#define THETA 10000.0
 
 @prelude.cu
+@rotation.cu
 @rope.cu
 
 // ======== k02_attention_forward
@@ -609,27 +610,27 @@ k08_norm(float* __restrict__ rsqrt_rows,
 #define EXACT_MATH 0
 #define KERNEL_NAME k09_cross_entropy
 #define VOCAB 256000
-#define BLOCK_THREADS 512
+#define THREADS 1024
+#define GRAD 1
 #define BOUND 30
-#define CLUSTER 8
+#define CACHED 115712
 
 @prelude.cu
-@mma.cu
-// logit(s) = (30*tanh((0.03333333333333333*s))), traced from the model; in units of log2.
-__device__ __forceinline__ float logit_log2(float s)
+// logit(s) = (30*tanh((0.03333333333333333*s))), traced from the model.
+__device__ __forceinline__ float logit(float s)
 {
-    return 43.2808495f * fast_tanh(0.0333333351f * s);
+    return 30.0f * fast_tanh(0.0333333351f * s);
 }
 
-__device__ __forceinline__ void logit_log2_and_derivative(float s, float& z, float& dz)
+__device__ __forceinline__ void logit_and_derivative(float s, float& z, float& dz)
 {
     const float t = fast_tanh(0.0333333351f * s);
-    z = 43.2808495f * t;
+    z = 30.0f * t;
     dz = 1.0f - t * t;
 }
 
 
-@cross_entropy_sm90.cu
+@cross_entropy.cu
 
 // ======== k10_d_post_feedforward_layernorm_d_down_proj_b
 // k10_d_post_feedforward_layernorm_d_down_proj_b <sm_90a>  launches: 1
@@ -1060,13 +1061,14 @@ __device__ __forceinline__ void score_log2_and_derivative(float s, float& z, flo
 #define EXACT_MATH 0
 #define KERNEL_NAME k16_rope_inverse
 #define HEADS 24
-#define HEAD_DIM 256
-#define THETA 10000.0
 #define INVERSE 1
 #define TILE_ROWS 16
 #define TILE_HEADS 4
+#define HEAD_DIM 256
+#define THETA 10000.0
 
 @prelude.cu
+@rotation.cu
 @rope.cu
 
 // ======== k17_d_post_feedforward_layernorm_d_down_proj_b
@@ -1691,6 +1693,34 @@ k28_norm(elem* __restrict__ norm_rows, int norm_pitch,
 }
 
 
+// ======== gemm_nt_k01_rope
+// gemm_nt_k01_rope <sm_90a>  k01_rope on the tiles of the product before it, which the schedule keeps as two launches
+//   %21 = rope %20 {theta=10000} : act[T,16,256]  // layers.0.self_attn q_proj
+//   %24 = rope %23 {theta=10000} : act[T,8,256]  // layers.0.self_attn k_proj
+// tensors of the first launch: layers.0.q_proj+k_proj+v_proj[:,0:6144] positions
+#define ELEM_BF16 1
+#define EXACT_MATH 0
+#define KERNEL_NAME gemm_nt_k01_rope
+#define LAYOUT 0
+#define TILE_M 128
+#define TILE_N 256
+#define TILE_K 64
+#define STAGES 3
+#define EPILOGUE 1
+#define PAIR 2
+#define HALVES 0
+#define SUMS 0
+#define TURNED 6144
+#define HEAD_DIM 256
+#define THETA 10000.0
+
+@prelude.cu
+@mma.cu
+@wgmma.cu
+@rotation.cu
+@rope_epilogue.cu
+@gemm_sm90.cu
+
 // ======== gemm_nt_k04_mul
 // gemm_nt_k04_mul <sm_90a>  k04_mul on the tiles of the product before it, which the schedule keeps as two launches
 //   %54 = mul %53 %53 : act[T,14336]  // layers.0.mlp mul
@@ -1711,24 +1741,30 @@ k28_norm(elem* __restrict__ norm_rows, int norm_pitch,
 #define TILE_M 128
 #define TILE_N 256
 #define TILE_K 64
-#define STAGES 4
+#define STAGES 3
 #define EPILOGUE 1
-#define PAIRED 1
-#define BESIDE 0
+#define PAIR 2
+#define HALVES 1
+#define SUMS 0
 
 @prelude.cu
 @mma.cu
 @wgmma.cu
-#define BOX_BYTES 16384
-
-// The outputs of k04_mul.
+// What k04_mul writes, and reads besides the product.
 struct Epilogue
 {
     elem* mul_rows; int mul_pitch;
 };
 
+struct Beside {};
+
+__device__ __forceinline__ Beside beside(const Epilogue& arguments, int64 row, int column)
+{
+    return {};
+}
+
 // k04_mul on 8 columns of a row; gate_proj and up_proj: the product's left and right half.
-__device__ __forceinline__ void epilogue(const Epilogue& arguments, uint32_t beside, int64 row, int column, const float (&gate_proj)[8], const float (&up_proj)[8])
+__device__ __forceinline__ void epilogue(const Epilogue& arguments, const Beside& beside, int64 row, int column, const float (&gate_proj)[8], const float (&up_proj)[8])
 {
 
     // mul
@@ -1776,30 +1812,41 @@ __device__ __forceinline__ void epilogue(const Epilogue& arguments, uint32_t bes
 #define TILE_M 128
 #define TILE_N 256
 #define TILE_K 64
-#define STAGES 4
+#define STAGES 3
 #define EPILOGUE 1
-#define PAIRED 0
-#define BESIDE 2
+#define PAIR 0
+#define HALVES 0
+#define SUMS 0
 
 @prelude.cu
 @mma.cu
 @wgmma.cu
-#define BOX_BYTES 16384
-
-// The outputs of k11_d_up_proj_b_d_gate_proj_b.
+// What k11_d_up_proj_b_d_gate_proj_b writes, and reads besides the product.
 struct Epilogue
 {
     elem* d_up_proj_b_rows; int d_up_proj_b_pitch;
     elem* d_gate_proj_b_rows; int d_gate_proj_b_pitch;
+    const elem* gate_proj_rows; int gate_proj_pitch;
+    const elem* up_proj_rows; int up_proj_pitch;
 };
 
+struct Beside
+{
+    uint4 gate_proj, up_proj;
+};
+
+__device__ __forceinline__ Beside beside(const Epilogue& arguments, int64 row, int column)
+{
+    return { *reinterpret_cast<const uint4*>(arguments.gate_proj_rows + row * arguments.gate_proj_pitch + column), *reinterpret_cast<const uint4*>(arguments.up_proj_rows + row * arguments.up_proj_pitch + column) };
+}
+
 // k11_d_up_proj_b_d_gate_proj_b on 8 columns of a row; d_mul: the product.
-__device__ __forceinline__ void epilogue(const Epilogue& arguments, uint32_t beside, int64 row, int column, const float (&d_mul)[8])
+__device__ __forceinline__ void epilogue(const Epilogue& arguments, const Beside& beside, int64 row, int column, const float (&d_mul)[8])
 {
     float gate_proj[8];
-    unpack8(load_shared4(beside), gate_proj);
+    unpack8(beside.gate_proj, gate_proj);
     float up_proj[8];
-    unpack8(load_shared4(beside + 1 * BOX_BYTES), up_proj);
+    unpack8(beside.up_proj, up_proj);
 
     // mul
     float mul[8];
@@ -1847,6 +1894,74 @@ __device__ __forceinline__ void epilogue(const Epilogue& arguments, uint32_t bes
 
 @gemm_sm90.cu
 
+// ======== gemm_nt_k09_cross_entropy
+// gemm_nt_k09_cross_entropy <sm_90a>  the sums of k09_cross_entropy on the tiles of the product before it, which the schedule keeps as one launch
+//   %161 = linear_cross_entropy %159 %1 %160 {logit=(30*tanh((0.03333333333333333*s)))} : f32[T,1]  // loss
+// tensors of the first launch: norm model.embed_tokens.weight loss
+#define ELEM_BF16 1
+#define EXACT_MATH 0
+#define KERNEL_NAME gemm_nt_k09_cross_entropy
+#define LAYOUT 0
+#define TILE_M 128
+#define TILE_N 256
+#define TILE_K 64
+#define STAGES 3
+#define EPILOGUE 1
+#define PAIR 0
+#define HALVES 0
+#define SUMS 1
+
+@prelude.cu
+@mma.cu
+@wgmma.cu
+// logit(s) = (30*tanh((0.03333333333333333*s))), traced from the model; in units of log2.
+__device__ __forceinline__ float logit_log2(float s)
+{
+    return 43.2808495f * fast_tanh(0.0333333351f * s);
+}
+
+__device__ __forceinline__ void logit_log2_and_derivative(float s, float& z, float& dz)
+{
+    const float t = fast_tanh(0.0333333351f * s);
+    z = 43.2808495f * t;
+    dz = 1.0f - t * t;
+}
+
+
+@cross_entropy_epilogue.cu
+@gemm_sm90.cu
+
+// ======== k09_cross_entropy_from_sums
+// k09_cross_entropy <sm_90a>  launches: 1
+//   %161 = linear_cross_entropy %159 %1 %160 {logit=(30*tanh((0.03333333333333333*s)))} : f32[T,1]  // loss
+// tensors of the first launch: norm model.embed_tokens.weight loss
+#define ELEM_BF16 1
+#define EXACT_MATH 0
+#define KERNEL_NAME k09_cross_entropy_from_sums
+#define VOCAB 256000
+#define THREADS 512
+#define PARTS 8
+#define THREAD_CHUNKS 8
+#define MIN_BLOCKS 2
+#define SUMS 1000
+
+@prelude.cu
+// logit(s) = (30*tanh((0.03333333333333333*s))), traced from the model; in units of log2.
+__device__ __forceinline__ float logit_log2(float s)
+{
+    return 43.2808495f * fast_tanh(0.0333333351f * s);
+}
+
+__device__ __forceinline__ void logit_log2_and_derivative(float s, float& z, float& dz)
+{
+    const float t = fast_tanh(0.0333333351f * s);
+    z = 43.2808495f * t;
+    dz = 1.0f - t * t;
+}
+
+
+@cross_entropy_from_sums.cu
+
 // ======== gemm_nt
 #define ELEM_BF16 1
 #define EXACT_MATH 0
@@ -1857,8 +1972,9 @@ __device__ __forceinline__ void epilogue(const Epilogue& arguments, uint32_t bes
 #define TILE_K 64
 #define STAGES 4
 #define EPILOGUE 0
-#define PAIRED 0
-#define BESIDE 0
+#define PAIR 0
+#define HALVES 0
+#define SUMS 0
 
 @prelude.cu
 @mma.cu
@@ -1913,8 +2029,9 @@ __device__ __forceinline__ void epilogue(const Epilogue& arguments, uint32_t bes
 #define TILE_K 64
 #define STAGES 4
 #define EPILOGUE 0
-#define PAIRED 0
-#define BESIDE 0
+#define PAIR 0
+#define HALVES 0
+#define SUMS 0
 
 @prelude.cu
 @mma.cu

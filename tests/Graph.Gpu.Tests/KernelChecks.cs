@@ -48,12 +48,14 @@ static class KernelChecks
         foreach (var same in jobs.GroupBy(j => j.Name))
         {
             var first = same.First();
-            if (first.Kind is "gemm" or KernelInfo.GemmOnTma or KernelInfo.GemmWithEpilogue or "optimizer" or RankKernel.Kind or KernelInfo.LabelRows)
+            if (first.Kind is "gemm" or KernelInfo.GemmOnTma or KernelInfo.GemmWithEpilogue or "optimizer" or RankKernel.Kind or KernelInfo.LabelRows or KernelInfo.CrossEntropyFromSums)
             {
                 foreach (var job in same)
                     Report(job, () => first.Kind switch
                     {
                         "gemm" or KernelInfo.GemmOnTma => GeneratedGemmCheck.Run(devices[job.Target], job),
+                        KernelInfo.CrossEntropyFromSums => RowSumsCheck.Run(devices[job.Target], job),
+                        KernelInfo.GemmWithEpilogue when job.Name.EndsWith("_cross_entropy", StringComparison.Ordinal) => RowSumsCheck.Run(devices[job.Target], job),
                         KernelInfo.GemmWithEpilogue => EpilogueCheck.Run(devices[job.Target], job),
                         KernelInfo.LabelRows => LabelRowsCheck.Run(devices[job.Target], job),
                         "optimizer" => OptimizerCheck.Run(devices[job.Target], job),

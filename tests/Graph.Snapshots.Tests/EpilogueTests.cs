@@ -11,15 +11,15 @@ namespace Graph.Snapshots.Tests;
 /// <summary>Row kernels in the tiles of the product before them: which are found in Gemma 2, and how they are bound.</summary>
 public sealed class EpilogueTests
 {
-    static readonly string[] Expected = ["gemm_nn_k11_d_up_proj_b_d_gate_proj_b", "gemm_nt_k04_mul"];
+    static readonly string[] Expected = ["gemm_nn_k11_d_up_proj_b_d_gate_proj_b", "gemm_nt_k01_rope", "gemm_nt_k04_mul", "gemm_nt_k09_cross_entropy"];
 
-    /// <summary>GeGLU on both halves of a tile, its derivative on a whole one; norms, which need a row, are none.</summary>
+    /// <summary>GeGLU on both halves of a tile, its derivative on a whole one, RoPE on whole heads, the loss's sums; norms, which need a row, are none, and nor is RoPE's inverse, which no product comes before.</summary>
     [Fact]
-    public void Epilogues_OfNineBillion_AreGeGluAndItsDerivativeOnHopper()
+    public void Epilogues_OfNineBillion_AreOnHopper()
     {
         foreach (var target in Emitted.Model("9b-2l").Targets)
             Assert.Equal(target.Target == "sm_90a" ? Expected : [], target.Kernels.Where(k => k.Info.Kind == Graph.Generator.Schedules.KernelInfo.GemmWithEpilogue).Select(k => k.Info.Name).Order(StringComparer.Ordinal));
-        Assert.Equal(["k04_mul", "k11_d_up_proj_b_d_gate_proj_b"], Launches(Schedule).Where(k => k.Epilogue).Select(k => k.Kernel).Distinct().Order(StringComparer.Ordinal));
+        Assert.Equal(["k01_rope", "k04_mul", "k11_d_up_proj_b_d_gate_proj_b"], Launches(Schedule).Where(k => k.Epilogue).Select(k => k.Kernel).Distinct().Order(StringComparer.Ordinal));
     }
 
     [Theory]
@@ -31,6 +31,11 @@ public sealed class EpilogueTests
         Assert.Equal(2, pairs.Count(p => p.Kernel.Kernel.StartsWith("k11", StringComparison.Ordinal)));
         Assert.DoesNotContain(bound.MicroBatch.OfType<BoundKernel>(), k => k.Kernel.StartsWith("k11", StringComparison.Ordinal));
         Assert.DoesNotContain(bound.MicroBatch.OfType<BoundGemm>(), g => pairs.Any(p => p.Gemm.Label == g.Label && p.Gemm.D == g.D));
+        // q, k and v turned in place: the kernel writes what the product would.
+        var turned = pairs.Where(p => p.Kernel.Kernel == "k01_rope").ToArray();
+        Assert.Equal(recompute == "full" ? 4 : 2, turned.Length);
+        Assert.All(turned, p => Assert.Empty(p.Inputs));
+        Assert.All(turned, p => Assert.Equal(p.Gemm.D, p.Kernel.Arguments[0].Address));
         // A recompute that kept gate and up has GeGLU alone; one that did not multiplies again.
         var geglu = pairs.Where(p => p.Kernel.Kernel == "k04_mul").ToArray();
         Assert.Equal(recompute == "full" ? 4 : 2, geglu.Length);
@@ -57,7 +62,7 @@ public sealed class EpilogueTests
         Assert.All(bound.Evaluation.OfType<BoundGemmEpilogue>(), p => Assert.False(p.StoreD));
         Assert.All(Bound("full").Bound.MicroBatch.OfType<BoundGemmEpilogue>().Take(2), p => Assert.False(p.StoreD));
         // What the one kernel moves: operands, outputs and what is beside D; D itself where it is stored.
-        Assert.All(bound.MicroBatch.OfType<BoundGemmEpilogue>(), p => Assert.Equal(p.Gemm.Bytes + p.Kernel.Bytes - (p.StoreD ? 2L : 4L) * p.Gemm.M * p.Gemm.N, p.Bytes));
+        Assert.All(bound.MicroBatch.OfType<BoundGemmEpilogue>(), p => Assert.Equal(p.Gemm.Bytes + p.Kernel.Bytes - (p.StoreD ? 2L : 4L) * p.Gemm.M * (p.Inputs.Count == 0 ? Turned : p.Gemm.N), p.Bytes));
     }
 
     /// <summary>As one kernel the two write while other tiles still read, so nothing that is written may lie where an operand was.</summary>
@@ -68,9 +73,21 @@ public sealed class EpilogueTests
         foreach (var p in Bound(recompute).Bound.MicroBatch.OfType<BoundGemmEpilogue>())
         {
             var operand = (From: (long)p.Gemm.A, To: p.Gemm.A + 2L * ((p.Gemm.M - 1) * p.Gemm.APitch + p.Gemm.K));
-            foreach (var written in p.Kernel.Arguments.Take(p.Outputs).Select(a => (From: (long)a.Address, To: a.Address + 2L * ((p.Kernel.Rows - 1) * a.Pitch + p.Gemm.N / p.Inputs.Count))))
+            foreach (var written in p.Kernel.Arguments.Take(p.Outputs).Select(a => (From: (long)a.Address, To: a.Address + 2L * ((p.Kernel.Rows - 1) * a.Pitch + p.Gemm.N / Math.Max(1, p.Inputs.Count)))))
                 Assert.True(written.To <= operand.From || operand.To <= written.From, $"{p.Label}: {written} overlaps {operand}");
         }
+    }
+
+    /// <summary>Every chunk of logits is multiplied with room for its sums, and the kernel that reads it finds them there: fewer rows than a product makes would be someone else's.</summary>
+    [Fact]
+    public void Bind_Logits_TheirSumsAreWhereTheLossLooksForThem()
+    {
+        var (plan, bound) = Bound("none");
+        var logits = bound.MicroBatch.OfType<BoundGemm>().Where(g => g.Sums is not null).ToArray();
+        var losses = bound.MicroBatch.OfType<BoundKernel>().Where(k => k.Sums is not null).ToArray();
+        Assert.Equal((Tokens + plan.LogitsRows - 1) / plan.LogitsRows, logits.Length);
+        Assert.Equal(logits.Select(g => (g.Sums!.Value.Kernel, g.Sums.Value.Address, g.Sums.Value.Pitch, g.D, g.M)), losses.Select(k => (k.Kernel, k.Sums!.Value.Address, k.Sums.Value.Pitch, k.Arguments[0].Address, k.Rows)));
+        Assert.All(logits, g => Assert.Equal(1000, g.Sums!.Value.Pitch));
     }
 
     static Schedule Schedule => ScheduleText.Parse(Emitted.Model("9b-2l").ScheduleText);
@@ -86,6 +103,9 @@ public sealed class EpilogueTests
         var plan = ExecutionPlan.Create(Schedule, new PlanOptions(Tokens, Ranks, ActType.Bf16, 2) { Decisions = decisions });
         return (plan, Binder.Bind(plan, new Dictionary<MemoryBlock, nint> { [MemoryBlock.Arena] = 1 << 20 }));
     }
+
+    // Columns of q and k.
+    const int Turned = 6144;
 
     const int Tokens = 512;
 

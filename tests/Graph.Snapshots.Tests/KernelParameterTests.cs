@@ -28,7 +28,7 @@ public sealed class KernelParameterTests
         {
             // D, A and B with their pitches (or maps of A, B and D), then m, n, k and alpha, with maps the row limit too, in the launcher's order.
             string[] lists = kernel.Info.Kind == KernelInfo.GemmOnTma ? ["map map map int int int float pointer int"]
-                : kernel.Info.Kind == KernelInfo.GemmWithEpilogue ? [kernel.Text.Contains("#define BESIDE 0\n", StringComparison.Ordinal) ? "map map map int int int float pointer int int Epilogue" : "map map map int int int float pointer int int Epilogue maps"]
+                : kernel.Info.Kind == KernelInfo.GemmWithEpilogue ? ["map map map int int int float pointer int int Epilogue"]
                 : kernel.Info.Kind == "gemm" ? ["pointer int pointer int pointer int int int int float"]
                 : kernel.Info.Kind == RankKernel.Kind ? [kernel.Info.Name.StartsWith("rank_sum", StringComparison.Ordinal) ? "pointer int pointer int pointer pointer Linears int int int int int int float" : "pointer pointer pointer int pointer int pointer int Linears int int int"]
                 : packed.TryGetValue(kernel.Info.Name, out var found) ? [.. found] : [];
@@ -47,8 +47,8 @@ public sealed class KernelParameterTests
             foreach (var rankOf in new Func<string, int>[] { _ => 8, name => name.EndsWith(".q_proj", StringComparison.Ordinal) ? 8 : 0, _ => 0 })
                 foreach (var launch in RecordedLaunches.Of(variant, recompute, rankOf).OfType<BoundKernel>())
                 {
-                    if (!packed.TryGetValue(launch.Kernel, out var lists)) packed[launch.Kernel] = lists = [];
-                    lists.Add(string.Join(' ', launch.Arguments.SelectMany(a => a.Pitch != 0 ? new[] { "pointer", "int" } : ["pointer"]).Append("int")));
+                    Add(launch.Kernel, launch.Arguments);
+                    if (launch.Sums is { } sums) Add(Graph.Runtime.Schedules.GemmKernel.FromSums(launch.Kernel), launch.Arguments.Append(sums));
                 }
         // The recipe of a tensor that no backward reads is emitted, but no plan can choose it: only its tensors can say what it would be given.
         var schedule = ScheduleText.Parse(Emitted.Model(variant).ScheduleText);
@@ -56,6 +56,12 @@ public sealed class KernelParameterTests
         foreach (var launch in schedule.Recipes.SelectMany(r => r.Launches).OfType<KernelLaunch>().Where(l => !packed.ContainsKey(l.Kernel)))
             packed[launch.Kernel] = [string.Join(' ', launch.Arguments.SelectMany(a => shapes[a.Tensor].IsMatrix ? new[] { "pointer", "int" } : ["pointer"]).Append("int"))];
         return packed;
+
+        void Add(string kernel, IEnumerable<BoundArgument> arguments)
+        {
+            if (!packed.TryGetValue(kernel, out var lists)) packed[kernel] = lists = [];
+            lists.Add(string.Join(' ', arguments.SelectMany(a => a.Pitch != 0 ? new[] { "pointer", "int" } : ["pointer"]).Append("int")));
+        }
     }
 
     /// <summary>Types of the parameters, in order: pointer, int, float, map (128 bytes by value).</summary>
@@ -67,6 +73,6 @@ public sealed class KernelParameterTests
         Assert.True(match.Success, $"{kernel.Target} {kernel.Info.Name}: its text has no __global__ function of that name");
         // The product's template has parameters that only an epilogue needs.
         var parameters = Regex.Replace(match.Groups[1].Value, @"#if (\w+)\n(.*?)#endif\n", m => kernel.Text.Contains($"#define {m.Groups[1].Value} 0\n", StringComparison.Ordinal) ? "" : m.Groups[2].Value, RegexOptions.Singleline);
-        return string.Join(' ', parameters.Split(',').Select(p => p.Contains('*') ? "pointer" : p.Contains("__grid_constant__ tensor_map", StringComparison.Ordinal) ? "map" : p.Contains("__grid_constant__ Beside", StringComparison.Ordinal) ? "maps" : Regex.Match(p, @"^\s*(?:const\s+)?(\w+)").Groups[1].Value));
+        return string.Join(' ', parameters.Split(',').Select(p => p.Contains('*') ? "pointer" : p.Contains("__grid_constant__ tensor_map", StringComparison.Ordinal) ? "map" : Regex.Match(p, @"^\s*(?:const\s+)?(?:__grid_constant__\s+)?(\w+)").Groups[1].Value));
     }
 }

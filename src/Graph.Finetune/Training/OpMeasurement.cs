@@ -58,7 +58,9 @@ public sealed class OpMeasurement(IDevice device, Schedule schedule, RankTable r
         Launch[] launches = [.. schedule.Forward.Concat(schedule.Backward).Where(l => !shapes.IsEmpty(l))];
         // A cross entropy is several launches, some of them per chunk of rows; the first chunk stands for all.
         var single = launches.SelectMany(launch => binder.Bind(launch, _ => 0).Select((bound, i) => (Bound: bound, At: i)).DistinctBy(l => StepMeasurement.Name(l.Bound))
-            .Select(l => new MeasuredOp(launch, (b, address) => b.Bind(launch, address).ElementAt(l.At))));
+            .Select(l => new MeasuredOp(launch, (b, address) => b.Bind(launch, address).ElementAt(l.At)))).ToArray();
+        // A product that sums up rows, without doing so.
+        var without = single.Where(op => op.Bind(binder, _ => 0) is BoundGemm { Sums: not null }).Select(op => op with { Bind = (b, address) => (BoundGemm)op.Bind(b, address) with { Sums = null } });
         var pairs = RankGradients.Pairs(shapes, launches).OrderBy(p => p.Key).Select(p => new MeasuredOp(launches[p.Key],
             (b, address) => RankGradients.Bind(shapes, (BoundGemm)b.Bind(launches[p.Value], address).Single(), (BoundGemm)b.Bind(launches[p.Key], address).Single(), (GemmLaunch)launches[p.Key])));
         var lastRead = new Dictionary<string, int>();
@@ -69,7 +71,7 @@ public sealed class OpMeasurement(IDevice device, Schedule schedule, RankTable r
             var (product, row) = ((GemmLaunch)launches[at - 1], (KernelLaunch)launches[at]);
             return new MeasuredOp(row, (b, address) => GemmEpilogues.Bind(shapes, product, row, (BoundGemm)b.Bind(product, address).Single(), (BoundKernel)b.Bind(row, address).Single(), lastRead[product.D.Tensor] > at));
         });
-        return [.. single.Concat(pairs).Concat(epilogues).Select(op => (Op: op, Bound: op.Bind(binder, _ => 0))).Where(o => part is null || StepMeasurement.Name(o.Bound).Contains(part, StringComparison.OrdinalIgnoreCase))
+        return [.. single.Concat(without).Concat(pairs).Concat(epilogues).Select(op => (Op: op, Bound: op.Bind(binder, _ => 0))).Where(o => part is null || StepMeasurement.Name(o.Bound).Contains(part, StringComparison.OrdinalIgnoreCase))
             .DistinctBy(o => (StepMeasurement.Name(o.Bound), Shape(o.Bound))).Select(o => o.Op with { Name = StepMeasurement.Name(o.Bound) })];
     }
 
@@ -87,12 +89,12 @@ public sealed class OpMeasurement(IDevice device, Schedule schedule, RankTable r
             if (bound is BoundGemm { Limit: not null } limited) bound = limited with { Limit = null };
             BoundLaunch[] Flushed(BoundLaunch launch) => [new BoundFill("flush", flush, 0, FlushBytes), launch];
             using var program = device.Prepare(Flushed(bound));
-            using var emitted = bound is BoundGemm && device is CudaDevice { Gemm: "cublaslt" } gpu ? gpu.PrepareEmitted(Flushed(bound)) : null;
+            using var emitted = bound is BoundGemm { Sums: null } && device is CudaDevice { Gemm: "cublaslt" } gpu ? gpu.PrepareEmitted(Flushed(bound)) : null;
             using var plain = WithoutAdapters(op.Launch, bound) is { } product ? device.Prepare(Flushed(product)) : null;
             var (times, beside, without) = InTurns(program, emitted, plain, repeats);
             var median = StepMeasurement.Of(times);
             var compute = limits.IsCompute(bound);
-            return new OpTime(op.Name, Shape(bound), bound is not BoundGemm ? device.Info.Target : emitted is null ? device is CudaDevice ? "emitted" : "cpu" : "cublaslt", median, times[0], times[^1],
+            return new OpTime(op.Name, Shape(bound), bound is not BoundGemm { Sums: null } ? device.Info.Target : emitted is null ? device is CudaDevice ? "emitted" : "cpu" : "cublaslt", median, times[0], times[^1],
                 compute ? bound.Flops / median / 1e9 : null, compute ? null : bound.Bytes / median / 1e6, limits.Floor(bound) / median, beside.Count > 0 ? StepMeasurement.Of(beside) : null, without.Count > 0 ? StepMeasurement.Of(without) : null);
         }
         finally

@@ -20,7 +20,7 @@ public static class EmitCuda
 {
     public static IReadOnlyList<EmittedKernel> Run(string target, IReadOnlyList<Kernel> kernels, IReadOnlyList<ProductEpilogue> epilogues) =>
         kernels.Select(k => Emit(target, k))
-            .Concat((GemmTiles.HasWgmma(target) ? epilogues : Array.Empty<ProductEpilogue>()).Select(e => Emit(target, e)))
+            .Concat((GemmTiles.HasWgmma(target) ? epilogues : Array.Empty<ProductEpilogue>()).SelectMany(e => Emit(target, e)))
             .Concat(GemmTiles.Kernels(target).Select(g => new EmittedKernel(g.Info, new[] { Elem(target) + g.Literals, "@prelude.cu", "@mma.cu" }.Concat(g.Templates).ToArray())))
             .Concat(RankTiles.Kernels(target).Select(r => new EmittedKernel(r.Info, r.Parts.Prepend(Elem(target) + r.Literals).ToArray())))
             .Concat(LabelRowKernels.All.Select(l => new EmittedKernel(l.Info, new[] { Elem(target) + Literals(("ROWS", N(l.Info.TileRows))), "@prelude.cu", "@" + l.Template })))
@@ -52,9 +52,8 @@ public static class EmitCuda
                 var tileRows = Math.Max(1, threads / (rope.HeadDim / 16));
                 return new EmittedKernel(new KernelInfo(kernel.Name, "rope", tileRows * (rope.HeadDim / 16), 0, tileRows, 0, (rope.Heads + tileHeads - 1) / tileHeads), new[]
                 {
-                    elem + Literals(("KERNEL_NAME", kernel.Name), ("HEADS", N(rope.Heads)), ("HEAD_DIM", N(rope.HeadDim)), ("THETA", rope.Theta.ToString("0.0###############", System.Globalization.CultureInfo.InvariantCulture)),
-                        ("INVERSE", rope.Inverse ? "1" : "0"), ("TILE_ROWS", N(tileRows)), ("TILE_HEADS", N(tileHeads))),
-                    "@prelude.cu", "@rope.cu",
+                    elem + Literals(("KERNEL_NAME", kernel.Name), ("HEADS", N(rope.Heads)), ("INVERSE", rope.Inverse ? "1" : "0"), ("TILE_ROWS", N(tileRows)), ("TILE_HEADS", N(tileHeads))) + Rotation(rope),
+                    "@prelude.cu", "@rotation.cu", "@rope.cu",
                 });
             case AttentionBody attention: return Attention(target, kernel, attention, elem);
             case CrossEntropyBody loss: return CrossEntropy(target, kernel, loss, elem);
@@ -62,21 +61,43 @@ public static class EmitCuda
         }
     }
 
-    static EmittedKernel Emit(string target, ProductEpilogue epilogue) => new(GemmTiles.WgmmaInfo(epilogue.Name, KernelInfo.GemmWithEpilogue), new[]
+    static IEnumerable<EmittedKernel> Emit(string target, ProductEpilogue epilogue)
     {
-        Header(target, epilogue) + Elem(target) + GemmTiles.WgmmaLiterals(epilogue.Name, epilogue.Layout, true, epilogue.Paired, EpilogueText.Beside(epilogue).Count),
-        "@prelude.cu", "@mma.cu", "@wgmma.cu", EpilogueText.Print(epilogue), "@gemm_sm90.cu",
-    });
+        var (literals, work) = epilogue.Kernel.Body switch
+        {
+            RopeBody rope => (Literals(("TURNED", N(rope.Heads * rope.HeadDim))) + Rotation(rope), new[] { "@rotation.cu", "@rope_epilogue.cu" }),
+            CrossEntropyBody loss => ("", new[] { LogitHoles(loss.Logit, true), "@cross_entropy_epilogue.cu" }),
+            _ => ("", new[] { EpilogueText.Print(epilogue) }),
+        };
+        yield return new EmittedKernel(GemmTiles.WgmmaInfo(epilogue.Name, KernelInfo.GemmWithEpilogue),
+            new[] { Header(target, epilogue) + Elem(target) + GemmTiles.WgmmaLiterals(epilogue.Name, epilogue.Layout, epilogue.Form) + literals, "@prelude.cu", "@mma.cu", "@wgmma.cu" }.Concat(work).Append("@gemm_sm90.cu").ToArray());
+        if (epilogue.Kernel.Body is CrossEntropyBody rest) yield return FromSums(target, epilogue.Kernel, rest);
+    }
 
     static EmittedKernel CrossEntropy(string target, Kernel kernel, CrossEntropyBody loss, string elem)
     {
-        var bound = loss.Logit.Bound() is { } b and <= 60 ? (int)Math.Ceiling(b) : 0;
-        var tile = CrossEntropyTiles.For(target, loss.Vocab, bound);
-        var literals = elem + Literals(("KERNEL_NAME", kernel.Name), ("VOCAB", N(loss.Vocab)), (tile.Cluster > 1 ? "BLOCK_THREADS" : "THREADS", N(tile.Threads)));
-        return new EmittedKernel(new KernelInfo(kernel.Name, "cross_entropy", tile.Threads, tile.SharedBytes, 1, 0, tile.Cluster), tile.Cluster > 1
-            ? new[] { literals + Literals(("BOUND", N(bound)), ("CLUSTER", N(tile.Cluster))), "@prelude.cu", "@mma.cu", LogitHoles(loss.Logit, true), "@cross_entropy_sm90.cu" }
-            : new[] { literals + Literals(("GRAD", "1"), ("BOUND", N(bound)), ("CACHED", N(tile.Cached))), "@prelude.cu", LogitHoles(loss.Logit, false), "@cross_entropy.cu" });
+        var tile = CrossEntropyTiles.For(target, loss.Vocab);
+        return new EmittedKernel(new KernelInfo(kernel.Name, "cross_entropy", tile.Threads, tile.SharedBytes, 1, 0, 1), new[]
+        {
+            elem + Literals(("KERNEL_NAME", kernel.Name), ("VOCAB", N(loss.Vocab)), ("THREADS", N(tile.Threads)), ("GRAD", "1"), ("BOUND", N(loss.Bound)), ("CACHED", N(tile.Cached))),
+            "@prelude.cu", LogitHoles(loss.Logit, false), "@cross_entropy.cu",
+        });
     }
+
+    /// <summary>What is left of a cross entropy when the product has summed the exponentials. 128 bytes a thread and two blocks of 512 a multiprocessor: all of it is in flight at once.</summary>
+    static EmittedKernel FromSums(string target, Kernel kernel, CrossEntropyBody loss)
+    {
+        const int threads = 512, chunks = 8, minBlocks = 2;
+        var (name, parts) = (GemmKernel.FromSums(kernel.Name), (loss.Vocab / 8 + threads * chunks - 1) / (threads * chunks));
+        return new EmittedKernel(new KernelInfo(name, KernelInfo.CrossEntropyFromSums, threads, 0, 1, 0, parts), new[]
+        {
+            Header(target, kernel) + Elem(target) + Literals(("KERNEL_NAME", name), ("VOCAB", N(loss.Vocab)), ("THREADS", N(threads)), ("PARTS", N(parts)), ("THREAD_CHUNKS", N(chunks)), ("MIN_BLOCKS", N(minBlocks)),
+                ("SUMS", N(GemmKernel.RowSums(loss.Vocab)))),
+            "@prelude.cu", LogitHoles(loss.Logit, true), "@cross_entropy_from_sums.cu",
+        });
+    }
+
+    static string Rotation(RopeBody rope) => Literals(("HEAD_DIM", N(rope.HeadDim)), ("THETA", rope.Theta.ToString("0.0###############", System.Globalization.CultureInfo.InvariantCulture)));
 
     static EmittedKernel Attention(string target, Kernel kernel, AttentionBody body, string elem)
     {
@@ -132,9 +153,10 @@ public static class EmitCuda
 
     static string Header(string target, ProductEpilogue epilogue)
     {
-        var text = new StringBuilder("// ").Append(epilogue.Name).Append(" <").Append(target).Append(">  ").Append(epilogue.Row.Name).Append(" on the tiles of the product before it, which the schedule keeps as two launches\n");
-        foreach (var line in epilogue.Row.Source) text.Append("//   ").Append(line).Append('\n');
-        return text.Append("// tensors of the first launch:").Append(string.Concat(epilogue.Row.FirstArguments.Select(a => " " + ScheduleText.Print(a)))).Append('\n').ToString();
+        var text = new StringBuilder("// ").Append(epilogue.Name).Append(" <").Append(target).Append(">  ").Append(epilogue.Form.Sums ? "the sums of " : "").Append(epilogue.Kernel.Name)
+            .Append(" on the tiles of the product before it, which the schedule keeps as ").Append(epilogue.Form.Sums ? "one launch\n" : "two launches\n");
+        foreach (var line in epilogue.Kernel.Source) text.Append("//   ").Append(line).Append('\n');
+        return text.Append("// tensors of the first launch:").Append(string.Concat(epilogue.Kernel.FirstArguments.Select(a => " " + ScheduleText.Print(a)))).Append('\n').ToString();
     }
 
     static string Elem(string target) => Literals(("ELEM_BF16", IsBf16(target) ? "1" : "0"), ("EXACT_MATH", "0"));

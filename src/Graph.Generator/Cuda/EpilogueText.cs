@@ -1,5 +1,4 @@
 using System;
-using System.Collections.Generic;
 using System.Linq;
 using System.Text;
 using Graph.Generator.IR;
@@ -10,26 +9,22 @@ namespace Graph.Generator.Cuda;
 /// <summary>A row kernel as the epilogue of a product, for Templates/gemm_sm90.cu: the same expressions on the same stored values, so the same bits as the two launches give.</summary>
 public static class EpilogueText
 {
-    /// <summary>Bytes of 128 rows x 64 columns of a matrix beside the product, a part of a stage.</summary>
-    const int BoxBytes = 128 * 64 * 2;
-
-    /// <summary>Matrices that the row kernel reads besides the product.</summary>
-    public static IReadOnlyList<string> Beside(ProductEpilogue epilogue) =>
-        ((RowBody)epilogue.Row.Body).Inputs.Select(i => i.Name).Where(n => !epilogue.FromProduct.Contains(n)).ToArray();
-
-    /// <summary>The struct holds the outputs in the row kernel's order, a pointer and a pitch each as a cell of 16 bytes.</summary>
+    /// <summary>The struct holds the row kernel's arguments but for the product, in its order, a pointer and a pitch each as a cell of 16 bytes.</summary>
     public static string Print(ProductEpilogue epilogue)
     {
-        var body = (RowBody)epilogue.Row.Body;
-        var beside = Beside(epilogue);
-        var text = new StringBuilder("#define BOX_BYTES ").Append(NumberText.Int(BoxBytes)).Append("\n\n// The outputs of ").Append(epilogue.Row.Name).Append(".\nstruct Epilogue\n{\n");
+        var body = (RowBody)epilogue.Kernel.Body;
+        var beside = body.Inputs.Select(i => i.Name).Where(n => !epilogue.FromProduct.Contains(n)).ToArray();
+        var text = new StringBuilder("// What ").Append(epilogue.Kernel.Name).Append(" writes, and reads besides the product.\nstruct Epilogue\n{\n");
         foreach (var output in body.Outputs) text.Append("    elem* ").Append(output.Name).Append("_rows; int ").Append(output.Name).Append("_pitch;\n");
-        text.Append("};\n\n");
+        foreach (var input in beside) text.Append("    const elem* ").Append(input).Append("_rows; int ").Append(input).Append("_pitch;\n");
+        text.Append("};\n\nstruct Beside").Append(beside.Length == 0 ? " {}" : "\n{\n    uint4 " + string.Join(", ", beside) + ";\n}").Append(";\n\n");
 
-        text.Append("// ").Append(epilogue.Row.Name).Append(" on 8 columns of a row; ").Append(string.Join(" and ", epilogue.FromProduct)).Append(epilogue.Paired ? ": the product's left and right half.\n" : ": the product.\n");
-        text.Append("__device__ __forceinline__ void epilogue(const Epilogue& arguments, uint32_t beside, int64 row, int column, ").Append(string.Join(", ", epilogue.FromProduct.Select(n => "const float (&" + n + ")[8]"))).Append(")\n{\n");
-        for (var i = 0; i < beside.Count; i++)
-            text.Append("    float ").Append(beside[i]).Append("[8];\n    unpack8(load_shared4(beside").Append(i == 0 ? "" : " + " + NumberText.Int(i) + " * BOX_BYTES").Append("), ").Append(beside[i]).Append(");\n");
+        text.Append("__device__ __forceinline__ Beside beside(const Epilogue& arguments, int64 row, int column)\n{\n    return {").Append(beside.Length == 0 ? "" : " ")
+            .Append(string.Join(", ", beside.Select(n => "*reinterpret_cast<const uint4*>(" + Place(n) + ")"))).Append(beside.Length == 0 ? "};\n}\n\n" : " };\n}\n\n");
+
+        text.Append("// ").Append(epilogue.Kernel.Name).Append(" on 8 columns of a row; ").Append(string.Join(" and ", epilogue.FromProduct)).Append(epilogue.Form.Halves ? ": the product's left and right half.\n" : ": the product.\n");
+        text.Append("__device__ __forceinline__ void epilogue(const Epilogue& arguments, const Beside& beside, int64 row, int column, ").Append(string.Join(", ", epilogue.FromProduct.Select(n => "const float (&" + n + ")[8]"))).Append(")\n{\n");
+        foreach (var input in beside) text.Append("    float ").Append(input).Append("[8];\n    unpack8(beside.").Append(input).Append(", ").Append(input).Append(");\n");
         foreach (var statement in body.Statements)
             text.Append(statement switch
             {

@@ -3,6 +3,7 @@ using System.Collections.Generic;
 using System.Globalization;
 using System.Linq;
 using System.Text;
+using Graph.Generator.Passes;
 using Graph.Generator.Schedules;
 
 namespace Graph.Generator.Cuda;
@@ -68,18 +69,28 @@ public static class GemmTiles
             new[] { "@gemm.cu" });
 
     static (KernelInfo, string, string[]) OnTma(string name, GemmLayout layout) =>
-        (WgmmaInfo(name, KernelInfo.GemmOnTma), WgmmaLiterals(name, layout, false, false, 0), new[] { "@wgmma.cu", "@gemm_sm90.cu" });
+        (WgmmaInfo(name, KernelInfo.GemmOnTma), WgmmaLiterals(name, layout, null), new[] { "@wgmma.cu", "@gemm_sm90.cu" });
 
     /// <summary>Wide products run on gemm_sm90.cu, and row kernels can be their epilogues.</summary>
     public static bool HasWgmma(string target) => target == "sm_90a";
 
-    const int WgmmaM = 128, WgmmaN = 256, WgmmaK = 64, WgmmaStages = 4;
+    const int WgmmaM = 128, WgmmaN = 256, WgmmaK = 64;
 
-    /// <summary>gemm_sm90.cu: STAGES k-blocks of both operands, 32 KB through which sums leave, barriers. What fits 227 KB; two warpgroups multiply, one copies.</summary>
-    internal static KernelInfo WgmmaInfo(string name, string kind) => new(name, kind, 384, WgmmaStages * (WgmmaM + WgmmaN) * WgmmaK * 2 + 2 * 64 * 128 * 2 + 128, WgmmaM, WgmmaN, 1);
+    // Three k-blocks and a tile's sums, or four and half of a tile's sums: what fits 227 KB.
+    static (int Stages, int Panels) WgmmaDepth(bool epilogue) => epilogue ? (3, 8) : (4, 4);
 
-    internal static string WgmmaLiterals(string name, GemmLayout layout, bool epilogue, bool paired, int beside) =>
-        Literals(name, ("LAYOUT", (int)layout), ("TILE_M", WgmmaM), ("TILE_N", WgmmaN), ("TILE_K", WgmmaK), ("STAGES", WgmmaStages), ("EPILOGUE", epilogue ? 1 : 0), ("PAIRED", paired ? 1 : 0), ("BESIDE", beside));
+    /// <summary>gemm_sm90.cu: STAGES k-blocks of both operands, panels of 8 KB through which sums leave, barriers. Two warpgroups multiply, a third one copies and does an epilogue.</summary>
+    internal static KernelInfo WgmmaInfo(string name, string kind)
+    {
+        var epilogue = kind == KernelInfo.GemmWithEpilogue;
+        var (stages, panels) = WgmmaDepth(epilogue);
+        return new(name, kind, 384, stages * (WgmmaM + WgmmaN) * WgmmaK * 2 + panels * 64 * 128 + 128, WgmmaM, WgmmaN, 1);
+    }
+
+    /// <param name="epilogue">Null: the product alone.</param>
+    internal static string WgmmaLiterals(string name, GemmLayout layout, EpilogueForm? epilogue) =>
+        Literals(name, ("LAYOUT", (int)layout), ("TILE_M", WgmmaM), ("TILE_N", WgmmaN), ("TILE_K", WgmmaK), ("STAGES", WgmmaDepth(epilogue is not null).Stages), ("EPILOGUE", epilogue is null ? 0 : 1),
+            ("PAIR", epilogue?.Pair ?? 0), ("HALVES", epilogue?.Halves == true ? 1 : 0), ("SUMS", epilogue?.Sums == true ? 1 : 0));
 
     static string Literals(string name, params (string Literal, int Value)[] literals)
     {

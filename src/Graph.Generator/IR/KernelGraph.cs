@@ -1,3 +1,4 @@
+using System;
 using System.Collections.Generic;
 using Graph.Generator.Ops;
 using Graph.Generator.Schedules;
@@ -40,7 +41,11 @@ public enum AttentionPart { Forward, Delta, Dq, Dkdv }
 
 public sealed record AttentionBody(AttentionPart Part, ScoreFunction? Score, int Heads, int KvHeads, int HeadDim) : KernelBody;
 
-public sealed record CrossEntropyBody(Expr Logit, int Vocab) : KernelBody;
+public sealed record CrossEntropyBody(Expr Logit, int Vocab) : KernelBody
+{
+    /// <summary>Proven bound of the logits' magnitude, at most 60, so that sums of their exponentials stay inside fp32; 0: none.</summary>
+    public int Bound => Logit.Bound() is { } bound and <= 60 ? (int)Math.Ceiling(bound) : 0;
+}
 
 /// <summary>One launch before kernels have names. Source: the fused nodes, one line each, for the kernel's header.</summary>
 public abstract record Step(int Layer, bool Backward);

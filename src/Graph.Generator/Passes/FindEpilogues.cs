@@ -6,46 +6,64 @@ using Graph.Generator.Schedules;
 
 namespace Graph.Generator.Passes;
 
-/// <summary>A row kernel whose work can be done on a product's tiles. Paired: it reads D's left and right half side by side (gate and up), so a tile holds both; else D itself.</summary>
+/// <summary>
+/// What an epilogue gets of a tile of 128 x 256 (Templates/gemm_sm90.cu): panels of 64 columns alone (Pair 0), or each with the one Pair panels further on; Halves: a tile is 128 columns of D's left and right
+/// half each; Sums: it adds up rows.
+/// </summary>
+public sealed record EpilogueForm(int Pair, bool Halves, bool Sums);
+
+/// <summary>A kernel whose work can be done on the tiles of the product before it, or a part of its work: a cross entropy's sums.</summary>
 /// <param name="FromProduct">The kernel's inputs that are D, from left to right.</param>
-public sealed record ProductEpilogue(string Name, GemmLayout Layout, Kernel Row, bool Paired, EquatableArray<string> FromProduct);
+public sealed record ProductEpilogue(string Name, GemmLayout Layout, Kernel Kernel, EpilogueForm Form, EquatableArray<string> FromProduct);
 
 /// <summary>
-/// Row kernels that directly follow the product whose whole output they read, once: pointwise work on matrices alone, because a tile does not hold a row. In Gemma 2 these are GeGLU and its derivative;
-/// norms reduce over rows, and what follows a norm's residual sum is no product. The schedule keeps product and kernel as two launches, so a target without such kernels needs to know nothing of them.
+/// Kernels that directly follow the product whose output they read, once, and for which a tile is enough: pointwise work on matrices, RoPE on whole heads, a bounded cross entropy's sums of exponentials.
+/// In Gemma 2 the first are GeGLU and its derivative; norms reduce over rows, and what follows a norm's residual sum is no product. The schedule keeps product and kernel as two launches, so a target
+/// without such kernels needs to know nothing of them.
 /// </summary>
 public static class FindEpilogues
 {
-    /// <summary>Boxes of 16 KB of what is read beside the product share a stage of 48 KB (Templates/gemm_sm90.cu).</summary>
-    const int MostBeside = 3;
-
     public static IReadOnlyList<ProductEpilogue> Run(KernelGraph graph, IReadOnlyList<Kernel> kernels, Func<Step, Launch> name)
     {
         var widths = graph.Tensors.ToDictionary(t => t.Name, t => t.Dims.Count == 0 ? new Extent(0) : t.Dims[t.Dims.Count - 1]);
         var found = new Dictionary<string, ProductEpilogue>();
+        void Add(GemmLayout layout, string kernel, EpilogueForm form, IReadOnlyList<string> inputs)
+        {
+            var fused = GemmKernel.WithEpilogue(layout, kernel);
+            found[fused] = new ProductEpilogue(fused, layout, kernels.First(k => k.Name == kernel), form, inputs.ToArray());
+        }
         foreach (var (step, next) in graph.Steps.Zip(graph.Steps.Skip(1), (a, b) => (a, b)))
         {
-            if (step is not GemmStep { Launch: { Accumulate: false, Layout: not GemmLayout.Tn } product } || next is not KernelStep { Body: RowBody body } row) continue;
-            if (body.Statements.Any(s => s is not (RowStatement.Let or RowStatement.Store)) || body.Inputs.Any(i => i.Kind != RowInputKind.Matrix) || body.Outputs.Any(o => o.PerRow) || row.InPlace > 0) continue;
-            if (FromProduct(product.D, row, body, widths) is not { } inputs || body.Inputs.Count - inputs.Count > MostBeside) continue;
-            var kernel = kernels.First(k => k.Name == ((KernelLaunch)name(row)).Kernel);
-            var fused = GemmKernel.WithEpilogue(product.Layout, kernel.Name);
-            found[fused] = new ProductEpilogue(fused, product.Layout, kernel, inputs.Count == 2, inputs.ToArray());
+            if (step is not GemmStep { Launch: { Accumulate: false, Layout: not GemmLayout.Tn } product } || next is not KernelStep row) continue;
+            var kernel = ((KernelLaunch)name(row)).Kernel;
+            if (row.Body is RopeBody { Inverse: false } rope && TurnsHeads(product.D, row, rope, widths)) Add(product.Layout, kernel, new EpilogueForm(rope.HeadDim / 128, false, false), Array.Empty<string>());
+            if (row.Body is RowBody body && FromProduct(product.D, row, body, widths) is { } inputs) Add(product.Layout, kernel, inputs.Count == 2 ? new EpilogueForm(2, true, false) : new EpilogueForm(0, false, false), inputs);
         }
+        foreach (var loss in graph.Steps.OfType<LossStep>().Where(l => l.Body.Bound > 0)) Add(GemmLayout.Nt, ((CrossEntropyLaunch)name(loss)).Kernel, new EpilogueForm(0, false, true), Array.Empty<string>());
         return found.Values.ToArray();
     }
 
-    /// <summary>Null unless the kernel reads all of D as one input, or its two halves as two.</summary>
+    /// <summary>The heads are D's first columns, and a tile has both halves of each of its own.</summary>
+    static bool TurnsHeads(View d, KernelStep row, RopeBody rope, Dictionary<string, Extent> widths)
+    {
+        var (start, end) = Columns(d, widths);
+        var heads = Columns(row.Arguments[0], widths);
+        return rope.HeadDim is 128 or 256 && row.Arguments[0].Tensor == d.Tensor && start.Group < 0 && end.Group < 0 && heads.Start.Equals(start) && heads.End.Fixed <= end.Fixed && (end.Fixed - start.Fixed) % rope.HeadDim == 0;
+    }
+
+    /// <summary>Null unless a tile is enough for the kernel and it reads all of D as one input, or its two halves as two.</summary>
     static IReadOnlyList<string>? FromProduct(View d, KernelStep row, RowBody body, Dictionary<string, Extent> widths)
     {
-        (Extent Start, Extent End) Columns(View v) => v.Cols is { } c ? (c.Start, c.End) : (0, widths[v.Tensor]);
-        var (start, end) = Columns(d);
+        if (body.Statements.Any(s => s is not (RowStatement.Let or RowStatement.Store)) || body.Inputs.Any(i => i.Kind != RowInputKind.Matrix) || body.Outputs.Any(o => o.PerRow) || row.InPlace > 0) return null;
+        var (start, end) = Columns(d, widths);
         if (start.Group >= 0 || end.Group >= 0) return null;
         var inputs = body.Inputs.Zip(row.Arguments.Skip(row.Outputs), (input, view) => (input.Name, view)).Where(i => i.view.Tensor == d.Tensor)
-            .Select(i => (i.Name, Columns: Columns(i.view))).OrderBy(i => i.Columns.Start.Fixed).ToArray();
+            .Select(i => (i.Name, Columns: Columns(i.view, widths))).OrderBy(i => i.Columns.Start.Fixed).ToArray();
         var middle = new Extent((start.Fixed + end.Fixed) / 2);
         (Extent, Extent)[][] whole = { new[] { (start, end) }, new[] { (start, middle), (middle, end) } };
         var covers = whole.Any(w => w.SequenceEqual(inputs.Select(i => i.Columns))) && body.Columns * inputs.Length == end.Fixed - start.Fixed;
         return covers ? inputs.Select(i => i.Name).ToArray() : null;
     }
+
+    static (Extent Start, Extent End) Columns(View view, Dictionary<string, Extent> widths) => view.Cols is { } c ? (c.Start, c.End) : (0, widths[view.Tensor]);
 }

@@ -11,7 +11,7 @@ public static class MakeSchedule
 {
     public static Schedule Run(string variant, KernelGraph graph, IReadOnlyList<ProductEpilogue> epilogues, Func<Step, Launch> name)
     {
-        var marked = new HashSet<string>(epilogues.Select(e => e.Row.Name));
+        var marked = new HashSet<string>(epilogues.Select(e => e.Kernel.Name));
         Launch Launch(Step step) => name(step) switch { KernelLaunch k => k with { Epilogue = marked.Contains(k.Kernel) }, var other => other };
         return new(
             variant,

@@ -1,4 +1,5 @@
 using System;
+using System.Collections.Generic;
 using System.Linq;
 using Graph.Runtime.Devices;
 using Graph.Runtime.Schedules;
@@ -14,7 +15,8 @@ internal sealed record Launcher(CudaStream Stream, KernelTable Kernels, CublasLt
     /// <exception cref="DeviceException">A launch has no kernel or no algorithm.</exception>
     internal void Prepare(BoundLaunch launch)
     {
-        if (launch is BoundKernel k) Kernels.Find(k.Kernel);
+        if (launch is BoundKernel k) Kernels.Find(Fuses(k) ? GemmKernel.FromSums(k.Kernel) : k.Kernel);
+        else if (launch is BoundGemm { Sums: { } sums } summed && Fuses(summed, sums)) Kernels.Find(Name(summed, sums));
         else if (launch is BoundGemm g && OnLibrary(g)) Library!.Prepare(g);
         else if (launch is BoundGemm generated) Generated(generated);
         else if (launch is BoundGemmEpilogue fused && !Fuses(fused))
@@ -42,6 +44,15 @@ internal sealed record Launcher(CudaStream Stream, KernelTable Kernels, CublasLt
 
     bool Fuses(BoundGemmEpilogue fused) => BeyondLibrary && Kernels.Has(Name(fused)) && fused.Gemm.M > 0 && fused.Gemm.N > 0;
 
+    // A cross entropy starts from the product's sums where the product makes them: both ask the same.
+    bool FusesSums(string crossEntropy) => BeyondLibrary && Kernels.Has(GemmKernel.FromSums(crossEntropy));
+
+    bool Fuses(BoundGemm g, RowSums sums) => FusesSums(sums.Kernel) && g.M > 0;
+
+    bool Fuses(BoundKernel k) => k.Sums is not null && FusesSums(k.Kernel);
+
+    static string Name(BoundGemm g, RowSums sums) => GemmKernel.WithEpilogue(g.Layout, sums.Kernel);
+
     static string Name(BoundGemmEpilogue fused) => GemmKernel.WithEpilogue(fused.Gemm.Layout, fused.Kernel.Kernel);
 
     internal void Launch(BoundLaunch launch)
@@ -49,9 +60,12 @@ internal sealed record Launcher(CudaStream Stream, KernelTable Kernels, CublasLt
         switch (launch)
         {
             case BoundKernel k: Launch(k); break;
+            case BoundGemm { Sums: { } sums } g when Fuses(g, sums): LaunchOnTma(g, Kernels.Find(Name(g, sums)), storeD: true, [new(sums.Address, sums.Pitch)]); break;
             case BoundGemm g when OnLibrary(g): Library!.Launch(g, Stream); break;
             case BoundGemm g: LaunchGenerated(g); break;
-            case BoundGemmEpilogue fused when Fuses(fused): LaunchOnTma(fused.Gemm, Kernels.Find(Name(fused)), fused); break;
+            case BoundGemmEpilogue fused when Fuses(fused):
+                LaunchOnTma(fused.Gemm, Kernels.Find(Name(fused)), fused.StoreD, [.. fused.Kernel.Arguments.Where((_, i) => !fused.Inputs.Contains(i))]);
+                break;
             case BoundGemmEpilogue fused:
                 Launch(fused.Gemm);
                 Launch(fused.Kernel);
@@ -71,10 +85,10 @@ internal sealed record Launcher(CudaStream Stream, KernelTable Kernels, CublasLt
     unsafe void Launch(BoundKernel k)
     {
         if (k.Rows == 0) return;
-        var kernel = Kernels.Find(k.Kernel);
-        var cells = stackalloc long[2 * k.Arguments.Count + 1];
+        var kernel = Kernels.Find(Fuses(k) ? GemmKernel.FromSums(k.Kernel) : k.Kernel);
+        var cells = stackalloc long[2 * k.Arguments.Count + 3];
         var count = 0;
-        foreach (var argument in k.Arguments)
+        foreach (var argument in Fuses(k) ? k.Arguments.Append(k.Sums!.Value) : k.Arguments)
         {
             cells[count++] = argument.Address;
             if (argument.Pitch != 0) cells[count++] = argument.Pitch;
@@ -89,33 +103,30 @@ internal sealed record Launcher(CudaStream Stream, KernelTable Kernels, CublasLt
         var kernel = Generated(g);
         if (kernel.Info.Kind == KernelInfo.GemmOnTma)
         {
-            LaunchOnTma(g, kernel);
+            LaunchOnTma(g, kernel, storeD: true, []);
             return;
         }
         var cells = stackalloc long[] { g.D, g.DPitch, g.A, g.APitch, g.B, g.BPitch, g.M, g.N, g.K, BitConverter.SingleToInt32Bits(g.Alpha) };
         Launch(kernel, g.Label, Blocks(g.M, kernel.Info.TileRows), Blocks(g.N, kernel.Info.TileCols), cells, 10);
     }
 
-    // Maps of A (k beside m), B (nt: k beside n; nn: n beside k) and D, then m, n, k, alpha, the row limit's count (0: none) and first row; with an epilogue whether D is stored,
-    // its outputs as cells of 16 bytes, and maps of what it reads beside D. The driver copies all of it when it launches or captures.
-    unsafe void LaunchOnTma(BoundGemm g, LoadedKernel kernel, BoundGemmEpilogue? fused = null)
+    // Maps of A (k beside m), B (nt: k beside n; nn: n beside k) and D, then m, n, k, alpha, the row limit's count (0: none) and first row; with an epilogue whether D is stored and
+    // the epilogue's arguments as cells of 16 bytes. The driver copies all of it when it launches or captures.
+    unsafe void LaunchOnTma(BoundGemm g, LoadedKernel kernel, bool storeD, IReadOnlyList<BoundArgument> epilogue)
     {
-        var (outputs, beside) = fused is null ? ([], []) : (fused.Kernel.Arguments.Take(fused.Outputs).ToArray(), fused.Kernel.Arguments.Where((_, i) => i >= fused.Outputs && !fused.Inputs.Contains(i)).ToArray());
-        var room = stackalloc byte[(3 + beside.Length) * sizeof(TensorMap) + 64];
+        var room = stackalloc byte[3 * sizeof(TensorMap) + 64];
         var maps = (TensorMap*)(((nint)room + 63) & ~(nint)63);
         var transposed = g.Layout == GemmLayout.Nn;
         TensorMap.Encode(maps, g.A, g.M, g.K, g.APitch, kernel.Info.TileRows, g.Label);
         TensorMap.Encode(maps + 1, g.B, transposed ? g.K : g.N, transposed ? g.N : g.K, g.BPitch, transposed ? 64 : kernel.Info.TileCols / 2, g.Label);
         TensorMap.Encode(maps + 2, g.D, g.M, g.N, g.DPitch, 64, g.Label);
-        for (var i = 0; i < beside.Length; i++) TensorMap.Encode(maps + 3 + i, beside[i].Address, g.M, g.N / fused!.Inputs.Count, beside[i].Pitch, 64, fused.Kernel.Label);
-        var cells = stackalloc long[] { g.M, g.N, g.K, BitConverter.SingleToInt32Bits(g.Alpha), g.Limit?.Count ?? 0, g.Limit?.First ?? 0, fused?.StoreD == true ? 1 : 0 };
-        var arguments = stackalloc long[2 * outputs.Length + 1];
-        for (var i = 0; i < outputs.Length; i++) (arguments[2 * i], arguments[2 * i + 1]) = (outputs[i].Address, outputs[i].Pitch);
-        var parameters = stackalloc void*[12];
+        var cells = stackalloc long[] { g.M, g.N, g.K, BitConverter.SingleToInt32Bits(g.Alpha), g.Limit?.Count ?? 0, g.Limit?.First ?? 0, storeD ? 1 : 0 };
+        var arguments = stackalloc long[2 * epilogue.Count + 1];
+        for (var i = 0; i < epilogue.Count; i++) (arguments[2 * i], arguments[2 * i + 1]) = (epilogue[i].Address, epilogue[i].Pitch);
+        var parameters = stackalloc void*[11];
         for (var i = 0; i < 3; i++) parameters[i] = maps + i;
         for (var i = 0; i < 7; i++) parameters[i + 3] = cells + i;
         parameters[10] = arguments;
-        parameters[11] = maps + 3;
         var tiles = (long)Blocks(g.M, kernel.Info.TileRows) * Blocks(g.N, kernel.Info.TileCols);
         Launch(kernel, g.Label, (int)Math.Min(Multiprocessors, tiles), 1, parameters);
     }

@@ -19,7 +19,13 @@ public sealed record BoundGemm(string Label, int Layer, long Flops, long Bytes, 
 {
     /// <summary>Null: all M rows of D are wanted. A device may compute all of them just the same: Flops and Bytes are those of all.</summary>
     public RowLimit? Limit { get; init; }
+
+    /// <summary>Null: D alone is wanted. Else a device that has kernels for it writes sums over D's rows too, and runs <see cref="RowSums.Kernel"/> from them.</summary>
+    public RowSums? Sums { get; init; }
 }
+
+/// <summary>Room for f32[M, <see cref="GemmKernel.RowSums"/>] of what <paramref name="Kernel"/>, a cross entropy that reads D, would sum over a row: exponentials, a tile of columns each.</summary>
+public readonly record struct RowSums(string Kernel, nint Address, int Pitch);
 
 /// <summary>Of a product's M rows the first Count - First are wanted, none when that is negative, and Count is an i32 in device memory: a fixed program reads it each time it runs.</summary>
 /// <param name="Count">Its address.</param>
@@ -36,18 +42,22 @@ public readonly record struct RankBlock(int Start, int Columns, int RankStart, i
 public sealed record BoundRankGradients(string Label, int Layer, long Flops, long Bytes, BoundGemm G, BoundGemm GradB, IReadOnlyList<RankBlock> Blocks) : BoundLaunch(Label, Layer, Flops, Bytes);
 
 /// <summary>
-/// A product and the row kernel that reads all of D right after it. A device with a kernel for the two runs that; another one runs one after the other, with the same bits.
+/// A product and the kernel that reads D right after it. A device with a kernel for the two runs that; another one runs one after the other, with the same bits.
 /// Bytes counts D as the one kernel moves it.
 /// </summary>
-/// <param name="Inputs">Places among the row kernel's arguments that are D: one, or two for its left and right half.</param>
+/// <param name="Inputs">Places among the row kernel's arguments that are D: one, two for its left and right half, or none where the first one is D, in place.</param>
 /// <param name="Outputs">Arguments of the row kernel that it writes: the first ones.</param>
-/// <param name="StoreD">Something else reads D.</param>
+/// <param name="StoreD">The product has to store D, because something else reads it and the row kernel does not write it.</param>
 public sealed record BoundGemmEpilogue(string Label, int Layer, long Flops, long Bytes, BoundGemm Gemm, BoundKernel Kernel, IReadOnlyList<int> Inputs, int Outputs, bool StoreD) : BoundLaunch(Label, Layer, Flops, Bytes);
 
 /// <summary>Pitch 0: the argument is a pointer alone. RowBytes: bytes from one token's row to the next, 0 when the argument has no token dimension; a slice of rows moves the pointer by it.</summary>
 public readonly record struct BoundArgument(nint Address, int Pitch, int RowBytes = 0);
 
-public sealed record BoundKernel(string Label, int Layer, long Flops, long Bytes, string Kernel, IReadOnlyList<BoundArgument> Arguments, int Rows) : BoundLaunch(Label, Layer, Flops, Bytes);
+public sealed record BoundKernel(string Label, int Layer, long Flops, long Bytes, string Kernel, IReadOnlyList<BoundArgument> Arguments, int Rows) : BoundLaunch(Label, Layer, Flops, Bytes)
+{
+    /// <summary>Sums that the product before made, where the device has it make them: <see cref="BoundGemm.Sums"/>.</summary>
+    public BoundArgument? Sums { get; init; }
+}
 
 public sealed record BoundFill(string Label, nint Address, byte Value, long Count) : BoundLaunch(Label, -1, 0, Count);
 

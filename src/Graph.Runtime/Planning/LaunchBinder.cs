@@ -11,7 +11,7 @@ namespace Graph.Runtime.Planning;
 /// <param name="pairs">Attended pairs of a micro-batch with a window or none, for attention's cost.</param>
 public sealed class LaunchBinder(Shapes shapes, double loraScale, int logitsRows, Func<int?, long> pairs)
 {
-    /// <param name="address">Address of a tensor's first element; also asked for <see cref="Lifetimes.LogitsScratch"/> and what <see cref="LabelRows"/> names.</param>
+    /// <param name="address">Address of a tensor's first element; also asked for the scratch of <see cref="Lifetimes.ScratchOf"/> and what <see cref="LabelRows"/> names.</param>
     public IEnumerable<BoundLaunch> Bind(Launch launch, Func<string, nint> address) => launch switch
     {
         GemmLaunch g => [Gemm(address, g)],
@@ -57,9 +57,9 @@ public sealed class LaunchBinder(Shapes shapes, double loraScale, int logitsRows
         Rectangle x = shapes.Resolve(c.X), table = shapes.Resolve(c.Table);
         int hidden = x.Columns, vocabulary = table.Rows, pitch = TensorLayout.RowPitch(vocabulary), rowPitch = TensorLayout.RowPitch(hidden), tablePitch = shapes[c.Table.Tensor].Pitch;
         var element = TensorLayout.Size(ElementType.Act, shapes.Act);
-        nint logits = address(Lifetimes.LogitsScratch), tableStart = Start(address, table), count = address(LabelRows.Count);
+        nint logits = address(Lifetimes.LogitsScratch), sums = address(Lifetimes.SumsScratch), tableStart = Start(address, table), count = address(LabelRows.Count);
         BoundArgument rowsOf = new(address(LabelRows.X), rowPitch), labelsOf = new(address(LabelRows.Labels), 0), lossesOf = new(address(LabelRows.Losses), 0);
-        var moved = 2L * hidden * element + 12;
+        var (moved, sumsPitch) = (2L * hidden * element + 12, GemmKernel.RowSums(vocabulary));
 
         BoundArgument[] gathered =
         [
@@ -73,12 +73,15 @@ public sealed class LaunchBinder(Shapes shapes, double loraScale, int logitsRows
             var bytes = ((long)rows * (hidden + vocabulary) + (long)vocabulary * hidden) * element;
             var chunk = rowsOf.Address + (nint)((long)row * rowPitch * element);
             var limit = new RowLimit(count, row);
-            yield return new BoundGemm("logits", c.Layer, flops, bytes, GemmLayout.Nt, ElementType.Act, logits, pitch, chunk, rowPitch, tableStart, tablePitch, rows, vocabulary, hidden, 1f, false) { Limit = limit };
+            yield return new BoundGemm("logits", c.Layer, flops, bytes, GemmLayout.Nt, ElementType.Act, logits, pitch, chunk, rowPitch, tableStart, tablePitch, rows, vocabulary, hidden, 1f, false)
+            {
+                Limit = limit, Sums = new RowSums(c.Kernel, sums, sumsPitch),
+            };
             BoundArgument[] arguments =
             [
                 new(logits, pitch, pitch * element), new(lossesOf.Address + 4 * row, 0, 4), new(labelsOf.Address + 4 * row, 0, 4), Argument(address, new View(c.InverseLabels)),
             ];
-            yield return new BoundKernel(c.Kernel, c.Layer, 0, (2L * vocabulary * element + 8) * rows, c.Kernel, arguments, rows);
+            yield return new BoundKernel(c.Kernel, c.Layer, 0, (2L * vocabulary * element + 8) * rows, c.Kernel, arguments, rows) { Sums = new(sums, sumsPitch, 4 * sumsPitch) };
             // x of the chunk is not needed any more, so dX takes its place.
             if (c.DX is not null)
                 yield return new BoundGemm(ScheduleText.Print(c.DX), c.Layer, flops, bytes, GemmLayout.Nn, ElementType.Act, chunk, rowPitch, logits, pitch, tableStart, tablePitch, rows, hidden, vocabulary, 1f, false) { Limit = limit };

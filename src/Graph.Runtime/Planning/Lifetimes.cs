@@ -14,6 +14,9 @@ public static class Lifetimes
     /// <summary>Name of the scratch of a cross entropy's logits chunk; it lives in that launch only.</summary>
     public const string LogitsScratch = "cross_entropy.logits";
 
+    /// <summary>Name of the scratch of its rows' sums of exponentials: f32, <see cref="GemmKernel.RowSums"/> a row.</summary>
+    public const string SumsScratch = "cross_entropy.sums";
+
     /// <param name="backwardStart">Index of the first launch of the backward.</param>
     /// <param name="kept">Tensors that must survive the last launch: the loss, and what a caller wants to look at.</param>
     /// <exception cref="ArgumentException">A tensor is read before anything wrote it.</exception>
@@ -67,9 +70,16 @@ public static class Lifetimes
         }
     }
 
-    /// <summary>What a cross entropy needs while it runs, in bytes: a chunk's logits, and the rows that have a label.</summary>
-    public static IEnumerable<(string Name, long Bytes)> ScratchOf(Shapes shapes, CrossEntropyLaunch head, int logitsRows) =>
-        LabelRows.Scratch(shapes, head).Prepend((LogitsScratch, (long)logitsRows * TensorLayout.RowPitch(shapes.Resolve(head.Table).Rows) * TensorLayout.Size(ElementType.Act, shapes.Act)));
+    /// <summary>What a cross entropy needs while it runs, in bytes: a chunk's logits and their sums, and the rows that have a label.</summary>
+    public static IEnumerable<(string Name, long Bytes)> ScratchOf(Shapes shapes, CrossEntropyLaunch head, int logitsRows)
+    {
+        var vocabulary = shapes.Resolve(head.Table).Rows;
+        return
+        [
+            (LogitsScratch, (long)logitsRows * TensorLayout.RowPitch(vocabulary) * TensorLayout.Size(ElementType.Act, shapes.Act)), (SumsScratch, 4L * logitsRows * GemmKernel.RowSums(vocabulary)),
+            .. LabelRows.Scratch(shapes, head),
+        ];
+    }
 
     /// <summary>Activations and gradients share the arena; everything else stays where it is for the whole run.</summary>
     public static bool IsInArena(TensorKind kind) => kind is TensorKind.Activation or TensorKind.Gradient;

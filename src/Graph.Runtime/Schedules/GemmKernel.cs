@@ -26,4 +26,10 @@ public static class GemmKernel
 
     /// <summary>The product and the row kernel that reads it, as one: gemm_nt_k04_mul.</summary>
     public static string WithEpilogue(GemmLayout layout, string rowKernel) => Name(layout, false, false, false, false) + "_" + rowKernel;
+
+    /// <summary>What is left of a cross entropy when the product of its logits has summed the exponentials.</summary>
+    public static string FromSums(string crossEntropy) => crossEntropy + "_from_sums";
+
+    /// <summary>Sums of a row that a product with n columns makes: one for each of its tiles of 256.</summary>
+    public static int RowSums(int n) => (n + 255) / 256;
 }

@@ -4,20 +4,21 @@
 // Sums in fp32 over k in order, one rounding. n and every pitch are multiples of 8 elems; past an operand's end TMA reads zeros and writes nothing, so m, n and k are free otherwise.
 //
 //   a_map: boxes of 64 (k) x 128 (m)     b_map: boxes of 64 (k) x 128 (n), in nn 64 (n) x 64 (k)     d_map: boxes of 64 (n) x 64 (m); all with the 128-byte swizzle: panel tiles (wgmma.cu)
-//   grid: as many blocks as there are multiprocessors, each walks tiles; block 384, dynamic shared memory STAGES * 48 KB + 32 KB + 128 bytes
+//   grid: as many blocks as there are multiprocessors, each walks tiles; block and dynamic shared memory as GemmTiles says
 //
 // row_count: null, or only the first *row_count - first_row rows of D are wanted. Tiles wholly behind them are left as they are; the others are computed whole.
 //
 // Two warpgroups multiply 64 rows x 256 columns of a tile each; a warp of the third keeps STAGES k-blocks of 64 in flight, across the borders of tiles, so the next tile's operands arrive while
 // this one's sums are written.
 //
-// EPILOGUE 1: a row kernel without reductions works on D's rounded elements while they are in shared memory. Its text is printed before this one:
-//   struct Epilogue                                            where its outputs lie
-//   void epilogue(arguments, beside, row, column, x [, y])     its outputs for 8 columns of a row; x is D there; PAIRED 1: x and y are the same columns of D's left and right half, of which a tile
-//                                                              then holds 128 + 128
-// BESIDE: matrices that it reads besides D. Their boxes of 64 columns x 64 rows follow a tile's k-blocks through the same stages, so they are there when the sums are; `beside` is where the first
-// one's 16 bytes are, the others' are BOX_BYTES on.
-// store_d 0: nothing else reads D, so it is not written.
+// EPILOGUE 1: work on D's rounded elements, tile by tile, done by the other three warps of the third warpgroup while the next tile is multiplied: the sums wait in a tile's worth of shared memory,
+// for which one k-block of the pipeline makes room. The work's text is printed before this one:
+//   struct Epilogue                                   where its arguments lie
+//   struct Beside, beside(arguments, row, column)     what it reads besides D for 8 columns of a row, asked for some hundred instructions before
+//   epilogue(arguments, beside, row, column, x [, y]) its outputs for those 8 columns, x being D's. PAIR p: y is the panel of 64 columns p panels further on. HALVES: x and y are the same columns
+//                                                     of D's left and right half, of which a tile then holds 128 + 128. SUMS: it returns a part of the row's sum, and
+//   store_sum(arguments, row, tile, sum)              takes what a tile's columns give
+// store_d 0: D is not written, because nothing else reads it or because the epilogue does it.
 
 // d += a b^T, 64 x 256 x 16, a with k along its columns; B_ROWS: b has k along its rows.
 template <bool B_ROWS>
@@ -68,32 +69,26 @@ __device__ __forceinline__ void stmatrix_x4(uint32_t address, uint32_t a, uint32
     asm volatile("stmatrix.sync.aligned.m8n8.x4.shared.b16 [%0], {%1,%2,%3,%4};" :: "r"(address), "r"(a), "r"(b), "r"(c), "r"(d) : "memory");
 }
 
-#if BESIDE
-struct alignas(64) Beside { tensor_map maps[BESIDE]; };
-#endif
-
 #define RASTER 8 // row tiles that blocks running at the same time share
 
 extern "C" __global__ void __launch_bounds__(384, 1)
 KERNEL_NAME(const __grid_constant__ tensor_map a_map, const __grid_constant__ tensor_map b_map, const __grid_constant__ tensor_map d_map, int m, int n, int k, float alpha,
             const int* __restrict__ row_count, int first_row
 #if EPILOGUE
-            , int store_d, const Epilogue arguments
-#endif
-#if BESIDE
-            , const __grid_constant__ Beside beside
+            , int store_d, const __grid_constant__ Epilogue arguments
 #endif
             )
 {
-    constexpr uint32_t A_BYTES = TILE_M * TILE_K * 2, STAGE_BYTES = A_BYTES + TILE_N * TILE_K * 2, PANEL_BYTES = 64 * 64 * 2, STAGING_BYTES = 2 * PANEL_BYTES;
-    constexpr int SLICES = PAIRED ? 2 : 4;
+    constexpr uint32_t A_BYTES = TILE_M * TILE_K * 2, STAGE_BYTES = A_BYTES + TILE_N * TILE_K * 2, PANEL_BYTES = 64 * 64 * 2;
+    constexpr int PANELS = EPILOGUE ? 4 : 2; // of a multiplying warpgroup's sums in shared memory
     static_assert(TILE_M == 128 && TILE_N == 256 && TILE_K == 64, "two warpgroups of 64 x 256 sums, panels of 128 bytes");
-#if BESIDE
-    static_assert(BOX_BYTES == 2 * PANEL_BYTES && BESIDE * BOX_BYTES <= STAGE_BYTES, "a slice of every matrix beside D fits a stage");
-#endif
 
     extern __shared__ __align__(1024) uint8_t shared[];
-    const uint32_t stages = shared_address(shared), staging = stages + STAGES * STAGE_BYTES, full = staging + 2 * STAGING_BYTES, empty = full + STAGES * 8;
+    const uint32_t stages = shared_address(shared), staging = stages + STAGES * STAGE_BYTES, full = staging + 2 * PANELS * PANEL_BYTES, empty = full + STAGES * 8;
+#if EPILOGUE
+    const uint32_t staged = empty + STAGES * 8, drained = staged + 8;
+    constexpr int EPILOGUE_WARPS = GROUP_THREADS / WARP_SIZE - 1;
+#endif
     const int group = threadIdx.x / GROUP_THREADS, thread = threadIdx.x % GROUP_THREADS, lane = thread % WARP_SIZE;
     const int wanted = row_count ? min(m, max(*row_count - first_row, 0)) : m;
     const int m_tiles = (wanted + TILE_M - 1) / TILE_M, n_tiles = (n + TILE_N - 1) / TILE_N, tiles = m_tiles * n_tiles, blocks = (k + TILE_K - 1) / TILE_K;
@@ -105,9 +100,8 @@ KERNEL_NAME(const __grid_constant__ tensor_map a_map, const __grid_constant__ te
         row = (first + rest % height) * TILE_M;
         column = rest / height * TILE_N;
     };
-    // Where the 64 columns of a slice of a tile begin in what the epilogue reads and writes, and those of panel i in D.
-    auto slice_column = [&](int column, int slice) { return (PAIRED ? column / 2 : column) + slice * 64; };
-    auto panel_column = [&](int column, int i) { return PAIRED ? i / 2 * (n / 2) + column / 2 + i % 2 * 64 : column + i * 64; };
+    // Where the 64 columns of a tile's panel begin in D.
+    auto panel_column = [&](int column, int panel) { return HALVES ? panel / 2 * (n / 2) + column / 2 + panel % 2 * 64 : column + panel * 64; };
 
     if (threadIdx.x == 0)
     {
@@ -117,14 +111,18 @@ KERNEL_NAME(const __grid_constant__ tensor_map a_map, const __grid_constant__ te
             barrier_init(full + i * 8, 1);
             barrier_init(empty + i * 8, 2 * GROUP_THREADS / WARP_SIZE);
         }
+#if EPILOGUE
+        barrier_init(staged, 2 * GROUP_THREADS / WARP_SIZE);
+        barrier_init(drained, EPILOGUE_WARPS);
+#endif
         asm volatile("fence.mbarrier_init.release.cluster;" ::: "memory");
     }
     __syncthreads();
 
-    if (group == 2)
+    if (group == 2) become_copier<EPILOGUE ? 120 : 40>();
+    if (group == 2 && thread < WARP_SIZE)
     {
-        become_copier<40>();
-        if (thread != 0) return;
+        if (lane != 0) return;
         int stage = 0, phase = 1; // a barrier that no phase of has ended counts as ended with parity 1
         for (int tile = blockIdx.x; tile < tiles; tile += gridDim.x)
         {
@@ -144,28 +142,89 @@ KERNEL_NAME(const __grid_constant__ tensor_map a_map, const __grid_constant__ te
                 }
                 if (++stage == STAGES) { stage = 0; phase ^= 1; }
             }
-#if BESIDE
-            for (int slice = 0; slice < SLICES; slice++)
-            {
-                const uint32_t arrived = full + stage * 8;
-                barrier_wait(empty + stage * 8, phase);
-                barrier_expect(arrived, BESIDE * BOX_BYTES);
-#pragma unroll
-                for (int i = 0; i < BESIDE; i++)
-#pragma unroll
-                    for (int half = 0; half < 2; half++)
-                        copy_box(stages + stage * STAGE_BYTES + i * BOX_BYTES + half * PANEL_BYTES, beside.maps[i], slice_column(column, slice), row + half * 64, arrived);
-                if (++stage == STAGES) { stage = 0; phase ^= 1; }
-            }
-#endif
         }
         return;
     }
-    become_consumer<232>();
+
+#if EPILOGUE
+    if (group == 2)
+    {
+        // A warp has four rows at a time, 8 columns of a panel a thread; the next rows' Beside are on their way while these are worked on.
+        constexpr int ITEMS = PAIR ? 2 : 4, UNITS = TILE_M / 4;
+        const int warp = thread / WARP_SIZE - 1, chunk = lane % 8;
+        auto panel_of = [](int item) { return PAIR == 1 ? item * 2 : item; };
+        auto ask = [&](int row, int column, int unit, int item, Beside& next)
+        {
+            row += unit * 4 + lane / 8;
+            column = (HALVES ? column / 2 : column) + panel_of(item) * 64 + chunk * 8;
+            if (row < m && column < (HALVES ? n / 2 : n)) next = beside(arguments, row, column);
+        };
+        int next_row = m, next_column = 0;
+        if (blockIdx.x < tiles) place(blockIdx.x, next_row, next_column);
+        Beside next[ITEMS];
+#pragma unroll
+        for (int item = 0; item < ITEMS; item++) ask(next_row, next_column, warp, item, next[item]);
+
+        int phase = 0;
+        for (int tile = blockIdx.x; tile < tiles; tile += gridDim.x)
+        {
+            const int tile_row = next_row, tile_column = next_column;
+            if (tile + gridDim.x < tiles) place(tile + gridDim.x, next_row, next_column);
+            else next_row = m;
+            barrier_wait(staged, phase);
+            phase ^= 1;
+            if (store_d && thread == WARP_SIZE)
+                for (int i = 0; i < 8; i++) store_box(d_map, panel_column(tile_column, i % 4), tile_row + i / 4 * 64, staging + i * PANEL_BYTES);
+            for (int unit = warp; unit < UNITS; unit += EPILOGUE_WARPS)
+            {
+                const int tile_half = unit / (UNITS / 2), panel_row = unit % (UNITS / 2) * 4 + lane / 8, row = tile_row + unit * 4 + lane / 8;
+                const bool last = unit + EPILOGUE_WARPS >= UNITS;
+#if SUMS
+                float row_sum = 0.0f;
+#endif
+#pragma unroll
+                for (int item = 0; item < ITEMS; item++)
+                {
+                    const int panel = panel_of(item), column = (HALVES ? tile_column / 2 : tile_column) + panel * 64 + chunk * 8;
+                    const uint32_t at = staging + (tile_half * PANELS + panel) * PANEL_BYTES + panel_offset<64>(panel_row, chunk);
+                    const Beside own = next[item];
+                    ask(last ? next_row : tile_row, last ? next_column : tile_column, last ? warp : unit + EPILOGUE_WARPS, item, next[item]);
+                    if (row >= m || column >= (HALVES ? n / 2 : n)) continue;
+                    float x[8];
+                    unpack8(load_shared4(at), x);
+#if PAIR
+                    float y[8];
+                    unpack8(load_shared4(at + PAIR * PANEL_BYTES), y);
+                    epilogue(arguments, own, row, column, x, y);
+#elif SUMS
+                    row_sum += epilogue(arguments, own, row, column, x);
+#else
+                    epilogue(arguments, own, row, column, x);
+#endif
+                }
+#if SUMS
+                // The eight threads of a row are neighbours.
+#pragma unroll
+                for (int distance = 4; distance > 0; distance /= 2) row_sum += __shfl_xor_sync(FULL_MASK, row_sum, distance);
+                if (chunk == 0 && row < m) store_sum(arguments, row, tile_column / TILE_N, row_sum);
+#endif
+            }
+            if (thread == WARP_SIZE) store_wait<0>(); // shared memory is free when D has left, too
+            __syncwarp();
+            if (lane == 0) barrier_arrive(drained);
+        }
+        return;
+    }
+#else
+    if (group == 2) return;
+#endif
+    become_consumer<EPILOGUE ? 192 : 232>();
 
     float sum[TILE_N / 2];
-    const uint32_t own_staging = staging + group * STAGING_BYTES;
     int stage = 0, phase = 0;
+#if EPILOGUE
+    int drained_phase = 1;
+#endif
     auto release = [&](int at) { if (lane == 0) barrier_arrive(empty + at * 8); };
     for (int tile = blockIdx.x; tile < tiles; tile += gridDim.x)
     {
@@ -189,67 +248,42 @@ KERNEL_NAME(const __grid_constant__ tensor_map a_map, const __grid_constant__ te
         hold(sum);
         release(stage == 0 ? STAGES - 1 : stage - 1);
 
-        // The sums leave through two panels of shared memory, 64 columns of D at a time (PAIRED: 64 of either half), and are on their way while the next tile is multiplied.
+#if EPILOGUE
+        barrier_wait(drained, drained_phase);
+        drained_phase ^= 1;
+#endif
+        // The sums leave through panels of shared memory, 64 columns of D each. Without an epilogue there are two of them, which TMA takes on their way while the next tile is multiplied.
         int row, column;
         place(tile, row, column);
         row += group * 64;
         const int warp_row = thread / WARP_SIZE * 16 + lane % 16, own_chunk = lane / 16;
 #pragma unroll
-        for (int slice = 0; slice < SLICES; slice++)
+        for (int panel = 0; panel < 4; panel++)
         {
+            const uint32_t target = staging + (group * PANELS + panel % PANELS) * PANEL_BYTES;
+#if !EPILOGUE
+            if (thread == 0) store_wait<1>();
+            group_sync(1 + group); // what was here has left
+#endif
 #pragma unroll
-            for (int half = 0; half <= PAIRED; half++)
+            for (int i = 0; i < 8; i += 2)
             {
-                const int panel = slice + half * 2;
-                const uint32_t target = own_staging + (PAIRED ? half : slice % 2) * PANEL_BYTES;
-                if (thread == 0) store_wait<1>();
-                group_sync(1 + group); // what was here has left, and every thread has read it
-#pragma unroll
-                for (int i = 0; i < 8; i += 2)
-                {
-                    const float* s = sum + panel * 32 + i * 4;
-                    stmatrix_x4(target + panel_offset<64>(warp_row, i + own_chunk),
-                                pack2(s[0] * alpha, s[1] * alpha), pack2(s[2] * alpha, s[3] * alpha), pack2(s[4] * alpha, s[5] * alpha), pack2(s[6] * alpha, s[7] * alpha));
-                }
-                shared_fence();
-                group_sync(1 + group);
-#if EPILOGUE
-                if (thread == 0 && store_d) store_box(d_map, panel_column(column, panel), row, target);
-#else
-                if (thread == 0) store_box(d_map, panel_column(column, panel), row, target);
-#endif
+                const float* s = sum + panel * 32 + i * 4;
+                stmatrix_x4(target + panel_offset<64>(warp_row, i + own_chunk),
+                            pack2(s[0] * alpha, s[1] * alpha), pack2(s[2] * alpha, s[3] * alpha), pack2(s[4] * alpha, s[5] * alpha), pack2(s[6] * alpha, s[7] * alpha));
             }
-#if EPILOGUE
-            const uint32_t staged = own_staging + (PAIRED ? 0 : slice % 2) * PANEL_BYTES;
-#if BESIDE
-            barrier_wait(full + stage * 8, phase);
-            const uint32_t own_beside = stages + stage * STAGE_BYTES + group * PANEL_BYTES;
-#else
-            const uint32_t own_beside = 0;
-#endif
-            const int chunk = thread % 8, first_column = slice_column(column, slice) + chunk * 8;
-#pragma unroll
-            for (int i = 0; i < 4; i++)
-            {
-                const int r = thread / 8 + i * 16;
-                if (row + r >= m || first_column >= (PAIRED ? n / 2 : n)) continue;
-                float x[8];
-                unpack8(load_shared4(staged + panel_offset<64>(r, chunk)), x);
-#if PAIRED
-                float y[8];
-                unpack8(load_shared4(staged + PANEL_BYTES + panel_offset<64>(r, chunk)), y);
-                epilogue(arguments, own_beside + panel_offset<64>(r, chunk), row + r, first_column, x, y);
-#else
-                epilogue(arguments, own_beside + panel_offset<64>(r, chunk), row + r, first_column, x);
-#endif
-            }
-#if BESIDE
-            __syncwarp();
-            release(stage);
-            if (++stage == STAGES) { stage = 0; phase ^= 1; }
-#endif
+            shared_fence();
+#if !EPILOGUE
+            group_sync(1 + group);
+            if (thread == 0) store_box(d_map, panel_column(column, panel), row, target);
 #endif
         }
+#if EPILOGUE
+        __syncwarp();
+        if (lane == 0) barrier_arrive(staged);
+#endif
     }
+#if !EPILOGUE
     if (thread == 0) store_wait<0>(); // shared memory goes with the block
+#endif
 }

@@ -11,10 +11,10 @@ using Graph.Runtime.Schedules;
 
 namespace Graph.Gpu.Tests;
 
-/// <summary>Median time of 20 launches at 8,192 tokens, one document (cross entropy: 1,024 rows). Arguments hold small equal numbers: only the time is looked at.</summary>
+/// <summary>Median time of 20 launches at 8,192 tokens, one document (cross entropy: 1,024 rows). Arguments hold small equal numbers: only the time is looked at. G and dB are made by two kernels, and either has the time of both.</summary>
 static class KernelTimes
 {
-    const int Tokens = 8192, LogitsRows = 1024, Launches = 20;
+    const int Tokens = 8192, LogitsRows = 1024, Repeats = 20;
 
     internal static int Run(IReadOnlyList<KernelJob> jobs)
     {
@@ -36,10 +36,13 @@ static class KernelTimes
                 var (launch, size) = job.Kind switch
                 {
                     "gemm" or KernelInfo.GemmOnTma => Gemm(job, Allocate),
-                    "cross_entropy" => CrossEntropy(device, job, Allocate),
+                    "cross_entropy" or KernelInfo.CrossEntropyFromSums => CrossEntropy(device, job, Allocate),
+                    KernelInfo.GemmWithEpilogue when job.Name.EndsWith("_cross_entropy", StringComparison.Ordinal) => Logits(job, Allocate),
+                    KernelInfo.GemmWithEpilogue => Epilogue(device, job, Allocate),
+                    RankKernel.Kind => RankProducts(job, Allocate),
                     _ => Kernel(device, job, Allocate),
                 };
-                using var program = device.Prepare([.. Enumerable.Repeat(launch, Launches)]);
+                using var program = device.Prepare([.. Enumerable.Repeat(launch, Repeats)]);
                 program.Run();
                 var times = program.Time().Order().ToArray();
                 var milliseconds = times[times.Length / 2];
@@ -66,12 +69,67 @@ static class KernelTimes
 
     static (BoundLaunch, string) CrossEntropy(CudaDevice device, KernelJob job, Func<long, nint> allocate)
     {
-        var test = KernelCases.Of(job.Variant, job.Source.Info, new([LogitsRows / 8]), 1);
-        int vocabulary = test.Arguments[0].Columns, pitch = test.Arguments[0].Pitch;
-        nint logits = allocate(2L * LogitsRows * pitch), loss = allocate(4 * LogitsRows), labels = allocate(4 * LogitsRows), inverse = allocate(4);
+        var (head, vocabulary, _) = Head(job);
+        nint logits = allocate(2L * LogitsRows * vocabulary), loss = allocate(4 * LogitsRows), labels = allocate(4 * LogitsRows), inverse = allocate(4);
         device.Fill(labels, 0, 4 * LogitsRows);
-        BoundArgument[] arguments = [new(logits, pitch), new(loss, 0), new(labels, 0), new(inverse, 0)];
-        return (new BoundKernel(job.Name, 0, 0, (4L * vocabulary + 8) * LogitsRows, job.Name, arguments, LogitsRows), $"{LogitsRows} rows");
+        BoundArgument[] arguments = [new(logits, vocabulary), new(loss, 0), new(labels, 0), new(inverse, 0)];
+        var launch = new BoundKernel(job.Name, 0, 0, (4L * vocabulary + 8) * LogitsRows, head.Kernel, arguments, LogitsRows);
+        return (job.Kind == "cross_entropy" ? launch : launch with { Sums = Sums(vocabulary, allocate) }, $"{LogitsRows} rows");
+    }
+
+    static (BoundLaunch, string) Logits(KernelJob job, Func<long, nint> allocate)
+    {
+        var (head, n, k) = Head(job);
+        var (m, sums) = (LogitsRows, Sums(n, allocate));
+        var product = new BoundGemm(job.Name, 0, 2L * m * n * k, 2L * ((long)m * k + (long)n * k + (long)m * n), GemmLayout.Nt, ElementType.Act, allocate(2L * m * n), n, allocate(2L * m * k), k, allocate(2L * n * k), k, m, n, k, 1, false);
+        return (product with { Sums = new RowSums(head.Kernel, sums.Address, sums.Pitch) }, $"{m}x{n}x{k}");
+    }
+
+    static BoundArgument Sums(int vocabulary, Func<long, nint> allocate) => new(allocate(4L * LogitsRows * GemmKernel.RowSums(vocabulary)), GemmKernel.RowSums(vocabulary));
+
+    static (CrossEntropyLaunch Head, int Vocabulary, int Hidden) Head(KernelJob job)
+    {
+        var head = Launches(job).OfType<CrossEntropyLaunch>().Single();
+        var table = KernelCases.Shapes(job.Variant, 1).Resolve(head.Table);
+        return (head, table.Rows, table.Columns);
+    }
+
+    static (BoundLaunch, string) Epilogue(CudaDevice device, KernelJob job, Func<long, nint> allocate)
+    {
+        var (product, row) = EpilogueCheck.Pair(job);
+        var (shapes, bind) = Binding(job, allocate, device);
+        var gemm = (BoundGemm)bind(product);
+        return (GemmEpilogues.Bind(shapes, product, row, gemm, (BoundKernel)bind(row), neededD: false) with { Label = job.Name }, $"{gemm.M}x{gemm.N}x{gemm.K}");
+    }
+
+    // The group with the widest dY.
+    static (BoundLaunch, string) RankProducts(KernelJob job, Func<long, nint> allocate)
+    {
+        var rank = RankKernel.Ranks.Single(r => job.Name == RankKernel.Gradients(r) || job.Name == RankKernel.Sum(r));
+        var (shapes, bind) = Binding(job, allocate, null, rank);
+        var launches = Launches(job);
+        return RankGradients.Pairs(shapes, launches).Select(p => (G: launches[p.Value], GradB: (GemmLaunch)launches[p.Key])).OrderByDescending(p => shapes.Resolve(p.GradB.A).Columns).Take(1)
+            .Select(p => ((BoundLaunch)RankGradients.Bind(shapes, (BoundGemm)bind(p.G), (BoundGemm)bind(p.GradB), p.GradB), $"T={Tokens}, {shapes.Resolve(p.GradB.A).Columns} columns")).Single();
+    }
+
+    static Launch[] Launches(KernelJob job) => KernelCases.ScheduleOf(job.Variant) is var s ? [.. s.Forward, .. s.Backward] : [];
+
+    // Views of one tensor share a buffer, as in a step.
+    static (Shapes Shapes, Func<Launch, BoundLaunch> Bind) Binding(KernelJob job, Func<long, nint> allocate, CudaDevice? device, int rank = 8)
+    {
+        var schedule = KernelCases.ScheduleOf(job.Variant);
+        var shapes = new Shapes(schedule, Tokens, RankTable.Create(schedule, _ => rank), Elem.Act);
+        var batch = MicroBatch.Pack(Tokens, [(new int[Tokens], new int[Tokens])]);
+        var (binder, buffers) = (new LaunchBinder(shapes, 1, LogitsRows, batch.AttendedPairs), new Dictionary<string, nint>());
+        return (shapes, launch => binder.Bind(launch, Address).Single());
+
+        nint Address(string tensor)
+        {
+            if (buffers.TryGetValue(tensor, out var known)) return known;
+            var address = buffers[tensor] = allocate(shapes[tensor].Bytes);
+            if (shapes[tensor].Tensor.Type == ElementType.I32) device!.Upload(address, MemoryMarshal.AsBytes(batch[tensor].AsSpan()));
+            return address;
+        }
     }
 
     static (BoundLaunch, string) Gemm(KernelJob job, Func<long, nint> allocate)

@@ -229,16 +229,15 @@ k03_sum_pre_feedforward_layernorm(float* __restrict__ rsqrt_rows,
 
 // ======== k04_mul
 // k04_mul <sm_90a>  launches: 2
-//   %54 = mul %53 %53 : act[T,36864]  // layers.0.mlp mul
-//   %55 = mul %53 %54 : act[T,36864]  // layers.0.mlp mul
-//   %58 = mul %57 %55 : act[T,36864]  // layers.0.mlp mul
-//   %59 = add %53 %58 : act[T,36864]  // layers.0.mlp add
-//   %60 = mul %56 %59 : act[T,36864]  // layers.0.mlp mul
-//   %62 = mul %61 %53 : act[T,36864]  // layers.0.mlp mul
-//   %63 = tanh %60 : act[T,36864]  // layers.0.mlp tanh
-//   %64 = add %14 %63 : act[T,36864]  // layers.0.mlp add
-//   %65 = mul %62 %64 : act[T,36864]  // layers.0.mlp gelu_tanh
-//   %67 = mul %65 %66 : act[T,36864]  // layers.0.mlp mul
+//   %57 = mul %53 %53 : act[T,36864]  // layers.0.mlp mul
+//   %58 = mul %56 %57 : act[T,36864]  // layers.0.mlp mul
+//   %59 = add %55 %58 : act[T,36864]  // layers.0.mlp add
+//   %60 = mul %53 %59 : act[T,36864]  // layers.0.mlp mul
+//   %61 = tanh %60 : act[T,36864]  // layers.0.mlp tanh
+//   %62 = mul %54 %61 : act[T,36864]  // layers.0.mlp mul
+//   %63 = add %54 %62 : act[T,36864]  // layers.0.mlp add
+//   %64 = mul %53 %63 : act[T,36864]  // layers.0.mlp gelu_tanh
+//   %66 = mul %64 %65 : act[T,36864]  // layers.0.mlp mul
 // tensors of the first launch: layers.0.mul[:,0:36864] layers.0.gate_proj+up_proj[:,0:36864] layers.0.gate_proj+up_proj[:,36864:73728]
 // 221184 bytes per row; fp32 in registers, one rounding per stored value
 #define ELEM_BF16 1
@@ -261,28 +260,28 @@ k04_mul(elem* __restrict__ mul_rows, int mul_pitch,
 
     // mul
     float mul[8];
-    for (int j = 0; j < 8; j++) mul[j] = 0.5f * gate_proj[j] * (1.0f + fast_tanh(0.797884583f * (gate_proj[j] + 0.0447149985f * gate_proj[j] * gate_proj[j] * gate_proj[j]))) * up_proj[j];
+    for (int j = 0; j < 8; j++) mul[j] = gate_proj[j] * (0.5f + 0.5f * fast_tanh(gate_proj[j] * (0.797884583f + 0.0356774069f * gate_proj[j] * gate_proj[j]))) * up_proj[j];
     store8(mul_rows + row * mul_pitch + column, mul);
 }
 
 
 // ======== k05_sum_input_layernorm
 // k05_sum_input_layernorm <sm_90a>  launches: 1
-//   %72 = mul %70 %70 : act[T,4608]  // layers.0.mlp mul
-//   %73 = row_sum %72 : f32[T,1]  // layers.0.mlp row_sum
-//   %74 = mul %7 %73 : f32[T,1]  // layers.0.mlp mul
-//   %75 = add %74 %10 : f32[T,1]  // layers.0.mlp add
-//   %76 = rsqrt %75 : f32[T,1]  // layers.0.mlp rsqrt
-//   %77 = mul %70 %76 : act[T,4608]  // layers.0.mlp mul
-//   %79 = mul %77 %78 : act[T,4608]  // layers.0.mlp post_feedforward_layernorm
-//   %80 = add %41 %79 : act[T,4608]  // layers.0.mlp sum
-//   %82 = mul %80 %80 : act[T,4608]  // layers.1.self_attn mul
-//   %83 = row_sum %82 : f32[T,1]  // layers.1.self_attn row_sum
-//   %84 = mul %7 %83 : f32[T,1]  // layers.1.self_attn mul
-//   %85 = add %84 %10 : f32[T,1]  // layers.1.self_attn add
-//   %86 = rsqrt %85 : f32[T,1]  // layers.1.self_attn rsqrt
-//   %87 = mul %80 %86 : act[T,4608]  // layers.1.self_attn mul
-//   %89 = mul %87 %88 : act[T,4608]  // layers.1.self_attn input_layernorm
+//   %71 = mul %69 %69 : act[T,4608]  // layers.0.mlp mul
+//   %72 = row_sum %71 : f32[T,1]  // layers.0.mlp row_sum
+//   %73 = mul %7 %72 : f32[T,1]  // layers.0.mlp mul
+//   %74 = add %73 %10 : f32[T,1]  // layers.0.mlp add
+//   %75 = rsqrt %74 : f32[T,1]  // layers.0.mlp rsqrt
+//   %76 = mul %69 %75 : act[T,4608]  // layers.0.mlp mul
+//   %78 = mul %76 %77 : act[T,4608]  // layers.0.mlp post_feedforward_layernorm
+//   %79 = add %41 %78 : act[T,4608]  // layers.0.mlp sum
+//   %81 = mul %79 %79 : act[T,4608]  // layers.1.self_attn mul
+//   %82 = row_sum %81 : f32[T,1]  // layers.1.self_attn row_sum
+//   %83 = mul %7 %82 : f32[T,1]  // layers.1.self_attn mul
+//   %84 = add %83 %10 : f32[T,1]  // layers.1.self_attn add
+//   %85 = rsqrt %84 : f32[T,1]  // layers.1.self_attn rsqrt
+//   %86 = mul %79 %85 : act[T,4608]  // layers.1.self_attn mul
+//   %88 = mul %86 %87 : act[T,4608]  // layers.1.self_attn input_layernorm
 // tensors of the first launch: layers.0.rsqrt3 layers.0.sum2 layers.1.rsqrt layers.1.input_layernorm[:,0:4608] layers.0.down_proj model.layers.0.post_feedforward_layernorm.weight layers.0.sum model.layers.1.input_layernorm.weight
 // 36872 bytes per row; fp32 in registers, one rounding per stored value
 #define ELEM_BF16 1
@@ -369,7 +368,7 @@ k05_sum_input_layernorm(float* __restrict__ rsqrt_rows,
 
 // ======== k06_attention_forward
 // k06_attention_forward <sm_90a>  launches: 1
-//   %100 = attention %94 %97 %99 {score=(50*tanh((0.0016666666666666666*s)))} : act[T,32,128]  // layers.1.self_attn attention
+//   %99 = attention %93 %96 %98 {score=(50*tanh((0.0016666666666666666*s)))} : act[T,32,128]  // layers.1.self_attn attention
 // tensors of the first launch: layers.1.attention[:,0:4096] layers.1.attention_lse layers.1.q_proj+k_proj+v_proj[:,0:4096] layers.1.q_proj+k_proj+v_proj[:,4096:6144] layers.1.q_proj+k_proj+v_proj[:,6144:8192] doc_start
 #define ELEM_BF16 1
 #define EXACT_MATH 0
@@ -405,21 +404,21 @@ __device__ __forceinline__ void score_log2_and_derivative(float s, float& z, flo
 
 // ======== k07_sum_pre_feedforward_layernorm
 // k07_sum_pre_feedforward_layernorm <sm_90a>  launches: 1
-//   %106 = mul %104 %104 : act[T,4608]  // layers.1.self_attn mul
-//   %107 = row_sum %106 : f32[T,1]  // layers.1.self_attn row_sum
-//   %108 = mul %7 %107 : f32[T,1]  // layers.1.self_attn mul
-//   %109 = add %108 %10 : f32[T,1]  // layers.1.self_attn add
-//   %110 = rsqrt %109 : f32[T,1]  // layers.1.self_attn rsqrt
-//   %111 = mul %104 %110 : act[T,4608]  // layers.1.self_attn mul
-//   %113 = mul %111 %112 : act[T,4608]  // layers.1.self_attn post_attention_layernorm
-//   %114 = add %80 %113 : act[T,4608]  // layers.1.self_attn sum
-//   %116 = mul %114 %114 : act[T,4608]  // layers.1.mlp mul
-//   %117 = row_sum %116 : f32[T,1]  // layers.1.mlp row_sum
-//   %118 = mul %7 %117 : f32[T,1]  // layers.1.mlp mul
-//   %119 = add %118 %10 : f32[T,1]  // layers.1.mlp add
-//   %120 = rsqrt %119 : f32[T,1]  // layers.1.mlp rsqrt
-//   %121 = mul %114 %120 : act[T,4608]  // layers.1.mlp mul
-//   %123 = mul %121 %122 : act[T,4608]  // layers.1.mlp pre_feedforward_layernorm
+//   %105 = mul %103 %103 : act[T,4608]  // layers.1.self_attn mul
+//   %106 = row_sum %105 : f32[T,1]  // layers.1.self_attn row_sum
+//   %107 = mul %7 %106 : f32[T,1]  // layers.1.self_attn mul
+//   %108 = add %107 %10 : f32[T,1]  // layers.1.self_attn add
+//   %109 = rsqrt %108 : f32[T,1]  // layers.1.self_attn rsqrt
+//   %110 = mul %103 %109 : act[T,4608]  // layers.1.self_attn mul
+//   %112 = mul %110 %111 : act[T,4608]  // layers.1.self_attn post_attention_layernorm
+//   %113 = add %79 %112 : act[T,4608]  // layers.1.self_attn sum
+//   %115 = mul %113 %113 : act[T,4608]  // layers.1.mlp mul
+//   %116 = row_sum %115 : f32[T,1]  // layers.1.mlp row_sum
+//   %117 = mul %7 %116 : f32[T,1]  // layers.1.mlp mul
+//   %118 = add %117 %10 : f32[T,1]  // layers.1.mlp add
+//   %119 = rsqrt %118 : f32[T,1]  // layers.1.mlp rsqrt
+//   %120 = mul %113 %119 : act[T,4608]  // layers.1.mlp mul
+//   %122 = mul %120 %121 : act[T,4608]  // layers.1.mlp pre_feedforward_layernorm
 // tensors of the first launch: layers.1.rsqrt2 layers.1.sum layers.1.rsqrt3 layers.1.pre_feedforward_layernorm[:,0:4608] layers.1.o_proj model.layers.1.post_attention_layernorm.weight layers.0.sum2 model.layers.1.pre_feedforward_layernorm.weight
 // 36872 bytes per row; fp32 in registers, one rounding per stored value
 #define ELEM_BF16 1
@@ -506,21 +505,21 @@ k07_sum_pre_feedforward_layernorm(float* __restrict__ rsqrt_rows,
 
 // ======== k08_norm
 // k08_norm <sm_90a>  launches: 1
-//   %142 = mul %140 %140 : act[T,4608]  // layers.1.mlp mul
-//   %143 = row_sum %142 : f32[T,1]  // layers.1.mlp row_sum
-//   %144 = mul %7 %143 : f32[T,1]  // layers.1.mlp mul
-//   %145 = add %144 %10 : f32[T,1]  // layers.1.mlp add
-//   %146 = rsqrt %145 : f32[T,1]  // layers.1.mlp rsqrt
-//   %147 = mul %140 %146 : act[T,4608]  // layers.1.mlp mul
-//   %149 = mul %147 %148 : act[T,4608]  // layers.1.mlp post_feedforward_layernorm
-//   %150 = add %114 %149 : act[T,4608]  // layers.1.mlp sum
-//   %152 = mul %150 %150 : act[T,4608]  // Gemma2Model.Forward mul
-//   %153 = row_sum %152 : f32[T,1]  // Gemma2Model.Forward row_sum
-//   %154 = mul %7 %153 : f32[T,1]  // Gemma2Model.Forward mul
-//   %155 = add %154 %10 : f32[T,1]  // Gemma2Model.Forward add
-//   %156 = rsqrt %155 : f32[T,1]  // Gemma2Model.Forward rsqrt
-//   %157 = mul %150 %156 : act[T,4608]  // Gemma2Model.Forward mul
-//   %159 = mul %157 %158 : act[T,4608]  // Gemma2Model.Forward norm
+//   %140 = mul %138 %138 : act[T,4608]  // layers.1.mlp mul
+//   %141 = row_sum %140 : f32[T,1]  // layers.1.mlp row_sum
+//   %142 = mul %7 %141 : f32[T,1]  // layers.1.mlp mul
+//   %143 = add %142 %10 : f32[T,1]  // layers.1.mlp add
+//   %144 = rsqrt %143 : f32[T,1]  // layers.1.mlp rsqrt
+//   %145 = mul %138 %144 : act[T,4608]  // layers.1.mlp mul
+//   %147 = mul %145 %146 : act[T,4608]  // layers.1.mlp post_feedforward_layernorm
+//   %148 = add %113 %147 : act[T,4608]  // layers.1.mlp sum
+//   %150 = mul %148 %148 : act[T,4608]  // Gemma2Model.Forward mul
+//   %151 = row_sum %150 : f32[T,1]  // Gemma2Model.Forward row_sum
+//   %152 = mul %7 %151 : f32[T,1]  // Gemma2Model.Forward mul
+//   %153 = add %152 %10 : f32[T,1]  // Gemma2Model.Forward add
+//   %154 = rsqrt %153 : f32[T,1]  // Gemma2Model.Forward rsqrt
+//   %155 = mul %148 %154 : act[T,4608]  // Gemma2Model.Forward mul
+//   %157 = mul %155 %156 : act[T,4608]  // Gemma2Model.Forward norm
 // tensors of the first launch: layers.1.rsqrt4 rsqrt norm layers.1.down_proj model.layers.1.post_feedforward_layernorm.weight layers.1.sum model.norm.weight
 // 27656 bytes per row; fp32 in registers, one rounding per stored value
 #define ELEM_BF16 1
@@ -604,7 +603,7 @@ k08_norm(float* __restrict__ rsqrt_rows,
 
 // ======== k09_cross_entropy
 // k09_cross_entropy <sm_90a>  launches: 1
-//   %161 = linear_cross_entropy %159 %1 %160 {logit=(30*tanh((0.03333333333333333*s)))} : f32[T,1]  // loss
+//   %159 = linear_cross_entropy %157 %1 %158 {logit=(30*tanh((0.03333333333333333*s)))} : f32[T,1]  // loss
 // tensors of the first launch: norm model.embed_tokens.weight loss
 #define ELEM_BF16 1
 #define EXACT_MATH 0
@@ -634,33 +633,33 @@ __device__ __forceinline__ void logit_and_derivative(float s, float& z, float& d
 
 // ======== k10_d_post_feedforward_layernorm_d_down_proj_b
 // k10_d_post_feedforward_layernorm_d_down_proj_b <sm_90a>  launches: 1
-//   %147 = mul %140 %146 : act[T,4608]  // layers.1.mlp mul
-//   %149 = mul %147 %148 : act[T,4608]  // layers.1.mlp post_feedforward_layernorm
-//   %150 = add %114 %149 : act[T,4608]  // layers.1.mlp sum
-//   %164 = mul %163 %158 : act[T,4608]  // Gemma2Model.Forward d_mul
-//   %165 = mul %164 %156 : act[T,4608]  // Gemma2Model.Forward d_sum
-//   %166 = mul %164 %150 : act[T,4608]  // Gemma2Model.Forward mul
-//   %167 = row_sum %166 : f32[T,1]  // Gemma2Model.Forward d_rsqrt
-//   %169 = mul %156 %156 : f32[T,1]  // Gemma2Model.Forward mul
-//   %170 = mul %156 %169 : f32[T,1]  // Gemma2Model.Forward mul
-//   %171 = mul %168 %170 : f32[T,1]  // Gemma2Model.Forward mul
-//   %172 = mul %167 %171 : f32[T,1]  // Gemma2Model.Forward d_mul
-//   %173 = mul %172 %7 : f32[T,1]  // Gemma2Model.Forward d_mul
-//   %174 = mul %173 %150 : act[T,4608]  // Gemma2Model.Forward mul
-//   %175 = add %165 %174 : act[T,4608]  // Gemma2Model.Forward d_sum
-//   %176 = add %175 %174 : act[T,4608]  // Gemma2Model.Forward d_post_feedforward_layernorm
-//   %177 = mul %176 %148 : act[T,4608]  // layers.1.mlp d_mul
-//   %178 = mul %177 %146 : act[T,4608]  // layers.1.mlp d_down_proj
-//   %179 = mul %177 %140 : act[T,4608]  // layers.1.mlp mul
-//   %180 = row_sum %179 : f32[T,1]  // layers.1.mlp d_rsqrt
-//   %181 = mul %146 %146 : f32[T,1]  // layers.1.mlp mul
-//   %182 = mul %146 %181 : f32[T,1]  // layers.1.mlp mul
-//   %183 = mul %168 %182 : f32[T,1]  // layers.1.mlp mul
-//   %184 = mul %180 %183 : f32[T,1]  // layers.1.mlp d_mul
-//   %185 = mul %184 %7 : f32[T,1]  // layers.1.mlp d_mul
-//   %186 = mul %185 %140 : act[T,4608]  // layers.1.mlp mul
-//   %187 = add %178 %186 : act[T,4608]  // layers.1.mlp d_down_proj
-//   %188 = add %187 %186 : act[T,4608]  // layers.1.mlp d_down_proj_b
+//   %145 = mul %138 %144 : act[T,4608]  // layers.1.mlp mul
+//   %147 = mul %145 %146 : act[T,4608]  // layers.1.mlp post_feedforward_layernorm
+//   %148 = add %113 %147 : act[T,4608]  // layers.1.mlp sum
+//   %162 = mul %161 %156 : act[T,4608]  // Gemma2Model.Forward d_mul
+//   %163 = mul %162 %154 : act[T,4608]  // Gemma2Model.Forward d_sum
+//   %164 = mul %162 %148 : act[T,4608]  // Gemma2Model.Forward mul
+//   %165 = row_sum %164 : f32[T,1]  // Gemma2Model.Forward d_rsqrt
+//   %167 = mul %154 %154 : f32[T,1]  // Gemma2Model.Forward mul
+//   %168 = mul %154 %167 : f32[T,1]  // Gemma2Model.Forward mul
+//   %169 = mul %166 %168 : f32[T,1]  // Gemma2Model.Forward mul
+//   %170 = mul %165 %169 : f32[T,1]  // Gemma2Model.Forward d_mul
+//   %171 = mul %170 %7 : f32[T,1]  // Gemma2Model.Forward d_mul
+//   %173 = mul %172 %171 : f32[T,1]  // Gemma2Model.Forward mul
+//   %174 = mul %173 %148 : act[T,4608]  // Gemma2Model.Forward mul
+//   %175 = add %163 %174 : act[T,4608]  // Gemma2Model.Forward d_post_feedforward_layernorm
+//   %176 = mul %175 %146 : act[T,4608]  // layers.1.mlp d_mul
+//   %177 = mul %176 %144 : act[T,4608]  // layers.1.mlp d_down_proj
+//   %178 = mul %176 %138 : act[T,4608]  // layers.1.mlp mul
+//   %179 = row_sum %178 : f32[T,1]  // layers.1.mlp d_rsqrt
+//   %180 = mul %144 %144 : f32[T,1]  // layers.1.mlp mul
+//   %181 = mul %144 %180 : f32[T,1]  // layers.1.mlp mul
+//   %182 = mul %166 %181 : f32[T,1]  // layers.1.mlp mul
+//   %183 = mul %179 %182 : f32[T,1]  // layers.1.mlp d_mul
+//   %184 = mul %183 %7 : f32[T,1]  // layers.1.mlp d_mul
+//   %185 = mul %172 %184 : f32[T,1]  // layers.1.mlp mul
+//   %186 = mul %185 %138 : act[T,4608]  // layers.1.mlp mul
+//   %187 = add %177 %186 : act[T,4608]  // layers.1.mlp d_down_proj_b
 // tensors of the first launch: d_post_feedforward_layernorm layers.1.d_down_proj[:,0:4608] layers.1.down_proj layers.1.rsqrt4 model.layers.1.post_feedforward_layernorm.weight layers.1.sum d_norm model.norm.weight rsqrt
 // 46088 bytes per row; fp32 in registers, one rounding per stored value
 #define ELEM_BF16 1
@@ -714,14 +713,11 @@ k10_d_post_feedforward_layernorm_d_down_proj_b(elem* __restrict__ d_post_feedfor
     const float mul3 = (-0.5f) * mul2;
     const float d_mul2 = d_rsqrt * mul3;
     const float d_mul3 = 0.000217013891f * d_mul2;
-
-    // mul
-    float mul4[8];
-    for (int j = 0; j < 8; j++) mul4[j] = d_mul3 * sum2[j];
+    const float mul4 = 2.0f * d_mul3;
 
     // add
     float d_post_feedforward_layernorm[8];
-    for (int j = 0; j < 8; j++) d_post_feedforward_layernorm[j] = d_mul[j] * rsqrt2 + mul4[j] + mul4[j];
+    for (int j = 0; j < 8; j++) d_post_feedforward_layernorm[j] = d_mul[j] * rsqrt2 + mul4 * sum2[j];
     store8(d_post_feedforward_layernorm_rows + row * d_post_feedforward_layernorm_pitch + column, d_post_feedforward_layernorm);
     for (int j = 0; j < 8; j++) d_post_feedforward_layernorm[j] = round_elem(d_post_feedforward_layernorm[j]);
 
@@ -738,46 +734,40 @@ k10_d_post_feedforward_layernorm_d_down_proj_b(elem* __restrict__ d_post_feedfor
     const float mul7 = (-0.5f) * mul6;
     const float d_mul5 = d_rsqrt2 * mul7;
     const float d_mul6 = 0.000217013891f * d_mul5;
-
-    // mul
-    float mul8[8];
-    for (int j = 0; j < 8; j++) mul8[j] = d_mul6 * down_proj[j];
+    const float mul8 = 2.0f * d_mul6;
 
     // add
     float d_down_proj_b[8];
-    for (int j = 0; j < 8; j++) d_down_proj_b[j] = d_mul4[j] * rsqrt + mul8[j] + mul8[j];
+    for (int j = 0; j < 8; j++) d_down_proj_b[j] = d_mul4[j] * rsqrt + mul8 * down_proj[j];
     store8(d_down_proj_b_rows + row * d_down_proj_b_pitch + column, d_down_proj_b);
 }
 
 
 // ======== k11_d_up_proj_b_d_gate_proj_b
 // k11_d_up_proj_b_d_gate_proj_b <sm_90a>  launches: 2
-//   %127 = mul %126 %126 : act[T,36864]  // layers.1.mlp mul
-//   %128 = mul %126 %127 : act[T,36864]  // layers.1.mlp mul
-//   %129 = mul %57 %128 : act[T,36864]  // layers.1.mlp mul
-//   %130 = add %126 %129 : act[T,36864]  // layers.1.mlp add
-//   %131 = mul %56 %130 : act[T,36864]  // layers.1.mlp mul
-//   %132 = mul %61 %126 : act[T,36864]  // layers.1.mlp mul
-//   %133 = tanh %131 : act[T,36864]  // layers.1.mlp tanh
-//   %134 = add %14 %133 : act[T,36864]  // layers.1.mlp add
-//   %135 = mul %132 %134 : act[T,36864]  // layers.1.mlp gelu_tanh
-//   %193 = mul %192 %136 : act[T,36864]  // layers.1.mlp d_gelu_tanh
-//   %194 = mul %192 %135 : act[T,36864]  // layers.1.mlp d_up_proj_b
-//   %195 = mul %193 %134 : act[T,36864]  // layers.1.mlp d_mul
-//   %196 = mul %195 %61 : act[T,36864]  // layers.1.mlp d_gate_proj
-//   %197 = mul %193 %132 : act[T,36864]  // layers.1.mlp d_tanh
-//   %198 = mul %133 %133 : act[T,36864]  // layers.1.mlp mul
-//   %199 = sub %14 %198 : act[T,36864]  // layers.1.mlp sub
-//   %200 = mul %197 %199 : act[T,36864]  // layers.1.mlp d_mul
-//   %201 = mul %200 %56 : act[T,36864]  // layers.1.mlp d_mul
-//   %202 = add %196 %201 : act[T,36864]  // layers.1.mlp d_gate_proj
-//   %203 = mul %201 %57 : act[T,36864]  // layers.1.mlp d_mul
-//   %204 = mul %203 %127 : act[T,36864]  // layers.1.mlp mul
-//   %205 = add %202 %204 : act[T,36864]  // layers.1.mlp d_gate_proj
-//   %206 = mul %203 %126 : act[T,36864]  // layers.1.mlp d_mul
-//   %207 = mul %206 %126 : act[T,36864]  // layers.1.mlp mul
-//   %208 = add %205 %207 : act[T,36864]  // layers.1.mlp d_gate_proj
-//   %209 = add %208 %207 : act[T,36864]  // layers.1.mlp d_gate_proj_b
+//   %126 = mul %125 %125 : act[T,36864]  // layers.1.mlp mul
+//   %127 = mul %56 %126 : act[T,36864]  // layers.1.mlp mul
+//   %128 = add %55 %127 : act[T,36864]  // layers.1.mlp add
+//   %129 = mul %125 %128 : act[T,36864]  // layers.1.mlp mul
+//   %130 = tanh %129 : act[T,36864]  // layers.1.mlp tanh
+//   %131 = mul %54 %130 : act[T,36864]  // layers.1.mlp mul
+//   %132 = add %54 %131 : act[T,36864]  // layers.1.mlp add
+//   %133 = mul %125 %132 : act[T,36864]  // layers.1.mlp gelu_tanh
+//   %192 = mul %191 %134 : act[T,36864]  // layers.1.mlp d_gelu_tanh
+//   %193 = mul %191 %133 : act[T,36864]  // layers.1.mlp d_up_proj_b
+//   %194 = mul %192 %132 : act[T,36864]  // layers.1.mlp d_gate_proj
+//   %195 = mul %192 %125 : act[T,36864]  // layers.1.mlp d_mul
+//   %196 = mul %195 %54 : act[T,36864]  // layers.1.mlp d_tanh
+//   %197 = mul %130 %130 : act[T,36864]  // layers.1.mlp mul
+//   %198 = sub %14 %197 : act[T,36864]  // layers.1.mlp sub
+//   %199 = mul %196 %198 : act[T,36864]  // layers.1.mlp d_mul
+//   %200 = mul %199 %128 : act[T,36864]  // layers.1.mlp mul
+//   %201 = add %194 %200 : act[T,36864]  // layers.1.mlp d_gate_proj
+//   %202 = mul %199 %125 : act[T,36864]  // layers.1.mlp d_mul
+//   %203 = mul %202 %56 : act[T,36864]  // layers.1.mlp d_mul
+//   %204 = mul %172 %203 : act[T,36864]  // layers.1.mlp mul
+//   %205 = mul %204 %125 : act[T,36864]  // layers.1.mlp mul
+//   %206 = add %201 %205 : act[T,36864]  // layers.1.mlp d_gate_proj_b
 // tensors of the first launch: layers.1.d_gate_proj+up_proj[:,36864:73728] layers.1.d_gate_proj+up_proj[:,0:36864] layers.1.gate_proj+up_proj[:,0:36864] layers.1.d_mul layers.1.gate_proj+up_proj[:,36864:73728]
 // 368640 bytes per row; fp32 in registers, one rounding per stored value
 #define ELEM_BF16 1
@@ -802,21 +792,17 @@ k11_d_up_proj_b_d_gate_proj_b(elem* __restrict__ d_up_proj_b_rows, int d_up_proj
     float up_proj[8];
     load8(up_proj_rows + row * up_proj_pitch + column, up_proj);
 
-    // mul
-    float mul[8];
-    for (int j = 0; j < 8; j++) mul[j] = gate_proj[j] * gate_proj[j];
-
-    // mul
-    float mul2[8];
-    for (int j = 0; j < 8; j++) mul2[j] = 0.5f * gate_proj[j];
+    // add
+    float add[8];
+    for (int j = 0; j < 8; j++) add[j] = 0.797884583f + 0.0356774069f * gate_proj[j] * gate_proj[j];
 
     // tanh
     float tanh[8];
-    for (int j = 0; j < 8; j++) tanh[j] = fast_tanh(0.797884583f * (gate_proj[j] + 0.0447149985f * gate_proj[j] * mul[j]));
+    for (int j = 0; j < 8; j++) tanh[j] = fast_tanh(gate_proj[j] * add[j]);
 
     // add
-    float add[8];
-    for (int j = 0; j < 8; j++) add[j] = 1.0f + tanh[j];
+    float add2[8];
+    for (int j = 0; j < 8; j++) add2[j] = 0.5f + 0.5f * tanh[j];
 
     // mul
     float d_gelu_tanh[8];
@@ -824,55 +810,47 @@ k11_d_up_proj_b_d_gate_proj_b(elem* __restrict__ d_up_proj_b_rows, int d_up_proj
 
     // mul
     float d_up_proj_b[8];
-    for (int j = 0; j < 8; j++) d_up_proj_b[j] = d_mul[j] * mul2[j] * add[j];
+    for (int j = 0; j < 8; j++) d_up_proj_b[j] = d_mul[j] * gate_proj[j] * add2[j];
     store8(d_up_proj_b_rows + row * d_up_proj_b_pitch + column, d_up_proj_b);
 
     // mul
     float d_mul2[8];
-    for (int j = 0; j < 8; j++) d_mul2[j] = 0.797884583f * d_gelu_tanh[j] * mul2[j] * (1.0f - tanh[j] * tanh[j]);
-
-    // mul
-    float d_mul3[8];
-    for (int j = 0; j < 8; j++) d_mul3[j] = 0.0447149985f * d_mul2[j];
-
-    // mul
-    float mul3[8];
-    for (int j = 0; j < 8; j++) mul3[j] = d_mul3[j] * gate_proj[j] * gate_proj[j];
+    for (int j = 0; j < 8; j++) d_mul2[j] = 0.5f * d_gelu_tanh[j] * gate_proj[j] * (1.0f - tanh[j] * tanh[j]);
 
     // add
     float d_gate_proj_b[8];
-    for (int j = 0; j < 8; j++) d_gate_proj_b[j] = 0.5f * d_gelu_tanh[j] * add[j] + d_mul2[j] + d_mul3[j] * mul[j] + mul3[j] + mul3[j];
+    for (int j = 0; j < 8; j++) d_gate_proj_b[j] = d_gelu_tanh[j] * add2[j] + d_mul2[j] * add[j] + 0.0713548139f * d_mul2[j] * gate_proj[j] * gate_proj[j];
     store8(d_gate_proj_b_rows + row * d_gate_proj_b_pitch + column, d_gate_proj_b);
 }
 
 
 // ======== k12_d_post_attention_layernorm_d_o_proj_b
 // k12_d_post_attention_layernorm_d_o_proj_b <sm_90a>  launches: 1
-//   %214 = mul %213 %122 : act[T,4608]  // layers.1.mlp d_mul
-//   %215 = mul %214 %120 : act[T,4608]  // layers.1.mlp mul
-//   %216 = mul %214 %114 : act[T,4608]  // layers.1.mlp mul
-//   %217 = row_sum %216 : f32[T,1]  // layers.1.mlp d_rsqrt
-//   %218 = add %176 %215 : act[T,4608]  // layers.1.mlp d_sum
-//   %219 = mul %120 %120 : f32[T,1]  // layers.1.mlp mul
-//   %220 = mul %120 %219 : f32[T,1]  // layers.1.mlp mul
-//   %221 = mul %168 %220 : f32[T,1]  // layers.1.mlp mul
-//   %222 = mul %217 %221 : f32[T,1]  // layers.1.mlp d_mul
-//   %223 = mul %222 %7 : f32[T,1]  // layers.1.mlp d_mul
-//   %224 = mul %223 %114 : act[T,4608]  // layers.1.mlp mul
-//   %225 = add %218 %224 : act[T,4608]  // layers.1.mlp d_sum
-//   %226 = add %225 %224 : act[T,4608]  // layers.1.mlp d_post_attention_layernorm
-//   %227 = mul %226 %112 : act[T,4608]  // layers.1.self_attn d_mul
-//   %228 = mul %227 %110 : act[T,4608]  // layers.1.self_attn d_o_proj
-//   %229 = mul %227 %104 : act[T,4608]  // layers.1.self_attn mul
-//   %230 = row_sum %229 : f32[T,1]  // layers.1.self_attn d_rsqrt
-//   %231 = mul %110 %110 : f32[T,1]  // layers.1.self_attn mul
-//   %232 = mul %110 %231 : f32[T,1]  // layers.1.self_attn mul
-//   %233 = mul %168 %232 : f32[T,1]  // layers.1.self_attn mul
-//   %234 = mul %230 %233 : f32[T,1]  // layers.1.self_attn d_mul
-//   %235 = mul %234 %7 : f32[T,1]  // layers.1.self_attn d_mul
-//   %236 = mul %235 %104 : act[T,4608]  // layers.1.self_attn mul
-//   %237 = add %228 %236 : act[T,4608]  // layers.1.self_attn d_o_proj
-//   %238 = add %237 %236 : act[T,4608]  // layers.1.self_attn d_o_proj_b
+//   %211 = mul %210 %121 : act[T,4608]  // layers.1.mlp d_mul
+//   %212 = mul %211 %119 : act[T,4608]  // layers.1.mlp mul
+//   %213 = mul %211 %113 : act[T,4608]  // layers.1.mlp mul
+//   %214 = row_sum %213 : f32[T,1]  // layers.1.mlp d_rsqrt
+//   %215 = add %175 %212 : act[T,4608]  // layers.1.mlp d_sum
+//   %216 = mul %119 %119 : f32[T,1]  // layers.1.mlp mul
+//   %217 = mul %119 %216 : f32[T,1]  // layers.1.mlp mul
+//   %218 = mul %166 %217 : f32[T,1]  // layers.1.mlp mul
+//   %219 = mul %214 %218 : f32[T,1]  // layers.1.mlp d_mul
+//   %220 = mul %219 %7 : f32[T,1]  // layers.1.mlp d_mul
+//   %221 = mul %172 %220 : f32[T,1]  // layers.1.mlp mul
+//   %222 = mul %221 %113 : act[T,4608]  // layers.1.mlp mul
+//   %223 = add %215 %222 : act[T,4608]  // layers.1.mlp d_post_attention_layernorm
+//   %224 = mul %223 %111 : act[T,4608]  // layers.1.self_attn d_mul
+//   %225 = mul %224 %109 : act[T,4608]  // layers.1.self_attn d_o_proj
+//   %226 = mul %224 %103 : act[T,4608]  // layers.1.self_attn mul
+//   %227 = row_sum %226 : f32[T,1]  // layers.1.self_attn d_rsqrt
+//   %228 = mul %109 %109 : f32[T,1]  // layers.1.self_attn mul
+//   %229 = mul %109 %228 : f32[T,1]  // layers.1.self_attn mul
+//   %230 = mul %166 %229 : f32[T,1]  // layers.1.self_attn mul
+//   %231 = mul %227 %230 : f32[T,1]  // layers.1.self_attn d_mul
+//   %232 = mul %231 %7 : f32[T,1]  // layers.1.self_attn d_mul
+//   %233 = mul %172 %232 : f32[T,1]  // layers.1.self_attn mul
+//   %234 = mul %233 %103 : act[T,4608]  // layers.1.self_attn mul
+//   %235 = add %225 %234 : act[T,4608]  // layers.1.self_attn d_o_proj_b
 // tensors of the first launch: layers.1.d_post_attention_layernorm layers.1.d_o_proj[:,0:4608] layers.1.d_pre_feedforward_layernorm model.layers.1.pre_feedforward_layernorm.weight layers.1.rsqrt3 layers.1.sum d_post_feedforward_layernorm model.layers.1.post_attention_layernorm.weight layers.1.rsqrt2 layers.1.o_proj
 // 55304 bytes per row; fp32 in registers, one rounding per stored value
 #define ELEM_BF16 1
@@ -925,14 +903,11 @@ k12_d_post_attention_layernorm_d_o_proj_b(elem* __restrict__ d_post_attention_la
     const float mul3 = (-0.5f) * mul2;
     const float d_mul2 = d_rsqrt * mul3;
     const float d_mul3 = 0.000217013891f * d_mul2;
-
-    // mul
-    float mul4[8];
-    for (int j = 0; j < 8; j++) mul4[j] = d_mul3 * sum[j];
+    const float mul4 = 2.0f * d_mul3;
 
     // add
     float d_post_attention_layernorm[8];
-    for (int j = 0; j < 8; j++) d_post_attention_layernorm[j] = d_post_feedforward_layernorm[j] + d_mul[j] * rsqrt + mul4[j] + mul4[j];
+    for (int j = 0; j < 8; j++) d_post_attention_layernorm[j] = d_post_feedforward_layernorm[j] + d_mul[j] * rsqrt + mul4 * sum[j];
     store8(d_post_attention_layernorm_rows + row * d_post_attention_layernorm_pitch + column, d_post_attention_layernorm);
     for (int j = 0; j < 8; j++) d_post_attention_layernorm[j] = round_elem(d_post_attention_layernorm[j]);
 
@@ -949,21 +924,18 @@ k12_d_post_attention_layernorm_d_o_proj_b(elem* __restrict__ d_post_attention_la
     const float mul7 = (-0.5f) * mul6;
     const float d_mul5 = d_rsqrt2 * mul7;
     const float d_mul6 = 0.000217013891f * d_mul5;
-
-    // mul
-    float mul8[8];
-    for (int j = 0; j < 8; j++) mul8[j] = d_mul6 * o_proj[j];
+    const float mul8 = 2.0f * d_mul6;
 
     // add
     float d_o_proj_b[8];
-    for (int j = 0; j < 8; j++) d_o_proj_b[j] = d_mul4[j] * rsqrt2 + mul8[j] + mul8[j];
+    for (int j = 0; j < 8; j++) d_o_proj_b[j] = d_mul4[j] * rsqrt2 + mul8 * o_proj[j];
     store8(d_o_proj_b_rows + row * d_o_proj_b_pitch + column, d_o_proj_b);
 }
 
 
 // ======== k13_attention_delta
 // k13_attention_delta <sm_90a>  launches: 2
-//   %245 = attention_delta %100 %243 : f32[T,32]  // layers.1.self_attn attention_delta
+//   %242 = attention_delta %99 %240 : f32[T,32]  // layers.1.self_attn attention_delta
 // tensors of the first launch: layers.1.attention_delta layers.1.attention[:,0:4096] layers.1.d_attention
 #define ELEM_BF16 1
 #define EXACT_MATH 0
@@ -982,7 +954,7 @@ k12_d_post_attention_layernorm_d_o_proj_b(elem* __restrict__ d_post_attention_la
 
 // ======== k14_attention_dq
 // k14_attention_dq <sm_90a>  launches: 1
-//   %246 = attention_grad_q %94 %97 %99 %243 %244 %245 {score=(50*tanh((0.0016666666666666666*s)))} : act[T,32,128]  // layers.1.self_attn d_q_proj
+//   %243 = attention_grad_q %93 %96 %98 %240 %241 %242 {score=(50*tanh((0.0016666666666666666*s)))} : act[T,32,128]  // layers.1.self_attn d_q_proj
 // tensors of the first launch: layers.1.d_q_proj+k_proj+v_proj[:,0:4096] layers.1.q_proj+k_proj+v_proj[:,0:4096] layers.1.q_proj+k_proj+v_proj[:,4096:6144] layers.1.q_proj+k_proj+v_proj[:,6144:8192] layers.1.d_attention layers.1.attention_lse layers.1.attention_delta doc_start
 #define ELEM_BF16 1
 #define EXACT_MATH 0
@@ -1018,7 +990,7 @@ __device__ __forceinline__ void score_log2_and_derivative(float s, float& z, flo
 
 // ======== k15_attention_dkdv
 // k15_attention_dkdv <sm_90a>  launches: 1
-//   %247 = attention_grad_k %94 %97 %99 %243 %244 %245 {score=(50*tanh((0.0016666666666666666*s)))} : act[T,16,128]  // layers.1.self_attn d_k_proj
+//   %244 = attention_grad_k %93 %96 %98 %240 %241 %242 {score=(50*tanh((0.0016666666666666666*s)))} : act[T,16,128]  // layers.1.self_attn d_k_proj
 // tensors of the first launch: layers.1.d_q_proj+k_proj+v_proj[:,4096:6144] layers.1.d_q_proj+k_proj+v_proj[:,6144:8192] layers.1.q_proj+k_proj+v_proj[:,0:4096] layers.1.q_proj+k_proj+v_proj[:,4096:6144] layers.1.q_proj+k_proj+v_proj[:,6144:8192] layers.1.d_attention layers.1.attention_lse layers.1.attention_delta doc_start doc_end
 #define ELEM_BF16 1
 #define EXACT_MATH 0
@@ -1054,8 +1026,8 @@ __device__ __forceinline__ void score_log2_and_derivative(float s, float& z, flo
 
 // ======== k16_rope_inverse
 // k16_rope_inverse <sm_90a>  launches: 2
-//   %250 = rope %246 {theta=10000 inverse} : act[T,32,128]  // layers.1.self_attn d_q_proj
-//   %252 = rope %247 {theta=10000 inverse} : act[T,16,128]  // layers.1.self_attn d_k_proj
+//   %247 = rope %243 {theta=10000 inverse} : act[T,32,128]  // layers.1.self_attn d_q_proj
+//   %249 = rope %244 {theta=10000 inverse} : act[T,16,128]  // layers.1.self_attn d_k_proj
 // tensors of the first launch: layers.1.d_q_proj+k_proj+v_proj[:,0:6144] positions
 #define ELEM_BF16 1
 #define EXACT_MATH 0
@@ -1073,31 +1045,31 @@ __device__ __forceinline__ void score_log2_and_derivative(float s, float& z, flo
 
 // ======== k17_d_post_feedforward_layernorm_d_down_proj_b
 // k17_d_post_feedforward_layernorm_d_down_proj_b <sm_90a>  launches: 1
-//   %258 = mul %257 %88 : act[T,4608]  // layers.1.self_attn d_mul
-//   %259 = mul %258 %86 : act[T,4608]  // layers.1.self_attn mul
-//   %260 = mul %258 %80 : act[T,4608]  // layers.1.self_attn mul
-//   %261 = row_sum %260 : f32[T,1]  // layers.1.self_attn d_rsqrt
-//   %262 = add %226 %259 : act[T,4608]  // layers.1.self_attn d_sum
-//   %263 = mul %86 %86 : f32[T,1]  // layers.1.self_attn mul
-//   %264 = mul %86 %263 : f32[T,1]  // layers.1.self_attn mul
-//   %265 = mul %168 %264 : f32[T,1]  // layers.1.self_attn mul
-//   %266 = mul %261 %265 : f32[T,1]  // layers.1.self_attn d_mul
-//   %267 = mul %266 %7 : f32[T,1]  // layers.1.self_attn d_mul
-//   %268 = mul %267 %80 : act[T,4608]  // layers.1.self_attn mul
-//   %269 = add %262 %268 : act[T,4608]  // layers.1.self_attn d_sum
-//   %270 = add %269 %268 : act[T,4608]  // layers.1.self_attn d_post_feedforward_layernorm
-//   %271 = mul %270 %78 : act[T,4608]  // layers.0.mlp d_mul
-//   %272 = mul %271 %76 : act[T,4608]  // layers.0.mlp d_down_proj
-//   %273 = mul %271 %70 : act[T,4608]  // layers.0.mlp mul
-//   %274 = row_sum %273 : f32[T,1]  // layers.0.mlp d_rsqrt
-//   %275 = mul %76 %76 : f32[T,1]  // layers.0.mlp mul
-//   %276 = mul %76 %275 : f32[T,1]  // layers.0.mlp mul
-//   %277 = mul %168 %276 : f32[T,1]  // layers.0.mlp mul
-//   %278 = mul %274 %277 : f32[T,1]  // layers.0.mlp d_mul
-//   %279 = mul %278 %7 : f32[T,1]  // layers.0.mlp d_mul
-//   %280 = mul %279 %70 : act[T,4608]  // layers.0.mlp mul
-//   %281 = add %272 %280 : act[T,4608]  // layers.0.mlp d_down_proj
-//   %282 = add %281 %280 : act[T,4608]  // layers.0.mlp d_down_proj_b
+//   %255 = mul %254 %87 : act[T,4608]  // layers.1.self_attn d_mul
+//   %256 = mul %255 %85 : act[T,4608]  // layers.1.self_attn mul
+//   %257 = mul %255 %79 : act[T,4608]  // layers.1.self_attn mul
+//   %258 = row_sum %257 : f32[T,1]  // layers.1.self_attn d_rsqrt
+//   %259 = add %223 %256 : act[T,4608]  // layers.1.self_attn d_sum
+//   %260 = mul %85 %85 : f32[T,1]  // layers.1.self_attn mul
+//   %261 = mul %85 %260 : f32[T,1]  // layers.1.self_attn mul
+//   %262 = mul %166 %261 : f32[T,1]  // layers.1.self_attn mul
+//   %263 = mul %258 %262 : f32[T,1]  // layers.1.self_attn d_mul
+//   %264 = mul %263 %7 : f32[T,1]  // layers.1.self_attn d_mul
+//   %265 = mul %172 %264 : f32[T,1]  // layers.1.self_attn mul
+//   %266 = mul %265 %79 : act[T,4608]  // layers.1.self_attn mul
+//   %267 = add %259 %266 : act[T,4608]  // layers.1.self_attn d_post_feedforward_layernorm
+//   %268 = mul %267 %77 : act[T,4608]  // layers.0.mlp d_mul
+//   %269 = mul %268 %75 : act[T,4608]  // layers.0.mlp d_down_proj
+//   %270 = mul %268 %69 : act[T,4608]  // layers.0.mlp mul
+//   %271 = row_sum %270 : f32[T,1]  // layers.0.mlp d_rsqrt
+//   %272 = mul %75 %75 : f32[T,1]  // layers.0.mlp mul
+//   %273 = mul %75 %272 : f32[T,1]  // layers.0.mlp mul
+//   %274 = mul %166 %273 : f32[T,1]  // layers.0.mlp mul
+//   %275 = mul %271 %274 : f32[T,1]  // layers.0.mlp d_mul
+//   %276 = mul %275 %7 : f32[T,1]  // layers.0.mlp d_mul
+//   %277 = mul %172 %276 : f32[T,1]  // layers.0.mlp mul
+//   %278 = mul %277 %69 : act[T,4608]  // layers.0.mlp mul
+//   %279 = add %269 %278 : act[T,4608]  // layers.0.mlp d_down_proj_b
 // tensors of the first launch: layers.1.d_post_feedforward_layernorm layers.0.d_down_proj[:,0:4608] layers.1.d_input_layernorm model.layers.1.input_layernorm.weight layers.1.rsqrt layers.0.sum2 layers.1.d_post_attention_layernorm model.layers.0.post_feedforward_layernorm.weight layers.0.rsqrt3 layers.0.down_proj
 // 55304 bytes per row; fp32 in registers, one rounding per stored value
 #define ELEM_BF16 1
@@ -1150,14 +1122,11 @@ k17_d_post_feedforward_layernorm_d_down_proj_b(elem* __restrict__ d_post_feedfor
     const float mul3 = (-0.5f) * mul2;
     const float d_mul2 = d_rsqrt * mul3;
     const float d_mul3 = 0.000217013891f * d_mul2;
-
-    // mul
-    float mul4[8];
-    for (int j = 0; j < 8; j++) mul4[j] = d_mul3 * sum[j];
+    const float mul4 = 2.0f * d_mul3;
 
     // add
     float d_post_feedforward_layernorm[8];
-    for (int j = 0; j < 8; j++) d_post_feedforward_layernorm[j] = d_post_attention_layernorm[j] + d_mul[j] * rsqrt + mul4[j] + mul4[j];
+    for (int j = 0; j < 8; j++) d_post_feedforward_layernorm[j] = d_post_attention_layernorm[j] + d_mul[j] * rsqrt + mul4 * sum[j];
     store8(d_post_feedforward_layernorm_rows + row * d_post_feedforward_layernorm_pitch + column, d_post_feedforward_layernorm);
     for (int j = 0; j < 8; j++) d_post_feedforward_layernorm[j] = round_elem(d_post_feedforward_layernorm[j]);
 
@@ -1174,45 +1143,42 @@ k17_d_post_feedforward_layernorm_d_down_proj_b(elem* __restrict__ d_post_feedfor
     const float mul7 = (-0.5f) * mul6;
     const float d_mul5 = d_rsqrt2 * mul7;
     const float d_mul6 = 0.000217013891f * d_mul5;
-
-    // mul
-    float mul8[8];
-    for (int j = 0; j < 8; j++) mul8[j] = d_mul6 * down_proj[j];
+    const float mul8 = 2.0f * d_mul6;
 
     // add
     float d_down_proj_b[8];
-    for (int j = 0; j < 8; j++) d_down_proj_b[j] = d_mul4[j] * rsqrt2 + mul8[j] + mul8[j];
+    for (int j = 0; j < 8; j++) d_down_proj_b[j] = d_mul4[j] * rsqrt2 + mul8 * down_proj[j];
     store8(d_down_proj_b_rows + row * d_down_proj_b_pitch + column, d_down_proj_b);
 }
 
 
 // ======== k18_d_o_proj_b
 // k18_d_o_proj_b <sm_90a>  launches: 1
-//   %308 = mul %307 %49 : act[T,4608]  // layers.0.mlp d_mul
-//   %309 = mul %308 %47 : act[T,4608]  // layers.0.mlp mul
-//   %310 = mul %308 %41 : act[T,4608]  // layers.0.mlp mul
-//   %311 = row_sum %310 : f32[T,1]  // layers.0.mlp d_rsqrt
-//   %312 = add %270 %309 : act[T,4608]  // layers.0.mlp d_sum
-//   %313 = mul %47 %47 : f32[T,1]  // layers.0.mlp mul
-//   %314 = mul %47 %313 : f32[T,1]  // layers.0.mlp mul
-//   %315 = mul %168 %314 : f32[T,1]  // layers.0.mlp mul
-//   %316 = mul %311 %315 : f32[T,1]  // layers.0.mlp d_mul
-//   %317 = mul %316 %7 : f32[T,1]  // layers.0.mlp d_mul
-//   %318 = mul %317 %41 : act[T,4608]  // layers.0.mlp mul
-//   %319 = add %312 %318 : act[T,4608]  // layers.0.mlp d_sum
-//   %320 = add %319 %318 : act[T,4608]  // layers.0.mlp d_post_attention_layernorm
-//   %321 = mul %320 %39 : act[T,4608]  // layers.0.self_attn d_mul
-//   %322 = mul %321 %37 : act[T,4608]  // layers.0.self_attn d_o_proj
-//   %323 = mul %321 %31 : act[T,4608]  // layers.0.self_attn mul
-//   %324 = row_sum %323 : f32[T,1]  // layers.0.self_attn d_rsqrt
-//   %325 = mul %37 %37 : f32[T,1]  // layers.0.self_attn mul
-//   %326 = mul %37 %325 : f32[T,1]  // layers.0.self_attn mul
-//   %327 = mul %168 %326 : f32[T,1]  // layers.0.self_attn mul
-//   %328 = mul %324 %327 : f32[T,1]  // layers.0.self_attn d_mul
-//   %329 = mul %328 %7 : f32[T,1]  // layers.0.self_attn d_mul
-//   %330 = mul %329 %31 : act[T,4608]  // layers.0.self_attn mul
-//   %331 = add %322 %330 : act[T,4608]  // layers.0.self_attn d_o_proj
-//   %332 = add %331 %330 : act[T,4608]  // layers.0.self_attn d_o_proj_b
+//   %303 = mul %302 %49 : act[T,4608]  // layers.0.mlp d_mul
+//   %304 = mul %303 %47 : act[T,4608]  // layers.0.mlp mul
+//   %305 = mul %303 %41 : act[T,4608]  // layers.0.mlp mul
+//   %306 = row_sum %305 : f32[T,1]  // layers.0.mlp d_rsqrt
+//   %307 = add %267 %304 : act[T,4608]  // layers.0.mlp d_sum
+//   %308 = mul %47 %47 : f32[T,1]  // layers.0.mlp mul
+//   %309 = mul %47 %308 : f32[T,1]  // layers.0.mlp mul
+//   %310 = mul %166 %309 : f32[T,1]  // layers.0.mlp mul
+//   %311 = mul %306 %310 : f32[T,1]  // layers.0.mlp d_mul
+//   %312 = mul %311 %7 : f32[T,1]  // layers.0.mlp d_mul
+//   %313 = mul %172 %312 : f32[T,1]  // layers.0.mlp mul
+//   %314 = mul %313 %41 : act[T,4608]  // layers.0.mlp mul
+//   %315 = add %307 %314 : act[T,4608]  // layers.0.mlp d_post_attention_layernorm
+//   %316 = mul %315 %39 : act[T,4608]  // layers.0.self_attn d_mul
+//   %317 = mul %316 %37 : act[T,4608]  // layers.0.self_attn d_o_proj
+//   %318 = mul %316 %31 : act[T,4608]  // layers.0.self_attn mul
+//   %319 = row_sum %318 : f32[T,1]  // layers.0.self_attn d_rsqrt
+//   %320 = mul %37 %37 : f32[T,1]  // layers.0.self_attn mul
+//   %321 = mul %37 %320 : f32[T,1]  // layers.0.self_attn mul
+//   %322 = mul %166 %321 : f32[T,1]  // layers.0.self_attn mul
+//   %323 = mul %319 %322 : f32[T,1]  // layers.0.self_attn d_mul
+//   %324 = mul %323 %7 : f32[T,1]  // layers.0.self_attn d_mul
+//   %325 = mul %172 %324 : f32[T,1]  // layers.0.self_attn mul
+//   %326 = mul %325 %31 : act[T,4608]  // layers.0.self_attn mul
+//   %327 = add %317 %326 : act[T,4608]  // layers.0.self_attn d_o_proj_b
 // tensors of the first launch: layers.0.d_o_proj[:,0:4608] layers.0.d_pre_feedforward_layernorm model.layers.0.pre_feedforward_layernorm.weight layers.0.rsqrt2 layers.0.sum layers.1.d_post_feedforward_layernorm model.layers.0.post_attention_layernorm.weight layers.0.rsqrt layers.0.o_proj
 // 46088 bytes per row; fp32 in registers, one rounding per stored value
 #define ELEM_BF16 1
@@ -1264,14 +1230,11 @@ k18_d_o_proj_b(elem* __restrict__ d_o_proj_b_rows, int d_o_proj_b_pitch,
     const float mul3 = (-0.5f) * mul2;
     const float d_mul2 = d_rsqrt * mul3;
     const float d_mul3 = 0.000217013891f * d_mul2;
-
-    // mul
-    float mul4[8];
-    for (int j = 0; j < 8; j++) mul4[j] = d_mul3 * sum[j];
+    const float mul4 = 2.0f * d_mul3;
 
     // mul
     float d_mul4[8];
-    for (int j = 0; j < 8; j++) d_mul4[j] = (d_post_feedforward_layernorm[j] + d_mul[j] * rsqrt + mul4[j] + mul4[j]) * (1.0f + post_attention_layernorm_weight[j]);
+    for (int j = 0; j < 8; j++) d_mul4[j] = (d_post_feedforward_layernorm[j] + d_mul[j] * rsqrt + mul4 * sum[j]) * (1.0f + post_attention_layernorm_weight[j]);
 
     // row_sum
     float d_rsqrt2_part = 0.0f;
@@ -1282,21 +1245,18 @@ k18_d_o_proj_b(elem* __restrict__ d_o_proj_b_rows, int d_o_proj_b_pitch,
     const float mul7 = (-0.5f) * mul6;
     const float d_mul5 = d_rsqrt2 * mul7;
     const float d_mul6 = 0.000217013891f * d_mul5;
-
-    // mul
-    float mul8[8];
-    for (int j = 0; j < 8; j++) mul8[j] = d_mul6 * o_proj[j];
+    const float mul8 = 2.0f * d_mul6;
 
     // add
     float d_o_proj_b[8];
-    for (int j = 0; j < 8; j++) d_o_proj_b[j] = d_mul4[j] * rsqrt2 + mul8[j] + mul8[j];
+    for (int j = 0; j < 8; j++) d_o_proj_b[j] = d_mul4[j] * rsqrt2 + mul8 * o_proj[j];
     store8(d_o_proj_b_rows + row * d_o_proj_b_pitch + column, d_o_proj_b);
 }
 
 
 // ======== k19_attention_dq
 // k19_attention_dq <sm_90a>  launches: 1
-//   %340 = attention_grad_q %21 %24 %26 %337 %338 %339 {score=(50*tanh((0.0016666666666666666*s))) window=4096} : act[T,32,128]  // layers.0.self_attn d_q_proj
+//   %335 = attention_grad_q %21 %24 %26 %332 %333 %334 {score=(50*tanh((0.0016666666666666666*s))) window=4096} : act[T,32,128]  // layers.0.self_attn d_q_proj
 // tensors of the first launch: layers.0.d_q_proj+k_proj+v_proj[:,0:4096] layers.0.q_proj+k_proj+v_proj[:,0:4096] layers.0.q_proj+k_proj+v_proj[:,4096:6144] layers.0.q_proj+k_proj+v_proj[:,6144:8192] layers.0.d_attention layers.0.attention_lse layers.0.attention_delta doc_start
 #define ELEM_BF16 1
 #define EXACT_MATH 0
@@ -1332,7 +1292,7 @@ __device__ __forceinline__ void score_log2_and_derivative(float s, float& z, flo
 
 // ======== k20_attention_dkdv
 // k20_attention_dkdv <sm_90a>  launches: 1
-//   %341 = attention_grad_k %21 %24 %26 %337 %338 %339 {score=(50*tanh((0.0016666666666666666*s))) window=4096} : act[T,16,128]  // layers.0.self_attn d_k_proj
+//   %336 = attention_grad_k %21 %24 %26 %332 %333 %334 {score=(50*tanh((0.0016666666666666666*s))) window=4096} : act[T,16,128]  // layers.0.self_attn d_k_proj
 // tensors of the first launch: layers.0.d_q_proj+k_proj+v_proj[:,4096:6144] layers.0.d_q_proj+k_proj+v_proj[:,6144:8192] layers.0.q_proj+k_proj+v_proj[:,0:4096] layers.0.q_proj+k_proj+v_proj[:,4096:6144] layers.0.q_proj+k_proj+v_proj[:,6144:8192] layers.0.d_attention layers.0.attention_lse layers.0.attention_delta doc_start doc_end
 #define ELEM_BF16 1
 #define EXACT_MATH 0
@@ -1467,8 +1427,8 @@ k22_pre_feedforward_layernorm(elem* __restrict__ pre_feedforward_layernorm_rows,
 
 // ======== k23_input_layernorm
 // k23_input_layernorm <sm_90a>  recompute only
-//   %87 = mul %80 %86 : act[T,4608]  // layers.1.self_attn mul
-//   %89 = mul %87 %88 : act[T,4608]  // layers.1.self_attn input_layernorm
+//   %86 = mul %79 %85 : act[T,4608]  // layers.1.self_attn mul
+//   %88 = mul %86 %87 : act[T,4608]  // layers.1.self_attn input_layernorm
 // tensors of the first launch: layers.1.input_layernorm[:,0:4608] layers.0.sum2 layers.1.rsqrt model.layers.1.input_layernorm.weight
 // 18436 bytes per row; fp32 in registers, one rounding per stored value
 #define ELEM_BF16 1
@@ -1571,9 +1531,9 @@ k25_sum(elem* __restrict__ sum_rows, int sum_pitch,
 
 // ======== k26_sum
 // k26_sum <sm_90a>  recompute only
-//   %77 = mul %70 %76 : act[T,4608]  // layers.0.mlp mul
-//   %79 = mul %77 %78 : act[T,4608]  // layers.0.mlp post_feedforward_layernorm
-//   %80 = add %41 %79 : act[T,4608]  // layers.0.mlp sum
+//   %76 = mul %69 %75 : act[T,4608]  // layers.0.mlp mul
+//   %78 = mul %76 %77 : act[T,4608]  // layers.0.mlp post_feedforward_layernorm
+//   %79 = add %41 %78 : act[T,4608]  // layers.0.mlp sum
 // tensors of the first launch: layers.0.sum2 layers.0.down_proj layers.0.rsqrt3 model.layers.0.post_feedforward_layernorm.weight layers.0.sum
 // 27652 bytes per row; fp32 in registers, one rounding per stored value
 #define ELEM_BF16 1
@@ -1610,9 +1570,9 @@ k26_sum(elem* __restrict__ sum_rows, int sum_pitch,
 
 // ======== k27_sum
 // k27_sum <sm_90a>  recompute only
-//   %111 = mul %104 %110 : act[T,4608]  // layers.1.self_attn mul
-//   %113 = mul %111 %112 : act[T,4608]  // layers.1.self_attn post_attention_layernorm
-//   %114 = add %80 %113 : act[T,4608]  // layers.1.self_attn sum
+//   %110 = mul %103 %109 : act[T,4608]  // layers.1.self_attn mul
+//   %112 = mul %110 %111 : act[T,4608]  // layers.1.self_attn post_attention_layernorm
+//   %113 = add %79 %112 : act[T,4608]  // layers.1.self_attn sum
 // tensors of the first launch: layers.1.sum layers.1.o_proj layers.1.rsqrt2 model.layers.1.post_attention_layernorm.weight layers.0.sum2
 // 27652 bytes per row; fp32 in registers, one rounding per stored value
 #define ELEM_BF16 1
@@ -1649,11 +1609,11 @@ k27_sum(elem* __restrict__ sum_rows, int sum_pitch,
 
 // ======== k28_norm
 // k28_norm <sm_90a>  recompute only
-//   %147 = mul %140 %146 : act[T,4608]  // layers.1.mlp mul
-//   %149 = mul %147 %148 : act[T,4608]  // layers.1.mlp post_feedforward_layernorm
-//   %150 = add %114 %149 : act[T,4608]  // layers.1.mlp sum
-//   %157 = mul %150 %156 : act[T,4608]  // Gemma2Model.Forward mul
-//   %159 = mul %157 %158 : act[T,4608]  // Gemma2Model.Forward norm
+//   %145 = mul %138 %144 : act[T,4608]  // layers.1.mlp mul
+//   %147 = mul %145 %146 : act[T,4608]  // layers.1.mlp post_feedforward_layernorm
+//   %148 = add %113 %147 : act[T,4608]  // layers.1.mlp sum
+//   %155 = mul %148 %154 : act[T,4608]  // Gemma2Model.Forward mul
+//   %157 = mul %155 %156 : act[T,4608]  // Gemma2Model.Forward norm
 // tensors of the first launch: norm layers.1.down_proj layers.1.rsqrt4 model.layers.1.post_feedforward_layernorm.weight layers.1.sum rsqrt model.norm.weight
 // 27656 bytes per row; fp32 in registers, one rounding per stored value
 #define ELEM_BF16 1
@@ -1723,16 +1683,15 @@ k28_norm(elem* __restrict__ norm_rows, int norm_pitch,
 
 // ======== gemm_nt_k04_mul
 // gemm_nt_k04_mul <sm_90a>  k04_mul on the tiles of the product before it, which the schedule keeps as two launches
-//   %54 = mul %53 %53 : act[T,36864]  // layers.0.mlp mul
-//   %55 = mul %53 %54 : act[T,36864]  // layers.0.mlp mul
-//   %58 = mul %57 %55 : act[T,36864]  // layers.0.mlp mul
-//   %59 = add %53 %58 : act[T,36864]  // layers.0.mlp add
-//   %60 = mul %56 %59 : act[T,36864]  // layers.0.mlp mul
-//   %62 = mul %61 %53 : act[T,36864]  // layers.0.mlp mul
-//   %63 = tanh %60 : act[T,36864]  // layers.0.mlp tanh
-//   %64 = add %14 %63 : act[T,36864]  // layers.0.mlp add
-//   %65 = mul %62 %64 : act[T,36864]  // layers.0.mlp gelu_tanh
-//   %67 = mul %65 %66 : act[T,36864]  // layers.0.mlp mul
+//   %57 = mul %53 %53 : act[T,36864]  // layers.0.mlp mul
+//   %58 = mul %56 %57 : act[T,36864]  // layers.0.mlp mul
+//   %59 = add %55 %58 : act[T,36864]  // layers.0.mlp add
+//   %60 = mul %53 %59 : act[T,36864]  // layers.0.mlp mul
+//   %61 = tanh %60 : act[T,36864]  // layers.0.mlp tanh
+//   %62 = mul %54 %61 : act[T,36864]  // layers.0.mlp mul
+//   %63 = add %54 %62 : act[T,36864]  // layers.0.mlp add
+//   %64 = mul %53 %63 : act[T,36864]  // layers.0.mlp gelu_tanh
+//   %66 = mul %64 %65 : act[T,36864]  // layers.0.mlp mul
 // tensors of the first launch: layers.0.mul[:,0:36864] layers.0.gate_proj+up_proj[:,0:36864] layers.0.gate_proj+up_proj[:,36864:73728]
 #define ELEM_BF16 1
 #define EXACT_MATH 0
@@ -1769,7 +1728,7 @@ __device__ __forceinline__ void epilogue(const Epilogue& arguments, const Beside
 
     // mul
     float mul[8];
-    for (int j = 0; j < 8; j++) mul[j] = 0.5f * gate_proj[j] * (1.0f + fast_tanh(0.797884583f * (gate_proj[j] + 0.0447149985f * gate_proj[j] * gate_proj[j] * gate_proj[j]))) * up_proj[j];
+    for (int j = 0; j < 8; j++) mul[j] = gate_proj[j] * (0.5f + 0.5f * fast_tanh(gate_proj[j] * (0.797884583f + 0.0356774069f * gate_proj[j] * gate_proj[j]))) * up_proj[j];
     store8(arguments.mul_rows + row * arguments.mul_pitch + column, mul);
 }
 
@@ -1778,32 +1737,29 @@ __device__ __forceinline__ void epilogue(const Epilogue& arguments, const Beside
 
 // ======== gemm_nn_k11_d_up_proj_b_d_gate_proj_b
 // gemm_nn_k11_d_up_proj_b_d_gate_proj_b <sm_90a>  k11_d_up_proj_b_d_gate_proj_b on the tiles of the product before it, which the schedule keeps as two launches
-//   %127 = mul %126 %126 : act[T,36864]  // layers.1.mlp mul
-//   %128 = mul %126 %127 : act[T,36864]  // layers.1.mlp mul
-//   %129 = mul %57 %128 : act[T,36864]  // layers.1.mlp mul
-//   %130 = add %126 %129 : act[T,36864]  // layers.1.mlp add
-//   %131 = mul %56 %130 : act[T,36864]  // layers.1.mlp mul
-//   %132 = mul %61 %126 : act[T,36864]  // layers.1.mlp mul
-//   %133 = tanh %131 : act[T,36864]  // layers.1.mlp tanh
-//   %134 = add %14 %133 : act[T,36864]  // layers.1.mlp add
-//   %135 = mul %132 %134 : act[T,36864]  // layers.1.mlp gelu_tanh
-//   %193 = mul %192 %136 : act[T,36864]  // layers.1.mlp d_gelu_tanh
-//   %194 = mul %192 %135 : act[T,36864]  // layers.1.mlp d_up_proj_b
-//   %195 = mul %193 %134 : act[T,36864]  // layers.1.mlp d_mul
-//   %196 = mul %195 %61 : act[T,36864]  // layers.1.mlp d_gate_proj
-//   %197 = mul %193 %132 : act[T,36864]  // layers.1.mlp d_tanh
-//   %198 = mul %133 %133 : act[T,36864]  // layers.1.mlp mul
-//   %199 = sub %14 %198 : act[T,36864]  // layers.1.mlp sub
-//   %200 = mul %197 %199 : act[T,36864]  // layers.1.mlp d_mul
-//   %201 = mul %200 %56 : act[T,36864]  // layers.1.mlp d_mul
-//   %202 = add %196 %201 : act[T,36864]  // layers.1.mlp d_gate_proj
-//   %203 = mul %201 %57 : act[T,36864]  // layers.1.mlp d_mul
-//   %204 = mul %203 %127 : act[T,36864]  // layers.1.mlp mul
-//   %205 = add %202 %204 : act[T,36864]  // layers.1.mlp d_gate_proj
-//   %206 = mul %203 %126 : act[T,36864]  // layers.1.mlp d_mul
-//   %207 = mul %206 %126 : act[T,36864]  // layers.1.mlp mul
-//   %208 = add %205 %207 : act[T,36864]  // layers.1.mlp d_gate_proj
-//   %209 = add %208 %207 : act[T,36864]  // layers.1.mlp d_gate_proj_b
+//   %126 = mul %125 %125 : act[T,36864]  // layers.1.mlp mul
+//   %127 = mul %56 %126 : act[T,36864]  // layers.1.mlp mul
+//   %128 = add %55 %127 : act[T,36864]  // layers.1.mlp add
+//   %129 = mul %125 %128 : act[T,36864]  // layers.1.mlp mul
+//   %130 = tanh %129 : act[T,36864]  // layers.1.mlp tanh
+//   %131 = mul %54 %130 : act[T,36864]  // layers.1.mlp mul
+//   %132 = add %54 %131 : act[T,36864]  // layers.1.mlp add
+//   %133 = mul %125 %132 : act[T,36864]  // layers.1.mlp gelu_tanh
+//   %192 = mul %191 %134 : act[T,36864]  // layers.1.mlp d_gelu_tanh
+//   %193 = mul %191 %133 : act[T,36864]  // layers.1.mlp d_up_proj_b
+//   %194 = mul %192 %132 : act[T,36864]  // layers.1.mlp d_gate_proj
+//   %195 = mul %192 %125 : act[T,36864]  // layers.1.mlp d_mul
+//   %196 = mul %195 %54 : act[T,36864]  // layers.1.mlp d_tanh
+//   %197 = mul %130 %130 : act[T,36864]  // layers.1.mlp mul
+//   %198 = sub %14 %197 : act[T,36864]  // layers.1.mlp sub
+//   %199 = mul %196 %198 : act[T,36864]  // layers.1.mlp d_mul
+//   %200 = mul %199 %128 : act[T,36864]  // layers.1.mlp mul
+//   %201 = add %194 %200 : act[T,36864]  // layers.1.mlp d_gate_proj
+//   %202 = mul %199 %125 : act[T,36864]  // layers.1.mlp d_mul
+//   %203 = mul %202 %56 : act[T,36864]  // layers.1.mlp d_mul
+//   %204 = mul %172 %203 : act[T,36864]  // layers.1.mlp mul
+//   %205 = mul %204 %125 : act[T,36864]  // layers.1.mlp mul
+//   %206 = add %201 %205 : act[T,36864]  // layers.1.mlp d_gate_proj_b
 // tensors of the first launch: layers.1.d_gate_proj+up_proj[:,36864:73728] layers.1.d_gate_proj+up_proj[:,0:36864] layers.1.gate_proj+up_proj[:,0:36864] layers.1.d_mul layers.1.gate_proj+up_proj[:,36864:73728]
 #define ELEM_BF16 1
 #define EXACT_MATH 0
@@ -1848,21 +1804,17 @@ __device__ __forceinline__ void epilogue(const Epilogue& arguments, const Beside
     float up_proj[8];
     unpack8(beside.up_proj, up_proj);
 
-    // mul
-    float mul[8];
-    for (int j = 0; j < 8; j++) mul[j] = gate_proj[j] * gate_proj[j];
-
-    // mul
-    float mul2[8];
-    for (int j = 0; j < 8; j++) mul2[j] = 0.5f * gate_proj[j];
+    // add
+    float add[8];
+    for (int j = 0; j < 8; j++) add[j] = 0.797884583f + 0.0356774069f * gate_proj[j] * gate_proj[j];
 
     // tanh
     float tanh[8];
-    for (int j = 0; j < 8; j++) tanh[j] = fast_tanh(0.797884583f * (gate_proj[j] + 0.0447149985f * gate_proj[j] * mul[j]));
+    for (int j = 0; j < 8; j++) tanh[j] = fast_tanh(gate_proj[j] * add[j]);
 
     // add
-    float add[8];
-    for (int j = 0; j < 8; j++) add[j] = 1.0f + tanh[j];
+    float add2[8];
+    for (int j = 0; j < 8; j++) add2[j] = 0.5f + 0.5f * tanh[j];
 
     // mul
     float d_gelu_tanh[8];
@@ -1870,24 +1822,16 @@ __device__ __forceinline__ void epilogue(const Epilogue& arguments, const Beside
 
     // mul
     float d_up_proj_b[8];
-    for (int j = 0; j < 8; j++) d_up_proj_b[j] = d_mul[j] * mul2[j] * add[j];
+    for (int j = 0; j < 8; j++) d_up_proj_b[j] = d_mul[j] * gate_proj[j] * add2[j];
     store8(arguments.d_up_proj_b_rows + row * arguments.d_up_proj_b_pitch + column, d_up_proj_b);
 
     // mul
     float d_mul2[8];
-    for (int j = 0; j < 8; j++) d_mul2[j] = 0.797884583f * d_gelu_tanh[j] * mul2[j] * (1.0f - tanh[j] * tanh[j]);
-
-    // mul
-    float d_mul3[8];
-    for (int j = 0; j < 8; j++) d_mul3[j] = 0.0447149985f * d_mul2[j];
-
-    // mul
-    float mul3[8];
-    for (int j = 0; j < 8; j++) mul3[j] = d_mul3[j] * gate_proj[j] * gate_proj[j];
+    for (int j = 0; j < 8; j++) d_mul2[j] = 0.5f * d_gelu_tanh[j] * gate_proj[j] * (1.0f - tanh[j] * tanh[j]);
 
     // add
     float d_gate_proj_b[8];
-    for (int j = 0; j < 8; j++) d_gate_proj_b[j] = 0.5f * d_gelu_tanh[j] * add[j] + d_mul2[j] + d_mul3[j] * mul[j] + mul3[j] + mul3[j];
+    for (int j = 0; j < 8; j++) d_gate_proj_b[j] = d_gelu_tanh[j] * add2[j] + d_mul2[j] * add[j] + 0.0713548139f * d_mul2[j] * gate_proj[j] * gate_proj[j];
     store8(arguments.d_gate_proj_b_rows + row * arguments.d_gate_proj_b_pitch + column, d_gate_proj_b);
 }
 
@@ -1896,7 +1840,7 @@ __device__ __forceinline__ void epilogue(const Epilogue& arguments, const Beside
 
 // ======== gemm_nt_k09_cross_entropy
 // gemm_nt_k09_cross_entropy <sm_90a>  the sums of k09_cross_entropy on the tiles of the product before it, which the schedule keeps as one launch
-//   %161 = linear_cross_entropy %159 %1 %160 {logit=(30*tanh((0.03333333333333333*s)))} : f32[T,1]  // loss
+//   %159 = linear_cross_entropy %157 %1 %158 {logit=(30*tanh((0.03333333333333333*s)))} : f32[T,1]  // loss
 // tensors of the first launch: norm model.embed_tokens.weight loss
 #define ELEM_BF16 1
 #define EXACT_MATH 0
@@ -1933,7 +1877,7 @@ __device__ __forceinline__ void logit_log2_and_derivative(float s, float& z, flo
 
 // ======== k09_cross_entropy_from_sums
 // k09_cross_entropy <sm_90a>  launches: 1
-//   %161 = linear_cross_entropy %159 %1 %160 {logit=(30*tanh((0.03333333333333333*s)))} : f32[T,1]  // loss
+//   %159 = linear_cross_entropy %157 %1 %158 {logit=(30*tanh((0.03333333333333333*s)))} : f32[T,1]  // loss
 // tensors of the first launch: norm model.embed_tokens.weight loss
 #define ELEM_BF16 1
 #define EXACT_MATH 0

@@ -233,16 +233,15 @@ k03_sum_pre_feedforward_layernorm(float* __restrict__ rsqrt_rows,
 
 // ======== k04_mul
 // k04_mul <sm_90a>  launches: 4
-//   %54 = mul %53 %53 : act[T,256]  // layers.0.mlp mul
-//   %55 = mul %53 %54 : act[T,256]  // layers.0.mlp mul
-//   %58 = mul %57 %55 : act[T,256]  // layers.0.mlp mul
-//   %59 = add %53 %58 : act[T,256]  // layers.0.mlp add
-//   %60 = mul %56 %59 : act[T,256]  // layers.0.mlp mul
-//   %62 = mul %61 %53 : act[T,256]  // layers.0.mlp mul
-//   %63 = tanh %60 : act[T,256]  // layers.0.mlp tanh
-//   %64 = add %14 %63 : act[T,256]  // layers.0.mlp add
-//   %65 = mul %62 %64 : act[T,256]  // layers.0.mlp gelu_tanh
-//   %67 = mul %65 %66 : act[T,256]  // layers.0.mlp mul
+//   %57 = mul %53 %53 : act[T,256]  // layers.0.mlp mul
+//   %58 = mul %56 %57 : act[T,256]  // layers.0.mlp mul
+//   %59 = add %55 %58 : act[T,256]  // layers.0.mlp add
+//   %60 = mul %53 %59 : act[T,256]  // layers.0.mlp mul
+//   %61 = tanh %60 : act[T,256]  // layers.0.mlp tanh
+//   %62 = mul %54 %61 : act[T,256]  // layers.0.mlp mul
+//   %63 = add %54 %62 : act[T,256]  // layers.0.mlp add
+//   %64 = mul %53 %63 : act[T,256]  // layers.0.mlp gelu_tanh
+//   %66 = mul %64 %65 : act[T,256]  // layers.0.mlp mul
 // tensors of the first launch: layers.0.mul[:,0:256] layers.0.gate_proj+up_proj[:,0:256] layers.0.gate_proj+up_proj[:,256:512]
 // 1536 bytes per row; fp32 in registers, one rounding per stored value
 #define ELEM_BF16 1
@@ -267,28 +266,28 @@ k04_mul(elem* __restrict__ mul_rows, int mul_pitch,
 
     // mul
     float mul[8];
-    for (int j = 0; j < 8; j++) mul[j] = 0.5f * gate_proj[j] * (1.0f + fast_tanh(0.797884583f * (gate_proj[j] + 0.0447149985f * gate_proj[j] * gate_proj[j] * gate_proj[j]))) * up_proj[j];
+    for (int j = 0; j < 8; j++) mul[j] = gate_proj[j] * (0.5f + 0.5f * fast_tanh(gate_proj[j] * (0.797884583f + 0.0356774069f * gate_proj[j] * gate_proj[j]))) * up_proj[j];
     store8(mul_rows + row * mul_pitch + column, mul);
 }
 
 
 // ======== k05_sum_input_layernorm
 // k05_sum_input_layernorm <sm_90a>  launches: 3
-//   %72 = mul %70 %70 : act[T,128]  // layers.0.mlp mul
-//   %73 = row_sum %72 : f32[T,1]  // layers.0.mlp row_sum
-//   %74 = mul %7 %73 : f32[T,1]  // layers.0.mlp mul
-//   %75 = add %74 %10 : f32[T,1]  // layers.0.mlp add
-//   %76 = rsqrt %75 : f32[T,1]  // layers.0.mlp rsqrt
-//   %77 = mul %70 %76 : act[T,128]  // layers.0.mlp mul
-//   %79 = mul %77 %78 : act[T,128]  // layers.0.mlp post_feedforward_layernorm
-//   %80 = add %41 %79 : act[T,128]  // layers.0.mlp sum
-//   %82 = mul %80 %80 : act[T,128]  // layers.1.self_attn mul
-//   %83 = row_sum %82 : f32[T,1]  // layers.1.self_attn row_sum
-//   %84 = mul %7 %83 : f32[T,1]  // layers.1.self_attn mul
-//   %85 = add %84 %10 : f32[T,1]  // layers.1.self_attn add
-//   %86 = rsqrt %85 : f32[T,1]  // layers.1.self_attn rsqrt
-//   %87 = mul %80 %86 : act[T,128]  // layers.1.self_attn mul
-//   %89 = mul %87 %88 : act[T,128]  // layers.1.self_attn input_layernorm
+//   %71 = mul %69 %69 : act[T,128]  // layers.0.mlp mul
+//   %72 = row_sum %71 : f32[T,1]  // layers.0.mlp row_sum
+//   %73 = mul %7 %72 : f32[T,1]  // layers.0.mlp mul
+//   %74 = add %73 %10 : f32[T,1]  // layers.0.mlp add
+//   %75 = rsqrt %74 : f32[T,1]  // layers.0.mlp rsqrt
+//   %76 = mul %69 %75 : act[T,128]  // layers.0.mlp mul
+//   %78 = mul %76 %77 : act[T,128]  // layers.0.mlp post_feedforward_layernorm
+//   %79 = add %41 %78 : act[T,128]  // layers.0.mlp sum
+//   %81 = mul %79 %79 : act[T,128]  // layers.1.self_attn mul
+//   %82 = row_sum %81 : f32[T,1]  // layers.1.self_attn row_sum
+//   %83 = mul %7 %82 : f32[T,1]  // layers.1.self_attn mul
+//   %84 = add %83 %10 : f32[T,1]  // layers.1.self_attn add
+//   %85 = rsqrt %84 : f32[T,1]  // layers.1.self_attn rsqrt
+//   %86 = mul %79 %85 : act[T,128]  // layers.1.self_attn mul
+//   %88 = mul %86 %87 : act[T,128]  // layers.1.self_attn input_layernorm
 // tensors of the first launch: layers.0.rsqrt3 layers.0.sum2 layers.1.rsqrt layers.1.input_layernorm[:,0:128] layers.0.down_proj model.layers.0.post_feedforward_layernorm.weight layers.0.sum model.layers.1.input_layernorm.weight
 // 1032 bytes per row; fp32 in registers, one rounding per stored value
 #define ELEM_BF16 1
@@ -378,7 +377,7 @@ k05_sum_input_layernorm(float* __restrict__ rsqrt_rows,
 
 // ======== k06_attention_forward
 // k06_attention_forward <sm_90a>  launches: 2
-//   %100 = attention %94 %97 %99 {score=(50*tanh((0.0035355339059327372*s)))} : act[T,4,32]  // layers.1.self_attn attention
+//   %99 = attention %93 %96 %98 {score=(50*tanh((0.0035355339059327372*s)))} : act[T,4,32]  // layers.1.self_attn attention
 // tensors of the first launch: layers.1.attention[:,0:128] layers.1.attention_lse layers.1.q_proj+k_proj+v_proj[:,0:128] layers.1.q_proj+k_proj+v_proj[:,128:192] layers.1.q_proj+k_proj+v_proj[:,192:256] doc_start
 #define ELEM_BF16 1
 #define EXACT_MATH 0
@@ -413,21 +412,21 @@ __device__ __forceinline__ void score_log2_and_derivative(float s, float& z, flo
 
 // ======== k07_sum_pre_feedforward_layernorm
 // k07_sum_pre_feedforward_layernorm <sm_90a>  launches: 3
-//   %106 = mul %104 %104 : act[T,128]  // layers.1.self_attn mul
-//   %107 = row_sum %106 : f32[T,1]  // layers.1.self_attn row_sum
-//   %108 = mul %7 %107 : f32[T,1]  // layers.1.self_attn mul
-//   %109 = add %108 %10 : f32[T,1]  // layers.1.self_attn add
-//   %110 = rsqrt %109 : f32[T,1]  // layers.1.self_attn rsqrt
-//   %111 = mul %104 %110 : act[T,128]  // layers.1.self_attn mul
-//   %113 = mul %111 %112 : act[T,128]  // layers.1.self_attn post_attention_layernorm
-//   %114 = add %80 %113 : act[T,128]  // layers.1.self_attn sum
-//   %116 = mul %114 %114 : act[T,128]  // layers.1.mlp mul
-//   %117 = row_sum %116 : f32[T,1]  // layers.1.mlp row_sum
-//   %118 = mul %7 %117 : f32[T,1]  // layers.1.mlp mul
-//   %119 = add %118 %10 : f32[T,1]  // layers.1.mlp add
-//   %120 = rsqrt %119 : f32[T,1]  // layers.1.mlp rsqrt
-//   %121 = mul %114 %120 : act[T,128]  // layers.1.mlp mul
-//   %123 = mul %121 %122 : act[T,128]  // layers.1.mlp pre_feedforward_layernorm
+//   %105 = mul %103 %103 : act[T,128]  // layers.1.self_attn mul
+//   %106 = row_sum %105 : f32[T,1]  // layers.1.self_attn row_sum
+//   %107 = mul %7 %106 : f32[T,1]  // layers.1.self_attn mul
+//   %108 = add %107 %10 : f32[T,1]  // layers.1.self_attn add
+//   %109 = rsqrt %108 : f32[T,1]  // layers.1.self_attn rsqrt
+//   %110 = mul %103 %109 : act[T,128]  // layers.1.self_attn mul
+//   %112 = mul %110 %111 : act[T,128]  // layers.1.self_attn post_attention_layernorm
+//   %113 = add %79 %112 : act[T,128]  // layers.1.self_attn sum
+//   %115 = mul %113 %113 : act[T,128]  // layers.1.mlp mul
+//   %116 = row_sum %115 : f32[T,1]  // layers.1.mlp row_sum
+//   %117 = mul %7 %116 : f32[T,1]  // layers.1.mlp mul
+//   %118 = add %117 %10 : f32[T,1]  // layers.1.mlp add
+//   %119 = rsqrt %118 : f32[T,1]  // layers.1.mlp rsqrt
+//   %120 = mul %113 %119 : act[T,128]  // layers.1.mlp mul
+//   %122 = mul %120 %121 : act[T,128]  // layers.1.mlp pre_feedforward_layernorm
 // tensors of the first launch: layers.1.rsqrt2 layers.1.sum layers.1.rsqrt3 layers.1.pre_feedforward_layernorm[:,0:128] layers.1.o_proj model.layers.1.post_attention_layernorm.weight layers.0.sum2 model.layers.1.pre_feedforward_layernorm.weight
 // 1032 bytes per row; fp32 in registers, one rounding per stored value
 #define ELEM_BF16 1
@@ -517,21 +516,21 @@ k07_sum_pre_feedforward_layernorm(float* __restrict__ rsqrt_rows,
 
 // ======== k08_norm
 // k08_norm <sm_90a>  launches: 1
-//   %282 = mul %280 %280 : act[T,128]  // layers.3.mlp mul
-//   %283 = row_sum %282 : f32[T,1]  // layers.3.mlp row_sum
-//   %284 = mul %7 %283 : f32[T,1]  // layers.3.mlp mul
-//   %285 = add %284 %10 : f32[T,1]  // layers.3.mlp add
-//   %286 = rsqrt %285 : f32[T,1]  // layers.3.mlp rsqrt
-//   %287 = mul %280 %286 : act[T,128]  // layers.3.mlp mul
-//   %289 = mul %287 %288 : act[T,128]  // layers.3.mlp post_feedforward_layernorm
-//   %290 = add %254 %289 : act[T,128]  // layers.3.mlp sum
-//   %292 = mul %290 %290 : act[T,128]  // Gemma2Model.Forward mul
-//   %293 = row_sum %292 : f32[T,1]  // Gemma2Model.Forward row_sum
-//   %294 = mul %7 %293 : f32[T,1]  // Gemma2Model.Forward mul
-//   %295 = add %294 %10 : f32[T,1]  // Gemma2Model.Forward add
-//   %296 = rsqrt %295 : f32[T,1]  // Gemma2Model.Forward rsqrt
-//   %297 = mul %290 %296 : act[T,128]  // Gemma2Model.Forward mul
-//   %299 = mul %297 %298 : act[T,128]  // Gemma2Model.Forward norm
+//   %278 = mul %276 %276 : act[T,128]  // layers.3.mlp mul
+//   %279 = row_sum %278 : f32[T,1]  // layers.3.mlp row_sum
+//   %280 = mul %7 %279 : f32[T,1]  // layers.3.mlp mul
+//   %281 = add %280 %10 : f32[T,1]  // layers.3.mlp add
+//   %282 = rsqrt %281 : f32[T,1]  // layers.3.mlp rsqrt
+//   %283 = mul %276 %282 : act[T,128]  // layers.3.mlp mul
+//   %285 = mul %283 %284 : act[T,128]  // layers.3.mlp post_feedforward_layernorm
+//   %286 = add %251 %285 : act[T,128]  // layers.3.mlp sum
+//   %288 = mul %286 %286 : act[T,128]  // Gemma2Model.Forward mul
+//   %289 = row_sum %288 : f32[T,1]  // Gemma2Model.Forward row_sum
+//   %290 = mul %7 %289 : f32[T,1]  // Gemma2Model.Forward mul
+//   %291 = add %290 %10 : f32[T,1]  // Gemma2Model.Forward add
+//   %292 = rsqrt %291 : f32[T,1]  // Gemma2Model.Forward rsqrt
+//   %293 = mul %286 %292 : act[T,128]  // Gemma2Model.Forward mul
+//   %295 = mul %293 %294 : act[T,128]  // Gemma2Model.Forward norm
 // tensors of the first launch: layers.3.rsqrt4 rsqrt norm layers.3.down_proj model.layers.3.post_feedforward_layernorm.weight layers.3.sum model.norm.weight
 // 776 bytes per row; fp32 in registers, one rounding per stored value
 #define ELEM_BF16 1
@@ -618,7 +617,7 @@ k08_norm(float* __restrict__ rsqrt_rows,
 
 // ======== k09_cross_entropy
 // k09_cross_entropy <sm_90a>  launches: 1
-//   %301 = linear_cross_entropy %299 %1 %300 {logit=(30*tanh((0.03333333333333333*s)))} : f32[T,1]  // loss
+//   %297 = linear_cross_entropy %295 %1 %296 {logit=(30*tanh((0.03333333333333333*s)))} : f32[T,1]  // loss
 // tensors of the first launch: norm model.embed_tokens.weight loss
 #define ELEM_BF16 1
 #define EXACT_MATH 0
@@ -648,33 +647,33 @@ __device__ __forceinline__ void logit_and_derivative(float s, float& z, float& d
 
 // ======== k10_d_post_feedforward_layernorm_d_down_proj_b
 // k10_d_post_feedforward_layernorm_d_down_proj_b <sm_90a>  launches: 1
-//   %287 = mul %280 %286 : act[T,128]  // layers.3.mlp mul
-//   %289 = mul %287 %288 : act[T,128]  // layers.3.mlp post_feedforward_layernorm
-//   %290 = add %254 %289 : act[T,128]  // layers.3.mlp sum
-//   %304 = mul %303 %298 : act[T,128]  // Gemma2Model.Forward d_mul
-//   %305 = mul %304 %296 : act[T,128]  // Gemma2Model.Forward d_sum
-//   %306 = mul %304 %290 : act[T,128]  // Gemma2Model.Forward mul
-//   %307 = row_sum %306 : f32[T,1]  // Gemma2Model.Forward d_rsqrt
-//   %309 = mul %296 %296 : f32[T,1]  // Gemma2Model.Forward mul
-//   %310 = mul %296 %309 : f32[T,1]  // Gemma2Model.Forward mul
-//   %311 = mul %308 %310 : f32[T,1]  // Gemma2Model.Forward mul
-//   %312 = mul %307 %311 : f32[T,1]  // Gemma2Model.Forward d_mul
-//   %313 = mul %312 %7 : f32[T,1]  // Gemma2Model.Forward d_mul
-//   %314 = mul %313 %290 : act[T,128]  // Gemma2Model.Forward mul
-//   %315 = add %305 %314 : act[T,128]  // Gemma2Model.Forward d_sum
-//   %316 = add %315 %314 : act[T,128]  // Gemma2Model.Forward d_post_feedforward_layernorm
-//   %317 = mul %316 %288 : act[T,128]  // layers.3.mlp d_mul
-//   %318 = mul %317 %286 : act[T,128]  // layers.3.mlp d_down_proj
-//   %319 = mul %317 %280 : act[T,128]  // layers.3.mlp mul
-//   %320 = row_sum %319 : f32[T,1]  // layers.3.mlp d_rsqrt
-//   %321 = mul %286 %286 : f32[T,1]  // layers.3.mlp mul
-//   %322 = mul %286 %321 : f32[T,1]  // layers.3.mlp mul
-//   %323 = mul %308 %322 : f32[T,1]  // layers.3.mlp mul
-//   %324 = mul %320 %323 : f32[T,1]  // layers.3.mlp d_mul
-//   %325 = mul %324 %7 : f32[T,1]  // layers.3.mlp d_mul
-//   %326 = mul %325 %280 : act[T,128]  // layers.3.mlp mul
-//   %327 = add %318 %326 : act[T,128]  // layers.3.mlp d_down_proj
-//   %328 = add %327 %326 : act[T,128]  // layers.3.mlp d_down_proj_b
+//   %283 = mul %276 %282 : act[T,128]  // layers.3.mlp mul
+//   %285 = mul %283 %284 : act[T,128]  // layers.3.mlp post_feedforward_layernorm
+//   %286 = add %251 %285 : act[T,128]  // layers.3.mlp sum
+//   %300 = mul %299 %294 : act[T,128]  // Gemma2Model.Forward d_mul
+//   %301 = mul %300 %292 : act[T,128]  // Gemma2Model.Forward d_sum
+//   %302 = mul %300 %286 : act[T,128]  // Gemma2Model.Forward mul
+//   %303 = row_sum %302 : f32[T,1]  // Gemma2Model.Forward d_rsqrt
+//   %305 = mul %292 %292 : f32[T,1]  // Gemma2Model.Forward mul
+//   %306 = mul %292 %305 : f32[T,1]  // Gemma2Model.Forward mul
+//   %307 = mul %304 %306 : f32[T,1]  // Gemma2Model.Forward mul
+//   %308 = mul %303 %307 : f32[T,1]  // Gemma2Model.Forward d_mul
+//   %309 = mul %308 %7 : f32[T,1]  // Gemma2Model.Forward d_mul
+//   %311 = mul %310 %309 : f32[T,1]  // Gemma2Model.Forward mul
+//   %312 = mul %311 %286 : act[T,128]  // Gemma2Model.Forward mul
+//   %313 = add %301 %312 : act[T,128]  // Gemma2Model.Forward d_post_feedforward_layernorm
+//   %314 = mul %313 %284 : act[T,128]  // layers.3.mlp d_mul
+//   %315 = mul %314 %282 : act[T,128]  // layers.3.mlp d_down_proj
+//   %316 = mul %314 %276 : act[T,128]  // layers.3.mlp mul
+//   %317 = row_sum %316 : f32[T,1]  // layers.3.mlp d_rsqrt
+//   %318 = mul %282 %282 : f32[T,1]  // layers.3.mlp mul
+//   %319 = mul %282 %318 : f32[T,1]  // layers.3.mlp mul
+//   %320 = mul %304 %319 : f32[T,1]  // layers.3.mlp mul
+//   %321 = mul %317 %320 : f32[T,1]  // layers.3.mlp d_mul
+//   %322 = mul %321 %7 : f32[T,1]  // layers.3.mlp d_mul
+//   %323 = mul %310 %322 : f32[T,1]  // layers.3.mlp mul
+//   %324 = mul %323 %276 : act[T,128]  // layers.3.mlp mul
+//   %325 = add %315 %324 : act[T,128]  // layers.3.mlp d_down_proj_b
 // tensors of the first launch: d_post_feedforward_layernorm layers.3.d_down_proj[:,0:128] layers.3.down_proj layers.3.rsqrt4 model.layers.3.post_feedforward_layernorm.weight layers.3.sum d_norm model.norm.weight rsqrt
 // 1288 bytes per row; fp32 in registers, one rounding per stored value
 #define ELEM_BF16 1
@@ -729,14 +728,11 @@ k10_d_post_feedforward_layernorm_d_down_proj_b(elem* __restrict__ d_post_feedfor
     const float mul3 = (-0.5f) * mul2;
     const float d_mul2 = d_rsqrt * mul3;
     const float d_mul3 = 0.0078125f * d_mul2;
-
-    // mul
-    float mul4[8];
-    for (int j = 0; j < 8; j++) mul4[j] = d_mul3 * sum2[j];
+    const float mul4 = 2.0f * d_mul3;
 
     // add
     float d_post_feedforward_layernorm[8];
-    for (int j = 0; j < 8; j++) d_post_feedforward_layernorm[j] = d_mul[j] * rsqrt2 + mul4[j] + mul4[j];
+    for (int j = 0; j < 8; j++) d_post_feedforward_layernorm[j] = d_mul[j] * rsqrt2 + mul4 * sum2[j];
     if (inside) store8(d_post_feedforward_layernorm_rows + row * d_post_feedforward_layernorm_pitch + column, d_post_feedforward_layernorm);
     for (int j = 0; j < 8; j++) d_post_feedforward_layernorm[j] = round_elem(d_post_feedforward_layernorm[j]);
 
@@ -753,46 +749,40 @@ k10_d_post_feedforward_layernorm_d_down_proj_b(elem* __restrict__ d_post_feedfor
     const float mul7 = (-0.5f) * mul6;
     const float d_mul5 = d_rsqrt2 * mul7;
     const float d_mul6 = 0.0078125f * d_mul5;
-
-    // mul
-    float mul8[8];
-    for (int j = 0; j < 8; j++) mul8[j] = d_mul6 * down_proj[j];
+    const float mul8 = 2.0f * d_mul6;
 
     // add
     float d_down_proj_b[8];
-    for (int j = 0; j < 8; j++) d_down_proj_b[j] = d_mul4[j] * rsqrt + mul8[j] + mul8[j];
+    for (int j = 0; j < 8; j++) d_down_proj_b[j] = d_mul4[j] * rsqrt + mul8 * down_proj[j];
     if (inside) store8(d_down_proj_b_rows + row * d_down_proj_b_pitch + column, d_down_proj_b);
 }
 
 
 // ======== k11_d_up_proj_b_d_gate_proj_b
 // k11_d_up_proj_b_d_gate_proj_b <sm_90a>  launches: 4
-//   %267 = mul %266 %266 : act[T,256]  // layers.3.mlp mul
-//   %268 = mul %266 %267 : act[T,256]  // layers.3.mlp mul
-//   %269 = mul %57 %268 : act[T,256]  // layers.3.mlp mul
-//   %270 = add %266 %269 : act[T,256]  // layers.3.mlp add
-//   %271 = mul %56 %270 : act[T,256]  // layers.3.mlp mul
-//   %272 = mul %61 %266 : act[T,256]  // layers.3.mlp mul
-//   %273 = tanh %271 : act[T,256]  // layers.3.mlp tanh
-//   %274 = add %14 %273 : act[T,256]  // layers.3.mlp add
-//   %275 = mul %272 %274 : act[T,256]  // layers.3.mlp gelu_tanh
-//   %333 = mul %332 %276 : act[T,256]  // layers.3.mlp d_gelu_tanh
-//   %334 = mul %332 %275 : act[T,256]  // layers.3.mlp d_up_proj_b
-//   %335 = mul %333 %274 : act[T,256]  // layers.3.mlp d_mul
-//   %336 = mul %335 %61 : act[T,256]  // layers.3.mlp d_gate_proj
-//   %337 = mul %333 %272 : act[T,256]  // layers.3.mlp d_tanh
-//   %338 = mul %273 %273 : act[T,256]  // layers.3.mlp mul
-//   %339 = sub %14 %338 : act[T,256]  // layers.3.mlp sub
-//   %340 = mul %337 %339 : act[T,256]  // layers.3.mlp d_mul
+//   %264 = mul %263 %263 : act[T,256]  // layers.3.mlp mul
+//   %265 = mul %56 %264 : act[T,256]  // layers.3.mlp mul
+//   %266 = add %55 %265 : act[T,256]  // layers.3.mlp add
+//   %267 = mul %263 %266 : act[T,256]  // layers.3.mlp mul
+//   %268 = tanh %267 : act[T,256]  // layers.3.mlp tanh
+//   %269 = mul %54 %268 : act[T,256]  // layers.3.mlp mul
+//   %270 = add %54 %269 : act[T,256]  // layers.3.mlp add
+//   %271 = mul %263 %270 : act[T,256]  // layers.3.mlp gelu_tanh
+//   %330 = mul %329 %272 : act[T,256]  // layers.3.mlp d_gelu_tanh
+//   %331 = mul %329 %271 : act[T,256]  // layers.3.mlp d_up_proj_b
+//   %332 = mul %330 %270 : act[T,256]  // layers.3.mlp d_gate_proj
+//   %333 = mul %330 %263 : act[T,256]  // layers.3.mlp d_mul
+//   %334 = mul %333 %54 : act[T,256]  // layers.3.mlp d_tanh
+//   %335 = mul %268 %268 : act[T,256]  // layers.3.mlp mul
+//   %336 = sub %14 %335 : act[T,256]  // layers.3.mlp sub
+//   %337 = mul %334 %336 : act[T,256]  // layers.3.mlp d_mul
+//   %338 = mul %337 %266 : act[T,256]  // layers.3.mlp mul
+//   %339 = add %332 %338 : act[T,256]  // layers.3.mlp d_gate_proj
+//   %340 = mul %337 %263 : act[T,256]  // layers.3.mlp d_mul
 //   %341 = mul %340 %56 : act[T,256]  // layers.3.mlp d_mul
-//   %342 = add %336 %341 : act[T,256]  // layers.3.mlp d_gate_proj
-//   %343 = mul %341 %57 : act[T,256]  // layers.3.mlp d_mul
-//   %344 = mul %343 %267 : act[T,256]  // layers.3.mlp mul
-//   %345 = add %342 %344 : act[T,256]  // layers.3.mlp d_gate_proj
-//   %346 = mul %343 %266 : act[T,256]  // layers.3.mlp d_mul
-//   %347 = mul %346 %266 : act[T,256]  // layers.3.mlp mul
-//   %348 = add %345 %347 : act[T,256]  // layers.3.mlp d_gate_proj
-//   %349 = add %348 %347 : act[T,256]  // layers.3.mlp d_gate_proj_b
+//   %342 = mul %310 %341 : act[T,256]  // layers.3.mlp mul
+//   %343 = mul %342 %263 : act[T,256]  // layers.3.mlp mul
+//   %344 = add %339 %343 : act[T,256]  // layers.3.mlp d_gate_proj_b
 // tensors of the first launch: layers.3.d_gate_proj+up_proj[:,256:512] layers.3.d_gate_proj+up_proj[:,0:256] layers.3.gate_proj+up_proj[:,0:256] layers.3.d_mul layers.3.gate_proj+up_proj[:,256:512]
 // 2560 bytes per row; fp32 in registers, one rounding per stored value
 #define ELEM_BF16 1
@@ -819,21 +809,17 @@ k11_d_up_proj_b_d_gate_proj_b(elem* __restrict__ d_up_proj_b_rows, int d_up_proj
     float up_proj[8];
     load8(up_proj_rows + row * up_proj_pitch + column, up_proj);
 
-    // mul
-    float mul[8];
-    for (int j = 0; j < 8; j++) mul[j] = gate_proj[j] * gate_proj[j];
-
-    // mul
-    float mul2[8];
-    for (int j = 0; j < 8; j++) mul2[j] = 0.5f * gate_proj[j];
+    // add
+    float add[8];
+    for (int j = 0; j < 8; j++) add[j] = 0.797884583f + 0.0356774069f * gate_proj[j] * gate_proj[j];
 
     // tanh
     float tanh[8];
-    for (int j = 0; j < 8; j++) tanh[j] = fast_tanh(0.797884583f * (gate_proj[j] + 0.0447149985f * gate_proj[j] * mul[j]));
+    for (int j = 0; j < 8; j++) tanh[j] = fast_tanh(gate_proj[j] * add[j]);
 
     // add
-    float add[8];
-    for (int j = 0; j < 8; j++) add[j] = 1.0f + tanh[j];
+    float add2[8];
+    for (int j = 0; j < 8; j++) add2[j] = 0.5f + 0.5f * tanh[j];
 
     // mul
     float d_gelu_tanh[8];
@@ -841,55 +827,47 @@ k11_d_up_proj_b_d_gate_proj_b(elem* __restrict__ d_up_proj_b_rows, int d_up_proj
 
     // mul
     float d_up_proj_b[8];
-    for (int j = 0; j < 8; j++) d_up_proj_b[j] = d_mul[j] * mul2[j] * add[j];
+    for (int j = 0; j < 8; j++) d_up_proj_b[j] = d_mul[j] * gate_proj[j] * add2[j];
     store8(d_up_proj_b_rows + row * d_up_proj_b_pitch + column, d_up_proj_b);
 
     // mul
     float d_mul2[8];
-    for (int j = 0; j < 8; j++) d_mul2[j] = 0.797884583f * d_gelu_tanh[j] * mul2[j] * (1.0f - tanh[j] * tanh[j]);
-
-    // mul
-    float d_mul3[8];
-    for (int j = 0; j < 8; j++) d_mul3[j] = 0.0447149985f * d_mul2[j];
-
-    // mul
-    float mul3[8];
-    for (int j = 0; j < 8; j++) mul3[j] = d_mul3[j] * gate_proj[j] * gate_proj[j];
+    for (int j = 0; j < 8; j++) d_mul2[j] = 0.5f * d_gelu_tanh[j] * gate_proj[j] * (1.0f - tanh[j] * tanh[j]);
 
     // add
     float d_gate_proj_b[8];
-    for (int j = 0; j < 8; j++) d_gate_proj_b[j] = 0.5f * d_gelu_tanh[j] * add[j] + d_mul2[j] + d_mul3[j] * mul[j] + mul3[j] + mul3[j];
+    for (int j = 0; j < 8; j++) d_gate_proj_b[j] = d_gelu_tanh[j] * add2[j] + d_mul2[j] * add[j] + 0.0713548139f * d_mul2[j] * gate_proj[j] * gate_proj[j];
     store8(d_gate_proj_b_rows + row * d_gate_proj_b_pitch + column, d_gate_proj_b);
 }
 
 
 // ======== k12_d_post_attention_layernorm_d_o_proj_b
 // k12_d_post_attention_layernorm_d_o_proj_b <sm_90a>  launches: 3
-//   %354 = mul %353 %262 : act[T,128]  // layers.3.mlp d_mul
-//   %355 = mul %354 %260 : act[T,128]  // layers.3.mlp mul
-//   %356 = mul %354 %254 : act[T,128]  // layers.3.mlp mul
-//   %357 = row_sum %356 : f32[T,1]  // layers.3.mlp d_rsqrt
-//   %358 = add %316 %355 : act[T,128]  // layers.3.mlp d_sum
-//   %359 = mul %260 %260 : f32[T,1]  // layers.3.mlp mul
-//   %360 = mul %260 %359 : f32[T,1]  // layers.3.mlp mul
-//   %361 = mul %308 %360 : f32[T,1]  // layers.3.mlp mul
-//   %362 = mul %357 %361 : f32[T,1]  // layers.3.mlp d_mul
-//   %363 = mul %362 %7 : f32[T,1]  // layers.3.mlp d_mul
-//   %364 = mul %363 %254 : act[T,128]  // layers.3.mlp mul
-//   %365 = add %358 %364 : act[T,128]  // layers.3.mlp d_sum
-//   %366 = add %365 %364 : act[T,128]  // layers.3.mlp d_post_attention_layernorm
-//   %367 = mul %366 %252 : act[T,128]  // layers.3.self_attn d_mul
-//   %368 = mul %367 %250 : act[T,128]  // layers.3.self_attn d_o_proj
-//   %369 = mul %367 %244 : act[T,128]  // layers.3.self_attn mul
-//   %370 = row_sum %369 : f32[T,1]  // layers.3.self_attn d_rsqrt
-//   %371 = mul %250 %250 : f32[T,1]  // layers.3.self_attn mul
-//   %372 = mul %250 %371 : f32[T,1]  // layers.3.self_attn mul
-//   %373 = mul %308 %372 : f32[T,1]  // layers.3.self_attn mul
-//   %374 = mul %370 %373 : f32[T,1]  // layers.3.self_attn d_mul
-//   %375 = mul %374 %7 : f32[T,1]  // layers.3.self_attn d_mul
-//   %376 = mul %375 %244 : act[T,128]  // layers.3.self_attn mul
-//   %377 = add %368 %376 : act[T,128]  // layers.3.self_attn d_o_proj
-//   %378 = add %377 %376 : act[T,128]  // layers.3.self_attn d_o_proj_b
+//   %349 = mul %348 %259 : act[T,128]  // layers.3.mlp d_mul
+//   %350 = mul %349 %257 : act[T,128]  // layers.3.mlp mul
+//   %351 = mul %349 %251 : act[T,128]  // layers.3.mlp mul
+//   %352 = row_sum %351 : f32[T,1]  // layers.3.mlp d_rsqrt
+//   %353 = add %313 %350 : act[T,128]  // layers.3.mlp d_sum
+//   %354 = mul %257 %257 : f32[T,1]  // layers.3.mlp mul
+//   %355 = mul %257 %354 : f32[T,1]  // layers.3.mlp mul
+//   %356 = mul %304 %355 : f32[T,1]  // layers.3.mlp mul
+//   %357 = mul %352 %356 : f32[T,1]  // layers.3.mlp d_mul
+//   %358 = mul %357 %7 : f32[T,1]  // layers.3.mlp d_mul
+//   %359 = mul %310 %358 : f32[T,1]  // layers.3.mlp mul
+//   %360 = mul %359 %251 : act[T,128]  // layers.3.mlp mul
+//   %361 = add %353 %360 : act[T,128]  // layers.3.mlp d_post_attention_layernorm
+//   %362 = mul %361 %249 : act[T,128]  // layers.3.self_attn d_mul
+//   %363 = mul %362 %247 : act[T,128]  // layers.3.self_attn d_o_proj
+//   %364 = mul %362 %241 : act[T,128]  // layers.3.self_attn mul
+//   %365 = row_sum %364 : f32[T,1]  // layers.3.self_attn d_rsqrt
+//   %366 = mul %247 %247 : f32[T,1]  // layers.3.self_attn mul
+//   %367 = mul %247 %366 : f32[T,1]  // layers.3.self_attn mul
+//   %368 = mul %304 %367 : f32[T,1]  // layers.3.self_attn mul
+//   %369 = mul %365 %368 : f32[T,1]  // layers.3.self_attn d_mul
+//   %370 = mul %369 %7 : f32[T,1]  // layers.3.self_attn d_mul
+//   %371 = mul %310 %370 : f32[T,1]  // layers.3.self_attn mul
+//   %372 = mul %371 %241 : act[T,128]  // layers.3.self_attn mul
+//   %373 = add %363 %372 : act[T,128]  // layers.3.self_attn d_o_proj_b
 // tensors of the first launch: layers.3.d_post_attention_layernorm layers.3.d_o_proj[:,0:128] layers.3.d_pre_feedforward_layernorm model.layers.3.pre_feedforward_layernorm.weight layers.3.rsqrt3 layers.3.sum d_post_feedforward_layernorm model.layers.3.post_attention_layernorm.weight layers.3.rsqrt2 layers.3.o_proj
 // 1544 bytes per row; fp32 in registers, one rounding per stored value
 #define ELEM_BF16 1
@@ -943,14 +921,11 @@ k12_d_post_attention_layernorm_d_o_proj_b(elem* __restrict__ d_post_attention_la
     const float mul3 = (-0.5f) * mul2;
     const float d_mul2 = d_rsqrt * mul3;
     const float d_mul3 = 0.0078125f * d_mul2;
-
-    // mul
-    float mul4[8];
-    for (int j = 0; j < 8; j++) mul4[j] = d_mul3 * sum[j];
+    const float mul4 = 2.0f * d_mul3;
 
     // add
     float d_post_attention_layernorm[8];
-    for (int j = 0; j < 8; j++) d_post_attention_layernorm[j] = d_post_feedforward_layernorm[j] + d_mul[j] * rsqrt + mul4[j] + mul4[j];
+    for (int j = 0; j < 8; j++) d_post_attention_layernorm[j] = d_post_feedforward_layernorm[j] + d_mul[j] * rsqrt + mul4 * sum[j];
     if (inside) store8(d_post_attention_layernorm_rows + row * d_post_attention_layernorm_pitch + column, d_post_attention_layernorm);
     for (int j = 0; j < 8; j++) d_post_attention_layernorm[j] = round_elem(d_post_attention_layernorm[j]);
 
@@ -967,21 +942,18 @@ k12_d_post_attention_layernorm_d_o_proj_b(elem* __restrict__ d_post_attention_la
     const float mul7 = (-0.5f) * mul6;
     const float d_mul5 = d_rsqrt2 * mul7;
     const float d_mul6 = 0.0078125f * d_mul5;
-
-    // mul
-    float mul8[8];
-    for (int j = 0; j < 8; j++) mul8[j] = d_mul6 * o_proj[j];
+    const float mul8 = 2.0f * d_mul6;
 
     // add
     float d_o_proj_b[8];
-    for (int j = 0; j < 8; j++) d_o_proj_b[j] = d_mul4[j] * rsqrt2 + mul8[j] + mul8[j];
+    for (int j = 0; j < 8; j++) d_o_proj_b[j] = d_mul4[j] * rsqrt2 + mul8 * o_proj[j];
     if (inside) store8(d_o_proj_b_rows + row * d_o_proj_b_pitch + column, d_o_proj_b);
 }
 
 
 // ======== k13_attention_delta
 // k13_attention_delta <sm_90a>  launches: 4
-//   %385 = attention_delta %240 %383 : f32[T,4]  // layers.3.self_attn attention_delta
+//   %380 = attention_delta %237 %378 : f32[T,4]  // layers.3.self_attn attention_delta
 // tensors of the first launch: layers.3.attention_delta layers.3.attention[:,0:128] layers.3.d_attention
 #define ELEM_BF16 1
 #define EXACT_MATH 0
@@ -1000,7 +972,7 @@ k12_d_post_attention_layernorm_d_o_proj_b(elem* __restrict__ d_post_attention_la
 
 // ======== k14_attention_dq
 // k14_attention_dq <sm_90a>  launches: 2
-//   %386 = attention_grad_q %234 %237 %239 %383 %384 %385 {score=(50*tanh((0.0035355339059327372*s)))} : act[T,4,32]  // layers.3.self_attn d_q_proj
+//   %381 = attention_grad_q %231 %234 %236 %378 %379 %380 {score=(50*tanh((0.0035355339059327372*s)))} : act[T,4,32]  // layers.3.self_attn d_q_proj
 // tensors of the first launch: layers.3.d_q_proj+k_proj+v_proj[:,0:128] layers.3.q_proj+k_proj+v_proj[:,0:128] layers.3.q_proj+k_proj+v_proj[:,128:192] layers.3.q_proj+k_proj+v_proj[:,192:256] layers.3.d_attention layers.3.attention_lse layers.3.attention_delta doc_start
 #define ELEM_BF16 1
 #define EXACT_MATH 0
@@ -1035,7 +1007,7 @@ __device__ __forceinline__ void score_log2_and_derivative(float s, float& z, flo
 
 // ======== k15_attention_dkdv
 // k15_attention_dkdv <sm_90a>  launches: 2
-//   %387 = attention_grad_k %234 %237 %239 %383 %384 %385 {score=(50*tanh((0.0035355339059327372*s)))} : act[T,2,32]  // layers.3.self_attn d_k_proj
+//   %382 = attention_grad_k %231 %234 %236 %378 %379 %380 {score=(50*tanh((0.0035355339059327372*s)))} : act[T,2,32]  // layers.3.self_attn d_k_proj
 // tensors of the first launch: layers.3.d_q_proj+k_proj+v_proj[:,128:192] layers.3.d_q_proj+k_proj+v_proj[:,192:256] layers.3.q_proj+k_proj+v_proj[:,0:128] layers.3.q_proj+k_proj+v_proj[:,128:192] layers.3.q_proj+k_proj+v_proj[:,192:256] layers.3.d_attention layers.3.attention_lse layers.3.attention_delta doc_start doc_end
 #define ELEM_BF16 1
 #define EXACT_MATH 0
@@ -1070,8 +1042,8 @@ __device__ __forceinline__ void score_log2_and_derivative(float s, float& z, flo
 
 // ======== k16_rope_inverse
 // k16_rope_inverse <sm_90a>  launches: 4
-//   %390 = rope %386 {theta=10000 inverse} : act[T,4,32]  // layers.3.self_attn d_q_proj
-//   %392 = rope %387 {theta=10000 inverse} : act[T,2,32]  // layers.3.self_attn d_k_proj
+//   %385 = rope %381 {theta=10000 inverse} : act[T,4,32]  // layers.3.self_attn d_q_proj
+//   %387 = rope %382 {theta=10000 inverse} : act[T,2,32]  // layers.3.self_attn d_k_proj
 // tensors of the first launch: layers.3.d_q_proj+k_proj+v_proj[:,0:192] positions
 #define ELEM_BF16 1
 #define EXACT_MATH 0
@@ -1089,31 +1061,31 @@ __device__ __forceinline__ void score_log2_and_derivative(float s, float& z, flo
 
 // ======== k17_d_post_feedforward_layernorm_d_down_proj_b
 // k17_d_post_feedforward_layernorm_d_down_proj_b <sm_90a>  launches: 3
-//   %398 = mul %397 %228 : act[T,128]  // layers.3.self_attn d_mul
-//   %399 = mul %398 %226 : act[T,128]  // layers.3.self_attn mul
-//   %400 = mul %398 %220 : act[T,128]  // layers.3.self_attn mul
-//   %401 = row_sum %400 : f32[T,1]  // layers.3.self_attn d_rsqrt
-//   %402 = add %366 %399 : act[T,128]  // layers.3.self_attn d_sum
-//   %403 = mul %226 %226 : f32[T,1]  // layers.3.self_attn mul
-//   %404 = mul %226 %403 : f32[T,1]  // layers.3.self_attn mul
-//   %405 = mul %308 %404 : f32[T,1]  // layers.3.self_attn mul
-//   %406 = mul %401 %405 : f32[T,1]  // layers.3.self_attn d_mul
-//   %407 = mul %406 %7 : f32[T,1]  // layers.3.self_attn d_mul
-//   %408 = mul %407 %220 : act[T,128]  // layers.3.self_attn mul
-//   %409 = add %402 %408 : act[T,128]  // layers.3.self_attn d_sum
-//   %410 = add %409 %408 : act[T,128]  // layers.3.self_attn d_post_feedforward_layernorm
-//   %411 = mul %410 %218 : act[T,128]  // layers.2.mlp d_mul
-//   %412 = mul %411 %216 : act[T,128]  // layers.2.mlp d_down_proj
-//   %413 = mul %411 %210 : act[T,128]  // layers.2.mlp mul
-//   %414 = row_sum %413 : f32[T,1]  // layers.2.mlp d_rsqrt
-//   %415 = mul %216 %216 : f32[T,1]  // layers.2.mlp mul
-//   %416 = mul %216 %415 : f32[T,1]  // layers.2.mlp mul
-//   %417 = mul %308 %416 : f32[T,1]  // layers.2.mlp mul
-//   %418 = mul %414 %417 : f32[T,1]  // layers.2.mlp d_mul
-//   %419 = mul %418 %7 : f32[T,1]  // layers.2.mlp d_mul
-//   %420 = mul %419 %210 : act[T,128]  // layers.2.mlp mul
-//   %421 = add %412 %420 : act[T,128]  // layers.2.mlp d_down_proj
-//   %422 = add %421 %420 : act[T,128]  // layers.2.mlp d_down_proj_b
+//   %393 = mul %392 %225 : act[T,128]  // layers.3.self_attn d_mul
+//   %394 = mul %393 %223 : act[T,128]  // layers.3.self_attn mul
+//   %395 = mul %393 %217 : act[T,128]  // layers.3.self_attn mul
+//   %396 = row_sum %395 : f32[T,1]  // layers.3.self_attn d_rsqrt
+//   %397 = add %361 %394 : act[T,128]  // layers.3.self_attn d_sum
+//   %398 = mul %223 %223 : f32[T,1]  // layers.3.self_attn mul
+//   %399 = mul %223 %398 : f32[T,1]  // layers.3.self_attn mul
+//   %400 = mul %304 %399 : f32[T,1]  // layers.3.self_attn mul
+//   %401 = mul %396 %400 : f32[T,1]  // layers.3.self_attn d_mul
+//   %402 = mul %401 %7 : f32[T,1]  // layers.3.self_attn d_mul
+//   %403 = mul %310 %402 : f32[T,1]  // layers.3.self_attn mul
+//   %404 = mul %403 %217 : act[T,128]  // layers.3.self_attn mul
+//   %405 = add %397 %404 : act[T,128]  // layers.3.self_attn d_post_feedforward_layernorm
+//   %406 = mul %405 %215 : act[T,128]  // layers.2.mlp d_mul
+//   %407 = mul %406 %213 : act[T,128]  // layers.2.mlp d_down_proj
+//   %408 = mul %406 %207 : act[T,128]  // layers.2.mlp mul
+//   %409 = row_sum %408 : f32[T,1]  // layers.2.mlp d_rsqrt
+//   %410 = mul %213 %213 : f32[T,1]  // layers.2.mlp mul
+//   %411 = mul %213 %410 : f32[T,1]  // layers.2.mlp mul
+//   %412 = mul %304 %411 : f32[T,1]  // layers.2.mlp mul
+//   %413 = mul %409 %412 : f32[T,1]  // layers.2.mlp d_mul
+//   %414 = mul %413 %7 : f32[T,1]  // layers.2.mlp d_mul
+//   %415 = mul %310 %414 : f32[T,1]  // layers.2.mlp mul
+//   %416 = mul %415 %207 : act[T,128]  // layers.2.mlp mul
+//   %417 = add %407 %416 : act[T,128]  // layers.2.mlp d_down_proj_b
 // tensors of the first launch: layers.3.d_post_feedforward_layernorm layers.2.d_down_proj[:,0:128] layers.3.d_input_layernorm model.layers.3.input_layernorm.weight layers.3.rsqrt layers.2.sum2 layers.3.d_post_attention_layernorm model.layers.2.post_feedforward_layernorm.weight layers.2.rsqrt4 layers.2.down_proj
 // 1544 bytes per row; fp32 in registers, one rounding per stored value
 #define ELEM_BF16 1
@@ -1167,14 +1139,11 @@ k17_d_post_feedforward_layernorm_d_down_proj_b(elem* __restrict__ d_post_feedfor
     const float mul3 = (-0.5f) * mul2;
     const float d_mul2 = d_rsqrt * mul3;
     const float d_mul3 = 0.0078125f * d_mul2;
-
-    // mul
-    float mul4[8];
-    for (int j = 0; j < 8; j++) mul4[j] = d_mul3 * sum[j];
+    const float mul4 = 2.0f * d_mul3;
 
     // add
     float d_post_feedforward_layernorm[8];
-    for (int j = 0; j < 8; j++) d_post_feedforward_layernorm[j] = d_post_attention_layernorm[j] + d_mul[j] * rsqrt + mul4[j] + mul4[j];
+    for (int j = 0; j < 8; j++) d_post_feedforward_layernorm[j] = d_post_attention_layernorm[j] + d_mul[j] * rsqrt + mul4 * sum[j];
     if (inside) store8(d_post_feedforward_layernorm_rows + row * d_post_feedforward_layernorm_pitch + column, d_post_feedforward_layernorm);
     for (int j = 0; j < 8; j++) d_post_feedforward_layernorm[j] = round_elem(d_post_feedforward_layernorm[j]);
 
@@ -1191,21 +1160,18 @@ k17_d_post_feedforward_layernorm_d_down_proj_b(elem* __restrict__ d_post_feedfor
     const float mul7 = (-0.5f) * mul6;
     const float d_mul5 = d_rsqrt2 * mul7;
     const float d_mul6 = 0.0078125f * d_mul5;
-
-    // mul
-    float mul8[8];
-    for (int j = 0; j < 8; j++) mul8[j] = d_mul6 * down_proj[j];
+    const float mul8 = 2.0f * d_mul6;
 
     // add
     float d_down_proj_b[8];
-    for (int j = 0; j < 8; j++) d_down_proj_b[j] = d_mul4[j] * rsqrt2 + mul8[j] + mul8[j];
+    for (int j = 0; j < 8; j++) d_down_proj_b[j] = d_mul4[j] * rsqrt2 + mul8 * down_proj[j];
     if (inside) store8(d_down_proj_b_rows + row * d_down_proj_b_pitch + column, d_down_proj_b);
 }
 
 
 // ======== k18_attention_dq
 // k18_attention_dq <sm_90a>  launches: 2
-//   %480 = attention_grad_q %164 %167 %169 %477 %478 %479 {score=(50*tanh((0.0035355339059327372*s))) window=16} : act[T,4,32]  // layers.2.self_attn d_q_proj
+//   %473 = attention_grad_q %162 %165 %167 %470 %471 %472 {score=(50*tanh((0.0035355339059327372*s))) window=16} : act[T,4,32]  // layers.2.self_attn d_q_proj
 // tensors of the first launch: layers.2.d_q_proj+k_proj+v_proj[:,0:128] layers.2.q_proj+k_proj+v_proj[:,0:128] layers.2.q_proj+k_proj+v_proj[:,128:192] layers.2.q_proj+k_proj+v_proj[:,192:256] layers.2.d_attention layers.2.attention_lse layers.2.attention_delta doc_start
 #define ELEM_BF16 1
 #define EXACT_MATH 0
@@ -1240,7 +1206,7 @@ __device__ __forceinline__ void score_log2_and_derivative(float s, float& z, flo
 
 // ======== k19_attention_dkdv
 // k19_attention_dkdv <sm_90a>  launches: 2
-//   %481 = attention_grad_k %164 %167 %169 %477 %478 %479 {score=(50*tanh((0.0035355339059327372*s))) window=16} : act[T,2,32]  // layers.2.self_attn d_k_proj
+//   %474 = attention_grad_k %162 %165 %167 %470 %471 %472 {score=(50*tanh((0.0035355339059327372*s))) window=16} : act[T,2,32]  // layers.2.self_attn d_k_proj
 // tensors of the first launch: layers.2.d_q_proj+k_proj+v_proj[:,128:192] layers.2.d_q_proj+k_proj+v_proj[:,192:256] layers.2.q_proj+k_proj+v_proj[:,0:128] layers.2.q_proj+k_proj+v_proj[:,128:192] layers.2.q_proj+k_proj+v_proj[:,192:256] layers.2.d_attention layers.2.attention_lse layers.2.attention_delta doc_start doc_end
 #define ELEM_BF16 1
 #define EXACT_MATH 0
@@ -1275,31 +1241,31 @@ __device__ __forceinline__ void score_log2_and_derivative(float s, float& z, flo
 
 // ======== k20_d_o_proj_b
 // k20_d_o_proj_b <sm_90a>  launches: 1
-//   %636 = mul %635 %49 : act[T,128]  // layers.0.mlp d_mul
-//   %637 = mul %636 %47 : act[T,128]  // layers.0.mlp mul
-//   %638 = mul %636 %41 : act[T,128]  // layers.0.mlp mul
-//   %639 = row_sum %638 : f32[T,1]  // layers.0.mlp d_rsqrt
-//   %640 = add %598 %637 : act[T,128]  // layers.0.mlp d_sum
-//   %641 = mul %47 %47 : f32[T,1]  // layers.0.mlp mul
-//   %642 = mul %47 %641 : f32[T,1]  // layers.0.mlp mul
-//   %643 = mul %308 %642 : f32[T,1]  // layers.0.mlp mul
-//   %644 = mul %639 %643 : f32[T,1]  // layers.0.mlp d_mul
-//   %645 = mul %644 %7 : f32[T,1]  // layers.0.mlp d_mul
-//   %646 = mul %645 %41 : act[T,128]  // layers.0.mlp mul
-//   %647 = add %640 %646 : act[T,128]  // layers.0.mlp d_sum
-//   %648 = add %647 %646 : act[T,128]  // layers.0.mlp d_post_attention_layernorm
-//   %649 = mul %648 %39 : act[T,128]  // layers.0.self_attn d_mul
-//   %650 = mul %649 %37 : act[T,128]  // layers.0.self_attn d_o_proj
-//   %651 = mul %649 %31 : act[T,128]  // layers.0.self_attn mul
-//   %652 = row_sum %651 : f32[T,1]  // layers.0.self_attn d_rsqrt
-//   %653 = mul %37 %37 : f32[T,1]  // layers.0.self_attn mul
-//   %654 = mul %37 %653 : f32[T,1]  // layers.0.self_attn mul
-//   %655 = mul %308 %654 : f32[T,1]  // layers.0.self_attn mul
-//   %656 = mul %652 %655 : f32[T,1]  // layers.0.self_attn d_mul
-//   %657 = mul %656 %7 : f32[T,1]  // layers.0.self_attn d_mul
-//   %658 = mul %657 %31 : act[T,128]  // layers.0.self_attn mul
-//   %659 = add %650 %658 : act[T,128]  // layers.0.self_attn d_o_proj
-//   %660 = add %659 %658 : act[T,128]  // layers.0.self_attn d_o_proj_b
+//   %625 = mul %624 %49 : act[T,128]  // layers.0.mlp d_mul
+//   %626 = mul %625 %47 : act[T,128]  // layers.0.mlp mul
+//   %627 = mul %625 %41 : act[T,128]  // layers.0.mlp mul
+//   %628 = row_sum %627 : f32[T,1]  // layers.0.mlp d_rsqrt
+//   %629 = add %589 %626 : act[T,128]  // layers.0.mlp d_sum
+//   %630 = mul %47 %47 : f32[T,1]  // layers.0.mlp mul
+//   %631 = mul %47 %630 : f32[T,1]  // layers.0.mlp mul
+//   %632 = mul %304 %631 : f32[T,1]  // layers.0.mlp mul
+//   %633 = mul %628 %632 : f32[T,1]  // layers.0.mlp d_mul
+//   %634 = mul %633 %7 : f32[T,1]  // layers.0.mlp d_mul
+//   %635 = mul %310 %634 : f32[T,1]  // layers.0.mlp mul
+//   %636 = mul %635 %41 : act[T,128]  // layers.0.mlp mul
+//   %637 = add %629 %636 : act[T,128]  // layers.0.mlp d_post_attention_layernorm
+//   %638 = mul %637 %39 : act[T,128]  // layers.0.self_attn d_mul
+//   %639 = mul %638 %37 : act[T,128]  // layers.0.self_attn d_o_proj
+//   %640 = mul %638 %31 : act[T,128]  // layers.0.self_attn mul
+//   %641 = row_sum %640 : f32[T,1]  // layers.0.self_attn d_rsqrt
+//   %642 = mul %37 %37 : f32[T,1]  // layers.0.self_attn mul
+//   %643 = mul %37 %642 : f32[T,1]  // layers.0.self_attn mul
+//   %644 = mul %304 %643 : f32[T,1]  // layers.0.self_attn mul
+//   %645 = mul %641 %644 : f32[T,1]  // layers.0.self_attn d_mul
+//   %646 = mul %645 %7 : f32[T,1]  // layers.0.self_attn d_mul
+//   %647 = mul %310 %646 : f32[T,1]  // layers.0.self_attn mul
+//   %648 = mul %647 %31 : act[T,128]  // layers.0.self_attn mul
+//   %649 = add %639 %648 : act[T,128]  // layers.0.self_attn d_o_proj_b
 // tensors of the first launch: layers.0.d_o_proj[:,0:128] layers.0.d_pre_feedforward_layernorm model.layers.0.pre_feedforward_layernorm.weight layers.0.rsqrt2 layers.0.sum layers.1.d_post_feedforward_layernorm model.layers.0.post_attention_layernorm.weight layers.0.rsqrt layers.0.o_proj
 // 1288 bytes per row; fp32 in registers, one rounding per stored value
 #define ELEM_BF16 1
@@ -1352,14 +1318,11 @@ k20_d_o_proj_b(elem* __restrict__ d_o_proj_b_rows, int d_o_proj_b_pitch,
     const float mul3 = (-0.5f) * mul2;
     const float d_mul2 = d_rsqrt * mul3;
     const float d_mul3 = 0.0078125f * d_mul2;
-
-    // mul
-    float mul4[8];
-    for (int j = 0; j < 8; j++) mul4[j] = d_mul3 * sum[j];
+    const float mul4 = 2.0f * d_mul3;
 
     // mul
     float d_mul4[8];
-    for (int j = 0; j < 8; j++) d_mul4[j] = (d_post_feedforward_layernorm[j] + d_mul[j] * rsqrt + mul4[j] + mul4[j]) * (1.0f + post_attention_layernorm_weight[j]);
+    for (int j = 0; j < 8; j++) d_mul4[j] = (d_post_feedforward_layernorm[j] + d_mul[j] * rsqrt + mul4 * sum[j]) * (1.0f + post_attention_layernorm_weight[j]);
 
     // row_sum
     float d_rsqrt2_part = 0.0f;
@@ -1370,14 +1333,11 @@ k20_d_o_proj_b(elem* __restrict__ d_o_proj_b_rows, int d_o_proj_b_pitch,
     const float mul7 = (-0.5f) * mul6;
     const float d_mul5 = d_rsqrt2 * mul7;
     const float d_mul6 = 0.0078125f * d_mul5;
-
-    // mul
-    float mul8[8];
-    for (int j = 0; j < 8; j++) mul8[j] = d_mul6 * o_proj[j];
+    const float mul8 = 2.0f * d_mul6;
 
     // add
     float d_o_proj_b[8];
-    for (int j = 0; j < 8; j++) d_o_proj_b[j] = d_mul4[j] * rsqrt2 + mul8[j] + mul8[j];
+    for (int j = 0; j < 8; j++) d_o_proj_b[j] = d_mul4[j] * rsqrt2 + mul8 * o_proj[j];
     if (inside) store8(d_o_proj_b_rows + row * d_o_proj_b_pitch + column, d_o_proj_b);
 }
 
@@ -1485,8 +1445,8 @@ k22_pre_feedforward_layernorm(elem* __restrict__ pre_feedforward_layernorm_rows,
 
 // ======== k23_input_layernorm
 // k23_input_layernorm <sm_90a>  recompute only
-//   %87 = mul %80 %86 : act[T,128]  // layers.1.self_attn mul
-//   %89 = mul %87 %88 : act[T,128]  // layers.1.self_attn input_layernorm
+//   %86 = mul %79 %85 : act[T,128]  // layers.1.self_attn mul
+//   %88 = mul %86 %87 : act[T,128]  // layers.1.self_attn input_layernorm
 // tensors of the first launch: layers.1.input_layernorm[:,0:128] layers.0.sum2 layers.1.rsqrt model.layers.1.input_layernorm.weight
 // 516 bytes per row; fp32 in registers, one rounding per stored value
 #define ELEM_BF16 1
@@ -1589,9 +1549,9 @@ k25_sum(elem* __restrict__ sum_rows, int sum_pitch,
 
 // ======== k26_sum
 // k26_sum <sm_90a>  recompute only
-//   %77 = mul %70 %76 : act[T,128]  // layers.0.mlp mul
-//   %79 = mul %77 %78 : act[T,128]  // layers.0.mlp post_feedforward_layernorm
-//   %80 = add %41 %79 : act[T,128]  // layers.0.mlp sum
+//   %76 = mul %69 %75 : act[T,128]  // layers.0.mlp mul
+//   %78 = mul %76 %77 : act[T,128]  // layers.0.mlp post_feedforward_layernorm
+//   %79 = add %41 %78 : act[T,128]  // layers.0.mlp sum
 // tensors of the first launch: layers.0.sum2 layers.0.down_proj layers.0.rsqrt3 model.layers.0.post_feedforward_layernorm.weight layers.0.sum
 // 772 bytes per row; fp32 in registers, one rounding per stored value
 #define ELEM_BF16 1
@@ -1628,9 +1588,9 @@ k26_sum(elem* __restrict__ sum_rows, int sum_pitch,
 
 // ======== k27_sum
 // k27_sum <sm_90a>  recompute only
-//   %111 = mul %104 %110 : act[T,128]  // layers.1.self_attn mul
-//   %113 = mul %111 %112 : act[T,128]  // layers.1.self_attn post_attention_layernorm
-//   %114 = add %80 %113 : act[T,128]  // layers.1.self_attn sum
+//   %110 = mul %103 %109 : act[T,128]  // layers.1.self_attn mul
+//   %112 = mul %110 %111 : act[T,128]  // layers.1.self_attn post_attention_layernorm
+//   %113 = add %79 %112 : act[T,128]  // layers.1.self_attn sum
 // tensors of the first launch: layers.1.sum layers.1.o_proj layers.1.rsqrt2 model.layers.1.post_attention_layernorm.weight layers.0.sum2
 // 772 bytes per row; fp32 in registers, one rounding per stored value
 #define ELEM_BF16 1
@@ -1667,11 +1627,11 @@ k27_sum(elem* __restrict__ sum_rows, int sum_pitch,
 
 // ======== k28_norm
 // k28_norm <sm_90a>  recompute only
-//   %287 = mul %280 %286 : act[T,128]  // layers.3.mlp mul
-//   %289 = mul %287 %288 : act[T,128]  // layers.3.mlp post_feedforward_layernorm
-//   %290 = add %254 %289 : act[T,128]  // layers.3.mlp sum
-//   %297 = mul %290 %296 : act[T,128]  // Gemma2Model.Forward mul
-//   %299 = mul %297 %298 : act[T,128]  // Gemma2Model.Forward norm
+//   %283 = mul %276 %282 : act[T,128]  // layers.3.mlp mul
+//   %285 = mul %283 %284 : act[T,128]  // layers.3.mlp post_feedforward_layernorm
+//   %286 = add %251 %285 : act[T,128]  // layers.3.mlp sum
+//   %293 = mul %286 %292 : act[T,128]  // Gemma2Model.Forward mul
+//   %295 = mul %293 %294 : act[T,128]  // Gemma2Model.Forward norm
 // tensors of the first launch: norm layers.3.down_proj layers.3.rsqrt4 model.layers.3.post_feedforward_layernorm.weight layers.3.sum rsqrt model.norm.weight
 // 776 bytes per row; fp32 in registers, one rounding per stored value
 #define ELEM_BF16 1
@@ -1713,16 +1673,15 @@ k28_norm(elem* __restrict__ norm_rows, int norm_pitch,
 
 // ======== gemm_nt_k04_mul
 // gemm_nt_k04_mul <sm_90a>  k04_mul on the tiles of the product before it, which the schedule keeps as two launches
-//   %54 = mul %53 %53 : act[T,256]  // layers.0.mlp mul
-//   %55 = mul %53 %54 : act[T,256]  // layers.0.mlp mul
-//   %58 = mul %57 %55 : act[T,256]  // layers.0.mlp mul
-//   %59 = add %53 %58 : act[T,256]  // layers.0.mlp add
-//   %60 = mul %56 %59 : act[T,256]  // layers.0.mlp mul
-//   %62 = mul %61 %53 : act[T,256]  // layers.0.mlp mul
-//   %63 = tanh %60 : act[T,256]  // layers.0.mlp tanh
-//   %64 = add %14 %63 : act[T,256]  // layers.0.mlp add
-//   %65 = mul %62 %64 : act[T,256]  // layers.0.mlp gelu_tanh
-//   %67 = mul %65 %66 : act[T,256]  // layers.0.mlp mul
+//   %57 = mul %53 %53 : act[T,256]  // layers.0.mlp mul
+//   %58 = mul %56 %57 : act[T,256]  // layers.0.mlp mul
+//   %59 = add %55 %58 : act[T,256]  // layers.0.mlp add
+//   %60 = mul %53 %59 : act[T,256]  // layers.0.mlp mul
+//   %61 = tanh %60 : act[T,256]  // layers.0.mlp tanh
+//   %62 = mul %54 %61 : act[T,256]  // layers.0.mlp mul
+//   %63 = add %54 %62 : act[T,256]  // layers.0.mlp add
+//   %64 = mul %53 %63 : act[T,256]  // layers.0.mlp gelu_tanh
+//   %66 = mul %64 %65 : act[T,256]  // layers.0.mlp mul
 // tensors of the first launch: layers.0.mul[:,0:256] layers.0.gate_proj+up_proj[:,0:256] layers.0.gate_proj+up_proj[:,256:512]
 #define ELEM_BF16 1
 #define EXACT_MATH 0
@@ -1759,7 +1718,7 @@ __device__ __forceinline__ void epilogue(const Epilogue& arguments, const Beside
 
     // mul
     float mul[8];
-    for (int j = 0; j < 8; j++) mul[j] = 0.5f * gate_proj[j] * (1.0f + fast_tanh(0.797884583f * (gate_proj[j] + 0.0447149985f * gate_proj[j] * gate_proj[j] * gate_proj[j]))) * up_proj[j];
+    for (int j = 0; j < 8; j++) mul[j] = gate_proj[j] * (0.5f + 0.5f * fast_tanh(gate_proj[j] * (0.797884583f + 0.0356774069f * gate_proj[j] * gate_proj[j]))) * up_proj[j];
     store8(arguments.mul_rows + row * arguments.mul_pitch + column, mul);
 }
 
@@ -1768,32 +1727,29 @@ __device__ __forceinline__ void epilogue(const Epilogue& arguments, const Beside
 
 // ======== gemm_nn_k11_d_up_proj_b_d_gate_proj_b
 // gemm_nn_k11_d_up_proj_b_d_gate_proj_b <sm_90a>  k11_d_up_proj_b_d_gate_proj_b on the tiles of the product before it, which the schedule keeps as two launches
-//   %267 = mul %266 %266 : act[T,256]  // layers.3.mlp mul
-//   %268 = mul %266 %267 : act[T,256]  // layers.3.mlp mul
-//   %269 = mul %57 %268 : act[T,256]  // layers.3.mlp mul
-//   %270 = add %266 %269 : act[T,256]  // layers.3.mlp add
-//   %271 = mul %56 %270 : act[T,256]  // layers.3.mlp mul
-//   %272 = mul %61 %266 : act[T,256]  // layers.3.mlp mul
-//   %273 = tanh %271 : act[T,256]  // layers.3.mlp tanh
-//   %274 = add %14 %273 : act[T,256]  // layers.3.mlp add
-//   %275 = mul %272 %274 : act[T,256]  // layers.3.mlp gelu_tanh
-//   %333 = mul %332 %276 : act[T,256]  // layers.3.mlp d_gelu_tanh
-//   %334 = mul %332 %275 : act[T,256]  // layers.3.mlp d_up_proj_b
-//   %335 = mul %333 %274 : act[T,256]  // layers.3.mlp d_mul
-//   %336 = mul %335 %61 : act[T,256]  // layers.3.mlp d_gate_proj
-//   %337 = mul %333 %272 : act[T,256]  // layers.3.mlp d_tanh
-//   %338 = mul %273 %273 : act[T,256]  // layers.3.mlp mul
-//   %339 = sub %14 %338 : act[T,256]  // layers.3.mlp sub
-//   %340 = mul %337 %339 : act[T,256]  // layers.3.mlp d_mul
+//   %264 = mul %263 %263 : act[T,256]  // layers.3.mlp mul
+//   %265 = mul %56 %264 : act[T,256]  // layers.3.mlp mul
+//   %266 = add %55 %265 : act[T,256]  // layers.3.mlp add
+//   %267 = mul %263 %266 : act[T,256]  // layers.3.mlp mul
+//   %268 = tanh %267 : act[T,256]  // layers.3.mlp tanh
+//   %269 = mul %54 %268 : act[T,256]  // layers.3.mlp mul
+//   %270 = add %54 %269 : act[T,256]  // layers.3.mlp add
+//   %271 = mul %263 %270 : act[T,256]  // layers.3.mlp gelu_tanh
+//   %330 = mul %329 %272 : act[T,256]  // layers.3.mlp d_gelu_tanh
+//   %331 = mul %329 %271 : act[T,256]  // layers.3.mlp d_up_proj_b
+//   %332 = mul %330 %270 : act[T,256]  // layers.3.mlp d_gate_proj
+//   %333 = mul %330 %263 : act[T,256]  // layers.3.mlp d_mul
+//   %334 = mul %333 %54 : act[T,256]  // layers.3.mlp d_tanh
+//   %335 = mul %268 %268 : act[T,256]  // layers.3.mlp mul
+//   %336 = sub %14 %335 : act[T,256]  // layers.3.mlp sub
+//   %337 = mul %334 %336 : act[T,256]  // layers.3.mlp d_mul
+//   %338 = mul %337 %266 : act[T,256]  // layers.3.mlp mul
+//   %339 = add %332 %338 : act[T,256]  // layers.3.mlp d_gate_proj
+//   %340 = mul %337 %263 : act[T,256]  // layers.3.mlp d_mul
 //   %341 = mul %340 %56 : act[T,256]  // layers.3.mlp d_mul
-//   %342 = add %336 %341 : act[T,256]  // layers.3.mlp d_gate_proj
-//   %343 = mul %341 %57 : act[T,256]  // layers.3.mlp d_mul
-//   %344 = mul %343 %267 : act[T,256]  // layers.3.mlp mul
-//   %345 = add %342 %344 : act[T,256]  // layers.3.mlp d_gate_proj
-//   %346 = mul %343 %266 : act[T,256]  // layers.3.mlp d_mul
-//   %347 = mul %346 %266 : act[T,256]  // layers.3.mlp mul
-//   %348 = add %345 %347 : act[T,256]  // layers.3.mlp d_gate_proj
-//   %349 = add %348 %347 : act[T,256]  // layers.3.mlp d_gate_proj_b
+//   %342 = mul %310 %341 : act[T,256]  // layers.3.mlp mul
+//   %343 = mul %342 %263 : act[T,256]  // layers.3.mlp mul
+//   %344 = add %339 %343 : act[T,256]  // layers.3.mlp d_gate_proj_b
 // tensors of the first launch: layers.3.d_gate_proj+up_proj[:,256:512] layers.3.d_gate_proj+up_proj[:,0:256] layers.3.gate_proj+up_proj[:,0:256] layers.3.d_mul layers.3.gate_proj+up_proj[:,256:512]
 #define ELEM_BF16 1
 #define EXACT_MATH 0
@@ -1838,21 +1794,17 @@ __device__ __forceinline__ void epilogue(const Epilogue& arguments, const Beside
     float up_proj[8];
     unpack8(beside.up_proj, up_proj);
 
-    // mul
-    float mul[8];
-    for (int j = 0; j < 8; j++) mul[j] = gate_proj[j] * gate_proj[j];
-
-    // mul
-    float mul2[8];
-    for (int j = 0; j < 8; j++) mul2[j] = 0.5f * gate_proj[j];
+    // add
+    float add[8];
+    for (int j = 0; j < 8; j++) add[j] = 0.797884583f + 0.0356774069f * gate_proj[j] * gate_proj[j];
 
     // tanh
     float tanh[8];
-    for (int j = 0; j < 8; j++) tanh[j] = fast_tanh(0.797884583f * (gate_proj[j] + 0.0447149985f * gate_proj[j] * mul[j]));
+    for (int j = 0; j < 8; j++) tanh[j] = fast_tanh(gate_proj[j] * add[j]);
 
     // add
-    float add[8];
-    for (int j = 0; j < 8; j++) add[j] = 1.0f + tanh[j];
+    float add2[8];
+    for (int j = 0; j < 8; j++) add2[j] = 0.5f + 0.5f * tanh[j];
 
     // mul
     float d_gelu_tanh[8];
@@ -1860,24 +1812,16 @@ __device__ __forceinline__ void epilogue(const Epilogue& arguments, const Beside
 
     // mul
     float d_up_proj_b[8];
-    for (int j = 0; j < 8; j++) d_up_proj_b[j] = d_mul[j] * mul2[j] * add[j];
+    for (int j = 0; j < 8; j++) d_up_proj_b[j] = d_mul[j] * gate_proj[j] * add2[j];
     store8(arguments.d_up_proj_b_rows + row * arguments.d_up_proj_b_pitch + column, d_up_proj_b);
 
     // mul
     float d_mul2[8];
-    for (int j = 0; j < 8; j++) d_mul2[j] = 0.797884583f * d_gelu_tanh[j] * mul2[j] * (1.0f - tanh[j] * tanh[j]);
-
-    // mul
-    float d_mul3[8];
-    for (int j = 0; j < 8; j++) d_mul3[j] = 0.0447149985f * d_mul2[j];
-
-    // mul
-    float mul3[8];
-    for (int j = 0; j < 8; j++) mul3[j] = d_mul3[j] * gate_proj[j] * gate_proj[j];
+    for (int j = 0; j < 8; j++) d_mul2[j] = 0.5f * d_gelu_tanh[j] * gate_proj[j] * (1.0f - tanh[j] * tanh[j]);
 
     // add
     float d_gate_proj_b[8];
-    for (int j = 0; j < 8; j++) d_gate_proj_b[j] = 0.5f * d_gelu_tanh[j] * add[j] + d_mul2[j] + d_mul3[j] * mul[j] + mul3[j] + mul3[j];
+    for (int j = 0; j < 8; j++) d_gate_proj_b[j] = d_gelu_tanh[j] * add2[j] + d_mul2[j] * add[j] + 0.0713548139f * d_mul2[j] * gate_proj[j] * gate_proj[j];
     store8(arguments.d_gate_proj_b_rows + row * arguments.d_gate_proj_b_pitch + column, d_gate_proj_b);
 }
 
@@ -1886,7 +1830,7 @@ __device__ __forceinline__ void epilogue(const Epilogue& arguments, const Beside
 
 // ======== gemm_nt_k09_cross_entropy
 // gemm_nt_k09_cross_entropy <sm_90a>  the sums of k09_cross_entropy on the tiles of the product before it, which the schedule keeps as one launch
-//   %301 = linear_cross_entropy %299 %1 %300 {logit=(30*tanh((0.03333333333333333*s)))} : f32[T,1]  // loss
+//   %297 = linear_cross_entropy %295 %1 %296 {logit=(30*tanh((0.03333333333333333*s)))} : f32[T,1]  // loss
 // tensors of the first launch: norm model.embed_tokens.weight loss
 #define ELEM_BF16 1
 #define EXACT_MATH 0
@@ -1923,7 +1867,7 @@ __device__ __forceinline__ void logit_log2_and_derivative(float s, float& z, flo
 
 // ======== k09_cross_entropy_from_sums
 // k09_cross_entropy <sm_90a>  launches: 1
-//   %301 = linear_cross_entropy %299 %1 %300 {logit=(30*tanh((0.03333333333333333*s)))} : f32[T,1]  // loss
+//   %297 = linear_cross_entropy %295 %1 %296 {logit=(30*tanh((0.03333333333333333*s)))} : f32[T,1]  // loss
 // tensors of the first launch: norm model.embed_tokens.weight loss
 #define ELEM_BF16 1
 #define EXACT_MATH 0

@@ -88,6 +88,8 @@ public sealed record Binary(BinaryKind Kind) : Pointwise(Kind.ToString().ToLower
     public override int?[] Adjoint(GraphBuilder g, Node y, int dy, bool[] needed)
     {
         var (a, b) = (y.Inputs[0], y.Inputs[1]);
+        // A square: one gradient of 2 dy a instead of two that would be added.
+        if (Kind == BinaryKind.Mul && a == b) return new int?[] { g.Mul(g.Mul(g.Const(2), dy), a), null };
         int? da = null, db = null;
         if (needed[0])
             da = Unbroadcast(g, Kind switch { BinaryKind.Mul => g.Mul(dy, b), BinaryKind.Div => g.Div(dy, b), _ => dy }, g.Type(a));
@@ -114,9 +116,10 @@ public sealed record GeluTanh() : Op("gelu_tanh")
     public override int? Expand(GraphBuilder g, IReadOnlyList<int> inputs)
     {
         var x = inputs[0];
-        var cube = g.Mul(x, g.Mul(x, x));
-        var inner = g.Mul(g.Const(Math.Sqrt(2 / Math.PI)), g.Add(x, g.Mul(g.Const(0.044715), cube)));
-        return g.Mul(g.Mul(g.Const(0.5), x), g.Add(g.Const(1), g.Unary(UnaryKind.Tanh, inner)));
+        var (c, half) = (Math.Sqrt(2 / Math.PI), g.Const(0.5));
+        // √(2/π)·(x + 0.044715·x³) with constants and square apart: the derivative uses x² and what stands beside x again.
+        var inner = g.Mul(x, g.Add(g.Const(c), g.Mul(g.Const(0.044715 * c), g.Mul(x, x))));
+        return g.Mul(x, g.Add(half, g.Mul(half, g.Unary(UnaryKind.Tanh, inner))));
     }
 
     public override double[] Reference(ReferenceSizes sizes, IReadOnlyList<TensorType> types, IReadOnlyList<double[]> inputs) =>

@@ -23,7 +23,7 @@ sealed record KernelJob(int Index, string Variant, string Target, KernelSource S
         var jobs = new List<KernelJob>();
         var seen = new HashSet<(string, string)>();
         foreach (var variant in Models.Names)
-            foreach (var target in Targets)
+            foreach (var target in Targets.Where(Models.Find(variant).Targets.Contains))
                 foreach (var source in Models.Find(variant).Kernels(target).Kernels)
                 {
                     // The optimizer's texts hold several functions each, so the name belongs to the identity.

@@ -22,6 +22,17 @@ public sealed class EpilogueTests
         Assert.Equal(["k01_rope", "k04_mul", "k11_d_up_proj_b_d_gate_proj_b"], Launches(Schedule).Where(k => k.Epilogue).Select(k => k.Kernel).Distinct().Order(StringComparer.Ordinal));
     }
 
+    /// <summary>Where no norm stands between them a residual sum is the epilogue of the product before it, o's and down's, and so are the sums of gradients; RoPE pairs neighbouring panels of heads of 128.</summary>
+    [Fact]
+    public void Epilogues_WithoutNorms_AreResidualSumsToo()
+    {
+        var target = Emitted.Model("nano-no-norms").Targets.Single();
+        var names = target.Kernels.Where(k => k.Info.Kind == Graph.Generator.Schedules.KernelInfo.GemmWithEpilogue).Select(k => k.Info.Name).ToArray();
+        Assert.Equal(["gemm_nt_k01_rope", "gemm_nt_k03_sum", "gemm_nt_k04_mul", "gemm_nt_k05_add_sum"], names.Where(n => n.StartsWith("gemm_nt", StringComparison.Ordinal) && !n.EndsWith("cross_entropy", StringComparison.Ordinal)).Order(StringComparer.Ordinal).Take(4));
+        var sum = Emitted.Kernels("nano-no-norms").Single(k => k.Info.Name == "gemm_nt_k03_sum").Text;
+        Assert.Contains("sum[j] = ", sum, StringComparison.Ordinal);
+    }
+
     [Theory]
     [InlineData("none"), InlineData("cheap"), InlineData("full")]
     public void Bind_AnyRecompute_EveryProductBeforeAnEpilogueIsOneLaunchWithIt(string recompute)

@@ -18,13 +18,15 @@ KERNEL_NAME(elem* __restrict__ logits, int pitch, float* __restrict__ loss, cons
 {
     __shared__ float scratch[WARP_SIZE];
 
-    const int label = labels[blockIdx.x], first = blockIdx.y * PART_CHUNKS + threadIdx.x;
+    // All parts of a row before the next row: blocks at work together share pages of memory.
+    const int order = blockIdx.y * gridDim.x + blockIdx.x, t = order / PARTS, part = order % PARTS;
+    const int label = labels[t], first = part * PART_CHUNKS + threadIdx.x;
     if (label < 0)
     {
-        if (blockIdx.y == 0 && threadIdx.x == 0) loss[blockIdx.x] = 0.0f;
+        if (part == 0 && threadIdx.x == 0) loss[t] = 0.0f;
         return;
     }
-    elem* const elems = logits + (int64)blockIdx.x * pitch;
+    elem* const elems = logits + (int64)t * pitch;
     uint4* const row = reinterpret_cast<uint4*>(elems);
 
     // All of the thread's chunks are on their way while the row's sums are added up, in the same order by every block of the row.
@@ -34,7 +36,7 @@ KERNEL_NAME(elem* __restrict__ logits, int pitch, float* __restrict__ loss, cons
         if (first + c * THREADS < CHUNKS) packed[c] = row[first + c * THREADS];
     const float inv = inv_labels[0];
     float sum = 0.0f;
-    for (int i = threadIdx.x; i < SUMS; i += THREADS) sum += sums[(int64)blockIdx.x * sums_pitch + i];
+    for (int i = threadIdx.x; i < SUMS; i += THREADS) sum += sums[(int64)t * sums_pitch + i];
     const float lse = log2f(block_sum(sum, scratch));
 
     // The thread that has the label's chunk takes 1 from the label's probability.
@@ -53,18 +55,16 @@ KERNEL_NAME(elem* __restrict__ logits, int pitch, float* __restrict__ loss, cons
             logit_log2_and_derivative(s[e], z, dz);
             s[e] = fast_exp2(z - lse) * (dz * inv);
         }
-        const uint4 gradient = pack8(s);
-        row[i] = gradient;
+        row[i] = pack8(s);
         if (i == label_chunk)
         {
-            float t[8];
-            unpack8(packed[c], t);
+            unpack8(packed[c], s);
             float own = 0.0f;
 #pragma unroll
-            for (int e = 0; e < 8; e++) own = e == label % 8 ? t[e] : own;
+            for (int e = 0; e < 8; e++) own = e == label % 8 ? s[e] : own;
             float z, dz;
             logit_log2_and_derivative(own, z, dz);
-            loss[blockIdx.x] = (lse - z) * LN_2;
+            loss[t] = (lse - z) * LN_2;
             elems[label] = to_elem((fast_exp2(z - lse) - 1.0f) * (dz * inv));
         }
     }

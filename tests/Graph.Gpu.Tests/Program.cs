@@ -8,6 +8,7 @@ using Graph.Gpu.Tests;
 using Graph.Runtime.Devices;
 
 // usage: gpu-tests [CHECK...] [--out FOLDER] [--fixture FOLDER] [--parallel N] [--time] [--known FILE]        checks: see below; none named runs all
+//        gpu-tests --merge FOLDER FILE...                                                       verified.json of several runs, on one machine or many, as one in FOLDER; needs no GPU
 //        gpu-tests --host [VARIANT...]                                                          the kernels' cases and the error rule on the CPU alone: a check of the checks
 //        gpu-tests --host step --fixture FOLDER                                                 the same for whole training steps
 // Without --time the kernels get no times. --out receives verified.json: every kernel that ran and was right; those in --known, an older verified.json, are not run again.
@@ -31,6 +32,7 @@ try
         Environment.SetEnvironmentVariable("GPU_TESTS_FIXTURE", reference);
         return StepCheck.OnHost();
     }
+    if (args is ["--merge", var into, .. var files]) return VerifiedFile.Merge(into, files);
     if (args is ["--host", .. var variants]) return HostCheck.Run(variants);
     if (args is ["--child", var child]) return One(checks.Single(c => c.Name == child));
 }
@@ -90,8 +92,7 @@ if (named.Count == 0 || named.Contains("kernels"))
     Environment.SetEnvironmentVariable("GRAPH_GEMM", "generated");
     var jobs = KernelJob.All();
     Lines.Write($"{jobs.Count} distinct kernels ({string.Join(", ", jobs.GroupBy(j => j.Target).Select(g => $"{g.Key} {g.Count()}"))}) after {started.Elapsed.TotalSeconds:F0} s");
-    var emitted = jobs.Select(j => (j.Name, j.Fingerprint)).ToHashSet();
-    var known = older is null ? [] : VerifiedFile.Read(older).Where(l => emitted.Contains((l.Name, l.Fingerprint))).ToArray();
+    var known = older is null ? [] : VerifiedFile.ReadEmitted([older], jobs);
     var already = known.Select(l => (l.Name, l.Fingerprint)).ToHashSet();
     var left = jobs.Where(j => !already.Contains((j.Name, j.Fingerprint))).ToArray();
     // Written after every kernel: a run that is cut off keeps what it knew.
@@ -103,7 +104,7 @@ if (named.Count == 0 || named.Contains("kernels"))
     Keep([]);
     var (passed, wrong) = KernelRun.Check(left, parallel, Keep);
     failed.AddRange(wrong);
-    Lines.Write($"{passed.Count} of {left.Length} kernels passed after {started.Elapsed.TotalSeconds:F0} s{(known.Length > 0 ? $"; {known.Length} are known by their fingerprints" : "")}");
+    Lines.Write($"{passed.Count} of {left.Length} kernels passed after {started.Elapsed.TotalSeconds:F0} s{(known.Count > 0 ? $"; {known.Count} are known by their fingerprints" : "")}");
     if (time)
     {
         KernelRun.Time(passed);

@@ -34,6 +34,24 @@ static class VerifiedFile
         static string Text(JsonElement element, string field) => element.GetProperty(field).GetString() ?? throw new CheckException($"verified: a line has no {field}");
     }
 
+    /// <summary>Lines of kernels that are emitted today; of those in several files the one of the first.</summary>
+    internal static IReadOnlyList<VerifiedLine> ReadEmitted(IEnumerable<string> paths, IReadOnlyList<KernelJob> jobs)
+    {
+        var emitted = jobs.Select(j => (j.Name, j.Fingerprint)).ToHashSet();
+        return [.. paths.SelectMany(Read).Where(l => emitted.Contains((l.Name, l.Fingerprint))).DistinctBy(l => (l.Name, l.Fingerprint))];
+    }
+
+    /// <summary>What several runs have verified, as one file. Prints the emitted kernels that none has, as snapshots/unverified.txt lists them.</summary>
+    internal static int Merge(string folder, string[] files)
+    {
+        var jobs = KernelJob.All();
+        var lines = ReadEmitted(files, jobs);
+        Write(Path.Combine(folder, "verified.json"), lines, [], "", "");
+        var known = lines.Select(l => (l.Name, l.Fingerprint)).ToHashSet();
+        foreach (var job in jobs.Where(j => !known.Contains((j.Name, j.Fingerprint)))) Lines.Write($"{job.Target} {job.Name} {job.Fingerprint[..16]}");
+        return 0;
+    }
+
     static string Line(VerifiedKernel kernel, string device, string date)
     {
         using var stream = new MemoryStream();

@@ -182,7 +182,7 @@ __device__ __forceinline__ void stage_panels(uint32_t tile, int row, const float
 
 constexpr int GROUP_THREADS = 128;
 
-// Registers that the copying group gives go to the others: 3 * 168 = 2 * 232 + 40 = 2 * 240 + 24, 4 * 128 >= 3 * 160 + 24.
+// Registers that the copying group gives go to the others: 3 * 168 = 2 * 232 + 40 = 2 * 240 + 24 = 2 * 192 + 120, 4 * 128 >= 3 * 160 + 24.
 template <int REGISTERS>
 __device__ __forceinline__ void become_consumer() { asm volatile("setmaxnreg.inc.sync.aligned.u32 %0;" :: "n"(REGISTERS)); }
 

@@ -39,7 +39,7 @@ public static class Compiler
         graph = Stage("07-group", GroupLinears.Run(graph));                    // LoRA by layout: products of one input are one GEMM
         var kernelGraph = Fuse.Run(graph);                                     // 08: nodes become launches on placed tensors
         var (kernels, name) = Share.Run(kernelGraph);                          // 09: equal bodies are one kernel
-        var epilogues = FindEpilogues.Run(kernelGraph, kernels, name);         //     row kernels that a product can run in its tiles
+        var epilogues = FindEpilogues.Run(kernelGraph, kernels, name);         //     kernels that a product can run in its tiles
         var schedule = MakeSchedule.Run(variant, kernelGraph, epilogues, name); // 10: launch order, tensors, recompute recipes
         dump?.Invoke("10-schedule", () => ScheduleText.Print(schedule));
         return new CompiledText(variant, ScheduleText.Print(schedule),

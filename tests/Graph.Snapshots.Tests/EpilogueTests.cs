@@ -4,6 +4,7 @@ using System.Linq;
 using Graph.Runtime.Devices;
 using Graph.Runtime.Planning;
 using Graph.Runtime.Schedules;
+using Graph.Tests;
 using Xunit;
 
 namespace Graph.Snapshots.Tests;
@@ -19,7 +20,7 @@ public sealed class EpilogueTests
     {
         foreach (var target in Emitted.Model("9b-2l").Targets)
             Assert.Equal(target.Target == "sm_90a" ? Expected : [], target.Kernels.Where(k => k.Info.Kind == Graph.Generator.Schedules.KernelInfo.GemmWithEpilogue).Select(k => k.Info.Name).Order(StringComparer.Ordinal));
-        Assert.Equal(["k01_rope", "k04_mul", "k11_d_up_proj_b_d_gate_proj_b"], Launches(Schedule).Where(k => k.Epilogue).Select(k => k.Kernel).Distinct().Order(StringComparer.Ordinal));
+        Assert.Equal(["k01_rope", "k04_mul", "k11_d_up_proj_b_d_gate_proj_b"], Launches(Schedule).Where(k => k.Epilogue is not null).Select(k => k.Kernel).Distinct().Order(StringComparer.Ordinal));
     }
 
     /// <summary>Where no norm stands between them a residual sum is the epilogue of the product before it, o's and down's, and so are the sums of gradients; RoPE pairs neighbouring panels of heads of 128.</summary>
@@ -27,10 +28,31 @@ public sealed class EpilogueTests
     public void Epilogues_WithoutNorms_AreResidualSumsToo()
     {
         var target = Emitted.Model("nano-no-norms").Targets.Single();
-        var names = target.Kernels.Where(k => k.Info.Kind == Graph.Generator.Schedules.KernelInfo.GemmWithEpilogue).Select(k => k.Info.Name).ToArray();
-        Assert.Equal(["gemm_nt_k01_rope", "gemm_nt_k03_sum", "gemm_nt_k04_mul", "gemm_nt_k05_add_sum"], names.Where(n => n.StartsWith("gemm_nt", StringComparison.Ordinal) && !n.EndsWith("cross_entropy", StringComparison.Ordinal)).Order(StringComparer.Ordinal).Take(4));
+        string[] expected =
+        [
+            "gemm_nn_k11_d_up_proj_b_d_gate_proj_b", "gemm_nn_k12_d_o_proj_b", "gemm_nn_k17_add_d_down_proj_b", "gemm_nn_k18_d_o_proj_b",
+            "gemm_nt_k01_rope", "gemm_nt_k03_sum", "gemm_nt_k04_mul", "gemm_nt_k05_add_sum", "gemm_nt_k07_add_sum", "gemm_nt_k09_cross_entropy",
+        ];
+        Assert.Equal(expected, target.Kernels.Where(k => k.Info.Kind == Graph.Generator.Schedules.KernelInfo.GemmWithEpilogue).Select(k => k.Info.Name).Order(StringComparer.Ordinal));
         var sum = Emitted.Kernels("nano-no-norms").Single(k => k.Info.Name == "gemm_nt_k03_sum").Text;
         Assert.Contains("sum[j] = ", sum, StringComparison.Ordinal);
+    }
+
+    /// <summary>Two layers share GeGLU's kernel, but in one gate and up are two products and it reads the second: the first layer's form is emitted and marked, the other layer runs product and kernel apart.</summary>
+    [Theory]
+    [InlineData(1, 1), InlineData(0, 0)]
+    public void Bind_LayersThatReadTheirProductsInOtherPlaces_AreOneLaunchOnlyInTheEmittedForm(int apart, int halves)
+    {
+        var size = Gemma2Size.Nano with { Name = "up-apart", Layers = 2, UpApart = apart };
+        var compiled = Graph.Generator.Compiler.Compile(size.Name, Gemma2Trace.Of(size), ["sm_90a"]);
+        var text = string.Concat(compiled.Targets.Single().Kernels.Single(k => k.Info.Name == "gemm_nt_k04_mul").Parts);
+        Assert.Contains($"#define HALVES {halves}\n", text, StringComparison.Ordinal);
+        var schedule = ScheduleText.Parse(compiled.ScheduleText);
+        Assert.Single(Launches(schedule).Where(k => k.Kernel == "k04_mul").Select(k => string.Join(',', k.Epilogue!)).Distinct());
+        var plan = ExecutionPlan.Create(schedule, new PlanOptions(Tokens, RankTable.Create(schedule, _ => 16), ActType.Bf16, 2));
+        var bound = Binder.Bind(plan, new Dictionary<MemoryBlock, nint> { [MemoryBlock.Arena] = 1 << 20 }).MicroBatch;
+        Assert.Equal(0, Assert.Single(bound.OfType<BoundGemmEpilogue>(), p => p.Kernel.Kernel == "k04_mul").Kernel.Layer);
+        Assert.Equal(1, Assert.Single(bound.OfType<BoundKernel>(), k => k.Kernel == "k04_mul").Layer);
     }
 
     [Theory]
@@ -45,12 +67,12 @@ public sealed class EpilogueTests
         // q, k and v turned in place: the kernel writes what the product would.
         var turned = pairs.Where(p => p.Kernel.Kernel == "k01_rope").ToArray();
         Assert.Equal(recompute == "full" ? 4 : 2, turned.Length);
-        Assert.All(turned, p => Assert.Empty(p.Inputs));
+        Assert.All(turned, p => Assert.Equal([0], p.Places));
         Assert.All(turned, p => Assert.Equal(p.Gemm.D, p.Kernel.Arguments[0].Address));
         // A recompute that kept gate and up has GeGLU alone; one that did not multiplies again.
         var geglu = pairs.Where(p => p.Kernel.Kernel == "k04_mul").ToArray();
         Assert.Equal(recompute == "full" ? 4 : 2, geglu.Length);
-        Assert.All(geglu, p => Assert.Equal([1, 2], p.Inputs));
+        Assert.All(geglu, p => Assert.Equal([1, 2], p.Places));
         Assert.Equal(recompute == "cheap" ? 2 : 0, bound.MicroBatch.OfType<BoundKernel>().Count(k => k.Kernel == "k04_mul"));
         Assert.Equal(plan.MicroBatch.Launches.Count, bound.MicroBatch.Sum(l => l is BoundGemmEpilogue or BoundRankGradients ? 2 : 1) - Heads(bound.MicroBatch) + 1);
     }
@@ -73,7 +95,7 @@ public sealed class EpilogueTests
         Assert.All(bound.Evaluation.OfType<BoundGemmEpilogue>(), p => Assert.False(p.StoreD));
         Assert.All(Bound("full").Bound.MicroBatch.OfType<BoundGemmEpilogue>().Take(2), p => Assert.False(p.StoreD));
         // What the one kernel moves: operands, outputs and what is beside D; D itself where it is stored.
-        Assert.All(bound.MicroBatch.OfType<BoundGemmEpilogue>(), p => Assert.Equal(p.Gemm.Bytes + p.Kernel.Bytes - (p.StoreD ? 2L : 4L) * p.Gemm.M * (p.Inputs.Count == 0 ? Turned : p.Gemm.N), p.Bytes));
+        Assert.All(bound.MicroBatch.OfType<BoundGemmEpilogue>(), p => Assert.Equal(p.Gemm.Bytes + p.Kernel.Bytes - (p.StoreD ? 2L : 4L) * p.Gemm.M * (p.Kernel.Kernel == "k01_rope" ? Turned : p.Gemm.N), p.Bytes));
     }
 
     /// <summary>As one kernel the two write while other tiles still read, so nothing that is written may lie where an operand was.</summary>
@@ -84,7 +106,7 @@ public sealed class EpilogueTests
         foreach (var p in Bound(recompute).Bound.MicroBatch.OfType<BoundGemmEpilogue>())
         {
             var operand = (From: (long)p.Gemm.A, To: p.Gemm.A + 2L * ((p.Gemm.M - 1) * p.Gemm.APitch + p.Gemm.K));
-            foreach (var written in p.Kernel.Arguments.Take(p.Outputs).Select(a => (From: (long)a.Address, To: a.Address + 2L * ((p.Kernel.Rows - 1) * a.Pitch + p.Gemm.N / Math.Max(1, p.Inputs.Count)))))
+            foreach (var written in p.Kernel.Arguments.Take(p.Outputs).Select(a => (From: (long)a.Address, To: a.Address + 2L * ((p.Kernel.Rows - 1) * a.Pitch + p.Gemm.N / p.Places.Count))))
                 Assert.True(written.To <= operand.From || operand.To <= written.From, $"{p.Label}: {written} overlaps {operand}");
         }
     }

@@ -5,8 +5,9 @@ using Graph.Generator.Tracing;
 
 namespace Graph.Tests;
 
-/// <summary>Sizes of a Gemma 2 variant. Norms: without those of the layers residual sums follow products, which the real model has not.</summary>
-sealed record Gemma2Size(string Name, int Layers, int Hidden, int Heads, int KvHeads, int HeadDim, int Ffn, int Vocab, int Window, int QueryPreAttnScalar, bool Norms = true)
+/// <summary>Sizes of a Gemma 2 variant. Norms: without those of the layers residual sums follow products, which the real model has not. UpApart: the layer whose up_proj reads the residual
+/// stream instead of what gate_proj reads; -1: none.</summary>
+sealed record Gemma2Size(string Name, int Layers, int Hidden, int Heads, int KvHeads, int HeadDim, int Ffn, int Vocab, int Window, int QueryPreAttnScalar, bool Norms = true, int UpApart = -1)
 {
     public static readonly Gemma2Size Nano = new("nano", 4, 128, 4, 2, 32, 256, 4096, 16, 32);
     public static readonly Gemma2Size B2 = new("2b", 26, 2304, 8, 4, 256, 9216, 256_000, 4096, 256);
@@ -86,7 +87,7 @@ sealed class Gemma2Trace
         _scope = $"layers.{i}.mlp";
         h = LayerNorm(c, x, layer + "pre_feedforward_layernorm");
         var gate = Add("gelu_tanh", [Project(h, layer + "mlp.gate_proj", c.Hidden, c.Ffn)]);
-        var mlp = Project(Add("mul", [gate, Project(h, layer + "mlp.up_proj", c.Hidden, c.Ffn)]), layer + "mlp.down_proj", c.Ffn, c.Hidden);
+        var mlp = Project(Add("mul", [gate, Project(i == c.UpApart ? x : h, layer + "mlp.up_proj", c.Hidden, c.Ffn)]), layer + "mlp.down_proj", c.Ffn, c.Hidden);
         return Add("add", [x, LayerNorm(c, mlp, layer + "post_feedforward_layernorm")]);
     }
 }

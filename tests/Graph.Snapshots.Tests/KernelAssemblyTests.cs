@@ -10,8 +10,8 @@ namespace Graph.Snapshots.Tests;
 /// <summary>Every emitted kernel of every target through NVRTC, which needs no GPU. Results are kept by text in .cache, so a second run takes seconds.</summary>
 public sealed class KernelAssemblyTests
 {
-    // Two layers have every kernel body of the real sizes; 2B has its own widths.
-    static readonly string[] Variants = ["nano", "9b-2l", "27b-2l", "2b"];
+    // Two layers have every kernel body of the real sizes; 2B has its own widths; without norms residual sums are epilogues.
+    static readonly string[] Variants = ["nano", "9b-2l", "27b-2l", "2b", "nano-no-norms"];
 
     static readonly Lazy<IReadOnlyList<(EmittedText Kernel, CompiledKernel Code)>> All = new(() =>
     {

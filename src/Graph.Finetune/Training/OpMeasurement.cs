@@ -59,8 +59,10 @@ public sealed class OpMeasurement(IDevice device, Schedule schedule, RankTable r
         // A cross entropy is several launches, some of them per chunk of rows; the first chunk stands for all.
         var single = launches.SelectMany(launch => binder.Bind(launch, _ => 0).Select((bound, i) => (Bound: bound, At: i)).DistinctBy(l => StepMeasurement.Name(l.Bound))
             .Select(l => new MeasuredOp(launch, (b, address) => b.Bind(launch, address).ElementAt(l.At)))).ToArray();
-        // A product that sums up rows, without doing so.
-        var without = single.Where(op => op.Bind(binder, _ => 0) is BoundGemm { Sums: not null }).Select(op => op with { Bind = (b, address) => (BoundGemm)op.Bind(b, address) with { Sums = null } });
+        // A product that sums up rows is measured with its sums, where the device makes them, and without.
+        var sums = single.Where(op => device is CudaDevice cuda && op.Bind(binder, _ => 0) is BoundGemm { Sums: not null } g && cuda.Fuses(g)).ToArray();
+        for (var i = 0; i < single.Length; i++)
+            if (single[i] is var op && op.Bind(binder, _ => 0) is BoundGemm { Sums: not null }) single[i] = op with { Bind = (b, address) => (BoundGemm)op.Bind(b, address) with { Sums = null } };
         var pairs = RankGradients.Pairs(shapes, launches).OrderBy(p => p.Key).Select(p => new MeasuredOp(launches[p.Key],
             (b, address) => RankGradients.Bind(shapes, (BoundGemm)b.Bind(launches[p.Value], address).Single(), (BoundGemm)b.Bind(launches[p.Key], address).Single(), (GemmLaunch)launches[p.Key])));
         var lastRead = new Dictionary<string, int>();
@@ -71,8 +73,10 @@ public sealed class OpMeasurement(IDevice device, Schedule schedule, RankTable r
             var (product, row) = ((GemmLaunch)launches[at - 1], (KernelLaunch)launches[at]);
             return new MeasuredOp(row, (b, address) => GemmEpilogues.Bind(shapes, product, row, (BoundGemm)b.Bind(product, address).Single(), (BoundKernel)b.Bind(row, address).Single(), lastRead[product.D.Tensor] > at));
         });
-        return [.. single.Concat(without).Concat(pairs).Concat(epilogues).Select(op => (Op: op, Bound: op.Bind(binder, _ => 0))).Where(o => part is null || StepMeasurement.Name(o.Bound).Contains(part, StringComparison.OrdinalIgnoreCase))
-            .DistinctBy(o => (StepMeasurement.Name(o.Bound), Shape(o.Bound))).Select(o => o.Op with { Name = StepMeasurement.Name(o.Bound) })];
+        return [.. single.Concat(sums).Concat(pairs).Concat(epilogues).Select(op => (Op: op, Bound: op.Bind(binder, _ => 0))).Select(o => (o.Op, o.Bound, Name: Name(o.Bound))).Where(o => part is null || o.Name.Contains(part, StringComparison.OrdinalIgnoreCase))
+            .DistinctBy(o => (o.Name, Shape(o.Bound))).Select(o => o.Op with { Name = o.Name })];
+
+        static string Name(BoundLaunch bound) => bound is BoundGemm { Sums: { } sums } ? $"{StepMeasurement.Name(bound)}, sums for {sums.Kernel}" : StepMeasurement.Name(bound);
     }
 
     LaunchBinder Binder(int logitsRows) => new(shapes, 1, logitsRows, batch.AttendedPairs);

@@ -54,7 +54,6 @@ public sealed record StepMeasurement(IReadOnlyList<double> Steps, double Busy, D
     /// <summary>The kernel; for a product its layout and output, with * for the number of the layer or group.</summary>
     public static string Name(BoundLaunch launch) => launch switch
     {
-        BoundGemm { Sums: { } sums } summed => $"{Name(summed with { Sums = null })}, sums for {sums.Kernel}",
         BoundGemm gemm => $"gemm {gemm.Layout.ToString().ToLowerInvariant()}{(gemm.Accumulate ? " +=" : "")} {Stars(gemm.Label)}",
         BoundGemmEpilogue fused => $"{Name(fused.Gemm)}, {fused.Kernel.Kernel}",
         BoundRankGradients both => $"g, grad_b of {Stars(both.G.Label)}",

@@ -13,7 +13,8 @@ public static class EpilogueText
     public static string Print(ProductEpilogue epilogue)
     {
         var body = (RowBody)epilogue.Kernel.Body;
-        var beside = body.Inputs.Select(i => i.Name).Where(n => !epilogue.FromProduct.Contains(n)).ToArray();
+        var fromProduct = epilogue.Places.Select(p => body.Inputs[p - body.Outputs.Count].Name).ToArray();
+        var beside = body.Inputs.Select(i => i.Name).Where(n => !fromProduct.Contains(n)).ToArray();
         var text = new StringBuilder("// What ").Append(epilogue.Kernel.Name).Append(" writes, and reads besides the product.\nstruct Epilogue\n{\n");
         foreach (var output in body.Outputs) text.Append("    elem* ").Append(output.Name).Append("_rows; int ").Append(output.Name).Append("_pitch;\n");
         foreach (var input in beside) text.Append("    const elem* ").Append(input).Append("_rows; int ").Append(input).Append("_pitch;\n");
@@ -22,8 +23,8 @@ public static class EpilogueText
         text.Append("__device__ __forceinline__ Beside beside(const Epilogue& arguments, int64 row, int column)\n{\n    return {").Append(beside.Length == 0 ? "" : " ")
             .Append(string.Join(", ", beside.Select(n => "*reinterpret_cast<const uint4*>(" + Place(n) + ")"))).Append(beside.Length == 0 ? "};\n}\n\n" : " };\n}\n\n");
 
-        text.Append("// ").Append(epilogue.Kernel.Name).Append(" on 8 columns of a row; ").Append(string.Join(" and ", epilogue.FromProduct)).Append(epilogue.Form.Halves ? ": the product's left and right half.\n" : ": the product.\n");
-        text.Append("__device__ __forceinline__ void epilogue(const Epilogue& arguments, const Beside& beside, int64 row, int column, ").Append(string.Join(", ", epilogue.FromProduct.Select(n => "const float (&" + n + ")[8]"))).Append(")\n{\n");
+        text.Append("// ").Append(epilogue.Kernel.Name).Append(" on 8 columns of a row; ").Append(string.Join(" and ", fromProduct)).Append(epilogue.Form.Halves ? ": the product's left and right half.\n" : ": the product.\n");
+        text.Append("__device__ __forceinline__ void epilogue(const Epilogue& arguments, const Beside& beside, int64 row, int column, ").Append(string.Join(", ", fromProduct.Select(n => "const float (&" + n + ")[8]"))).Append(")\n{\n");
         foreach (var input in beside) text.Append("    float ").Append(input).Append("[8];\n    unpack8(beside.").Append(input).Append(", ").Append(input).Append(");\n");
         foreach (var statement in body.Statements)
             text.Append(statement switch

@@ -71,10 +71,10 @@ public static class GemmTiles
     static (KernelInfo, string, string[]) OnTma(string name, GemmLayout layout) =>
         (WgmmaInfo(name, KernelInfo.GemmOnTma), WgmmaLiterals(name, layout, null), new[] { "@wgmma.cu", "@gemm_sm90.cu" });
 
-    /// <summary>Wide products run on gemm_sm90.cu, and row kernels can be their epilogues.</summary>
+    /// <summary>Wide products run on gemm_sm90.cu, and other kernels can be their epilogues.</summary>
     public static bool HasWgmma(string target) => target == "sm_90a";
 
-    const int WgmmaM = 128, WgmmaN = 256, WgmmaK = 64;
+    const int WgmmaM = 128, WgmmaN = GemmKernel.TileColumns, WgmmaK = 64;
 
     // Three k-blocks and a tile's sums, or four and half of a tile's sums: what fits 227 KB.
     static (int Stages, int Panels) WgmmaDepth(bool epilogue) => epilogue ? (3, 8) : (4, 4);

@@ -13,13 +13,13 @@ namespace Graph.Generator.Passes;
 public sealed record EpilogueForm(int Pair, bool Halves, bool Sums);
 
 /// <summary>A kernel whose work can be done on the tiles of the product before it, or a part of its work: a cross entropy's sums.</summary>
-/// <param name="FromProduct">The kernel's inputs that are D, from left to right.</param>
-public sealed record ProductEpilogue(string Name, GemmLayout Layout, Kernel Kernel, EpilogueForm Form, EquatableArray<string> FromProduct);
+/// <param name="Places">The kernel's arguments that are D, from left to right (<see cref="KernelLaunch.Epilogue"/>); none for a cross entropy, whose launch makes its product itself.</param>
+public sealed record ProductEpilogue(string Name, GemmLayout Layout, Kernel Kernel, EpilogueForm Form, EquatableArray<int> Places);
 
 /// <summary>
-/// Kernels that directly follow the product whose output they read, once, and for which a tile is enough: pointwise work on matrices, RoPE on whole heads, a bounded cross entropy's sums of exponentials.
-/// In Gemma 2 the first are GeGLU and its derivative; norms reduce over rows, and what follows a norm's residual sum is no product. The schedule keeps product and kernel as two launches, so a target
-/// without such kernels needs to know nothing of them.
+/// Kernels that directly follow the product whose output they read, once, and for which a tile is enough: pointwise work on matrices, and RoPE on whole heads. In Gemma 2 the pointwise ones are GeGLU and its
+/// derivative; norms reduce over rows, and what follows a norm's residual sum is no product. The schedule keeps product and kernel as two launches, so a target without such kernels needs to know
+/// nothing of them. And a bounded cross entropy's sums of exponentials, for the product of its logits inside its own launch.
 /// </summary>
 public static class FindEpilogues
 {
@@ -27,19 +27,21 @@ public static class FindEpilogues
     {
         var widths = graph.Tensors.ToDictionary(t => t.Name, t => t.Dims.Count == 0 ? new Extent(0) : t.Dims[t.Dims.Count - 1]);
         var found = new Dictionary<string, ProductEpilogue>();
-        void Add(GemmLayout layout, string kernel, EpilogueForm form, IReadOnlyList<string> inputs)
+        void Add(GemmLayout layout, string kernel, EpilogueForm form, int[] places)
         {
+            // Layers may share a kernel that reads their products in different places: the first one's form is emitted and marked, and binding runs a launch of another form apart.
+            if (found.Values.Any(e => e.Kernel.Name == kernel && !e.Places.SequenceEqual(places))) return;
             var fused = GemmKernel.WithEpilogue(layout, kernel);
-            found[fused] = new ProductEpilogue(fused, layout, kernels.First(k => k.Name == kernel), form, inputs.ToArray());
+            found[fused] = new ProductEpilogue(fused, layout, kernels.First(k => k.Name == kernel), form, places);
         }
         foreach (var (step, next) in graph.Steps.Zip(graph.Steps.Skip(1), (a, b) => (a, b)))
         {
             if (step is not GemmStep { Launch: { Accumulate: false, Layout: not GemmLayout.Tn } product } || next is not KernelStep row) continue;
             var kernel = ((KernelLaunch)name(row)).Kernel;
-            if (row.Body is RopeBody { Inverse: false } rope && TurnsHeads(product.D, row, rope, widths)) Add(product.Layout, kernel, new EpilogueForm(rope.HeadDim / 128, false, false), Array.Empty<string>());
-            if (row.Body is RowBody body && FromProduct(product.D, row, body, widths) is { } inputs) Add(product.Layout, kernel, inputs.Count == 2 ? new EpilogueForm(2, true, false) : new EpilogueForm(0, false, false), inputs);
+            if (row.Body is RopeBody { Inverse: false } rope && TurnsHeads(product.D, row, rope, widths)) Add(product.Layout, kernel, new EpilogueForm(rope.HeadDim / 128, false, false), new[] { 0 });
+            if (row.Body is RowBody body && FromProduct(product.D, row, body, widths) is { } places) Add(product.Layout, kernel, places.Length == 2 ? new EpilogueForm(2, true, false) : new EpilogueForm(0, false, false), places);
         }
-        foreach (var loss in graph.Steps.OfType<LossStep>().Where(l => l.Body.Bound > 0)) Add(GemmLayout.Nt, ((CrossEntropyLaunch)name(loss)).Kernel, new EpilogueForm(0, false, true), Array.Empty<string>());
+        foreach (var loss in graph.Steps.OfType<LossStep>().Where(l => l.Body.Bound > 0)) Add(GemmLayout.Nt, ((CrossEntropyLaunch)name(loss)).Kernel, new EpilogueForm(0, false, true), Array.Empty<int>());
         return found.Values.ToArray();
     }
 
@@ -48,21 +50,21 @@ public static class FindEpilogues
     {
         var (start, end) = Columns(d, widths);
         var heads = Columns(row.Arguments[0], widths);
-        return rope.HeadDim is 128 or 256 && row.Arguments[0].Tensor == d.Tensor && start.Group < 0 && end.Group < 0 && heads.Start.Equals(start) && heads.End.Fixed <= end.Fixed && (end.Fixed - start.Fixed) % rope.HeadDim == 0;
+        return rope.HeadDim is 128 or 256 && row.Arguments[0].Tensor == d.Tensor && start.Group < 0 && end.Group < 0 && heads.Start.Equals(start) && heads.End.Fixed <= end.Fixed && (end.Fixed - start.Fixed) % GemmKernel.TileColumns == 0;
     }
 
     /// <summary>Null unless a tile is enough for the kernel and it reads all of D as one input, or its two halves as two.</summary>
-    static IReadOnlyList<string>? FromProduct(View d, KernelStep row, RowBody body, Dictionary<string, Extent> widths)
+    static int[]? FromProduct(View d, KernelStep row, RowBody body, Dictionary<string, Extent> widths)
     {
         if (body.Statements.Any(s => s is not (RowStatement.Let or RowStatement.Store)) || body.Inputs.Any(i => i.Kind != RowInputKind.Matrix) || body.Outputs.Any(o => o.PerRow) || row.InPlace > 0) return null;
         var (start, end) = Columns(d, widths);
         if (start.Group >= 0 || end.Group >= 0) return null;
-        var inputs = body.Inputs.Zip(row.Arguments.Skip(row.Outputs), (input, view) => (input.Name, view)).Where(i => i.view.Tensor == d.Tensor)
-            .Select(i => (i.Name, Columns: Columns(i.view, widths))).OrderBy(i => i.Columns.Start.Fixed).ToArray();
+        var inputs = row.Arguments.Select((view, i) => (Place: i, View: view)).Skip(row.Outputs).Where(i => i.View.Tensor == d.Tensor)
+            .Select(i => (i.Place, Columns: Columns(i.View, widths))).OrderBy(i => i.Columns.Start.Fixed).ToArray();
         var middle = new Extent((start.Fixed + end.Fixed) / 2);
         (Extent, Extent)[][] whole = { new[] { (start, end) }, new[] { (start, middle), (middle, end) } };
         var covers = whole.Any(w => w.SequenceEqual(inputs.Select(i => i.Columns))) && body.Columns * inputs.Length == end.Fixed - start.Fixed;
-        return covers ? inputs.Select(i => i.Name).ToArray() : null;
+        return covers ? inputs.Select(i => i.Place).ToArray() : null;
     }
 
     static (Extent Start, Extent End) Columns(View view, Dictionary<string, Extent> widths) => view.Cols is { } c ? (c.Start, c.End) : (0, widths[view.Tensor]);

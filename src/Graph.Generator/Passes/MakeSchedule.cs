@@ -11,8 +11,9 @@ public static class MakeSchedule
 {
     public static Schedule Run(string variant, KernelGraph graph, IReadOnlyList<ProductEpilogue> epilogues, Func<Step, Launch> name)
     {
-        var marked = new HashSet<string>(epilogues.Select(e => e.Kernel.Name));
-        Launch Launch(Step step) => name(step) switch { KernelLaunch k => k with { Epilogue = marked.Contains(k.Kernel) }, var other => other };
+        // A kernel has one form, whatever the layout of the product.
+        var places = epilogues.GroupBy(e => e.Kernel.Name).ToDictionary(e => e.Key, e => e.First().Places.ToArray());
+        Launch Launch(Step step) => name(step) switch { KernelLaunch k => k with { Epilogue = places.TryGetValue(k.Kernel, out var p) ? p : null }, var other => other };
         return new(
             variant,
             graph.Tensors.Max(t => t.Layer) + 1,

@@ -8,7 +8,7 @@ namespace Graph.Runtime.Cuda;
 
 /// <summary>
 /// One NVIDIA GPU: its primary context, one stream, and what was allocated through here. Everything runs in stream order, so results do not depend on timing. For one thread at a time.
-/// Products run on cuBLASLt where it is found and starts, else on the emitted kernels; one with a row kernel behind it, or a row limit, runs on the emitted kernel for that, where there is one.
+/// Products run on cuBLASLt where it is found and starts, else on the emitted kernels; one with a kernel behind it that can be its epilogue, with sums to make or with a row limit runs on the emitted kernel for that, where there is one.
 /// GRAPH_GEMM=cublas or generated decides instead.
 /// </summary>
 public sealed class CudaDevice : IDevice
@@ -190,6 +190,9 @@ public sealed class CudaDevice : IDevice
         MakeCurrent();
         return new CudaProgram(this, NewLauncher(null), launches);
     }
+
+    /// <summary>The launch is one kernel here: a product with its epilogue, or one that makes its sums. Kernels must be loaded.</summary>
+    public bool Fuses(BoundLaunch launch) => NewLauncher(library).Fuses(launch);
 
     public void Dispose()
     {

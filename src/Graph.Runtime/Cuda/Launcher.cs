@@ -15,7 +15,7 @@ internal sealed record Launcher(CudaStream Stream, KernelTable Kernels, CublasLt
     /// <exception cref="DeviceException">A launch has no kernel or no algorithm.</exception>
     internal void Prepare(BoundLaunch launch)
     {
-        if (launch is BoundKernel k) Kernels.Find(Fuses(k) ? GemmKernel.FromSums(k.Kernel) : k.Kernel);
+        if (launch is BoundKernel k) Kernels.Find(Name(k));
         else if (launch is BoundGemm { Sums: { } sums } summed && Fuses(summed, sums)) Kernels.Find(Name(summed, sums));
         else if (launch is BoundGemm g && OnLibrary(g)) Library!.Prepare(g);
         else if (launch is BoundGemm generated) Generated(generated);
@@ -34,13 +34,21 @@ internal sealed record Launcher(CudaStream Stream, KernelTable Kernels, CublasLt
     /// <summary>G and dB from one read; null: as two products.</summary>
     internal RankLauncher? Ranks { get; init; }
 
-    /// <summary>A product with a row kernel behind it or with a row limit, which no library's product has, runs on the emitted kernel for that, where there is one, whatever others run on.</summary>
+    /// <summary>A product with an epilogue, with sums to make or with a row limit, which no library's product has, runs on the emitted kernel for that, where there is one, whatever others run on.</summary>
     internal bool BeyondLibrary { get; init; }
 
     // cuBLASLt takes no count from the device, so rows that are not wanted would be multiplied too.
     bool OnLibrary(BoundGemm g) => Library is not null && !(BeyondLibrary && g.Limit is not null && IsOnTma(g));
 
     bool IsOnTma(BoundGemm g) => GeneratedName(g) is var name && Kernels.Has(name) && Kernels.Find(name).Info.Kind == KernelInfo.GemmOnTma;
+
+    /// <summary>The launch is one kernel with its epilogue; of a product with sums: it makes them.</summary>
+    internal bool Fuses(BoundLaunch launch) => launch switch
+    {
+        BoundGemmEpilogue fused => Fuses(fused),
+        BoundGemm { Sums: { } sums } g => Fuses(g, sums),
+        _ => false,
+    };
 
     bool Fuses(BoundGemmEpilogue fused) => BeyondLibrary && Kernels.Has(Name(fused)) && fused.Gemm.M > 0 && fused.Gemm.N > 0;
 
@@ -50,6 +58,8 @@ internal sealed record Launcher(CudaStream Stream, KernelTable Kernels, CublasLt
     bool Fuses(BoundGemm g, RowSums sums) => FusesSums(sums.Kernel) && g.M > 0;
 
     bool Fuses(BoundKernel k) => k.Sums is not null && FusesSums(k.Kernel);
+
+    string Name(BoundKernel k) => Fuses(k) ? GemmKernel.FromSums(k.Kernel) : k.Kernel;
 
     static string Name(BoundGemm g, RowSums sums) => GemmKernel.WithEpilogue(g.Layout, sums.Kernel);
 
@@ -64,7 +74,7 @@ internal sealed record Launcher(CudaStream Stream, KernelTable Kernels, CublasLt
             case BoundGemm g when OnLibrary(g): Library!.Launch(g, Stream); break;
             case BoundGemm g: LaunchGenerated(g); break;
             case BoundGemmEpilogue fused when Fuses(fused):
-                LaunchOnTma(fused.Gemm, Kernels.Find(Name(fused)), fused.StoreD, [.. fused.Kernel.Arguments.Where((_, i) => !fused.Inputs.Contains(i))]);
+                LaunchOnTma(fused.Gemm, Kernels.Find(Name(fused)), fused.StoreD, [.. fused.Kernel.Arguments.Where((_, i) => i < fused.Outputs || !fused.Places.Contains(i))]);
                 break;
             case BoundGemmEpilogue fused:
                 Launch(fused.Gemm);
@@ -85,7 +95,7 @@ internal sealed record Launcher(CudaStream Stream, KernelTable Kernels, CublasLt
     unsafe void Launch(BoundKernel k)
     {
         if (k.Rows == 0) return;
-        var kernel = Kernels.Find(Fuses(k) ? GemmKernel.FromSums(k.Kernel) : k.Kernel);
+        var kernel = Kernels.Find(Name(k));
         var cells = stackalloc long[2 * k.Arguments.Count + 3];
         var count = 0;
         foreach (var argument in Fuses(k) ? k.Arguments.Append(k.Sums!.Value) : k.Arguments)

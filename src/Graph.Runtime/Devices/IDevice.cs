@@ -45,10 +45,10 @@ public sealed record BoundRankGradients(string Label, int Layer, long Flops, lon
 /// A product and the kernel that reads D right after it. A device with a kernel for the two runs that; another one runs one after the other, with the same bits.
 /// Bytes counts D as the one kernel moves it.
 /// </summary>
-/// <param name="Inputs">Places among the row kernel's arguments that are D: one, two for its left and right half, or none where the first one is D, in place.</param>
-/// <param name="Outputs">Arguments of the row kernel that it writes: the first ones.</param>
-/// <param name="StoreD">The product has to store D, because something else reads it and the row kernel does not write it.</param>
-public sealed record BoundGemmEpilogue(string Label, int Layer, long Flops, long Bytes, BoundGemm Gemm, BoundKernel Kernel, IReadOnlyList<int> Inputs, int Outputs, bool StoreD) : BoundLaunch(Label, Layer, Flops, Bytes);
+/// <param name="Places">Where the kernel's arguments are D, as <see cref="KernelLaunch.Epilogue"/> says.</param>
+/// <param name="Outputs">Arguments of the kernel that it writes: the first ones.</param>
+/// <param name="StoreD">The product has to store D, because something else reads it and the kernel does not write it.</param>
+public sealed record BoundGemmEpilogue(string Label, int Layer, long Flops, long Bytes, BoundGemm Gemm, BoundKernel Kernel, IReadOnlyList<int> Places, int Outputs, bool StoreD) : BoundLaunch(Label, Layer, Flops, Bytes);
 
 /// <summary>Pitch 0: the argument is a pointer alone. RowBytes: bytes from one token's row to the next, 0 when the argument has no token dimension; a slice of rows moves the pointer by it.</summary>
 public readonly record struct BoundArgument(nint Address, int Pitch, int RowBytes = 0);

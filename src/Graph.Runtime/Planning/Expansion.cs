@@ -29,7 +29,7 @@ public static class Expansion
         var building = new Stack<string>();
         for (var i = 0; i < backward.Count; i++)
         {
-            // Nothing comes between a product and a row kernel that can be its epilogue.
+            // Nothing comes between a product and a kernel that can be its epilogue.
             if (GemmEpilogues.IsPair(shapes, backward, i + 1)) MakeReady(backward[i + 1]);
             MakeReady(backward[i]);
             result.Add(backward[i]);

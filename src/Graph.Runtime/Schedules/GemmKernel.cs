@@ -14,6 +14,9 @@ public static class GemmKernel
 
     public static bool SkinnyM(int m, int n) => m <= SkinnyExtent && !SkinnyN(n);
 
+    /// <summary>Columns of a tile of the GEMM on TMA: an epilogue has whole heads of 128 and 256 in it, and makes one sum of a row.</summary>
+    public const int TileColumns = 256;
+
     /// <summary>For example gemm_nt, gemm_nn_add, gemm_tn_f32_add_skinny_m.</summary>
     /// <param name="layout">Which operands are transposed.</param>
     /// <param name="f32">D is fp32, else the activation type.</param>
@@ -24,12 +27,12 @@ public static class GemmKernel
         "gemm_" + (layout switch { GemmLayout.Nt => "nt", GemmLayout.Nn => "nn", _ => "tn" })
         + (f32 ? "_f32" : "") + (accumulate ? "_add" : "") + (skinnyN ? "_skinny_n" : skinnyM ? "_skinny_m" : "");
 
-    /// <summary>The product and the row kernel that reads it, as one: gemm_nt_k04_mul.</summary>
-    public static string WithEpilogue(GemmLayout layout, string rowKernel) => Name(layout, false, false, false, false) + "_" + rowKernel;
+    /// <summary>The product and the kernel that reads it, as one: gemm_nt_k04_mul. Of a cross entropy: the product and the kernel's sums.</summary>
+    public static string WithEpilogue(GemmLayout layout, string kernel) => Name(layout, false, false, false, false) + "_" + kernel;
 
     /// <summary>What is left of a cross entropy when the product of its logits has summed the exponentials.</summary>
     public static string FromSums(string crossEntropy) => crossEntropy + "_from_sums";
 
-    /// <summary>Sums of a row that a product with n columns makes: one for each of its tiles of 256.</summary>
-    public static int RowSums(int n) => (n + 255) / 256;
+    /// <summary>Sums of a row that a product with n columns makes: one for each of its tiles.</summary>
+    public static int RowSums(int n) => (n + TileColumns - 1) / TileColumns;
 }

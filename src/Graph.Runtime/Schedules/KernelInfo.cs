@@ -21,7 +21,7 @@ public sealed record KernelInfo(string Name, string Kind, int Block, int SharedB
     /// <summary>The kind of a GEMM whose operands are tensor maps (bf16, boxes of 64 columns, 128-byte swizzle) and whose grid is one block per multiprocessor.</summary>
     public const string GemmOnTma = "gemm_tma";
 
-    /// <summary>The same with a row kernel's work on D before it leaves the multiprocessor.</summary>
+    /// <summary>The same with another kernel's work on D before it leaves the multiprocessor.</summary>
     public const string GemmWithEpilogue = "gemm_epilogue";
 
     /// <summary>The kind of a cross entropy whose sums of exponentials the product of its logits has made.</summary>

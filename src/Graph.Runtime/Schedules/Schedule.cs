@@ -66,15 +66,15 @@ public enum GemmLayout { Nt, Nn, Tn }
 
 /// <summary>
 /// One emitted kernel over all T rows. Arguments are in the kernel's parameter order; the first Outputs are written, InPlace of them are read too. Window: keys that a query of attention sees at most, for costs
-/// (the kernel has it in its text); null for all and for other kernels. Epilogue: where the launch before it is the product that it reads, a target may have a kernel for the two
-/// (<see cref="GemmKernel.WithEpilogue"/>).
+/// (the kernel has it in its text); null for all and for other kernels. Epilogue: where the launch before it is a product whose D are the arguments at these places, from left to right, a target may have a
+/// kernel for the two (<see cref="GemmKernel.WithEpilogue"/>): one for all of D, two for its halves, 0 for D's first columns in place; null: it has none.
 /// </summary>
-public sealed record KernelLaunch(int Layer, string Kernel, IReadOnlyList<View> Arguments, int Outputs, int InPlace = 0, int? Window = null, bool Epilogue = false) : Launch(Layer);
+public sealed record KernelLaunch(int Layer, string Kernel, IReadOnlyList<View> Arguments, int Outputs, int InPlace = 0, int? Window = null, IReadOnlyList<int>? Epilogue = null) : Launch(Layer);
 
 /// <summary>
 /// Frozen-head linear + softcap + cross entropy, chunked over tokens: per chunk, logits = x·tableᵀ (scratch, never whole), the row kernel turns them into dlogits in place and writes
 /// one loss per row, then dx = dlogits·table. DX is null once planning finds that nothing reads it (evaluation).
-/// Row kernel arguments: logits, loss, labels, inv_labels.
+/// Row kernel arguments: logits, loss, labels, inv_labels; where the product of the logits makes them, then its sums (<see cref="GemmKernel.FromSums"/>).
 /// </summary>
 public sealed record CrossEntropyLaunch(int Layer, string Kernel, View? DX, View Loss, View X, View Table, View Labels, string InverseLabels) : Launch(Layer);
 

@@ -66,7 +66,7 @@ public static class ScheduleText
     public static string Print(Launch launch) => launch switch
     {
         GemmLaunch g => "L" + I(g.Layer) + " gemm " + Lower(g.Layout) + " " + Print(g.D) + (g.Accumulate ? " += " : " = ") + Print(g.A) + " " + Print(g.B) + (g.Scale is null ? "" : " scale=" + g.Scale),
-        KernelLaunch k => "L" + I(k.Layer) + " kernel " + k.Kernel + " out=" + I(k.Outputs) + " inplace=" + I(k.InPlace) + (k.Window is { } window ? " window=" + I(window) : "") + (k.Epilogue ? " epilogue" : "") + string.Concat(k.Arguments.Select(a => " " + Print(a))),
+        KernelLaunch k => "L" + I(k.Layer) + " kernel " + k.Kernel + " out=" + I(k.Outputs) + " inplace=" + I(k.InPlace) + (k.Window is { } window ? " window=" + I(window) : "") + (k.Epilogue is { } places ? " epilogue=" + string.Join(",", places.Select(I)) : "") + string.Concat(k.Arguments.Select(a => " " + Print(a))),
         CrossEntropyLaunch c => "L" + I(c.Layer) + " cross_entropy " + c.Kernel + " dx=" + (c.DX is { } dx ? Print(dx) : "-") + " loss=" + Print(c.Loss) + " x=" + Print(c.X) + " table=" + Print(c.Table)
             + " labels=" + Print(c.Labels) + " inverse_labels=" + c.InverseLabels,
         _ => throw new ArgumentException("schedule: unknown launch " + launch.GetType().Name),
@@ -153,8 +153,8 @@ public static class ScheduleText
             case "kernel":
                 int? window = words.Length > 5 && words[5].StartsWith("window=", StringComparison.Ordinal) ? Int(After(words[5], "window=")) : null;
                 var rest = words.Skip(window is null ? 5 : 6);
-                var epilogue = rest.FirstOrDefault() == "epilogue";
-                return new KernelLaunch(layer, words[2], rest.Skip(epilogue ? 1 : 0).Select(ParseView).ToArray(), Int(After(words[3], "out=")), Int(After(words[4], "inplace=")), window, epilogue);
+                var epilogue = rest.FirstOrDefault() is { } mark && mark.StartsWith("epilogue=", StringComparison.Ordinal) ? After(mark, "epilogue=").Split(',').Select(Int).ToArray() : null;
+                return new KernelLaunch(layer, words[2], rest.Skip(epilogue is null ? 0 : 1).Select(ParseView).ToArray(), Int(After(words[3], "out=")), Int(After(words[4], "inplace=")), window, epilogue);
             case "cross_entropy":
                 return new CrossEntropyLaunch(layer, words[2], After(words[3], "dx=") is var dx && dx == "-" ? null : ParseView(dx), ParseView(After(words[4], "loss=")), ParseView(After(words[5], "x=")),
                     ParseView(After(words[6], "table=")), ParseView(After(words[7], "labels=")), After(words[8], "inverse_labels="));

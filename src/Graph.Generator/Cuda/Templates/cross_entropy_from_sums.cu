@@ -3,7 +3,7 @@
 // A row with a negative label has loss 0 and keeps its logits: it is one behind the last token that has a label, and nothing reads it. loss is the row's own, not divided by the number of labels.
 // Everything is fp32 between the load and the one rounding of a gradient.
 //
-// Literals: VOCAB (a multiple of 8), THREADS, PARTS (blocks of a row), THREAD_CHUNKS (16-byte chunks of a thread: PARTS * THREADS * THREAD_CHUNKS cover a row), SUMS (of a row), KERNEL_NAME.
+// Literals: VOCAB (a multiple of 8), THREADS, PARTS (blocks of a row), THREAD_CHUNKS (16-byte chunks of a thread: PARTS * THREADS * THREAD_CHUNKS cover a row), SUMS (of a row), MIN_BLOCKS (of a multiprocessor), KERNEL_NAME.
 // Hole: void logit_log2_and_derivative(float s, float& z, float& dz), z in units of log2, dz in natural ones.
 // Launch: grid (rows, PARTS), block THREADS.
 

@@ -65,6 +65,11 @@ static class KernelCases
         return new KernelCase(variant, kernel.Name, label, [.. arguments.Select((a, i) => a with { Values = Values(a, seed * 100 + i), Ints = Ints(a, batch, seed) })], size.Rows, kernel.GridY, 1);
     }
 
+    /// <summary>Forward and backward, in order.</summary>
+    internal static IReadOnlyList<Launch> Launches(string variant) => ScheduleOf(variant) is var s ? [.. s.Forward, .. s.Backward] : [];
+
+    internal static CrossEntropyLaunch Head(string variant) => Launches(variant).OfType<CrossEntropyLaunch>().Single();
+
     /// <summary>The launch that stands for a kernel's arguments.</summary>
     internal static KernelLaunch Launch(string variant, string kernel) =>
         ScheduleOf(variant) is var s ? s.Forward.Concat(s.Backward).Concat(s.Recipes.SelectMany(r => r.Launches)).OfType<KernelLaunch>().First(l => l.Kernel == kernel) : null!;
@@ -101,7 +106,7 @@ static class KernelCases
 
     static KernelCase CrossEntropy(string variant, KernelInfo kernel, int rows, int seed, string label)
     {
-        var launch = ScheduleOf(variant).Forward.Concat(ScheduleOf(variant).Backward).OfType<CrossEntropyLaunch>().First(l => l.Kernel == kernel.Name);
+        var launch = Head(variant);
         var vocabulary = Shapes(variant, 1).Resolve(launch.Table).Rows;
         var labels = RandomValues.Below(rows, seed, vocabulary);
         for (var i = 1; i < rows; i += 5) labels[i] = -100;

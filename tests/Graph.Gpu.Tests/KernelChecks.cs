@@ -54,8 +54,7 @@ static class KernelChecks
                     Report(job, () => first.Kind switch
                     {
                         "gemm" or KernelInfo.GemmOnTma => GeneratedGemmCheck.Run(devices[job.Target], job),
-                        KernelInfo.CrossEntropyFromSums => RowSumsCheck.Run(devices[job.Target], job),
-                        KernelInfo.GemmWithEpilogue when job.Name.EndsWith("_cross_entropy", StringComparison.Ordinal) => RowSumsCheck.Run(devices[job.Target], job),
+                        _ when job.IsOfRowSums => RowSumsCheck.Run(devices[job.Target], job),
                         KernelInfo.GemmWithEpilogue => EpilogueCheck.Run(devices[job.Target], job),
                         KernelInfo.LabelRows => LabelRowsCheck.Run(devices[job.Target], job),
                         "optimizer" => OptimizerCheck.Run(devices[job.Target], job),

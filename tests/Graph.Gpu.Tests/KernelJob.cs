@@ -4,6 +4,7 @@ using System.Linq;
 using Graph.Runtime;
 using Graph.Runtime.Cuda;
 using Graph.Runtime.Devices;
+using Graph.Runtime.Schedules;
 
 namespace Graph.Gpu.Tests;
 
@@ -16,6 +17,9 @@ sealed record KernelJob(int Index, string Variant, string Target, KernelSource S
     internal ActType Act => new CudaTarget(Target, Target).Act;
     internal string Name => Source.Info.Name;
     internal string Kind => Source.Info.Kind;
+
+    /// <summary>The product of the logits with its sums, or the cross entropy that starts from them.</summary>
+    internal bool IsOfRowSums => Kind == KernelInfo.CrossEntropyFromSums || Kind == KernelInfo.GemmWithEpilogue && Name == GemmKernel.WithEpilogue(GemmLayout.Nt, KernelCases.Head(Variant).Kernel);
 
     /// <summary>Every distinct text of every variant and target, once: layers, variants and targets share many.</summary>
     internal static IReadOnlyList<KernelJob> All()

@@ -37,7 +37,7 @@ static class KernelTimes
                 {
                     "gemm" or KernelInfo.GemmOnTma => Gemm(job, Allocate),
                     "cross_entropy" or KernelInfo.CrossEntropyFromSums => CrossEntropy(device, job, Allocate),
-                    KernelInfo.GemmWithEpilogue when job.Name.EndsWith("_cross_entropy", StringComparison.Ordinal) => Logits(job, Allocate),
+                    KernelInfo.GemmWithEpilogue when job.IsOfRowSums => Logits(job, Allocate),
                     KernelInfo.GemmWithEpilogue => Epilogue(device, job, Allocate),
                     RankKernel.Kind => RankProducts(job, Allocate),
                     _ => Kernel(device, job, Allocate),
@@ -89,7 +89,7 @@ static class KernelTimes
 
     static (CrossEntropyLaunch Head, int Vocabulary, int Hidden) Head(KernelJob job)
     {
-        var head = Launches(job).OfType<CrossEntropyLaunch>().Single();
+        var head = KernelCases.Head(job.Variant);
         var table = KernelCases.Shapes(job.Variant, 1).Resolve(head.Table);
         return (head, table.Rows, table.Columns);
     }
@@ -107,12 +107,10 @@ static class KernelTimes
     {
         var rank = RankKernel.Ranks.Single(r => job.Name == RankKernel.Gradients(r) || job.Name == RankKernel.Sum(r));
         var (shapes, bind) = Binding(job, allocate, null, rank);
-        var launches = Launches(job);
+        var launches = KernelCases.Launches(job.Variant);
         return RankGradients.Pairs(shapes, launches).Select(p => (G: launches[p.Value], GradB: (GemmLaunch)launches[p.Key])).OrderByDescending(p => shapes.Resolve(p.GradB.A).Columns).Take(1)
             .Select(p => ((BoundLaunch)RankGradients.Bind(shapes, (BoundGemm)bind(p.G), (BoundGemm)bind(p.GradB), p.GradB), $"T={Tokens}, {shapes.Resolve(p.GradB.A).Columns} columns")).Single();
     }
-
-    static Launch[] Launches(KernelJob job) => KernelCases.ScheduleOf(job.Variant) is var s ? [.. s.Forward, .. s.Backward] : [];
 
     // Views of one tensor share a buffer, as in a step.
     static (Shapes Shapes, Func<Launch, BoundLaunch> Bind) Binding(KernelJob job, Func<long, nint> allocate, CudaDevice? device, int rank = 8)

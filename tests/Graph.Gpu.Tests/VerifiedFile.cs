@@ -44,6 +44,8 @@ static class VerifiedFile
     /// <summary>What several runs have verified, as one file. Prints the emitted kernels that none has, as snapshots/unverified.txt lists them.</summary>
     internal static int Merge(string folder, string[] files)
     {
+        if (files.Length == 0) throw new CheckException("merge: no verified.json is named; give the files of the runs after the folder");
+        Directory.CreateDirectory(folder);
         var jobs = KernelJob.All();
         var lines = ReadEmitted(files, jobs);
         Write(Path.Combine(folder, "verified.json"), lines, [], "", "");

@@ -952,13 +952,50 @@ k12_d_post_attention_layernorm_d_o_proj_b(elem* __restrict__ d_post_attention_la
 @prelude.cu
 @attention_delta.cu
 
-// ======== k14_attention_dq
-// k14_attention_dq <sm_90a>  launches: 1
-//   %243 = attention_grad_q %93 %96 %98 %240 %241 %242 {score=(50*tanh((0.0016666666666666666*s)))} : act[T,32,128]  // layers.1.self_attn d_q_proj
+// ======== k14_attention_dkdv
+// k14_attention_dkdv <sm_90a>  launches: 1
+//   %243 = attention_grad_k %93 %96 %98 %240 %241 %242 {score=(50*tanh((0.0016666666666666666*s)))} : act[T,16,128]  // layers.1.self_attn d_k_proj
+// tensors of the first launch: layers.1.d_q_proj+k_proj+v_proj[:,4096:6144] layers.1.d_q_proj+k_proj+v_proj[:,6144:8192] layers.1.q_proj+k_proj+v_proj[:,0:4096] layers.1.q_proj+k_proj+v_proj[:,4096:6144] layers.1.q_proj+k_proj+v_proj[:,6144:8192] layers.1.d_attention layers.1.attention_lse layers.1.attention_delta doc_start doc_end
+#define ELEM_BF16 1
+#define EXACT_MATH 0
+#define KERNEL_NAME k14_attention_dkdv
+#define HEAD_DIM 128
+#define GROUP 2
+#define WINDOW 0
+#define BOUNDED 1
+#define TILE_Q 64
+#define TILE_K 128
+#define WARPS 12
+#define STAGES 3
+
+@prelude.cu
+@mma.cu
+@wgmma.cu
+@score_gradients.cu
+// score(s) = (50*tanh((0.0016666666666666666*s))), traced from the model; in units of log2.
+__device__ __forceinline__ float score_log2(float s)
+{
+    return 72.1347504f * fast_tanh(0.00166666671f * s);
+}
+
+// The same, and d(score)/ds in natural units, from shared work.
+__device__ __forceinline__ void score_log2_and_derivative(float s, float& z, float& dz)
+{
+    const float t = fast_tanh(0.00166666671f * s);
+    z = 72.1347504f * t;
+    dz = 0.0833333358f * (1.0f - t * t);
+}
+
+
+@attention_dkdv_sm90_d128.cu
+
+// ======== k15_attention_dq
+// k15_attention_dq <sm_90a>  launches: 1
+//   %245 = attention_grad_q %93 %96 %98 %240 %241 %242 {score=(50*tanh((0.0016666666666666666*s)))} : act[T,32,128]  // layers.1.self_attn d_q_proj
 // tensors of the first launch: layers.1.d_q_proj+k_proj+v_proj[:,0:4096] layers.1.q_proj+k_proj+v_proj[:,0:4096] layers.1.q_proj+k_proj+v_proj[:,4096:6144] layers.1.q_proj+k_proj+v_proj[:,6144:8192] layers.1.d_attention layers.1.attention_lse layers.1.attention_delta doc_start
 #define ELEM_BF16 1
 #define EXACT_MATH 0
-#define KERNEL_NAME k14_attention_dq
+#define KERNEL_NAME k15_attention_dq
 #define HEAD_DIM 128
 #define GROUP 2
 #define WINDOW 0
@@ -988,46 +1025,32 @@ __device__ __forceinline__ void score_log2_and_derivative(float s, float& z, flo
 
 @attention_dq_sm90.cu
 
-// ======== k15_attention_dkdv
-// k15_attention_dkdv <sm_90a>  launches: 1
-//   %244 = attention_grad_k %93 %96 %98 %240 %241 %242 {score=(50*tanh((0.0016666666666666666*s)))} : act[T,16,128]  // layers.1.self_attn d_k_proj
-// tensors of the first launch: layers.1.d_q_proj+k_proj+v_proj[:,4096:6144] layers.1.d_q_proj+k_proj+v_proj[:,6144:8192] layers.1.q_proj+k_proj+v_proj[:,0:4096] layers.1.q_proj+k_proj+v_proj[:,4096:6144] layers.1.q_proj+k_proj+v_proj[:,6144:8192] layers.1.d_attention layers.1.attention_lse layers.1.attention_delta doc_start doc_end
+// ======== k15_attention_dq_from_ds
+// k15_attention_dq <sm_90a>  launches: 1
+//   %245 = attention_grad_q %93 %96 %98 %240 %241 %242 {score=(50*tanh((0.0016666666666666666*s)))} : act[T,32,128]  // layers.1.self_attn d_q_proj
+// tensors of the first launch: layers.1.d_q_proj+k_proj+v_proj[:,0:4096] layers.1.q_proj+k_proj+v_proj[:,0:4096] layers.1.q_proj+k_proj+v_proj[:,4096:6144] layers.1.q_proj+k_proj+v_proj[:,6144:8192] layers.1.d_attention layers.1.attention_lse layers.1.attention_delta doc_start
 #define ELEM_BF16 1
 #define EXACT_MATH 0
-#define KERNEL_NAME k15_attention_dkdv
+#define KERNEL_NAME k15_attention_dq_from_ds
 #define HEAD_DIM 128
 #define GROUP 2
 #define WINDOW 0
-#define BOUNDED 1
-#define TILE_Q 48
-#define TILE_K 128
+#define BOUNDED 0
+#define TILE_Q 64
+#define TILE_K 64
 #define WARPS 12
-#define STAGES 3
+#define STAGES 6
 
 @prelude.cu
 @mma.cu
 @wgmma.cu
-// score(s) = (50*tanh((0.0016666666666666666*s))), traced from the model; in units of log2.
-__device__ __forceinline__ float score_log2(float s)
-{
-    return 72.1347504f * fast_tanh(0.00166666671f * s);
-}
-
-// The same, and d(score)/ds in natural units, from shared work.
-__device__ __forceinline__ void score_log2_and_derivative(float s, float& z, float& dz)
-{
-    const float t = fast_tanh(0.00166666671f * s);
-    z = 72.1347504f * t;
-    dz = 0.0833333358f * (1.0f - t * t);
-}
-
-
-@attention_dkdv_sm90_d128.cu
+@score_gradients.cu
+@attention_dq_from_ds_sm90.cu
 
 // ======== k16_rope_inverse
 // k16_rope_inverse <sm_90a>  launches: 2
-//   %247 = rope %243 {theta=10000 inverse} : act[T,32,128]  // layers.1.self_attn d_q_proj
-//   %249 = rope %244 {theta=10000 inverse} : act[T,16,128]  // layers.1.self_attn d_k_proj
+//   %247 = rope %245 {theta=10000 inverse} : act[T,32,128]  // layers.1.self_attn d_q_proj
+//   %249 = rope %243 {theta=10000 inverse} : act[T,16,128]  // layers.1.self_attn d_k_proj
 // tensors of the first launch: layers.1.d_q_proj+k_proj+v_proj[:,0:6144] positions
 #define ELEM_BF16 1
 #define EXACT_MATH 0
@@ -1254,13 +1277,50 @@ k18_d_o_proj_b(elem* __restrict__ d_o_proj_b_rows, int d_o_proj_b_pitch,
 }
 
 
-// ======== k19_attention_dq
-// k19_attention_dq <sm_90a>  launches: 1
-//   %335 = attention_grad_q %21 %24 %26 %332 %333 %334 {score=(50*tanh((0.0016666666666666666*s))) window=4096} : act[T,32,128]  // layers.0.self_attn d_q_proj
+// ======== k19_attention_dkdv
+// k19_attention_dkdv <sm_90a>  launches: 1
+//   %335 = attention_grad_k %21 %24 %26 %332 %333 %334 {score=(50*tanh((0.0016666666666666666*s))) window=4096} : act[T,16,128]  // layers.0.self_attn d_k_proj
+// tensors of the first launch: layers.0.d_q_proj+k_proj+v_proj[:,4096:6144] layers.0.d_q_proj+k_proj+v_proj[:,6144:8192] layers.0.q_proj+k_proj+v_proj[:,0:4096] layers.0.q_proj+k_proj+v_proj[:,4096:6144] layers.0.q_proj+k_proj+v_proj[:,6144:8192] layers.0.d_attention layers.0.attention_lse layers.0.attention_delta doc_start doc_end
+#define ELEM_BF16 1
+#define EXACT_MATH 0
+#define KERNEL_NAME k19_attention_dkdv
+#define HEAD_DIM 128
+#define GROUP 2
+#define WINDOW 4096
+#define BOUNDED 1
+#define TILE_Q 64
+#define TILE_K 128
+#define WARPS 12
+#define STAGES 3
+
+@prelude.cu
+@mma.cu
+@wgmma.cu
+@score_gradients.cu
+// score(s) = (50*tanh((0.0016666666666666666*s))), traced from the model; in units of log2.
+__device__ __forceinline__ float score_log2(float s)
+{
+    return 72.1347504f * fast_tanh(0.00166666671f * s);
+}
+
+// The same, and d(score)/ds in natural units, from shared work.
+__device__ __forceinline__ void score_log2_and_derivative(float s, float& z, float& dz)
+{
+    const float t = fast_tanh(0.00166666671f * s);
+    z = 72.1347504f * t;
+    dz = 0.0833333358f * (1.0f - t * t);
+}
+
+
+@attention_dkdv_sm90_d128.cu
+
+// ======== k20_attention_dq
+// k20_attention_dq <sm_90a>  launches: 1
+//   %337 = attention_grad_q %21 %24 %26 %332 %333 %334 {score=(50*tanh((0.0016666666666666666*s))) window=4096} : act[T,32,128]  // layers.0.self_attn d_q_proj
 // tensors of the first launch: layers.0.d_q_proj+k_proj+v_proj[:,0:4096] layers.0.q_proj+k_proj+v_proj[:,0:4096] layers.0.q_proj+k_proj+v_proj[:,4096:6144] layers.0.q_proj+k_proj+v_proj[:,6144:8192] layers.0.d_attention layers.0.attention_lse layers.0.attention_delta doc_start
 #define ELEM_BF16 1
 #define EXACT_MATH 0
-#define KERNEL_NAME k19_attention_dq
+#define KERNEL_NAME k20_attention_dq
 #define HEAD_DIM 128
 #define GROUP 2
 #define WINDOW 4096
@@ -1290,41 +1350,27 @@ __device__ __forceinline__ void score_log2_and_derivative(float s, float& z, flo
 
 @attention_dq_sm90.cu
 
-// ======== k20_attention_dkdv
-// k20_attention_dkdv <sm_90a>  launches: 1
-//   %336 = attention_grad_k %21 %24 %26 %332 %333 %334 {score=(50*tanh((0.0016666666666666666*s))) window=4096} : act[T,16,128]  // layers.0.self_attn d_k_proj
-// tensors of the first launch: layers.0.d_q_proj+k_proj+v_proj[:,4096:6144] layers.0.d_q_proj+k_proj+v_proj[:,6144:8192] layers.0.q_proj+k_proj+v_proj[:,0:4096] layers.0.q_proj+k_proj+v_proj[:,4096:6144] layers.0.q_proj+k_proj+v_proj[:,6144:8192] layers.0.d_attention layers.0.attention_lse layers.0.attention_delta doc_start doc_end
+// ======== k20_attention_dq_from_ds
+// k20_attention_dq <sm_90a>  launches: 1
+//   %337 = attention_grad_q %21 %24 %26 %332 %333 %334 {score=(50*tanh((0.0016666666666666666*s))) window=4096} : act[T,32,128]  // layers.0.self_attn d_q_proj
+// tensors of the first launch: layers.0.d_q_proj+k_proj+v_proj[:,0:4096] layers.0.q_proj+k_proj+v_proj[:,0:4096] layers.0.q_proj+k_proj+v_proj[:,4096:6144] layers.0.q_proj+k_proj+v_proj[:,6144:8192] layers.0.d_attention layers.0.attention_lse layers.0.attention_delta doc_start
 #define ELEM_BF16 1
 #define EXACT_MATH 0
-#define KERNEL_NAME k20_attention_dkdv
+#define KERNEL_NAME k20_attention_dq_from_ds
 #define HEAD_DIM 128
 #define GROUP 2
 #define WINDOW 4096
-#define BOUNDED 1
-#define TILE_Q 48
-#define TILE_K 128
+#define BOUNDED 0
+#define TILE_Q 64
+#define TILE_K 64
 #define WARPS 12
-#define STAGES 3
+#define STAGES 6
 
 @prelude.cu
 @mma.cu
 @wgmma.cu
-// score(s) = (50*tanh((0.0016666666666666666*s))), traced from the model; in units of log2.
-__device__ __forceinline__ float score_log2(float s)
-{
-    return 72.1347504f * fast_tanh(0.00166666671f * s);
-}
-
-// The same, and d(score)/ds in natural units, from shared work.
-__device__ __forceinline__ void score_log2_and_derivative(float s, float& z, float& dz)
-{
-    const float t = fast_tanh(0.00166666671f * s);
-    z = 72.1347504f * t;
-    dz = 0.0833333358f * (1.0f - t * t);
-}
-
-
-@attention_dkdv_sm90_d128.cu
+@score_gradients.cu
+@attention_dq_from_ds_sm90.cu
 
 // ======== k21_input_layernorm
 // k21_input_layernorm <sm_90a>  recompute only

@@ -17,17 +17,19 @@ static class AttentionCases
         {
             "attention_forward" => ["o", "lse", "q", "k", "v", "doc_start"],
             "attention_delta" => ["delta", "o", "do"],
-            "attention_dq" => ["dq", "q", "k", "v", "do", "lse", "delta", "doc_start"],
-            "attention_dkdv" => ["dk", "dv", "q", "k", "v", "do", "lse", "delta", "doc_start", "doc_end"],
+            "attention_dq" or KernelInfo.DqFromDs => ["dq", "q", "k", "v", "do", "lse", "delta", "doc_start"],
+            "attention_dkdv" or KernelInfo.DkdvToDs => ["dk", "dv", "q", "k", "v", "do", "lse", "delta", "doc_start", "doc_end"],
             _ => throw new CheckException($"{kernel.Name} is of kind {kernel.Kind}, which has no arguments here"),
         };
         if (names.Length != arguments.Length) throw new CheckException($"{kernel.Name} has {arguments.Length} arguments, but {kernel.Kind} has {names.Length}");
         int Columns(string name) => arguments[Array.IndexOf(names, name)].Columns;
         if (kernel.Kind == "attention_delta")
-            return new KernelCase(variant, kernel.Name, label, [.. arguments.Select((a, i) => a with { Name = names[i], Values = KernelCases.Values(a, seed * 100 + i) })], size.Rows, kernel.GridY, 1);
+            return new KernelCase(variant, launch.Kernel, label, [.. arguments.Select((a, i) => a with { Name = names[i], Values = KernelCases.Values(a, seed * 100 + i) })], size.Rows, kernel.GridY, 1);
 
         var group = Columns("q") / Columns("k");
-        var allKvHeads = kernel.Kind == "attention_dkdv" ? kernel.GridY : kernel.GridY / group;
+        // Blocks of a row tile: one per kv head, per two heads, or per head.
+        var headsOfBlock = kernel.Kind switch { "attention_dkdv" or KernelInfo.DkdvToDs => group, KernelInfo.DqFromDs => 2, _ => 1 };
+        var allKvHeads = kernel.GridY * headsOfBlock / group;
         var kvHeads = size.KvHeads == 0 ? allKvHeads : size.KvHeads;
         var headDim = Columns("k") / allKvHeads;
         int heads = kvHeads * group, rows = size.Rows;
@@ -63,7 +65,7 @@ static class AttentionCases
             "doc_start" => a with { Ints = Pinned.Ints(batch.DocStart) },
             _ => a with { Ints = Pinned.Ints(batch.DocEnd) },
         } with { Name = names[i] });
-        return new KernelCase(variant, kernel.Name, label, [.. filled], rows, kernel.Kind == "attention_dkdv" ? kvHeads : heads, kvHeads);
+        return new KernelCase(variant, launch.Kernel, label, [.. filled], rows, heads / headsOfBlock, kvHeads);
     }
 
     static string ForwardOf(string variant, string lse) =>

@@ -21,10 +21,10 @@ sealed class DeviceCase : IDisposable
     readonly nint[] buffers;
     readonly IProgram program;
 
-    internal DeviceCase(CudaDeviceOfTarget on, KernelCase test, KernelSource source)
+    internal DeviceCase(CudaDeviceOfTarget on, KernelCase test, KernelJob job)
     {
         (device, this.test) = (on.Device, test);
-        on.Load(source with { Info = source.Info with { GridY = test.GridY } });
+        on.Load(job.Source with { Info = job.Source.Info with { GridY = test.GridY } });
         buffers = [.. test.Arguments.Select(a => Allocate(BytesOf(a)))];
         var launches = new List<BoundLaunch>();
         for (var i = 0; i < buffers.Length; i++)
@@ -45,7 +45,7 @@ sealed class DeviceCase : IDisposable
             Upload(a, pristine);
             launches.Add(new BoundCopy(a.Name, buffers[i], pristine, bytes));
         }
-        launches.Add(Bound());
+        launches.AddRange(job.Kind == KernelInfo.DqFromDs ? ScoreGradientsCase.Launches(on, job, test, Bound(), Allocate) : [Bound()]);
         program = device.Prepare(launches);
     }
 

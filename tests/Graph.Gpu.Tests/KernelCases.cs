@@ -33,7 +33,7 @@ static class KernelCases
             ];
         if (kernel.Kind == "cross_entropy") return [new([17]), new([1]), new([65]), new([129])];
         int[] rows = [129, 1, 63, 64, 65, 127, 128, 4097];
-        var columns = Launch(variant, kernel.Name).Arguments.Max(v => Shapes(variant, 1).Resolve(v) is var r && r.Rows == 1 ? r.Columns : 0);
+        var columns = Launch(variant, NameOf(kernel)).Arguments.Max(v => Shapes(variant, 1).Resolve(v) is var r && r.Rows == 1 ? r.Columns : 0);
         return [.. rows.Where(r => r <= 129 || (long)r * columns <= MaxElements).Select(r => new Size(r == 129 ? [60, 1, 68] : [r]))];
     }
 
@@ -50,8 +50,8 @@ static class KernelCases
         if (kernel.Kind == "cross_entropy") return CrossEntropy(variant, kernel, size.Rows, seed, label);
 
         var shapes = Shapes(variant, size.Rows);
-        var launch = Launch(variant, kernel.Name);
-        var gradient = IsGradient(variant, kernel.Name);
+        var launch = Launch(variant, NameOf(kernel));
+        var gradient = IsGradient(variant, launch.Kernel);
         var arguments = launch.Arguments.Select((view, i) =>
         {
             var layout = shapes[view.Tensor];
@@ -62,13 +62,16 @@ static class KernelCases
         }).ToArray();
 
         if (kernel.Kind.StartsWith("attention", StringComparison.Ordinal)) return AttentionCases.Of(variant, kernel, launch, arguments, batch, size, seed, label);
-        return new KernelCase(variant, kernel.Name, label, [.. arguments.Select((a, i) => a with { Values = Values(a, seed * 100 + i), Ints = Ints(a, batch, seed) })], size.Rows, kernel.GridY, 1);
+        return new KernelCase(variant, launch.Kernel, label, [.. arguments.Select((a, i) => a with { Values = Values(a, seed * 100 + i), Ints = Ints(a, batch, seed) })], size.Rows, kernel.GridY, 1);
     }
 
     /// <summary>Forward and backward, in order.</summary>
     internal static IReadOnlyList<Launch> Launches(string variant) => ScheduleOf(variant) is var s ? [.. s.Forward, .. s.Backward] : [];
 
     internal static CrossEntropyLaunch Head(string variant) => Launches(variant).OfType<CrossEntropyLaunch>().Single();
+
+    /// <summary>The schedule's name of a kernel: dq from dS stands for the dq that computes all of it.</summary>
+    internal static string NameOf(KernelInfo kernel) => kernel.Kind == KernelInfo.DqFromDs ? kernel.Name[..^KernelInfo.FromDs("").Length] : kernel.Name;
 
     /// <summary>The launch that stands for a kernel's arguments.</summary>
     internal static KernelLaunch Launch(string variant, string kernel) =>

@@ -96,7 +96,7 @@ static class KernelChecks
 
     static Seen Compare(CudaDeviceOfTarget on, KernelJob job, KernelCase test, float[][] reference, float[][][] compositions, bool repeat)
     {
-        using var running = new DeviceCase(on, test, job.Source);
+        using var running = new DeviceCase(on, test, job);
         var bytes = running.Run();
         var got = running.Values(bytes);
         var seen = new Seen();

@@ -56,7 +56,7 @@ static class KernelTimes
     static (BoundLaunch, string) Kernel(CudaDevice device, KernelJob job, Func<long, nint> allocate)
     {
         var shapes = KernelCases.Shapes(job.Variant, Tokens);
-        var launch = KernelCases.Launch(job.Variant, job.Name);
+        var launch = KernelCases.Launch(job.Variant, KernelCases.NameOf(job.Source.Info));
         var batch = MicroBatch.Pack(Tokens, [(new int[Tokens], new int[Tokens])]);
         // Views of one tensor share a buffer, as in a step.
         var buffers = launch.Arguments.Select(v => v.Tensor).Distinct().ToDictionary(t => t, t => shapes[t].Tensor.Kind == TensorKind.Weight && shapes[t].IsMatrix ? allocate(2L * shapes[t].Pitch) : allocate(shapes[t].Bytes));
@@ -64,7 +64,8 @@ static class KernelTimes
             if (shapes[name].Tensor.Type == ElementType.I32) device.Upload(address, MemoryMarshal.AsBytes(batch[name].AsSpan()));
         var cost = LaunchCost.Of(shapes, launch, batch.AttendedPairs);
         var arguments = launch.Arguments.Select(v => (Layout: shapes[v.Tensor], At: shapes.Resolve(v))).Select(a => new BoundArgument(buffers[a.At.Tensor] + a.At.Column * a.Layout.ElementBytes, a.Layout.IsMatrix ? a.Layout.Pitch : 0)).ToArray();
-        return (new BoundKernel(job.Name, 0, cost.Flops, cost.Bytes, job.Name, arguments, Tokens), $"T={Tokens}");
+        var bound = new BoundKernel(job.Name, 0, cost.Flops, cost.Bytes, launch.Kernel, arguments, Tokens);
+        return (job.Kind != KernelInfo.DqFromDs ? bound : ScoreGradients.Bind(shapes, launch, bound, allocate(ScoreGradients.Lifetime(shapes, launch, 1, Tokens).Bytes), Tokens, batch.AttendedPairs(launch.Window)), $"T={Tokens}");
     }
 
     static (BoundLaunch, string) CrossEntropy(CudaDevice device, KernelJob job, Func<long, nint> allocate)

@@ -31,7 +31,7 @@ public sealed class KernelParameterTests
                 : kernel.Info.Kind == KernelInfo.GemmWithEpilogue ? ["map map map int int int float pointer int int Epilogue"]
                 : kernel.Info.Kind == "gemm" ? ["pointer int pointer int pointer int int int int float"]
                 : kernel.Info.Kind == RankKernel.Kind ? [kernel.Info.Name.StartsWith("rank_sum", StringComparison.Ordinal) ? "pointer int pointer int pointer pointer Linears int int int int int int float" : "pointer pointer pointer int pointer int pointer int Linears int int int"]
-                : packed.TryGetValue(kernel.Info.Name, out var found) ? [.. found] : [];
+                : packed.TryGetValue(kernel.Info.Kind == KernelInfo.DkdvToDs ? kernel.Info.Name + KernelInfo.DkdvToDs : kernel.Info.Name, out var found) ? [.. found] : [];
             var declared = Declared(kernel);
             if (lists.Length == 0) wrong.Add($"{kernel.Target} {kernel.Info.Name} is launched by no session");
             wrong.AddRange(lists.Where(l => l != declared).Select(l => $"{kernel.Target} {kernel.Info.Name} declares ({declared}) but is given ({l})"));
@@ -48,6 +48,9 @@ public sealed class KernelParameterTests
                 foreach (var launch in RecordedLaunches.Of(variant, recompute, rankOf).OfType<BoundKernel>())
                 {
                     Add(launch.Kernel, launch.Arguments);
+                    // What the launcher makes of them for kernels that can keep dS, and for those that start from it.
+                    if (launch.Kernel.Contains("attention_dkdv", StringComparison.Ordinal)) Add(launch.Kernel + KernelInfo.DkdvToDs, launch.Arguments.Append(new BoundArgument(0, 1)));
+                    if (launch.Kernel.Contains("attention_dq", StringComparison.Ordinal)) Add(KernelInfo.FromDs(launch.Kernel), [launch.Arguments[0], launch.Arguments[2], launch.Arguments[7], new BoundArgument(0, 1)]);
                     if (launch.Sums is { } sums) Add(Graph.Runtime.Schedules.GemmKernel.FromSums(launch.Kernel), launch.Arguments.Append(sums));
                 }
         // The recipe of a tensor that no backward reads is emitted, but no plan can choose it: only its tensors can say what it would be given.

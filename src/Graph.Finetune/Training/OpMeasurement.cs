@@ -65,6 +65,10 @@ public sealed class OpMeasurement(IDevice device, Schedule schedule, RankTable r
             if (single[i] is var op && op.Bind(binder, _ => 0) is BoundGemm { Sums: not null }) single[i] = op with { Bind = (b, address) => (BoundGemm)op.Bind(b, address) with { Sums = null } };
         var pairs = RankGradients.Pairs(shapes, launches).OrderBy(p => p.Key).Select(p => new MeasuredOp(launches[p.Key],
             (b, address) => RankGradients.Bind(shapes, (BoundGemm)b.Bind(launches[p.Value], address).Single(), (BoundGemm)b.Bind(launches[p.Key], address).Single(), (GemmLaunch)launches[p.Key])));
+        // Attention's backward is measured as two kernels that compute all they need, and with dS kept between them.
+        var backward = Enumerable.Range(1, launches.Length - 1).Where(at => ScoreGradients.IsPair(launches, at)).SelectMany(at => new[] { at - 1, at }.Select(i => new MeasuredOp(launches[i],
+            (b, address) => ScoreGradients.Bind(shapes, (KernelLaunch)launches[at], (BoundKernel)b.Bind(launches[i], address).Single(), address(ScoreGradients.Scratch), batch.LongestDocument,
+                batch.AttendedPairs(((KernelLaunch)launches[at]).Window))))).Where(op => device is CudaDevice cuda && cuda.Fuses(op.Bind(binder, _ => 0)));
         var lastRead = new Dictionary<string, int>();
         for (var at = 0; at < launches.Length; at++)
             foreach (var read in shapes.Of(launches[at]).Reads) lastRead[read.Tensor] = at;
@@ -73,10 +77,15 @@ public sealed class OpMeasurement(IDevice device, Schedule schedule, RankTable r
             var (product, row) = ((GemmLaunch)launches[at - 1], (KernelLaunch)launches[at]);
             return new MeasuredOp(row, (b, address) => GemmEpilogues.Bind(shapes, product, row, (BoundGemm)b.Bind(product, address).Single(), (BoundKernel)b.Bind(row, address).Single(), lastRead[product.D.Tensor] > at));
         });
-        return [.. single.Concat(sums).Concat(pairs).Concat(epilogues).Select(op => (Op: op, Bound: op.Bind(binder, _ => 0))).Select(o => (o.Op, o.Bound, Name: Name(o.Bound))).Where(o => part is null || o.Name.Contains(part, StringComparison.OrdinalIgnoreCase))
+        return [.. single.Concat(sums).Concat(pairs).Concat(epilogues).Concat(backward).Select(op => (Op: op, Bound: op.Bind(binder, _ => 0))).Select(o => (o.Op, o.Bound, Name: Name(o.Bound))).Where(o => part is null || o.Name.Contains(part, StringComparison.OrdinalIgnoreCase))
             .DistinctBy(o => (o.Name, Shape(o.Bound))).Select(o => o.Op with { Name = o.Name })];
 
-        static string Name(BoundLaunch bound) => bound is BoundGemm { Sums: { } sums } ? $"{StepMeasurement.Name(bound)}, sums for {sums.Kernel}" : StepMeasurement.Name(bound);
+        static string Name(BoundLaunch bound) => StepMeasurement.Name(bound) + bound switch
+        {
+            BoundGemm { Sums: { } sums } => $", sums for {sums.Kernel}",
+            BoundKernel { ScoreGradients: { } kept } k => k.Kernel == kept.Dq ? ", from dS" : ", keeps dS",
+            _ => "",
+        };
     }
 
     LaunchBinder Binder(int logitsRows) => new(shapes, 1, logitsRows, batch.AttendedPairs);
@@ -117,8 +126,8 @@ public sealed class OpMeasurement(IDevice device, Schedule schedule, RankTable r
         {
             if (buffers.TryGetValue(tensor, out var known)) return known;
             if (LabelRows.Inputs(shapes.Tokens).Any(i => i.Name == tensor)) return Staged(tensor);
-            // A head asks for scratch that is no tensor.
-            var scratch = op.Launch is CrossEntropyLaunch head ? Lifetimes.ScratchOf(shapes, head, LogitsRows).FirstOrDefault(s => s.Name == tensor) : default;
+            // What a head asks for besides tensors, and the most that a layer's attention does.
+            var scratch = (op.Launch is CrossEntropyLaunch head ? Lifetimes.ScratchOf(shapes, head, LogitsRows) : [(ScoreGradients.Scratch, ScoreGradientBytes)]).FirstOrDefault(s => s.Name == tensor);
             if (scratch.Name == LabelRows.Labels) return Staged("labels");
             var layout = scratch.Name is null ? shapes[tensor] : null;
             var bytes = layout?.Bytes ?? scratch.Bytes;
@@ -158,6 +167,9 @@ public sealed class OpMeasurement(IDevice device, Schedule schedule, RankTable r
         foreach (var (_, times) in turn) times.Sort();
         return (turn[0].Times, turn[1].Times, turn[2].Times);
     }
+
+    long ScoreGradientBytes => Enumerable.Range(1, schedule.Backward.Count - 1).Where(at => ScoreGradients.IsPair(schedule.Backward, at))
+        .Select(at => ScoreGradients.Lifetime(shapes, (KernelLaunch)schedule.Backward[at], at, batch.LongestDocument).Bytes).DefaultIfEmpty().Max();
 
     int LogitsRows => Math.Min(ExecutionPlan.DefaultLogitsRows(shapes), shapes.Tokens);
 

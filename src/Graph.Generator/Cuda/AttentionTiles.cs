@@ -88,10 +88,18 @@ public static class AttentionTiles
         (AttentionKernel.Forward, 128) when bounded => ("attention_forward_sm90", ForwardSm90(3, 64, headDim)),
         (AttentionKernel.Dq, 256) => ("attention_dq_sm90", DqSm90(64, headDim)),
         (AttentionKernel.Dq, 128) => ("attention_dq_sm90", DqSm90(80, headDim)),
-        (AttentionKernel.Dkdv, 256) => ("attention_dkdv_sm90_d256", new AttentionTile(64, 64, 12, 2, (2 * 64 * headDim + 4 * 64 * headDim + 64 * 64) * 2 + 16 * 64 + 96)),
-        (AttentionKernel.Dkdv, 128) => ("attention_dkdv_sm90_d128", new AttentionTile(48, 128, 12, 3, (2 * 128 * headDim + 6 * 48 * headDim) * 2 + 24 * 48 + 48)),
+        (AttentionKernel.Dkdv, 256) => ("attention_dkdv_sm90_d256", new AttentionTile(64, 64, 12, 2, (2 * 64 * headDim + 4 * 64 * headDim + 3 * 64 * 64) * 2 + 16 * 64 + 96)),
+        (AttentionKernel.Dkdv, 128) => ("attention_dkdv_sm90_d128", new AttentionTile(64, 128, 12, 3, (2 * 128 * headDim + 6 * 64 * headDim + 2 * 128 * 64) * 2 + 24 * 64 + 48)),
         _ => null,
     };
+
+    /// <summary>attention_dq_from_ds_sm90.cu, for whom attention_dkdv_sm90_*.cu keeps dS: two heads of a kv head a block. null: there is no such pair of kernels, and dq is computed from scratch.</summary>
+    public static AttentionTile? DqFromDs(string target, int headDim, int group)
+    {
+        if (Wgmma(target, headDim, AttentionKernel.Dkdv, false) is null || group % 2 != 0) return null;
+        var stages = headDim == 256 ? 4 : 6;
+        return new AttentionTile(64, 64, 12, stages, stages * (2 * 64 * 64 + 64 * headDim) * 2 + 16 * stages);
+    }
 
     static AttentionTile ForwardSm90(int groups, int tileK, int d) => new(64 * groups, tileK, 4 * (groups + 1), 2, (64 * groups + 4 * tileK) * d * 2 + 64);
 

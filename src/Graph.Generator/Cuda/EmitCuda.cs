@@ -19,7 +19,7 @@ public sealed record EmittedKernel(KernelInfo Info, EquatableArray<string> Parts
 public static class EmitCuda
 {
     public static IReadOnlyList<EmittedKernel> Run(string target, IReadOnlyList<Kernel> kernels, IReadOnlyList<ProductEpilogue> epilogues) =>
-        kernels.Select(k => Emit(target, k))
+        kernels.SelectMany(k => DqFromDs(target, k).Prepend(Emit(target, k)))
             .Concat((GemmTiles.HasWgmma(target) ? epilogues : Array.Empty<ProductEpilogue>()).SelectMany(e => Emit(target, e)))
             .Concat(GemmTiles.Kernels(target).Select(g => new EmittedKernel(g.Info, new[] { Elem(target) + g.Literals, "@prelude.cu", "@mma.cu" }.Concat(g.Templates).ToArray())))
             .Concat(RankTiles.Kernels(target).Select(r => new EmittedKernel(r.Info, r.Parts.Prepend(Elem(target) + r.Literals).ToArray())))
@@ -109,10 +109,22 @@ public static class EmitCuda
         var literals = tile.Literals(kernel.Name, body.HeadDim, body.Heads / body.KvHeads, body.Score?.Window ?? 0, bounded);
         var template = "@attention_" + body.Part.ToString().ToLowerInvariant() + ".cu";
         var parts = body.Score is null ? new[] { elem + literals, "@prelude.cu", template }
-            : wgmma is { Template: var onWgmma } ? new[] { elem + literals, "@prelude.cu", "@mma.cu", "@wgmma.cu", ScoreHoles(body.Score), "@" + onWgmma + ".cu" }
+            : wgmma is { Template: var onWgmma } ? new[] { elem + literals, "@prelude.cu", "@mma.cu", "@wgmma.cu", part == AttentionKernel.Dkdv ? "@score_gradients.cu" : "", ScoreHoles(body.Score), "@" + onWgmma + ".cu" }.Where(p => p.Length > 0).ToArray()
             : new[] { elem + literals, "@prelude.cu", "@mma.cu", ScoreHoles(body.Score), template };
         var owned = part == AttentionKernel.Dkdv ? tile.TileK : tile.TileQ;
-        return new EmittedKernel(new KernelInfo(kernel.Name, "attention_" + body.Part.ToString().ToLowerInvariant(), tile.Threads, tile.SharedBytes, owned, 0, part == AttentionKernel.Dkdv ? body.KvHeads : body.Heads), parts);
+        var kind = wgmma is not null && part == AttentionKernel.Dkdv ? KernelInfo.DkdvToDs : "attention_" + body.Part.ToString().ToLowerInvariant();
+        return new EmittedKernel(new KernelInfo(kernel.Name, kind, tile.Threads, tile.SharedBytes, owned, 0, part == AttentionKernel.Dkdv ? body.KvHeads : body.Heads), parts);
+    }
+
+    /// <summary>dq from the dS that the kernel of dk and dv kept, beside the kernel that computes all of it.</summary>
+    static IEnumerable<EmittedKernel> DqFromDs(string target, Kernel kernel)
+    {
+        if (kernel.Body is not AttentionBody { Part: AttentionPart.Dq, Score: { } score } body || AttentionTiles.DqFromDs(target, body.HeadDim, body.Heads / body.KvHeads) is not { } tile) yield break;
+        var name = KernelInfo.FromDs(kernel.Name);
+        yield return new EmittedKernel(new KernelInfo(name, KernelInfo.DqFromDs, tile.Threads, tile.SharedBytes, tile.TileQ, 0, body.Heads / 2), new[]
+        {
+            Header(target, kernel) + Elem(target) + tile.Literals(name, body.HeadDim, body.Heads / body.KvHeads, score.Window, false), "@prelude.cu", "@mma.cu", "@wgmma.cu", "@score_gradients.cu", "@attention_dq_from_ds_sm90.cu",
+        });
     }
 
     /// <summary>The score function in the base-2 units of the templates: exp2 needs no further factor.</summary>

@@ -42,7 +42,8 @@ public sealed record Attention(ScoreFunction Score) : Op("attention")
         var lse = g.Add(new AttentionLse(Score), q, k, v);
         var delta = g.Add(new AttentionDelta(), y.Id, dy);
         var result = new int?[3];
-        for (var i = 0; i < 3; i++)
+        // dq last: it can start from the dS that dk's kernel has (Templates/score_gradients.cu).
+        foreach (var i in new[] { 1, 2, 0 })
             if (needed[i]) result[i] = g.Add(new AttentionGrad(Score, i), q, k, v, dy, lse, delta);
         return result;
     }

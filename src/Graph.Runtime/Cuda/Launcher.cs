@@ -42,11 +42,12 @@ internal sealed record Launcher(CudaStream Stream, KernelTable Kernels, CublasLt
 
     bool IsOnTma(BoundGemm g) => GeneratedName(g) is var name && Kernels.Has(name) && Kernels.Find(name).Info.Kind == KernelInfo.GemmOnTma;
 
-    /// <summary>The launch is one kernel with its epilogue; of a product with sums: it makes them.</summary>
+    /// <summary>The launch is one kernel with its epilogue; of a product with sums: it makes them; of attention's backward: it keeps dS or starts from it.</summary>
     internal bool Fuses(BoundLaunch launch) => launch switch
     {
         BoundGemmEpilogue fused => Fuses(fused),
         BoundGemm { Sums: { } sums } g => Fuses(g, sums),
+        BoundKernel k => Keeps(k),
         _ => false,
     };
 
@@ -59,7 +60,10 @@ internal sealed record Launcher(CudaStream Stream, KernelTable Kernels, CublasLt
 
     bool Fuses(BoundKernel k) => k.Sums is not null && FusesSums(k.Kernel);
 
-    string Name(BoundKernel k) => Fuses(k) ? GemmKernel.FromSums(k.Kernel) : k.Kernel;
+    // dq starts from dS where there is a kernel for it; then, and only then, the kernel before it writes dS.
+    bool Keeps(BoundKernel k) => k.ScoreGradients is { } kept && Kernels.Has(KernelInfo.FromDs(kept.Dq));
+
+    string Name(BoundKernel k) => Fuses(k) ? GemmKernel.FromSums(k.Kernel) : Keeps(k) && k.Kernel == k.ScoreGradients!.Value.Dq ? KernelInfo.FromDs(k.Kernel) : k.Kernel;
 
     static string Name(BoundGemm g, RowSums sums) => GemmKernel.WithEpilogue(g.Layout, sums.Kernel);
 
@@ -98,7 +102,7 @@ internal sealed record Launcher(CudaStream Stream, KernelTable Kernels, CublasLt
         var kernel = Kernels.Find(Name(k));
         var cells = stackalloc long[2 * k.Arguments.Count + 3];
         var count = 0;
-        foreach (var argument in Fuses(k) ? k.Arguments.Append(k.Sums!.Value) : k.Arguments)
+        foreach (var argument in Arguments(k, kernel.Info.Kind))
         {
             cells[count++] = argument.Address;
             if (argument.Pitch != 0) cells[count++] = argument.Pitch;
@@ -106,6 +110,17 @@ internal sealed record Launcher(CudaStream Stream, KernelTable Kernels, CublasLt
         cells[count++] = k.Rows;
         Launch(kernel, k.Label, Blocks(k.Rows, kernel.Info.TileRows), Math.Max(1, kernel.Info.GridY), cells, count);
     }
+
+    IEnumerable<BoundArgument> Arguments(BoundKernel k, string kind) => kind switch
+    {
+        KernelInfo.CrossEntropyFromSums => k.Arguments.Append(k.Sums!.Value),
+        KernelInfo.DkdvToDs => k.Arguments.Append(Keeps(k) ? ScoreGradients(k) : new BoundArgument(0, 1)), // a pitch it has all the same, because parameters go by position
+        // Of dq, q, k, v, do, lse, delta, doc_start.
+        KernelInfo.DqFromDs => [k.Arguments[0], k.Arguments[2], k.Arguments[7], ScoreGradients(k)],
+        _ => k.Arguments,
+    };
+
+    static BoundArgument ScoreGradients(BoundKernel k) => new(k.ScoreGradients!.Value.Address, k.ScoreGradients.Value.Tiles);
 
     unsafe void LaunchGenerated(BoundGemm g)
     {

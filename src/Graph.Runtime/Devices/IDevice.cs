@@ -57,7 +57,15 @@ public sealed record BoundKernel(string Label, int Layer, long Flops, long Bytes
 {
     /// <summary>Sums that the product before made, where the device has it make them: <see cref="BoundGemm.Sums"/>.</summary>
     public BoundArgument? Sums { get; init; }
+
+    /// <summary>Null: attention's backward keeps nothing from one kernel to the other. Else a device that has kernels for it keeps dS; Flops and Bytes are those of such a device.</summary>
+    public KeptScoreGradients? ScoreGradients { get; init; }
 }
+
+/// <summary>dS of attention (<see cref="Planning.ScoreGradients"/>), between the kernel of dk and dv, which writes it, and that of dq.</summary>
+/// <param name="Dq">The kernel of dq, for both: one writes when the other can read.</param>
+/// <param name="Tiles">Key tiles of a tile of queries, at most.</param>
+public readonly record struct KeptScoreGradients(string Dq, nint Address, int Tiles);
 
 public sealed record BoundFill(string Label, nint Address, byte Value, long Count) : BoundLaunch(Label, -1, 0, Count);
 

@@ -10,8 +10,8 @@ public sealed record MicroBatch(int[] Ids, int[] Labels, int[] Positions, int[] 
 {
     public int LabelCount => Labels.Count(l => l >= 0);
 
-    /// <summary>Slack is cut into documents of at most this many tokens: attention costs the square of a document's length.</summary>
-    const int SlackTokens = 64;
+    /// <summary>Tokens of the longest document.</summary>
+    public int LongestDocument => Positions.Length == 0 ? 0 : Positions.Max() + 1;
 
     /// <summary>Documents side by side; what is left up to <paramref name="tokens"/> are short documents without labels.</summary>
     /// <exception cref="ArgumentException">The documents are longer than T, or ids and labels differ in length.</exception>
@@ -29,7 +29,7 @@ public sealed record MicroBatch(int[] Ids, int[] Labels, int[] Positions, int[] 
             start += ids.Length;
         }
         Array.Fill(batch.Labels, -100, start, tokens - start);
-        for (; start < tokens; start += SlackTokens) batch.Place(start, Math.Min(start + SlackTokens, tokens));
+        for (; start < tokens; start += ExecutionPlan.SlackTokens) batch.Place(start, Math.Min(start + ExecutionPlan.SlackTokens, tokens));
         return batch;
     }
 

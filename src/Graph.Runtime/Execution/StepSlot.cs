@@ -24,14 +24,14 @@ sealed unsafe class StepSlot : IDisposable
     readonly Shapes shapes;
     readonly IReadOnlyDictionary<string, Location> places;
     readonly long inputBytes;
-    readonly int microBatches;
+    readonly int microBatches, longestDocument;
 
     /// <param name="inputs">Where the running micro-batch's inputs lie on the device.</param>
     /// <param name="scalars">The device's scalar block.</param>
     /// <param name="update">The optimizer's launches.</param>
     public StepSlot(IDevice device, ExecutionPlan plan, nint inputs, nint scalars, IReadOnlyList<BoundLaunch> update)
     {
-        (shapes, places, inputBytes, microBatches) = (plan.Shapes, plan.Memory.Permanent, MemoryPlan.InputBytes(plan.Shapes), plan.Options.MicroBatches);
+        (shapes, places, inputBytes, microBatches, longestDocument) = (plan.Shapes, plan.Memory.Permanent, MemoryPlan.InputBytes(plan.Shapes), plan.Options.MicroBatches, plan.LongestDocument);
         memory = device.AllocateHost(3 * BlockBytes + microBatches * inputBytes);
         Done = device.CreateMarker();
         Begin = device.Prepare([new BoundCopy("scalars", scalars, Block(0), BlockBytes)]);
@@ -55,10 +55,13 @@ sealed unsafe class StepSlot : IDisposable
     public ref ScalarBlock UpdateScalars => ref *(ScalarBlock*)Block(1);
     public ScalarBlock Result => *(ScalarBlock*)Block(2);
 
-    /// <exception cref="ArgumentException">More micro-batches than planned, or one of another number of tokens.</exception>
+    /// <exception cref="ArgumentException">More micro-batches than planned, one of another number of tokens, or a document longer than planned.</exception>
     public void Fill(IReadOnlyList<MicroBatch> batches)
     {
         if (batches.Count == 0 || batches.Count > microBatches) throw new ArgumentException($"step: {batches.Count} micro-batches, but the plan stages 1 to {microBatches}.");
+        // What attention keeps of a document has room for this many tokens and no more.
+        foreach (var batch in batches)
+            if (batch.LongestDocument > longestDocument) throw new ArgumentException($"step: a document of {batch.LongestDocument} tokens, but the plan is for documents of at most {longestDocument}; cut it, or plan for longer ones.");
         for (var i = 0; i < batches.Count; i++)
             foreach (var (name, count) in shapes.Layouts.Where(l => l.Tensor.Kind == TensorKind.Input).Select(l => (l.Tensor.Name, shapes.Tokens)).Concat(LabelRows.Inputs(shapes.Tokens)))
             {

@@ -1,3 +1,4 @@
+using System;
 using System.Collections.Generic;
 using System.Linq;
 
@@ -32,6 +33,13 @@ public static class Arena
         return orders.Select(Place).MinBy(layout => layout.Bytes) ?? ArenaLayout.Empty;
     }
 
+    /// <summary>The layout with one more lifetime in a gap of it, or null: the block does not grow.</summary>
+    public static ArenaLayout? InGap(ArenaLayout layout, Lifetime lifetime)
+    {
+        var placed = layout.Placements.OrderBy(p => p.Offset).ToList();
+        return Place(placed, lifetime) <= layout.Bytes ? layout with { Placements = placed } : null;
+    }
+
     /// <summary>The most bytes alive at one launch: no assignment can be smaller.</summary>
     public static long LowerBound(IReadOnlyList<Lifetime> lifetimes)
     {
@@ -52,23 +60,26 @@ public static class Arena
         // Sorted by offset, so that one pass finds the gaps.
         var placed = new List<Placement>();
         long bytes = 0;
-        foreach (var lifetime in order)
-        {
-            var size = Align(lifetime.Bytes);
-            long gapStart = 0, best = -1, bestGap = long.MaxValue;
-            foreach (var other in placed)
-            {
-                if (other.Lifetime.First > lifetime.Last || lifetime.First > other.Lifetime.Last) continue;
-                var gap = other.Offset - gapStart;
-                if (gap >= size && gap < bestGap) (best, bestGap) = (gapStart, gap);
-                var end = other.Offset + Align(other.Lifetime.Bytes);
-                if (end > gapStart) gapStart = end;
-            }
-            var placement = new Placement(lifetime, best >= 0 ? best : gapStart);
-            var at = placed.FindIndex(p => p.Offset > placement.Offset);
-            placed.Insert(at < 0 ? placed.Count : at, placement);
-            if (placement.Offset + size > bytes) bytes = placement.Offset + size;
-        }
+        foreach (var lifetime in order) bytes = Math.Max(bytes, Place(placed, lifetime));
         return new ArenaLayout(placed, bytes);
+    }
+
+    // Adds a lifetime to those placed, sorted by offset, and returns where it ends.
+    static long Place(List<Placement> placed, Lifetime lifetime)
+    {
+        var size = Align(lifetime.Bytes);
+        long gapStart = 0, best = -1, bestGap = long.MaxValue;
+        foreach (var other in placed)
+        {
+            if (other.Lifetime.First > lifetime.Last || lifetime.First > other.Lifetime.Last) continue;
+            var gap = other.Offset - gapStart;
+            if (gap >= size && gap < bestGap) (best, bestGap) = (gapStart, gap);
+            var end = other.Offset + Align(other.Lifetime.Bytes);
+            if (end > gapStart) gapStart = end;
+        }
+        var placement = new Placement(lifetime, best >= 0 ? best : gapStart);
+        var at = placed.FindIndex(p => p.Offset > placement.Offset);
+        placed.Insert(at < 0 ? placed.Count : at, placement);
+        return placement.Offset + size;
     }
 }

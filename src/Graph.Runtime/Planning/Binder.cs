@@ -15,7 +15,9 @@ public sealed record BoundSchedule(IReadOnlyList<BoundLaunch> MicroBatch, IReadO
 /// <param name="pairs">Attended pairs of a micro-batch with a window or none, for attention's cost; null: documents of <see cref="PlanOptions.LongestDocument"/>.</param>
 public sealed class Binder(ExecutionPlan plan, IReadOnlyDictionary<MemoryBlock, nint> bases, Func<int?, long>? pairs = null)
 {
-    readonly LaunchBinder launches = new(plan.Shapes, plan.Options.LoraScale, plan.LogitsRows, pairs ?? (window => LaunchCost.Pairs(plan.Shapes.Tokens, plan.Options.LongestDocument ?? plan.Shapes.Tokens, window)));
+    readonly Func<int?, long> pairs = pairs ?? (window => LaunchCost.Pairs(plan.Shapes.Tokens, plan.LongestDocument, window));
+
+    LaunchBinder Launches => new(plan.Shapes, plan.Options.LoraScale, plan.LogitsRows, pairs);
 
     public static BoundSchedule Bind(ExecutionPlan plan, IReadOnlyDictionary<MemoryBlock, nint> bases)
     {
@@ -38,13 +40,18 @@ public sealed class Binder(ExecutionPlan plan, IReadOnlyDictionary<MemoryBlock, 
                 var product = (GemmLaunch)program.Launches[at - 1];
                 bound.Add(GemmEpilogues.Bind(plan.Shapes, product, (KernelLaunch)program.Launches[at], Product(at - 1, at - 1), (BoundKernel)One(at, at), program.IsNeededAfter(product.D.Tensor, at)));
             }
-            else bound.AddRange(launches.Bind(program.Launches[at], tensor => Address(program, tensor, at)));
+            else if (Reader(at) is { } dq)
+                bound.Add(ScoreGradients.Bind(plan.Shapes, dq, (BoundKernel)One(at, at), Address(program, ScoreGradients.Scratch, at), plan.LongestDocument, pairs(dq.Window)));
+            else bound.AddRange(Launches.Bind(program.Launches[at], tensor => Address(program, tensor, at)));
         }
         return bound;
 
         // Launch i with its tensors where launch `at` sees them.
-        BoundLaunch One(int i, int at) => launches.Bind(program.Launches[i], tensor => Address(program, tensor, at)).Single();
+        BoundLaunch One(int i, int at) => Launches.Bind(program.Launches[i], tensor => Address(program, tensor, at)).Single();
         BoundGemm Product(int i, int at) => (BoundGemm)One(i, at);
+
+        // dq's launch, of a launch that keeps dS or starts from it.
+        KernelLaunch? Reader(int at) => !program.Has(ScoreGradients.Scratch, at) ? null : (KernelLaunch)program.Launches[ScoreGradients.IsPair(program.Launches, at) ? at : at + 1];
     }
 
     /// <summary>Address of a permanent tensor.</summary>

@@ -17,7 +17,7 @@ public sealed record PlanOptions(int Tokens, RankTable Ranks, ActType Act, doubl
     /// <summary>Most micro-batches of a step; they wait in host memory.</summary>
     public int MicroBatches { get; init; } = 1;
 
-    /// <summary>Tokens of the longest document, for attention's cost; null: T.</summary>
+    /// <summary>Tokens of the longest document, for attention's cost and what it keeps; null: T. A micro-batch with a longer one is refused.</summary>
     public int? LongestDocument { get; init; }
 
     /// <summary>Rows of the logits scratch; null: <see cref="ExecutionPlan.DefaultLogitsRows"/>.</summary>
@@ -37,6 +37,9 @@ public sealed record PlannedProgram(IReadOnlyList<Launch> Launches, int Backward
             ? placement.Offset
             : throw new ArgumentException($"plan: {tensor} has no place in the arena at launch {at}.");
 
+    /// <summary>The tensor has a place in the arena at launch <paramref name="at"/>.</summary>
+    public bool Has(string tensor, int at) => places.TryGetValue(tensor, out var list) && list.Any(p => p.Lifetime.First <= at && at <= p.Lifetime.Last);
+
     /// <summary>A launch behind <paramref name="at"/> reads what the tensor holds there, or it survives the last one.</summary>
     public bool IsNeededAfter(string tensor, int at) => places.TryGetValue(tensor, out var list) && list.Any(p => p.Lifetime.First <= at && at < p.Lifetime.Last);
 
@@ -51,6 +54,12 @@ public sealed record PlannedProgram(IReadOnlyList<Launch> Launches, int Backward
 /// </summary>
 public sealed record ExecutionPlan(Shapes Shapes, PlanOptions Options, Decisions Decisions, PlannedProgram MicroBatch, PlannedProgram Evaluation, int LogitsRows, OptimizerLayout Optimizer, MemoryPlan Memory)
 {
+    /// <summary>What is left of a micro-batch is cut into documents of at most this many tokens: attention costs the square of a document's length.</summary>
+    public const int SlackTokens = 64;
+
+    /// <summary>Tokens of the longest document that a micro-batch may have; what fills one up is made of documents, too.</summary>
+    public int LongestDocument => LongestOf(Options);
+
     /// <exception cref="ArgumentException">The schedule or an option cannot be followed, in a sentence.</exception>
     public static ExecutionPlan Create(Schedule schedule, PlanOptions options)
     {
@@ -59,7 +68,7 @@ public sealed record ExecutionPlan(Shapes Shapes, PlanOptions Options, Decisions
         var kept = DeadLaunches.LossRoots(schedule).Concat(options.Keep).ToHashSet();
         var logitsRows = Math.Min(options.LogitsRows ?? DefaultLogitsRows(shapes), options.Tokens);
 
-        var training = Train(shapes, decisions, kept, logitsRows);
+        var training = Train(shapes, decisions, kept, logitsRows, LongestOf(options));
         var scoring = DeadLaunches.Eliminate(shapes, schedule.Forward, kept);
         var evaluation = Place(shapes, scoring, scoring.Count, Decisions.None, kept, logitsRows);
         var optimizer = OptimizerLayout.Create(options.Ranks);
@@ -81,7 +90,9 @@ public sealed record ExecutionPlan(Shapes Shapes, PlanOptions Options, Decisions
         int Waves(int rows) => ((rows + 127) / 128 * ((hidden + 255) / 256) + 131) / 132;
     }
 
-    static PlannedProgram Train(Shapes shapes, Decisions decisions, IReadOnlySet<string> kept, int logitsRows)
+    static int LongestOf(PlanOptions options) => Math.Min(options.Tokens, Math.Max(options.LongestDocument ?? options.Tokens, SlackTokens));
+
+    static PlannedProgram Train(Shapes shapes, Decisions decisions, IReadOnlySet<string> kept, int logitsRows, int longestDocument)
     {
         var schedule = shapes.Schedule;
         var roots = DeadLaunches.TrainableRoots(shapes).Concat(kept).ToArray();
@@ -91,8 +102,15 @@ public sealed record ExecutionPlan(Shapes Shapes, PlanOptions Options, Decisions
         var start = live.TakeWhile(l => !backwardLaunches.Contains(l)).Count();
         var forward = live.Take(start).ToArray();
         var backward = Expansion.WithRecipes(shapes, live.Skip(start).ToArray(), decisions);
-        return Place(shapes, [.. forward, .. backward], start, decisions, kept, logitsRows);
+        var placed = Place(shapes, [.. forward, .. backward], start, decisions, kept, logitsRows);
+        // Not `with`, which would copy the places of the arena that it replaces.
+        return new PlannedProgram(placed.Launches, placed.BackwardStart, WithScoreGradients(shapes, placed, longestDocument));
     }
+
+    // Where two launches leave room for dS; the arena stays as large as it is.
+    static ArenaLayout WithScoreGradients(Shapes shapes, PlannedProgram program, int longestDocument) =>
+        Enumerable.Range(0, program.Launches.Count).Where(at => ScoreGradients.IsPair(program.Launches, at)).Aggregate(program.Arena, (arena, at) =>
+            Arena.InGap(arena, ScoreGradients.Lifetime(shapes, (KernelLaunch)program.Launches[at], at, longestDocument)) ?? arena);
 
     static PlannedProgram Place(Shapes shapes, IReadOnlyList<Launch> launches, int backwardStart, Decisions decisions, IReadOnlySet<string> kept, int logitsRows) =>
         new(launches, backwardStart, Arena.Assign(Lifetimes.Of(shapes, launches, backwardStart, decisions, kept, logitsRows)));

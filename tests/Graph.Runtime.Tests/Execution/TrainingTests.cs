@@ -86,12 +86,12 @@ public unsafe class TrainingTests
         public static int HashOf(string name) => name.Aggregate(17, (h, c) => h * 31 + c) & 0xFFFFFF;
     }
 
-    static (TrainingSession Session, CpuDevice Device) Start(RankTable ranks, int tokens, string decisions = "none", int microBatches = 1, double clip = 0)
+    static (TrainingSession Session, CpuDevice Device) Start(RankTable ranks, int tokens, string decisions = "none", int microBatches = 1, double clip = 0, int? longest = null)
     {
         var device = new CpuDevice(poison: true);
         device.Load(TinyKernels());
         var shapes = new Shapes(Tiny, tokens, ranks, ActType.F32);
-        var plan = ExecutionPlan.Create(Tiny, new PlanOptions(tokens, ranks, ActType.F32, Scale) { Decisions = Decisions.Named(decisions, shapes), MicroBatches = microBatches, LogitsRows = 48 });
+        var plan = ExecutionPlan.Create(Tiny, new PlanOptions(tokens, ranks, ActType.F32, Scale) { Decisions = Decisions.Named(decisions, shapes), MicroBatches = microBatches, LogitsRows = 48, LongestDocument = longest });
         var session = new TrainingSession(device, plan, new AdamOptions(Clip: clip));
         session.LoadWeights(new Source());
         session.InitializeAdapters(7);
@@ -217,6 +217,19 @@ public unsafe class TrainingTests
             Assert.Equal(one.B.SecondMoment, two.B.SecondMoment);
         }
         using (device) using (other) using (oneByOne) ahead.Dispose();
+    }
+
+    /// <summary>Memory is planned for documents of a certain length; the short ones that fill a micro-batch up always fit.</summary>
+    [Fact]
+    public void Begin_DocumentLongerThanPlanned_IsRefused()
+    {
+        var (session, device) = Start(RankTable.Create(Tiny, 4, ["a"]), 96, longest: 8);
+        Assert.Contains("a document of 65 tokens, but the plan is for documents of at most 64", Assert.Throws<ArgumentException>(() => session.Begin([MicroBatch.Pack(96, [(new int[65], new int[65])])])).Message);
+        session.Begin([MicroBatch.Pack(96, [(new int[8], new int[8])])]);
+        session.Update(0.01);
+        session.Finish();
+        session.Dispose();
+        device.Dispose();
     }
 
     [Fact]

@@ -44,6 +44,21 @@ public class ArenaTests
     [Fact]
     public void Assign_Nothing_IsEmpty() => Assert.Equal(0, Arena.Assign([]).Bytes);
 
+    /// <summary>A lifetime more takes the smallest gap that is empty while it lives, the one behind all others included; where there is none, nothing changes.</summary>
+    [Theory]
+    [InlineData(2, 2, 1024, 1024L), InlineData(2, 2, 512, 1024L), InlineData(2, 2, 1025, null), InlineData(1, 2, 512, null), InlineData(4, 4, 2560, 0L), InlineData(4, 4, 2561, null)]
+    public void InGap_OneMore_NeverGrowsTheBlock(int first, int last, long bytes, long? offset)
+    {
+        // At launch 1 all is taken; at 2 and 3 the middle is free, at 4 everything.
+        var layout = new ArenaLayout([new(new("a", 0, 3, 1024), 0), new(new("b", 0, 1, 1024), 1024), new(new("c", 0, 3, 512), 2048)], 2560);
+        var more = new Lifetime("more", first, last, bytes);
+        var with = Arena.InGap(layout, more);
+        Assert.Equal(offset, with?.Placements.Single(p => p.Lifetime == more).Offset);
+        if (with is null) return;
+        Assert.Equal(layout.Bytes, with.Bytes);
+        AssertDisjoint(with);
+    }
+
     static void AssertDisjoint(ArenaLayout layout)
     {
         foreach (var a in layout.Placements)

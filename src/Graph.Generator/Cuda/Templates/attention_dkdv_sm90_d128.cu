@@ -1,7 +1,8 @@
 // dv = P^T do and dk = dS^T q for one tile of TILE_K keys of one kv head: attention_dkdv.cu on wgmma, for sm_90a and head dim 128.
 //
 //   dk, dv, k, v [T, K*D]   q, do [T, N*D]   lse, delta f32 [T, N]   doc_start, doc_end i32 [T]; pitches of elem tensors are multiples of 8
-//   grid (ceil(T / TILE_K), K), block 384, dynamic shared memory (2 TILE_K D + 6 TILE_Q D) * 2 + 24 TILE_Q + 48 bytes
+//   ds: null, or room for dS^T in tiles of 64 x 64 (score_gradients.cu), which attention_dq_from_ds_sm90.cu multiplies; a query has at most ds_tiles of them
+//   grid (ceil(T / TILE_K), K), block 384, dynamic shared memory (2 TILE_K D + 6 TILE_Q D + 2 TILE_K TILE_Q) * 2 + 24 TILE_Q + 48 bytes
 //   q sees k when k <= q < doc_end[k] and q - k < WINDOW (0: no window); doc_end never decreases.
 //
 // Everything is transposed (rows are keys). Two warpgroups own 64 keys each: S^T, dP^T, P^T, dS^T (64 x TILE_Q), dk and dv (64 x D) are in registers; the third
@@ -10,15 +11,15 @@ extern "C" __global__ void __launch_bounds__(384, 1)
 KERNEL_NAME(elem* __restrict__ dk, int dk_pitch, elem* __restrict__ dv, int dv_pitch, const elem* __restrict__ q, int q_pitch,
             const elem* __restrict__ k, int k_pitch, const elem* __restrict__ v, int v_pitch, const elem* __restrict__ d_o, int d_o_pitch,
             const float* __restrict__ lse, int lse_pitch, const float* __restrict__ delta, int delta_pitch,
-            const int* __restrict__ doc_start, const int* __restrict__ doc_end, int rows)
+            const int* __restrict__ doc_start, const int* __restrict__ doc_end, elem* __restrict__ ds, int ds_tiles, int rows)
 {
     constexpr int D = HEAD_DIM;
-    constexpr uint32_t KV_BYTES = TILE_K * D * 2, Q_BYTES = TILE_Q * D * 2;
-    static_assert(D == 128 && TILE_K == 128 && TILE_Q % 16 == 0 && TILE_Q <= GROUP_THREADS && WARPS == 12 && STAGES == 3, "two warpgroups of 64 keys and one that copies");
+    constexpr uint32_t KV_BYTES = TILE_K * D * 2, Q_BYTES = TILE_Q * D * 2, WARP_DS_BYTES = 16 * TILE_Q * 2;
+    static_assert(D == 128 && TILE_K == 128 && TILE_Q == DS_TILE && WARPS == 12 && STAGES == 3, "two warpgroups of 64 keys and one that copies");
 
     extern __shared__ __align__(1024) uint8_t shared[];
     const uint32_t k_tile = shared_address(shared), v_tile = k_tile + KV_BYTES, q_tiles = v_tile + KV_BYTES, do_tiles = q_tiles + 3 * Q_BYTES;
-    const uint32_t lse_rows = do_tiles + 3 * Q_BYTES, delta_rows = lse_rows + 3 * TILE_Q * 4, full = delta_rows + 3 * TILE_Q * 4, empty = full + 24;
+    const uint32_t ds_stages = do_tiles + 3 * Q_BYTES, lse_rows = ds_stages + 2 * TILE_K * TILE_Q * 2, delta_rows = lse_rows + 3 * TILE_Q * 4, full = delta_rows + 3 * TILE_Q * 4, empty = full + 24;
     const int group = threadIdx.x / GROUP_THREADS, thread = threadIdx.x % GROUP_THREADS, warp = threadIdx.x / WARP_SIZE, lane = thread % WARP_SIZE;
 
     // Early keys are seen by the most queries. All heads of the first tile start first, so the short tiles fill the tail.
@@ -90,7 +91,7 @@ KERNEL_NAME(elem* __restrict__ dk, int dk_pitch, elem* __restrict__ dv, int dv_p
     uint32_t a[TILE_Q / 16][4];
     const uint32_t k_rows = k_tile + group * 64 * 128, v_rows = v_tile + group * 64 * 128; // the group's rows of every panel
 
-    int stage = 0;
+    int stage = 0, head = kv_head * GROUP;
     for (int round = 0; round < rounds; round++)
     {
         const uint32_t q_tile = q_tiles + stage * Q_BYTES, do_tile = do_tiles + stage * Q_BYTES;
@@ -108,13 +109,14 @@ KERNEL_NAME(elem* __restrict__ dk, int dk_pitch, elem* __restrict__ dv, int dv_p
         wgmma_wait<1>();
         hold(s);
 
-        // s becomes P dscore/ds. The derivative is taken of the unmasked score, so a masked entry is 0, never inf * 0.
+        // P dscore/ds is rounded to elem: with 32 registers of it the products would not stay in flight. The derivative is taken of the unmasked score, so a masked entry is 0, never inf * 0.
+        uint32_t slopes[TILE_Q / 4];
         const bool edge = q0 < k0 + TILE_K - 1 || q0 + TILE_Q > earliest_end;
 #pragma unroll
         for (int n = 0; n < TILE_Q / 8; n++)
         {
             const float2 row_lse = load_shared2(lse_rows + (stage * TILE_Q + n * 8 + lane % 4 * 2) * 4);
-            float e[4];
+            float e[4], e_slope[4];
 #pragma unroll
             for (int i = 0; i < 4; i++)
             {
@@ -122,8 +124,10 @@ KERNEL_NAME(elem* __restrict__ dk, int dk_pitch, elem* __restrict__ dv, int dv_p
                 score_log2_and_derivative(s[n * 4 + i], score, slope);
                 e[i] = fast_exp2(score - (i % 2 ? row_lse.y : row_lse.x));
                 if (edge && (uint32_t)(q0 + n * 8 + lane % 4 * 2 + i % 2 - k0 - local_row - i / 2 * 8) >= (uint32_t)span[i / 2]) e[i] = 0.0f;
-                s[n * 4 + i] = e[i] * slope;
+                e_slope[i] = e[i] * slope;
             }
+            slopes[n * 2] = pack2(e_slope[0], e_slope[1]);
+            slopes[n * 2 + 1] = pack2(e_slope[2], e_slope[3]);
             a[n / 2][n % 2 * 2] = pack2(e[0], e[1]);
             a[n / 2][n % 2 * 2 + 1] = pack2(e[2], e[3]);
         }
@@ -139,25 +143,39 @@ KERNEL_NAME(elem* __restrict__ dk, int dk_pitch, elem* __restrict__ dv, int dv_p
         for (int n = 0; n < TILE_Q / 8; n++)
         {
             const float2 row_delta = load_shared2(delta_rows + (stage * TILE_Q + n * 8 + lane % 4 * 2) * 4);
-#pragma unroll
-            for (int i = 0; i < 4; i++) s[n * 4 + i] *= dp[n * 4 + i] - (i % 2 ? row_delta.y : row_delta.x);
+            slopes[n * 2] = pack2(unpack_lo(slopes[n * 2]) * (dp[n * 4] - row_delta.x), unpack_hi(slopes[n * 2]) * (dp[n * 4 + 1] - row_delta.y));
+            slopes[n * 2 + 1] = pack2(unpack_lo(slopes[n * 2 + 1]) * (dp[n * 4 + 2] - row_delta.x), unpack_hi(slopes[n * 2 + 1]) * (dp[n * 4 + 3] - row_delta.y));
         }
         wgmma_wait<0>();
         hold(dv_sum);
 #pragma unroll
-        for (int i = 0; i < TILE_Q / 4; i++) a[i / 4][i % 4] = pack2(s[i * 2], s[i * 2 + 1]);
+        for (int i = 0; i < TILE_Q / 4; i++) a[i / 4][i % 4] = slopes[i];
+        // A warp's 16 rows of the tile lie together, so each warp sends its own, and waits for none but its own of two rounds before.
+        const int ds_tile = k0 / DS_TILE + group;
+        if (ds && ds_tile <= tile && tile - ds_tile < ds_tiles)
+        {
+            const uint32_t warp_rows = ds_stages + (round % 2 * 8 + warp) * WARP_DS_BYTES;
+            if (lane == 0) store_wait<1>();
+            __syncwarp();
+#pragma unroll
+            for (int step = 0; step < TILE_Q / 16; step++) stmatrix_x4(warp_rows + panel_offset<16>(lane % 16, step * 2 + lane / 16), a[step][0], a[step][1], a[step][2], a[step][3]);
+            shared_fence();
+            __syncwarp();
+            if (lane == 0) store_bulk(ds + score_gradients_tile(head, tile, ds_tile, rows, ds_tiles) + warp % 4 * (WARP_DS_BYTES / 2), warp_rows, WARP_DS_BYTES);
+        }
         wgmma_fence();
 #pragma unroll
         for (int step = 0; step < TILE_Q / 16; step++) wgmma_rows(dk_sum, a[step], panel_rows<TILE_Q>(q_tile, step));
         wgmma_commit();
         stage = stage == 2 ? 0 : stage + 1;
-        if (++tile == end_tile) tile = first_tile;
+        if (++tile == end_tile) { tile = first_tile; head++; }
     }
 
     // Each group reads its own rows of k and v alone: they become the staging tiles of its sums.
     wgmma_wait<0>();
     hold(dk_sum);
     hold(dv_sum);
+    store_wait<0>(); // shared memory goes with the block
     stage_panels<TILE_K, D>(k_tile, local_row, dk_sum, 1.0f, 1.0f);
     stage_panels<TILE_K, D>(v_tile, local_row, dv_sum, 1.0f, 1.0f);
     group_sync(1 + group);

@@ -1,27 +1,28 @@
 // dv = P^T do and dk = dS^T q for one tile of TILE_K keys of one kv head: attention_dkdv.cu on wgmma, for sm_90a and head dim 256.
 //
 //   dk, dv, k, v [T, K*D]   q, do [T, N*D]   lse, delta f32 [T, N]   doc_start, doc_end i32 [T]; pitches of elem tensors are multiples of 8
-//   grid (ceil(T / TILE_K), K), block 384, dynamic shared memory (2 TILE_K D + 4 TILE_Q D + TILE_K TILE_Q) * 2 + 16 TILE_Q + 96 bytes
+//   ds: null, or room for dS^T in tiles of TILE_K x TILE_Q (score_gradients.cu), which attention_dq_from_ds_sm90.cu multiplies; a query has at most ds_tiles of them
+//   grid (ceil(T / TILE_K), K), block 384, dynamic shared memory (2 TILE_K D + 4 TILE_Q D + 3 TILE_K TILE_Q) * 2 + 16 TILE_Q + 96 bytes
 //   q sees k when k <= q < doc_end[k] and q - k < WINDOW (0: no window); doc_end never decreases.
 //
 // Everything is transposed (rows are keys). Each of the two sums takes 128 registers of a warpgroup, so each of two warpgroups owns one, and half of the work:
 //   warpgroup 0:  S^T = k q^T    P^T = exp2(score - lse)             dv += P^T do
-//   warpgroup 1:  dP^T = v do^T  dS^T = P^T dscore/ds (dP^T - delta)  dk += dS^T q
+//   warpgroup 1:  dP^T = v do^T  dS^T = P^T dscore/ds (dP^T - delta)  dk += dS^T q, and dS^T to ds
 // P^T dscore/ds goes from 0 to 1 through shared memory, rounded to elem, thread to the same thread of the other group. P^T and dS^T stay in registers.
 // The third warpgroup copies: q with delta and do with lse, in two stages. The groups meet only at barriers, so the exponentials run under products.
 extern "C" __global__ void __launch_bounds__(384, 1)
 KERNEL_NAME(elem* __restrict__ dk, int dk_pitch, elem* __restrict__ dv, int dv_pitch, const elem* __restrict__ q, int q_pitch,
             const elem* __restrict__ k, int k_pitch, const elem* __restrict__ v, int v_pitch, const elem* __restrict__ d_o, int d_o_pitch,
             const float* __restrict__ lse, int lse_pitch, const float* __restrict__ delta, int delta_pitch,
-            const int* __restrict__ doc_start, const int* __restrict__ doc_end, int rows)
+            const int* __restrict__ doc_start, const int* __restrict__ doc_end, elem* __restrict__ ds, int ds_tiles, int rows)
 {
     constexpr int D = HEAD_DIM;
-    constexpr uint32_t KV_BYTES = TILE_K * D * 2, Q_BYTES = TILE_Q * D * 2;
+    constexpr uint32_t KV_BYTES = TILE_K * D * 2, Q_BYTES = TILE_Q * D * 2, WARP_DS_BYTES = 16 * TILE_Q * 2;
     static_assert(D == 256 && TILE_K == 64 && TILE_Q == 64 && WARPS == 12 && STAGES == 2, "64 keys, a sum per warpgroup, and one that copies");
 
     extern __shared__ __align__(1024) uint8_t shared[];
     const uint32_t k_tile = shared_address(shared), v_tile = k_tile + KV_BYTES, q_tiles = v_tile + KV_BYTES, do_tiles = q_tiles + 2 * Q_BYTES;
-    const uint32_t slopes = do_tiles + 2 * Q_BYTES, lse_rows = slopes + TILE_K * TILE_Q * 2, delta_rows = lse_rows + 2 * TILE_Q * 4;
+    const uint32_t slopes = do_tiles + 2 * Q_BYTES, ds_stages = slopes + TILE_K * TILE_Q * 2, lse_rows = ds_stages + 2 * TILE_K * TILE_Q * 2, delta_rows = lse_rows + 2 * TILE_Q * 4;
     const uint32_t q_full = delta_rows + 2 * TILE_Q * 4, do_full = q_full + 16, q_empty = do_full + 16, do_empty = q_empty + 16, slopes_full = do_empty + 16, slopes_empty = slopes_full + 8;
     const int group = threadIdx.x / GROUP_THREADS, thread = threadIdx.x % GROUP_THREADS, warp = thread / WARP_SIZE, lane = thread % WARP_SIZE;
 
@@ -148,6 +149,7 @@ KERNEL_NAME(elem* __restrict__ dk, int dk_pitch, elem* __restrict__ dv, int dv_p
     }
     else
     {
+        int head = kv_head * GROUP;
         for (int round = 0; round < rounds; round++)
         {
             const int stage = round % 2, parity = round / 2 % 2;
@@ -177,16 +179,36 @@ KERNEL_NAME(elem* __restrict__ dk, int dk_pitch, elem* __restrict__ dv, int dv_p
                 a[n / 2][n % 2 * 2] = pack2(unpack_lo(upper) * (s[n * 4] - row_delta.x), unpack_hi(upper) * (s[n * 4 + 1] - row_delta.y));
                 a[n / 2][n % 2 * 2 + 1] = pack2(unpack_lo(lower) * (s[n * 4 + 2] - row_delta.x), unpack_hi(lower) * (s[n * 4 + 3] - row_delta.y));
             }
+            // What the product reads is not touched until it is done, so dS^T leaves from copies, under it.
+            uint32_t copies[TILE_Q / 16][4];
+#pragma unroll
+            for (int step = 0; step < TILE_Q / 16; step++)
+#pragma unroll
+                for (int i = 0; i < 4; i++) asm volatile("mov.b32 %0, %1;" : "=r"(copies[step][i]) : "r"(a[step][i]));
             wgmma_fence();
 #pragma unroll
             for (int step = 0; step < TILE_Q / 16; step++) wgmma_rows(sum, a[step], panel_rows<TILE_Q>(q_tiles + stage * Q_BYTES, step));
             wgmma_commit();
+            // A warp's 16 rows of the tile lie together, so each warp sends its own, and waits for none but its own of two rounds before.
+            if (ds)
+            {
+                const uint32_t warp_rows = ds_stages + stage * (TILE_K * TILE_Q * 2) + warp * WARP_DS_BYTES;
+                if (lane == 0) store_wait<1>();
+                __syncwarp();
+#pragma unroll
+                for (int step = 0; step < TILE_Q / 16; step++) stmatrix_x4(warp_rows + panel_offset<16>(lane % 16, step * 2 + lane / 16), copies[step][0], copies[step][1], copies[step][2], copies[step][3]);
+                shared_fence();
+                __syncwarp();
+                if (lane == 0) store_bulk(ds + score_gradients_tile(head, tile, k0 / TILE_K, rows, ds_tiles) + warp * (WARP_DS_BYTES / 2), warp_rows, WARP_DS_BYTES);
+            }
+            if (++tile == end_tile) { tile = first_tile; head++; }
         }
     }
 
     // k is read by group 0 alone and v by group 1: each tile becomes the staging tile of its group's sum.
     wgmma_wait<0>();
     hold(sum);
+    store_wait<0>(); // shared memory goes with the block
     const uint32_t staging = group == 0 ? k_tile : v_tile;
     stage_panels<TILE_K, D>(staging, local_row, sum, 1.0f, 1.0f);
     group_sync(1 + group);

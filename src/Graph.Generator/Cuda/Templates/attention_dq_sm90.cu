@@ -6,6 +6,7 @@
 //
 // Two warpgroups own 64 rows each: S, dP, dS (64 x TILE_K) and dq (64 x D) are in registers; the third copies. The exponentials of one group run under the
 // products of the other. k has two stages; v has one, and is short-lived because group 1, the later one, multiplies it before k, group 0 after.
+// The keys' order and every rounding are those of the kernel of dk and dv with attention_dq_from_ds_sm90.cu behind it, so that dq has the same bits whether dS was kept or not.
 extern "C" __global__ void __launch_bounds__(384, 1)
 KERNEL_NAME(elem* __restrict__ dq, int dq_pitch, const elem* __restrict__ q, int q_pitch, const elem* __restrict__ k, int k_pitch,
             const elem* __restrict__ v, int v_pitch, const elem* __restrict__ d_o, int d_o_pitch,
@@ -29,7 +30,7 @@ KERNEL_NAME(elem* __restrict__ dq, int dq_pitch, const elem* __restrict__ q, int
 
     // Both bounds grow with the query: the first row has the first visible key, the last row the last first key.
     const int first_key = WINDOW ? max(doc_start[q0], q0 - WINDOW + 1) : doc_start[q0];
-    const int last_tile = q_last / TILE_K, rounds = last_tile - first_key / TILE_K + 1;
+    const int first_tile = first_key / TILE_K, rounds = q_last / TILE_K - first_tile + 1;
 
     if (threadIdx.x == 0)
     {
@@ -51,7 +52,7 @@ KERNEL_NAME(elem* __restrict__ dq, int dq_pitch, const elem* __restrict__ q, int
         copy_panels<TILE_Q, D, GROUP_THREADS>(do_tile, d_o + (int64)q0 * d_o_pitch + head * D, d_o_pitch, rows - q0, thread);
         for (int round = 0; round < rounds; round++)
         {
-            const int stage = round % 2, k0 = (last_tile - round) * TILE_K;
+            const int stage = round % 2, k0 = (first_tile + round) * TILE_K;
             if (round > 1) barrier_wait(k_empty + stage * 8, (round / 2 - 1) % 2);
             copy_panels<TILE_K, D, GROUP_THREADS>(k_tiles + stage * KV_BYTES, k + (int64)k0 * k_pitch + kv_head * D, k_pitch, rows - k0, thread);
             barrier_arrive_after_copies(k_full + stage * 8);
@@ -91,15 +92,10 @@ KERNEL_NAME(elem* __restrict__ dq, int dq_pitch, const elem* __restrict__ q, int
     auto walk = [&](auto which)
     {
         constexpr bool FIRST = which.value;
-        const bool unseen = FIRST && last_tile * TILE_K > q0 + 63; // no row of group 0 sees the last tile
-        if (unseen && lane == 0)
+        const int seen = rounds - (FIRST && (first_tile + rounds - 1) * TILE_K > q0 + 63); // no row of group 0 may see the last tile, whose stage nobody waits for
+        for (int round = 0; round < seen; round++)
         {
-            barrier_arrive(k_empty);
-            barrier_arrive(v_empty);
-        }
-        for (int round = unseen; round < rounds; round++)
-        {
-            const int stage = round % 2, k0 = (last_tile - round) * TILE_K;
+            const int stage = round % 2, k0 = (first_tile + round) * TILE_K;
             const uint32_t k_tile = k_tiles + stage * KV_BYTES;
             auto scores = [&]
             {
@@ -129,7 +125,7 @@ KERNEL_NAME(elem* __restrict__ dq, int dq_pitch, const elem* __restrict__ q, int
                 scores();
             }
             wgmma_wait<2>(); // dS k of the round before is done
-            if (round > unseen && lane == 0) barrier_arrive(k_empty + (stage ^ 1) * 8);
+            if (round > 0 && lane == 0) barrier_arrive(k_empty + (stage ^ 1) * 8);
             wgmma_wait<1>();
             if (!FIRST)
             {
@@ -162,10 +158,13 @@ KERNEL_NAME(elem* __restrict__ dq, int dq_pitch, const elem* __restrict__ q, int
             }
             hold(dp);
 
-            // dS = P dscore/ds (dP - delta)
+            // dS = P dscore/ds (dP - delta), its first factor rounded to elem
 #pragma unroll
             for (int i = 0; i < TILE_K / 4; i++)
-                ds[i / 4][i % 4] = pack2(s[i * 2] * (dp[i * 2] - row_delta[i % 2]), s[i * 2 + 1] * (dp[i * 2 + 1] - row_delta[i % 2]));
+            {
+                const uint32_t slopes = pack2(s[i * 2], s[i * 2 + 1]);
+                ds[i / 4][i % 4] = pack2(unpack_lo(slopes) * (dp[i * 2] - row_delta[i % 2]), unpack_hi(slopes) * (dp[i * 2 + 1] - row_delta[i % 2]));
+            }
             wgmma_fence();
 #pragma unroll
             for (int step = 0; step < TILE_K / 16; step++) wgmma_rows(sum, ds[step], panel_rows<TILE_K>(k_tile, step));

@@ -42,11 +42,6 @@ __device__ __forceinline__ void wgmma_tile(float (&d)[128], uint64 a, uint64 b)
 
 struct alignas(64) tensor_map { uint8_t opaque[128]; };
 
-__device__ __forceinline__ void barrier_expect(uint32_t barrier, uint32_t bytes)
-{
-    asm volatile("{.reg .b64 state; mbarrier.arrive.expect_tx.shared::cta.b64 state, [%0], %1;}" :: "r"(barrier), "r"(bytes) : "memory");
-}
-
 __device__ __forceinline__ void copy_box(uint32_t target, const tensor_map& map, int column, int row, uint32_t barrier)
 {
     asm volatile("cp.async.bulk.tensor.2d.shared::cluster.global.mbarrier::complete_tx::bytes [%0], [%1, {%2, %3}], [%4];"
@@ -57,16 +52,6 @@ __device__ __forceinline__ void store_box(const tensor_map& map, int column, int
 {
     asm volatile("cp.async.bulk.tensor.2d.global.shared::cta.bulk_group [%0, {%1, %2}], [%3];" :: "l"((uint64)&map), "r"(column), "r"(row), "r"(source) : "memory");
     asm volatile("cp.async.bulk.commit_group;" ::: "memory");
-}
-
-// All but the last IN_FLIGHT boxes that this thread stored have been read from shared memory.
-template <int IN_FLIGHT>
-__device__ __forceinline__ void store_wait() { asm volatile("cp.async.bulk.wait_group.read %0;" :: "n"(IN_FLIGHT) : "memory"); }
-
-// Four 8 x 8 matrices; lanes 8 i .. 8 i + 7 give the addresses of matrix i's rows.
-__device__ __forceinline__ void stmatrix_x4(uint32_t address, uint32_t a, uint32_t b, uint32_t c, uint32_t d)
-{
-    asm volatile("stmatrix.sync.aligned.m8n8.x4.shared.b16 [%0], {%1,%2,%3,%4};" :: "r"(address), "r"(a), "r"(b), "r"(c), "r"(d) : "memory");
 }
 
 #define RASTER 8 // row tiles that blocks running at the same time share
@@ -115,7 +100,7 @@ KERNEL_NAME(const __grid_constant__ tensor_map a_map, const __grid_constant__ te
         barrier_init(staged, 2 * GROUP_THREADS / WARP_SIZE);
         barrier_init(drained, EPILOGUE_WARPS);
 #endif
-        asm volatile("fence.mbarrier_init.release.cluster;" ::: "memory");
+        barrier_init_fence();
     }
     __syncthreads();
 

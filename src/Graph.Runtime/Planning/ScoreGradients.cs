@@ -1,0 +1,51 @@
+using System;
+using System.Collections.Generic;
+using System.Linq;
+using Graph.Runtime.Devices;
+using Graph.Runtime.Schedules;
+
+namespace Graph.Runtime.Planning;
+
+/// <summary>
+/// dS, the gradient of attention's raw scores, kept from the kernel that makes dk and dv to the one that makes dq right after it: dq is then one product, dS·k, instead of three. It grows with the square of
+/// a document's length, so it only takes room in the arena that the two launches find empty; without that dq is computed from q, k, v and dO.
+/// Tiles of 64 queries and 64 keys that can hold a visible pair, 2 bytes a pair (Templates/score_gradients.cu).
+/// </summary>
+public static class ScoreGradients
+{
+    /// <summary>Its name in the arena.</summary>
+    public const string Scratch = "attention.score_gradients";
+
+    const int Tile = 64;
+
+    /// <summary>The launch makes dq, and the one before it dk and dv of the same operands.</summary>
+    public static bool IsPair(IReadOnlyList<Launch> launches, int at) =>
+        at > 0 && at < launches.Count && launches[at] is KernelLaunch dq && launches[at - 1] is KernelLaunch dkdv && dq.Window == dkdv.Window
+        && dq.Kernel.Contains("attention_dq", StringComparison.Ordinal) && dkdv.Kernel.Contains("attention_dkdv", StringComparison.Ordinal)
+        && dq.Arguments.Skip(dq.Outputs).SequenceEqual(dkdv.Arguments.Skip(dkdv.Outputs).Take(dq.Arguments.Count - dq.Outputs));
+
+    /// <summary>Key tiles of a tile of queries, at most: keys reach back by the window or the longest document.</summary>
+    public static int Tiles(int tokens, int longestDocument, int? window) => Math.Min(Count(tokens), Count(Math.Min(longestDocument, window ?? longestDocument) - 1) + 1);
+
+    /// <summary>What the launch before <paramref name="at"/> writes for it.</summary>
+    public static Lifetime Lifetime(Shapes shapes, KernelLaunch dq, int at, int longestDocument)
+    {
+        long tiles = Tiles(shapes.Tokens, longestDocument, dq.Window), all = Count(shapes.Tokens);
+        // The first tiles of queries see 1, 2, 3, ... tiles of keys.
+        var pairs = tiles * (tiles + 1) / 2 + (all - tiles) * tiles;
+        return new Lifetime(Scratch, at - 1, at, Heads(shapes, dq) * pairs * Tile * Tile * TensorLayout.Size(ElementType.Act, shapes.Act));
+    }
+
+    /// <summary>One of the two launches, with dS at <paramref name="address"/>. dq is one product of three then, and both move dS's visible pairs besides their arguments.</summary>
+    public static BoundKernel Bind(Shapes shapes, KernelLaunch dq, BoundKernel bound, nint address, int longestDocument, long pairs) => bound with
+    {
+        Flops = bound.Kernel == dq.Kernel ? bound.Flops / 3 : bound.Flops,
+        Bytes = bound.Bytes + pairs * Heads(shapes, dq) * TensorLayout.Size(ElementType.Act, shapes.Act),
+        ScoreGradients = new KeptScoreGradients(dq.Kernel, address, Tiles(shapes.Tokens, longestDocument, dq.Window)),
+    };
+
+    // lse is f32[T,N].
+    static int Heads(Shapes shapes, KernelLaunch dq) => shapes.Resolve(dq.Arguments[5]).Columns;
+
+    static int Count(int tokens) => (tokens + Tile - 1) / Tile;
+}

@@ -1,0 +1,78 @@
+using System;
+using System.Collections.Generic;
+using System.Linq;
+using Graph.Runtime.Devices;
+using Graph.Runtime.Planning;
+using Graph.Runtime.Schedules;
+using Xunit;
+
+namespace Graph.Snapshots.Tests;
+
+/// <summary>dS of attention between the kernel of dk and dv and that of dq: where the arena has room for it, and how the two are bound.</summary>
+public sealed class ScoreGradientsTests
+{
+    /// <summary>Full recompute at 1 x 8,192 has less memory alive than dS and a layer's rest take; the head's logits are what leaves room in the other plans.</summary>
+    [Theory]
+    [InlineData("9b", 2048, "none", 42), InlineData("9b", 8192, "none", 41), InlineData("9b", 2048, "cheap", 42), InlineData("9b", 2048, "full", 42), InlineData("9b", 8192, "full", 34)]
+    [InlineData("2b", 2048, "none", 26), InlineData("2b", 8192, "none", 26), InlineData("27b", 2048, "cheap", 46), InlineData("27b", 8192, "cheap", 45), InlineData("27b", 2048, "full", 46)]
+    public void Plan_EightThousandTokens_TheseLayersHaveRoom(string variant, int seq, string recompute, int layers)
+    {
+        var (plan, bound) = Bound(variant, seq, recompute, 8192);
+        Assert.Equal(layers, bound.Count(k => k.ScoreGradients is { } kept && kept.Dq == k.Kernel));
+        Assert.Equal(layers, bound.Count(k => k.ScoreGradients is { } kept && kept.Dq != k.Kernel));
+        Assert.Equal(plan.MicroBatch.Arena.Placements.Where(p => p.Lifetime.Tensor != ScoreGradients.Scratch).Max(p => p.Offset + Arena.Align(p.Lifetime.Bytes)), plan.MicroBatch.Arena.Bytes);
+        Assert.All(plan.MicroBatch.Arena.Placements, p => Assert.True(p.Offset + p.Lifetime.Bytes <= plan.MicroBatch.Arena.Bytes));
+    }
+
+    /// <summary>A gap is one for both launches: nothing that either of them or a tensor alive meanwhile needs lies in it.</summary>
+    [Theory]
+    [InlineData("none"), InlineData("full")]
+    public void Plan_ScoreGradients_OverlapNothingAlive(string recompute)
+    {
+        var arena = Bound("9b-2l", 512, recompute, 1024).Plan.MicroBatch.Arena;
+        foreach (var kept in arena.Placements.Where(p => p.Lifetime.Tensor == ScoreGradients.Scratch))
+            foreach (var other in arena.Placements.Where(p => p != kept && p.Lifetime.First <= kept.Lifetime.Last && kept.Lifetime.First <= p.Lifetime.Last))
+                Assert.True(other.Offset + other.Lifetime.Bytes <= kept.Offset || kept.Offset + kept.Lifetime.Bytes <= other.Offset, $"{other} overlaps {kept}");
+    }
+
+    /// <summary>The two kernels agree on where dS lies and on its shape; dq is one product of three then, and dS's visible pairs are counted as bytes of both.</summary>
+    [Fact]
+    public void Bind_ScoreGradients_BothLaunchesSeeTheSame()
+    {
+        var kept = Bound("9b", 8192, "none", 8192).Bound.Where(k => k.ScoreGradients is not null).TakeLast(4).ToArray();
+        Assert.Equal(["k14_attention_dkdv", "k15_attention_dq", "k18_attention_dkdv", "k19_attention_dq"], kept.Select(k => k.Kernel));
+        Assert.Equal(kept[0].ScoreGradients, kept[1].ScoreGradients);
+        Assert.Equal(kept[2].ScoreGradients, kept[3].ScoreGradients);
+        // All 128 tiles of 64 keys; a window of 4,096 reaches into 65.
+        Assert.Equal((128, 65), (kept[0].ScoreGradients!.Value.Tiles, kept[2].ScoreGradients!.Value.Tiles));
+        var pairs = LaunchCost.Pairs(8192, 8192, null);
+        Assert.Equal(2 * pairs * 4096, kept[1].Flops);
+        Assert.Equal(8 * pairs * 4096, kept[0].Flops);
+        var without = Bound("9b", 8192, "none", 8192, keep: false).Bound.Last(k => k.Kernel == "k15_attention_dq");
+        Assert.Equal(without.Bytes + 2 * pairs * 16, kept[1].Bytes);
+    }
+
+    [Theory]
+    [InlineData(1, 8192, null, 1), InlineData(2, 8192, null, 2), InlineData(65, 8192, null, 2), InlineData(66, 8192, null, 3), InlineData(8192, 8192, 4096, 65), InlineData(8192, 200, null, 4), InlineData(8192, 8192, null, 128)]
+    public void Tiles_OfAQuery_ReachBackFromItsTilesFirstRow(int longest, int tokens, int? window, int tiles)
+    {
+        Assert.Equal(tiles, ScoreGradients.Tiles(tokens, longest, window));
+        // Counted: query q sees keys down to q - reach + 1.
+        var reach = Math.Min(longest, window ?? longest);
+        Assert.Equal(tiles, Enumerable.Range(0, tokens).Max(q => q / 64 - Math.Max(0, q / 64 * 64 - reach + 1) / 64 + 1));
+    }
+
+    static (ExecutionPlan Plan, IReadOnlyList<BoundKernel> Bound) Bound(string variant, int seq, string recompute, int tokens, bool keep = true)
+    {
+        var plan = Plan(variant, seq, recompute, tokens);
+        var program = keep ? plan.MicroBatch : new PlannedProgram(plan.MicroBatch.Launches, plan.MicroBatch.BackwardStart, plan.MicroBatch.Arena with { Placements = [.. plan.MicroBatch.Arena.Placements.Where(p => p.Lifetime.Tensor != ScoreGradients.Scratch)] });
+        return (plan, [.. new Binder(plan, new Dictionary<MemoryBlock, nint> { [MemoryBlock.Arena] = 1 << 20 }).Bind(program).OfType<BoundKernel>()]);
+    }
+
+    static ExecutionPlan Plan(string variant, int seq, string recompute, int tokens)
+    {
+        var schedule = ScheduleText.Parse(Emitted.Model(variant).ScheduleText);
+        var ranks = RankTable.Create(schedule, _ => 16);
+        return ExecutionPlan.Create(schedule, new PlanOptions(tokens, ranks, ActType.Bf16, 2) { Decisions = Decisions.Named(recompute, new Shapes(schedule, tokens, ranks, ActType.Bf16)), LongestDocument = seq });
+    }
+}

@@ -205,30 +205,36 @@ KERNEL_NAME(const __grid_constant__ tensor_map a_map, const __grid_constant__ te
 #endif
     become_consumer<EPILOGUE ? 192 : 232>();
 
+    // Behind its whole blocks k has tail steps of 16 columns. Further steps of the last block would add products of zeros, and sums are the same without them.
+    const int whole = k / TILE_K, tail = (k % TILE_K + 15) / 16;
     float sum[TILE_N / 2];
     int stage = 0, phase = 0;
 #if EPILOGUE
     int drained_phase = 1;
 #endif
     auto release = [&](int at) { if (lane == 0) barrier_arrive(empty + at * 8); };
+    // The first steps of a k-block; of a whole block they are a constant, which leaves no branches.
+    auto multiply = [&](int steps, bool follows)
+    {
+        const uint32_t a_tile = stages + stage * STAGE_BYTES + group * 64 * 128, b_tile = stages + stage * STAGE_BYTES + A_BYTES;
+        barrier_wait(full + stage * 8, phase);
+        wgmma_fence();
+#pragma unroll
+        for (int step = 0; step < TILE_K / 16; step++)
+            if (step < steps)
+                wgmma_tile<LAYOUT == 1>(sum, panel_columns<TILE_M>(a_tile, step), LAYOUT == 1 ? panel_rows<TILE_K>(b_tile, step) : panel_columns<TILE_N>(b_tile, step));
+        wgmma_commit();
+        wgmma_wait<1>(); // the k-block before is multiplied
+        if (follows) release(stage == 0 ? STAGES - 1 : stage - 1);
+        if (++stage == STAGES) { stage = 0; phase ^= 1; }
+    };
     for (int tile = blockIdx.x; tile < tiles; tile += gridDim.x)
     {
 #pragma unroll
         for (int i = 0; i < TILE_N / 2; i++) sum[i] = 0.0f;
         hold(sum);
-        for (int block = 0; block < blocks; block++)
-        {
-            const uint32_t a_tile = stages + stage * STAGE_BYTES + group * 64 * 128, b_tile = stages + stage * STAGE_BYTES + A_BYTES;
-            barrier_wait(full + stage * 8, phase);
-            wgmma_fence();
-#pragma unroll
-            for (int step = 0; step < TILE_K / 16; step++)
-                wgmma_tile<LAYOUT == 1>(sum, panel_columns<TILE_M>(a_tile, step), LAYOUT == 1 ? panel_rows<TILE_K>(b_tile, step) : panel_columns<TILE_N>(b_tile, step));
-            wgmma_commit();
-            wgmma_wait<1>(); // the k-block before is multiplied
-            if (block > 0) release(stage == 0 ? STAGES - 1 : stage - 1);
-            if (++stage == STAGES) { stage = 0; phase ^= 1; }
-        }
+        for (int block = 0; block < whole; block++) multiply(TILE_K / 16, block > 0);
+        if (tail > 0) multiply(tail, whole > 0);
         wgmma_wait<0>();
         hold(sum);
         release(stage == 0 ? STAGES - 1 : stage - 1);

@@ -1717,7 +1717,7 @@ struct Epilogue
 
 struct Beside {};
 
-__device__ __forceinline__ Beside beside(const Epilogue& arguments, int64 row, int column)
+__device__ __forceinline__ Beside load_beside(const Epilogue& arguments, int64 row, int column)
 {
     return {};
 }
@@ -1791,7 +1791,7 @@ struct Beside
     uint4 gate_proj, up_proj;
 };
 
-__device__ __forceinline__ Beside beside(const Epilogue& arguments, int64 row, int column)
+__device__ __forceinline__ Beside load_beside(const Epilogue& arguments, int64 row, int column)
 {
     return { *reinterpret_cast<const uint4*>(arguments.gate_proj_rows + row * arguments.gate_proj_pitch + column), *reinterpret_cast<const uint4*>(arguments.up_proj_rows + row * arguments.up_proj_pitch + column) };
 }
@@ -1864,13 +1864,6 @@ __device__ __forceinline__ float logit_log2(float s)
     return 43.2808495f * fast_tanh(0.0333333351f * s);
 }
 
-__device__ __forceinline__ void logit_log2_and_derivative(float s, float& z, float& dz)
-{
-    const float t = fast_tanh(0.0333333351f * s);
-    z = 43.2808495f * t;
-    dz = 1.0f - t * t;
-}
-
 
 @cross_entropy_epilogue.cu
 @gemm_sm90.cu
@@ -1891,11 +1884,6 @@ __device__ __forceinline__ void logit_log2_and_derivative(float s, float& z, flo
 
 @prelude.cu
 // logit(s) = (30*tanh((0.03333333333333333*s))), traced from the model; in units of log2.
-__device__ __forceinline__ float logit_log2(float s)
-{
-    return 43.2808495f * fast_tanh(0.0333333351f * s);
-}
-
 __device__ __forceinline__ void logit_log2_and_derivative(float s, float& z, float& dz)
 {
     const float t = fast_tanh(0.0333333351f * s);

@@ -66,7 +66,7 @@ public static class EmitCuda
         var (literals, work) = epilogue.Kernel.Body switch
         {
             RopeBody rope => (Literals(("TURNED", N(rope.Heads * rope.HeadDim))) + Rotation(rope), new[] { "@rotation.cu", "@rope_epilogue.cu" }),
-            CrossEntropyBody loss => ("", new[] { LogitHoles(loss.Logit, true), "@cross_entropy_epilogue.cu" }),
+            CrossEntropyBody loss => ("", new[] { LogitHoles(loss.Logit, log2: true, derivative: false), "@cross_entropy_epilogue.cu" }),
             _ => ("", new[] { EpilogueText.Print(epilogue) }),
         };
         yield return new EmittedKernel(GemmTiles.WgmmaInfo(epilogue.Name, KernelInfo.GemmWithEpilogue),
@@ -80,7 +80,7 @@ public static class EmitCuda
         return new EmittedKernel(new KernelInfo(kernel.Name, "cross_entropy", tile.Threads, tile.SharedBytes, 1, 0, 1), new[]
         {
             elem + Literals(("KERNEL_NAME", kernel.Name), ("VOCAB", N(loss.Vocab)), ("THREADS", N(tile.Threads)), ("GRAD", "1"), ("BOUND", N(loss.Bound)), ("CACHED", N(tile.Cached))),
-            "@prelude.cu", LogitHoles(loss.Logit, false), "@cross_entropy.cu",
+            "@prelude.cu", LogitHoles(loss.Logit, log2: false), "@cross_entropy.cu",
         });
     }
 
@@ -93,7 +93,7 @@ public static class EmitCuda
         {
             Header(target, kernel) + Elem(target) + Literals(("KERNEL_NAME", name), ("VOCAB", N(loss.Vocab)), ("THREADS", N(threads)), ("PARTS", N(parts)), ("THREAD_CHUNKS", N(chunks)), ("MIN_BLOCKS", N(minBlocks)),
                 ("SUMS", N(GemmKernel.RowSums(loss.Vocab)))),
-            "@prelude.cu", LogitHoles(loss.Logit, true), "@cross_entropy_from_sums.cu",
+            "@prelude.cu", LogitHoles(loss.Logit, log2: true, value: false), "@cross_entropy_from_sums.cu",
         });
     }
 
@@ -139,14 +139,16 @@ public static class EmitCuda
     }
 
     /// <summary>The logit function, z in natural units or in those of log2; the derivative is d(logit)/ds in natural units.</summary>
-    static string LogitHoles(Expr logit, bool log2)
+    /// <param name="value">The text needs z alone.</param>
+    /// <param name="derivative">The text needs z together with the derivative.</param>
+    static string LogitHoles(Expr logit, bool log2, bool value = true, bool derivative = true)
     {
         var name = log2 ? "logit_log2" : "logit";
         var z = log2 ? new Expr.Number(1.4426950408889634) * logit : logit;
         return "// logit(s) = " + ExprText.Print(logit) + ", traced from the model" + (log2 ? "; in units of log2.\n" : ".\n")
-            + "__device__ __forceinline__ float " + name + "(float s)\n{\n" + ExprSource.Body(new[] { ("return ", z) }, ExprLanguage.Cuda, "const float", "    ") + "}\n\n"
-            + "__device__ __forceinline__ void " + name + "_and_derivative(float s, float& z, float& dz)\n{\n"
-            + ExprSource.Body(new[] { ("z = ", z), ("dz = ", logit.Derivative("s")) }, ExprLanguage.Cuda, "const float", "    ") + "}\n\n";
+            + (value ? "__device__ __forceinline__ float " + name + "(float s)\n{\n" + ExprSource.Body(new[] { ("return ", z) }, ExprLanguage.Cuda, "const float", "    ") + "}\n\n" : "")
+            + (derivative ? "__device__ __forceinline__ void " + name + "_and_derivative(float s, float& z, float& dz)\n{\n"
+                + ExprSource.Body(new[] { ("z = ", z), ("dz = ", logit.Derivative("s")) }, ExprLanguage.Cuda, "const float", "    ") + "}\n\n" : "");
     }
 
     /// <summary>What was fused, from where, on which tensors: the first launch stands for all that share the kernel.</summary>

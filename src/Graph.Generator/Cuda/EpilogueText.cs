@@ -20,7 +20,7 @@ public static class EpilogueText
         foreach (var input in beside) text.Append("    const elem* ").Append(input).Append("_rows; int ").Append(input).Append("_pitch;\n");
         text.Append("};\n\nstruct Beside").Append(beside.Length == 0 ? " {}" : "\n{\n    uint4 " + string.Join(", ", beside) + ";\n}").Append(";\n\n");
 
-        text.Append("__device__ __forceinline__ Beside beside(const Epilogue& arguments, int64 row, int column)\n{\n    return {").Append(beside.Length == 0 ? "" : " ")
+        text.Append("__device__ __forceinline__ Beside load_beside(const Epilogue& arguments, int64 row, int column)\n{\n    return {").Append(beside.Length == 0 ? "" : " ")
             .Append(string.Join(", ", beside.Select(n => "*reinterpret_cast<const uint4*>(" + Place(n) + ")"))).Append(beside.Length == 0 ? "};\n}\n\n" : " };\n}\n\n");
 
         text.Append("// ").Append(epilogue.Kernel.Name).Append(" on 8 columns of a row; ").Append(string.Join(" and ", fromProduct)).Append(epilogue.Form.Halves ? ": the product's left and right half.\n" : ": the product.\n");

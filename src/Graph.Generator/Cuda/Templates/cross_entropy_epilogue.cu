@@ -6,7 +6,7 @@ struct Epilogue { float* sums; int pitch; };
 
 struct Beside {};
 
-__device__ __forceinline__ Beside beside(const Epilogue& arguments, int64 row, int column) { return {}; }
+__device__ __forceinline__ Beside load_beside(const Epilogue& arguments, int64 row, int column) { return {}; }
 
 __device__ __forceinline__ float epilogue(const Epilogue& arguments, const Beside& beside, int64 row, int column, const float (&s)[8])
 {

@@ -13,11 +13,11 @@
 //
 // EPILOGUE 1: work on D's rounded elements, tile by tile, done by the other three warps of the third warpgroup while the next tile is multiplied: the sums wait in a tile's worth of shared memory,
 // for which one k-block of the pipeline makes room. The work's text is printed before this one:
-//   struct Epilogue                                   where its arguments lie
-//   struct Beside, beside(arguments, row, column)     what it reads besides D for 8 columns of a row, asked for some hundred instructions before
-//   epilogue(arguments, beside, row, column, x [, y]) its outputs for those 8 columns, x being D's. PAIR p: y is the panel of 64 columns p panels further on. HALVES: x and y are the same columns
-//                                                     of D's left and right half, of which a tile then holds 128 + 128. SUMS: it returns a part of the row's sum, and
-//   store_sum(arguments, row, tile, sum)              takes what a tile's columns give
+//   struct Epilogue                                       where its arguments lie
+//   struct Beside, load_beside(arguments, row, column)    what it reads besides D for 8 columns of a row, asked for some hundred instructions before
+//   epilogue(arguments, beside, row, column, x [, y])     its outputs for those 8 columns, x being D's. PAIR p: y is the panel of 64 columns p panels further on. HALVES: x and y are the same columns
+//                                                         of D's left and right half, of which a tile then holds 128 + 128. SUMS: it returns a part of the row's sum, and
+//   store_sum(arguments, row, tile, sum)                  takes what a tile's columns give
 // store_d 0: D is not written, because nothing else reads it or because the epilogue does it.
 
 // d += a b^T, 64 x 256 x 16, a with k along its columns; B_ROWS: b has k along its rows.
@@ -66,6 +66,7 @@ KERNEL_NAME(const __grid_constant__ tensor_map a_map, const __grid_constant__ te
 {
     constexpr uint32_t A_BYTES = TILE_M * TILE_K * 2, STAGE_BYTES = A_BYTES + TILE_N * TILE_K * 2, PANEL_BYTES = 64 * 64 * 2;
     constexpr int PANELS = EPILOGUE ? 4 : 2; // of a multiplying warpgroup's sums in shared memory
+    constexpr int TILE_COLUMNS = HALVES ? TILE_N / 2 : TILE_N; // of D, or of each of its halves
     static_assert(TILE_M == 128 && TILE_N == 256 && TILE_K == 64, "two warpgroups of 64 x 256 sums, panels of 128 bytes");
 
     extern __shared__ __align__(1024) uint8_t shared[];
@@ -76,17 +77,18 @@ KERNEL_NAME(const __grid_constant__ tensor_map a_map, const __grid_constant__ te
 #endif
     const int group = threadIdx.x / GROUP_THREADS, thread = threadIdx.x % GROUP_THREADS, lane = thread % WARP_SIZE;
     const int wanted = row_count ? min(m, max(*row_count - first_row, 0)) : m;
-    const int m_tiles = (wanted + TILE_M - 1) / TILE_M, n_tiles = (n + TILE_N - 1) / TILE_N, tiles = m_tiles * n_tiles, blocks = (k + TILE_K - 1) / TILE_K;
+    const int columns = HALVES ? n / 2 : n;
+    const int m_tiles = (wanted + TILE_M - 1) / TILE_M, n_tiles = (columns + TILE_COLUMNS - 1) / TILE_COLUMNS, tiles = m_tiles * n_tiles, blocks = (k + TILE_K - 1) / TILE_K;
 
     // Columns of RASTER row tiles, one column of tiles after the other: what runs at the same time shares rows of A and of B in the L2 cache.
     auto place = [&](int tile, int& row, int& column)
     {
         const int band = tile / (RASTER * n_tiles), first = band * RASTER, height = min(RASTER, m_tiles - first), rest = tile - first * n_tiles;
         row = (first + rest % height) * TILE_M;
-        column = rest / height * TILE_N;
+        column = rest / height * TILE_COLUMNS;
     };
     // Where the 64 columns of a tile's panel begin in D.
-    auto panel_column = [&](int column, int panel) { return HALVES ? panel / 2 * (n / 2) + column / 2 + panel % 2 * 64 : column + panel * 64; };
+    auto panel_column = [&](int column, int panel) { return HALVES ? panel / 2 * columns + column + panel % 2 * 64 : column + panel * 64; };
 
     if (threadIdx.x == 0)
     {
@@ -141,8 +143,8 @@ KERNEL_NAME(const __grid_constant__ tensor_map a_map, const __grid_constant__ te
         auto ask = [&](int row, int column, int unit, int item, Beside& next)
         {
             row += unit * 4 + lane / 8;
-            column = (HALVES ? column / 2 : column) + panel_of(item) * 64 + chunk * 8;
-            if (row < m && column < (HALVES ? n / 2 : n)) next = beside(arguments, row, column);
+            column += panel_of(item) * 64 + chunk * 8;
+            if (row < m && column < columns) next = load_beside(arguments, row, column);
         };
         int next_row = m, next_column = 0;
         if (blockIdx.x < tiles) place(blockIdx.x, next_row, next_column);
@@ -170,11 +172,11 @@ KERNEL_NAME(const __grid_constant__ tensor_map a_map, const __grid_constant__ te
 #pragma unroll
                 for (int item = 0; item < ITEMS; item++)
                 {
-                    const int panel = panel_of(item), column = (HALVES ? tile_column / 2 : tile_column) + panel * 64 + chunk * 8;
+                    const int panel = panel_of(item), column = tile_column + panel * 64 + chunk * 8;
                     const uint32_t at = staging + (tile_half * PANELS + panel) * PANEL_BYTES + panel_offset<64>(panel_row, chunk);
                     const Beside own = next[item];
                     ask(last ? next_row : tile_row, last ? next_column : tile_column, last ? warp : unit + EPILOGUE_WARPS, item, next[item]);
-                    if (row >= m || column >= (HALVES ? n / 2 : n)) continue;
+                    if (row >= m || column >= columns) continue;
                     float x[8];
                     unpack8(load_shared4(at), x);
 #if PAIR

@@ -11,7 +11,7 @@ struct Epilogue
 
 struct Beside { int position; };
 
-__device__ __forceinline__ Beside beside(const Epilogue& arguments, int64 row, int column)
+__device__ __forceinline__ Beside load_beside(const Epilogue& arguments, int64 row, int column)
 {
     return { arguments.positions[row] };
 }

@@ -82,7 +82,7 @@ KERNEL_NAME(elem* __restrict__ dk, int dk_pitch, elem* __restrict__ dv, int dv_p
     float sum[D / 2], s[TILE_Q / 2];
 #pragma unroll
     for (int i = 0; i < D / 2; i++) sum[i] = 0.0f;
-    uint32_t a[TILE_Q / 16][4];
+    uint32_t a[TILE_Q / 16][4], own[4][4]; // own: columns of k or v that stay in registers
     const int local_row = warp * 16 + lane / 4;
 
     if (group == 0)
@@ -97,13 +97,14 @@ KERNEL_NAME(elem* __restrict__ dk, int dk_pitch, elem* __restrict__ dv, int dv_p
             span[half] = WINDOW ? min(reach, WINDOW) : reach;
         }
 
+        barrier_wait_copies(q_full, 0);
+        load_own<TILE_K>(own, k_tile, warp * 16);
         for (int round = 0; round < rounds; round++)
         {
             const int stage = round % 2, parity = round / 2 % 2, q0 = tile * TILE_Q;
             barrier_wait_copies(q_full + stage * 8, parity);
             wgmma_fence();
-#pragma unroll
-            for (int step = 0; step < D / 16; step++) wgmma_columns(s, panel_columns<TILE_K>(k_tile, step), panel_columns<TILE_Q>(q_tiles + stage * Q_BYTES, step), step > 0);
+            wgmma_scores<D, TILE_K, TILE_Q>(s, own, k_tile, q_tiles + stage * Q_BYTES);
             wgmma_commit();
             wgmma_wait<1>(); // dv of the round before is done
             if (round > 0) barrier_arrive(do_empty + (stage ^ 1) * 8); // every thread for itself: it has read its lse
@@ -150,13 +151,14 @@ KERNEL_NAME(elem* __restrict__ dk, int dk_pitch, elem* __restrict__ dv, int dv_p
     else
     {
         int head = kv_head * GROUP;
+        barrier_wait_copies(do_full, 0);
+        load_own<TILE_K>(own, v_tile, warp * 16);
         for (int round = 0; round < rounds; round++)
         {
             const int stage = round % 2, parity = round / 2 % 2;
             barrier_wait_copies(do_full + stage * 8, parity);
             wgmma_fence();
-#pragma unroll
-            for (int step = 0; step < D / 16; step++) wgmma_columns(s, panel_columns<TILE_K>(v_tile, step), panel_columns<TILE_Q>(do_tiles + stage * Q_BYTES, step), step > 0);
+            wgmma_scores<D, TILE_K, TILE_Q>(s, own, v_tile, do_tiles + stage * Q_BYTES);
             wgmma_commit();
             wgmma_wait<1>(); // dk of the round before is done
             if (round > 0) barrier_arrive(q_empty + (stage ^ 1) * 8); // every thread for itself: it has read its delta

@@ -24,7 +24,7 @@ KERNEL_NAME(elem* __restrict__ o, int o_pitch, float* __restrict__ lse, int lse_
 {
     constexpr int D = HEAD_DIM, GROUPS = TILE_Q / 64, POLYNOMIALS = 2; // of 4 exponentials
     constexpr uint32_t KV_BYTES = TILE_K * D * 2;
-    static_assert(BOUNDED && TILE_Q % 64 == 0 && TILE_K % 16 == 0 && WARPS == 4 * (GROUPS + 1) && STAGES == 2, "warpgroups of 64 rows and one that copies");
+    static_assert(BOUNDED && TILE_Q % 64 == 0 && TILE_K == 64 && WARPS == 4 * (GROUPS + 1) && STAGES == 2, "warpgroups of 64 rows and one that copies");
 
     extern __shared__ __align__(1024) uint8_t shared[];
     const uint32_t q_tile = shared_address(shared), k_tiles = q_tile + TILE_Q * D * 2, v_tiles = k_tiles + 2 * KV_BYTES;
@@ -92,15 +92,16 @@ KERNEL_NAME(elem* __restrict__ o, int o_pitch, float* __restrict__ lse, int lse_
     for (int i = 0; i < D / 2; i++) out[i] = 0.0f;
     uint32_t p[TILE_K / 16][4];
     const uint32_t q_rows = q_tile + group * 64 * 128; // the group's rows of every panel
+    uint32_t own[D == 256 ? 4 : 2][4]; // columns of q that stay in registers: as many as are left
+    barrier_wait_copies(k_full, 0);
+    load_own<TILE_Q>(own, q_tile, warp * 16);
 
     auto scores = [&](int round)
     {
         const int stage = round % 2;
         barrier_wait_copies(k_full + stage * 8, round / 2 % 2);
         wgmma_fence();
-#pragma unroll
-        for (int step = 0; step < D / 16; step++)
-            wgmma_columns(s, panel_columns<TILE_Q>(q_rows, step), panel_columns<TILE_K>(k_tiles + stage * KV_BYTES, step), step > 0);
+        wgmma_scores<D, TILE_Q, TILE_K>(s, own, q_rows, k_tiles + stage * KV_BYTES);
         wgmma_commit();
     };
     // P = exp2(score), 0 where masked. Only tiles on the diagonal, the window's or a document's edge have masked entries.

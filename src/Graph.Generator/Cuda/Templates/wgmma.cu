@@ -86,6 +86,35 @@ __device__ __forceinline__ void wgmma_columns(float (&d)[64], uint64 a, uint64 b
                  : "l"(a), "l"(b), "r"(add));
 }
 
+// The same with a in registers, 64 x 64 x 16.
+__device__ __forceinline__ void wgmma_columns(float (&d)[32], const uint32_t (&a)[4], uint64 b, int add)
+{
+    asm volatile("{.reg .pred p; setp.ne.b32 p, %37, 0;\n"
+                 "wgmma.mma_async.sync.aligned.m64n64k16.f32.bf16.bf16 {%0,%1,%2,%3,%4,%5,%6,%7,%8,%9,%10,%11,%12,%13,%14,%15,%16,%17,%18,%19,%20,%21,%22,%23,%24,%25,%26,%27,%28,%29,%30,%31}, {%32,%33,%34,%35}, %36, p, 1, 1, 0;}"
+                 : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3]), "+f"(d[4]), "+f"(d[5]), "+f"(d[6]), "+f"(d[7]), "+f"(d[8]), "+f"(d[9]), "+f"(d[10]), "+f"(d[11]), "+f"(d[12]), "+f"(d[13]), "+f"(d[14]), "+f"(d[15]),
+                   "+f"(d[16]), "+f"(d[17]), "+f"(d[18]), "+f"(d[19]), "+f"(d[20]), "+f"(d[21]), "+f"(d[22]), "+f"(d[23]), "+f"(d[24]), "+f"(d[25]), "+f"(d[26]), "+f"(d[27]), "+f"(d[28]), "+f"(d[29]), "+f"(d[30]), "+f"(d[31])
+                 : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b), "r"(add));
+}
+
+// d = a b^T, 64 x 64 x D, of two panel tiles. A product this narrow reads shared memory as fast as it can be read, so the first STEPS 16 columns of a, which the caller keeps, come from registers.
+template <int D, int A_ROWS, int B_ROWS, int STEPS>
+__device__ __forceinline__ void wgmma_scores(float (&d)[32], const uint32_t (&own)[STEPS][4], uint32_t a_tile, uint32_t b_tile)
+{
+#pragma unroll
+    for (int step = 0; step < D / 16; step++)
+        if (step < STEPS) wgmma_columns(d, own[step % STEPS], panel_columns<B_ROWS>(b_tile, step), step > 0);
+        else wgmma_columns(d, panel_columns<A_ROWS>(a_tile, step), panel_columns<B_ROWS>(b_tile, step), step > 0);
+}
+
+// Those columns of the warp's 16 rows of a, from `row` on.
+template <int A_ROWS, int STEPS>
+__device__ __forceinline__ void load_own(uint32_t (&own)[STEPS][4], uint32_t a_tile, int row)
+{
+    const int lane = threadIdx.x % WARP_SIZE;
+#pragma unroll
+    for (int step = 0; step < STEPS; step++) ldmatrix_x4(own[step], a_tile + panel_offset<A_ROWS>(row + lane % 16, step * 2 + lane / 16));
+}
+
 // d += a b, 64 x n x 16: a in registers, b has k along its rows.
 __device__ __forceinline__ void wgmma_rows(float (&d)[64], const uint32_t (&a)[4], uint64 b)
 {

@@ -109,7 +109,8 @@ public static class EmitCuda
         var literals = tile.Literals(kernel.Name, body.HeadDim, body.Heads / body.KvHeads, body.Score?.Window ?? 0, bounded);
         var template = "@attention_" + body.Part.ToString().ToLowerInvariant() + ".cu";
         var parts = body.Score is null ? new[] { elem + literals, "@prelude.cu", template }
-            : wgmma is { Template: var onWgmma } ? new[] { elem + literals, "@prelude.cu", "@mma.cu", "@wgmma.cu", part == AttentionKernel.Dkdv ? "@score_gradients.cu" : "", ScoreHoles(body.Score), "@" + onWgmma + ".cu" }.Where(p => p.Length > 0).ToArray()
+            : wgmma is { Template: var onWgmma } ? new[] { elem + literals, "@prelude.cu", "@mma.cu", "@wgmma.cu" }.Concat(part == AttentionKernel.Dkdv ? new[] { "@score_gradients.cu" } : Array.Empty<string>())
+                .Concat(new[] { ScoreHoles(body.Score), "@" + onWgmma + ".cu" }).ToArray()
             : new[] { elem + literals, "@prelude.cu", "@mma.cu", ScoreHoles(body.Score), template };
         var owned = part == AttentionKernel.Dkdv ? tile.TileK : tile.TileQ;
         var kind = wgmma is not null && part == AttentionKernel.Dkdv ? KernelInfo.DkdvToDs : "attention_" + body.Part.ToString().ToLowerInvariant();

@@ -10,10 +10,10 @@ from pathlib import Path
 
 # The first pattern that fits a kernel's name is its row.
 GROUPS = [
-    ("attention forward", r"attention_forward"), ("attention backward, dq", r"attention_dq"), ("attention backward, dk and dv", r"attention_dkdv"), ("attention delta", r"attention_delta"),
+    ("attention forward", r"attention_forward"), ("attention backward, dq", r"attention_dq"), ("attention backward, dk and dv", r"attention_dkdv"), ("attention delta alone", r"^k\d+_attention_delta"),
     ("RoPE alone", r"^k\d+_rope"), ("head: logits and dX", r"^gemm \w+ (logits|d_norm)"), ("head: softcap, loss, dlogits", r"cross_entropy"),
     ("head: rows with a label gathered, scattered", r"label_rows"), ("optimizer: norm, clip, AdamW", r"^(gradient_norm|adamw|loss_sum)"), ("copies and fills", r"^(scalars|inputs|gradients = 0|optimizer scalars|result)$"),
-    ("products with an epilogue: q, k, v; gate, up; dX of down", r"^gemm.*, k\d+_"), ("the other products of the layers", r"^gemm.*\btflops$"), ("products of rank R: S, G, dA, dB", r"^(gemm|g, grad_b)"), ("GeGLU, forward and backward", r"^k\d+_(mul$|d_(up|gate)_proj|d_mul)"),
+    ("products with an epilogue: q, k, v; gate, up; dX of down and of o", r"^gemm.*, k\d+_"), ("the other products of the layers", r"^gemm.*\btflops$"), ("products of rank R: S, G, dA, dB", r"^(gemm|g, grad_b)"), ("GeGLU, forward and backward", r"^k\d+_(mul$|d_(up|gate)_proj|d_mul)"),
     ("norms, residual sums and their backward", r"^k\d+_"),
 ]
 

@@ -47,7 +47,7 @@ public static class AttentionTiles
     /// <exception cref="ArgumentException">There is no tile for the target or the head dim.</exception>
     public static AttentionTile For(string target, int headDim, AttentionKernel kernel) => (kernel, headDim, target) switch
     {
-        // Four rows a thread: 16 KB of a block in flight.
+        // Four chunks of 16 bytes of both operands a thread, whatever rows they are in: 16 KB of a block in flight.
         (AttentionKernel.Delta, 32 or 128 or 256, "sm_75" or "sm_80" or "sm_86" or "sm_89" or "sm_90a") => new AttentionTile(4 * 4 * 32 / (headDim / 8), 16, 4, 1, 0),
         (AttentionKernel.Forward, 32, "sm_75" or "sm_80" or "sm_86" or "sm_89" or "sm_90a") => Forward(64, 64, 4, headDim),
         (AttentionKernel.Dq, 32, "sm_75" or "sm_80" or "sm_86" or "sm_89" or "sm_90a") => Dq(64, 64, 4, 1, headDim),

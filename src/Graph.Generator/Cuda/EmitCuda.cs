@@ -67,6 +67,7 @@ public static class EmitCuda
         {
             RopeBody rope => (Literals(("TURNED", N(rope.Heads * rope.HeadDim))) + Rotation(rope), new[] { "@rotation.cu", "@rope_epilogue.cu" }),
             CrossEntropyBody loss => ("", new[] { LogitHoles(loss.Logit, log2: true, derivative: false), "@cross_entropy_epilogue.cu" }),
+            AttentionBody => ("", new[] { "@attention_delta_epilogue.cu" }),
             _ => ("", new[] { EpilogueText.Print(epilogue) }),
         };
         yield return new EmittedKernel(GemmTiles.WgmmaInfo(epilogue.Name, KernelInfo.GemmWithEpilogue),
@@ -168,8 +169,10 @@ public static class EmitCuda
 
     static string Header(string target, ProductEpilogue epilogue)
     {
-        var text = new StringBuilder("// ").Append(epilogue.Name).Append(" <").Append(target).Append(">  ").Append(epilogue.Form.Sums ? "the sums of " : "").Append(epilogue.Kernel.Name)
-            .Append(" on the tiles of the product before it, which the schedule keeps as ").Append(epilogue.Form.Sums ? "one launch\n" : "two launches\n");
+        // A cross entropy's launch makes the product itself.
+        var part = epilogue.Places.Count == 0;
+        var text = new StringBuilder("// ").Append(epilogue.Name).Append(" <").Append(target).Append(">  ").Append(part ? "the sums of " : "").Append(epilogue.Kernel.Name)
+            .Append(" on the tiles of the product before it, which the schedule keeps as ").Append(part ? "one launch\n" : "two launches\n");
         foreach (var line in epilogue.Kernel.Source) text.Append("//   ").Append(line).Append('\n');
         return text.Append("// tensors of the first launch:").Append(string.Concat(epilogue.Kernel.FirstArguments.Select(a => " " + ScheduleText.Print(a)))).Append('\n').ToString();
     }

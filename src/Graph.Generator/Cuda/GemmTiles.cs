@@ -90,7 +90,7 @@ public static class GemmTiles
     /// <param name="epilogue">Null: the product alone.</param>
     internal static string WgmmaLiterals(string name, GemmLayout layout, EpilogueForm? epilogue) =>
         Literals(name, ("LAYOUT", (int)layout), ("TILE_M", WgmmaM), ("TILE_N", WgmmaN), ("TILE_K", WgmmaK), ("STAGES", WgmmaDepth(epilogue is not null).Stages), ("EPILOGUE", epilogue is null ? 0 : 1),
-            ("PAIR", epilogue?.Pair ?? 0), ("HALVES", epilogue?.Halves == true ? 1 : 0), ("SUMS", epilogue?.Sums == true ? 1 : 0));
+            ("PAIR", epilogue?.Pair ?? 0), ("HALVES", epilogue?.Halves == true ? 1 : 0), ("SUMS", epilogue?.Sums ?? 0));
 
     static string Literals(string name, params (string Literal, int Value)[] literals)
     {

@@ -8,17 +8,17 @@ namespace Graph.Generator.Passes;
 
 /// <summary>
 /// What an epilogue gets of a tile of 128 x 256 (Templates/gemm_sm90.cu): panels of 64 columns alone (Pair 0), or each with the one Pair panels further on; Halves: a tile is 128 columns of D's left and right
-/// half each; Sums: it adds up rows.
+/// half each; Sums: the columns of D that it adds up to one number of a row; 0: it makes no sums.
 /// </summary>
-public sealed record EpilogueForm(int Pair, bool Halves, bool Sums);
+public sealed record EpilogueForm(int Pair = 0, bool Halves = false, int Sums = 0);
 
 /// <summary>A kernel whose work can be done on the tiles of the product before it, or a part of its work: a cross entropy's sums.</summary>
 /// <param name="Places">The kernel's arguments that are D, from left to right (<see cref="KernelLaunch.Epilogue"/>); none for a cross entropy, whose launch makes its product itself.</param>
 public sealed record ProductEpilogue(string Name, GemmLayout Layout, Kernel Kernel, EpilogueForm Form, EquatableArray<int> Places);
 
 /// <summary>
-/// Kernels that directly follow the product whose output they read, once, and for which a tile is enough: pointwise work on matrices, and RoPE on whole heads. In Gemma 2 the pointwise ones are GeGLU and its
-/// derivative; norms reduce over rows, and what follows a norm's residual sum is no product. The schedule keeps product and kernel as two launches, so a target without such kernels needs to know
+/// Kernels that directly follow the product whose output they read, once, and for which a tile is enough: pointwise work on matrices, RoPE on whole heads, and attention's delta, a sum over each head of do,
+/// which the product before it makes. In Gemma 2 the pointwise ones are GeGLU and its derivative; norms reduce over rows, and what follows a norm's residual sum is no product. The schedule keeps product and kernel as two launches, so a target without such kernels needs to know
 /// nothing of them. And a bounded cross entropy's sums of exponentials, for the product of its logits inside its own launch.
 /// </summary>
 public static class FindEpilogues
@@ -38,10 +38,11 @@ public static class FindEpilogues
         {
             if (step is not GemmStep { Launch: { Accumulate: false, Layout: not GemmLayout.Tn } product } || next is not KernelStep row) continue;
             var kernel = ((KernelLaunch)name(row)).Kernel;
-            if (row.Body is RopeBody { Inverse: false } rope && TurnsHeads(product.D, row, rope, widths)) Add(product.Layout, kernel, new EpilogueForm(rope.HeadDim / 128, false, false), new[] { 0 });
-            if (row.Body is RowBody body && FromProduct(product.D, row, body, widths) is { } places) Add(product.Layout, kernel, places.Length == 2 ? new EpilogueForm(2, true, false) : new EpilogueForm(0, false, false), places);
+            if (row.Body is RopeBody { Inverse: false } rope && TurnsHeads(product.D, row, rope, widths)) Add(product.Layout, kernel, new EpilogueForm(Pair: rope.HeadDim / 128), new[] { 0 });
+            if (row.Body is RowBody body && FromProduct(product.D, row, body, widths) is { } places) Add(product.Layout, kernel, places.Length == 2 ? new EpilogueForm(Pair: 2, Halves: true) : new EpilogueForm(), places);
+            if (row.Body is AttentionBody { Part: AttentionPart.Delta } delta && SumsHeads(product.D, row, delta, widths)) Add(product.Layout, kernel, new EpilogueForm(Sums: delta.HeadDim), new[] { Do });
         }
-        foreach (var loss in graph.Steps.OfType<LossStep>().Where(l => l.Body.Bound > 0)) Add(GemmLayout.Nt, ((CrossEntropyLaunch)name(loss)).Kernel, new EpilogueForm(0, false, true), Array.Empty<int>());
+        foreach (var loss in graph.Steps.OfType<LossStep>().Where(l => l.Body.Bound > 0)) Add(GemmLayout.Nt, ((CrossEntropyLaunch)name(loss)).Kernel, new EpilogueForm(Sums: GemmKernel.TileColumns), Array.Empty<int>());
         return found.Values.ToArray();
     }
 
@@ -51,6 +52,17 @@ public static class FindEpilogues
         var (start, end) = Columns(d, widths);
         var heads = Columns(row.Arguments[0], widths);
         return rope.HeadDim is 128 or 256 && row.Arguments[0].Tensor == d.Tensor && start.Group < 0 && end.Group < 0 && heads.Start.Equals(start) && heads.End.Fixed <= end.Fixed && (end.Fixed - start.Fixed) % GemmKernel.TileColumns == 0;
+    }
+
+    // Delta's arguments: delta, o, do.
+    const int O = 1, Do = 2;
+
+    /// <summary>do is all of D, and a tile has whole heads of it.</summary>
+    static bool SumsHeads(View d, KernelStep row, AttentionBody delta, Dictionary<string, Extent> widths)
+    {
+        var (start, end) = Columns(d, widths);
+        return delta.HeadDim is 128 or 256 && row.Arguments[Do].Tensor == d.Tensor && row.Arguments[O].Tensor != d.Tensor && Columns(row.Arguments[Do], widths).Equals((start, end))
+            && end.Group < 0 && end.Fixed - start.Fixed == delta.Heads * delta.HeadDim;
     }
 
     /// <summary>Null unless a tile is enough for the kernel and it reads all of D as one input, or its two halves as two.</summary>

@@ -14,7 +14,7 @@ public static class GemmKernel
 
     public static bool SkinnyM(int m, int n) => m <= SkinnyExtent && !SkinnyN(n);
 
-    /// <summary>Columns of a tile of the GEMM on TMA: an epilogue has whole heads of 128 and 256 in it, and makes one sum of a row.</summary>
+    /// <summary>Columns of a tile of the GEMM on TMA: an epilogue has whole heads of 128 and 256 in it, and a cross entropy one sum of a row.</summary>
     public const int TileColumns = 256;
 
     /// <summary>For example gemm_nt, gemm_nn_add, gemm_tn_f32_add_skinny_m.</summary>

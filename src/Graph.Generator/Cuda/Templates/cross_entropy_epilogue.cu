@@ -1,7 +1,7 @@
 // Half of a cross entropy as the epilogue of the product that makes the logits: sums of exp z, which cross_entropy_from_sums.cu finishes. Of s as it is stored; z = logit(s) is bounded, so no maximum is taken.
 // Hole: float logit_log2(float s), z in units of log2.
 
-// f32[rows, column tiles].
+// f32[rows, ceil(n / SUMS)].
 struct Epilogue { float* sums; int pitch; };
 
 struct Beside {};
@@ -16,5 +16,5 @@ __device__ __forceinline__ float epilogue(const Epilogue& arguments, const Besid
     return sum;
 }
 
-__device__ __forceinline__ void store_sum(const Epilogue& arguments, int64 row, int tile, float sum) { arguments.sums[row * arguments.pitch + tile] = sum; }
+__device__ __forceinline__ void store_sum(const Epilogue& arguments, int64 row, int index, float sum) { arguments.sums[row * arguments.pitch + index] = sum; }
 

@@ -16,8 +16,8 @@
 //   struct Epilogue                                       where its arguments lie
 //   struct Beside, load_beside(arguments, row, column)    what it reads besides D for 8 columns of a row, asked for some hundred instructions before
 //   epilogue(arguments, beside, row, column, x [, y])     its outputs for those 8 columns, x being D's. PAIR p: y is the panel of 64 columns p panels further on. HALVES: x and y are the same columns
-//                                                         of D's left and right half, of which a tile then holds 128 + 128. SUMS: it returns a part of the row's sum, and
-//   store_sum(arguments, row, tile, sum)                  takes what a tile's columns give
+//                                                         of D's left and right half, of which a tile then holds 128 + 128. SUMS: it returns a part of a sum, and
+//   store_sum(arguments, row, index, sum)                 takes what columns SUMS * index and the SUMS - 1 behind it give
 // store_d 0: D is not written, because nothing else reads it or because the epilogue does it.
 
 // d += a b^T, 64 x 256 x 16, a with k along its columns; B_ROWS: b has k along its rows.
@@ -68,6 +68,7 @@ KERNEL_NAME(const __grid_constant__ tensor_map a_map, const __grid_constant__ te
     constexpr int PANELS = EPILOGUE ? 4 : 2; // of a multiplying warpgroup's sums in shared memory
     constexpr int TILE_COLUMNS = HALVES ? TILE_N / 2 : TILE_N; // of D, or of each of its halves
     static_assert(TILE_M == 128 && TILE_N == 256 && TILE_K == 64, "two warpgroups of 64 x 256 sums, panels of 128 bytes");
+    static_assert(SUMS == 0 || SUMS % 64 == 0 && TILE_N % SUMS == 0 && PAIR == 0, "a sum has panels of one tile");
 
     extern __shared__ __align__(1024) uint8_t shared[];
     const uint32_t stages = shared_address(shared), staging = stages + STAGES * STAGE_BYTES, full = staging + 2 * PANELS * PANEL_BYTES, empty = full + STAGES * 8;
@@ -167,7 +168,7 @@ KERNEL_NAME(const __grid_constant__ tensor_map a_map, const __grid_constant__ te
                 const int tile_half = unit / (UNITS / 2), panel_row = unit % (UNITS / 2) * 4 + lane / 8, row = tile_row + unit * 4 + lane / 8;
                 const bool last = unit + EPILOGUE_WARPS >= UNITS;
 #if SUMS
-                float row_sum = 0.0f;
+                float sum = 0.0f;
 #endif
 #pragma unroll
                 for (int item = 0; item < ITEMS; item++)
@@ -176,25 +177,30 @@ KERNEL_NAME(const __grid_constant__ tensor_map a_map, const __grid_constant__ te
                     const uint32_t at = staging + (tile_half * PANELS + panel) * PANEL_BYTES + panel_offset<64>(panel_row, chunk);
                     const Beside own = next[item];
                     ask(last ? next_row : tile_row, last ? next_column : tile_column, last ? warp : unit + EPILOGUE_WARPS, item, next[item]);
-                    if (row >= m || column >= columns) continue;
-                    float x[8];
-                    unpack8(load_shared4(at), x);
+                    if (row < m && column < columns)
+                    {
+                        float x[8];
+                        unpack8(load_shared4(at), x);
 #if PAIR
-                    float y[8];
-                    unpack8(load_shared4(at + PAIR * PANEL_BYTES), y);
-                    epilogue(arguments, own, row, column, x, y);
+                        float y[8];
+                        unpack8(load_shared4(at + PAIR * PANEL_BYTES), y);
+                        epilogue(arguments, own, row, column, x, y);
 #elif SUMS
-                    row_sum += epilogue(arguments, own, row, column, x);
+                        sum += epilogue(arguments, own, row, column, x);
 #else
-                    epilogue(arguments, own, row, column, x);
+                        epilogue(arguments, own, row, column, x);
+#endif
+                    }
+#if SUMS
+                    if ((panel + 1) % (SUMS / 64) > 0) continue;
+                    // The sum's last panel. The eight threads of a row are neighbours; of a tile that D does not fill, the last sums may have no columns.
+#pragma unroll
+                    for (int distance = 4; distance > 0; distance /= 2) sum += __shfl_xor_sync(FULL_MASK, sum, distance);
+                    const int first = tile_column + (panel + 1) * 64 - SUMS;
+                    if (chunk == 0 && row < m && first < columns) store_sum(arguments, row, first / SUMS, sum);
+                    sum = 0.0f;
 #endif
                 }
-#if SUMS
-                // The eight threads of a row are neighbours.
-#pragma unroll
-                for (int distance = 4; distance > 0; distance /= 2) row_sum += __shfl_xor_sync(FULL_MASK, row_sum, distance);
-                if (chunk == 0 && row < m) store_sum(arguments, row, tile_column / TILE_N, row_sum);
-#endif
             }
             if (thread == WARP_SIZE) store_wait<0>(); // shared memory is free when D has left, too
             __syncwarp();

@@ -1884,6 +1884,29 @@ __device__ __forceinline__ void epilogue(const Epilogue& arguments, const Beside
 
 @gemm_sm90.cu
 
+// ======== gemm_nn_k13_attention_delta
+// gemm_nn_k13_attention_delta <sm_90a>  k13_attention_delta on the tiles of the product before it, which the schedule keeps as two launches
+//   %242 = attention_delta %99 %240 : f32[T,32]  // layers.1.self_attn attention_delta
+// tensors of the first launch: layers.1.attention_delta layers.1.attention[:,0:4096] layers.1.d_attention
+#define ELEM_BF16 1
+#define EXACT_MATH 0
+#define KERNEL_NAME gemm_nn_k13_attention_delta
+#define LAYOUT 1
+#define TILE_M 128
+#define TILE_N 256
+#define TILE_K 64
+#define STAGES 3
+#define EPILOGUE 1
+#define PAIR 0
+#define HALVES 0
+#define SUMS 128
+
+@prelude.cu
+@mma.cu
+@wgmma.cu
+@attention_delta_epilogue.cu
+@gemm_sm90.cu
+
 // ======== gemm_nt_k09_cross_entropy
 // gemm_nt_k09_cross_entropy <sm_90a>  the sums of k09_cross_entropy on the tiles of the product before it, which the schedule keeps as one launch
 //   %159 = linear_cross_entropy %157 %1 %158 {logit=(30*tanh((0.03333333333333333*s)))} : f32[T,1]  // loss
@@ -1899,7 +1922,7 @@ __device__ __forceinline__ void epilogue(const Epilogue& arguments, const Beside
 #define EPILOGUE 1
 #define PAIR 0
 #define HALVES 0
-#define SUMS 1
+#define SUMS 256
 
 @prelude.cu
 @mma.cu

@@ -952,13 +952,50 @@ k12_d_post_attention_layernorm_d_o_proj_b(elem* __restrict__ d_post_attention_la
 @prelude.cu
 @attention_delta.cu
 
-// ======== k14_attention_dq
-// k14_attention_dq <sm_90a>  launches: 1
-//   %243 = attention_grad_q %93 %96 %98 %240 %241 %242 {score=(50*tanh((0.00125*s)))} : act[T,16,256]  // layers.1.self_attn d_q_proj
+// ======== k14_attention_dkdv
+// k14_attention_dkdv <sm_90a>  launches: 1
+//   %243 = attention_grad_k %93 %96 %98 %240 %241 %242 {score=(50*tanh((0.00125*s)))} : act[T,8,256]  // layers.1.self_attn d_k_proj
+// tensors of the first launch: layers.1.d_q_proj+k_proj+v_proj[:,4096:6144] layers.1.d_q_proj+k_proj+v_proj[:,6144:8192] layers.1.q_proj+k_proj+v_proj[:,0:4096] layers.1.q_proj+k_proj+v_proj[:,4096:6144] layers.1.q_proj+k_proj+v_proj[:,6144:8192] layers.1.d_attention layers.1.attention_lse layers.1.attention_delta doc_start doc_end
+#define ELEM_BF16 1
+#define EXACT_MATH 0
+#define KERNEL_NAME k14_attention_dkdv
+#define HEAD_DIM 256
+#define GROUP 2
+#define WINDOW 0
+#define BOUNDED 1
+#define TILE_Q 64
+#define TILE_K 64
+#define WARPS 12
+#define STAGES 2
+
+@prelude.cu
+@mma.cu
+@wgmma.cu
+@score_gradients.cu
+// score(s) = (50*tanh((0.00125*s))), traced from the model; in units of log2.
+__device__ __forceinline__ float score_log2(float s)
+{
+    return 72.1347504f * fast_tanh(0.00124999997f * s);
+}
+
+// The same, and d(score)/ds in natural units, from shared work.
+__device__ __forceinline__ void score_log2_and_derivative(float s, float& z, float& dz)
+{
+    const float t = fast_tanh(0.00124999997f * s);
+    z = 72.1347504f * t;
+    dz = 0.0625f * (1.0f - t * t);
+}
+
+
+@attention_dkdv_sm90_d256.cu
+
+// ======== k15_attention_dq
+// k15_attention_dq <sm_90a>  launches: 1
+//   %245 = attention_grad_q %93 %96 %98 %240 %241 %242 {score=(50*tanh((0.00125*s)))} : act[T,16,256]  // layers.1.self_attn d_q_proj
 // tensors of the first launch: layers.1.d_q_proj+k_proj+v_proj[:,0:4096] layers.1.q_proj+k_proj+v_proj[:,0:4096] layers.1.q_proj+k_proj+v_proj[:,4096:6144] layers.1.q_proj+k_proj+v_proj[:,6144:8192] layers.1.d_attention layers.1.attention_lse layers.1.attention_delta doc_start
 #define ELEM_BF16 1
 #define EXACT_MATH 0
-#define KERNEL_NAME k14_attention_dq
+#define KERNEL_NAME k15_attention_dq
 #define HEAD_DIM 256
 #define GROUP 2
 #define WINDOW 0
@@ -988,46 +1025,32 @@ __device__ __forceinline__ void score_log2_and_derivative(float s, float& z, flo
 
 @attention_dq_sm90.cu
 
-// ======== k15_attention_dkdv
-// k15_attention_dkdv <sm_90a>  launches: 1
-//   %244 = attention_grad_k %93 %96 %98 %240 %241 %242 {score=(50*tanh((0.00125*s)))} : act[T,8,256]  // layers.1.self_attn d_k_proj
-// tensors of the first launch: layers.1.d_q_proj+k_proj+v_proj[:,4096:6144] layers.1.d_q_proj+k_proj+v_proj[:,6144:8192] layers.1.q_proj+k_proj+v_proj[:,0:4096] layers.1.q_proj+k_proj+v_proj[:,4096:6144] layers.1.q_proj+k_proj+v_proj[:,6144:8192] layers.1.d_attention layers.1.attention_lse layers.1.attention_delta doc_start doc_end
+// ======== k15_attention_dq_from_ds
+// k15_attention_dq <sm_90a>  launches: 1
+//   %245 = attention_grad_q %93 %96 %98 %240 %241 %242 {score=(50*tanh((0.00125*s)))} : act[T,16,256]  // layers.1.self_attn d_q_proj
+// tensors of the first launch: layers.1.d_q_proj+k_proj+v_proj[:,0:4096] layers.1.q_proj+k_proj+v_proj[:,0:4096] layers.1.q_proj+k_proj+v_proj[:,4096:6144] layers.1.q_proj+k_proj+v_proj[:,6144:8192] layers.1.d_attention layers.1.attention_lse layers.1.attention_delta doc_start
 #define ELEM_BF16 1
 #define EXACT_MATH 0
-#define KERNEL_NAME k15_attention_dkdv
+#define KERNEL_NAME k15_attention_dq_from_ds
 #define HEAD_DIM 256
 #define GROUP 2
 #define WINDOW 0
-#define BOUNDED 1
+#define BOUNDED 0
 #define TILE_Q 64
 #define TILE_K 64
 #define WARPS 12
-#define STAGES 2
+#define STAGES 4
 
 @prelude.cu
 @mma.cu
 @wgmma.cu
-// score(s) = (50*tanh((0.00125*s))), traced from the model; in units of log2.
-__device__ __forceinline__ float score_log2(float s)
-{
-    return 72.1347504f * fast_tanh(0.00124999997f * s);
-}
-
-// The same, and d(score)/ds in natural units, from shared work.
-__device__ __forceinline__ void score_log2_and_derivative(float s, float& z, float& dz)
-{
-    const float t = fast_tanh(0.00124999997f * s);
-    z = 72.1347504f * t;
-    dz = 0.0625f * (1.0f - t * t);
-}
-
-
-@attention_dkdv_sm90_d256.cu
+@score_gradients.cu
+@attention_dq_from_ds_sm90.cu
 
 // ======== k16_rope_inverse
 // k16_rope_inverse <sm_90a>  launches: 2
-//   %247 = rope %243 {theta=10000 inverse} : act[T,16,256]  // layers.1.self_attn d_q_proj
-//   %249 = rope %244 {theta=10000 inverse} : act[T,8,256]  // layers.1.self_attn d_k_proj
+//   %247 = rope %245 {theta=10000 inverse} : act[T,16,256]  // layers.1.self_attn d_q_proj
+//   %249 = rope %243 {theta=10000 inverse} : act[T,8,256]  // layers.1.self_attn d_k_proj
 // tensors of the first launch: layers.1.d_q_proj+k_proj+v_proj[:,0:6144] positions
 #define ELEM_BF16 1
 #define EXACT_MATH 0
@@ -1254,13 +1277,50 @@ k18_d_o_proj_b(elem* __restrict__ d_o_proj_b_rows, int d_o_proj_b_pitch,
 }
 
 
-// ======== k19_attention_dq
-// k19_attention_dq <sm_90a>  launches: 1
-//   %335 = attention_grad_q %21 %24 %26 %332 %333 %334 {score=(50*tanh((0.00125*s))) window=4096} : act[T,16,256]  // layers.0.self_attn d_q_proj
+// ======== k19_attention_dkdv
+// k19_attention_dkdv <sm_90a>  launches: 1
+//   %335 = attention_grad_k %21 %24 %26 %332 %333 %334 {score=(50*tanh((0.00125*s))) window=4096} : act[T,8,256]  // layers.0.self_attn d_k_proj
+// tensors of the first launch: layers.0.d_q_proj+k_proj+v_proj[:,4096:6144] layers.0.d_q_proj+k_proj+v_proj[:,6144:8192] layers.0.q_proj+k_proj+v_proj[:,0:4096] layers.0.q_proj+k_proj+v_proj[:,4096:6144] layers.0.q_proj+k_proj+v_proj[:,6144:8192] layers.0.d_attention layers.0.attention_lse layers.0.attention_delta doc_start doc_end
+#define ELEM_BF16 1
+#define EXACT_MATH 0
+#define KERNEL_NAME k19_attention_dkdv
+#define HEAD_DIM 256
+#define GROUP 2
+#define WINDOW 4096
+#define BOUNDED 1
+#define TILE_Q 64
+#define TILE_K 64
+#define WARPS 12
+#define STAGES 2
+
+@prelude.cu
+@mma.cu
+@wgmma.cu
+@score_gradients.cu
+// score(s) = (50*tanh((0.00125*s))), traced from the model; in units of log2.
+__device__ __forceinline__ float score_log2(float s)
+{
+    return 72.1347504f * fast_tanh(0.00124999997f * s);
+}
+
+// The same, and d(score)/ds in natural units, from shared work.
+__device__ __forceinline__ void score_log2_and_derivative(float s, float& z, float& dz)
+{
+    const float t = fast_tanh(0.00124999997f * s);
+    z = 72.1347504f * t;
+    dz = 0.0625f * (1.0f - t * t);
+}
+
+
+@attention_dkdv_sm90_d256.cu
+
+// ======== k20_attention_dq
+// k20_attention_dq <sm_90a>  launches: 1
+//   %337 = attention_grad_q %21 %24 %26 %332 %333 %334 {score=(50*tanh((0.00125*s))) window=4096} : act[T,16,256]  // layers.0.self_attn d_q_proj
 // tensors of the first launch: layers.0.d_q_proj+k_proj+v_proj[:,0:4096] layers.0.q_proj+k_proj+v_proj[:,0:4096] layers.0.q_proj+k_proj+v_proj[:,4096:6144] layers.0.q_proj+k_proj+v_proj[:,6144:8192] layers.0.d_attention layers.0.attention_lse layers.0.attention_delta doc_start
 #define ELEM_BF16 1
 #define EXACT_MATH 0
-#define KERNEL_NAME k19_attention_dq
+#define KERNEL_NAME k20_attention_dq
 #define HEAD_DIM 256
 #define GROUP 2
 #define WINDOW 4096
@@ -1290,41 +1350,27 @@ __device__ __forceinline__ void score_log2_and_derivative(float s, float& z, flo
 
 @attention_dq_sm90.cu
 
-// ======== k20_attention_dkdv
-// k20_attention_dkdv <sm_90a>  launches: 1
-//   %336 = attention_grad_k %21 %24 %26 %332 %333 %334 {score=(50*tanh((0.00125*s))) window=4096} : act[T,8,256]  // layers.0.self_attn d_k_proj
-// tensors of the first launch: layers.0.d_q_proj+k_proj+v_proj[:,4096:6144] layers.0.d_q_proj+k_proj+v_proj[:,6144:8192] layers.0.q_proj+k_proj+v_proj[:,0:4096] layers.0.q_proj+k_proj+v_proj[:,4096:6144] layers.0.q_proj+k_proj+v_proj[:,6144:8192] layers.0.d_attention layers.0.attention_lse layers.0.attention_delta doc_start doc_end
+// ======== k20_attention_dq_from_ds
+// k20_attention_dq <sm_90a>  launches: 1
+//   %337 = attention_grad_q %21 %24 %26 %332 %333 %334 {score=(50*tanh((0.00125*s))) window=4096} : act[T,16,256]  // layers.0.self_attn d_q_proj
+// tensors of the first launch: layers.0.d_q_proj+k_proj+v_proj[:,0:4096] layers.0.q_proj+k_proj+v_proj[:,0:4096] layers.0.q_proj+k_proj+v_proj[:,4096:6144] layers.0.q_proj+k_proj+v_proj[:,6144:8192] layers.0.d_attention layers.0.attention_lse layers.0.attention_delta doc_start
 #define ELEM_BF16 1
 #define EXACT_MATH 0
-#define KERNEL_NAME k20_attention_dkdv
+#define KERNEL_NAME k20_attention_dq_from_ds
 #define HEAD_DIM 256
 #define GROUP 2
 #define WINDOW 4096
-#define BOUNDED 1
+#define BOUNDED 0
 #define TILE_Q 64
 #define TILE_K 64
 #define WARPS 12
-#define STAGES 2
+#define STAGES 4
 
 @prelude.cu
 @mma.cu
 @wgmma.cu
-// score(s) = (50*tanh((0.00125*s))), traced from the model; in units of log2.
-__device__ __forceinline__ float score_log2(float s)
-{
-    return 72.1347504f * fast_tanh(0.00124999997f * s);
-}
-
-// The same, and d(score)/ds in natural units, from shared work.
-__device__ __forceinline__ void score_log2_and_derivative(float s, float& z, float& dz)
-{
-    const float t = fast_tanh(0.00124999997f * s);
-    z = 72.1347504f * t;
-    dz = 0.0625f * (1.0f - t * t);
-}
-
-
-@attention_dkdv_sm90_d256.cu
+@score_gradients.cu
+@attention_dq_from_ds_sm90.cu
 
 // ======== k21_input_layernorm
 // k21_input_layernorm <sm_90a>  recompute only
@@ -1838,6 +1884,29 @@ __device__ __forceinline__ void epilogue(const Epilogue& arguments, const Beside
 
 @gemm_sm90.cu
 
+// ======== gemm_nn_k13_attention_delta
+// gemm_nn_k13_attention_delta <sm_90a>  k13_attention_delta on the tiles of the product before it, which the schedule keeps as two launches
+//   %242 = attention_delta %99 %240 : f32[T,16]  // layers.1.self_attn attention_delta
+// tensors of the first launch: layers.1.attention_delta layers.1.attention[:,0:4096] layers.1.d_attention
+#define ELEM_BF16 1
+#define EXACT_MATH 0
+#define KERNEL_NAME gemm_nn_k13_attention_delta
+#define LAYOUT 1
+#define TILE_M 128
+#define TILE_N 256
+#define TILE_K 64
+#define STAGES 3
+#define EPILOGUE 1
+#define PAIR 0
+#define HALVES 0
+#define SUMS 256
+
+@prelude.cu
+@mma.cu
+@wgmma.cu
+@attention_delta_epilogue.cu
+@gemm_sm90.cu
+
 // ======== gemm_nt_k09_cross_entropy
 // gemm_nt_k09_cross_entropy <sm_90a>  the sums of k09_cross_entropy on the tiles of the product before it, which the schedule keeps as one launch
 //   %159 = linear_cross_entropy %157 %1 %158 {logit=(30*tanh((0.03333333333333333*s)))} : f32[T,1]  // loss
@@ -1853,7 +1922,7 @@ __device__ __forceinline__ void epilogue(const Epilogue& arguments, const Beside
 #define EPILOGUE 1
 #define PAIR 0
 #define HALVES 0
-#define SUMS 1
+#define SUMS 256
 
 @prelude.cu
 @mma.cu

@@ -970,48 +970,13 @@ k12_d_post_attention_layernorm_d_o_proj_b(elem* __restrict__ d_post_attention_la
 @prelude.cu
 @attention_delta.cu
 
-// ======== k14_attention_dq
-// k14_attention_dq <sm_90a>  launches: 2
-//   %381 = attention_grad_q %231 %234 %236 %378 %379 %380 {score=(50*tanh((0.0035355339059327372*s)))} : act[T,4,32]  // layers.3.self_attn d_q_proj
-// tensors of the first launch: layers.3.d_q_proj+k_proj+v_proj[:,0:128] layers.3.q_proj+k_proj+v_proj[:,0:128] layers.3.q_proj+k_proj+v_proj[:,128:192] layers.3.q_proj+k_proj+v_proj[:,192:256] layers.3.d_attention layers.3.attention_lse layers.3.attention_delta doc_start
-#define ELEM_BF16 1
-#define EXACT_MATH 0
-#define KERNEL_NAME k14_attention_dq
-#define HEAD_DIM 32
-#define GROUP 2
-#define WINDOW 0
-#define BOUNDED 1
-#define TILE_Q 64
-#define TILE_K 64
-#define WARPS 4
-#define STAGES 1
-
-@prelude.cu
-@mma.cu
-// score(s) = (50*tanh((0.0035355339059327372*s))), traced from the model; in units of log2.
-__device__ __forceinline__ float score_log2(float s)
-{
-    return 72.1347504f * fast_tanh(0.00353553379f * s);
-}
-
-// The same, and d(score)/ds in natural units, from shared work.
-__device__ __forceinline__ void score_log2_and_derivative(float s, float& z, float& dz)
-{
-    const float t = fast_tanh(0.00353553379f * s);
-    z = 72.1347504f * t;
-    dz = 0.176776692f * (1.0f - t * t);
-}
-
-
-@attention_dq.cu
-
-// ======== k15_attention_dkdv
-// k15_attention_dkdv <sm_90a>  launches: 2
-//   %382 = attention_grad_k %231 %234 %236 %378 %379 %380 {score=(50*tanh((0.0035355339059327372*s)))} : act[T,2,32]  // layers.3.self_attn d_k_proj
+// ======== k14_attention_dkdv
+// k14_attention_dkdv <sm_90a>  launches: 2
+//   %381 = attention_grad_k %231 %234 %236 %378 %379 %380 {score=(50*tanh((0.0035355339059327372*s)))} : act[T,2,32]  // layers.3.self_attn d_k_proj
 // tensors of the first launch: layers.3.d_q_proj+k_proj+v_proj[:,128:192] layers.3.d_q_proj+k_proj+v_proj[:,192:256] layers.3.q_proj+k_proj+v_proj[:,0:128] layers.3.q_proj+k_proj+v_proj[:,128:192] layers.3.q_proj+k_proj+v_proj[:,192:256] layers.3.d_attention layers.3.attention_lse layers.3.attention_delta doc_start doc_end
 #define ELEM_BF16 1
 #define EXACT_MATH 0
-#define KERNEL_NAME k15_attention_dkdv
+#define KERNEL_NAME k14_attention_dkdv
 #define HEAD_DIM 32
 #define GROUP 2
 #define WINDOW 0
@@ -1040,10 +1005,45 @@ __device__ __forceinline__ void score_log2_and_derivative(float s, float& z, flo
 
 @attention_dkdv.cu
 
+// ======== k15_attention_dq
+// k15_attention_dq <sm_90a>  launches: 2
+//   %383 = attention_grad_q %231 %234 %236 %378 %379 %380 {score=(50*tanh((0.0035355339059327372*s)))} : act[T,4,32]  // layers.3.self_attn d_q_proj
+// tensors of the first launch: layers.3.d_q_proj+k_proj+v_proj[:,0:128] layers.3.q_proj+k_proj+v_proj[:,0:128] layers.3.q_proj+k_proj+v_proj[:,128:192] layers.3.q_proj+k_proj+v_proj[:,192:256] layers.3.d_attention layers.3.attention_lse layers.3.attention_delta doc_start
+#define ELEM_BF16 1
+#define EXACT_MATH 0
+#define KERNEL_NAME k15_attention_dq
+#define HEAD_DIM 32
+#define GROUP 2
+#define WINDOW 0
+#define BOUNDED 1
+#define TILE_Q 64
+#define TILE_K 64
+#define WARPS 4
+#define STAGES 1
+
+@prelude.cu
+@mma.cu
+// score(s) = (50*tanh((0.0035355339059327372*s))), traced from the model; in units of log2.
+__device__ __forceinline__ float score_log2(float s)
+{
+    return 72.1347504f * fast_tanh(0.00353553379f * s);
+}
+
+// The same, and d(score)/ds in natural units, from shared work.
+__device__ __forceinline__ void score_log2_and_derivative(float s, float& z, float& dz)
+{
+    const float t = fast_tanh(0.00353553379f * s);
+    z = 72.1347504f * t;
+    dz = 0.176776692f * (1.0f - t * t);
+}
+
+
+@attention_dq.cu
+
 // ======== k16_rope_inverse
 // k16_rope_inverse <sm_90a>  launches: 4
-//   %385 = rope %381 {theta=10000 inverse} : act[T,4,32]  // layers.3.self_attn d_q_proj
-//   %387 = rope %382 {theta=10000 inverse} : act[T,2,32]  // layers.3.self_attn d_k_proj
+//   %385 = rope %383 {theta=10000 inverse} : act[T,4,32]  // layers.3.self_attn d_q_proj
+//   %387 = rope %381 {theta=10000 inverse} : act[T,2,32]  // layers.3.self_attn d_k_proj
 // tensors of the first launch: layers.3.d_q_proj+k_proj+v_proj[:,0:192] positions
 #define ELEM_BF16 1
 #define EXACT_MATH 0
@@ -1169,48 +1169,13 @@ k17_d_post_feedforward_layernorm_d_down_proj_b(elem* __restrict__ d_post_feedfor
 }
 
 
-// ======== k18_attention_dq
-// k18_attention_dq <sm_90a>  launches: 2
-//   %473 = attention_grad_q %162 %165 %167 %470 %471 %472 {score=(50*tanh((0.0035355339059327372*s))) window=16} : act[T,4,32]  // layers.2.self_attn d_q_proj
-// tensors of the first launch: layers.2.d_q_proj+k_proj+v_proj[:,0:128] layers.2.q_proj+k_proj+v_proj[:,0:128] layers.2.q_proj+k_proj+v_proj[:,128:192] layers.2.q_proj+k_proj+v_proj[:,192:256] layers.2.d_attention layers.2.attention_lse layers.2.attention_delta doc_start
-#define ELEM_BF16 1
-#define EXACT_MATH 0
-#define KERNEL_NAME k18_attention_dq
-#define HEAD_DIM 32
-#define GROUP 2
-#define WINDOW 16
-#define BOUNDED 1
-#define TILE_Q 64
-#define TILE_K 64
-#define WARPS 4
-#define STAGES 1
-
-@prelude.cu
-@mma.cu
-// score(s) = (50*tanh((0.0035355339059327372*s))), traced from the model; in units of log2.
-__device__ __forceinline__ float score_log2(float s)
-{
-    return 72.1347504f * fast_tanh(0.00353553379f * s);
-}
-
-// The same, and d(score)/ds in natural units, from shared work.
-__device__ __forceinline__ void score_log2_and_derivative(float s, float& z, float& dz)
-{
-    const float t = fast_tanh(0.00353553379f * s);
-    z = 72.1347504f * t;
-    dz = 0.176776692f * (1.0f - t * t);
-}
-
-
-@attention_dq.cu
-
-// ======== k19_attention_dkdv
-// k19_attention_dkdv <sm_90a>  launches: 2
-//   %474 = attention_grad_k %162 %165 %167 %470 %471 %472 {score=(50*tanh((0.0035355339059327372*s))) window=16} : act[T,2,32]  // layers.2.self_attn d_k_proj
+// ======== k18_attention_dkdv
+// k18_attention_dkdv <sm_90a>  launches: 2
+//   %473 = attention_grad_k %162 %165 %167 %470 %471 %472 {score=(50*tanh((0.0035355339059327372*s))) window=16} : act[T,2,32]  // layers.2.self_attn d_k_proj
 // tensors of the first launch: layers.2.d_q_proj+k_proj+v_proj[:,128:192] layers.2.d_q_proj+k_proj+v_proj[:,192:256] layers.2.q_proj+k_proj+v_proj[:,0:128] layers.2.q_proj+k_proj+v_proj[:,128:192] layers.2.q_proj+k_proj+v_proj[:,192:256] layers.2.d_attention layers.2.attention_lse layers.2.attention_delta doc_start doc_end
 #define ELEM_BF16 1
 #define EXACT_MATH 0
-#define KERNEL_NAME k19_attention_dkdv
+#define KERNEL_NAME k18_attention_dkdv
 #define HEAD_DIM 32
 #define GROUP 2
 #define WINDOW 16
@@ -1238,6 +1203,41 @@ __device__ __forceinline__ void score_log2_and_derivative(float s, float& z, flo
 
 
 @attention_dkdv.cu
+
+// ======== k19_attention_dq
+// k19_attention_dq <sm_90a>  launches: 2
+//   %475 = attention_grad_q %162 %165 %167 %470 %471 %472 {score=(50*tanh((0.0035355339059327372*s))) window=16} : act[T,4,32]  // layers.2.self_attn d_q_proj
+// tensors of the first launch: layers.2.d_q_proj+k_proj+v_proj[:,0:128] layers.2.q_proj+k_proj+v_proj[:,0:128] layers.2.q_proj+k_proj+v_proj[:,128:192] layers.2.q_proj+k_proj+v_proj[:,192:256] layers.2.d_attention layers.2.attention_lse layers.2.attention_delta doc_start
+#define ELEM_BF16 1
+#define EXACT_MATH 0
+#define KERNEL_NAME k19_attention_dq
+#define HEAD_DIM 32
+#define GROUP 2
+#define WINDOW 16
+#define BOUNDED 1
+#define TILE_Q 64
+#define TILE_K 64
+#define WARPS 4
+#define STAGES 1
+
+@prelude.cu
+@mma.cu
+// score(s) = (50*tanh((0.0035355339059327372*s))), traced from the model; in units of log2.
+__device__ __forceinline__ float score_log2(float s)
+{
+    return 72.1347504f * fast_tanh(0.00353553379f * s);
+}
+
+// The same, and d(score)/ds in natural units, from shared work.
+__device__ __forceinline__ void score_log2_and_derivative(float s, float& z, float& dz)
+{
+    const float t = fast_tanh(0.00353553379f * s);
+    z = 72.1347504f * t;
+    dz = 0.176776692f * (1.0f - t * t);
+}
+
+
+@attention_dq.cu
 
 // ======== k20_d_o_proj_b
 // k20_d_o_proj_b <sm_90a>  launches: 1
@@ -1843,7 +1843,7 @@ __device__ __forceinline__ void epilogue(const Epilogue& arguments, const Beside
 #define EPILOGUE 1
 #define PAIR 0
 #define HALVES 0
-#define SUMS 1
+#define SUMS 256
 
 @prelude.cu
 @mma.cu

@@ -23,9 +23,9 @@ static class KernelTimes
         foreach (var onTarget in jobs.GroupBy(j => j.Target))
         {
             using var device = CudaDevice.Create(onTarget.Key, compiler: compiler);
-            foreach (var job in onTarget.Where(j => j.Kind is not ("optimizer" or RankKernel.Kind or KernelInfo.LabelRows or KernelInfo.GemmWithEpilogue)))
+            foreach (var job in onTarget.Where(j => j.Kind is not ("optimizer" or KernelInfo.LabelRows)))
             {
-                device.Load(new TargetKernels(onTarget.Key, [job.Source]));
+                device.Load(new TargetKernels(onTarget.Key, [job.Source, .. Models.Find(job.Variant).Kernels(job.Target).Kernels.Where(k => k.Info.Name != job.Name && Partners(job).Contains(k.Info.Name))]));
                 var addresses = new List<nint>();
                 nint Allocate(long bytes)
                 {
@@ -42,6 +42,8 @@ static class KernelTimes
                     RankKernel.Kind => RankProducts(job, Allocate),
                     _ => Kernel(device, job, Allocate),
                 };
+                // Else the time would be that of the launches which the kernel stands for.
+                Checking.Require(job.Kind != KernelInfo.GemmWithEpilogue || device.Fuses(launch), $"{job.Name}: the device runs other kernels instead");
                 using var program = device.Prepare([.. Enumerable.Repeat(launch, Repeats)]);
                 program.Run();
                 var times = program.Time().Order().ToArray();
@@ -52,6 +54,14 @@ static class KernelTimes
         }
         return 0;
     }
+
+    /// <summary>Kernels without which a device does not take the one that is timed.</summary>
+    static string[] Partners(KernelJob job) => job.Kind switch
+    {
+        KernelInfo.GemmWithEpilogue when job.IsOfRowSums => [GemmKernel.FromSums(KernelCases.Head(job.Variant).Kernel)],
+        RankKernel.Kind => [.. RankKernel.Ranks.Select(r => new[] { RankKernel.Gradients(r), RankKernel.Sum(r) }).Single(pair => pair.Contains(job.Name))],
+        _ => [],
+    };
 
     static (BoundLaunch, string) Kernel(CudaDevice device, KernelJob job, Func<long, nint> allocate)
     {

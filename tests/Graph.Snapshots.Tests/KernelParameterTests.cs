@@ -2,6 +2,7 @@ using System;
 using System.Collections.Generic;
 using System.Linq;
 using System.Text.RegularExpressions;
+using Graph.Runtime.Cuda;
 using Graph.Runtime.Devices;
 using Graph.Runtime.Planning;
 using Graph.Runtime.Schedules;
@@ -48,10 +49,10 @@ public sealed class KernelParameterTests
                 foreach (var launch in RecordedLaunches.Of(variant, recompute, rankOf).OfType<BoundKernel>())
                 {
                     Add(launch.Kernel, launch.Arguments);
-                    // What the launcher makes of them for kernels that can keep dS, and for those that start from it.
-                    if (launch.Kernel.Contains("attention_dkdv", StringComparison.Ordinal)) Add(launch.Kernel + KernelInfo.DkdvToDs, launch.Arguments.Append(new BoundArgument(0, 1)));
-                    if (launch.Kernel.Contains("attention_dq", StringComparison.Ordinal)) Add(KernelInfo.FromDs(launch.Kernel), [launch.Arguments[0], launch.Arguments[2], launch.Arguments[7], new BoundArgument(0, 1)]);
-                    if (launch.Sums is { } sums) Add(Graph.Runtime.Schedules.GemmKernel.FromSums(launch.Kernel), launch.Arguments.Append(sums));
+                    foreach (var keeps in launch.ScoreGradients is null ? [false] : new[] { true, false })
+                        if (launch.Kernel.Contains("attention_dkdv", StringComparison.Ordinal)) Add(launch.Kernel + KernelInfo.DkdvToDs, KernelArguments.Of(launch, KernelInfo.DkdvToDs, keeps));
+                    if (launch.ScoreGradients is { } kept && kept.Dq == launch.Kernel) Add(KernelInfo.FromDs(launch.Kernel), KernelArguments.Of(launch, KernelInfo.DqFromDs, true));
+                    if (launch.Sums is not null) Add(Graph.Runtime.Schedules.GemmKernel.FromSums(launch.Kernel), KernelArguments.Of(launch, KernelInfo.CrossEntropyFromSums, false));
                 }
         // The recipe of a tensor that no backward reads is emitted, but no plan can choose it: only its tensors can say what it would be given.
         var schedule = ScheduleText.Parse(Emitted.Model(variant).ScheduleText);

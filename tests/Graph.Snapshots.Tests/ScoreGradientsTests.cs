@@ -1,6 +1,7 @@
 using System;
 using System.Collections.Generic;
 using System.Linq;
+using Graph.Runtime.Cuda;
 using Graph.Runtime.Devices;
 using Graph.Runtime.Planning;
 using Graph.Runtime.Schedules;
@@ -26,11 +27,13 @@ public sealed class ScoreGradientsTests
 
     /// <summary>A gap is one for both launches: nothing that either of them or a tensor alive meanwhile needs lies in it.</summary>
     [Theory]
-    [InlineData("none"), InlineData("full")]
-    public void Plan_ScoreGradients_OverlapNothingAlive(string recompute)
+    [InlineData("9b-2l", 512, "none", 1024, 2), InlineData("9b-2l", 512, "full", 1024, 2), InlineData("9b", 8192, "full", 8192, 34)]
+    public void Plan_ScoreGradients_OverlapNothingAlive(string variant, int seq, string recompute, int tokens, int layers)
     {
-        var arena = Bound("9b-2l", 512, recompute, 1024).Plan.MicroBatch.Arena;
-        foreach (var kept in arena.Placements.Where(p => p.Lifetime.Tensor == ScoreGradients.Scratch))
+        var arena = Bound(variant, seq, recompute, tokens).Plan.MicroBatch.Arena;
+        var all = arena.Placements.Where(p => p.Lifetime.Tensor == ScoreGradients.Scratch).ToArray();
+        Assert.Equal(layers, all.Length);
+        foreach (var kept in all)
             foreach (var other in arena.Placements.Where(p => p != kept && p.Lifetime.First <= kept.Lifetime.Last && kept.Lifetime.First <= p.Lifetime.Last))
                 Assert.True(other.Offset + other.Lifetime.Bytes <= kept.Offset || kept.Offset + kept.Lifetime.Bytes <= other.Offset, $"{other} overlaps {kept}");
     }
@@ -51,6 +54,42 @@ public sealed class ScoreGradientsTests
         var without = Bound("9b", 8192, "none", 8192, keep: false).Bound.Last(k => k.Kernel == "k15_attention_dq");
         Assert.Equal(without.Bytes + 2 * pairs * 16, kept[1].Bytes);
     }
+
+    /// <summary>Whatever has adapters, the launches that know of dS are neighbours and know the same; an evaluation, which has no backward, has none.</summary>
+    [Theory]
+    [InlineData("q_proj"), InlineData("k_proj"), InlineData("v_proj"), InlineData("o_proj"), InlineData("down_proj")]
+    public void Bind_AdaptersOnSomeLinears_BothLaunchesOrNeither(string target)
+    {
+        var schedule = ScheduleText.Parse(Emitted.Model("9b-2l").ScheduleText);
+        var plan = ExecutionPlan.Create(schedule, new PlanOptions(1024, RankTable.Create(schedule, name => name.EndsWith(target, StringComparison.Ordinal) ? 16 : 0), ActType.Bf16, 2) { LongestDocument = 512 });
+        var bound = Binder.Bind(plan, new Dictionary<MemoryBlock, nint>());
+        var kept = bound.MicroBatch.Select((launch, at) => (At: at, (launch as BoundKernel)?.ScoreGradients)).Where(l => l.ScoreGradients is not null).ToArray();
+        Assert.NotEmpty(kept);
+        Assert.All(kept.Chunk(2), pair => Assert.Equal((pair[0].At + 1, pair[0].ScoreGradients), pair[1]));
+        Assert.DoesNotContain(bound.Evaluation.OfType<BoundKernel>(), k => k.ScoreGradients is not null);
+    }
+
+    /// <summary>What the kernel of dq is given of its launch: dq, k, doc_start, and dS with the number of its tiles.</summary>
+    [Fact]
+    public void Arguments_OfDqFromDs_AreTheOnesItReads()
+    {
+        var dq = Bound("9b", 2048, "none", 8192).Bound.First(k => k.Kernel == "k15_attention_dq");
+        var kept = dq.ScoreGradients!.Value;
+        Assert.Equal([dq.Arguments[0], dq.Arguments[2], dq.Arguments[7], new BoundArgument(kept.Address, kept.Tiles)], KernelArguments.Of(dq, KernelInfo.DqFromDs, true));
+        Assert.Equal(["layers.41.q_proj+k_proj+v_proj", "doc_start"], new[] { 2, 7 }.Select(i => Launch("k15_attention_dq").Arguments[i].Tensor));
+    }
+
+    /// <summary>Two heads of a kv head share a block, so an odd number of them has no such kernel; no other target has one.</summary>
+    [Fact]
+    public void Emit_DqFromDs_OnHopperForAnEvenGroup()
+    {
+        Assert.NotNull(Graph.Generator.Cuda.AttentionTiles.DqFromDs("sm_90a", 256, 2));
+        Assert.Null(Graph.Generator.Cuda.AttentionTiles.DqFromDs("sm_90a", 256, 1));
+        Assert.Null(Graph.Generator.Cuda.AttentionTiles.DqFromDs("sm_90a", 32, 2));
+        Assert.All(Emitted.Model("9b-2l").Targets, t => Assert.Equal(t.Target == "sm_90a" ? 2 : 0, t.Kernels.Count(k => k.Info.Kind == KernelInfo.DqFromDs)));
+    }
+
+    static KernelLaunch Launch(string kernel) => ScheduleText.Parse(Emitted.Model("9b").ScheduleText).Backward.OfType<KernelLaunch>().First(l => l.Kernel == kernel);
 
     [Theory]
     [InlineData(1, 8192, null, 1), InlineData(2, 8192, null, 2), InlineData(65, 8192, null, 2), InlineData(66, 8192, null, 3), InlineData(8192, 8192, 4096, 65), InlineData(8192, 200, null, 4), InlineData(8192, 8192, null, 128)]

@@ -34,6 +34,10 @@ public sealed class OpMeasurement(IDevice device, Schedule schedule, RankTable r
     readonly Shapes shapes = new(schedule, batch.Ids.Length, ranks, device.Act);
     readonly byte[] values = DeviceLimits.RandomValues(device.Act);
 
+    // The most that a layer's attention keeps.
+    readonly long scoreGradientBytes = Enumerable.Range(0, schedule.Backward.Count).Where(at => ScoreGradients.IsPair(schedule.Backward, at))
+        .Select(at => ScoreGradients.Lifetime(new Shapes(schedule, batch.Ids.Length, ranks, device.Act), (KernelLaunch)schedule.Backward[at], at, batch.LongestDocument).Bytes).DefaultIfEmpty().Max();
+
     // More than any cache: 60 MB on an H200. A CPU's copy of as much would take longer than its ops.
     long FlushBytes => device.RunsAhead ? 256L << 20 : 16L << 20;
 
@@ -127,7 +131,7 @@ public sealed class OpMeasurement(IDevice device, Schedule schedule, RankTable r
             if (buffers.TryGetValue(tensor, out var known)) return known;
             if (LabelRows.Inputs(shapes.Tokens).Any(i => i.Name == tensor)) return Staged(tensor);
             // What a head asks for besides tensors, and the most that a layer's attention does.
-            var scratch = (op.Launch is CrossEntropyLaunch head ? Lifetimes.ScratchOf(shapes, head, LogitsRows) : [(ScoreGradients.Scratch, ScoreGradientBytes)]).FirstOrDefault(s => s.Name == tensor);
+            var scratch = (op.Launch is CrossEntropyLaunch head ? Lifetimes.ScratchOf(shapes, head, LogitsRows) : [(ScoreGradients.Scratch, scoreGradientBytes)]).FirstOrDefault(s => s.Name == tensor);
             if (scratch.Name == LabelRows.Labels) return Staged("labels");
             var layout = scratch.Name is null ? shapes[tensor] : null;
             var bytes = layout?.Bytes ?? scratch.Bytes;
@@ -167,9 +171,6 @@ public sealed class OpMeasurement(IDevice device, Schedule schedule, RankTable r
         foreach (var (_, times) in turn) times.Sort();
         return (turn[0].Times, turn[1].Times, turn[2].Times);
     }
-
-    long ScoreGradientBytes => Enumerable.Range(1, schedule.Backward.Count - 1).Where(at => ScoreGradients.IsPair(schedule.Backward, at))
-        .Select(at => ScoreGradients.Lifetime(shapes, (KernelLaunch)schedule.Backward[at], at, batch.LongestDocument).Bytes).DefaultIfEmpty().Max();
 
     int LogitsRows => Math.Min(ExecutionPlan.DefaultLogitsRows(shapes), shapes.Tokens);
 

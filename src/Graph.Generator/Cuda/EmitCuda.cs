@@ -169,8 +169,7 @@ public static class EmitCuda
 
     static string Header(string target, ProductEpilogue epilogue)
     {
-        // A cross entropy's launch makes the product itself.
-        var part = epilogue.Places.Count == 0;
+        var part = epilogue.Kernel.Body is CrossEntropyBody;
         var text = new StringBuilder("// ").Append(epilogue.Name).Append(" <").Append(target).Append(">  ").Append(part ? "the sums of " : "").Append(epilogue.Kernel.Name)
             .Append(" on the tiles of the product before it, which the schedule keeps as ").Append(part ? "one launch\n" : "two launches\n");
         foreach (var line in epilogue.Kernel.Source) text.Append("//   ").Append(line).Append('\n');

@@ -58,12 +58,12 @@ internal sealed record Launcher(CudaStream Stream, KernelTable Kernels, CublasLt
 
     bool Fuses(BoundGemm g, RowSums sums) => FusesSums(sums.Kernel) && g.M > 0;
 
-    bool Fuses(BoundKernel k) => k.Sums is not null && FusesSums(k.Kernel);
+    bool StartsFromSums(BoundKernel k) => k.Sums is not null && FusesSums(k.Kernel);
 
     // dq starts from dS where there is a kernel for it; then, and only then, the kernel before it writes dS.
     bool Keeps(BoundKernel k) => k.ScoreGradients is { } kept && Kernels.Has(KernelInfo.FromDs(kept.Dq));
 
-    string Name(BoundKernel k) => Fuses(k) ? GemmKernel.FromSums(k.Kernel) : Keeps(k) && k.Kernel == k.ScoreGradients!.Value.Dq ? KernelInfo.FromDs(k.Kernel) : k.Kernel;
+    string Name(BoundKernel k) => StartsFromSums(k) ? GemmKernel.FromSums(k.Kernel) : Keeps(k) && k.Kernel == k.ScoreGradients!.Value.Dq ? KernelInfo.FromDs(k.Kernel) : k.Kernel;
 
     static string Name(BoundGemm g, RowSums sums) => GemmKernel.WithEpilogue(g.Layout, sums.Kernel);
 
@@ -102,7 +102,7 @@ internal sealed record Launcher(CudaStream Stream, KernelTable Kernels, CublasLt
         var kernel = Kernels.Find(Name(k));
         var cells = stackalloc long[2 * k.Arguments.Count + 3];
         var count = 0;
-        foreach (var argument in Arguments(k, kernel.Info.Kind))
+        foreach (var argument in KernelArguments.Of(k, kernel.Info.Kind, Keeps(k)))
         {
             cells[count++] = argument.Address;
             if (argument.Pitch != 0) cells[count++] = argument.Pitch;
@@ -110,17 +110,6 @@ internal sealed record Launcher(CudaStream Stream, KernelTable Kernels, CublasLt
         cells[count++] = k.Rows;
         Launch(kernel, k.Label, Blocks(k.Rows, kernel.Info.TileRows), Math.Max(1, kernel.Info.GridY), cells, count);
     }
-
-    IEnumerable<BoundArgument> Arguments(BoundKernel k, string kind) => kind switch
-    {
-        KernelInfo.CrossEntropyFromSums => k.Arguments.Append(k.Sums!.Value),
-        KernelInfo.DkdvToDs => k.Arguments.Append(Keeps(k) ? ScoreGradients(k) : new BoundArgument(0, 1)), // a pitch it has all the same, because parameters go by position
-        // Of dq, q, k, v, do, lse, delta, doc_start.
-        KernelInfo.DqFromDs => [k.Arguments[0], k.Arguments[2], k.Arguments[7], ScoreGradients(k)],
-        _ => k.Arguments,
-    };
-
-    static BoundArgument ScoreGradients(BoundKernel k) => new(k.ScoreGradients!.Value.Address, k.ScoreGradients.Value.Tiles);
 
     unsafe void LaunchGenerated(BoundGemm g)
     {

@@ -11,7 +11,7 @@ public sealed record MicroBatch(int[] Ids, int[] Labels, int[] Positions, int[] 
     public int LabelCount => Labels.Count(l => l >= 0);
 
     /// <summary>Tokens of the longest document.</summary>
-    public int LongestDocument => Positions.Length == 0 ? 0 : Positions.Max() + 1;
+    public int LongestDocument => DocStart.Zip(DocEnd, (start, end) => end - start).DefaultIfEmpty().Max();
 
     /// <summary>Documents side by side; what is left up to <paramref name="tokens"/> are short documents without labels.</summary>
     /// <exception cref="ArgumentException">The documents are longer than T, or ids and labels differ in length.</exception>

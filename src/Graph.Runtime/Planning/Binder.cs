@@ -15,9 +15,7 @@ public sealed record BoundSchedule(IReadOnlyList<BoundLaunch> MicroBatch, IReadO
 /// <param name="pairs">Attended pairs of a micro-batch with a window or none, for attention's cost; null: documents of <see cref="PlanOptions.LongestDocument"/>.</param>
 public sealed class Binder(ExecutionPlan plan, IReadOnlyDictionary<MemoryBlock, nint> bases, Func<int?, long>? pairs = null)
 {
-    readonly Func<int?, long> pairs = pairs ?? (window => LaunchCost.Pairs(plan.Shapes.Tokens, plan.LongestDocument, window));
-
-    LaunchBinder Launches => new(plan.Shapes, plan.Options.LoraScale, plan.LogitsRows, pairs);
+    readonly Func<int?, long> attended = pairs ?? (window => LaunchCost.Pairs(plan.Shapes.Tokens, plan.LongestDocument, window));
 
     public static BoundSchedule Bind(ExecutionPlan plan, IReadOnlyDictionary<MemoryBlock, nint> bases)
     {
@@ -27,6 +25,7 @@ public sealed class Binder(ExecutionPlan plan, IReadOnlyDictionary<MemoryBlock, 
 
     public IReadOnlyList<BoundLaunch> Bind(PlannedProgram program)
     {
+        var launches = new LaunchBinder(plan.Shapes, plan.Options.LoraScale, plan.LogitsRows, attended);
         var partners = RankGradients.Pairs(plan.Shapes, program.Launches);
         var moved = partners.Values.ToHashSet();
         var bound = new List<BoundLaunch>();
@@ -41,13 +40,13 @@ public sealed class Binder(ExecutionPlan plan, IReadOnlyDictionary<MemoryBlock, 
                 bound.Add(GemmEpilogues.Bind(plan.Shapes, product, (KernelLaunch)program.Launches[at], Product(at - 1, at - 1), (BoundKernel)One(at, at), program.IsNeededAfter(product.D.Tensor, at)));
             }
             else if (Reader(at) is { } dq)
-                bound.Add(ScoreGradients.Bind(plan.Shapes, dq, (BoundKernel)One(at, at), Address(program, ScoreGradients.Scratch, at), plan.LongestDocument, pairs(dq.Window)));
-            else bound.AddRange(Launches.Bind(program.Launches[at], tensor => Address(program, tensor, at)));
+                bound.Add(ScoreGradients.Bind(plan.Shapes, dq, (BoundKernel)One(at, at), Address(program, ScoreGradients.Scratch, at), plan.LongestDocument, attended(dq.Window)));
+            else bound.AddRange(launches.Bind(program.Launches[at], tensor => Address(program, tensor, at)));
         }
         return bound;
 
         // Launch i with its tensors where launch `at` sees them.
-        BoundLaunch One(int i, int at) => Launches.Bind(program.Launches[i], tensor => Address(program, tensor, at)).Single();
+        BoundLaunch One(int i, int at) => launches.Bind(program.Launches[i], tensor => Address(program, tensor, at)).Single();
         BoundGemm Product(int i, int at) => (BoundGemm)One(i, at);
 
         // dq's launch, of a launch that keeps dS or starts from it.

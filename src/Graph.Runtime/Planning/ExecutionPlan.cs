@@ -57,7 +57,7 @@ public sealed record ExecutionPlan(Shapes Shapes, PlanOptions Options, Decisions
     /// <summary>What is left of a micro-batch is cut into documents of at most this many tokens: attention costs the square of a document's length.</summary>
     public const int SlackTokens = 64;
 
-    /// <summary>Tokens of the longest document that a micro-batch may have; what fills one up is made of documents, too.</summary>
+    /// <summary>Tokens of the longest document that a micro-batch may have: at least <see cref="SlackTokens"/>, because what fills it up is cut into documents of that length.</summary>
     public int LongestDocument => LongestOf(Options);
 
     /// <exception cref="ArgumentException">The schedule or an option cannot be followed, in a sentence.</exception>

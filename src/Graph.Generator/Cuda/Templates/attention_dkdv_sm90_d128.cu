@@ -150,7 +150,7 @@ KERNEL_NAME(elem* __restrict__ dk, int dk_pitch, elem* __restrict__ dv, int dv_p
         hold(dv_sum);
 #pragma unroll
         for (int i = 0; i < TILE_Q / 4; i++) a[i / 4][i % 4] = slopes[i];
-        // A warp's 16 rows of the tile lie together, so each warp sends its own, and waits for none but its own of two rounds before.
+        // A warp's 16 rows of the tile lie together, so each warp sends its own, and waits for none but its own of two rounds before. A round that sends nothing ends a group, too, or that count were wrong.
         const int ds_tile = k0 / DS_TILE + group;
         if (ds && ds_tile <= tile && tile - ds_tile < ds_tiles)
         {
@@ -163,6 +163,7 @@ KERNEL_NAME(elem* __restrict__ dk, int dk_pitch, elem* __restrict__ dv, int dv_p
             __syncwarp();
             if (lane == 0) store_bulk(ds + score_gradients_tile(head, tile, ds_tile, rows, ds_tiles) + warp % 4 * (WARP_DS_BYTES / 2), warp_rows, WARP_DS_BYTES);
         }
+        else if (lane == 0) asm volatile("cp.async.bulk.commit_group;" ::: "memory");
         wgmma_fence();
 #pragma unroll
         for (int step = 0; step < TILE_Q / 16; step++) wgmma_rows(dk_sum, a[step], panel_rows<TILE_Q>(q_tile, step));

@@ -1,5 +1,5 @@
 // Where dS^T lies between the kernel that makes dk and dv, which has it in its registers, and attention_dq_from_ds_sm90.cu: tiles of 64 keys x 64 queries, 8 KB each, as wgmma takes them from shared
-// memory (a panel of wgmma.cu). Per head, a tile of queries after the other, each with its key tiles in order: the last ds_tiles ones up to its own. Tiles without a visible pair are neither written nor read.
+// memory (a panel of wgmma.cu). Per head, a tile of queries after the other, each with its key tiles in order: the last ds_tiles ones up to its own. Tiles without a visible pair are not read.
 
 constexpr int DS_TILE = 64;
 

@@ -1,0 +1,24 @@
+using System.Collections.Generic;
+using System.Linq;
+using Graph.Runtime.Devices;
+using Graph.Runtime.Schedules;
+
+namespace Graph.Runtime.Cuda;
+
+/// <summary>What a kernel is given in place of a launch's own arguments, before the number of rows: some start from what the launch before left, and need less of the rest.</summary>
+public static class KernelArguments
+{
+    /// <param name="kind">The kernel's kind (<see cref="KernelInfo.Kind"/>).</param>
+    /// <param name="keeps">dS is kept: there is a kernel of dq that starts from it.</param>
+    public static IEnumerable<BoundArgument> Of(BoundKernel k, string kind, bool keeps) => kind switch
+    {
+        KernelInfo.CrossEntropyFromSums => k.Arguments.Append(k.Sums!.Value),
+        // Without dS a pitch it has all the same, because parameters go by position.
+        KernelInfo.DkdvToDs => k.Arguments.Append(keeps ? Kept(k) : new BoundArgument(0, 1)),
+        // Of dq, q, k, v, do, lse, delta, doc_start.
+        KernelInfo.DqFromDs => [k.Arguments[0], k.Arguments[2], k.Arguments[7], Kept(k)],
+        _ => k.Arguments,
+    };
+
+    static BoundArgument Kept(BoundKernel k) => new(k.ScoreGradients!.Value.Address, k.ScoreGradients.Value.Tiles);
+}

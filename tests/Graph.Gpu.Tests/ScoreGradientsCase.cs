@@ -31,7 +31,7 @@ static class ScoreGradientsCase
         // Of as many heads as the case has.
         var all = KernelCases.Shapes(job.Variant, test.Rows);
         var bytes = ScoreGradients.Lifetime(all, launch, at, longest).Bytes / all.Resolve(launch.Arguments[5]).Columns * heads;
-        var kept = new KeptScoreGradients(test.Kernel, allocate(bytes), ScoreGradients.Tiles(test.Rows, longest, launch.Window));
+        var kept = new KeptScoreGradients(test.Kernel, allocate(bytes), ScoreGradients.Tiles(test.Rows, longest, launch.Window), 0);
         var ends = allocate(4L * test.Rows);
         device.Upload(ends, MemoryMarshal.AsBytes(end.AsSpan()));
 

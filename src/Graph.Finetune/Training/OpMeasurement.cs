@@ -104,6 +104,7 @@ public sealed class OpMeasurement(IDevice device, Schedule schedule, RankTable r
             // All rows, so that cuBLASLt and the emitted GEMM do the same work.
             var bound = op.Bind(Binder(LogitsRows), Buffer);
             if (bound is BoundGemm { Limit: not null } limited) bound = limited with { Limit = null };
+            bound = device.AsRun(bound);
             BoundLaunch[] Flushed(BoundLaunch launch) => [new BoundFill("flush", flush, 0, FlushBytes), launch];
             using var program = device.Prepare(Flushed(bound));
             using var emitted = bound is BoundGemm { Sums: null } && device is CudaDevice { Gemm: "cublaslt" } gpu ? gpu.PrepareEmitted(Flushed(bound)) : null;

@@ -191,8 +191,10 @@ public sealed class CudaDevice : IDevice
         return new CudaProgram(this, NewLauncher(null), launches);
     }
 
-    /// <summary>The launch is one kernel here: a product with its epilogue, or one that makes its sums. Kernels must be loaded.</summary>
+    /// <summary>The launch runs here in the way that is special about it: a product with its epilogue as one kernel, or making its sums; attention's backward keeping dS. Kernels must be loaded.</summary>
     public bool Fuses(BoundLaunch launch) => NewLauncher(library).Fuses(launch);
+
+    public BoundLaunch AsRun(BoundLaunch launch) => NewLauncher(library).AsRun(launch);
 
     public void Dispose()
     {

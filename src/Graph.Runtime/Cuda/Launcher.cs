@@ -2,6 +2,7 @@ using System;
 using System.Collections.Generic;
 using System.Linq;
 using Graph.Runtime.Devices;
+using Graph.Runtime.Planning;
 using Graph.Runtime.Schedules;
 
 namespace Graph.Runtime.Cuda;
@@ -62,6 +63,8 @@ internal sealed record Launcher(CudaStream Stream, KernelTable Kernels, CublasLt
 
     // dq starts from dS where there is a kernel for it; then, and only then, the kernel before it writes dS.
     bool Keeps(BoundKernel k) => k.ScoreGradients is { } kept && Kernels.Has(KernelInfo.FromDs(kept.Dq));
+
+    internal BoundLaunch AsRun(BoundLaunch launch) => launch is BoundKernel k && Keeps(k) ? ScoreGradients.Keeping(k, k.ScoreGradients!.Value) : launch;
 
     string Name(BoundKernel k) => StartsFromSums(k) ? GemmKernel.FromSums(k.Kernel) : Keeps(k) && k.Kernel == k.ScoreGradients!.Value.Dq ? KernelInfo.FromDs(k.Kernel) : k.Kernel;
 

@@ -58,14 +58,15 @@ public sealed record BoundKernel(string Label, int Layer, long Flops, long Bytes
     /// <summary>Sums that the product before made, where the device has it make them: <see cref="BoundGemm.Sums"/>.</summary>
     public BoundArgument? Sums { get; init; }
 
-    /// <summary>Null: attention's backward keeps nothing from one kernel to the other. Else a device that has kernels for it keeps dS; Flops and Bytes are those of such a device.</summary>
+    /// <summary>Null: attention's backward keeps nothing from one kernel to the other. Else a device that has kernels for it keeps dS; Flops and Bytes are those of a device without (<see cref="IDevice.AsRun"/>).</summary>
     public KeptScoreGradients? ScoreGradients { get; init; }
 }
 
 /// <summary>dS of attention (<see cref="Planning.ScoreGradients"/>), between the kernel of dk and dv, which writes it, and that of dq.</summary>
 /// <param name="Dq">The kernel of dq, for both: one writes when the other can read.</param>
 /// <param name="Tiles">Key tiles of a tile of queries, at most.</param>
-public readonly record struct KeptScoreGradients(string Dq, nint Address, int Tiles);
+/// <param name="Bytes">Of the visible pairs, which either kernel moves besides its arguments.</param>
+public readonly record struct KeptScoreGradients(string Dq, nint Address, int Tiles, long Bytes);
 
 public sealed record BoundFill(string Label, nint Address, byte Value, long Count) : BoundLaunch(Label, -1, 0, Count);
 
@@ -127,6 +128,9 @@ public interface IDevice : IDisposable
     void Load(CompiledModel model);
 
     IProgram Prepare(IReadOnlyList<BoundLaunch> launches);
+
+    /// <summary>The launch with the operations and bytes that this device needs for it, where it takes another way than the one they count. Kernels must be loaded.</summary>
+    BoundLaunch AsRun(BoundLaunch launch) => launch;
 
     /// <summary>Programs run while the host goes on: the next step can be started before this one's result is read.</summary>
     bool RunsAhead { get; }

@@ -247,7 +247,7 @@ public sealed class TrainingSession : IDisposable
             [new BoundCopy("scalars", 0, 0, Unsafe.SizeOf<ScalarBlock>())], Plan.Memory[MemoryBlock.Gradients] is > 0 and var bytes ? [new BoundFill("gradients = 0", 0, 0, bytes)] : [], [new BoundCopy("inputs", 0, 0, inputBytes)],
             [.. bound, optimizer.LossSum(Plan.MicroBatch)], [new BoundCopy("optimizer scalars", 0, 0, 40), .. optimizer.Update(), new BoundCopy("result", 0, 0, Unsafe.SizeOf<ScalarBlock>())],
         ];
-        return [.. StepPrograms(batch, learningRate).Zip(launches).SelectMany(p => p.Second.Zip(p.First.Time()))];
+        return [.. StepPrograms(batch, learningRate).Zip(launches).SelectMany(p => p.Second.Select(device.AsRun).Zip(p.First.Time()))];
     }
 
     /// <summary>What the device reaches at best, measured in the arena.</summary>

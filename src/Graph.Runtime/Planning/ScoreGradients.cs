@@ -36,13 +36,14 @@ public static class ScoreGradients
         return new Lifetime(Scratch, at - 1, at, Heads(shapes, dq) * pairs * Tile * Tile * TensorLayout.Size(ElementType.Act, shapes.Act));
     }
 
-    /// <summary>One of the two launches, with dS at <paramref name="address"/>. dq is one product of three then, and both move dS's visible pairs besides their arguments.</summary>
+    /// <summary>One of the two launches, with dS at <paramref name="address"/>.</summary>
     public static BoundKernel Bind(Shapes shapes, KernelLaunch dq, BoundKernel bound, nint address, int longestDocument, long pairs) => bound with
     {
-        Flops = bound.Kernel == dq.Kernel ? bound.Flops / 3 : bound.Flops,
-        Bytes = bound.Bytes + pairs * Heads(shapes, dq) * TensorLayout.Size(ElementType.Act, shapes.Act),
-        ScoreGradients = new KeptScoreGradients(dq.Kernel, address, Tiles(shapes.Tokens, longestDocument, dq.Window)),
+        ScoreGradients = new KeptScoreGradients(dq.Kernel, address, Tiles(shapes.Tokens, longestDocument, dq.Window), pairs * Heads(shapes, dq) * TensorLayout.Size(ElementType.Act, shapes.Act)),
     };
+
+    /// <summary>A launch on a device that keeps dS: dq is one product of three, and both kernels move dS.</summary>
+    public static BoundKernel Keeping(BoundKernel bound, KeptScoreGradients kept) => bound with { Flops = bound.Kernel == kept.Dq ? bound.Flops / 3 : bound.Flops, Bytes = bound.Bytes + kept.Bytes };
 
     // lse is f32[T,N].
     static int Heads(Shapes shapes, KernelLaunch dq) => shapes.Resolve(dq.Arguments[5]).Columns;

@@ -48,7 +48,10 @@ public sealed class ScoreGradientTilesTests
         var shapes = new Shapes(schedule, tokens, RankTable.Create(schedule, _ => 16), ActType.Bf16);
         var heads = variant == "9b-2l" ? 16 : 32;
         foreach (var at in Enumerable.Range(0, schedule.Backward.Count).Where(at => ScoreGradients.IsPair(schedule.Backward, at)))
-            Assert.Equal(heads * Before(Count(tokens), ScoreGradients.Tiles(tokens, seq, ((KernelLaunch)schedule.Backward[at]).Window)) * Tile * Tile * 2, ScoreGradients.Lifetime(shapes, (KernelLaunch)schedule.Backward[at], at, seq).Bytes);
+        {
+            var dq = (KernelLaunch)schedule.Backward[at];
+            Assert.Equal(heads * Before(Count(tokens), ScoreGradients.Tiles(tokens, seq, dq.Window)) * Tile * Tile * 2, ScoreGradients.Lifetime(shapes, dq, at, seq).Bytes);
+        }
     }
 
     static int Count(int rows) => (rows + Tile - 1) / Tile;

@@ -105,7 +105,8 @@ public sealed class ScoreGradientsTests
     static (ExecutionPlan Plan, IReadOnlyList<BoundKernel> Bound) Bound(string variant, int seq, string recompute, int tokens, bool keep = true)
     {
         var plan = Plan(variant, seq, recompute, tokens);
-        var program = keep ? plan.MicroBatch : new PlannedProgram(plan.MicroBatch.Launches, plan.MicroBatch.BackwardStart, plan.MicroBatch.Arena with { Placements = [.. plan.MicroBatch.Arena.Placements.Where(p => p.Lifetime.Tensor != ScoreGradients.Scratch)] });
+        var (launches, start, arena) = plan.MicroBatch;
+        var program = keep ? plan.MicroBatch : new PlannedProgram(launches, start, arena with { Placements = [.. arena.Placements.Where(p => p.Lifetime.Tensor != ScoreGradients.Scratch)] });
         return (plan, [.. new Binder(plan, new Dictionary<MemoryBlock, nint> { [MemoryBlock.Arena] = 1 << 20 }).Bind(program).OfType<BoundKernel>()]);
     }
 

@@ -81,7 +81,8 @@ public sealed class OpMeasurement(IDevice device, Schedule schedule, RankTable r
             var (product, row) = ((GemmLaunch)launches[at - 1], (KernelLaunch)launches[at]);
             return new MeasuredOp(row, (b, address) => GemmEpilogues.Bind(shapes, product, row, (BoundGemm)b.Bind(product, address).Single(), (BoundKernel)b.Bind(row, address).Single(), lastRead[product.D.Tensor] > at));
         });
-        return [.. single.Concat(sums).Concat(pairs).Concat(epilogues).Concat(backward).Select(op => (Op: op, Bound: op.Bind(binder, _ => 0))).Select(o => (o.Op, o.Bound, Name: Name(o.Bound))).Where(o => part is null || o.Name.Contains(part, StringComparison.OrdinalIgnoreCase))
+        return [.. single.Concat(sums).Concat(pairs).Concat(epilogues).Concat(backward).Select(op => (Op: op, Bound: op.Bind(binder, _ => 0)))
+            .Select(o => (o.Op, o.Bound, Name: Name(o.Bound))).Where(o => part is null || o.Name.Contains(part, StringComparison.OrdinalIgnoreCase))
             .DistinctBy(o => (o.Name, Shape(o.Bound))).Select(o => o.Op with { Name = o.Name })];
 
         static string Name(BoundLaunch bound) => StepMeasurement.Name(bound) + bound switch

@@ -18,8 +18,8 @@ public sealed record ProductEpilogue(string Name, GemmLayout Layout, Kernel Kern
 
 /// <summary>
 /// Kernels that directly follow the product whose output they read, once, and for which a tile is enough: pointwise work on matrices, RoPE on whole heads, and attention's delta, a sum over each head of do,
-/// which the product before it makes. In Gemma 2 the pointwise ones are GeGLU and its derivative; norms reduce over rows, and what follows a norm's residual sum is no product. The schedule keeps product and kernel as two launches, so a target without such kernels needs to know
-/// nothing of them. And a bounded cross entropy's sums of exponentials, for the product of its logits inside its own launch.
+/// which the product before it makes. In Gemma 2 the pointwise ones are GeGLU and its derivative; norms reduce over rows, and what follows a norm's residual sum is no product. The schedule keeps
+/// product and kernel as two launches, so a target without such kernels needs to know nothing of them. And a bounded cross entropy's sums of exponentials, for the product of its logits inside its own launch.
 /// </summary>
 public static class FindEpilogues
 {

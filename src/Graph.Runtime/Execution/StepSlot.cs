@@ -61,7 +61,8 @@ sealed unsafe class StepSlot : IDisposable
         if (batches.Count == 0 || batches.Count > microBatches) throw new ArgumentException($"step: {batches.Count} micro-batches, but the plan stages 1 to {microBatches}.");
         // What attention keeps of a document has room for this many tokens and no more.
         foreach (var batch in batches)
-            if (batch.LongestDocument > longestDocument) throw new ArgumentException($"step: a document of {batch.LongestDocument} tokens, but the plan is for documents of at most {longestDocument}; cut it, or plan for longer ones.");
+            if (batch.LongestDocument > longestDocument)
+                throw new ArgumentException($"step: a document of {batch.LongestDocument} tokens, but the plan is for documents of at most {longestDocument}; cut it, or plan for longer ones.");
         for (var i = 0; i < batches.Count; i++)
             foreach (var (name, count) in shapes.Layouts.Where(l => l.Tensor.Kind == TensorKind.Input).Select(l => (l.Tensor.Name, shapes.Tokens)).Concat(LabelRows.Inputs(shapes.Tokens)))
             {

@@ -10,7 +10,8 @@ namespace Graph.Runtime.Schedules;
 /// one-dimensional weights, inputs, scalars and T-only tensors have no pitch. Last: int rows. A slice of rows is a moved pointer, so a kernel never needs its absolute row.
 /// </summary>
 /// <param name="Name">Function name in the text.</param>
-/// <param name="Kind">row, rope, attention_forward, attention_delta, attention_dq, attention_dq_from_ds, attention_dkdv, attention_dkdv_to_ds, cross_entropy, cross_entropy_from_sums, gemm, gemm_tma, gemm_epilogue, label_rows, adamw, gradient_norm, cast.</param>
+/// <param name="Kind">row, rope, attention_forward, attention_delta, attention_dq, attention_dq_from_ds, attention_dkdv, attention_dkdv_to_ds,
+/// cross_entropy, cross_entropy_from_sums, gemm, gemm_tma, gemm_epilogue, label_rows, adamw, gradient_norm, cast.</param>
 /// <param name="Block">Threads per block.</param>
 /// <param name="SharedBytes">Dynamic shared memory in bytes.</param>
 /// <param name="TileRows">Rows one block handles.</param>

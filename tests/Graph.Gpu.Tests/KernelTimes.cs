@@ -16,6 +16,9 @@ static class KernelTimes
 {
     const int Tokens = 8192, LogitsRows = 1024, Repeats = 20;
 
+    /// <summary>The optimizer's kernels and those that move rows take microseconds, whatever their text.</summary>
+    internal static bool Takes(KernelJob job) => job.Kind is not ("optimizer" or KernelInfo.LabelRows);
+
     internal static int Run(IReadOnlyList<KernelJob> jobs)
     {
         Elem.Act = jobs[0].Act;
@@ -23,7 +26,7 @@ static class KernelTimes
         foreach (var onTarget in jobs.GroupBy(j => j.Target))
         {
             using var device = CudaDevice.Create(onTarget.Key, compiler: compiler);
-            foreach (var job in onTarget.Where(j => j.Kind is not ("optimizer" or KernelInfo.LabelRows)))
+            foreach (var job in onTarget.Where(Takes))
             {
                 device.Load(new TargetKernels(onTarget.Key, [job.Source, .. Models.Find(job.Variant).Kernels(job.Target).Kernels.Where(k => k.Info.Name != job.Name && Partners(job).Contains(k.Info.Name))]));
                 var addresses = new List<nint>();

@@ -93,8 +93,9 @@ if (named.Count == 0 || named.Contains("kernels"))
     var jobs = KernelJob.All();
     Lines.Write($"{jobs.Count} distinct kernels ({string.Join(", ", jobs.GroupBy(j => j.Target).Select(g => $"{g.Key} {g.Count()}"))}) after {started.Elapsed.TotalSeconds:F0} s");
     var known = older is null ? [] : VerifiedFile.ReadEmitted([older], jobs);
-    var already = known.Select(l => (l.Name, l.Fingerprint)).ToHashSet();
-    var left = jobs.Where(j => !already.Contains((j.Name, j.Fingerprint))).ToArray();
+    // One whose line has no time runs again where times are taken.
+    var already = known.ToDictionary(l => (l.Name, l.Fingerprint), l => l.Timed);
+    var left = jobs.Where(j => !already.TryGetValue((j.Name, j.Fingerprint), out var timed) || time && !timed && KernelTimes.Takes(j)).ToArray();
     // Written after every kernel: a run that is cut off keeps what it knew.
     var date = DateTime.UtcNow.ToString("yyyy-MM-dd", CultureInfo.InvariantCulture);
     void Keep(IReadOnlyList<VerifiedKernel> right)
@@ -104,7 +105,7 @@ if (named.Count == 0 || named.Contains("kernels"))
     Keep([]);
     var (passed, wrong) = KernelRun.Check(left, parallel, Keep);
     failed.AddRange(wrong);
-    Lines.Write($"{passed.Count} of {left.Length} kernels passed after {started.Elapsed.TotalSeconds:F0} s{(known.Count > 0 ? $"; {known.Count} are known by their fingerprints" : "")}");
+    Lines.Write($"{passed.Count} of {left.Length} kernels passed after {started.Elapsed.TotalSeconds:F0} s{(jobs.Count > left.Length ? $"; {jobs.Count - left.Length} are known by their fingerprints" : "")}");
     if (time)
     {
         KernelRun.Time(passed);

@@ -7,18 +7,19 @@ using System.Text.Json;
 namespace Graph.Gpu.Tests;
 
 /// <summary>A line of the file, with what it is found and sorted by.</summary>
-sealed record VerifiedLine(string Target, string Name, string Fingerprint, string Text);
+/// <param name="Timed">It says how long the kernel took.</param>
+sealed record VerifiedLine(string Target, string Name, string Fingerprint, bool Timed, string Text);
 
 /// <summary>snapshots/verified.json: one line per kernel that ran and was right, sorted by target, name and fingerprint.</summary>
 static class VerifiedFile
 {
-    /// <param name="known">Lines of an older file that still belong to an emitted kernel.</param>
+    /// <param name="known">Lines of an older file that still belong to an emitted kernel; that of a kernel which ran again gives way.</param>
     internal static void Write(string path, IReadOnlyList<VerifiedLine> known, IReadOnlyList<VerifiedKernel> kernels, string device, string date)
     {
         using var text = new StringWriter { NewLine = "\n" };
         text.WriteLine("[");
-        var sorted = known.Concat(kernels.Select(k => new VerifiedLine(k.Job.Target, k.Job.Name, k.Job.Fingerprint, Line(k, device, date))))
-            .OrderBy(k => k.Target, StringComparer.Ordinal).ThenBy(k => k.Name, StringComparer.Ordinal).ThenBy(k => k.Fingerprint, StringComparer.Ordinal).ToArray();
+        var sorted = kernels.Select(k => new VerifiedLine(k.Job.Target, k.Job.Name, k.Job.Fingerprint, k.Microseconds is not null, Line(k, device, date)))
+            .Concat(known).DistinctBy(k => (k.Target, k.Name, k.Fingerprint)).OrderBy(k => k.Target, StringComparer.Ordinal).ThenBy(k => k.Name, StringComparer.Ordinal).ThenBy(k => k.Fingerprint, StringComparer.Ordinal).ToArray();
         for (var i = 0; i < sorted.Length; i++) text.WriteLine(sorted[i].Text + (i + 1 < sorted.Length ? "," : ""));
         text.WriteLine("]");
         File.WriteAllText(path + ".partial", text.ToString());
@@ -29,7 +30,7 @@ static class VerifiedFile
     internal static IReadOnlyList<VerifiedLine> Read(string path)
     {
         using var json = JsonDocument.Parse(File.ReadAllBytes(path));
-        return [.. json.RootElement.EnumerateArray().Select(e => new VerifiedLine(Text(e, "target"), Text(e, "name"), Text(e, "fingerprint"), e.GetRawText()))];
+        return [.. json.RootElement.EnumerateArray().Select(e => new VerifiedLine(Text(e, "target"), Text(e, "name"), Text(e, "fingerprint"), e.TryGetProperty("us", out _), e.GetRawText()))];
 
         static string Text(JsonElement element, string field) => element.GetProperty(field).GetString() ?? throw new CheckException($"verified: a line has no {field}");
     }

@@ -28,6 +28,8 @@ public sealed class ScoreGradientsTests
     /// <summary>A gap is one for both launches: nothing that either of them or a tensor alive meanwhile needs lies in it.</summary>
     [Theory]
     [InlineData("9b-2l", 512, "none", 1024, 2), InlineData("9b-2l", 512, "full", 1024, 2), InlineData("9b", 8192, "full", 8192, 34)]
+    // What bench/sanitize.sh runs, which so watches these kernels.
+    [InlineData("9b-2l", 150, "none", 251, 2), InlineData("27b-2l", 150, "none", 251, 2)]
     public void Plan_ScoreGradients_OverlapNothingAlive(string variant, int seq, string recompute, int tokens, int layers)
     {
         var arena = Bound(variant, seq, recompute, tokens).Plan.MicroBatch.Arena;

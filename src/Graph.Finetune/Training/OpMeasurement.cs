@@ -34,10 +34,6 @@ public sealed class OpMeasurement(IDevice device, Schedule schedule, RankTable r
     readonly Shapes shapes = new(schedule, batch.Ids.Length, ranks, device.Act);
     readonly byte[] values = DeviceLimits.RandomValues(device.Act);
 
-    // The most that a layer's attention keeps.
-    readonly long scoreGradientBytes = Enumerable.Range(0, schedule.Backward.Count).Where(at => ScoreGradients.IsPair(schedule.Backward, at))
-        .Select(at => ScoreGradients.Lifetime(new Shapes(schedule, batch.Ids.Length, ranks, device.Act), (KernelLaunch)schedule.Backward[at], at, batch.LongestDocument).Bytes).DefaultIfEmpty().Max();
-
     // More than any cache: 60 MB on an H200. A CPU's copy of as much would take longer than its ops.
     long FlushBytes => device.RunsAhead ? 256L << 20 : 16L << 20;
 
@@ -64,15 +60,16 @@ public sealed class OpMeasurement(IDevice device, Schedule schedule, RankTable r
         var single = launches.SelectMany(launch => binder.Bind(launch, _ => 0).Select((bound, i) => (Bound: bound, At: i)).DistinctBy(l => StepMeasurement.Name(l.Bound))
             .Select(l => new MeasuredOp(launch, (b, address) => b.Bind(launch, address).ElementAt(l.At)))).ToArray();
         // A product that sums up rows is measured with its sums, where the device makes them, and without.
-        var sums = single.Where(op => device is CudaDevice cuda && op.Bind(binder, _ => 0) is BoundGemm { Sums: not null } g && cuda.Fuses(g)).ToArray();
-        for (var i = 0; i < single.Length; i++)
-            if (single[i] is var op && op.Bind(binder, _ => 0) is BoundGemm { Sums: not null }) single[i] = op with { Bind = (b, address) => (BoundGemm)op.Bind(b, address) with { Sums = null } };
+        bool Fuses(BoundLaunch bound) => device is CudaDevice cuda && cuda.Fuses(bound);
+        bool HasSums(MeasuredOp op) => op.Bind(binder, _ => 0) is BoundGemm { Sums: not null };
+        var plain = single.Select(op => HasSums(op) ? op with { Bind = (b, address) => (BoundGemm)op.Bind(b, address) with { Sums = null } } : op);
+        var sums = single.Where(op => HasSums(op) && Fuses(op.Bind(binder, _ => 0)));
         var pairs = RankGradients.Pairs(shapes, launches).OrderBy(p => p.Key).Select(p => new MeasuredOp(launches[p.Key],
             (b, address) => RankGradients.Bind(shapes, (BoundGemm)b.Bind(launches[p.Value], address).Single(), (BoundGemm)b.Bind(launches[p.Key], address).Single(), (GemmLaunch)launches[p.Key])));
         // Attention's backward is measured as two kernels that compute all they need, and with dS kept between them.
         var backward = Enumerable.Range(1, launches.Length - 1).Where(at => ScoreGradients.IsPair(launches, at)).SelectMany(at => new[] { at - 1, at }.Select(i => new MeasuredOp(launches[i],
             (b, address) => ScoreGradients.Bind(shapes, (KernelLaunch)launches[at], (BoundKernel)b.Bind(launches[i], address).Single(), address(ScoreGradients.Scratch), batch.LongestDocument,
-                batch.AttendedPairs(((KernelLaunch)launches[at]).Window))))).Where(op => device is CudaDevice cuda && cuda.Fuses(op.Bind(binder, _ => 0)));
+                batch.AttendedPairs(((KernelLaunch)launches[at]).Window))))).Where(op => Fuses(op.Bind(binder, _ => 0)));
         var lastRead = new Dictionary<string, int>();
         for (var at = 0; at < launches.Length; at++)
             foreach (var read in shapes.Of(launches[at]).Reads) lastRead[read.Tensor] = at;
@@ -81,7 +78,7 @@ public sealed class OpMeasurement(IDevice device, Schedule schedule, RankTable r
             var (product, row) = ((GemmLaunch)launches[at - 1], (KernelLaunch)launches[at]);
             return new MeasuredOp(row, (b, address) => GemmEpilogues.Bind(shapes, product, row, (BoundGemm)b.Bind(product, address).Single(), (BoundKernel)b.Bind(row, address).Single(), lastRead[product.D.Tensor] > at));
         });
-        return [.. single.Concat(sums).Concat(pairs).Concat(epilogues).Concat(backward).Select(op => (Op: op, Bound: op.Bind(binder, _ => 0)))
+        return [.. plain.Concat(sums).Concat(pairs).Concat(epilogues).Concat(backward).Select(op => (Op: op, Bound: op.Bind(binder, _ => 0)))
             .Select(o => (o.Op, o.Bound, Name: Name(o.Bound))).Where(o => part is null || o.Name.Contains(part, StringComparison.OrdinalIgnoreCase))
             .DistinctBy(o => (o.Name, Shape(o.Bound))).Select(o => o.Op with { Name = o.Name })];
 
@@ -132,8 +129,8 @@ public sealed class OpMeasurement(IDevice device, Schedule schedule, RankTable r
         {
             if (buffers.TryGetValue(tensor, out var known)) return known;
             if (LabelRows.Inputs(shapes.Tokens).Any(i => i.Name == tensor)) return Staged(tensor);
-            // What a head asks for besides tensors, and the most that a layer's attention does.
-            var scratch = (op.Launch is CrossEntropyLaunch head ? Lifetimes.ScratchOf(shapes, head, LogitsRows) : [(ScoreGradients.Scratch, scoreGradientBytes)]).FirstOrDefault(s => s.Name == tensor);
+            // What a head asks for besides tensors, and a layer's attention.
+            var scratch = tensor == ScoreGradients.Scratch ? (Name: tensor, Bytes: MostKept()) : op.Launch is CrossEntropyLaunch head ? Lifetimes.ScratchOf(shapes, head, LogitsRows).FirstOrDefault(s => s.Name == tensor) : default;
             if (scratch.Name == LabelRows.Labels) return Staged("labels");
             var layout = scratch.Name is null ? shapes[tensor] : null;
             var bytes = layout?.Bytes ?? scratch.Bytes;
@@ -173,6 +170,10 @@ public sealed class OpMeasurement(IDevice device, Schedule schedule, RankTable r
         foreach (var (_, times) in turn) times.Sort();
         return (turn[0].Times, turn[1].Times, turn[2].Times);
     }
+
+    // The most that a layer's attention keeps: one with a window keeps less.
+    long MostKept() => Enumerable.Range(0, schedule.Backward.Count).Where(at => ScoreGradients.IsPair(schedule.Backward, at))
+        .Max(at => ScoreGradients.Lifetime(shapes, (KernelLaunch)schedule.Backward[at], at, batch.LongestDocument).Bytes);
 
     int LogitsRows => Math.Min(ExecutionPlan.DefaultLogitsRows(shapes), shapes.Tokens);
 

@@ -93,7 +93,7 @@ public static class AttentionTiles
         _ => null,
     };
 
-    /// <summary>attention_dq_from_ds_sm90.cu, for whom attention_dkdv_sm90_*.cu keeps dS: two heads of a kv head a block. null: there is no such pair of kernels, and dq is computed from scratch.</summary>
+    /// <summary>attention_dq_from_ds_sm90.cu, for which attention_dkdv_sm90_*.cu keeps dS: two heads of a kv head a block. null: there is no such kernel, and dq is computed from q, k, v and do.</summary>
     public static AttentionTile? DqFromDs(string target, int headDim, int group)
     {
         if (Wgmma(target, headDim, AttentionKernel.Dkdv, false) is null || group % 2 != 0) return null;

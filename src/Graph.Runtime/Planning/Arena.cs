@@ -7,7 +7,7 @@ namespace Graph.Runtime.Planning;
 /// <summary>A lifetime with its place in the arena.</summary>
 public sealed record Placement(Lifetime Lifetime, long Offset);
 
-/// <summary>Offsets for all lifetimes, and the bytes the block needs.</summary>
+/// <summary>Offsets for all lifetimes, in their order, and the bytes the block needs.</summary>
 public sealed record ArenaLayout(IReadOnlyList<Placement> Placements, long Bytes)
 {
     public static ArenaLayout Empty { get; } = new([], 0);
@@ -36,7 +36,7 @@ public static class Arena
     /// <summary>The layout with one more lifetime in a gap of it, or null: the block does not grow.</summary>
     public static ArenaLayout? InGap(ArenaLayout layout, Lifetime lifetime)
     {
-        var placed = layout.Placements.OrderBy(p => p.Offset).ToList();
+        var placed = layout.Placements.ToList();
         return Place(placed, lifetime) <= layout.Bytes ? layout with { Placements = placed } : null;
     }
 

@@ -70,7 +70,7 @@ public sealed record ExecutionPlan(Shapes Shapes, PlanOptions Options, Decisions
 
         var training = Train(shapes, decisions, kept, logitsRows, LongestOf(options));
         var scoring = DeadLaunches.Eliminate(shapes, schedule.Forward, kept);
-        var evaluation = Place(shapes, scoring, scoring.Count, Decisions.None, kept, logitsRows);
+        var evaluation = Place(shapes, scoring, scoring.Count, Decisions.None, kept, logitsRows, LongestOf(options));
         var optimizer = OptimizerLayout.Create(options.Ranks);
         var memory = MemoryPlan.Create(shapes, Math.Max(training.Arena.Bytes, evaluation.Arena.Bytes), optimizer.Bytes);
         return new ExecutionPlan(shapes, options, decisions, training, evaluation, logitsRows, optimizer, memory);
@@ -102,16 +102,15 @@ public sealed record ExecutionPlan(Shapes Shapes, PlanOptions Options, Decisions
         var start = live.TakeWhile(l => !backwardLaunches.Contains(l)).Count();
         var forward = live.Take(start).ToArray();
         var backward = Expansion.WithRecipes(shapes, live.Skip(start).ToArray(), decisions);
-        var placed = Place(shapes, [.. forward, .. backward], start, decisions, kept, logitsRows);
-        // Not `with`, which would copy the places of the arena that it replaces.
-        return new PlannedProgram(placed.Launches, placed.BackwardStart, WithScoreGradients(shapes, placed, longestDocument));
+        return Place(shapes, [.. forward, .. backward], start, decisions, kept, logitsRows, longestDocument);
     }
 
-    // Where two launches leave room for dS; the arena stays as large as it is.
-    static ArenaLayout WithScoreGradients(Shapes shapes, PlannedProgram program, int longestDocument) =>
-        Enumerable.Range(0, program.Launches.Count).Where(at => ScoreGradients.IsPair(program.Launches, at)).Aggregate(program.Arena, (arena, at) =>
-            Arena.InGap(arena, ScoreGradients.Lifetime(shapes, (KernelLaunch)program.Launches[at], at, longestDocument)) ?? arena);
-
-    static PlannedProgram Place(Shapes shapes, IReadOnlyList<Launch> launches, int backwardStart, Decisions decisions, IReadOnlySet<string> kept, int logitsRows) =>
-        new(launches, backwardStart, Arena.Assign(Lifetimes.Of(shapes, launches, backwardStart, decisions, kept, logitsRows)));
+    // dS goes where two launches leave room for it: the arena stays as large as the rest makes it.
+    static PlannedProgram Place(Shapes shapes, IReadOnlyList<Launch> launches, int backwardStart, Decisions decisions, IReadOnlySet<string> kept, int logitsRows, int longestDocument)
+    {
+        var arena = Arena.Assign(Lifetimes.Of(shapes, launches, backwardStart, decisions, kept, logitsRows));
+        for (var at = 0; at < launches.Count; at++)
+            if (ScoreGradients.IsPair(launches, at)) arena = Arena.InGap(arena, ScoreGradients.Lifetime(shapes, (KernelLaunch)launches[at], at, longestDocument)) ?? arena;
+        return new PlannedProgram(launches, backwardStart, arena);
+    }
 }

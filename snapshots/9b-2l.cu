@@ -1446,7 +1446,7 @@ k21_input_layernorm(elem* __restrict__ input_layernorm_rows, int input_layernorm
 #define EXACT_MATH 0
 
 @prelude.cu
-extern "C" __global__ void __launch_bounds__(256)
+extern "C" __global__ void __launch_bounds__(448)
 k22_pre_feedforward_layernorm(elem* __restrict__ pre_feedforward_layernorm_rows, int pre_feedforward_layernorm_pitch,
     const elem* __restrict__ sum_rows, int sum_pitch,
     const float* __restrict__ rsqrt_rows,
@@ -1454,9 +1454,7 @@ k22_pre_feedforward_layernorm(elem* __restrict__ pre_feedforward_layernorm_rows,
     int rows)
 {
     const int64 row = blockIdx.x;
-    const int column = (blockIdx.y * 256 + threadIdx.x) * 8;
-    const bool inside = column < 3584;
-    if (!inside) return;
+    const int column = (blockIdx.y * 448 + threadIdx.x) * 8;
 
     float sum[8];
     load8(sum_rows + row * sum_pitch + column, sum);
@@ -1481,7 +1479,7 @@ k22_pre_feedforward_layernorm(elem* __restrict__ pre_feedforward_layernorm_rows,
 #define EXACT_MATH 0
 
 @prelude.cu
-extern "C" __global__ void __launch_bounds__(256)
+extern "C" __global__ void __launch_bounds__(448)
 k23_input_layernorm(elem* __restrict__ input_layernorm_rows, int input_layernorm_pitch,
     const elem* __restrict__ sum_rows, int sum_pitch,
     const float* __restrict__ rsqrt_rows,
@@ -1489,9 +1487,7 @@ k23_input_layernorm(elem* __restrict__ input_layernorm_rows, int input_layernorm
     int rows)
 {
     const int64 row = blockIdx.x;
-    const int column = (blockIdx.y * 256 + threadIdx.x) * 8;
-    const bool inside = column < 3584;
-    if (!inside) return;
+    const int column = (blockIdx.y * 448 + threadIdx.x) * 8;
 
     float sum[8];
     load8(sum_rows + row * sum_pitch + column, sum);
@@ -1516,15 +1512,13 @@ k23_input_layernorm(elem* __restrict__ input_layernorm_rows, int input_layernorm
 #define EXACT_MATH 0
 
 @prelude.cu
-extern "C" __global__ void __launch_bounds__(256)
+extern "C" __global__ void __launch_bounds__(448)
 k24_mul(elem* __restrict__ mul_rows, int mul_pitch,
     const int* __restrict__ embed_tokens_ids, const elem* __restrict__ embed_tokens_table, int embed_tokens_pitch,
     int rows)
 {
     const int64 row = blockIdx.x;
-    const int column = (blockIdx.y * 256 + threadIdx.x) * 8;
-    const bool inside = column < 3584;
-    if (!inside) return;
+    const int column = (blockIdx.y * 448 + threadIdx.x) * 8;
 
     float embed_tokens[8];
     load8(embed_tokens_table + (int64)embed_tokens_ids[row] * embed_tokens_pitch + column, embed_tokens);
@@ -1547,7 +1541,7 @@ k24_mul(elem* __restrict__ mul_rows, int mul_pitch,
 #define EXACT_MATH 0
 
 @prelude.cu
-extern "C" __global__ void __launch_bounds__(256)
+extern "C" __global__ void __launch_bounds__(448)
 k25_sum(elem* __restrict__ sum_rows, int sum_pitch,
     const elem* __restrict__ o_proj_rows, int o_proj_pitch,
     const float* __restrict__ rsqrt_rows,
@@ -1556,9 +1550,7 @@ k25_sum(elem* __restrict__ sum_rows, int sum_pitch,
     int rows)
 {
     const int64 row = blockIdx.x;
-    const int column = (blockIdx.y * 256 + threadIdx.x) * 8;
-    const bool inside = column < 3584;
-    if (!inside) return;
+    const int column = (blockIdx.y * 448 + threadIdx.x) * 8;
 
     float o_proj[8];
     load8(o_proj_rows + row * o_proj_pitch + column, o_proj);
@@ -1586,7 +1578,7 @@ k25_sum(elem* __restrict__ sum_rows, int sum_pitch,
 #define EXACT_MATH 0
 
 @prelude.cu
-extern "C" __global__ void __launch_bounds__(256)
+extern "C" __global__ void __launch_bounds__(448)
 k26_sum(elem* __restrict__ sum_rows, int sum_pitch,
     const elem* __restrict__ down_proj_rows, int down_proj_pitch,
     const float* __restrict__ rsqrt_rows,
@@ -1595,9 +1587,7 @@ k26_sum(elem* __restrict__ sum_rows, int sum_pitch,
     int rows)
 {
     const int64 row = blockIdx.x;
-    const int column = (blockIdx.y * 256 + threadIdx.x) * 8;
-    const bool inside = column < 3584;
-    if (!inside) return;
+    const int column = (blockIdx.y * 448 + threadIdx.x) * 8;
 
     float down_proj[8];
     load8(down_proj_rows + row * down_proj_pitch + column, down_proj);
@@ -1625,7 +1615,7 @@ k26_sum(elem* __restrict__ sum_rows, int sum_pitch,
 #define EXACT_MATH 0
 
 @prelude.cu
-extern "C" __global__ void __launch_bounds__(256)
+extern "C" __global__ void __launch_bounds__(448)
 k27_sum(elem* __restrict__ sum_rows, int sum_pitch,
     const elem* __restrict__ o_proj_rows, int o_proj_pitch,
     const float* __restrict__ rsqrt_rows,
@@ -1634,9 +1624,7 @@ k27_sum(elem* __restrict__ sum_rows, int sum_pitch,
     int rows)
 {
     const int64 row = blockIdx.x;
-    const int column = (blockIdx.y * 256 + threadIdx.x) * 8;
-    const bool inside = column < 3584;
-    if (!inside) return;
+    const int column = (blockIdx.y * 448 + threadIdx.x) * 8;
 
     float o_proj[8];
     load8(o_proj_rows + row * o_proj_pitch + column, o_proj);
@@ -1666,7 +1654,7 @@ k27_sum(elem* __restrict__ sum_rows, int sum_pitch,
 #define EXACT_MATH 0
 
 @prelude.cu
-extern "C" __global__ void __launch_bounds__(256)
+extern "C" __global__ void __launch_bounds__(448)
 k28_norm(elem* __restrict__ norm_rows, int norm_pitch,
     const elem* __restrict__ down_proj_rows, int down_proj_pitch,
     const float* __restrict__ rsqrt_rows,
@@ -1677,9 +1665,7 @@ k28_norm(elem* __restrict__ norm_rows, int norm_pitch,
     int rows)
 {
     const int64 row = blockIdx.x;
-    const int column = (blockIdx.y * 256 + threadIdx.x) * 8;
-    const bool inside = column < 3584;
-    if (!inside) return;
+    const int column = (blockIdx.y * 448 + threadIdx.x) * 8;
 
     float down_proj[8];
     load8(down_proj_rows + row * down_proj_pitch + column, down_proj);

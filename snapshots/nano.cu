@@ -248,16 +248,14 @@ k03_sum_pre_feedforward_layernorm(float* __restrict__ rsqrt_rows,
 #define EXACT_MATH 0
 
 @prelude.cu
-extern "C" __global__ void __launch_bounds__(256)
+extern "C" __global__ void __launch_bounds__(32)
 k04_mul(elem* __restrict__ mul_rows, int mul_pitch,
     const elem* __restrict__ gate_proj_rows, int gate_proj_pitch,
     const elem* __restrict__ up_proj_rows, int up_proj_pitch,
     int rows)
 {
     const int64 row = blockIdx.x;
-    const int column = (blockIdx.y * 256 + threadIdx.x) * 8;
-    const bool inside = column < 256;
-    if (!inside) return;
+    const int column = (blockIdx.y * 32 + threadIdx.x) * 8;
 
     float gate_proj[8];
     load8(gate_proj_rows + row * gate_proj_pitch + column, gate_proj);
@@ -789,7 +787,7 @@ k10_d_post_feedforward_layernorm_d_down_proj_b(elem* __restrict__ d_post_feedfor
 #define EXACT_MATH 0
 
 @prelude.cu
-extern "C" __global__ void __launch_bounds__(256)
+extern "C" __global__ void __launch_bounds__(32)
 k11_d_up_proj_b_d_gate_proj_b(elem* __restrict__ d_up_proj_b_rows, int d_up_proj_b_pitch,
     elem* __restrict__ d_gate_proj_b_rows, int d_gate_proj_b_pitch,
     const elem* __restrict__ gate_proj_rows, int gate_proj_pitch,
@@ -798,9 +796,7 @@ k11_d_up_proj_b_d_gate_proj_b(elem* __restrict__ d_up_proj_b_rows, int d_up_proj
     int rows)
 {
     const int64 row = blockIdx.x;
-    const int column = (blockIdx.y * 256 + threadIdx.x) * 8;
-    const bool inside = column < 256;
-    if (!inside) return;
+    const int column = (blockIdx.y * 32 + threadIdx.x) * 8;
 
     float gate_proj[8];
     load8(gate_proj_rows + row * gate_proj_pitch + column, gate_proj);
@@ -1418,7 +1414,7 @@ k21_input_layernorm(elem* __restrict__ input_layernorm_rows, int input_layernorm
 #define EXACT_MATH 0
 
 @prelude.cu
-extern "C" __global__ void __launch_bounds__(256)
+extern "C" __global__ void __launch_bounds__(32)
 k22_pre_feedforward_layernorm(elem* __restrict__ pre_feedforward_layernorm_rows, int pre_feedforward_layernorm_pitch,
     const elem* __restrict__ sum_rows, int sum_pitch,
     const float* __restrict__ rsqrt_rows,
@@ -1426,7 +1422,7 @@ k22_pre_feedforward_layernorm(elem* __restrict__ pre_feedforward_layernorm_rows,
     int rows)
 {
     const int64 row = blockIdx.x;
-    const int column = (blockIdx.y * 256 + threadIdx.x) * 8;
+    const int column = (blockIdx.y * 32 + threadIdx.x) * 8;
     const bool inside = column < 128;
     if (!inside) return;
 
@@ -1453,7 +1449,7 @@ k22_pre_feedforward_layernorm(elem* __restrict__ pre_feedforward_layernorm_rows,
 #define EXACT_MATH 0
 
 @prelude.cu
-extern "C" __global__ void __launch_bounds__(256)
+extern "C" __global__ void __launch_bounds__(32)
 k23_input_layernorm(elem* __restrict__ input_layernorm_rows, int input_layernorm_pitch,
     const elem* __restrict__ sum_rows, int sum_pitch,
     const float* __restrict__ rsqrt_rows,
@@ -1461,7 +1457,7 @@ k23_input_layernorm(elem* __restrict__ input_layernorm_rows, int input_layernorm
     int rows)
 {
     const int64 row = blockIdx.x;
-    const int column = (blockIdx.y * 256 + threadIdx.x) * 8;
+    const int column = (blockIdx.y * 32 + threadIdx.x) * 8;
     const bool inside = column < 128;
     if (!inside) return;
 
@@ -1488,13 +1484,13 @@ k23_input_layernorm(elem* __restrict__ input_layernorm_rows, int input_layernorm
 #define EXACT_MATH 0
 
 @prelude.cu
-extern "C" __global__ void __launch_bounds__(256)
+extern "C" __global__ void __launch_bounds__(32)
 k24_mul(elem* __restrict__ mul_rows, int mul_pitch,
     const int* __restrict__ embed_tokens_ids, const elem* __restrict__ embed_tokens_table, int embed_tokens_pitch,
     int rows)
 {
     const int64 row = blockIdx.x;
-    const int column = (blockIdx.y * 256 + threadIdx.x) * 8;
+    const int column = (blockIdx.y * 32 + threadIdx.x) * 8;
     const bool inside = column < 128;
     if (!inside) return;
 
@@ -1519,7 +1515,7 @@ k24_mul(elem* __restrict__ mul_rows, int mul_pitch,
 #define EXACT_MATH 0
 
 @prelude.cu
-extern "C" __global__ void __launch_bounds__(256)
+extern "C" __global__ void __launch_bounds__(32)
 k25_sum(elem* __restrict__ sum_rows, int sum_pitch,
     const elem* __restrict__ o_proj_rows, int o_proj_pitch,
     const float* __restrict__ rsqrt_rows,
@@ -1528,7 +1524,7 @@ k25_sum(elem* __restrict__ sum_rows, int sum_pitch,
     int rows)
 {
     const int64 row = blockIdx.x;
-    const int column = (blockIdx.y * 256 + threadIdx.x) * 8;
+    const int column = (blockIdx.y * 32 + threadIdx.x) * 8;
     const bool inside = column < 128;
     if (!inside) return;
 
@@ -1558,7 +1554,7 @@ k25_sum(elem* __restrict__ sum_rows, int sum_pitch,
 #define EXACT_MATH 0
 
 @prelude.cu
-extern "C" __global__ void __launch_bounds__(256)
+extern "C" __global__ void __launch_bounds__(32)
 k26_sum(elem* __restrict__ sum_rows, int sum_pitch,
     const elem* __restrict__ down_proj_rows, int down_proj_pitch,
     const float* __restrict__ rsqrt_rows,
@@ -1567,7 +1563,7 @@ k26_sum(elem* __restrict__ sum_rows, int sum_pitch,
     int rows)
 {
     const int64 row = blockIdx.x;
-    const int column = (blockIdx.y * 256 + threadIdx.x) * 8;
+    const int column = (blockIdx.y * 32 + threadIdx.x) * 8;
     const bool inside = column < 128;
     if (!inside) return;
 
@@ -1597,7 +1593,7 @@ k26_sum(elem* __restrict__ sum_rows, int sum_pitch,
 #define EXACT_MATH 0
 
 @prelude.cu
-extern "C" __global__ void __launch_bounds__(256)
+extern "C" __global__ void __launch_bounds__(32)
 k27_sum(elem* __restrict__ sum_rows, int sum_pitch,
     const elem* __restrict__ o_proj_rows, int o_proj_pitch,
     const float* __restrict__ rsqrt_rows,
@@ -1606,7 +1602,7 @@ k27_sum(elem* __restrict__ sum_rows, int sum_pitch,
     int rows)
 {
     const int64 row = blockIdx.x;
-    const int column = (blockIdx.y * 256 + threadIdx.x) * 8;
+    const int column = (blockIdx.y * 32 + threadIdx.x) * 8;
     const bool inside = column < 128;
     if (!inside) return;
 
@@ -1638,7 +1634,7 @@ k27_sum(elem* __restrict__ sum_rows, int sum_pitch,
 #define EXACT_MATH 0
 
 @prelude.cu
-extern "C" __global__ void __launch_bounds__(256)
+extern "C" __global__ void __launch_bounds__(32)
 k28_norm(elem* __restrict__ norm_rows, int norm_pitch,
     const elem* __restrict__ down_proj_rows, int down_proj_pitch,
     const float* __restrict__ rsqrt_rows,
@@ -1649,7 +1645,7 @@ k28_norm(elem* __restrict__ norm_rows, int norm_pitch,
     int rows)
 {
     const int64 row = blockIdx.x;
-    const int column = (blockIdx.y * 256 + threadIdx.x) * 8;
+    const int column = (blockIdx.y * 32 + threadIdx.x) * 8;
     const bool inside = column < 128;
     if (!inside) return;
 

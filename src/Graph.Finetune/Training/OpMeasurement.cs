@@ -26,15 +26,15 @@ public sealed record OpTime(string Name, string Shape, string On, double Millise
 public sealed record MeasuredOp(Launch Launch, Func<LaunchBinder, Func<string, nint>, BoundLaunch> Bind, string Name = "");
 
 /// <summary>
-/// Ops of a schedule, each alone on random values: its tensors are allocated for it, and before every launch the cache is overwritten, so that what an op reads comes from memory (in a step, part of it is
-/// still in the cache).
+/// Ops of a schedule, each alone on random values: its tensors are allocated for it, and before every launch a copy fills the cache, so that what an op reads comes from memory (in a step, part
+/// of it is still in the cache), and half of what it pushes out must first be written back, as behind any op that reads and writes.
 /// </summary>
 public sealed class OpMeasurement(IDevice device, Schedule schedule, RankTable ranks, MicroBatch batch)
 {
     readonly Shapes shapes = new(schedule, batch.Ids.Length, ranks, device.Act);
     readonly byte[] values = DeviceLimits.RandomValues(device.Act);
 
-    // More than any cache: 60 MB on an H200. A CPU's copy of as much would take longer than its ops.
+    // Half of it is more than any cache: 60 MB on an H200. A CPU's copy of as much would take longer than its ops.
     long FlushBytes => device.RunsAhead ? 256L << 20 : 16L << 20;
 
     public DeviceLimits Limits()
@@ -103,7 +103,7 @@ public sealed class OpMeasurement(IDevice device, Schedule schedule, RankTable r
             var bound = op.Bind(Binder(LogitsRows), Buffer);
             if (bound is BoundGemm { Limit: not null } limited) bound = limited with { Limit = null };
             bound = device.AsRun(bound);
-            BoundLaunch[] Flushed(BoundLaunch launch) => [new BoundFill("flush", flush, 0, FlushBytes), launch];
+            BoundLaunch[] Flushed(BoundLaunch launch) => [new BoundCopy("flush", flush + (nint)(FlushBytes / 2), flush, FlushBytes / 2), launch];
             using var program = device.Prepare(Flushed(bound));
             using var emitted = bound is BoundGemm { Sums: null } && device is CudaDevice { Gemm: "cublaslt" } gpu ? gpu.PrepareEmitted(Flushed(bound)) : null;
             using var plain = WithoutAdapters(op.Launch, bound) is { } product ? device.Prepare(Flushed(product)) : null;

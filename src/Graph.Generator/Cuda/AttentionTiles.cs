@@ -103,7 +103,7 @@ public static class AttentionTiles
 
     static AttentionTile ForwardSm90(int groups, int tileK, int d) => new(64 * groups, tileK, 4 * (groups + 1), 2, (64 * groups + 4 * tileK) * d * 2 + 64);
 
-    static AttentionTile DqSm90(int tileK, int d) => new(128, tileK, 12, 2, (2 * 128 * d + 3 * tileK * d) * 2 + 48);
+    static AttentionTile DqSm90(int tileK, int d) => new(128, tileK, 12, 2, (2 * 128 * d + (d == 128 ? 4 : 3) * tileK * d) * 2 + 64);
 
     // Elements are 2 bytes. The templates' headers name the parts of each sum.
     static AttentionTile Forward(int tileQ, int tileK, int warps, int d) => new(tileQ, tileK, warps, 1, (tileQ + 2 * tileK) * d * 2);

@@ -14,7 +14,8 @@ namespace Graph.Generator.Cuda;
 /// </summary>
 public static class RowKernelText
 {
-    const int FlatBlock = 256;
+    /// <summary>Threads of a block without a reduction where they divide the columns, else the most that share them evenly.</summary>
+    const int FlatBlock = 256, LargestFlatBlock = 576;
 
     /// <summary>Rows of one block where the next row is loaded ahead. More rows share one start of a block and one read of the vectors, but leave a longer tail at the end of the launch.</summary>
     const int RowsAhead = 3;
@@ -35,10 +36,23 @@ public static class RowKernelText
 
     public static KernelInfo Info(Kernel kernel, RowBody body)
     {
-        if (!HasReduction(body)) return new KernelInfo(kernel.Name, "row", FlatBlock, 0, 1, 0, (body.Columns + 8 * FlatBlock - 1) / (8 * FlatBlock));
+        if (!HasReduction(body))
+        {
+            var (block, blocks) = FlatBlocks(body.Columns);
+            return new KernelInfo(kernel.Name, "row", block, 0, 1, 0, blocks);
+        }
         if (body.Columns > MaxReducedColumns)
             throw new InvalidOperationException("row kernel " + kernel.Name + ": a reduction over " + body.Columns + " columns does not fit one block of 1024 threads with 8 columns each");
         return new KernelInfo(kernel.Name, "row", (body.Columns / 8 + 31) / 32 * 32, 0, TileRows(body), 0, 1);
+    }
+
+    /// <summary>Threads of a block, and blocks of a row, of which none is nearly empty: 4,608 columns are one block of 576, not two of 256 and one of 64.</summary>
+    static (int Block, int Blocks) FlatBlocks(int columns)
+    {
+        var threads = (columns + 7) / 8;
+        if (threads % FlatBlock == 0) return (FlatBlock, threads / FlatBlock);
+        var blocks = (threads + LargestFlatBlock - 1) / LargestFlatBlock;
+        return ((threads + blocks * 32 - 1) / (blocks * 32) * 32, blocks);
     }
 
     /// <summary>The parts of the text (<see cref="KernelText"/>) after the element's lines.</summary>
@@ -55,8 +69,8 @@ public static class RowKernelText
         text.Append("extern \"C\" __global__ void __launch_bounds__(").Append(NumberText.Int(info.Block)).Append(")\n").Append(kernel.Name).Append('(').Append(string.Join(",\n    ", Parameters(body))).Append(")\n{\n");
         if (reduces) text.Append("    __shared__ float scratch[2][WARP_SIZE];\n");
         if (tile == 1) text.Append("    const int64 row = blockIdx.x;\n");
-        text.Append(reduces ? "    const int column = threadIdx.x * 8;\n" : "    const int column = (blockIdx.y * " + NumberText.Int(FlatBlock) + " + threadIdx.x) * 8;\n");
-        var full = reduces ? body.Columns == info.Block * 8 : body.Columns % (FlatBlock * 8) == 0;
+        text.Append(reduces ? "    const int column = threadIdx.x * 8;\n" : "    const int column = (blockIdx.y * " + NumberText.Int(info.Block) + " + threadIdx.x) * 8;\n");
+        var full = body.Columns == (reduces ? 1 : info.GridY) * info.Block * 8;
         if (!full) text.Append("    const bool inside = column < ").Append(NumberText.Int(body.Columns)).Append(";\n");
         if (!full && !reduces) text.Append("    if (!inside) return;\n");
         var guard = full || !reduces ? "" : "if (inside) ";

@@ -14,13 +14,13 @@ KERNEL_NAME(elem* __restrict__ dk, int dk_pitch, elem* __restrict__ dv, int dv_p
             const int* __restrict__ doc_start, const int* __restrict__ doc_end, elem* __restrict__ ds, int ds_tiles, int rows)
 {
     constexpr int D = HEAD_DIM;
-    constexpr uint32_t KV_BYTES = TILE_K * D * 2, Q_BYTES = TILE_Q * D * 2, WARP_DS_BYTES = 16 * TILE_Q * 2;
+    constexpr uint32_t KV_BYTES = TILE_K * D * 2, Q_BYTES = TILE_Q * D * 2;
     static_assert(D == 128 && TILE_K == 128 && TILE_Q == DS_TILE && WARPS == 12 && STAGES == 3, "two warpgroups of 64 keys and one that copies");
 
     extern __shared__ __align__(1024) uint8_t shared[];
     const uint32_t k_tile = shared_address(shared), v_tile = k_tile + KV_BYTES, q_tiles = v_tile + KV_BYTES, do_tiles = q_tiles + 3 * Q_BYTES;
     const uint32_t ds_stages = do_tiles + 3 * Q_BYTES, lse_rows = ds_stages + 2 * TILE_K * TILE_Q * 2, delta_rows = lse_rows + 3 * TILE_Q * 4, full = delta_rows + 3 * TILE_Q * 4, empty = full + 24;
-    const int group = threadIdx.x / GROUP_THREADS, thread = threadIdx.x % GROUP_THREADS, warp = threadIdx.x / WARP_SIZE, lane = thread % WARP_SIZE;
+    const int group = warp_uniform(threadIdx.x / GROUP_THREADS), thread = threadIdx.x % GROUP_THREADS, warp = threadIdx.x / WARP_SIZE, lane = thread % WARP_SIZE;
 
     // Early keys are seen by the most queries. All heads of the first tile start first, so the short tiles fill the tail.
     const int order = blockIdx.y * gridDim.x + blockIdx.x;
@@ -48,13 +48,12 @@ KERNEL_NAME(elem* __restrict__ dk, int dk_pitch, elem* __restrict__ dv, int dv_p
     if (group == 2)
     {
         become_copier<24>();
-        int head = kv_head * GROUP, stage = 0;
+        int head = kv_head * GROUP;
         copy_panels<TILE_K, D, GROUP_THREADS>(k_tile, k + (int64)k0 * k_pitch + kv_head * D, k_pitch, rows - k0, thread);
         copy_panels<TILE_K, D, GROUP_THREADS>(v_tile, v + (int64)k0 * v_pitch + kv_head * D, v_pitch, rows - k0, thread);
-        for (int round = 0; round < rounds; round++)
+        copy_rounds<3>(rounds, full, empty, [&](int, int stage)
         {
             const int row0 = tile * TILE_Q, row = min(row0 + thread, rows - 1);
-            if (round > 2) barrier_wait(empty + stage * 8, (round / 3 - 1) % 2);
             copy_panels<TILE_Q, D, GROUP_THREADS>(q_tiles + stage * Q_BYTES, q + (int64)row0 * q_pitch + head * D, q_pitch, rows - row0, thread);
             copy_panels<TILE_Q, D, GROUP_THREADS>(do_tiles + stage * Q_BYTES, d_o + (int64)row0 * d_o_pitch + head * D, d_o_pitch, rows - row0, thread);
             if (thread < TILE_Q)
@@ -62,12 +61,8 @@ KERNEL_NAME(elem* __restrict__ dk, int dk_pitch, elem* __restrict__ dv, int dv_p
                 copy4(lse_rows + (stage * TILE_Q + thread) * 4, lse + (int64)row * lse_pitch + head);
                 copy4(delta_rows + (stage * TILE_Q + thread) * 4, delta + (int64)row * delta_pitch + head);
             }
-            barrier_arrive_after_copies(full + stage * 8);
-            stage = stage == 2 ? 0 : stage + 1;
             if (++tile == end_tile) { tile = first_tile; head++; }
-        }
-        copy_commit();
-        copy_wait<0>();
+        });
         return;
     }
     become_consumer<240>();
@@ -96,7 +91,7 @@ KERNEL_NAME(elem* __restrict__ dk, int dk_pitch, elem* __restrict__ dv, int dv_p
     {
         const uint32_t q_tile = q_tiles + stage * Q_BYTES, do_tile = do_tiles + stage * Q_BYTES;
         const int q0 = tile * TILE_Q;
-        barrier_wait_copies(full + stage * 8, round / 3 % 2);
+        barrier_wait(full + stage * 8, round / 3 % 2);
         wgmma_fence();
 #pragma unroll
         for (int step = 0; step < D / 16; step++) wgmma_columns(s, panel_columns<TILE_K>(k_rows, step), panel_columns<TILE_Q>(q_tile, step), step > 0);
@@ -150,20 +145,9 @@ KERNEL_NAME(elem* __restrict__ dk, int dk_pitch, elem* __restrict__ dv, int dv_p
         hold(dv_sum);
 #pragma unroll
         for (int i = 0; i < TILE_Q / 4; i++) a[i / 4][i % 4] = slopes[i];
-        // A warp's 16 rows of the tile lie together, so each warp sends its own, and waits for none but its own of two rounds before. A round that sends nothing ends a group, too, or that count were wrong.
         const int ds_tile = k0 / DS_TILE + group;
-        if (ds && ds_tile <= tile && tile - ds_tile < ds_tiles)
-        {
-            const uint32_t warp_rows = ds_stages + (round % 2 * 8 + warp) * WARP_DS_BYTES;
-            if (lane == 0) store_wait<1>();
-            __syncwarp();
-#pragma unroll
-            for (int step = 0; step < TILE_Q / 16; step++) stmatrix_x4(warp_rows + panel_offset<16>(lane % 16, step * 2 + lane / 16), a[step][0], a[step][1], a[step][2], a[step][3]);
-            shared_fence();
-            __syncwarp();
-            if (lane == 0) store_bulk(ds + score_gradients_tile(head, tile, ds_tile, rows, ds_tiles) + warp % 4 * (WARP_DS_BYTES / 2), warp_rows, WARP_DS_BYTES);
-        }
-        else if (lane == 0) asm volatile("cp.async.bulk.commit_group;" ::: "memory");
+        if (ds && ds_tile <= tile && tile - ds_tile < ds_tiles) send_score_gradients(ds + score_gradients_tile(head, tile, ds_tile, rows, ds_tiles), ds_stages + (round % 2 * 8 + warp) * DS_WARP_BYTES, warp % 4, a);
+        else send_nothing();
         wgmma_fence();
 #pragma unroll
         for (int step = 0; step < TILE_Q / 16; step++) wgmma_rows(dk_sum, a[step], panel_rows<TILE_Q>(q_tile, step));

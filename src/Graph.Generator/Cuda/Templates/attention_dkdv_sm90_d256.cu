@@ -9,7 +9,7 @@
 //   warpgroup 0:  S^T = k q^T    P^T = exp2(score - lse)             dv += P^T do
 //   warpgroup 1:  dP^T = v do^T  dS^T = P^T dscore/ds (dP^T - delta)  dk += dS^T q, and dS^T to ds
 // P^T dscore/ds goes from 0 to 1 through shared memory, rounded to elem, thread to the same thread of the other group. P^T and dS^T stay in registers.
-// The third warpgroup copies: q with delta and do with lse, in two stages. The groups meet only at barriers, so the exponentials run under products.
+// The third warpgroup copies: half of it q with delta, the other half do with lse, in two stages. The groups meet only at barriers, so the exponentials run under products.
 extern "C" __global__ void __launch_bounds__(384, 1)
 KERNEL_NAME(elem* __restrict__ dk, int dk_pitch, elem* __restrict__ dv, int dv_pitch, const elem* __restrict__ q, int q_pitch,
             const elem* __restrict__ k, int k_pitch, const elem* __restrict__ v, int v_pitch, const elem* __restrict__ d_o, int d_o_pitch,
@@ -17,14 +17,14 @@ KERNEL_NAME(elem* __restrict__ dk, int dk_pitch, elem* __restrict__ dv, int dv_p
             const int* __restrict__ doc_start, const int* __restrict__ doc_end, elem* __restrict__ ds, int ds_tiles, int rows)
 {
     constexpr int D = HEAD_DIM;
-    constexpr uint32_t KV_BYTES = TILE_K * D * 2, Q_BYTES = TILE_Q * D * 2, WARP_DS_BYTES = 16 * TILE_Q * 2;
-    static_assert(D == 256 && TILE_K == 64 && TILE_Q == 64 && WARPS == 12 && STAGES == 2, "64 keys, a sum per warpgroup, and one that copies");
+    constexpr uint32_t KV_BYTES = TILE_K * D * 2, Q_BYTES = TILE_Q * D * 2;
+    static_assert(D == 256 && TILE_K == 64 && TILE_Q == 64 && TILE_Q == DS_TILE && WARPS == 12 && STAGES == 2, "64 keys, a sum per warpgroup, and one that copies");
 
     extern __shared__ __align__(1024) uint8_t shared[];
     const uint32_t k_tile = shared_address(shared), v_tile = k_tile + KV_BYTES, q_tiles = v_tile + KV_BYTES, do_tiles = q_tiles + 2 * Q_BYTES;
     const uint32_t slopes = do_tiles + 2 * Q_BYTES, ds_stages = slopes + TILE_K * TILE_Q * 2, lse_rows = ds_stages + 2 * TILE_K * TILE_Q * 2, delta_rows = lse_rows + 2 * TILE_Q * 4;
     const uint32_t q_full = delta_rows + 2 * TILE_Q * 4, do_full = q_full + 16, q_empty = do_full + 16, do_empty = q_empty + 16, slopes_full = do_empty + 16, slopes_empty = slopes_full + 8;
-    const int group = threadIdx.x / GROUP_THREADS, thread = threadIdx.x % GROUP_THREADS, warp = thread / WARP_SIZE, lane = thread % WARP_SIZE;
+    const int group = warp_uniform(threadIdx.x / GROUP_THREADS), thread = threadIdx.x % GROUP_THREADS, warp = thread / WARP_SIZE, lane = thread % WARP_SIZE;
 
     // Early keys are seen by the most queries. All heads of the first tile start first, so the short tiles fill the tail.
     const int order = blockIdx.y * gridDim.x + blockIdx.x;
@@ -42,8 +42,8 @@ KERNEL_NAME(elem* __restrict__ dk, int dk_pitch, elem* __restrict__ dv, int dv_p
 #pragma unroll
         for (int i = 0; i < 2; i++)
         {
-            barrier_init(q_full + i * 8, GROUP_THREADS);
-            barrier_init(do_full + i * 8, GROUP_THREADS);
+            barrier_init(q_full + i * 8, GROUP_THREADS / 2);
+            barrier_init(do_full + i * 8, GROUP_THREADS / 2);
             barrier_init(q_empty + i * 8, GROUP_THREADS + GROUP_THREADS / WARP_SIZE);
             barrier_init(do_empty + i * 8, GROUP_THREADS + GROUP_THREADS / WARP_SIZE);
         }
@@ -57,24 +57,21 @@ KERNEL_NAME(elem* __restrict__ dk, int dk_pitch, elem* __restrict__ dv, int dv_p
     if (group == 2)
     {
         become_copier<40>();
+        constexpr int HALF = GROUP_THREADS / 2;
+        static_assert(HALF == TILE_Q, "a thread copies one row's lse or delta");
+        const bool queries = thread < HALF;
+        const int own = thread % HALF, pitch = queries ? q_pitch : d_o_pitch, row_pitch = queries ? delta_pitch : lse_pitch;
+        const elem* const source = queries ? q : d_o;
+        const float* const row_source = queries ? delta : lse;
         int head = kv_head * GROUP;
-        copy_panels<TILE_K, D, GROUP_THREADS>(k_tile, k + (int64)k0 * k_pitch + kv_head * D, k_pitch, rows - k0, thread);
-        for (int round = 0; round < rounds; round++)
+        copy_panels<TILE_K, D, HALF>(queries ? k_tile : v_tile, (queries ? k + (int64)k0 * k_pitch : v + (int64)k0 * v_pitch) + kv_head * D, queries ? k_pitch : v_pitch, rows - k0, own);
+        copy_rounds<2>(rounds, queries ? q_full : do_full, queries ? q_empty : do_empty, [&](int, int stage)
         {
-            const int stage = round % 2, used = round / 2 - 1, row0 = tile * TILE_Q, row = min(row0 + thread, rows - 1);
-            if (used >= 0) barrier_wait(q_empty + stage * 8, used % 2);
-            copy_panels<TILE_Q, D, GROUP_THREADS>(q_tiles + stage * Q_BYTES, q + (int64)row0 * q_pitch + head * D, q_pitch, rows - row0, thread);
-            if (thread < TILE_Q) copy4(delta_rows + (stage * TILE_Q + thread) * 4, delta + (int64)row * delta_pitch + head);
-            barrier_arrive_after_copies(q_full + stage * 8);
-            if (round == 0) copy_panels<TILE_K, D, GROUP_THREADS>(v_tile, v + (int64)k0 * v_pitch + kv_head * D, v_pitch, rows - k0, thread);
-            if (used >= 0) barrier_wait(do_empty + stage * 8, used % 2);
-            copy_panels<TILE_Q, D, GROUP_THREADS>(do_tiles + stage * Q_BYTES, d_o + (int64)row0 * d_o_pitch + head * D, d_o_pitch, rows - row0, thread);
-            if (thread < TILE_Q) copy4(lse_rows + (stage * TILE_Q + thread) * 4, lse + (int64)row * lse_pitch + head);
-            barrier_arrive_after_copies(do_full + stage * 8);
+            const int row0 = tile * TILE_Q;
+            copy_panels<TILE_Q, D, HALF>((queries ? q_tiles : do_tiles) + stage * Q_BYTES, source + (int64)row0 * pitch + head * D, pitch, rows - row0, own);
+            copy4((queries ? delta_rows : lse_rows) + (stage * TILE_Q + own) * 4, row_source + (int64)min(row0 + own, rows - 1) * row_pitch + head);
             if (++tile == end_tile) { tile = first_tile; head++; }
-        }
-        copy_commit();
-        copy_wait<0>();
+        });
         return;
     }
     become_consumer<232>();
@@ -97,12 +94,12 @@ KERNEL_NAME(elem* __restrict__ dk, int dk_pitch, elem* __restrict__ dv, int dv_p
             span[half] = WINDOW ? min(reach, WINDOW) : reach;
         }
 
-        barrier_wait_copies(q_full, 0);
+        barrier_wait(q_full, 0);
         load_own<TILE_K>(own, k_tile, warp * 16);
         for (int round = 0; round < rounds; round++)
         {
             const int stage = round % 2, parity = round / 2 % 2, q0 = tile * TILE_Q;
-            barrier_wait_copies(q_full + stage * 8, parity);
+            barrier_wait(q_full + stage * 8, parity);
             wgmma_fence();
             wgmma_scores<D, TILE_K, TILE_Q>(s, own, k_tile, q_tiles + stage * Q_BYTES);
             wgmma_commit();
@@ -111,7 +108,7 @@ KERNEL_NAME(elem* __restrict__ dk, int dk_pitch, elem* __restrict__ dv, int dv_p
             wgmma_wait<0>();
             hold(s);
             if (lane == 0) barrier_arrive(q_empty + stage * 8);
-            barrier_wait_copies(do_full + stage * 8, parity);
+            barrier_wait(do_full + stage * 8, parity);
 
             // The derivative is taken of the unmasked score, so a masked entry is 0, never inf * 0.
             const bool edge = q0 < k0 + TILE_K - 1 || q0 + TILE_Q > earliest_end;
@@ -151,12 +148,12 @@ KERNEL_NAME(elem* __restrict__ dk, int dk_pitch, elem* __restrict__ dv, int dv_p
     else
     {
         int head = kv_head * GROUP;
-        barrier_wait_copies(do_full, 0);
+        barrier_wait(do_full, 0);
         load_own<TILE_K>(own, v_tile, warp * 16);
         for (int round = 0; round < rounds; round++)
         {
             const int stage = round % 2, parity = round / 2 % 2;
-            barrier_wait_copies(do_full + stage * 8, parity);
+            barrier_wait(do_full + stage * 8, parity);
             wgmma_fence();
             wgmma_scores<D, TILE_K, TILE_Q>(s, own, v_tile, do_tiles + stage * Q_BYTES);
             wgmma_commit();
@@ -165,7 +162,7 @@ KERNEL_NAME(elem* __restrict__ dk, int dk_pitch, elem* __restrict__ dv, int dv_p
             wgmma_wait<0>();
             hold(s);
             if (lane == 0) barrier_arrive(do_empty + stage * 8);
-            barrier_wait_copies(q_full + stage * 8, parity);
+            barrier_wait(q_full + stage * 8, parity);
             barrier_wait(slopes_full, round % 2);
             uint4 slope_pairs[TILE_Q / 16];
 #pragma unroll
@@ -191,18 +188,8 @@ KERNEL_NAME(elem* __restrict__ dk, int dk_pitch, elem* __restrict__ dv, int dv_p
 #pragma unroll
             for (int step = 0; step < TILE_Q / 16; step++) wgmma_rows(sum, a[step], panel_rows<TILE_Q>(q_tiles + stage * Q_BYTES, step));
             wgmma_commit();
-            // A warp's 16 rows of the tile lie together, so each warp sends its own, and waits for none but its own of two rounds before.
-            if (ds)
-            {
-                const uint32_t warp_rows = ds_stages + stage * (TILE_K * TILE_Q * 2) + warp * WARP_DS_BYTES;
-                if (lane == 0) store_wait<1>();
-                __syncwarp();
-#pragma unroll
-                for (int step = 0; step < TILE_Q / 16; step++) stmatrix_x4(warp_rows + panel_offset<16>(lane % 16, step * 2 + lane / 16), copies[step][0], copies[step][1], copies[step][2], copies[step][3]);
-                shared_fence();
-                __syncwarp();
-                if (lane == 0) store_bulk(ds + score_gradients_tile(head, tile, k0 / TILE_K, rows, ds_tiles) + warp * (WARP_DS_BYTES / 2), warp_rows, WARP_DS_BYTES);
-            }
+            if (ds && tile - k0 / TILE_K < ds_tiles) send_score_gradients(ds + score_gradients_tile(head, tile, k0 / TILE_K, rows, ds_tiles), ds_stages + (stage * 4 + warp) * DS_WARP_BYTES, warp, copies);
+            else send_nothing();
             if (++tile == end_tile) { tile = first_tile; head++; }
         }
     }

@@ -14,7 +14,7 @@ KERNEL_NAME(elem* __restrict__ dq, int dq_pitch, const elem* __restrict__ k, int
 
     extern __shared__ __align__(1024) uint8_t shared[];
     const uint32_t stages = shared_address(shared), full = stages + STAGES * STAGE_BYTES, empty = full + STAGES * 8;
-    const int group = threadIdx.x / GROUP_THREADS, thread = threadIdx.x % GROUP_THREADS, lane = thread % WARP_SIZE;
+    const int group = warp_uniform(threadIdx.x / GROUP_THREADS), thread = threadIdx.x % GROUP_THREADS, lane = thread % WARP_SIZE;
 
     // Late queries see the most keys. All heads of the last tile start first, so the short tiles fill the tail.
     const int order = blockIdx.y * gridDim.x + blockIdx.x;

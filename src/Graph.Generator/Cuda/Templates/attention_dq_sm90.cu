@@ -1,11 +1,11 @@
 // dq = dS k for one tile of TILE_Q queries of one head: attention_dq.cu on wgmma, for sm_90a, head dim 128 or 256.
 //
 //   dq, q, do [T, N*D]   k, v [T, K*D]   lse, delta f32 [T, N]   doc_start i32 [T]; every pitch of elem tensors is a multiple of 8
-//   grid (ceil(T / TILE_Q), N), block 384, dynamic shared memory (2 TILE_Q D + 3 TILE_K D) * 2 + 48 bytes
+//   grid (ceil(T / TILE_Q), N), block 384, dynamic shared memory (2 TILE_Q D + (2 + V_STAGES) TILE_K D) * 2 + 64 bytes
 //   k is visible to q when doc_start[q] <= k <= q and q - k < WINDOW (0: no window); doc_start never decreases.
 //
 // Two warpgroups own 64 rows each: S, dP, dS (64 x TILE_K) and dq (64 x D) are in registers; the third copies. The exponentials of one group run under the
-// products of the other. k has two stages; v has one, and is short-lived because group 1, the later one, multiplies it before k, group 0 after.
+// products of the other. k has two stages. v of head dim 256 has one, and is short-lived because group 1, the later one, multiplies it before k, group 0 after.
 // The keys' order and every rounding are those of the kernel of dk and dv with attention_dq_from_ds_sm90.cu behind it, so that dq has the same bits whether dS was kept or not.
 extern "C" __global__ void __launch_bounds__(384, 1)
 KERNEL_NAME(elem* __restrict__ dq, int dq_pitch, const elem* __restrict__ q, int q_pitch, const elem* __restrict__ k, int k_pitch,
@@ -13,14 +13,14 @@ KERNEL_NAME(elem* __restrict__ dq, int dq_pitch, const elem* __restrict__ q, int
             const float* __restrict__ lse, int lse_pitch, const float* __restrict__ delta, int delta_pitch,
             const int* __restrict__ doc_start, int rows)
 {
-    constexpr int D = HEAD_DIM;
+    constexpr int D = HEAD_DIM, V_STAGES = D == 128 ? 2 : 1;
     constexpr uint32_t KV_BYTES = TILE_K * D * 2, Q_BYTES = TILE_Q * D * 2;
     static_assert(TILE_Q == 128 && TILE_K % 16 == 0 && WARPS == 12 && STAGES == 2, "two warpgroups of 64 rows and one that copies");
 
     extern __shared__ __align__(1024) uint8_t shared[];
-    const uint32_t q_tile = shared_address(shared), do_tile = q_tile + Q_BYTES, k_tiles = do_tile + Q_BYTES, v_tile = k_tiles + 2 * KV_BYTES;
-    const uint32_t k_full = v_tile + KV_BYTES, k_empty = k_full + 16, v_full = k_empty + 16, v_empty = v_full + 8;
-    const int group = threadIdx.x / GROUP_THREADS, thread = threadIdx.x % GROUP_THREADS, warp = threadIdx.x / WARP_SIZE, lane = thread % WARP_SIZE;
+    const uint32_t q_tile = shared_address(shared), do_tile = q_tile + Q_BYTES, k_tiles = do_tile + Q_BYTES, v_tiles = k_tiles + 2 * KV_BYTES;
+    const uint32_t k_full = v_tiles + V_STAGES * KV_BYTES, k_empty = k_full + 16, v_full = k_empty + 16, v_empty = v_full + 16;
+    const int group = warp_uniform(threadIdx.x / GROUP_THREADS), thread = threadIdx.x % GROUP_THREADS, warp = threadIdx.x / WARP_SIZE, lane = thread % WARP_SIZE;
 
     // Late queries see the most keys. All heads of the last tile start first, so the short tiles fill the tail.
     const int order = blockIdx.y * gridDim.x + blockIdx.x;
@@ -37,31 +37,35 @@ KERNEL_NAME(elem* __restrict__ dq, int dq_pitch, const elem* __restrict__ q, int
 #pragma unroll
         for (int i = 0; i < 2; i++)
         {
-            barrier_init(k_full + i * 8, GROUP_THREADS);
+            barrier_init(k_full + i * 8, GROUP_THREADS / 2);
             barrier_init(k_empty + i * 8, 2 * GROUP_THREADS / WARP_SIZE);
+            barrier_init(v_full + i * 8, GROUP_THREADS / 2);
+            barrier_init(v_empty + i * 8, 2 * GROUP_THREADS / WARP_SIZE);
         }
-        barrier_init(v_full, GROUP_THREADS);
-        barrier_init(v_empty, 2 * GROUP_THREADS / WARP_SIZE);
     }
     __syncthreads();
 
     if (group == 2)
     {
         become_copier<24>();
-        copy_panels<TILE_Q, D, GROUP_THREADS>(q_tile, q + (int64)q0 * q_pitch + head * D, q_pitch, rows - q0, thread);
-        copy_panels<TILE_Q, D, GROUP_THREADS>(do_tile, d_o + (int64)q0 * d_o_pitch + head * D, d_o_pitch, rows - q0, thread);
-        for (int round = 0; round < rounds; round++)
+        // Half of the warps copy q and k, the others do and v: none waits for a stage of the other kind.
+        constexpr int HALF = GROUP_THREADS / 2;
+        const int own = thread % HALF;
+        auto tile = [&](uint32_t target, const elem* source, int pitch, int round)
         {
-            const int stage = round % 2, k0 = (first_tile + round) * TILE_K;
-            if (round > 1) barrier_wait(k_empty + stage * 8, (round / 2 - 1) % 2);
-            copy_panels<TILE_K, D, GROUP_THREADS>(k_tiles + stage * KV_BYTES, k + (int64)k0 * k_pitch + kv_head * D, k_pitch, rows - k0, thread);
-            barrier_arrive_after_copies(k_full + stage * 8);
-            if (round > 0) barrier_wait(v_empty, (round - 1) % 2);
-            copy_panels<TILE_K, D, GROUP_THREADS>(v_tile, v + (int64)k0 * v_pitch + kv_head * D, v_pitch, rows - k0, thread);
-            barrier_arrive_after_copies(v_full);
+            const int k0 = (first_tile + round) * TILE_K;
+            copy_panels<TILE_K, D, HALF>(target, source + (int64)k0 * pitch + kv_head * D, pitch, rows - k0, own);
+        };
+        if (thread < HALF)
+        {
+            copy_panels<TILE_Q, D, HALF>(q_tile, q + (int64)q0 * q_pitch + head * D, q_pitch, rows - q0, own);
+            copy_rounds<2>(rounds, k_full, k_empty, [&](int round, int stage) { tile(k_tiles + stage * KV_BYTES, k, k_pitch, round); });
         }
-        copy_commit();
-        copy_wait<0>();
+        else
+        {
+            copy_panels<TILE_Q, D, HALF>(do_tile, d_o + (int64)q0 * d_o_pitch + head * D, d_o_pitch, rows - q0, own);
+            copy_rounds<V_STAGES>(rounds, v_full, v_empty, [&](int round, int stage) { tile(v_tiles + stage * KV_BYTES, v, v_pitch, round); });
+        }
         return;
     }
     become_consumer<240>();
@@ -95,19 +99,19 @@ KERNEL_NAME(elem* __restrict__ dq, int dq_pitch, const elem* __restrict__ q, int
         const int seen = rounds - (FIRST && (first_tile + rounds - 1) * TILE_K > q0 + 63); // no row of group 0 may see the last tile, whose stage nobody waits for
         for (int round = 0; round < seen; round++)
         {
-            const int stage = round % 2, k0 = (first_tile + round) * TILE_K;
-            const uint32_t k_tile = k_tiles + stage * KV_BYTES;
+            const int stage = round % 2, v_stage = round % V_STAGES, k0 = (first_tile + round) * TILE_K;
+            const uint32_t k_tile = k_tiles + stage * KV_BYTES, v_tile = v_tiles + v_stage * KV_BYTES;
             auto scores = [&]
             {
-                barrier_wait_copies(k_full + stage * 8, round / 2 % 2);
+                barrier_wait(k_full + stage * 8, round / 2 % 2);
                 wgmma_fence();
 #pragma unroll
                 for (int step = 0; step < D / 16; step++) wgmma_columns(s, panel_columns<TILE_Q>(q_rows, step), panel_columns<TILE_K>(k_tile, step), step > 0);
                 wgmma_commit();
             };
-            auto score_gradients = [&]
+            auto dp_product = [&]
             {
-                barrier_wait_copies(v_full, round % 2);
+                barrier_wait(v_full + v_stage * 8, round / V_STAGES % 2);
                 wgmma_fence();
 #pragma unroll
                 for (int step = 0; step < D / 16; step++) wgmma_columns(dp, panel_columns<TILE_Q>(do_rows, step), panel_columns<TILE_K>(v_tile, step), step > 0);
@@ -117,11 +121,11 @@ KERNEL_NAME(elem* __restrict__ dq, int dq_pitch, const elem* __restrict__ q, int
             if (FIRST)
             {
                 scores();
-                score_gradients();
+                dp_product();
             }
             else
             {
-                score_gradients();
+                dp_product();
                 scores();
             }
             wgmma_wait<2>(); // dS k of the round before is done
@@ -129,7 +133,7 @@ KERNEL_NAME(elem* __restrict__ dq, int dq_pitch, const elem* __restrict__ q, int
             wgmma_wait<1>();
             if (!FIRST)
             {
-                if (lane == 0) barrier_arrive(v_empty);
+                if (lane == 0) barrier_arrive(v_empty + v_stage * 8);
                 wgmma_wait<0>();
             }
             hold(s);
@@ -154,7 +158,7 @@ KERNEL_NAME(elem* __restrict__ dq, int dq_pitch, const elem* __restrict__ q, int
             if (FIRST)
             {
                 wgmma_wait<0>();
-                if (lane == 0) barrier_arrive(v_empty);
+                if (lane == 0) barrier_arrive(v_empty + v_stage * 8);
             }
             hold(dp);
 

@@ -6,6 +6,7 @@
 //   k is visible to q when doc_start[q] <= k <= q and q - k < WINDOW (0: no window); doc_start never decreases.
 //
 // Warpgroups own 64 rows each: S (64 x TILE_K), P and o (64 x D) are in registers; the last one copies. q, k and v are panel tiles (wgmma.cu), k and v in two stages.
+// The block copies the tiles that any of its rows sees; a group multiplies those that its own rows see and passes the others on.
 // A group has S of the next tile and P v of this one in flight together, and its exponentials run under P v and under the other groups' products.
 
 // 2^x for |x| < 126 on the multiply-add units, relative error 7.5e-5 (P is rounded to 2^-9): the special-function units alone cannot keep up with the products.
@@ -22,14 +23,14 @@ KERNEL_NAME(elem* __restrict__ o, int o_pitch, float* __restrict__ lse, int lse_
             const elem* __restrict__ q, int q_pitch, const elem* __restrict__ k, int k_pitch,
             const elem* __restrict__ v, int v_pitch, const int* __restrict__ doc_start, int rows)
 {
-    constexpr int D = HEAD_DIM, GROUPS = TILE_Q / 64, POLYNOMIALS = 2; // of 4 exponentials
+    constexpr int D = HEAD_DIM, GROUPS = TILE_Q / 64, POLYNOMIALS = D == 256 ? 0 : 1; // of 4 exponentials
     constexpr uint32_t KV_BYTES = TILE_K * D * 2;
     static_assert(BOUNDED && TILE_Q % 64 == 0 && TILE_K == 64 && WARPS == 4 * (GROUPS + 1) && STAGES == 2, "warpgroups of 64 rows and one that copies");
 
     extern __shared__ __align__(1024) uint8_t shared[];
     const uint32_t q_tile = shared_address(shared), k_tiles = q_tile + TILE_Q * D * 2, v_tiles = k_tiles + 2 * KV_BYTES;
     const uint32_t k_full = v_tiles + 2 * KV_BYTES, v_full = k_full + 16, k_empty = v_full + 16, v_empty = k_empty + 16;
-    const int group = threadIdx.x / GROUP_THREADS, thread = threadIdx.x % GROUP_THREADS, warp = threadIdx.x / WARP_SIZE, lane = thread % WARP_SIZE;
+    const int group = warp_uniform(threadIdx.x / GROUP_THREADS), thread = threadIdx.x % GROUP_THREADS, warp = threadIdx.x / WARP_SIZE, lane = thread % WARP_SIZE;
 
     // Late queries see the most keys. All heads of the last tile start first, so the short tiles fill the tail.
     const int order = blockIdx.y * gridDim.x + blockIdx.x;
@@ -46,8 +47,8 @@ KERNEL_NAME(elem* __restrict__ o, int o_pitch, float* __restrict__ lse, int lse_
 #pragma unroll
         for (int i = 0; i < 2; i++)
         {
-            barrier_init(k_full + i * 8, GROUP_THREADS);
-            barrier_init(v_full + i * 8, GROUP_THREADS);
+            barrier_init(k_full + i * 8, GROUP_THREADS / 2);
+            barrier_init(v_full + i * 8, GROUP_THREADS / 2);
             barrier_init(k_empty + i * 8, GROUPS * GROUP_THREADS / WARP_SIZE);
             barrier_init(v_empty + i * 8, GROUPS * GROUP_THREADS / WARP_SIZE);
         }
@@ -57,26 +58,29 @@ KERNEL_NAME(elem* __restrict__ o, int o_pitch, float* __restrict__ lse, int lse_
     if (group == GROUPS)
     {
         become_copier<(GROUPS == 2 ? 40 : 24)>();
-        copy_panels<TILE_Q, D, GROUP_THREADS>(q_tile, q + (int64)q0 * q_pitch + head * D, q_pitch, rows - q0, thread);
-        for (int round = 0; round < rounds; round++)
+        // Half of the warps copy q and k, the others v: none waits for a stage of the other kind.
+        constexpr int HALF = GROUP_THREADS / 2;
+        const bool keys = thread < HALF;
+        const elem* const source = (keys ? k : v) + kv_head * D;
+        const int pitch = keys ? k_pitch : v_pitch;
+        if (keys) copy_panels<TILE_Q, D, HALF>(q_tile, q + (int64)q0 * q_pitch + head * D, q_pitch, rows - q0, thread);
+        copy_rounds<2>(rounds, keys ? k_full : v_full, keys ? k_empty : v_empty, [&](int round, int stage)
         {
-            const int stage = round % 2, used = round / 2 - 1, k0 = (last_tile - round) * TILE_K;
-            if (used >= 0) barrier_wait(k_empty + stage * 8, used % 2);
-            copy_panels<TILE_K, D, GROUP_THREADS>(k_tiles + stage * KV_BYTES, k + (int64)k0 * k_pitch + kv_head * D, k_pitch, rows - k0, thread);
-            barrier_arrive_after_copies(k_full + stage * 8);
-            if (used >= 0) barrier_wait(v_empty + stage * 8, used % 2);
-            copy_panels<TILE_K, D, GROUP_THREADS>(v_tiles + stage * KV_BYTES, v + (int64)k0 * v_pitch + kv_head * D, v_pitch, rows - k0, thread);
-            barrier_arrive_after_copies(v_full + stage * 8);
-        }
-        copy_commit();
-        copy_wait<0>();
+            const int k0 = (last_tile - round) * TILE_K;
+            copy_panels<TILE_K, D, HALF>((keys ? k_tiles : v_tiles) + stage * KV_BYTES, source + (int64)k0 * pitch, pitch, rows - k0, thread % HALF);
+        });
         return;
     }
     become_consumer<(GROUPS == 2 ? 232 : 160)>();
 
+    // The rounds of the tiles that the group's rows see; the bounds are as the block's. A group of a block that rows do not fill may have none, and takes the last one's.
+    const int own_first = min(q0 + group * 64, q_last), own_last = min(own_first + 63, q_last);
+    const int own_first_key = WINDOW ? max(doc_start[own_first], own_first - WINDOW + 1) : doc_start[own_first];
+    const int latest_first_key = WINDOW ? max(doc_start[own_last], own_last - WINDOW + 1) : doc_start[own_last];
+    const int begin = last_tile - own_last / TILE_K, end = last_tile - own_first_key / TILE_K + 1;
+
     // The first visible key of each of the thread's rows. Key k is visible to row r when (unsigned)(k - first) <= r - first:
     // one comparison for both ends.
-    const int latest_first_key = WINDOW ? max(doc_start[q_last], q_last - WINDOW + 1) : doc_start[q_last];
     const int local_row = warp * 16 + lane / 4;
     int first[2];
 #pragma unroll
@@ -93,13 +97,13 @@ KERNEL_NAME(elem* __restrict__ o, int o_pitch, float* __restrict__ lse, int lse_
     uint32_t p[TILE_K / 16][4];
     const uint32_t q_rows = q_tile + group * 64 * 128; // the group's rows of every panel
     uint32_t own[D == 256 ? 4 : 2][4]; // columns of q that stay in registers: as many as are left
-    barrier_wait_copies(k_full, 0);
+    barrier_wait(k_full, 0);
     load_own<TILE_Q>(own, q_tile, warp * 16);
 
     auto scores = [&](int round)
     {
         const int stage = round % 2;
-        barrier_wait_copies(k_full + stage * 8, round / 2 % 2);
+        barrier_wait(k_full + stage * 8, round / 2 % 2);
         wgmma_fence();
         wgmma_scores<D, TILE_Q, TILE_K>(s, own, q_rows, k_tiles + stage * KV_BYTES);
         wgmma_commit();
@@ -111,7 +115,7 @@ KERNEL_NAME(elem* __restrict__ o, int o_pitch, float* __restrict__ lse, int lse_
         if (lane == 0) barrier_arrive(k_empty + round % 2 * 8);
 #pragma unroll
         for (int i = 0; i < TILE_K / 2; i++) s[i] = i % 4 < POLYNOMIALS ? polynomial_exp2(score_log2(s[i])) : fast_exp2(score_log2(s[i]));
-        if (k0 + TILE_K - 1 > q0 || k0 < latest_first_key)
+        if (k0 + TILE_K - 1 > own_first || k0 < latest_first_key)
         {
 #pragma unroll
             for (int i = 0; i < TILE_K / 2; i++)
@@ -132,16 +136,28 @@ KERNEL_NAME(elem* __restrict__ o, int o_pitch, float* __restrict__ lse, int lse_
         const int stage = round % 2;
 #pragma unroll
         for (int i = 0; i < TILE_K / 4; i++) p[i / 4][i % 4] = pack2(s[i * 2], s[i * 2 + 1]);
-        barrier_wait_copies(v_full + stage * 8, round / 2 % 2);
+        barrier_wait(v_full + stage * 8, round / 2 % 2);
         wgmma_fence();
         return v_tiles + stage * KV_BYTES;
     };
 
-    scores(0);
+    // A stage is passed on when it is full: then its round before is behind every group, and none arrives for two rounds in one phase.
+    auto pass = [&](int round)
+    {
+        const int stage = round % 2 * 8, parity = round / 2 % 2;
+        barrier_wait(k_full + stage, parity);
+        barrier_wait(v_full + stage, parity);
+        if (lane > 0) return;
+        barrier_arrive(k_empty + stage);
+        barrier_arrive(v_empty + stage);
+    };
+
+    for (int round = 0; round < begin; round++) pass(round);
+    scores(begin);
     wgmma_wait<0>();
     hold(s);
-    exponentials(0);
-    for (int round = 0; round + 1 < rounds; round++)
+    exponentials(begin);
+    for (int round = begin; round + 1 < end; round++)
     {
         const uint32_t v_tile = products(round);
         scores(round + 1);
@@ -155,12 +171,14 @@ KERNEL_NAME(elem* __restrict__ o, int o_pitch, float* __restrict__ lse, int lse_
         hold(out);
         if (lane == 0) barrier_arrive(v_empty + round % 2 * 8);
     }
-    const uint32_t v_tile = products(rounds - 1);
+    const uint32_t v_tile = products(end - 1);
 #pragma unroll
     for (int step = 0; step < TILE_K / 16; step++) wgmma_rows(out, p[step], panel_rows<TILE_K>(v_tile, step));
     wgmma_commit();
     wgmma_wait<0>();
     hold(out);
+    if (lane == 0) barrier_arrive(v_empty + (end - 1) % 2 * 8);
+    for (int round = end; round < rounds; round++) pass(round);
 
     // Each group reads its own rows of q alone: they become its staging tile.
     float scale[2];

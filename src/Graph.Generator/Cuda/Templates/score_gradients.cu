@@ -10,3 +10,24 @@ __device__ __forceinline__ int64 score_gradients_tile(int head, int q_tile, int 
     const int q_tiles = (rows + DS_TILE - 1) / DS_TILE;
     return (head * before(q_tiles) + before(q_tile) + k_tile - max(0, q_tile - ds_tiles + 1)) * (DS_TILE * DS_TILE);
 }
+
+// A warp has 16 keys of a tile, which lie together: it sends its own, from one of two places in shared memory in turns, and waits for none but its own of two rounds before. part: which 16 keys.
+constexpr uint32_t DS_WARP_BYTES = 16 * DS_TILE * 2;
+
+__device__ __forceinline__ void send_score_gradients(elem* tile, uint32_t place, int part, const uint32_t (&pairs)[DS_TILE / 16][4])
+{
+    const int lane = threadIdx.x % WARP_SIZE;
+    if (lane == 0) store_wait<1>();
+    __syncwarp();
+#pragma unroll
+    for (int step = 0; step < DS_TILE / 16; step++) stmatrix_x4(place + panel_offset<16>(lane % 16, step * 2 + lane / 16), pairs[step][0], pairs[step][1], pairs[step][2], pairs[step][3]);
+    shared_fence();
+    __syncwarp();
+    if (lane == 0) store_bulk(tile + part * (DS_WARP_BYTES / 2), place, DS_WARP_BYTES);
+}
+
+// A round without such a tile ends a group of stores, too, or the count of two rounds were wrong.
+__device__ __forceinline__ void send_nothing()
+{
+    if (threadIdx.x % WARP_SIZE == 0) asm volatile("cp.async.bulk.commit_group;" ::: "memory");
+}

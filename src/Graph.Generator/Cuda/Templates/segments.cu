@@ -31,15 +31,18 @@ struct Scalars
     float skipped;                                      // 1 when the gradient norm is not finite, else 0
 };
 
-// The segment of a chunk and the chunk's elements [first, last) in it: the last segment that starts at or before the chunk.
+// The segment of a chunk and the chunk's elements [first, last) in it: the last segment that starts at or before the chunk. A warp looks at 32 segments at once, so hundreds take two loads one after the other.
 __device__ __forceinline__ Segment find_segment(const Segment* __restrict__ segments, int count, int chunk, int& first, int& last)
 {
-    int low = 0, high = count - 1;
-    while (low < high)
+    const int lane = threadIdx.x % WARP_SIZE;
+    int low = 0;
+    for (int left = count; left > 1;)
     {
-        const int middle = (low + high + 1) / 2;
-        if (segments[middle].first_chunk <= chunk) low = middle;
-        else high = middle - 1;
+        const int stride = (left + WARP_SIZE - 1) / WARP_SIZE, behind = lane * stride;
+        const uint32_t starts = __ballot_sync(FULL_MASK, behind < left && segments[low + behind].first_chunk <= chunk);
+        const int last_start = (31 - __clz(starts)) * stride; // lane 0's segment always starts at or before the chunk
+        low += last_start;
+        left = min(stride, left - last_start);
     }
     const Segment segment = segments[low];
     first = (chunk - segment.first_chunk) * CHUNK;

@@ -12,19 +12,27 @@ __device__ __forceinline__ uint32_t panel_offset(int row, int chunk)
     return chunk / 8 * (ROWS * 128) + row * 128 + ((chunk % 8 ^ row % 8) << 4);
 }
 
-// Both descriptors: groups of 8 rows are 1024 bytes apart (bits 32-45), 128-byte swizzle (bit 62), addresses in units of 16 bytes.
+// What wgmma is told of a tile: its address in units of 16 bytes (bits 0-13), the step between panels (16-29) and between groups of 8 rows (1024 bytes; 32-45),
+// the 128-byte swizzle (62). The upper half is the same for every tile, and an operand further on is one addition to the lower half.
+__device__ __forceinline__ uint64 panel_descriptor(uint32_t low)
+{
+    uint64 descriptor;
+    asm("mov.b64 %0, {%1, %2};" : "=l"(descriptor) : "r"(low), "n"(64 | 1 << 30));
+    return descriptor;
+}
+
 // Columns of the tile are the product's k: 16 of them are 32 bytes on; the next panel follows after four.
 template <int ROWS>
 __device__ __forceinline__ uint64 panel_columns(uint32_t tile, int step)
 {
-    return (uint64)((tile + step / 4 * (ROWS * 128) + step % 4 * 32) >> 4) | (uint64)1 << 16 | (uint64)64 << 32 | (uint64)1 << 62;
+    return panel_descriptor((tile >> 4 | 1 << 16) + (step / 4 * (ROWS * 128) + step % 4 * 32) / 16);
 }
 
-// Rows of the tile are the product's k (a transposed operand): 16 of them are 2048 bytes on, panels are ROWS * 128 bytes apart (bits 16-29).
+// Rows of the tile are the product's k (a transposed operand): 16 of them are 2048 bytes on.
 template <int ROWS>
 __device__ __forceinline__ uint64 panel_rows(uint32_t tile, int step)
 {
-    return (uint64)((tile + step * 2048) >> 4) | (uint64)(ROWS * 8) << 16 | (uint64)64 << 32 | (uint64)1 << 62;
+    return panel_descriptor((tile >> 4 | ROWS * 8 << 16) + step * 2048 / 16);
 }
 
 // Order of use: shared memory is written, shared_fence, __syncthreads, wgmma_fence, wgmma ..., wgmma_commit, wgmma_wait<groups still in flight>,
@@ -242,6 +250,9 @@ __device__ __forceinline__ void stage_panels(uint32_t tile, int row, const float
 
 constexpr int GROUP_THREADS = 128;
 
+// A value that all threads of a warp agree on, told to the compiler: what follows from it is computed once per warp.
+__device__ __forceinline__ int warp_uniform(int x) { return __shfl_sync(FULL_MASK, x, 0); }
+
 // Registers that the copying group gives go to the others: 3 * 168 = 2 * 232 + 40 = 2 * 240 + 24 = 2 * 192 + 120, 4 * 128 >= 3 * 160 + 24.
 template <int REGISTERS>
 __device__ __forceinline__ void become_consumer() { asm volatile("setmaxnreg.inc.sync.aligned.u32 %0;" :: "n"(REGISTERS)); }
@@ -279,6 +290,41 @@ __device__ __forceinline__ void barrier_expect(uint32_t barrier, uint32_t bytes)
 __device__ __forceinline__ void barrier_wait(uint32_t barrier, uint32_t parity)
 {
     asm volatile("{\n.reg .pred ended;\nAGAIN:\nmbarrier.try_wait.parity.shared::cta.b64 ended, [%0], %1;\n@!ended bra AGAIN;\n}" :: "r"(barrier), "r"(parity) : "memory");
+}
+
+// A copying thread's part of the rounds of one kind of tile, in DEPTH stages: copy(round, stage) starts the copies. wgmma reads shared memory behind the back of ordinary writes, so who copies makes
+// them visible before it announces them, and no group that multiplies waits for a fence. `full` counts the copying threads.
+template <int DEPTH, class Copy>
+__device__ __forceinline__ void copy_rounds(int rounds, uint32_t full, uint32_t empty, Copy copy)
+{
+    auto announce = [&](int stage)
+    {
+        shared_fence();
+        barrier_arrive(full + stage * 8);
+    };
+    // All stages are on their way before the first is waited for.
+#pragma unroll
+    for (int stage = 0; stage < DEPTH; stage++)
+    {
+        if (stage < rounds) copy(stage, stage);
+        copy_commit();
+    }
+    copy_wait<DEPTH - 1>();
+    announce(0);
+#pragma unroll 1
+    for (int round = 1, stage = 1 % DEPTH; round < rounds; round++)
+    {
+        // One stage is free at a time from here on.
+        if (round >= DEPTH)
+        {
+            barrier_wait(empty + stage * 8, (round / DEPTH - 1) % 2);
+            copy(round, stage);
+            copy_commit();
+        }
+        copy_wait<0>();
+        announce(stage);
+        stage = stage + 1 == DEPTH ? 0 : stage + 1;
+    }
 }
 
 // The same before wgmma reads what cp.async wrote.

@@ -6,13 +6,13 @@ namespace Graph.Generator.Cuda;
 /// <summary>Kernels that every model has and no graph names: gradient norm and clip, AdamW over all adapters, the loss sum. Grids count chunks of the segment table.</summary>
 public static class OptimizerKernels
 {
-    const int Threads = 256;
+    const int Threads = 256, AdamWThreads = 512;
 
     public static readonly IReadOnlyList<(KernelInfo Info, string Template)> All = new[]
     {
         (new KernelInfo("gradient_norm_partials", "optimizer", Threads, 0, 1, 0, 1), "gradient_norm.cu"),
         (new KernelInfo("gradient_norm", "optimizer", Threads, 0, int.MaxValue, 0, 1), "gradient_norm.cu"),
-        (new KernelInfo("adamw", "optimizer", Threads, 0, 1, 0, 1), "adamw.cu"),
+        (new KernelInfo("adamw", "optimizer", AdamWThreads, 0, 1, 0, 1), "adamw.cu"),
         (new KernelInfo("cast_adapters", "optimizer", Threads, 0, 1, 0, 1), "adamw.cu"),
         (new KernelInfo("loss_sum", "optimizer", Threads, 0, int.MaxValue, 0, 1), "loss_sum.cu"),
     };

@@ -67,7 +67,7 @@ KERNEL_NAME(elem* __restrict__ dk, int dk_pitch, elem* __restrict__ dv, int dv_p
     }
     become_consumer<240>();
 
-    // Query q sees the row's key when (unsigned)(q - key) < span: one comparison for both ends.
+    // Query q sees the row's key when (unsigned)(q - key) < span (score_gradients.cu).
     const int earliest_end = WINDOW ? min(doc_end[k0], k0 + WINDOW) : doc_end[k0];
     const int local_row = warp * 16 + lane / 4;
     int span[2];
@@ -104,9 +104,8 @@ KERNEL_NAME(elem* __restrict__ dk, int dk_pitch, elem* __restrict__ dv, int dv_p
         wgmma_wait<1>();
         hold(s);
 
-        // P dscore/ds is rounded to elem: with 32 registers of it the products would not stay in flight. The derivative is taken of the unmasked score, so a masked entry is 0, never inf * 0.
-        uint32_t slopes[TILE_Q / 4];
-        const bool edge = q0 < k0 + TILE_K - 1 || q0 + TILE_Q > earliest_end;
+        // P dscore/ds is rounded to elem: with 32 registers of it the products would not stay in flight.
+        uint32_t slopes[TILE_Q / 16][4];
 #pragma unroll
         for (int n = 0; n < TILE_Q / 8; n++)
         {
@@ -118,13 +117,18 @@ KERNEL_NAME(elem* __restrict__ dk, int dk_pitch, elem* __restrict__ dv, int dv_p
                 float score, slope;
                 score_log2_and_derivative(s[n * 4 + i], score, slope);
                 e[i] = fast_exp2(score - (i % 2 ? row_lse.y : row_lse.x));
-                if (edge && (uint32_t)(q0 + n * 8 + lane % 4 * 2 + i % 2 - k0 - local_row - i / 2 * 8) >= (uint32_t)span[i / 2]) e[i] = 0.0f;
                 e_slope[i] = e[i] * slope;
             }
-            slopes[n * 2] = pack2(e_slope[0], e_slope[1]);
-            slopes[n * 2 + 1] = pack2(e_slope[2], e_slope[3]);
+            slopes[n / 2][n % 2 * 2] = pack2(e_slope[0], e_slope[1]);
+            slopes[n / 2][n % 2 * 2 + 1] = pack2(e_slope[2], e_slope[3]);
             a[n / 2][n % 2 * 2] = pack2(e[0], e[1]);
             a[n / 2][n % 2 * 2 + 1] = pack2(e[2], e[3]);
+        }
+        if (q0 < k0 + TILE_K - 1 || q0 + TILE_Q > earliest_end)
+        {
+            const int ahead = q0 + lane % 4 * 2 - k0 - local_row;
+            clear_unseen(a, ahead, span);
+            clear_unseen(slopes, ahead, span);
         }
         wgmma_fence();
 #pragma unroll
@@ -138,13 +142,17 @@ KERNEL_NAME(elem* __restrict__ dk, int dk_pitch, elem* __restrict__ dv, int dv_p
         for (int n = 0; n < TILE_Q / 8; n++)
         {
             const float2 row_delta = load_shared2(delta_rows + (stage * TILE_Q + n * 8 + lane % 4 * 2) * 4);
-            slopes[n * 2] = pack2(unpack_lo(slopes[n * 2]) * (dp[n * 4] - row_delta.x), unpack_hi(slopes[n * 2]) * (dp[n * 4 + 1] - row_delta.y));
-            slopes[n * 2 + 1] = pack2(unpack_lo(slopes[n * 2 + 1]) * (dp[n * 4 + 2] - row_delta.x), unpack_hi(slopes[n * 2 + 1]) * (dp[n * 4 + 3] - row_delta.y));
+#pragma unroll
+            for (int half = 0; half < 2; half++)
+            {
+                uint32_t& pair = slopes[n / 2][n % 2 * 2 + half];
+                pair = pack2(unpack_lo(pair) * (dp[n * 4 + half * 2] - row_delta.x), unpack_hi(pair) * (dp[n * 4 + half * 2 + 1] - row_delta.y));
+            }
         }
         wgmma_wait<0>();
         hold(dv_sum);
 #pragma unroll
-        for (int i = 0; i < TILE_Q / 4; i++) a[i / 4][i % 4] = slopes[i];
+        for (int i = 0; i < TILE_Q / 4; i++) a[i / 4][i % 4] = slopes[i / 4][i % 4];
         const int ds_tile = k0 / DS_TILE + group;
         if (ds && ds_tile <= tile && tile - ds_tile < ds_tiles) send_score_gradients(ds + score_gradients_tile(head, tile, ds_tile, rows, ds_tiles), ds_stages + (round % 2 * 8 + warp) * DS_WARP_BYTES, warp % 4, a);
         else send_nothing();

@@ -84,7 +84,7 @@ KERNEL_NAME(elem* __restrict__ dk, int dk_pitch, elem* __restrict__ dv, int dv_p
 
     if (group == 0)
     {
-        // Query q sees the row's key when (unsigned)(q - key) < span: one comparison for both ends.
+        // Query q sees the row's key when (unsigned)(q - key) < span (score_gradients.cu).
         const int earliest_end = WINDOW ? min(doc_end[k0], k0 + WINDOW) : doc_end[k0];
         int span[2];
 #pragma unroll
@@ -110,9 +110,7 @@ KERNEL_NAME(elem* __restrict__ dk, int dk_pitch, elem* __restrict__ dv, int dv_p
             if (lane == 0) barrier_arrive(q_empty + stage * 8);
             barrier_wait(do_full + stage * 8, parity);
 
-            // The derivative is taken of the unmasked score, so a masked entry is 0, never inf * 0.
-            const bool edge = q0 < k0 + TILE_K - 1 || q0 + TILE_Q > earliest_end;
-            uint32_t slope_pairs[TILE_Q / 4];
+            uint32_t slope_pairs[TILE_Q / 16][4];
 #pragma unroll
             for (int n = 0; n < TILE_Q / 8; n++)
             {
@@ -124,18 +122,23 @@ KERNEL_NAME(elem* __restrict__ dk, int dk_pitch, elem* __restrict__ dv, int dv_p
                     float score, slope;
                     score_log2_and_derivative(s[n * 4 + i], score, slope);
                     p[i] = fast_exp2(score - (i % 2 ? row_lse.y : row_lse.x));
-                    if (edge && (uint32_t)(q0 + n * 8 + lane % 4 * 2 + i % 2 - k0 - local_row - i / 2 * 8) >= (uint32_t)span[i / 2]) p[i] = 0.0f;
                     p_slope[i] = p[i] * slope;
                 }
                 a[n / 2][n % 2 * 2] = pack2(p[0], p[1]);
                 a[n / 2][n % 2 * 2 + 1] = pack2(p[2], p[3]);
-                slope_pairs[n * 2] = pack2(p_slope[0], p_slope[1]);
-                slope_pairs[n * 2 + 1] = pack2(p_slope[2], p_slope[3]);
+                slope_pairs[n / 2][n % 2 * 2] = pack2(p_slope[0], p_slope[1]);
+                slope_pairs[n / 2][n % 2 * 2 + 1] = pack2(p_slope[2], p_slope[3]);
+            }
+            if (q0 < k0 + TILE_K - 1 || q0 + TILE_Q > earliest_end)
+            {
+                const int ahead = q0 + lane % 4 * 2 - k0 - local_row;
+                clear_unseen(a, ahead, span);
+                clear_unseen(slope_pairs, ahead, span);
             }
             if (round > 0) barrier_wait(slopes_empty, (round - 1) % 2);
 #pragma unroll
             for (int i = 0; i < TILE_Q / 16; i++)
-                store_shared4(slopes + (i * GROUP_THREADS + thread) * 16, slope_pairs[i * 4], slope_pairs[i * 4 + 1], slope_pairs[i * 4 + 2], slope_pairs[i * 4 + 3]);
+                store_shared4(slopes + (i * GROUP_THREADS + thread) * 16, slope_pairs[i][0], slope_pairs[i][1], slope_pairs[i][2], slope_pairs[i][3]);
             barrier_arrive(slopes_full);
 
             wgmma_fence();

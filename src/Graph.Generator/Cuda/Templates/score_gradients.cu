@@ -31,3 +31,15 @@ __device__ __forceinline__ void send_nothing()
 {
     if (threadIdx.x % WARP_SIZE == 0) asm volatile("cp.async.bulk.commit_group;" ::: "memory");
 }
+
+// Of a thread's pairs of P^T or P^T dscore/ds, those of queries that do not see the key become 0, whatever their bits say: exp2 of a masked score may be inf. Only tiles on the diagonal, the window's or a
+// document's edge need it. ahead: the thread's first query less its key; query q sees key k when (unsigned)(q - k) < span, one comparison for both ends; a thread has two keys, 8 apart.
+__device__ __forceinline__ void clear_unseen(uint32_t (&pairs)[DS_TILE / 16][4], int ahead, const int (&span)[2])
+{
+#pragma unroll
+    for (int i = 0; i < DS_TILE / 4; i++)
+    {
+        const int distance = ahead + i / 2 * 8 - i % 2 * 8;
+        pairs[i / 4][i % 4] &= ((uint32_t)distance < (uint32_t)span[i % 2] ? 0xFFFFu : 0u) | ((uint32_t)(distance + 1) < (uint32_t)span[i % 2] ? 0xFFFF0000u : 0u);
+    }
+}

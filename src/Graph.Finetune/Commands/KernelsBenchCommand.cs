@@ -72,8 +72,8 @@ static class KernelsBenchCommand
 
     static string Rate(OpTime t) => string.Create(CultureInfo.InvariantCulture, $"{(t.Tflops is { } tflops ? $"{tflops:G3} TFLOP/s" : $"{t.Gbps:G4} GB/s")}");
 
-    static string Winner(OpTime t) => t.EmittedMilliseconds is not { } emitted ? "" : string.Create(CultureInfo.InvariantCulture,
-        $"   emitted {emitted:F4} ms: {(emitted < t.Milliseconds ? $"emitted wins by {100 * (t.Milliseconds / emitted - 1):F1} %" : $"cublaslt wins by {100 * (emitted / t.Milliseconds - 1):F1} %")}");
+    static string Winner(OpTime t) => t.EmittedOfCublasLt is not { } part ? "" : string.Create(CultureInfo.InvariantCulture,
+        $"   emitted {t.EmittedMilliseconds:F4} ms: {(part > 1 ? $"emitted wins by {100 * (part - 1):F1} %" : $"cublaslt wins by {100 * (1 / part - 1):F1} %")}");
 
     static string Plain(OpTime t) => t.OfPlain is not { } part ? "" : string.Create(CultureInfo.InvariantCulture, $"   without adapters {t.PlainMilliseconds:F4} ms: {100 * part:F1} % of that speed");
 
@@ -108,8 +108,8 @@ static class KernelsBenchCommand
                 if (t.EmittedMilliseconds is { } emitted)
                 {
                     json.WriteNumber("emitted_ms_median", Math.Round(emitted, 5));
-                    json.WriteString("winner", emitted < t.Milliseconds ? "emitted" : "cublaslt");
-                    json.WriteNumber("emitted_of_cublaslt", Math.Round(t.Milliseconds / emitted, 4));
+                    json.WriteString("winner", t.EmittedOfCublasLt > 1 ? "emitted" : "cublaslt");
+                    json.WriteNumber("emitted_of_cublaslt", Math.Round(t.EmittedOfCublasLt!.Value, 4));
                 }
                 if (t.PlainMilliseconds is { } plain)
                 {

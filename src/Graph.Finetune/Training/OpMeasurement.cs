@@ -15,12 +15,11 @@ namespace Graph.Finetune.Training;
 /// <param name="On">What ran: cublaslt or emitted for a product, else the target.</param>
 /// <param name="Milliseconds">Median; least and most beside it.</param>
 /// <param name="EmittedMilliseconds">The emitted GEMM's median beside cuBLASLt's, in the same run; null for other ops.</param>
+/// <param name="EmittedOfCublasLt">The emitted GEMM's speed, of cuBLASLt's.</param>
 /// <param name="PlainMilliseconds">The median of the product without its adapters, in the same run; null for ops that have none.</param>
-public sealed record OpTime(string Name, string Shape, string On, double Milliseconds, double Least, double Most, double? Tflops, double? Gbps, double OfLimit, double? EmittedMilliseconds, double? PlainMilliseconds)
-{
-    /// <summary>Speed with adapters, of the speed without: 1 would be adapters for nothing.</summary>
-    public double? OfPlain => PlainMilliseconds / Milliseconds;
-}
+/// <param name="OfPlain">Speed with adapters, of the speed without: 1 would be adapters for nothing.</param>
+public sealed record OpTime(string Name, string Shape, string On, double Milliseconds, double Least, double Most, double? Tflops, double? Gbps, double OfLimit,
+    double? EmittedMilliseconds, double? EmittedOfCublasLt, double? PlainMilliseconds, double? OfPlain);
 
 /// <summary>A launch of the schedule, or a pair of products that a step makes one launch of (then dB's), and how it is bound.</summary>
 public sealed record MeasuredOp(Launch Launch, Func<LaunchBinder, Func<string, nint>, BoundLaunch> Bind, string Name = "");
@@ -108,10 +107,12 @@ public sealed class OpMeasurement(IDevice device, Schedule schedule, RankTable r
             using var emitted = bound is BoundGemm { Sums: null } && device is CudaDevice { Gemm: "cublaslt" } gpu ? gpu.PrepareEmitted(Flushed(bound)) : null;
             using var plain = WithoutAdapters(op.Launch, bound) is { } product ? device.Prepare(Flushed(product)) : null;
             var (times, beside, without) = InTurns(program, emitted, plain, repeats);
-            var median = StepMeasurement.Of(times);
+            var median = Median(times);
             var compute = limits.IsCompute(bound);
-            return new OpTime(op.Name, Shape(bound), bound is not BoundGemm { Sums: null } ? device.Info.Target : emitted is null ? device is CudaDevice ? "emitted" : "cpu" : "cublaslt", median, times[0], times[^1],
-                compute ? bound.Flops / median / 1e9 : null, compute ? null : bound.Bytes / median / 1e6, limits.Floor(bound) / median, beside.Count > 0 ? StepMeasurement.Of(beside) : null, without.Count > 0 ? StepMeasurement.Of(without) : null);
+            return new OpTime(op.Name, Shape(bound), bound is not BoundGemm { Sums: null } ? device.Info.Target : emitted is null ? device is CudaDevice ? "emitted" : "cpu" : "cublaslt", median, times.Min(), times.Max(),
+                compute ? bound.Flops / median / 1e9 : null, compute ? null : bound.Bytes / median / 1e6, limits.Floor(bound) / median,
+                beside.Count > 0 ? Median(beside) : null, beside.Count > 0 ? SpeedOf(times, beside) : null,
+                without.Count > 0 ? Median(without) : null, without.Count > 0 ? SpeedOf(without, times) : null);
         }
         finally
         {
@@ -160,16 +161,23 @@ public sealed class OpMeasurement(IDevice device, Schedule schedule, RankTable r
         return end is { Group: >= 0 } k && bound is BoundGemm product && ranks.Resolve(k) == product.K && product.K > k.Fixed ? product with { K = k.Fixed } : null;
     }
 
-    // Sorted milliseconds of each. Every other turn goes backwards, so that none always runs behind the same one. The first turns load code and are not counted.
+    // Milliseconds of each, turn by turn. Every other turn goes backwards, so that none always runs behind the same one. The first turns load code and are not counted.
     static (List<double> Program, List<double> Emitted, List<double> Plain) InTurns(IProgram program, IProgram? emitted, IProgram? plain, int repeats)
     {
         (IProgram? Of, List<double> Times)[] turn = [(program, []), (emitted, []), (plain, [])];
         for (var i = -2; i < repeats; i++)
             foreach (var (of, times) in i % 2 == 0 ? turn : turn.Reverse())
                 if (of?.Time()[1] is { } ms && i >= 0) times.Add(ms);
-        foreach (var (_, times) in turn) times.Sort();
         return (turn[0].Times, turn[1].Times, turn[2].Times);
     }
+
+    /// <summary>
+    /// The speed of `times`, of the speed of `reference`: the median over the turns, each of two launches in one turn. A power cap moves the clock between turns (a product of 1.08 ms also takes 1.25), and medians of the
+    /// times by themselves would compare different clocks.
+    /// </summary>
+    internal static double SpeedOf(IReadOnlyList<double> reference, IReadOnlyList<double> times) => Median(reference.Zip(times, (r, t) => r / t));
+
+    static double Median(IEnumerable<double> values) => StepMeasurement.Of([.. values.Order()]);
 
     // The most that a layer's attention keeps: one with a window keeps less.
     long MostKept() => Enumerable.Range(0, schedule.Backward.Count).Where(at => ScoreGradients.IsPair(schedule.Backward, at))

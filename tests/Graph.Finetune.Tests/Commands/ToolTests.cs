@@ -1,6 +1,7 @@
 using System;
 using System.Linq;
 using System.Text.Json;
+using Graph.Finetune.Training;
 using Xunit;
 using static Graph.Finetune.Tests.Commands.Gemma2Run;
 
@@ -63,6 +64,14 @@ public class ToolTests
     }
 
     [Fact]
+    public void SpeedOf_ClockMovesBetweenTurns_ComparesWithinATurn()
+    {
+        // Adapters cost 2 %. The clock falls in the middle of the third turn: medians of the times would say 0.78.
+        double[] plain = [1, 1, 1, 1.25, 1.25], with = [1 / 0.98, 1 / 0.98, 1.25 / 0.98, 1.25 / 0.98, 1.25 / 0.98];
+        Assert.Equal(0.98, OpMeasurement.SpeedOf(plain, with), 12);
+    }
+
+    [Fact]
     public void KernelsBench_LinearsOfNano_AreBesideThoseWithoutAdapters()
     {
         string[] options = ["--variant", "nano", "--device", "cpu", "--batch-tokens", "64", "--seq", "32", "--repeats", "2"];
@@ -72,7 +81,7 @@ public class ToolTests
         string[] layer = ["gemm nt layers.*.q_proj+k_proj+v_proj", "gemm nt layers.*.o_proj", "gemm nt layers.*.gate_proj+up_proj", "gemm nt layers.*.down_proj",
             "gemm nn layers.*.d_mul", "gemm nn layers.*.d_pre_feedforward_layernorm", "gemm nn layers.*.d_attention", "gemm nn layers.*.d_input_layernorm"];
         Assert.Equal(layer.Order(StringComparer.Ordinal), beside.Select(o => o.GetProperty("name").GetString()!).Order(StringComparer.Ordinal));
-        Assert.All(beside, o => Assert.Equal(o.GetProperty("plain_ms_median").GetDouble() / o.GetProperty("ms_median").GetDouble(), o.GetProperty("of_plain").GetDouble(), 0.01 * o.GetProperty("of_plain").GetDouble() + 0.001));
+        Assert.All(beside, o => Assert.True(o.GetProperty("of_plain").GetDouble() > 0));
         Assert.DoesNotContain(ops.Except(beside), o => o.TryGetProperty("of_plain", out _));
         Assert.Contains("without adapters ", Succeed(["kernels", "bench", "down_proj", .. options]));
     }

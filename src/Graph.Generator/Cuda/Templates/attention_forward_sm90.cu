@@ -9,7 +9,7 @@
 // The block copies the tiles that any of its rows sees; a group multiplies those that its own rows see and passes the others on.
 // A group has S of the next tile and P v of this one in flight together, and its exponentials run under P v and under the other groups' products.
 
-// 2^x for |x| < 126 on the multiply-add units, relative error 7.5e-5 (P is rounded to 2^-9): the special-function units alone cannot keep up with the products.
+// 2^x for |x| < 126 on the multiply-add units, relative error 7.5e-5 (P is rounded to 2^-9). With head dim 128, a quarter of the exponentials: the special-function units alone cannot keep up with products this short.
 __device__ __forceinline__ float polynomial_exp2(float x)
 {
     const float shifted = x + 12582912.0f; // 1.5 * 2^23: the low bits hold round(x)

@@ -327,7 +327,7 @@ __device__ __forceinline__ void copy_rounds(int rounds, uint32_t full, uint32_t 
     }
 }
 
-// The same before wgmma reads what cp.async wrote.
+// Like barrier_wait, before wgmma reads what cp.async wrote and who copied has not fenced (copy_rounds does).
 __device__ __forceinline__ void barrier_wait_copies(uint32_t barrier, uint32_t parity)
 {
     barrier_wait(barrier, parity);

@@ -17,7 +17,8 @@ static class OptimizerCheck
     const double Tolerance = 1e-6, SumTolerance = 5e-6;
     const int Count = 1 << 20;
 
-    static readonly (int Rows, int Columns)[] Matrices = [(8, 128), (3, 130), (1, 1), (5000, 7), (16, 3584), (4096, 16), (64, 64), (33, 1)];
+    // More than 32, which a warp looks at in one go, with several chunks in front, between and behind.
+    static readonly (int Rows, int Columns)[] Matrices = [(8, 128), (3, 130), (1, 1), (5000, 7), .. Enumerable.Repeat((4, 20), 40), (16, 3584), (4096, 16), .. Enumerable.Repeat((3, 5), 30), (64, 64), (33, 1), (5, 2000)];
 
     internal static Seen Run(CudaDeviceOfTarget on, KernelJob job)
     {

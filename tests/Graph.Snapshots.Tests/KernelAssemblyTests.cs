@@ -1,8 +1,11 @@
 using System;
 using System.Collections.Generic;
+using System.Globalization;
 using System.IO;
 using System.Linq;
+using System.Text.RegularExpressions;
 using Graph.Runtime.Cuda;
+using Graph.Runtime.Optimizers;
 using Xunit;
 
 namespace Graph.Snapshots.Tests;
@@ -48,6 +51,17 @@ public sealed class KernelAssemblyTests
                   where k.Kernel.Info.Block > 1024 || k.Kernel.Info.Block % 32 != 0 || (f.Registers + 7) / 8 * 8 * k.Kernel.Info.Block > 65_536
                   select $"{k.Kernel.Target} {k.Kernel.Info.Name}: {f.Registers} registers x {k.Kernel.Info.Block} threads";
         Assert.Empty(bad);
+    }
+
+    /// <summary>A block of adamw has each element of a chunk once: of a smaller one, elements would keep their old values.</summary>
+    [Fact]
+    public void AdamW_EveryTarget_IsLaunchedWithAChunksThreads()
+    {
+        foreach (var kernel in Emitted.Kernels("nano").Where(k => k.Info.Name == "adamw"))
+        {
+            int Defined(string name) => int.Parse(Regex.Match(kernel.Text, "#define " + name + @" (\d+)").Groups[1].Value, CultureInfo.InvariantCulture);
+            Assert.Equal((AdamSegment.ChunkElements, AdamSegment.ChunkElements), (Defined("CHUNK"), 4 * Defined("VECTORS") * kernel.Info.Block));
+        }
     }
 
     [Fact]

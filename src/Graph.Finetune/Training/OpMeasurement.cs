@@ -26,14 +26,14 @@ public sealed record MeasuredOp(Launch Launch, Func<LaunchBinder, Func<string, n
 
 /// <summary>
 /// Ops of a schedule, each alone on random values: its tensors are allocated for it, and before every launch a copy fills the cache, so that what an op reads comes from memory (in a step, part
-/// of it is still in the cache), and half of what it pushes out must first be written back, as behind any op that reads and writes.
+/// of it is still in the cache), and half of what it displaces there is written back first, as behind any op that reads and writes.
 /// </summary>
 public sealed class OpMeasurement(IDevice device, Schedule schedule, RankTable ranks, MicroBatch batch)
 {
     readonly Shapes shapes = new(schedule, batch.Ids.Length, ranks, device.Act);
     readonly byte[] values = DeviceLimits.RandomValues(device.Act);
 
-    // Half of it is more than any cache: 60 MB on an H200. A CPU's copy of as much would take longer than its ops.
+    // Half of it is more than a GPU's cache: 60 MB on an H200. A CPU's copy of as much would take longer than its ops.
     long FlushBytes => device.RunsAhead ? 256L << 20 : 16L << 20;
 
     public DeviceLimits Limits()

@@ -103,6 +103,7 @@ public static class AttentionTiles
 
     static AttentionTile ForwardSm90(int groups, int tileK, int d) => new(64 * groups, tileK, 4 * (groups + 1), 2, (64 * groups + 4 * tileK) * d * 2 + 64);
 
+    // k has two stages and v two or, of head dim 256, one: V_STAGES of the template.
     static AttentionTile DqSm90(int tileK, int d) => new(128, tileK, 12, 2, (2 * 128 * d + (d == 128 ? 4 : 3) * tileK * d) * 2 + 64);
 
     // Elements are 2 bytes. The templates' headers name the parts of each sum.

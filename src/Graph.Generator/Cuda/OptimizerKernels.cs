@@ -6,6 +6,7 @@ namespace Graph.Generator.Cuda;
 /// <summary>Kernels that every model has and no graph names: gradient norm and clip, AdamW over all adapters, the loss sum. Grids count chunks of the segment table.</summary>
 public static class OptimizerKernels
 {
+    // ADAMW_THREADS of adamw.cu: such a block has each of a chunk's elements once.
     const int Threads = 256, AdamWThreads = 512;
 
     public static readonly IReadOnlyList<(KernelInfo Info, string Template)> All = new[]

@@ -14,8 +14,11 @@ namespace Graph.Generator.Cuda;
 /// </summary>
 public static class RowKernelText
 {
-    /// <summary>Threads of a block without a reduction where they divide the columns, else the most that share them evenly.</summary>
-    const int FlatBlock = 256, LargestFlatBlock = 576;
+    /// <summary>Threads of a block without a reduction, where they divide the columns at 8 a thread.</summary>
+    const int FlatBlock = 256;
+
+    /// <summary>The most threads of such a block where they do not.</summary>
+    const int LargestFlatBlock = 576;
 
     /// <summary>Rows of one block where the next row is loaded ahead. More rows share one start of a block and one read of the vectors, but leave a longer tail at the end of the launch.</summary>
     const int RowsAhead = 3;
@@ -46,7 +49,7 @@ public static class RowKernelText
         return new KernelInfo(kernel.Name, "row", (body.Columns / 8 + 31) / 32 * 32, 0, TileRows(body), 0, 1);
     }
 
-    /// <summary>Threads of a block, and blocks of a row, of which none is nearly empty: 4,608 columns are one block of 576, not two of 256 and one of 64.</summary>
+    /// <summary>Threads of a block, and blocks of a row, of which none is nearly empty at the widths of models: 4,608 columns are one block of 576, not two of 256 and one of 64.</summary>
     static (int Block, int Blocks) FlatBlocks(int columns)
     {
         var threads = (columns + 7) / 8;

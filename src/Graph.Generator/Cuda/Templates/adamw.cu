@@ -4,7 +4,8 @@
 //   m = m + (1 - beta1) * (g - m)        v = beta2 * v + (1 - beta2) * g^2
 //   p = p - lr / bias_correction1 * m / (sqrt(v) / sqrt_bias_correction2 + eps)        copy = p rounded
 // A step whose gradient norm is not finite (skipped) writes nothing. cast_adapters writes copy = p rounded alone, after p was uploaded.
-// Launch: grid chunks, block ADAMW_THREADS (cast_adapters: THREADS). A thread has two vectors of 4, and all that they need is on its way before the first is computed.
+// Launch: grid chunks, block ADAMW_THREADS (cast_adapters: THREADS). A thread has VECTORS vectors of 4, and all that they need is on its way before the first is computed
+// (one element after the other where columns are no multiple of 4).
 
 #define VECTORS 2
 #define ADAMW_THREADS (CHUNK / 4 / VECTORS)
@@ -22,7 +23,7 @@ __device__ __forceinline__ float approximate_sqrt(float x)
     return y;
 }
 
-// The square root and the quotient are within 2 units in the last place.
+// The square root and the quotient are within 2 units in the last place; the root of a subnormal v is 0, which eps > 0 makes harmless.
 __device__ __forceinline__ void adamw_element(float& p, float& m, float& v, float grad, const Step& step)
 {
     const float g = step.clip * grad;

@@ -6,7 +6,8 @@
 //   k is visible to q when doc_start[q] <= k <= q and q - k < WINDOW (0: no window); doc_start never decreases.
 //
 // Warpgroups own 64 rows each: S (64 x TILE_K), P and o (64 x D) are in registers; the last one copies. q, k and v are panel tiles (wgmma.cu), k and v in two stages.
-// The block copies the tiles that any of its rows sees; a group multiplies those that its own rows see and passes the others on.
+// The block copies the tiles that any of its rows sees; a group multiplies those that its own rows see and passes the others on. That its tiles are among the block's follows from doc_start never decreasing:
+// else a group would wait for a tile that nobody copies.
 // A group has S of the next tile and P v of this one in flight together, and its exponentials run under P v and under the other groups' products.
 
 // 2^x for |x| < 126 on the multiply-add units, relative error 7.5e-5 (P is rounded to 2^-9). With head dim 128, a quarter of the exponentials: the special-function units alone cannot keep up with products this short.

@@ -31,7 +31,8 @@ struct Scalars
     float skipped;                                      // 1 when the gradient norm is not finite, else 0
 };
 
-// The segment of a chunk and the chunk's elements [first, last) in it: the last segment that starts at or before the chunk. A warp looks at 32 segments at once, so hundreds take two loads one after the other.
+// The segment of a chunk and the chunk's elements [first, last) in it: the last segment that starts at or before the chunk. A warp looks at 32 segments at once,
+// so hundreds take two loads one after the other; every lane calls it.
 __device__ __forceinline__ Segment find_segment(const Segment* __restrict__ segments, int count, int chunk, int& first, int& last)
 {
     const int lane = threadIdx.x % WARP_SIZE;

@@ -292,8 +292,8 @@ __device__ __forceinline__ void barrier_wait(uint32_t barrier, uint32_t parity)
     asm volatile("{\n.reg .pred ended;\nAGAIN:\nmbarrier.try_wait.parity.shared::cta.b64 ended, [%0], %1;\n@!ended bra AGAIN;\n}" :: "r"(barrier), "r"(parity) : "memory");
 }
 
-// A copying thread's part of the rounds of one kind of tile, in DEPTH stages: copy(round, stage) starts the copies. wgmma reads shared memory behind the back of ordinary writes, so who copies makes
-// them visible before it announces them, and no group that multiplies waits for a fence. `full` counts the copying threads.
+// A copying thread's part of the rounds of one kind of tile, in DEPTH stages: copy(round, stage) starts the copies. Copies that the thread has started before belong to round 0. wgmma reads shared memory
+// behind the back of ordinary writes, so who copies makes them visible before it announces them, and no group that multiplies waits for a fence. `full` counts the copying threads.
 template <int DEPTH, class Copy>
 __device__ __forceinline__ void copy_rounds(int rounds, uint32_t full, uint32_t empty, Copy copy)
 {
@@ -302,7 +302,7 @@ __device__ __forceinline__ void copy_rounds(int rounds, uint32_t full, uint32_t 
         shared_fence();
         barrier_arrive(full + stage * 8);
     };
-    // All stages are on their way before the first is waited for.
+    // All stages are on their way before the first is waited for; a stage without a round is an empty group, or the count of groups in flight would be wrong.
 #pragma unroll
     for (int stage = 0; stage < DEPTH; stage++)
     {
@@ -314,7 +314,7 @@ __device__ __forceinline__ void copy_rounds(int rounds, uint32_t full, uint32_t 
 #pragma unroll 1
     for (int round = 1, stage = 1 % DEPTH; round < rounds; round++)
     {
-        // One stage is free at a time from here on.
+        // From here on one copy is in flight at a time.
         if (round >= DEPTH)
         {
             barrier_wait(empty + stage * 8, (round / DEPTH - 1) % 2);

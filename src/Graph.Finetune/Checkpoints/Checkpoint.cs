@@ -51,9 +51,7 @@ public sealed class Checkpoint : IWeightSource, IDisposable
     /// <exception cref="InputException">A tensor is missing, has another shape, or a dtype that is not F32, BF16 or F16.</exception>
     public void Check(Schedule schedule)
     {
-        var needed = schedule.Tensors.Where(t => t.Kind == TensorKind.Weight).Select(t => (t.Name, Shape: t.Dims.Select(d => d.Fixed).ToArray()))
-            .Concat(schedule.Groups.SelectMany(g => g.Linears, (g, l) => (Name: l.Name + ".weight", Shape: new[] { l.Out, g.In })));
-        foreach (var (name, shape) in needed)
+        foreach (var (name, shape) in schedule.Tensors.Where(t => t.Kind == TensorKind.Weight).SelectMany(t => t.Stored()))
         {
             if (!tensors.ContainsKey(name)) throw new InputException($"'{Directory}' has no tensor {name}, which {schedule.Variant} needs; it is the checkpoint of another model.");
             var stored = Describe(name);

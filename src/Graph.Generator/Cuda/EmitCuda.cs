@@ -50,7 +50,7 @@ public static class EmitCuda
                 // 32 bytes per thread and head: with four heads 32 KB of a block of 256 threads are in flight.
                 const int threads = 256, tileHeads = 4;
                 var tileRows = Math.Max(1, threads / (rope.HeadDim / 16));
-                return new EmittedKernel(new KernelInfo(kernel.Name, "rope", tileRows * (rope.HeadDim / 16), 0, tileRows, 0, (rope.Heads + tileHeads - 1) / tileHeads), new[]
+                return new EmittedKernel(new KernelInfo(kernel.Name, KernelKind.Rope, tileRows * (rope.HeadDim / 16), 0, tileRows, 0, (rope.Heads + tileHeads - 1) / tileHeads), new[]
                 {
                     elem + Literals(("KERNEL_NAME", kernel.Name), ("HEADS", N(rope.Heads)), ("INVERSE", rope.Inverse ? "1" : "0"), ("TILE_ROWS", N(tileRows)), ("TILE_HEADS", N(tileHeads))) + Rotation(rope),
                     "@prelude.cu", "@rotation.cu", "@rope.cu",
@@ -70,15 +70,15 @@ public static class EmitCuda
             AttentionBody => ("", new[] { "@attention_delta_epilogue.cu" }),
             _ => ("", new[] { EpilogueText.Print(epilogue) }),
         };
-        yield return new EmittedKernel(GemmTiles.WgmmaInfo(epilogue.Name, KernelInfo.GemmWithEpilogue),
+        yield return new EmittedKernel(GemmTiles.WgmmaInfo(epilogue.Name, KernelKind.GemmEpilogue),
             new[] { Header(target, epilogue) + Elem(target) + GemmTiles.WgmmaLiterals(epilogue.Name, epilogue.Layout, epilogue.Form) + literals, "@prelude.cu", "@mma.cu", "@wgmma.cu" }.Concat(work).Append("@gemm_sm90.cu").ToArray());
-        if (epilogue.Kernel.Body is CrossEntropyBody rest) yield return FromSums(target, epilogue.Kernel, rest);
+        if (epilogue.Kernel.Body is CrossEntropyBody rest) yield return FromSums(target, epilogue, rest);
     }
 
     static EmittedKernel CrossEntropy(string target, Kernel kernel, CrossEntropyBody loss, string elem)
     {
         var tile = CrossEntropyTiles.For(target, loss.Vocab);
-        return new EmittedKernel(new KernelInfo(kernel.Name, "cross_entropy", tile.Threads, tile.SharedBytes, 1, 0, 1), new[]
+        return new EmittedKernel(new KernelInfo(kernel.Name, KernelKind.CrossEntropy, tile.Threads, tile.SharedBytes, 1, 0, 1), new[]
         {
             elem + Literals(("KERNEL_NAME", kernel.Name), ("VOCAB", N(loss.Vocab)), ("THREADS", N(tile.Threads)), ("GRAD", "1"), ("BOUND", N(loss.Bound)), ("CACHED", N(tile.Cached))),
             "@prelude.cu", LogitHoles(loss.Logit, log2: false), "@cross_entropy.cu",
@@ -86,13 +86,13 @@ public static class EmitCuda
     }
 
     /// <summary>What is left of a cross entropy when the product has summed the exponentials. 128 bytes a thread and two blocks of 512 a multiprocessor: all of it is in flight at once.</summary>
-    static EmittedKernel FromSums(string target, Kernel kernel, CrossEntropyBody loss)
+    static EmittedKernel FromSums(string target, ProductEpilogue epilogue, CrossEntropyBody loss)
     {
         const int threads = 512, chunks = 8, minBlocks = 2;
-        var (name, parts) = (GemmKernel.FromSums(kernel.Name), (loss.Vocab / 8 + threads * chunks - 1) / (threads * chunks));
-        return new EmittedKernel(new KernelInfo(name, KernelInfo.CrossEntropyFromSums, threads, 0, 1, 0, parts), new[]
+        var (name, parts) = (epilogue.FromSums, (loss.Vocab / 8 + threads * chunks - 1) / (threads * chunks));
+        return new EmittedKernel(new KernelInfo(name, KernelKind.CrossEntropyFromSums, threads, 0, 1, 0, parts), new[]
         {
-            Header(target, kernel) + Elem(target) + Literals(("KERNEL_NAME", name), ("VOCAB", N(loss.Vocab)), ("THREADS", N(threads)), ("PARTS", N(parts)), ("THREAD_CHUNKS", N(chunks)), ("MIN_BLOCKS", N(minBlocks)),
+            Header(target, epilogue.Kernel) + Elem(target) + Literals(("KERNEL_NAME", name), ("VOCAB", N(loss.Vocab)), ("THREADS", N(threads)), ("PARTS", N(parts)), ("THREAD_CHUNKS", N(chunks)), ("MIN_BLOCKS", N(minBlocks)),
                 ("SUMS", N(GemmKernel.RowSums(loss.Vocab)))),
             "@prelude.cu", LogitHoles(loss.Logit, log2: true, value: false), "@cross_entropy_from_sums.cu",
         });
@@ -114,7 +114,14 @@ public static class EmitCuda
                 .Concat(new[] { ScoreHoles(body.Score), "@" + onWgmma + ".cu" }).ToArray()
             : new[] { elem + literals, "@prelude.cu", "@mma.cu", ScoreHoles(body.Score), template };
         var owned = part == AttentionKernel.Dkdv ? tile.TileK : tile.TileQ;
-        var kind = wgmma is not null && part == AttentionKernel.Dkdv ? KernelInfo.DkdvToDs : "attention_" + body.Part.ToString().ToLowerInvariant();
+        var kind = body.Part switch
+        {
+            AttentionPart.Forward => KernelKind.AttentionForward,
+            AttentionPart.Delta => KernelKind.AttentionDelta,
+            AttentionPart.Dq => KernelKind.AttentionDq,
+            AttentionPart.Dkdv => wgmma is null ? KernelKind.AttentionDkdv : KernelKind.AttentionDkdvToDs,
+            _ => throw new InvalidOperationException("emit: unknown part of attention " + body.Part),
+        };
         return new EmittedKernel(new KernelInfo(kernel.Name, kind, tile.Threads, tile.SharedBytes, owned, 0, part == AttentionKernel.Dkdv ? body.KvHeads : body.Heads), parts);
     }
 
@@ -122,8 +129,8 @@ public static class EmitCuda
     static IEnumerable<EmittedKernel> DqFromDs(string target, Kernel kernel)
     {
         if (kernel.Body is not AttentionBody { Part: AttentionPart.Dq, Score: { } score } body || AttentionTiles.DqFromDs(target, body.HeadDim, body.Heads / body.KvHeads) is not { } tile) yield break;
-        var name = KernelInfo.FromDs(kernel.Name);
-        yield return new EmittedKernel(new KernelInfo(name, KernelInfo.DqFromDs, tile.Threads, tile.SharedBytes, tile.TileQ, 0, body.Heads / 2), new[]
+        var name = kernel.FromDs;
+        yield return new EmittedKernel(new KernelInfo(name, KernelKind.AttentionDqFromDs, tile.Threads, tile.SharedBytes, tile.TileQ, 0, body.Heads / 2), new[]
         {
             Header(target, kernel) + Elem(target) + tile.Literals(name, body.HeadDim, body.Heads / body.KvHeads, score.Window, false), "@prelude.cu", "@mma.cu", "@wgmma.cu", "@score_gradients.cu", "@attention_dq_from_ds_sm90.cu",
         });

@@ -42,11 +42,11 @@ public static class RowKernelText
         if (!HasReduction(body))
         {
             var (block, blocks) = FlatBlocks(body.Columns);
-            return new KernelInfo(kernel.Name, "row", block, 0, 1, 0, blocks);
+            return new KernelInfo(kernel.Name, KernelKind.Row, block, 0, 1, 0, blocks);
         }
         if (body.Columns > MaxReducedColumns)
             throw new InvalidOperationException("row kernel " + kernel.Name + ": a reduction over " + body.Columns + " columns does not fit one block of 1024 threads with 8 columns each");
-        return new KernelInfo(kernel.Name, "row", (body.Columns / 8 + 31) / 32 * 32, 0, TileRows(body), 0, 1);
+        return new KernelInfo(kernel.Name, KernelKind.Row, (body.Columns / 8 + 31) / 32 * 32, 0, TileRows(body), 0, 1);
     }
 
     /// <summary>Threads of a block, and blocks of a row, of which none is nearly empty at the widths of models: 4,608 columns are one block of 576, not two of 256 and one of 64.</summary>

@@ -102,6 +102,15 @@ public abstract record Expr
         _ => this,
     };
 
+    /// <summary>The same expression with other names.</summary>
+    public Expr Renamed(Func<string, string> name) => this switch
+    {
+        Variable v => new Variable(name(v.Name)),
+        Un u => u with { X = u.X.Renamed(name) },
+        Bin b => b with { A = b.A.Renamed(name), B = b.B.Renamed(name) },
+        _ => this,
+    };
+
     public double Evaluate(Func<string, double> value) => this switch
     {
         Number n => n.Value,

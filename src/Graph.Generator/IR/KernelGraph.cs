@@ -50,7 +50,7 @@ public sealed record CrossEntropyBody(Expr Logit, int Vocab) : KernelBody
 /// <summary>One launch before kernels have names. Source: the fused nodes, one line each, for the kernel's header.</summary>
 public abstract record Step(int Layer, bool Backward);
 
-public sealed record GemmStep(int Layer, bool Backward, GemmLaunch Launch) : Step(Layer, Backward);
+public sealed record GemmStep(int Layer, bool Backward, GemmLayout Layout, View D, EquatableArray<GemmSegment> Segments, ScaleFactor Scale, bool Accumulate) : Step(Layer, Backward);
 
 public sealed record KernelStep(int Layer, bool Backward, KernelBody Body, string Label, EquatableArray<View> Arguments, int Outputs, int InPlace, EquatableArray<string> Source) : Step(Layer, Backward);
 
@@ -59,5 +59,5 @@ public sealed record LossStep(int Layer, CrossEntropyBody Body, View? DX, View L
 /// <summary>A dropped activation's steps.</summary>
 public sealed record StepRecipe(string Tensor, IReadOnlyList<Step> Steps);
 
-/// <summary>A graph in kernels: tensors placed in memory rectangles, steps in order.</summary>
-public sealed record KernelGraph(IReadOnlyList<LinearFamily> Families, IReadOnlyList<ScheduleTensor> Tensors, IReadOnlyList<Step> Steps, IReadOnlyList<StepRecipe> Recipes);
+/// <summary>A graph in kernels: tensors placed in memory, steps in order.</summary>
+public sealed record KernelGraph(IReadOnlyList<AdapterSet> Adapters, IReadOnlyList<ScheduleTensor> Tensors, IReadOnlyList<Step> Steps, IReadOnlyList<StepRecipe> Recipes);

@@ -2,6 +2,7 @@ using System;
 using System.Collections.Generic;
 using System.Globalization;
 using Graph.Generator.IR;
+using Graph.Generator.Schedules;
 
 namespace Graph.Generator.Ops;
 
@@ -33,9 +34,12 @@ public sealed record Adapter(string Linear, bool IsA, int Size)
 }
 
 /// <summary>An fp32 scalar of the device's scalar block: lora_scale = alpha / r, inv_labels = 1 / labels of the optimizer batch.</summary>
-public sealed record RunScalar(string Role) : Leaf("scalar", TensorType.Scalar)
+public sealed record RunScalar(StepScalar Role) : Leaf("scalar", TensorType.Scalar)
 {
-    public override string Attributes => "name=" + Role;
+    /// <summary>Its tensor in the schedule: lora_scale, inv_labels.</summary>
+    public string Tensor => ScheduleText.Lower(Role);
+
+    public override string Attributes => "name=" + Tensor;
 }
 
 public sealed record Const(double Value) : Op("const")

@@ -2,6 +2,7 @@ using System;
 using System.Collections.Generic;
 using System.Linq;
 using Graph.Generator.IR;
+using Graph.Generator.Schedules;
 
 namespace Graph.Generator.Ops;
 
@@ -39,9 +40,10 @@ public abstract record Op(string Name)
 }
 
 /// <summary>The sizes behind T and ranks while a reference runs, and the step inputs that some ops read beside their operands.</summary>
-public sealed record ReferenceSizes(int Tokens, int Rank, int[] Positions, int[] DocStart)
+public sealed record ReferenceSizes(int Tokens, int Rank, int[] Positions, int[] DocStart, double LoraScale = 1)
 {
-    public int Of(Dim dim) => dim.IsTokens ? Tokens : dim.IsRank ? Rank : dim.Size;
+    public double Scale(ScaleFactor scale) => scale.Constant * Math.Pow(LoraScale, scale.LoraScales);
+    public int Of(Dim dim) => dim.IsTokens ? Tokens : dim.IsRank ? Rank * dim.Size : dim.Size;
     public int Count(TensorType type) => type.Shape.Aggregate(1, (n, d) => n * Of(d));
     public int Columns(TensorType type) => type.Shape.Skip(1).Aggregate(1, (n, d) => n * Of(d));
 }

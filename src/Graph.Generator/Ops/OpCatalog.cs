@@ -26,7 +26,7 @@ public static class OpCatalog
             "param" => new Param(Text("name"), TensorType.Act(attributes.Skip(1).Select(a => (Dim)Convert.ToInt32(a.Value)).ToArray())),
             "lora_a" => new Adapter(Text("name"), true, Int("dim")),
             "lora_b" => new Adapter(Text("name"), false, Int("dim")),
-            "lora_scale" => new RunScalar("lora_scale"),
+            "lora_scale" => new RunScalar(StepScalar.LoraScale),
             "const" => new Const(Double("value")),
             "typed_const" => new TypedConst(Double("value")),
             "add" => new Binary(BinaryKind.Add),

@@ -105,6 +105,13 @@ public sealed record Binary(BinaryKind Kind) : Pointwise(Kind.ToString().ToLower
     }
 }
 
+/// <summary>y = x, in memory of its own (<see cref="Passes.InsertCopies"/>). Number keeps two copies of one value apart.</summary>
+public sealed record Copy(int Number) : Pointwise("copy")
+{
+    public override TensorType Infer(IReadOnlyList<TensorType> inputs) { Expect(inputs, 1); return inputs[0]; }
+    public override Expr Lower(IReadOnlyList<Expr> inputs) => inputs[0];
+}
+
 /// <summary>
 /// y = 0.5·x·(1 + tanh(√(2/π)·(x + 0.044715·x³))), in fp32. Expands into primitives, so that the derivative and the value share one tanh.
 /// Source: transformers, gelu_pytorch_tanh.

@@ -16,7 +16,7 @@ public sealed record Cluster(bool Backward, int Depth, EquatableArray<int> Outpu
 /// </summary>
 public sealed class ClusterMap
 {
-    enum Role { Leaf, View, Row, Anchor }
+    enum Role { Leaf, View, Join, Row, Anchor }
 
     readonly TensorGraph _graph;
     readonly Role[] _roles;
@@ -56,7 +56,8 @@ public sealed class ClusterMap
 
     static Role RoleOf(Node node) => node.Op switch
     {
-        Heads or Columns => Role.View,
+        Heads or Columns or AdapterGradient => Role.View,
+        Concat => Role.Join,
         Pointwise or RowSum => node.Type.IsPerToken ? Role.Row : Role.Leaf,
         Embedding => Role.Row,
         Leaf or Const or TypedConst => Role.Leaf,
@@ -70,7 +71,7 @@ public sealed class ClusterMap
         {
             if (_stored.Add(id)) work.Enqueue(id);
         }
-        foreach (var node in _graph.Nodes.Where(n => _roles[n.Id] == Role.Anchor))
+        foreach (var node in _graph.Nodes.Where(n => _roles[n.Id] is Role.Anchor or Role.Join))
             foreach (var root in node.Inputs.Select(Root))
                 if (_roles[root] == Role.Row) Store(root);
         foreach (var output in _graph.Outputs.Select(Root))

@@ -50,7 +50,7 @@ public static class Import
         Input input => input.Role,
         Param p => Module(p.Tensor),
         Adapter a => Module(a.Linear) + (a.IsA ? "_a" : "_b"),
-        RunScalar s => s.Role,
+        RunScalar s => s.Tensor,
         RmsNorm => g[inputs[1]].Name,
         MatMul => g[inputs[1]].Name,
         Heads or Rope => g[inputs[0]].Name,

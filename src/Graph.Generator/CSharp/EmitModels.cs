@@ -75,8 +75,12 @@ static class EmitModels
             foreach (var kernel in target.Kernels)
             {
                 var info = kernel.Info;
-                text.Append("        GraphTemplates.Kernel(new(\"").Append(info.Name).Append("\", \"").Append(info.Kind).Append("\", ")
+                text.Append("        GraphTemplates.Kernel(new(\"").Append(info.Name).Append("\", Graph.Runtime.Schedules.KernelKind.").Append(info.Kind).Append(", ")
                     .Append(string.Join(", ", new[] { info.Block, info.SharedBytes, info.TileRows, info.TileCols, info.GridY }.Select(N))).Append(")");
+                if (info.Gemm is { } form)
+                    text.Append(" { Gemm = new(Graph.Runtime.Schedules.GemmLayout.").Append(form.Layout).Append(", ").Append(Value(form.F32)).Append(", ").Append(Value(form.Accumulate))
+                        .Append(", Graph.Runtime.Schedules.Skinny.").Append(form.Skinny).Append(") }");
+                if (info.Rank > 0) text.Append(" { Rank = ").Append(N(info.Rank)).Append(" }");
                 foreach (var part in kernel.Parts)
                 {
                     if (part.StartsWith("@", StringComparison.Ordinal))

@@ -39,8 +39,8 @@ public sealed record Attention(ScoreFunction Score) : Op("attention")
     public override int?[] Adjoint(GraphBuilder g, Node y, int dy, bool[] needed)
     {
         var (q, k, v) = (y.Inputs[0], y.Inputs[1], y.Inputs[2]);
-        var lse = g.Add(new AttentionLse(Score), q, k, v);
-        var delta = g.Add(new AttentionDelta(), y.Id, dy);
+        var lse = g.Named("lse", new AttentionLse(Score), q, k, v);
+        var delta = g.Named("delta", new AttentionDelta(), y.Id, dy);
         var result = new int?[3];
         // dq last: it can start from the dS that dk's kernel has (Templates/score_gradients.cu).
         foreach (var i in new[] { 1, 2, 0 })

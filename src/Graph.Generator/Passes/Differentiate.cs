@@ -44,9 +44,13 @@ public static class Differentiate
                 known.Add(columns.Start, dy);
                 continue;
             }
+            var first = g.Count;
             var adjoint = node.Op.Adjoint(g, node, dy, node.Inputs.Select(i => trains[i]).ToArray());
             for (var i = 0; i < adjoint.Length; i++)
                 if (adjoint[i] is { } gradient) Add(node.Inputs[i], gradient);
+            // What stands between is a part of this op's gradient.
+            for (var part = first; part < g.Count; part++)
+                if (g[part].Name == g[part].Op.Name && g[part].Op is not Const && named.Add(part)) g.Rename(part, "d_" + node.Name + "_" + g[part].Op.Name);
         }
         return g.Build(new[] { loss }.Concat(terms), firstBackward);
 

@@ -1,4 +1,5 @@
 using Graph.Generator.IR;
+using Graph.Generator.Ops;
 
 namespace Graph.Generator.Passes;
 
@@ -7,7 +8,11 @@ public static class Expand
 {
     public static TensorGraph Run(TensorGraph graph) => GraphBuilder.Rewrite(graph, (g, node, inputs) =>
     {
+        var first = g.Count;
         if (node.Op.Expand(g, inputs) is not { } value) return null;
+        // What stands between has the name of the op it is a part of: input_layernorm_rsqrt.
+        for (var id = first; id < g.Count; id++)
+            if (g[id].Op is not Const) g.Rename(id, node.Name + "_" + g[id].Op.Name);
         g.Rename(value, node.Name);
         return value;
     });

@@ -45,19 +45,42 @@ public static class Import
             : throw new ShapeError("attention: the score function uses " + line.Op + "; it must be pointwise"),
     };
 
-    static string Name(GraphBuilder g, Op op, int[] inputs) => op switch
+    static string Name(GraphBuilder g, Op op, int[] inputs)
     {
-        Input input => input.Role,
-        Param p => Module(p.Tensor),
-        Adapter a => Module(a.Linear) + (a.IsA ? "_a" : "_b"),
-        RunScalar s => s.Tensor,
-        RmsNorm => g[inputs[1]].Name,
-        MatMul => g[inputs[1]].Name,
-        Heads or Rope => g[inputs[0]].Name,
-        Binary { Kind: BinaryKind.Add } when g.Type(inputs[0]).IsPerToken && g[inputs[0]].Op is MatMul => g[inputs[0]].Name,
-        Binary { Kind: BinaryKind.Add } when g.Type(inputs[0]).IsPerToken && g.Type(inputs[1]).IsPerToken => "sum",
-        _ => op.Name,
-    };
+        bool IsTokens(int i) => g.Type(inputs[i]).IsPerToken;
+        return op switch
+        {
+            Input input => input.Role,
+            Param p => Module(p.Tensor),
+            Adapter a => Module(a.Linear) + (a.IsA ? "_a" : "_b"),
+            RunScalar s => s.Tensor,
+            RmsNorm => g[inputs[1]].Name,
+            MatMul => g[inputs[1]].Name,
+            Heads or Rope => g[inputs[0]].Name,
+            Binary { Kind: BinaryKind.Add } when g.Type(inputs[0]).IsPerToken && g[inputs[0]].Op is MatMul => g[inputs[0]].Name,
+            // x + f(x)
+            Binary { Kind: BinaryKind.Add } when IsTokens(0) && IsTokens(1) => Depends(g, inputs[0], inputs[1]) || Depends(g, inputs[1], inputs[0]) ? "residual" : "sum",
+            Binary { Kind: BinaryKind.Mul } when IsTokens(0) && IsTokens(1) => g[inputs[0]].Op is GeluTanh ? "geglu" : "product",
+            Binary { Kind: BinaryKind.Mul } when IsTokens(0) != IsTokens(1) => g[inputs[IsTokens(0) ? 0 : 1]].Name,
+            _ => op.Name,
+        };
+    }
+
+    /// <summary>The value is computed from the other one.</summary>
+    static bool Depends(GraphBuilder g, int value, int on)
+    {
+        var seen = new HashSet<int>();
+        var work = new Stack<int>();
+        work.Push(value);
+        while (work.Count > 0)
+        {
+            var id = work.Pop();
+            if (id == on) return true;
+            if (id < on || !seen.Add(id)) continue;
+            foreach (var input in g[id].Inputs) work.Push(input);
+        }
+        return false;
+    }
 
     // "model.layers.0.self_attn.q_proj.weight" → "q_proj"
     static string Module(string tensor)

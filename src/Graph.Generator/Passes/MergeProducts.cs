@@ -33,21 +33,24 @@ public static class MergeProducts
 
         int Build(Node node)
         {
-            if (scaled.TryGetValue(node.Id, out var s)) return Gemm(node.Name, s.Scale, new[] { s.Product });
-            if (node.Op is MatMul) return Gemm(node.Name, ScaleFactor.One, new[] { node.Id });
+            if (scaled.TryGetValue(node.Id, out var s)) return Gemm(s.Scale, new[] { s.Product });
+            if (node.Op is MatMul) return Gemm(ScaleFactor.One, new[] { node.Id });
             var terms = sums.Terms(node.Id);
             if (terms.Count == 1) return g.Named(node.Name, node.Op, node.Inputs.Select(i => map[i]).ToArray());
             // The products first, so that a residual is added to them in one row kernel.
             var products = Segments(node.Id).GroupBy(t => ((MatMul)graph[t].Op).Layout)
-                .SelectMany(layout => Pieces(layout.ToArray()).Select(piece => Gemm(node.Name, ScaleFactor.One, piece)));
+                .SelectMany(layout => Pieces(layout.ToArray()).Select(piece => Gemm(ScaleFactor.One, piece)));
             var value = products.Concat(terms.Where(t => !inside.Contains(t)).Select(t => map[t])).Aggregate((a, b) => g.Add(a, b));
             g.Rename(value, node.Name);
             return value;
         }
 
-        // Ranks come last: the long segment first fills the pipeline.
-        int Gemm(string name, ScaleFactor scale, IReadOnlyList<int> matmuls) =>
-            g.Named(name, new Product(((MatMul)graph[matmuls[0]].Op).Layout, scale), matmuls.OrderBy(m => graph[graph[m].Inputs[0]].Type.IsRankRow).SelectMany(m => graph[m].Inputs).Select(i => map[i]).ToArray());
+        // Ranks come last: the long segment first fills the pipeline, and it is what the product is named after.
+        int Gemm(ScaleFactor scale, IEnumerable<int> matmuls)
+        {
+            var segments = matmuls.Select(m => graph[m]).OrderBy(m => graph[m.Inputs[0]].Type.IsRankRow).ToArray();
+            return g.Named(segments[0].Name, new Product(((MatMul)segments[0].Op).Layout, scale), segments.SelectMany(m => m.Inputs).Select(i => map[i]).ToArray());
+        }
 
         // Terms of a sum that are matmuls used here alone, if there are at least two of one layout.
         List<int> Segments(int head) => sums.Terms(head) is { Count: > 1 } terms

@@ -19,13 +19,15 @@ sealed record OpCase(string Name, Op Op, IReadOnlyList<Operand> Operands, Func<T
 static class OpCases
 {
     public static readonly int[] Documents = { 4, 1, 6 };
-    public static readonly ReferenceSizes Sizes = new(11, 3, Documents.SelectMany(n => Enumerable.Range(0, n)).ToArray(), new[] { 0, 0, 0, 0, 4, 5, 5, 5, 5, 5, 5 });
+    public static readonly ReferenceSizes Sizes = new(11, 3, Documents.SelectMany(n => Enumerable.Range(0, n)).ToArray(), new[] { 0, 0, 0, 0, 4, 5, 5, 5, 5, 5, 5 }, LoraScale: 1.5);
     static Tensor DocStart => TorchGemma2.DocStart(Documents);
 
     // Before All, whose creation draws from it: static fields initialise in the order they are written.
     static readonly Random Random = new(1);
     static readonly TensorType Row = TensorType.Act(Dim.T, 7), Vector = TensorType.Act(7), Statistic = TensorType.F32(Dim.T, 1), Scalar = TensorType.Scalar, Index = TensorType.I32(Dim.T);
     static readonly TensorType Queries = TensorType.Act(Dim.T, 4, 6), Keys = TensorType.Act(Dim.T, 2, 6);
+
+    static readonly AdapterSet Adapters = new(0, 7, 5, new[] { new StackedAdapter("q", 3, 0), new StackedAdapter("k", 2, 3) });
 
     public static IReadOnlyList<OpCase> All { get; } = Create().ToArray();
 
@@ -57,6 +59,21 @@ static class OpCases
         yield return new("SplitHeads", new Heads(4), new[] { Normal(TensorType.Act(Dim.T, 24)) }, x => x[0].view(11, 4, 6));
         yield return new("MergeHeads", new Heads(0), new[] { Normal(Queries) }, x => x[0].reshape(11, 24));
         yield return new("Columns", new Columns(2, 3), new[] { Normal(Row) with { Differentiable = false } }, x => x[0].narrow(1, 2, 3));
+        yield return new("Concat", new Concat(), new[] { Fixed(Row), Fixed(TensorType.Act(Dim.T, 2)), Fixed(Row) }, x => cat(x, 1));
+        yield return new("Copy", new Copy(0), new[] { Fixed(Row) }, x => x[0].clone());
+        yield return new("AdapterGradient", new AdapterGradient(new AdapterStack(Adapters, true)), new[] { Fixed(TensorType.F32(Dim.Ranks(0, 2), 7)) }, x => x[0].clone());
+
+        // y = s·Σ a·b over the segments: outputs with and without adapters, the gradients of x and of S, and those of the adapters.
+        var (s, b, dy) = (TensorType.Act(Dim.T, Dim.Ranks(0, 2)), TensorType.F32(5, Dim.Ranks(0, 2)), TensorType.Act(Dim.T, 5));
+        yield return new("Product_Nt", new Product(GemmLayout.Nt, ScaleFactor.One), new[] { Fixed(Row), Fixed(TensorType.Act(5, 7)) }, x => nn.functional.linear(x[0], x[1]));
+        yield return new("Product_Nt_TwoSegments", new Product(GemmLayout.Nt, ScaleFactor.One), new[] { Fixed(Row), Fixed(TensorType.Act(5, 7)), Fixed(s), Fixed(b) },
+            x => nn.functional.linear(cat(new[] { x[0], x[2] }, 1), cat(new[] { x[1], x[3] }, 1)));
+        yield return new("Product_Nt_Scaled", new Product(GemmLayout.Nt, new ScaleFactor(0.5, 2)), new[] { Fixed(Row), Fixed(TensorType.F32(Dim.Ranks(0, 2), 7)) }, x => nn.functional.linear(x[0], x[1]) * 0.5 * 1.5 * 1.5);
+        yield return new("Product_Nn_TwoSegments", new Product(GemmLayout.Nn, new ScaleFactor(-2)), new[] { Fixed(dy), Fixed(TensorType.Act(5, 7)), Fixed(s), Fixed(TensorType.F32(Dim.Ranks(0, 2), 7)) },
+            x => (x[0].matmul(x[1]) + x[2].matmul(x[3])) * -2);
+        yield return new("Product_Nn_Scaled", new Product(GemmLayout.Nn, new ScaleFactor(1, 1)), new[] { Fixed(dy), Fixed(b) }, x => x[0].matmul(x[1]) * 1.5);
+        yield return new("Product_Tn", new Product(GemmLayout.Tn, ScaleFactor.One), new[] { Fixed(dy), Fixed(s) }, x => x[0].t().matmul(x[1]));
+
         yield return new("Rope", new Rope(100), new[] { Normal(Queries) }, x => Rotate(x[0], 100));
 
         foreach (var (name, scale, cap, window) in new (string, double, double?, int)[] { ("", 0.4, null, 0), ("_Window", 0.4, null, 3), ("_Softcap", 2, 2, 0), ("_SoftcapAndWindow", 2, 2, 3) })
@@ -104,6 +121,9 @@ static class OpCases
 
     static Operand Normal(TensorType type, double deviation = 1) =>
         new(type, Enumerable.Range(0, Sizes.Count(type)).Select(_ => deviation * Math.Sqrt(-2 * Math.Log(1 - Random.NextDouble())) * Math.Cos(2 * Math.PI * Random.NextDouble())).ToArray());
+
+    // Of ops that only a backward or what follows it has.
+    static Operand Fixed(TensorType type) => Normal(type) with { Differentiable = false };
 
     static Operand Positive(TensorType type) => new(type, Enumerable.Range(0, Sizes.Count(type)).Select(_ => 0.5 + Random.NextDouble()).ToArray());
     static Operand Integers(TensorType type, int below) => new(type, Enumerable.Range(0, Sizes.Count(type)).Select(_ => (double)Random.Next(below)).ToArray(), false);

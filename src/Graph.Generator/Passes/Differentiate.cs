@@ -16,7 +16,7 @@ public static class Differentiate
         var g = new GraphBuilder();
         foreach (var node in graph.Nodes)
         {
-            g.Scope = node.Scope;
+            (g.Scope, g.Origin) = (node.Scope, node.Origin);
             g.Named(node.Name, node.Op, node.Inputs.ToArray());
         }
         var firstBackward = g.Count;
@@ -25,13 +25,13 @@ public static class Differentiate
 
         var loss = graph.Outputs[0];
         var gradients = new Dictionary<int, int>();
-        g.Scope = "";
+        (g.Scope, g.Origin) = ("", -1);
         if (trains[loss]) gradients[loss] = g.Named("inv_labels", new RunScalar("inv_labels"));
         for (var id = loss; id >= 0; id--)
         {
             if (!trains[id] || !gradients.TryGetValue(id, out var dy) || graph[id].Op is Adapter) continue;
             var node = g[id];
-            g.Scope = node.Scope;
+            (g.Scope, g.Origin) = (node.Scope, node.Origin);
             var first = g.Count;
             var adjoint = node.Op.Adjoint(g, node, dy, node.Inputs.Select(i => trains[i]).ToArray());
             for (var i = 0; i < adjoint.Length; i++)

@@ -24,8 +24,9 @@ public abstract class LanguageModel : Module
     public abstract ConfigField[] CheckpointConfig { get; }
 
     /// <summary>
-    /// In what this model differs from its checkpoint on purpose: fields of <see cref="CheckpointConfig"/> that config.json may have otherwise ("sliding_window"), and tensors of the checkpoint that the model
-    /// does not read ("model.layers.*.post_attention_layernorm.weight", where * stands for any text). Everything else must match. Errors: GRAPH009 where a name is neither.
+    /// In what this model differs from its checkpoint on purpose: fields of <see cref="CheckpointConfig"/> that config.json may have otherwise ("sliding_window"), tensors of the checkpoint that
+    /// the model does not read ("model.layers.*.mlp.gate_proj.weight", where * stands for any text), and overridden members, which a checkpoint knows nothing of ("DecoderLayer.Mlp").
+    /// All else must match. Errors: GRAPH009 for a name without a dot that is no such field.
     /// </summary>
     public virtual string[] Changes => [];
 }

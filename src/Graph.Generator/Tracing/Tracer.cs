@@ -89,14 +89,14 @@ static class Tracer
         return config;
     }
 
-    /// <summary>Names of config fields, and names with a dot: tensors of the checkpoint, where * stands for any text.</summary>
+    /// <summary>Names of config fields; names with a dot are tensors of the checkpoint, where * stands for any text, or overridden members.</summary>
     static string[] Changes(object? names, IReadOnlyList<KeyValuePair<string, object?>> config, Func<string, TraceError> error)
     {
         if (names is not ListValue list || !list.Items.All(i => i is string)) throw error("Changes is " + Show.Value(names) + "; it must be a list of texts");
         var changes = list.Items.Cast<string>().ToArray();
         foreach (var name in changes)
             if (name.IndexOf('.') < 0 && config.All(f => f.Key != name))
-                throw error("Changes names '" + name + "', which is no field of CheckpointConfig (" + string.Join(", ", config.Select(f => f.Key)) + ") and no tensor (whose names have dots)");
+                throw error("Changes names '" + name + "', which is no field of CheckpointConfig (" + string.Join(", ", config.Select(f => f.Key)) + ") and no tensor or member (whose names have dots)");
         return changes;
     }
 

@@ -105,6 +105,8 @@ public sealed class DiagnosticTests
     [InlineData("public sealed class M()", "public abstract class M()", "GRAPH008", "is abstract", null)]
     [InlineData("public sealed class M()", "public sealed class M(int i)", "GRAPH008", "has no constructor without parameters", null)]
     [InlineData("CheckpointConfig => []", "CheckpointConfig => [new(\"a\", new double[1])]", "GRAPH009", "CheckpointConfig has a = a list of 1; a value is an int", "CheckpointConfig")]
+    [InlineData("CheckpointConfig => []", "CheckpointConfig => [new(\"a\", 1), new(\"b\", 2)]; public override string[] Changes => [\"a\", \"c\"]", "GRAPH009", "Changes names 'c', which is no field of CheckpointConfig (a, b) and no tensor or member (whose names have dots)", "Changes")]
+    [InlineData("CheckpointConfig => []", "CheckpointConfig => []; public override string[] Changes => null!", "GRAPH009", "Changes is null; it must be a list of texts", "Changes")]
     [InlineData("readonly string? _null = null;", "static readonly Tensor Wrong = Param(\"w\", 16); Tensor Use() => Wrong; readonly string? _null = Wrong is null ? null : null;", "GRAPH001", "the static member 'Wrong' calls ops", "Param(\"w\", 16)")]
     public void Class_WrongForm_IsAnErrorOnTheClass(string old, string changed, string id, string message, string? under) =>
         IsReported(Model.Replace("BODY", "").Replace(old, changed), id, under ?? "M", message);

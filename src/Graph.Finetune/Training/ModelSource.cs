@@ -25,6 +25,10 @@ public sealed record ModelSource(CompiledModel Model, Schedule Schedule, IWeight
     /// <summary>The model's own tokenizer, or null where it has none.</summary>
     public string? Tokenizer => Path.Combine(Name, "tokenizer.model") is var path && Weights is Checkpoint && File.Exists(path) ? path : null;
 
+    /// <summary>What the checkpoint cannot confirm although the model's author says of nothing that it differs; null: nothing.</summary>
+    public string? Note => Weights is Checkpoint && Model.Changes?.Invoke() is { Declared.Count: 0, Overrides: { Count: > 0 } overrides }
+        ? $"{Model.Name} overrides {string.Join(", ", overrides)}, of which a checkpoint says nothing; if that is meant, name it, or the fields of config.json that it changes, in the variant's Changes" : null;
+
     /// <exception cref="InputException">The directory is missing, damaged, or of another model.</exception>
     /// <exception cref="UsageException">The seed is no number.</exception>
     public static ModelSource Open(CompiledModel model, string name)
@@ -40,7 +44,7 @@ public sealed record ModelSource(CompiledModel Model, Schedule Schedule, IWeight
         var checkpoint = Checkpoint.Open(name);
         try
         {
-            checkpoint.Check(schedule);
+            checkpoint.Check(schedule, model);
         }
         catch
         {

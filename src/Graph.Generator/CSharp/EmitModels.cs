@@ -50,12 +50,15 @@ static class EmitModels
         text.Append("    static partial void Add").Append(name).Append("(System.Collections.Generic.List<Graph.Runtime.CompiledModel> models) =>\n");
         var (type, targets) = ("Model" + name, string.Join(", ", compiled.Targets.Select(t => "\"" + t.Target + "\"")));
         text.Append("        models.Add(new(\"").Append(model.Variant).Append("\", ").Append(type).Append(".Schedule, new string[] { ").Append(targets).Append(" }, ")
-            .Append(type).Append(".Cuda, ").Append(type).Append(".Kernels, ").Append(type).Append(".Config));\n}\n\n");
+            .Append(type).Append(".Cuda, ").Append(type).Append(".Kernels, ").Append(type).Append(".Config")
+            .Append(model.Changes.Count + model.Overrides.Count > 0 ? ", " + type + ".Changes" : "").Append("));\n}\n\n");
 
         text.Append("static class ").Append(type).Append("\n{\n");
         text.Append("    public static System.Collections.Generic.IReadOnlyList<System.Collections.Generic.KeyValuePair<string, object?>> Config() => new System.Collections.Generic.KeyValuePair<string, object?>[]\n    {\n");
         foreach (var field in model.Config) text.Append("        new(\"").Append(field.Key).Append("\", ").Append(Value(field.Value)).Append("),\n");
         text.Append("    };\n\n");
+        if (model.Changes.Count + model.Overrides.Count > 0)
+            text.Append("    public static Graph.Runtime.CheckpointChanges Changes() => new(").Append(Value(model.Changes.ToArray())).Append(", ").Append(Value(model.Overrides.ToArray())).Append(");\n\n");
         Cuda(text, compiled);
         text.Append(compiled.CpuSource);
         text.Append("\n    public static string Schedule() => System.Text.Encoding.UTF8.GetString(\n").Append(Literal(compiled.ScheduleText)).Append("u8);\n");

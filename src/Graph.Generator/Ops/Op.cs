@@ -6,8 +6,14 @@ using Graph.Generator.Schedules;
 
 namespace Graph.Generator.Ops;
 
-/// <summary>A shape or dtype does not fit; the message is a sentence with the values. Reported on the user's line while tracing.</summary>
-public sealed class ShapeError(string message) : Exception(message);
+/// <summary>
+/// A shape or dtype does not fit, or no pass can compile it; the message is a sentence with the values. Reported on the user's line: while tracing on the call, from a pass on the op that
+/// <paramref name="origin"/> numbers in the trace (<see cref="Node.Origin"/>; -1: on the class).
+/// </summary>
+public sealed class ShapeError(string message, int origin = -1) : Exception(message)
+{
+    public int Origin => origin;
+}
 
 /// <summary>
 /// An operation; its attributes are the fields of the derived record. One file per op holds its inference, its adjoint (in other ops), its lowering, and an fp64 reference in plain loops.

@@ -17,7 +17,7 @@ public static class Differentiate
         var g = new GraphBuilder();
         foreach (var node in graph.Nodes)
         {
-            g.Scope = node.Scope;
+            g.At(node);
             g.Named(node.Name, node.Op, node.Inputs.ToArray());
         }
         var firstBackward = g.Count;
@@ -29,12 +29,12 @@ public static class Differentiate
         var ranges = new Dictionary<int, SortedDictionary<int, int>>();  // a value seen through column ranges → their gradients, by first column
         var terms = new List<int>();
         var named = new HashSet<int>();
-        g.Scope = "";
+        (g.Scope, g.Origin) = ("", -1);
         if (trains[loss]) gradients[loss] = g.Named("inv_labels", new RunScalar(StepScalar.InvLabels));
         for (var id = loss; id >= 0; id--)
         {
             if (!trains[id]) continue;
-            g.Scope = graph[id].Scope;
+            g.At(graph[id]);
             if (ranges.TryGetValue(id, out var parts)) Add(id, SideBySide(id, parts));
             if (!gradients.TryGetValue(id, out var dy) || graph[id].Op is AdapterStack) continue;
             var node = g[id];

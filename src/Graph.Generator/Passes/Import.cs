@@ -16,7 +16,7 @@ public static class Import
         var map = new int[trace.Count];
         foreach (var line in trace)
         {
-            g.Scope = line.Scope;
+            (g.Scope, g.Origin) = (line.Scope, line.Id);
             var inputs = line.Inputs.Select(i => map[i]).ToArray();
             if (line.Op == "attention")
             {
@@ -29,7 +29,7 @@ public static class Import
             var op = OpCatalog.Create(line.Op, line.Attributes);
             map[line.Id] = g.Named(Name(g, op, inputs), op, inputs);
         }
-        g.Scope = "";
+        g.Scope = "";   // The loss's origin stays the logits, the last op.
         var labels = g.Named("labels", new Input("labels"));
         var loss = g.Named("loss", new CrossEntropy(), map[trace[trace.Count - 1].Id], labels);
         return g.Build(new[] { loss }, g.Count);
@@ -42,7 +42,7 @@ public static class Import
         { Op: "const" or "typed_const" } c => new Expr.Number(Convert.ToDouble(c.Attributes[0].Value)),
         var line => OpCatalog.Create(line.Op, line.Attributes) is Pointwise op
             ? op.Lower(line.Inputs.Select(i => Region(trace, i, argument)).ToArray())
-            : throw new ShapeError("attention: the score function uses " + line.Op + "; it must be pointwise"),
+            : throw new ShapeError("attention: the score function uses " + line.Op + "; it must be pointwise", line.Id),
     };
 
     static string Name(GraphBuilder g, Op op, int[] inputs)

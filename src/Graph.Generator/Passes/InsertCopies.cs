@@ -23,7 +23,7 @@ public static class InsertCopies
         foreach (var node in graph.Nodes)
         {
             if (node.Id == graph.FirstBackward) firstBackward = g.Count;
-            g.Scope = node.Scope;
+            g.At(node);
             var inputs = node.Inputs.Select(i => map[i]).ToArray();
             if (node.Op is Rope && !IsOwn(node.Inputs[0])) inputs[0] = Copy(node.Inputs[0]);
             if (node.Op is Concat)

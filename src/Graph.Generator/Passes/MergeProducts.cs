@@ -26,7 +26,7 @@ public static class MergeProducts
         {
             if (node.Id == graph.FirstBackward) firstBackward = g.Count;
             if (inside.Contains(node.Id) || sums.Inner[node.Id]) continue;
-            g.Scope = node.Scope;
+            g.At(node);
             map[node.Id] = Build(node);
         }
         return Simplify.Run(g.Build(graph.Outputs.Select(o => map[o]), firstBackward < 0 ? g.Count : firstBackward));

@@ -37,7 +37,7 @@ public static class StackLinears
         foreach (var node in graph.Nodes)
         {
             if (absorbed.Contains(node.Id) || sums.Inner[node.Id]) continue;
-            g.Scope = node.Scope;
+            g.At(node);
             if (stacks.TryGetValue(node.Id, out var stack))
             {
                 if (!outputs.ContainsKey(node.Id)) Build(stack);

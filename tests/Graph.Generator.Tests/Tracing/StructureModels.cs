@@ -88,6 +88,21 @@ public abstract class Changed(Change change) : LanguageModel
     public override ConfigField[] CheckpointConfig => [];
 }
 
+/// <summary>A layer written as one would: its constructor's parameters are used in it, beside the protected members of its base.</summary>
+public class DerivedLayer(Gemma2Config c, int i) : DecoderLayer(c, i)
+{
+    protected override int? Window => i == 0 ? c.Window / 2 : Index + Config.Window;
+    protected override Tensor Norm(Tensor x, string name) => name.StartsWith("post") ? base.Norm(x, name) : RmsNorm(x, Param($"{Name}.{name}.weight", c.Hidden), c.Eps * 2);
+    protected override Tensor SelfAttention(Tensor x) => base.SelfAttention(x) * 0.5;
+    protected override Tensor Activation(Tensor x) => Tanh(x) * x;
+}
+
+[GraphModel("derivedlayer")] public sealed class Derived() : Gemma2Model(Gemma2Config.Nano with { Layers = 2 })
+{
+    protected override Module Layer(int i) => new DerivedLayer(Config, i);
+    public override string[] Changes => ["hidden_activation", "sliding_window", "layer_types", "rms_norm_eps", "num_hidden_layers", "model.layers.*"];
+}
+
 [GraphModel("none")] public sealed class None() : Changed(Change.None);
 [GraphModel("allheadshavekeys")] public sealed class AllHeadsHaveKeys() : Changed(Change.AllHeadsHaveKeys);
 [GraphModel("norope")] public sealed class NoRope() : Changed(Change.NoRope);

@@ -57,6 +57,15 @@ public sealed class StructureTests
         }
     }
 
+    [Fact]
+    public void Targets_LeftOut_AreTheLinearsThatHaveAnAdapter()
+    {
+        var schedule = Graph.Runtime.Schedules.ScheduleText.Parse(Compiler.Compile("m", Interpreted.Value["linearwithoutadapter"].Nodes, []).ScheduleText);
+        var settings = Finetune.Training.AdapterSettings.Create(schedule, 16, 16, false, []);
+        Assert.Equal(["gate_proj", "k_proj", "o_proj", "q_proj", "up_proj", "v_proj"], settings.Targets.Order());
+        Assert.Equal(12, settings.Ranks.Adapters.Count);
+    }
+
     [Theory]
     [MemberData(nameof(Bad))]
     public void Compile_UnsupportedStructure_SaysWhy(string name) =>

@@ -17,7 +17,7 @@ public static class Fuse
     {
         var map = new ClusterMap(graph);
         var place = new Placement(graph, map);
-        foreach (var name in new[] { "positions", "doc_start", "doc_end" })
+        foreach (var name in new[] { "positions", "doc_start", "doc_end" }.Where(n => place.Tensors.All(t => t.Name != n)))
             place.Add(new ScheduleTensor(name, TensorKind.Input, ElementType.I32, true, Array.Empty<Extent>()));
         var steps = new List<(bool Backward, int Depth, int Kind, int Id, Step Step)>();
         var families = new List<LinearFamily>();

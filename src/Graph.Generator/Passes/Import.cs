@@ -51,7 +51,7 @@ public static class Import
         Param p => Module(p.Tensor),
         Adapter a => Module(a.Linear) + (a.IsA ? "_a" : "_b"),
         RunScalar s => s.Role,
-        RmsNorm => g[inputs[1]].Name,
+        RmsNorm or LayerNorm => g[inputs[1]].Name,
         MatMul => g[inputs[1]].Name,
         Heads or Rope => g[inputs[0]].Name,
         Binary { Kind: BinaryKind.Add } when g.Type(inputs[0]).IsPerToken && g[inputs[0]].Op is MatMul => g[inputs[0]].Name,

@@ -49,15 +49,15 @@ public static class HeadRowText
         var text = new StringBuilder(RowKernelText.Signature(kernel, body, Info(kernel, body)));
         if (reduces && !g.OneWarp) text.Append("    __shared__ float scratch[2][WARP_SIZE];\n");
         text.Append("    // A line is a head of one of the block's tokens; its columns are 8 a thread.\n");
-        text.Append("    const int line = blockIdx.y * ").Append(N(g.Lines)).Append(" + threadIdx.x / ").Append(N(g.Lanes)).Append(", head = line % ").Append(N(body.Heads)).Append(", inner = threadIdx.x % ").Append(N(g.Lanes)).Append(" * 8;\n");
-        text.Append("    const int64 row = (int64)blockIdx.x * ").Append(N(g.Tokens)).Append(" + line / ").Append(N(body.Heads)).Append(";\n");
-        text.Append("    const int column = head * ").Append(N(body.Columns)).Append(" + inner;\n");
-        text.Append("    const bool inside = line < ").Append(N(g.Tokens * body.Heads)).Append(" && row < rows && inner < ").Append(N(body.Columns)).Append(";\n");
-        if (!reduces) text.Append("    if (!inside) return;\n");
+        text.Append("    const int line = blockIdx.y * ").Append(N(g.Lines)).Append(" + threadIdx.x / ").Append(N(g.Lanes)).Append(", place = threadIdx.x % ").Append(N(g.Lanes)).Append(" * 8;\n");
+        text.Append("    const int64 token = (int64)blockIdx.x * ").Append(N(g.Tokens)).Append(" + line / ").Append(N(body.Heads)).Append(";\n");
+        text.Append("    const bool inside = line < ").Append(N(g.Tokens * body.Heads)).Append(" && token < rows && place < ").Append(N(body.Columns)).Append(";\n");
+        text.Append(reduces ? "    // Threads without columns read the first ones, add zeros to the sums and store nothing: loads without branches.\n" : "    if (!inside) return;\n");
+        string Inside(string value) => reduces ? "inside ? " + value + " : 0" : value;
+        text.Append("    const int64 row = ").Append(Inside("token")).Append(";\n");
+        text.Append("    const int head = ").Append(Inside("line % " + N(body.Heads))).Append(", inner = ").Append(Inside("place")).Append(", column = head * ").Append(N(body.Columns)).Append(" + inner;\n\n");
+        foreach (var input in body.Inputs) text.Append(Load(input));
         var guard = reduces ? "if (inside) " : "";
-        text.Append('\n');
-        foreach (var input in body.Inputs) text.Append(Load(input, guard));
-        // Threads past the row's end, or of a row past the last one, take part in the sums with zeros.
         text.Append(RowKernelText.Statements(body, guard, new RowKernelText.RowForm(
             (part, sum) => g.OneWarp ? "lanes_sum<" + N(g.Lanes) + ">(" + part + ")" : "row_block_sum(" + part + ", scratch[" + N(sum % 2) + "])",
             name => name + "_rows + row * " + name + "_pitch + column",
@@ -66,21 +66,15 @@ public static class HeadRowText
         return text.Append("}\n").ToString();
     }
 
-    static string Load(RowInput input, string guard)
+    static string Load(RowInput input) => input.Kind switch
     {
-        var (name, row) = (input.Name, guard.Length > 0 ? "inside ? " : "");
-        string PerRow(string value) => "    const float " + name + " = " + row + value + (row.Length > 0 ? " : 0.0f" : "") + ";\n";
-        return input.Kind switch
-        {
-            RowInputKind.Matrix or RowInputKind.Scalar => RowKernelText.Load(input, guard),
-            RowInputKind.PerRow => PerRow(name + "_rows[row]"),
-            RowInputKind.PerHead => PerRow(name + "_rows[row * " + name + "_pitch + head]"),
-            RowInputKind.HeadScalar => PerRow("to_float(" + name + "_vectors[(int64)head * " + name + "_pitch])"),
-            RowInputKind.Vector => RowKernelText.Load8(name, name + "_vector + inner", guard),
-            RowInputKind.HeadVector => RowKernelText.Load8(name, name + "_vectors + (int64)head * " + name + "_pitch + inner", guard),
-            _ => throw new InvalidOperationException("row kernel: " + input.Kind + " is no input of rows that are heads"),
-        };
-    }
+        RowInputKind.Matrix or RowInputKind.Scalar or RowInputKind.PerRow => RowKernelText.Load(input, ""),
+        RowInputKind.PerHead => "    const float " + input.Name + " = " + input.Name + "_rows[row * " + input.Name + "_pitch + head];\n",
+        RowInputKind.HeadScalar => "    const float " + input.Name + " = to_float(" + input.Name + "_vectors[(int64)head * " + input.Name + "_pitch]);\n",
+        RowInputKind.Vector => RowKernelText.Load8(input.Name, input.Name + "_vector + inner", ""),
+        RowInputKind.HeadVector => RowKernelText.Load8(input.Name, input.Name + "_vectors + (int64)head * " + input.Name + "_pitch + inner", ""),
+        _ => throw new InvalidOperationException("row kernel: " + input.Kind + " is no input of rows that are heads"),
+    };
 
     static string N(int value) => NumberText.Int(value);
 }

@@ -19,7 +19,7 @@ public sealed class BuildRowBody
     readonly List<int[]> _inputNodes = new();
     readonly List<RowStatement> _statements = new();
     // The names of the emitted texts' own variables are taken.
-    readonly HashSet<string> _names = new() { "row", "rows", "column", "inside", "first", "end", "scratch", "vectors", "j", "head", "line", "inner", "columns", "chunks", "item" };
+    readonly HashSet<string> _names = new() { "row", "rows", "column", "inside", "first", "end", "scratch", "vectors", "j", "head", "line", "inner", "token", "place", "columns", "chunks", "item" };
 
     BuildRowBody(TensorGraph graph, ClusterMap map, IReadOnlyList<int> outputs)
     {

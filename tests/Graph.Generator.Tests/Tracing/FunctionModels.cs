@@ -1,12 +1,13 @@
 using Graph.Dsl;
 using static Graph.Dsl.Ops;
 
-// Models of what Gemma 2 has not: norms and statistics of heads, biases, positions, other functions. FunctionTests trains them and compares with the fp64 references of their ops.
+// Models of what Gemma 2 has not: norms and statistics of heads, biases, positions, other functions. FunctionTests trains them and compares with the fp64 references of their ops; FunctionKernelTests
+// assembles their kernels for every target.
 namespace Graph.Generator.Tests.Tracing.Functions;
 
 public abstract class Small : LanguageModel
 {
-    protected const int Hidden = 64, Heads = 4, KvHeads = 2, HeadDim = 16, Ffn = 96, Vocab = 72, Layers = 2;
+    protected const int Hidden = 64, Heads = 2, KvHeads = 1, HeadDim = 32, Ffn = 96, Vocab = 72, Layers = 2;
 
     protected static Tensor Project(Tensor x, string name, int from, int to) =>
         Linear(x, Param(name + ".weight", to, from)) + Linear(Linear(x, LoraA(name, from)), LoraB(name, to)) * LoraScale(name);

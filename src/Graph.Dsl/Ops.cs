@@ -41,19 +41,53 @@ public static class Ops
     /// <summary>1/√x, fp32. → as x.</summary>
     [Op("rsqrt")] public static Tensor Rsqrt(Tensor x) => Recorder.Add("rsqrt", [x]);
 
+    /// <summary>√x, fp32. → as x.</summary>
+    [Op("sqrt")] public static Tensor Sqrt(Tensor x) => Recorder.Add("sqrt", [x]);
+
+    /// <summary>The natural logarithm, fp32. → as x.</summary>
+    [Op("log")] public static Tensor Log(Tensor x) => Recorder.Add("log", [x]);
+
+    /// <summary>1 / (1 + e⁻ˣ), fp32; no finite x overflows, in value or derivative. → as x.</summary>
+    [Op("sigmoid")] public static Tensor Sigmoid(Tensor x) => Recorder.Add("sigmoid", [x]);
+
+    /// <summary>max(x, 0), fp32; its derivative at 0 is 0. → as x.</summary>
+    [Op("relu")] public static Tensor Relu(Tensor x) => Recorder.Add("relu", [x]);
+
+    /// <summary>x · sigmoid(x), fp32; no finite x overflows, in value or derivative. → as x. Source: torch.nn.functional.silu.</summary>
+    [Op("silu")] public static Tensor Silu(Tensor x) => Recorder.Add("silu", [x]);
+
+    /// <summary>0.5·x·(1 + erf(x/√2)), fp32. → as x. Source: transformers, "gelu"; for gelu_pytorch_tanh see <see cref="GeluTanh"/>.</summary>
+    [Op("gelu")] public static Tensor Gelu(Tensor x) => Recorder.Add("gelu", [x]);
+
     /// <summary>0.5·x·(1 + tanh(√(2/π)·(x + 0.044715·x³))), fp32. → as x. Source: transformers, gelu_pytorch_tanh.</summary>
     [Op("gelu_tanh")] public static Tensor GeluTanh(Tensor x) => Recorder.Add("gelu_tanh", [x]);
 
-    /// <summary>(1/H)·Σ over the columns of each row, fp32: x [T,H] → f32[T,1].</summary>
+    /// <summary>
+    /// The mean over the last dimension, fp32: x [T,H] → f32[T,1], or x [T,N,D] → f32[T,N,1], a mean per head. Errors: the dimension is an adapter's rank, or longer than 8,192; x is such a mean already.
+    /// </summary>
     [Op("row_mean")] public static Tensor RowMean(Tensor x) => Recorder.Add("row_mean", [x]);
 
     /// <summary>
-    /// x · rsqrt(mean(x²) + eps) · (1 + w): x act[T,H], w act[H] → act[T,H]. All in fp32, one rounding at the end; the checkpoint stores the weight minus one.
-    /// Errors: w has not one value per column of x. Source: transformers, Gemma2RMSNorm.
+    /// x · rsqrt(mean(x²) + eps) · (1 + w) over the last dimension: x act[T,H], w act[H] → act[T,H], or x act[T,N,D], w act[D] → act[T,N,D], each head by itself. All in fp32, one rounding at the end;
+    /// the checkpoint stores the weight minus one. Errors: w has not one value per column of x's last dimension; RowMean's. Source: transformers, Gemma2RMSNorm; Gemma3's q_norm and k_norm.
     /// </summary>
     [Op("rms_norm")] public static Tensor RmsNorm(Tensor x, Tensor w, double eps) => Recorder.Add("rms_norm", [x, w], ("eps", eps));
 
-    /// <summary>table[ids]: ids i32[T], table act[V,H] → act[T,H].</summary>
+    /// <summary>
+    /// (x − mean(x)) · rsqrt(mean((x − mean(x))²) + eps) · w + b over the last dimension: x act[T,H], w and b act[H] → act[T,H], or x act[T,N,D], w and b act[D] → act[T,N,D]. All in fp32, one rounding at the end.
+    /// Errors: w or b has not one value per column of x's last dimension; RowMean's. Source: torch.nn.functional.layer_norm.
+    /// </summary>
+    [Op("layer_norm")] public static Tensor LayerNorm(Tensor x, Tensor w, Tensor b, double eps) => Recorder.Add("layer_norm", [x, w, b], ("eps", eps));
+
+    /// <summary>LayerNorm without b.</summary>
+    [Op("layer_norm")] public static Tensor LayerNorm(Tensor x, Tensor w, double eps) => Recorder.Add("layer_norm", [x, w], ("eps", eps));
+
+    /// <summary>Each token's place in its document, from 0. → i32[T], to choose rows of a table: <c>Embedding(Positions(), table)</c>.</summary>
+    [Op("positions")] public static Tensor Positions() => Recorder.Add("positions", []);
+
+    /// <summary>
+    /// table[ids]: ids i32[T], table act[V,H] → act[T,H]. A model may have several tables. Errors: before a step, an id that a table has no row for, or a document longer than a table of positions.
+    /// </summary>
     [Op("embedding")] public static Tensor Embedding(Tensor ids, Tensor table) => Recorder.Add("embedding", [ids, table]);
 
     /// <summary>x·wᵀ: x act[T,K], w [N,K] → act[T,N]. fp32 accumulation, one rounding. Errors: the last dims differ.</summary>

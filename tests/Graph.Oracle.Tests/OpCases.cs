@@ -25,6 +25,7 @@ static class OpCases
     // Before All, whose creation draws from it: static fields initialise in the order they are written.
     static readonly Random Random = new(1);
     static readonly TensorType Row = TensorType.Act(Dim.T, 7), Vector = TensorType.Act(7), Statistic = TensorType.F32(Dim.T, 1), Scalar = TensorType.Scalar, Index = TensorType.I32(Dim.T);
+    static readonly TensorType Heads3 = TensorType.Act(Dim.T, 3, 5), HeadStatistic = TensorType.F32(Dim.T, 3, 1), HeadVectors = TensorType.Act(3, 5), HeadScalars = TensorType.Act(3, 1), HeadVector = TensorType.Act(5);
     static readonly TensorType Queries = TensorType.Act(Dim.T, 4, 6), Keys = TensorType.Act(Dim.T, 2, 6);
 
     static readonly AdapterSet Adapters = new(0, 7, 5, new[] { new StackedAdapter("q", 3, 0), new StackedAdapter("k", 2, 3) });
@@ -33,8 +34,9 @@ static class OpCases
 
     static IEnumerable<OpCase> Create()
     {
-        foreach (var (kind, f) in new (UnaryKind, Func<Tensor, Tensor>)[] { (UnaryKind.Neg, x => -x), (UnaryKind.Tanh, tanh), (UnaryKind.Exp, exp), (UnaryKind.Rsqrt, rsqrt) })
-            yield return new(kind.ToString(), new Unary(kind), new[] { kind == UnaryKind.Rsqrt ? Positive(Row) : Normal(Row) }, x => f(x[0]));
+        foreach (var (kind, f) in new (UnaryKind, Func<Tensor, Tensor>)[] { (UnaryKind.Neg, x => -x), (UnaryKind.Tanh, tanh), (UnaryKind.Exp, exp), (UnaryKind.Rsqrt, rsqrt), (UnaryKind.Sqrt, sqrt), (UnaryKind.Log, log),
+                     (UnaryKind.Sigmoid, sigmoid), (UnaryKind.Relu, x => nn.functional.relu(x)), (UnaryKind.Step, x => x.gt(0).to(ScalarType.Float64)), (UnaryKind.Erf, erf) })
+            yield return new(kind.ToString(), new Unary(kind), new[] { kind is UnaryKind.Rsqrt or UnaryKind.Sqrt or UnaryKind.Log ? Positive(Row) : Normal(Row, 2) with { Differentiable = kind != UnaryKind.Step } }, x => f(x[0]));
 
         foreach (var (kind, f) in new (BinaryKind, Func<Tensor, Tensor, Tensor>)[] { (BinaryKind.Add, (a, b) => a + b), (BinaryKind.Sub, (a, b) => a - b), (BinaryKind.Mul, (a, b) => a * b), (BinaryKind.Div, (a, b) => a / b) })
         {
@@ -43,14 +45,41 @@ static class OpCases
             yield return new(kind + "_StatisticByRow", new Binary(kind), new[] { Normal(Statistic), Positive(Row) }, x => f(x[0], x[1]));
             yield return new(kind + "_RowByVector", new Binary(kind), new[] { Normal(Row), Positive(Vector) with { Differentiable = false } }, x => f(x[0], x[1]));
             yield return new(kind + "_ScalarByRow", new Binary(kind), new[] { Normal(Scalar) with { Differentiable = false }, Positive(Row) }, x => f(x[0], x[1]));
+            yield return new(kind + "_Heads", new Binary(kind), new[] { Normal(Heads3), Positive(Heads3) }, x => f(x[0], x[1]));
+            yield return new(kind + "_HeadsByHeadStatistic", new Binary(kind), new[] { Normal(Heads3), Positive(HeadStatistic) }, x => f(x[0], x[1]));
+            yield return new(kind + "_HeadStatisticByHeads", new Binary(kind), new[] { Normal(HeadStatistic), Positive(Heads3) }, x => f(x[0], x[1]));
+            yield return new(kind + "_HeadsByStatistic", new Binary(kind), new[] { Normal(Heads3), Positive(Statistic) }, x => f(x[0], x[1].unsqueeze(2)));
+            yield return new(kind + "_StatisticByHeads", new Binary(kind), new[] { Normal(Statistic), Positive(Heads3) }, x => f(x[0].unsqueeze(2), x[1]));
+            foreach (var (name, type) in new[] { ("Vector", HeadVector), ("HeadVectors", HeadVectors), ("HeadScalars", HeadScalars) })
+                yield return new(kind + "_HeadsBy" + name, new Binary(kind), new[] { Normal(Heads3), Positive(type) with { Differentiable = false } }, x => f(x[0], x[1]));
+            yield return new(kind + "_HeadStatisticByHeadScalars", new Binary(kind), new[] { Normal(HeadStatistic), Positive(HeadScalars) with { Differentiable = false } }, x => f(x[0], x[1]));
+            yield return new(kind + "_VectorByHeadVectors", new Binary(kind), new[] { Normal(HeadVector) with { Differentiable = false }, Positive(HeadVectors) with { Differentiable = false } }, x => f(x[0], x[1]));
+            yield return new(kind + "_RanksByScalar", new Binary(kind), new[] { Normal(TensorType.Act(Dim.T, Dim.Rank("q"))), Positive(Scalar) with { Differentiable = false } }, x => f(x[0], x[1]));
         }
 
         yield return new("Const", new Const(1.25), Array.Empty<Operand>(), _ => tensor(1.25));
         yield return new("TypedConst", new TypedConst(59.866), Array.Empty<Operand>(), _ => tensor(59.866));
         yield return new("GeluTanh", new GeluTanh(), new[] { Normal(Row, 2) }, x => nn.functional.gelu(x[0], TorchSharp.Modules.GELU.Approximate.tanh));
-        yield return new("RowSum", new RowSum(), new[] { Normal(Row) }, x => x[0].sum(1, keepdim: true));
-        yield return new("RowMean", new RowMean(), new[] { Normal(Row) }, x => x[0].mean(new long[] { 1 }, keepdim: true));
+        yield return new("Gelu", new Gelu(), new[] { Normal(Row, 2) }, x => nn.functional.gelu(x[0]));
+        yield return new("Silu", new Silu(), new[] { Normal(Row, 2) }, x => nn.functional.silu(x[0]));
+        yield return new("Silu_Steep", new Silu(), new[] { Normal(Row, 800) }, x => nn.functional.silu(x[0]));
+        yield return new("Silu_Heads", new Silu(), new[] { Normal(Heads3, 2) }, x => nn.functional.silu(x[0]));
+        yield return new("Spread", new Spread(Row), new[] { Normal(Statistic) }, x => x[0].expand(11, 7));
+        yield return new("Spread_Heads", new Spread(Heads3), new[] { Normal(HeadStatistic) }, x => x[0].expand(11, 3, 5));
+        foreach (var (name, type) in new[] { ("", Row), ("_Heads", Heads3) })
+        {
+            yield return new("RowSum" + name, new RowSum(), new[] { Normal(type) }, x => x[0].sum(-1, keepdim: true));
+            yield return new("RowMean" + name, new RowMean(), new[] { Normal(type) }, x => x[0].mean(new long[] { -1 }, keepdim: true));
+        }
         yield return new("RmsNorm", new RmsNorm(1e-3), new[] { Normal(Row), Normal(Vector) with { Differentiable = false } }, x => x[0] / (x[0].square().mean(new long[] { 1 }, keepdim: true) + 1e-3).sqrt() * (1 + x[1]));
+
+        yield return new("RmsNorm_Heads", new RmsNorm(1e-3), new[] { Normal(Heads3), Normal(HeadVector) with { Differentiable = false } }, x => x[0] / (x[0].square().mean(new long[] { 2 }, keepdim: true) + 1e-3).sqrt() * (1 + x[1]));
+        foreach (var (name, type, vector) in new[] { ("", Row, Vector), ("_Heads", Heads3, HeadVector) })
+        {
+            var weight = Normal(vector) with { Differentiable = false };
+            yield return new("LayerNorm" + name, new LayerNorm(1e-3), new[] { Normal(type), weight }, x => nn.functional.layer_norm(x[0], new[] { x[0].shape[^1] }, x[1], null, 1e-3));
+            yield return new("LayerNorm_Bias" + name, new LayerNorm(1e-3), new[] { Normal(type), weight, Normal(vector) with { Differentiable = false } }, x => nn.functional.layer_norm(x[0], new[] { x[0].shape[^1] }, x[1], x[2], 1e-3));
+        }
 
         yield return new("Embedding", new Embedding(), new[] { Integers(Index, 5), Normal(TensorType.Act(5, 7)) with { Differentiable = false } }, x => x[1].index_select(0, x[0]));
         yield return new("Linear", new MatMul(GemmLayout.Nt), new[] { Normal(Row), Normal(TensorType.Act(5, 7)) }, x => nn.functional.linear(x[0], x[1]));

@@ -1,6 +1,9 @@
 using System;
 using System.Collections.Generic;
+using System.IO;
 using System.Linq;
+using System.Reflection;
+using System.Text.RegularExpressions;
 using Graph.Generator.IR;
 using Graph.Generator.Ops;
 using Graph.Generator.Schedules;
@@ -44,7 +47,7 @@ public sealed class OpTests
         y.backward(new[] { tensor(seed.Length == 1 ? Enumerable.Repeat(seed[0], (int)y.numel()).ToArray() : seed, y.shape) });
 
         var wanted = tensors.Where((_, i) => test.Operands[i].Differentiable).ToArray();
-        for (var i = 0; i < wanted.Length; i++) AssertClose(Values(wanted[i].grad!), Spread(values[gradients[i]], (int)wanted[i].numel()));
+        for (var i = 0; i < wanted.Length; i++) AssertClose(Values(wanted[i].grad!), values[gradients[i]]);
     }
 
     [Theory]
@@ -67,6 +70,22 @@ public sealed class OpTests
         var all = typeof(Op).Assembly.GetTypes().Where(t => t.IsSubclassOf(typeof(Op)) && !t.IsAbstract && !t.IsSubclassOf(typeof(Leaf)));
         // A score_input exists only while a score function is traced.
         Assert.Empty(all.Where(t => t != typeof(ScoreInput) && !exercised.Contains(t)).Select(t => t.Name));
+    }
+
+    /// <summary>The DSL's methods, the arms of the catalog, the rows of the table in architecture.md and the cases above name the same ops.</summary>
+    [Fact]
+    public void Ops_DslCatalogTableAndCases_AreTheSame()
+    {
+        var dsl = typeof(Dsl.Ops).GetMethods().Concat(typeof(Dsl.Tensor).GetMethods()).Select(m => m.GetCustomAttribute<Dsl.OpAttribute>()?.Name).OfType<string>().Distinct()
+            .Except(new[] { "attention" }).Concat(new[] { "input", "score_input" }).Order().ToArray();
+        var catalog = Regex.Matches(File.ReadAllText(Path.Combine(Repository.Root, "src", "Graph.Generator", "Ops", "OpCatalog.cs")), "^ +\"(\\w+)\" => new ", RegexOptions.Multiline).Select(m => m.Groups[1].Value).Order();
+        Assert.Equal(dsl, catalog);
+        var table = File.ReadAllLines(Path.Combine(Repository.Root, "docs", "architecture.md")).SkipWhile(l => !l.StartsWith("| op | C# |", StringComparison.Ordinal)).Skip(2).TakeWhile(l => l.StartsWith('|'))
+            .SelectMany(l => l.Split('|')[1].Split(new[] { ' ', '/' }, StringSplitOptions.RemoveEmptyEntries));
+        Assert.Equal(dsl.Append("attention").Order(), table.Order());
+        var cases = OpCases.All.Select(c => c.Op.Name);
+        // Leaves have no reference: their values are given.
+        Assert.Empty(dsl.Except(new[] { "input", "param", "lora_a", "lora_b", "lora_scale", "positions", "score_input" }).Except(cases));
     }
 
     static IEnumerable<Node> Nodes(OpCase test) => Build(test).Nodes;
@@ -105,10 +124,6 @@ public sealed class OpTests
     }
 
     static Node[] All(GraphBuilder g) => Enumerable.Range(0, g.Count).Select(i => g[i]).ToArray();
-
-    // A gradient that is one value per row stands for the whole row (RowSum's adjoint).
-    static double[] Spread(double[] gradient, int count) =>
-        gradient.Length == OpCases.Sizes.Tokens ? gradient.SelectMany(v => Enumerable.Repeat(v, count / gradient.Length)).ToArray() : gradient;
 
     static Tensor[] Tensors(OpCase test) => test.Operands.Select(o =>
     {

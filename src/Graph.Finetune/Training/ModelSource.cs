@@ -6,6 +6,7 @@ using System.Linq;
 using Graph.Finetune.Checkpoints;
 using Graph.Runtime;
 using Graph.Runtime.Execution;
+using Graph.Runtime.Planning;
 using Graph.Runtime.Schedules;
 
 namespace Graph.Finetune.Training;
@@ -16,8 +17,21 @@ public sealed record ModelSource(CompiledModel Model, Schedule Schedule, IWeight
 {
     const string Random = "random:";
 
-    /// <summary>Ids there are.</summary>
+    /// <summary>Ids that the head has logits for.</summary>
     public int Vocabulary => Head.Table is var table ? Schedule.Tensors.First(t => t.Name == table.Tensor).Dims[0].Fixed : 0;
+
+    /// <summary>What ids, labels and positions choose from.</summary>
+    public IReadOnlyList<EmbeddingTable> Tables { get; } = EmbeddingTables.Of(Schedule);
+
+    /// <summary>Ids that every table has a row for.</summary>
+    public int CommonIds => Tables.Where(t => t.Input is "ids" or "labels").Min(t => t.Rows);
+
+    /// <exception cref="UsageException">A table has fewer positions than documents may have tokens.</exception>
+    public void RequirePositions(int seq)
+    {
+        if (Tables.FirstOrDefault(t => t.Input == "positions") is { } table && table.Rows < seq)
+            throw new UsageException($"--seq is {seq}, but {table.Name} of {Model.Name} has {table.Rows} positions; documents may have at most {table.Rows} tokens: --seq {table.Rows}.");
+    }
 
     /// <summary>The launch that makes logits and the loss.</summary>
     public CrossEntropyLaunch Head => Schedule.Forward.Concat(Schedule.Backward).OfType<CrossEntropyLaunch>().First();

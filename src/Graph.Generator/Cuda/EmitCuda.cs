@@ -19,8 +19,8 @@ public sealed record EmittedKernel(KernelInfo Info, EquatableArray<string> Parts
 public static class EmitCuda
 {
     public static IReadOnlyList<EmittedKernel> Run(string target, IReadOnlyList<Kernel> kernels, IReadOnlyList<ProductEpilogue> epilogues) =>
-        kernels.SelectMany(k => DqFromDs(target, k).Prepend(Emit(target, k)))
-            .Concat((GemmTiles.HasWgmma(target) ? epilogues : Array.Empty<ProductEpilogue>()).SelectMany(e => Emit(target, e)))
+        kernels.SelectMany(k => DqFromDs(target, k).Prepend(Emit(target, k)).Select(e => WithFunctions(e, k.Body)))
+            .Concat((GemmTiles.HasWgmma(target) ? epilogues : Array.Empty<ProductEpilogue>()).SelectMany(e => Emit(target, e).Select(k => WithFunctions(k, e.Kernel.Body))))
             .Concat(GemmTiles.Kernels(target).Select(g => new EmittedKernel(g.Info, new[] { Elem(target) + g.Literals, "@prelude.cu", "@mma.cu" }.Concat(g.Templates).ToArray())))
             .Concat(RankTiles.Kernels(target).Select(r => new EmittedKernel(r.Info, r.Parts.Prepend(Elem(target) + r.Literals).ToArray())))
             .Concat(LabelRowKernels.All.Select(l => new EmittedKernel(l.Info, new[] { Elem(target) + Literals(("ROWS", N(l.Info.TileRows))), "@prelude.cu", "@" + l.Template })))
@@ -37,6 +37,21 @@ public static class EmitCuda
         using var stream = typeof(EmitCuda).Assembly.GetManifestResourceStream(name) ?? throw new InvalidOperationException("emit: there is no template " + name);
         using var reader = new StreamReader(stream, Encoding.UTF8);
         return reader.ReadToEnd().Replace("\r\n", "\n");
+    }
+
+    /// <summary>With Templates/functions.cu where the body's expressions, or their derivatives, call what it has.</summary>
+    static EmittedKernel WithFunctions(EmittedKernel kernel, KernelBody body)
+    {
+        IEnumerable<Expr> values = body switch
+        {
+            RowBody row => row.Expressions,
+            AttentionBody { Score: { } score } => new[] { score.Value },
+            CrossEntropyBody loss => new[] { loss.Logit },
+            RopeBody or AttentionBody => Array.Empty<Expr>(),
+            _ => throw new InvalidOperationException("emit: no functions are known of " + kernel.Info.Name),
+        };
+        if (!values.Any(ExprLanguage.NeedsFunctions)) return kernel;
+        return kernel with { Parts = kernel.Parts.SelectMany(p => p == "@prelude.cu" ? new[] { p, "@functions.cu" } : new[] { p }).ToArray() };
     }
 
     static EmittedKernel Emit(string target, Kernel kernel)
@@ -168,8 +183,8 @@ public static class EmitCuda
         text.Append("// tensors of the first launch:").Append(string.Concat(kernel.FirstArguments.Select(a => " " + ScheduleText.Print(a)))).Append('\n');
         if (kernel.Body is RowBody row)
         {
-            var moved = row.Outputs.Sum(o => o.PerRow ? 4 : row.Columns * 2) + row.Inputs.Sum(i => i.Kind switch { RowInputKind.Matrix or RowInputKind.Gather => row.Columns * 2, RowInputKind.PerRow => 4, _ => 0 });
-            text.Append("// ").Append(N(moved)).Append(" bytes per row; fp32 in registers, one rounding per stored value\n");
+            var moved = row.Outputs.Sum(o => o.PerRow ? 4 : row.Columns * 2) + row.Inputs.Sum(i => i.Kind switch { RowInputKind.Matrix or RowInputKind.Gather => row.Columns * 2, RowInputKind.PerRow or RowInputKind.PerHead => 4, _ => 0 });
+            text.Append("// ").Append(row.Columns == RowBody.RankColumns ? "columns of a rank" : N(moved) + " bytes per row").Append(row.Heads > 0 ? ", " + N(row.Heads) + " rows a token" : "").Append("; fp32 in registers, one rounding per stored value\n");
         }
         return text.ToString();
     }

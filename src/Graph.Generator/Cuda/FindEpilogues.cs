@@ -74,6 +74,7 @@ public static class FindEpilogues
     /// <summary>Null unless a tile is enough for the kernel and it reads all of D as one input, or its two halves as two.</summary>
     static int[]? FromProduct(View view, ColumnRange d, KernelStep row, RowBody body, Dictionary<string, Extent> widths)
     {
+        if (body.Heads > 0 || body.Columns == RowBody.RankColumns) return null;
         if (body.Statements.Any(s => s is not (RowStatement.Let or RowStatement.Store)) || body.Inputs.Any(i => i.Kind != RowInputKind.Matrix) || body.Outputs.Any(o => o.PerRow) || row.InPlace > 0) return null;
         var inputs = row.Arguments.Select((argument, i) => (Place: i, View: argument)).Skip(row.Outputs).Where(i => i.View.Tensor == view.Tensor)
             .Select(i => (i.Place, Columns: Columns(i.View, widths)!.Value)).OrderBy(i => i.Columns.Start).ToArray();

@@ -47,8 +47,11 @@ public readonly record struct TensorType(DType DType, EquatableArray<Dim> Shape)
     /// <summary>One row of ranks per token: as many columns as an adapter has ranks, known at run time.</summary>
     public bool IsRankRow => IsPerToken && Shape.Last.IsRank;
 
-    /// <summary>f32[T,1]: one statistic per row.</summary>
-    public bool IsRowScalar => Shape.Count == 2 && Shape[0].IsTokens && Shape[1] == 1;
+    /// <summary>One statistic per row: f32[T,1], of a token, or f32[T,N,1], of a head.</summary>
+    public bool IsRowScalar => Shape.Count is 2 or 3 && Shape[0].IsTokens && Shape.Last == 1;
+
+    /// <summary>Heads of a token: rows of [T,N,D] are heads, N a token; 0 where a token is one row.</summary>
+    public int Heads => Shape.Count == 3 && Shape[0].IsTokens ? Shape[1].Size : 0;
 
     /// <summary>Columns per token: the product of all dimensions but the first.</summary>
     public int Columns => Shape.Skip(1).Aggregate(1, (product, dim) => product * dim.Size);

@@ -3,7 +3,7 @@ using Graph.Generator.Ops;
 
 namespace Graph.Generator.Passes;
 
-/// <summary>02: composite ops (rms_norm, gelu_tanh, row_mean) become primitives, whose adjoints and fusion need no special case.</summary>
+/// <summary>02: composite ops (rms_norm, layer_norm, gelu, silu, row_mean) become primitives, whose adjoints and fusion need no special case.</summary>
 public static class Expand
 {
     public static TensorGraph Run(TensorGraph graph) => GraphBuilder.Rewrite(graph, (g, node, inputs) =>

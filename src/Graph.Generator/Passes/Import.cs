@@ -54,13 +54,13 @@ public static class Import
             Param p => Module(p.Tensor),
             Adapter a => Module(a.Linear) + (a.IsA ? "_a" : "_b"),
             RunScalar s => s.Tensor,
-            RmsNorm => g[inputs[1]].Name,
+            RmsNorm or LayerNorm => g[inputs[1]].Name,
             MatMul => g[inputs[1]].Name,
             Heads or Rope => g[inputs[0]].Name,
             Binary { Kind: BinaryKind.Add } when g.Type(inputs[0]).IsPerToken && g[inputs[0]].Op is MatMul => g[inputs[0]].Name,
             // x + f(x)
             Binary { Kind: BinaryKind.Add } when IsTokens(0) && IsTokens(1) => Depends(g, inputs[0], inputs[1]) || Depends(g, inputs[1], inputs[0]) ? "residual" : "sum",
-            Binary { Kind: BinaryKind.Mul } when IsTokens(0) && IsTokens(1) => g[inputs[0]].Op is GeluTanh ? "geglu" : "product",
+            Binary { Kind: BinaryKind.Mul } when IsTokens(0) && IsTokens(1) => g[inputs[0]].Op is GeluTanh or Gelu ? "geglu" : g[inputs[0]].Op is Silu ? "swiglu" : "product",
             Binary { Kind: BinaryKind.Mul } when IsTokens(0) != IsTokens(1) => g[inputs[IsTokens(0) ? 0 : 1]].Name,
             _ => op.Name,
         };

@@ -99,7 +99,7 @@ public sealed class Placement
     {
         var name = (node.Layer >= 0 ? "layers." + node.Layer + "." : "") + node.Name;
         // A row's statistic and its loss are one number a token; what attention keeps per head is a matrix, even of one head.
-        var dims = node.Type.IsRowScalar && node.Op is not (AttentionLse or AttentionDelta) ? Array.Empty<Extent>() : new[] { node.Type.IsRankRow ? new Extent(0, node.Type.Shape.Last.Stack) : node.Type.Columns };
+        var dims = node.Type is { IsRowScalar: true, Heads: 0 } && node.Op is not (AttentionLse or AttentionDelta) ? Array.Empty<Extent>() : new[] { node.Type.IsRankRow ? new Extent(0, node.Type.Shape.Last.Stack) : node.Type.Columns };
         return Declare(name, node.Layer, _map.FromLoss(node.Id) ? TensorKind.Gradient : TensorKind.Activation, node.Type.DType == DType.F32 ? ElementType.F32 : ElementType.Act, true, dims);
     }
 

@@ -64,8 +64,8 @@ public sealed class OpTests
             .Concat(OpCases.All.Where(c => c.Operands.Any(o => o.Differentiable)).SelectMany(c => Nodes(c).Select(n => n.Op.GetType())))
             .ToHashSet();
         var all = typeof(Op).Assembly.GetTypes().Where(t => t.IsSubclassOf(typeof(Op)) && !t.IsAbstract && !t.IsSubclassOf(typeof(Leaf)));
-        // A score_input exists only while a score function is traced; a GroupOp names which GEMM a matmul became.
-        Assert.Empty(all.Where(t => t != typeof(ScoreInput) && !t.IsSubclassOf(typeof(GroupOp)) && !exercised.Contains(t)).Select(t => t.Name));
+        // A score's argument exists only while a score function is traced; a GroupOp names which GEMM a matmul became.
+        Assert.Empty(all.Where(t => t != typeof(ScoreArgument) && !t.IsSubclassOf(typeof(GroupOp)) && !exercised.Contains(t)).Select(t => t.Name));
     }
 
     static IEnumerable<Node> Nodes(OpCase test) => Build(test).Nodes;

@@ -11,14 +11,14 @@
 // for S^T and dP^T a warp owns WARP_ROWS keys and TILE_Q / N_WARPS queries; for dk and dv, which stay in registers,
 // the same keys and D / N_WARPS columns. P^T and dS^T, rounded to elem, pass through shared memory.
 // STAGES 2: the next q and do are copied while this tile computes. STAGES 1: each is copied as soon as its last product is done.
-extern "C" __global__ void __launch_bounds__(WARPS * 32)
+extern "C" __global__ void __launch_bounds__(WARPS * 32, MIN_BLOCKS)
 KERNEL_NAME(elem* __restrict__ dk, int dk_pitch, elem* __restrict__ dv, int dv_pitch, const elem* __restrict__ q, int q_pitch,
             const elem* __restrict__ k, int k_pitch, const elem* __restrict__ v, int v_pitch, const elem* __restrict__ d_o, int d_o_pitch,
             const float* __restrict__ lse, int lse_pitch, const float* __restrict__ delta, int delta_pitch,
             const int* __restrict__ doc_start, const int* __restrict__ doc_end, int rows)
 {
     constexpr int THREADS = WARPS * 32, D = HEAD_DIM;
-    constexpr int WARP_ROWS = TILE_K % 32 == 0 && TILE_K / 32 * (TILE_Q / 16) >= WARPS ? 32 : 16;
+    constexpr int WARP_ROWS = TILE_K % 32 == 0 && TILE_K / 32 * (TILE_Q / 16) >= WARPS && D % (WARPS / (TILE_K / 32) * 16) == 0 ? 32 : 16;
     constexpr int M_WARPS = TILE_K / WARP_ROWS, N_WARPS = WARPS / M_WARPS, M_TILES = WARP_ROWS / 16;
     constexpr int WARP_QUERIES = TILE_Q / N_WARPS, N_TILES = WARP_QUERIES / 8, WARP_COLUMNS = D / N_WARPS;
     static_assert(M_WARPS * N_WARPS == WARPS && WARP_QUERIES % 16 == 0 && WARP_COLUMNS % 16 == 0, "tiles of whole fragments");
@@ -65,7 +65,7 @@ KERNEL_NAME(elem* __restrict__ dk, int dk_pitch, elem* __restrict__ dv, int dv_p
 
     for (int left = GROUP * (end_tile - first_tile); left > 0; left--)
     {
-        const int q0 = tile * TILE_Q;
+        const int q0 = tile * TILE_Q, score_head = head;
         const uint32_t q_tile = q_tiles + stage * Q_BYTES, do_tile = do_tiles + stage * Q_BYTES;
 
         // lse and delta of this thread's queries: asked for here, needed after the first product.
@@ -117,8 +117,9 @@ KERNEL_NAME(elem* __restrict__ dk, int dk_pitch, elem* __restrict__ dv, int dv_p
             }
         }
 
-        // P goes to shared memory, s becomes P dscore/ds. The derivative is taken of the unmasked score, so a masked entry is 0, never inf * 0.
+        // P goes to shared memory, s becomes P dscore/ds. Both are set to 0 where masked: the derivative there may be inf.
         const bool edge = q0 < k0 + TILE_K - 1 || q0 + TILE_Q > earliest_end;
+        const float ahead = (float)(q0 + warp_query + lane % 4 * 2 - k0 - warp_row - lane / 4); // the distance of the thread's first pair; exact below 2^24
 #pragma unroll
         for (int m = 0; m < M_TILES; m++)
 #pragma unroll
@@ -132,10 +133,10 @@ KERNEL_NAME(elem* __restrict__ dk, int dk_pitch, elem* __restrict__ dv, int dv_p
                     for (int i = 0; i < 2; i++)
                     {
                         float score, slope;
-                        score_log2_and_derivative(s[m][n][half * 2 + i], score, slope);
+                        score_log2_and_derivative(s[m][n][half * 2 + i], ahead + (n * 8 + i - m * 16 - half * 8), score_head, score, slope);
                         p[i] = fast_exp2(score - lse_of[n][i]);
-                        if (edge && (uint32_t)(q0 + column + i - k0 - row) >= (uint32_t)span[m][half]) p[i] = 0.0f;
                         s[m][n][half * 2 + i] = p[i] * slope;
+                        if (edge && (uint32_t)(q0 + column + i - k0 - row) >= (uint32_t)span[m][half]) p[i] = s[m][n][half * 2 + i] = 0.0f;
                     }
                     store_pair<TILE_Q>(p_tile, row, column, p[0], p[1]);
                 }

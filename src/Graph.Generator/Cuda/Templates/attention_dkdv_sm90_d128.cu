@@ -106,6 +106,8 @@ KERNEL_NAME(elem* __restrict__ dk, int dk_pitch, elem* __restrict__ dv, int dv_p
 
         // P dscore/ds is rounded to elem: with 32 registers of it the products would not stay in flight.
         uint32_t slopes[TILE_Q / 16][4];
+        const int ahead = q0 + lane % 4 * 2 - k0 - local_row;
+        const float distance = (float)ahead; // of the thread's first pair; exact below 2^24
 #pragma unroll
         for (int n = 0; n < TILE_Q / 8; n++)
         {
@@ -115,7 +117,7 @@ KERNEL_NAME(elem* __restrict__ dk, int dk_pitch, elem* __restrict__ dv, int dv_p
             for (int i = 0; i < 4; i++)
             {
                 float score, slope;
-                score_log2_and_derivative(s[n * 4 + i], score, slope);
+                score_log2_and_derivative(s[n * 4 + i], distance + (n * 8 + i % 2 - i / 2 * 8), head, score, slope);
                 e[i] = fast_exp2(score - (i % 2 ? row_lse.y : row_lse.x));
                 e_slope[i] = e[i] * slope;
             }
@@ -126,7 +128,6 @@ KERNEL_NAME(elem* __restrict__ dk, int dk_pitch, elem* __restrict__ dv, int dv_p
         }
         if (q0 < k0 + TILE_K - 1 || q0 + TILE_Q > earliest_end)
         {
-            const int ahead = q0 + lane % 4 * 2 - k0 - local_row;
             clear_unseen(a, ahead, span);
             clear_unseen(slopes, ahead, span);
         }

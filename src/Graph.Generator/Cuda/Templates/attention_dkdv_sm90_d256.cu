@@ -94,6 +94,7 @@ KERNEL_NAME(elem* __restrict__ dk, int dk_pitch, elem* __restrict__ dv, int dv_p
             span[half] = WINDOW ? min(reach, WINDOW) : reach;
         }
 
+        int head = kv_head * GROUP;
         barrier_wait(q_full, 0);
         load_own<TILE_K>(own, k_tile, warp * 16);
         for (int round = 0; round < rounds; round++)
@@ -111,6 +112,7 @@ KERNEL_NAME(elem* __restrict__ dk, int dk_pitch, elem* __restrict__ dv, int dv_p
             barrier_wait(do_full + stage * 8, parity);
 
             uint32_t slope_pairs[TILE_Q / 16][4];
+            const float distance = (float)(q0 + lane % 4 * 2 - k0 - local_row); // of the thread's first pair; exact below 2^24
 #pragma unroll
             for (int n = 0; n < TILE_Q / 8; n++)
             {
@@ -120,7 +122,7 @@ KERNEL_NAME(elem* __restrict__ dk, int dk_pitch, elem* __restrict__ dv, int dv_p
                 for (int i = 0; i < 4; i++)
                 {
                     float score, slope;
-                    score_log2_and_derivative(s[n * 4 + i], score, slope);
+                    score_log2_and_derivative(s[n * 4 + i], distance + (n * 8 + i % 2 - i / 2 * 8), head, score, slope);
                     p[i] = fast_exp2(score - (i % 2 ? row_lse.y : row_lse.x));
                     p_slope[i] = p[i] * slope;
                 }
@@ -145,7 +147,7 @@ KERNEL_NAME(elem* __restrict__ dk, int dk_pitch, elem* __restrict__ dv, int dv_p
 #pragma unroll
             for (int step = 0; step < TILE_Q / 16; step++) wgmma_rows(sum, a[step], panel_rows<TILE_Q>(do_tiles + stage * Q_BYTES, step));
             wgmma_commit();
-            if (++tile == end_tile) tile = first_tile;
+            if (++tile == end_tile) { tile = first_tile; head++; }
         }
     }
     else

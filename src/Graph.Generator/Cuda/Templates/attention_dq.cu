@@ -9,14 +9,14 @@
 // and D / N_WARPS columns, so each fragment that is read feeds two products. dS, rounded to elem, passes through shared memory.
 // STAGES 2: the next k and v are copied while this tile computes. STAGES 1: v's successor is copied under dS k; a second
 // resident block hides the rest.
-extern "C" __global__ void __launch_bounds__(WARPS * 32)
+extern "C" __global__ void __launch_bounds__(WARPS * 32, MIN_BLOCKS)
 KERNEL_NAME(elem* __restrict__ dq, int dq_pitch, const elem* __restrict__ q, int q_pitch, const elem* __restrict__ k, int k_pitch,
             const elem* __restrict__ v, int v_pitch, const elem* __restrict__ d_o, int d_o_pitch,
             const float* __restrict__ lse, int lse_pitch, const float* __restrict__ delta, int delta_pitch,
             const int* __restrict__ doc_start, int rows)
 {
     constexpr int THREADS = WARPS * 32, D = HEAD_DIM;
-    constexpr int WARP_ROWS = TILE_Q % 32 == 0 && TILE_Q / 32 * (TILE_K / 16) >= WARPS ? 32 : 16;
+    constexpr int WARP_ROWS = TILE_Q % 32 == 0 && TILE_Q / 32 * (TILE_K / 16) >= WARPS && D % (WARPS / (TILE_Q / 32) * 16) == 0 ? 32 : 16;
     constexpr int M_WARPS = TILE_Q / WARP_ROWS, N_WARPS = WARPS / M_WARPS, M_TILES = WARP_ROWS / 16;
     constexpr int WARP_KEYS = TILE_K / N_WARPS, N_TILES = WARP_KEYS / 8, WARP_COLUMNS = D / N_WARPS;
     static_assert(M_WARPS * N_WARPS == WARPS && WARP_KEYS % 16 == 0 && WARP_COLUMNS % 16 == 0, "tiles of whole fragments");
@@ -108,6 +108,7 @@ KERNEL_NAME(elem* __restrict__ dq, int dq_pitch, const elem* __restrict__ q, int
 
         // s becomes P dscore/ds; the derivative is taken of the unmasked score, so a masked entry is 0 and never inf * 0.
         const bool edge = k0 + TILE_K - 1 > q0 || k0 < latest_first_key;
+        const float ahead = (float)(thread_row - k0 - warp_key - lane % 4 * 2); // the distance of the thread's first pair; exact below 2^24
 #pragma unroll
         for (int m = 0; m < M_TILES; m++)
 #pragma unroll
@@ -116,7 +117,7 @@ KERNEL_NAME(elem* __restrict__ dq, int dq_pitch, const elem* __restrict__ q, int
                 for (int i = 0; i < 4; i++)
                 {
                     float score, slope;
-                    score_log2_and_derivative(s[m][n][i], score, slope);
+                    score_log2_and_derivative(s[m][n][i], ahead + (m * 16 + i / 2 * 8 - n * 8 - i % 2), head, score, slope);
                     s[m][n][i] = fast_exp2(score - row_lse[m][i / 2]) * slope;
                 }
         if (edge)

@@ -139,11 +139,12 @@ KERNEL_NAME(elem* __restrict__ dq, int dq_pitch, const elem* __restrict__ q, int
             hold(s);
 
             // s becomes P dscore/ds; the derivative is taken of the unmasked score, so a masked entry is 0 and never inf * 0.
+            const float ahead = (float)(q0 + local_row - k0 - lane % 4 * 2); // the distance of the thread's first pair; exact below 2^24
 #pragma unroll
             for (int i = 0; i < TILE_K / 2; i++)
             {
                 float score, slope;
-                score_log2_and_derivative(s[i], score, slope);
+                score_log2_and_derivative(s[i], ahead + (i / 2 % 2 * 8 - i / 4 * 8 - i % 2), head, score, slope);
                 s[i] = fast_exp2(score - row_lse[i / 2 % 2]) * slope;
             }
             if (k0 + TILE_K - 1 > q0 || k0 < latest_first_key)

@@ -7,7 +7,7 @@
 // A warp owns TILE_Q / WARPS rows. S and P live in its registers; P, packed, is the A operand of P V.
 // BOUNDED 1: |score| <= 50, so exp2(score) and its sums stay in the range of fp32 and bf16: no row maximum, no rescaling of o.
 // BOUNDED 0: online softmax. Both sum P in fp32 and round it to elem for the product with v.
-extern "C" __global__ void __launch_bounds__(WARPS * 32)
+extern "C" __global__ void __launch_bounds__(WARPS * 32, MIN_BLOCKS)
 KERNEL_NAME(elem* __restrict__ o, int o_pitch, float* __restrict__ lse, int lse_pitch,
             const elem* __restrict__ q, int q_pitch, const elem* __restrict__ k, int k_pitch,
             const elem* __restrict__ v, int v_pitch, const int* __restrict__ doc_start, int rows)
@@ -95,6 +95,7 @@ KERNEL_NAME(elem* __restrict__ o, int o_pitch, float* __restrict__ lse, int lse_
 
         // P = exp2(score), 0 where masked. Only tiles on the diagonal, the window's or a document's edge have masked entries.
         const bool edge = k0 + TILE_K - 1 > q0 || k0 < latest_first_key;
+        const float ahead = (float)(thread_row - k0 - lane % 4 * 2); // the distance of the thread's first pair; exact below 2^24
         uint32_t p[M_TILES][TILE_K / 16][4];
 #pragma unroll
         for (int m = 0; m < M_TILES; m++)
@@ -103,7 +104,10 @@ KERNEL_NAME(elem* __restrict__ o, int o_pitch, float* __restrict__ lse, int lse_
             for (int n = 0; n < N_TILES; n++)
 #pragma unroll
                 for (int i = 0; i < 4; i++)
-                    s[m][n][i] = BOUNDED ? fast_exp2(score_log2(s[m][n][i])) : score_log2(s[m][n][i]);
+                {
+                    const float score = score_log2(s[m][n][i], ahead + (m * 16 + i / 2 * 8 - n * 8 - i % 2), head);
+                    s[m][n][i] = BOUNDED ? fast_exp2(score) : score;
+                }
             if (edge)
             {
 #pragma unroll

@@ -119,8 +119,8 @@ public static class AttentionTiles
 
     static AttentionTile Dkdv(int tileQ, int tileK, int warps, int stages, int d) => new(tileQ, tileK, warps, stages, (2 * tileK * d + 2 * stages * tileQ * d + 2 * tileK * tileQ) * 2, MinBlocks(warps, d));
 
-    // Without it NVRTC 12.4 sometimes spills a few registers to fit one more block of these small tiles.
-    static int MinBlocks(int warps, int d) => warps == 4 && d <= 96 ? 2 : 0;
+    // Left alone, NVRTC 12.4 sometimes spills a few registers of a small tile to fit one more block.
+    static int MinBlocks(int warps, int d) => d < 128 ? 8 / warps : 0;
 
     // Up to four chunks of 16 bytes of both operands a thread, whatever rows they are in: 16 KB of a block in flight. Lanes share a row as attention_delta.cu says.
     static AttentionTile Delta(int d)

@@ -49,6 +49,7 @@ public static class EmitCuda
             case RopeBody rope:
                 // 32 bytes per thread and head: with four heads 32 KB of a block of 256 threads are in flight.
                 const int threads = 256, tileHeads = 4;
+                if (rope.HeadDim % 16 != 0) throw new ShapeError("rope: the head dim is " + N(rope.HeadDim) + "; the CUDA kernel turns heads of a multiple of 16");
                 var rowThreads = rope.HeadDim / 16;
                 var tileRows = threads / rowThreads;
                 while (tileRows * rowThreads % 32 != 0) tileRows--;

@@ -75,7 +75,7 @@ public static class Ops
     /// <summary>
     /// o = softmax over visible k of score(scale · q·kᵀ), times v: q act[T,N,D], k and v act[T,K,D] → act[T,N,D]; N is a multiple of K. Scores, softmax and sums in fp32.
     /// A key is visible when it is in the query's document, not after it, and fewer than <paramref name="window"/> tokens before it.
-    /// Errors: shapes; D is not a multiple of 16 up to 128 or of 32 up to 256; a score that is not pointwise.
+    /// Errors: shapes; D is not a multiple of 16 up to 96 or of 32 up to 256; a score that is not pointwise.
     /// Source: transformers, modeling_gemma2.py, eager_attention_forward.
     /// </summary>
     /// <param name="q">Queries.</param>

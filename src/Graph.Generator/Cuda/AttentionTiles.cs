@@ -24,7 +24,7 @@ public sealed record AttentionTile(int TileQ, int TileK, int Warps, int Stages, 
 
     /// <summary>The #define lines of one kernel. The text is these lines, the element's (ELEM_BF16, EXACT_MATH), prelude.cu, mma.cu, the score holes, the template.</summary>
     /// <param name="name">Function name.</param>
-    /// <param name="headDim">A multiple of 16 up to 128, or of 32 up to 256.</param>
+    /// <param name="headDim">A multiple of 16 up to 96, or of 32 up to 256.</param>
     /// <param name="group">Query heads per kv head.</param>
     /// <param name="window">Visible keys counting the query itself; 0: all.</param>
     /// <param name="bounded">|score| ≤ 50 is proven and the element is bf16: the softmax needs no row maximum.</param>
@@ -45,7 +45,7 @@ public sealed record AttentionTile(int TileQ, int TileK, int Warps, int Stages, 
 public static class AttentionTiles
 {
     /// <param name="target">A CUDA target such as "sm_80".</param>
-    /// <param name="headDim">A multiple of 16 up to 128, or of 32 up to 256.</param>
+    /// <param name="headDim">A multiple of 16 up to 96, or of 32 up to 256.</param>
     /// <exception cref="ShapeError">There are no kernels for the head dim.</exception>
     /// <exception cref="ArgumentException">There is no tile for the target.</exception>
     public static AttentionTile For(string target, int headDim, AttentionKernel kernel)

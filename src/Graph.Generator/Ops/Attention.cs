@@ -33,8 +33,8 @@ public sealed record ScoreFunction(Expr Value, int Window)
 public sealed record Attention(ScoreFunction Score) : Op("attention")
 {
     /// <summary>Null when the CUDA kernels have this head dim, else the sentence that says which ones they have.</summary>
-    public static string? HeadDimError(int headDim) => headDim is >= 16 and <= 256 && headDim % (headDim <= 128 ? 16 : 32) == 0 ? null
-        : "attention: the head dim is " + headDim.ToString(CultureInfo.InvariantCulture) + "; it must be a multiple of 16 up to 128, or of 32 up to 256";
+    public static string? HeadDimError(int headDim) => headDim is >= 16 and <= 256 && headDim % (headDim <= 96 ? 16 : 32) == 0 ? null
+        : "attention: the head dim is " + headDim.ToString(CultureInfo.InvariantCulture) + "; it must be a multiple of 16 up to 96, or of 32 up to 256";
 
     public override TensorType Infer(IReadOnlyList<TensorType> inputs)
     {

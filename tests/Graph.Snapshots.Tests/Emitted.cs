@@ -23,7 +23,7 @@ static class Emitted
     static (CompiledText Model, IReadOnlyList<(string Stage, string Text)> Stages) Compile(string variant) => Models.GetOrAdd(variant, name =>
     {
         var stages = new List<(string, string)>();
-        return (Compiler.Compile(name, Gemma2Trace.Of(Gemma2Size.Find(name)), Gemma2Size.Find(name) is var size && Gemma2Size.Changed.Contains(size) ? Gemma2Size.EpilogueTargets : Compiler.AllTargets, (stage, print) => stages.Add((stage, print()))), stages);
+        return (Compiler.Compile(name, Gemma2Trace.Of(Gemma2Size.Find(name)), Gemma2Size.Find(name).Targets, (stage, print) => stages.Add((stage, print()))), stages);
     });
 
     public static IEnumerable<EmittedText> Kernels(string variant) =>

@@ -17,7 +17,7 @@ namespace Graph.Snapshots.Tests;
 /// </summary>
 public sealed class KernelParameterTests
 {
-    public static TheoryData<string> All => new(Gemma2Size.Small.Concat(Gemma2Size.Real).Concat(Gemma2Size.Changed).Select(s => s.Name));
+    public static TheoryData<string> All => new(Gemma2Size.All.Select(s => s.Name));
 
     [Theory]
     [MemberData(nameof(All))]

@@ -68,17 +68,15 @@ public static class AttentionTiles
             (AttentionKernel.Dq, 128, "sm_75") => Dq(32, 32, 4, 1, headDim),
             (AttentionKernel.Dq, <= 128, "sm_80" or "sm_86" or "sm_89" or "sm_90a") => Dq(64, 64, 4, 1, headDim),
             (AttentionKernel.Dq, _, "sm_75") => Dq(32, 16, 2, 1, headDim),
-            (AttentionKernel.Dq, _, "sm_80") => Dq(64, 64, 8, 1, headDim),
+            (AttentionKernel.Dq, _, "sm_80" or "sm_90a") => Dq(64, 64, 8, 1, headDim),
             (AttentionKernel.Dq, _, "sm_86" or "sm_89") => Dq(32, 32, 4, 1, headDim),
-            (AttentionKernel.Dq, _, "sm_90a") => Dq(64, 32, 4, 1, headDim),
 
             (AttentionKernel.Dkdv, <= 32, "sm_75" or "sm_80" or "sm_86" or "sm_89" or "sm_90a") => Dkdv(32, 64, 4, 2, headDim),
             (AttentionKernel.Dkdv, <= 128, "sm_75") => Dkdv(32, 64, 4, 1, headDim),
             (AttentionKernel.Dkdv, <= 128, "sm_80" or "sm_86" or "sm_89" or "sm_90a") => Dkdv(32, 64, 4, 2, headDim),
             (AttentionKernel.Dkdv, _, "sm_75") => Dkdv(32, 16, 2, 1, headDim),
-            (AttentionKernel.Dkdv, _, "sm_80") => Dkdv(64, 64, 8, 1, headDim),
+            (AttentionKernel.Dkdv, _, "sm_80" or "sm_90a") => Dkdv(64, 64, 8, 1, headDim),
             (AttentionKernel.Dkdv, _, "sm_86" or "sm_89") => Dkdv(32, 32, 4, 1, headDim),
-            (AttentionKernel.Dkdv, _, "sm_90a") => Dkdv(64, 32, 4, 1, headDim),
 
             _ => throw new ArgumentException("attention: no tile for " + kernel + " on target '" + target + "'; add a row to AttentionTiles.For"),
         };

@@ -22,7 +22,7 @@ public sealed record AttentionTile(int TileQ, int TileK, int Warps, int Stages, 
 {
     public int Threads => Warps * 32;
 
-    /// <summary>The #define lines of one kernel. The text is these lines, the element's (ELEM_BF16, EXACT_MATH), prelude.cu, mma.cu, the score holes, the template.</summary>
+    /// <summary>The #define lines of one kernel. The text is these lines, the element's (ELEM_BF16, EXACT_MATH), prelude.cu, mma.cu, what attention's kernels share, the score's functions, the template.</summary>
     /// <param name="name">Function name.</param>
     /// <param name="headDim">A multiple of 16 up to 96, or of 32 up to 256.</param>
     /// <param name="group">Query heads per kv head.</param>

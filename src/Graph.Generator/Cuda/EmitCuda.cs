@@ -113,9 +113,9 @@ public static class EmitCuda
         var literals = tile.Literals(kernel.Name, body.HeadDim, body.Heads / body.KvHeads, body.Score?.Window ?? 0, bounded);
         var template = "@attention_" + body.Part.ToString().ToLowerInvariant() + ".cu";
         var parts = body.Score is null ? new[] { elem + literals, "@prelude.cu", template }
-            : wgmma is { Template: var onWgmma } ? new[] { elem + literals, "@prelude.cu", "@mma.cu", "@wgmma.cu" }.Concat(part == AttentionKernel.Dkdv ? new[] { "@score_gradients.cu" } : Array.Empty<string>())
+            : wgmma is { Template: var onWgmma } ? new[] { elem + literals, "@prelude.cu", "@mma.cu", "@wgmma.cu", "@attention_tiles.cu" }.Concat(part == AttentionKernel.Dkdv ? new[] { "@score_gradients.cu" } : Array.Empty<string>())
                 .Concat(new[] { ScoreHoles(body.Score), "@" + onWgmma + ".cu" }).ToArray()
-            : new[] { elem + literals, "@prelude.cu", "@mma.cu", ScoreHoles(body.Score), template };
+            : new[] { elem + literals, "@prelude.cu", "@mma.cu", "@attention_tiles.cu", "@attention_mma.cu", ScoreHoles(body.Score), template };
         var owned = part == AttentionKernel.Dkdv ? tile.TileK : tile.TileQ;
         var kind = wgmma is not null && part == AttentionKernel.Dkdv ? KernelInfo.DkdvToDs : "attention_" + body.Part.ToString().ToLowerInvariant();
         return new EmittedKernel(new KernelInfo(kernel.Name, kind, tile.Threads, tile.SharedBytes, owned, 0, part == AttentionKernel.Dkdv ? body.KvHeads : body.Heads), parts);
@@ -128,7 +128,7 @@ public static class EmitCuda
         var name = KernelInfo.FromDs(kernel.Name);
         yield return new EmittedKernel(new KernelInfo(name, KernelInfo.DqFromDs, tile.Threads, tile.SharedBytes, tile.TileQ, 0, body.Heads / 2), new[]
         {
-            Header(target, kernel) + Elem(target) + tile.Literals(name, body.HeadDim, body.Heads / body.KvHeads, score.Window, false), "@prelude.cu", "@mma.cu", "@wgmma.cu", "@score_gradients.cu", "@attention_dq_from_ds_sm90.cu",
+            Header(target, kernel) + Elem(target) + tile.Literals(name, body.HeadDim, body.Heads / body.KvHeads, score.Window, false), "@prelude.cu", "@mma.cu", "@wgmma.cu", "@attention_tiles.cu", "@score_gradients.cu", "@attention_dq_from_ds_sm90.cu",
         });
     }
 

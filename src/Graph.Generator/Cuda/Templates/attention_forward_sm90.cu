@@ -3,7 +3,6 @@
 //
 //   o, q [T, N*D]   k, v [T, K*D]   lse f32 [T, N]   doc_start i32 [T]; every pitch of elem tensors is a multiple of 8
 //   grid (ceil(T / TILE_Q), N), block WARPS * 32, dynamic shared memory (TILE_Q + 4 TILE_K) * D * 2 + 64 bytes
-//   k is visible to q when doc_start[q] <= k <= q and q - k < WINDOW (0: no window); doc_start never decreases.
 //
 // Warpgroups own 64 rows each: S (64 x TILE_K), P and o (64 x D) are in registers; the last one copies. q, k and v are panel tiles (wgmma.cu), k and v in two stages.
 // The block copies the tiles that any of its rows sees; a group multiplies those that its own rows see and passes the others on. That its tiles are among the block's follows from doc_start never decreasing:
@@ -37,14 +36,10 @@ KERNEL_NAME(elem* __restrict__ o, int o_pitch, float* __restrict__ lse, int lse_
     const uint32_t k_full = v_tiles + 2 * KV_BYTES, v_full = k_full + 16, k_empty = v_full + 16, v_empty = k_empty + 16;
     const int group = warp_uniform(threadIdx.x / GROUP_THREADS), thread = threadIdx.x % GROUP_THREADS, warp = threadIdx.x / WARP_SIZE, lane = thread % WARP_SIZE;
 
-    // Late queries see the most keys. All heads of the last tile start first, so the short tiles fill the tail.
-    const int order = blockIdx.y * gridDim.x + blockIdx.x;
-    const int head = order % gridDim.y, kv_head = head / GROUP;
-    const int q0 = (gridDim.x - 1 - order / gridDim.y) * TILE_Q;
-    const int q_last = min(q0 + TILE_Q, rows) - 1;
+    const query_tile block(rows);
+    const int head = block.head, kv_head = head / GROUP, q0 = block.q0, q_last = block.q_last;
 
-    // Both bounds grow with the query: the first row has the first visible key, the last row the last first key.
-    const int first_key = WINDOW ? max(doc_start[q0], q0 - WINDOW + 1) : doc_start[q0];
+    const int first_key = first_visible(doc_start, q0);
     const int last_tile = q_last / TILE_K, rounds = last_tile - first_key / TILE_K + 1;
 
     if (threadIdx.x == 0)
@@ -80,21 +75,14 @@ KERNEL_NAME(elem* __restrict__ o, int o_pitch, float* __restrict__ lse, int lse_
 
     // The rounds of the tiles that the group's rows see; the bounds are as the block's. A group of a block that rows do not fill may have none, and takes the last one's.
     const int own_first = min(q0 + group * 64, q_last), own_last = min(own_first + 63, q_last);
-    const int own_first_key = WINDOW ? max(doc_start[own_first], own_first - WINDOW + 1) : doc_start[own_first];
-    const int latest_first_key = WINDOW ? max(doc_start[own_last], own_last - WINDOW + 1) : doc_start[own_last];
+    const int own_first_key = first_visible(doc_start, own_first), latest_first_key = first_visible(doc_start, own_last);
     const int begin = last_tile - own_last / TILE_K, end = last_tile - own_first_key / TILE_K + 1;
 
-    // The first visible key of each of the thread's rows. Key k is visible to row r when (unsigned)(k - first) <= r - first:
-    // one comparison for both ends.
+    // The first visible key of each of the thread's rows.
     const int local_row = warp * 16 + lane / 4;
     int first[2];
 #pragma unroll
-    for (int half = 0; half < 2; half++)
-    {
-        const int row = q0 + local_row + half * 8;
-        const int start = row < rows ? doc_start[row] : row;
-        first[half] = WINDOW ? max(start, row - WINDOW + 1) : start;
-    }
+    for (int half = 0; half < 2; half++) first[half] = first_visible(doc_start, q0 + local_row + half * 8, rows);
 
     float out[D / 2], s[TILE_K / 2], sum[2] = {};
 #pragma unroll
@@ -135,7 +123,7 @@ KERNEL_NAME(elem* __restrict__ o, int o_pitch, float* __restrict__ lse, int lse_
             for (int i = 0; i < TILE_K / 2; i++)
             {
                 const int half = i / 2 % 2, row = q0 + local_row + half * 8, key = k0 + i / 4 * 8 + lane % 4 * 2 + i % 2;
-                if ((uint32_t)(key - first[half]) > (uint32_t)(row - first[half])) s[i] = BOUNDED ? 0.0f : -INF;
+                if (!is_visible(key, row, first[half])) s[i] = BOUNDED ? 0.0f : -INF;
             }
         }
 #if !BOUNDED

@@ -1,5 +1,6 @@
 using System;
 using System.Linq;
+using System.Runtime.CompilerServices;
 
 namespace Graph.Dsl;
 
@@ -107,18 +108,36 @@ public static class Ops
 
     /// <summary>
     /// o = softmax over visible k of score(scale · q·kᵀ), times v: q act[T,N,D], k and v act[T,K,D] → act[T,N,D]; N is a multiple of K. Scores, softmax and sums in fp32.
-    /// A key is visible when it is in the query's document, not after it, and fewer than <paramref name="window"/> tokens before it. Errors: shapes; a score that is not pointwise.
+    /// A key is visible when it is in the query's document, not after it, and fewer than <paramref name="window"/> tokens before it.
+    /// Errors: shapes; D is not a multiple of 16 up to 96 or of 32 up to 256; a score that is not pointwise.
     /// Source: transformers, modeling_gemma2.py, eager_attention_forward.
     /// </summary>
     /// <param name="q">Queries.</param>
     /// <param name="k">Keys.</param>
     /// <param name="v">Values.</param>
     /// <param name="scale">Multiplies the dot product before the score function sees it.</param>
-    /// <param name="score">A pointwise function of one scaled dot product (+ - * / Tanh Exp Rsqrt and numbers); its derivative is derived. null: identity.</param>
+    /// <param name="score">A pointwise function of one scaled dot product; its derivative is derived. null: identity. A score that is proven to stay within ±50 (a softcap) takes no row maximum.</param>
     /// <param name="window">How many tokens a query sees, itself included; null: all of its document before it.</param>
-    [Op("attention")] public static Tensor Attention(Tensor q, Tensor k, Tensor v, double scale, Func<Tensor, Tensor>? score = null, int? window = null)
+    [Op("attention"), OverloadResolutionPriority(1)] public static Tensor Attention(Tensor q, Tensor k, Tensor v, double scale, Func<Tensor, Tensor>? score = null, int? window = null)
     {
         var z = Recorder.Add("score_input", [q]);
         return Recorder.Add("attention", [q, k, v, score?.Invoke(z) ?? z], ("scale", scale), ("window", window));
+    }
+
+    /// <summary>
+    /// Attention whose score also depends on where the key is and on the head, as FlexAttention's score_mod does. ALiBi: <c>(z, at) => z - Exp((at.Head + 1) * (-8.0 / heads * Math.Log(2))) * at.Distance</c>.
+    /// Shapes, dtypes and errors as without a position.
+    /// </summary>
+    /// <param name="q">Queries.</param>
+    /// <param name="k">Keys.</param>
+    /// <param name="v">Values.</param>
+    /// <param name="scale">Multiplies the dot product before the score function sees it.</param>
+    /// <param name="score">A pointwise function of one scaled dot product and its position; its derivative by the dot product is derived.</param>
+    /// <param name="window">How many tokens a query sees, itself included; null: all of its document before it.</param>
+    [Op("attention")] public static Tensor Attention(Tensor q, Tensor k, Tensor v, double scale, Func<Tensor, ScorePosition, Tensor> score, int? window = null)
+    {
+        var z = Recorder.Add("score_input", [q]);
+        var at = new ScorePosition(Recorder.Add("score_distance", [q]), Recorder.Add("score_head", [q]));
+        return Recorder.Add("attention", [q, k, v, score(z, at)], ("scale", scale), ("window", window));
     }
 }

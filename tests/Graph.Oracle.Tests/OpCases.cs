@@ -105,12 +105,16 @@ static class OpCases
 
         yield return new("Rope", new Rope(100), new[] { Normal(Queries) }, x => Rotate(x[0], 100));
 
-        foreach (var (name, scale, cap, window) in new (string, double, double?, int)[] { ("", 0.4, null, 0), ("_Window", 0.4, null, 3), ("_Softcap", 2, 2, 0), ("_SoftcapAndWindow", 2, 2, 3) })
+        foreach (var (name, scale, cap, window, by) in new (string, double, double?, int, By)[]
         {
-            var score = Score(scale, cap, window);
-            yield return new("Attention" + name, new Attention(score), new[] { Normal(Queries), Normal(Keys), Normal(Keys) }, x => Attend(x, scale, cap, window).Output);
+            ("", 0.4, null, 0, By.Score), ("_Window", 0.4, null, 3, By.Score), ("_Softcap", 2, 2, 0, By.Score), ("_SoftcapAndWindow", 2, 2, 3, By.Score),
+            ("_Alibi", 0.4, null, 0, By.HeadAndDistance), ("_SoftcapOfDistanceAndWindow", 2, 2, 3, By.Distance),
+        })
+        {
+            var score = Score(scale, cap, window, by);
+            yield return new("Attention" + name, new Attention(score), new[] { Normal(Queries), Normal(Keys), Normal(Keys) }, x => Attend(x, scale, cap, window, by).Output);
             yield return new("AttentionLse" + name, new AttentionLse(score), new[] { Normal(Queries) with { Differentiable = false }, Normal(Keys) with { Differentiable = false }, Normal(Keys) with { Differentiable = false } },
-                x => Attend(x, scale, cap, window).Log2Sum);
+                x => Attend(x, scale, cap, window, by).Log2Sum);
         }
 
         yield return new("CrossEntropy", new CrossEntropy(), new[] { Normal(TensorType.Act(Dim.T, 5), 3) with { Differentiable = false }, Labels() }, x => Rows(x[0], x[1]));
@@ -119,18 +123,27 @@ static class OpCases
             new[] { Normal(Row), Normal(TensorType.Act(5, 7)) with { Differentiable = false }, Labels() }, x => Rows((x[0].matmul(x[1].t()) / 3).tanh() * 3, x[2]));
     }
 
-    static ScoreFunction Score(double scale, double? cap, int window)
+    /// <summary>What a score depends on: ALiBi subtracts distance by a slope per head, the other divides by √(1 + distance), so that the slope depends on the distance.</summary>
+    enum By { Score, HeadAndDistance, Distance }
+
+    static ScoreFunction Score(double scale, double? cap, int window, By by)
     {
-        var z = new Expr.Number(scale) * Expr.Var("s");
+        var (z, distance) = (new Expr.Number(scale) * Expr.Var("s"), Expr.Var("distance"));
+        if (by == By.HeadAndDistance) z -= Expr.Apply(UnaryKind.Exp, new Expr.Number(-0.7) * (Expr.Var("head") + Expr.One)) * distance;
+        if (by == By.Distance) z *= Expr.Apply(UnaryKind.Rsqrt, Expr.One + distance);
         return new ScoreFunction(cap is { } c ? new Expr.Number(c) * Expr.Apply(UnaryKind.Tanh, z / new Expr.Number(c)) : z, window);
     }
 
     // Grouped heads by einsum over [T, K, N/K, D], where TorchGemma2 repeats keys: two ways to say the same.
-    static (Tensor Output, Tensor Log2Sum) Attend(Tensor[] x, double scale, double? cap, int window)
+    static (Tensor Output, Tensor Log2Sum) Attend(Tensor[] x, double scale, double? cap, int window, By by)
     {
         var s = einsum("qkgd,tkd->kgqt", x[0].view(11, 2, 2, 6), x[1]) * scale;
-        if (cap is { } c) s = (s / c).tanh() * c;
         var (q, k) = (arange(11).unsqueeze(1), arange(11).unsqueeze(0));
+        // What a masked pair would see is of no account, but it must be a number.
+        var distance = (q - k).clamp_min(0).to(ScalarType.Float64);
+        if (by == By.HeadAndDistance) s -= (arange(1, 5, dtype: ScalarType.Float64).view(2, 2, 1, 1) * -0.7).exp() * distance;
+        if (by == By.Distance) s /= (distance + 1).sqrt();
+        if (cap is { } c) s = (s / c).tanh() * c;
         var visible = k.le(q).logical_and(k.ge(DocStart.unsqueeze(1)));
         if (window > 0) visible = visible.logical_and((q - k).lt(window));
         s = s.masked_fill(visible.logical_not(), double.NegativeInfinity);

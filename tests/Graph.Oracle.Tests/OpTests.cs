@@ -68,8 +68,8 @@ public sealed class OpTests
             .Concat(OpCases.All.Where(c => c.Operands.Any(o => o.Differentiable)).SelectMany(c => Nodes(c).Select(n => n.Op.GetType())))
             .ToHashSet();
         var all = typeof(Op).Assembly.GetTypes().Where(t => t.IsSubclassOf(typeof(Op)) && !t.IsAbstract && !t.IsSubclassOf(typeof(Leaf)));
-        // A score_input exists only while a score function is traced.
-        Assert.Empty(all.Where(t => t != typeof(ScoreInput) && !exercised.Contains(t)).Select(t => t.Name));
+        // A score's arguments exist only while a score function is traced.
+        Assert.Empty(all.Where(t => t != typeof(ScoreArgument) && !exercised.Contains(t)).Select(t => t.Name));
     }
 
     /// <summary>The DSL's methods, the arms of the catalog, the rows of the table in architecture.md and the cases above name the same ops.</summary>
@@ -77,7 +77,7 @@ public sealed class OpTests
     public void Ops_DslCatalogTableAndCases_AreTheSame()
     {
         var dsl = typeof(Dsl.Ops).GetMethods().Concat(typeof(Dsl.Tensor).GetMethods()).Select(m => m.GetCustomAttribute<Dsl.OpAttribute>()?.Name).OfType<string>().Distinct()
-            .Except(new[] { "attention" }).Concat(new[] { "input", "score_input" }).Order().ToArray();
+            .Except(new[] { "attention" }).Concat(new[] { "input", "score_input", "score_distance", "score_head" }).Order().ToArray();
         var catalog = Regex.Matches(File.ReadAllText(Path.Combine(Repository.Root, "src", "Graph.Generator", "Ops", "OpCatalog.cs")), "^ +\"(\\w+)\" => new ", RegexOptions.Multiline).Select(m => m.Groups[1].Value).Order();
         Assert.Equal(dsl, catalog);
         var table = File.ReadAllLines(Path.Combine(Repository.Root, "docs", "architecture.md")).SkipWhile(l => !l.StartsWith("| op | C# |", StringComparison.Ordinal)).Skip(2).TakeWhile(l => l.StartsWith('|'))
@@ -85,7 +85,7 @@ public sealed class OpTests
         Assert.Equal(dsl.Append("attention").Order(), table.Order());
         var cases = OpCases.All.Select(c => c.Op.Name);
         // Leaves have no reference: their values are given.
-        Assert.Empty(dsl.Except(new[] { "input", "param", "lora_a", "lora_b", "lora_scale", "positions", "score_input" }).Except(cases));
+        Assert.Empty(dsl.Except(new[] { "input", "param", "lora_a", "lora_b", "lora_scale", "positions", "score_input", "score_distance", "score_head" }).Except(cases));
     }
 
     static IEnumerable<Node> Nodes(OpCase test) => Build(test).Nodes;

@@ -20,7 +20,7 @@ public sealed class KernelParameterTests
     // The kernel of dk and dv has further parameters where it can keep dS.
     const string ToDs = " to dS";
 
-    public static TheoryData<string> All => new(Gemma2Size.Small.Concat(Gemma2Size.Real).Concat(Gemma2Size.Changed).Select(s => s.Name).Concat(Emitted.Functions.Keys));
+    public static TheoryData<string> All => new(Gemma2Size.All.Select(s => s.Name).Concat(Emitted.Functions.Keys));
 
     [Theory]
     [MemberData(nameof(All))]

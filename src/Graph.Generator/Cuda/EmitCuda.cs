@@ -64,8 +64,11 @@ public static class EmitCuda
             case RopeBody rope:
                 // 32 bytes per thread and head: with four heads 32 KB of a block of 256 threads are in flight.
                 const int threads = 256, tileHeads = 4;
-                var tileRows = Math.Max(1, threads / (rope.HeadDim / 16));
-                return new EmittedKernel(new KernelInfo(kernel.Name, KernelKind.Rope, tileRows * (rope.HeadDim / 16), 0, tileRows, 0, (rope.Heads + tileHeads - 1) / tileHeads), new[]
+                if (rope.HeadDim % 16 != 0) throw new ShapeError("rope: the head dim is " + N(rope.HeadDim) + "; the CUDA kernel turns heads of a multiple of 16");
+                var rowThreads = rope.HeadDim / 16;
+                var tileRows = threads / rowThreads;
+                while (tileRows * rowThreads % 32 != 0) tileRows--;
+                return new EmittedKernel(new KernelInfo(kernel.Name, KernelKind.Rope, tileRows * rowThreads, 0, tileRows, 0, (rope.Heads + tileHeads - 1) / tileHeads), new[]
                 {
                     elem + Literals(("KERNEL_NAME", kernel.Name), ("HEADS", N(rope.Heads)), ("INVERSE", rope.Inverse ? "1" : "0"), ("TILE_ROWS", N(tileRows)), ("TILE_HEADS", N(tileHeads))) + Rotation(rope),
                     "@prelude.cu", "@rotation.cu", "@rope.cu",
@@ -120,14 +123,14 @@ public static class EmitCuda
         var part = body.Part switch { AttentionPart.Forward => AttentionKernel.Forward, AttentionPart.Delta => AttentionKernel.Delta, AttentionPart.Dq => AttentionKernel.Dq, _ => AttentionKernel.Dkdv };
         // fp16 cannot hold 2^73, so it keeps the row maximum even for a bounded score.
         var bounded = body.Score is { IsBounded: true } && IsBf16(target);
-        var wgmma = AttentionTiles.Wgmma(target, body.HeadDim, part, bounded);
+        var wgmma = AttentionTiles.Wgmma(target, body.HeadDim, part);
         var tile = wgmma?.Tile ?? AttentionTiles.For(target, body.HeadDim, part);
         var literals = tile.Literals(kernel.Name, body.HeadDim, body.Heads / body.KvHeads, body.Score?.Window ?? 0, bounded);
         var template = "@attention_" + body.Part.ToString().ToLowerInvariant() + ".cu";
         var parts = body.Score is null ? new[] { elem + literals, "@prelude.cu", template }
-            : wgmma is { Template: var onWgmma } ? new[] { elem + literals, "@prelude.cu", "@mma.cu", "@wgmma.cu" }.Concat(part == AttentionKernel.Dkdv ? new[] { "@score_gradients.cu" } : Array.Empty<string>())
+            : wgmma is { Template: var onWgmma } ? new[] { elem + literals, "@prelude.cu", "@mma.cu", "@wgmma.cu", "@attention_tiles.cu" }.Concat(part == AttentionKernel.Dkdv ? new[] { "@score_gradients.cu" } : Array.Empty<string>())
                 .Concat(new[] { ScoreHoles(body.Score), "@" + onWgmma + ".cu" }).ToArray()
-            : new[] { elem + literals, "@prelude.cu", "@mma.cu", ScoreHoles(body.Score), template };
+            : new[] { elem + literals, "@prelude.cu", "@mma.cu", "@attention_tiles.cu", "@attention_mma.cu", ScoreHoles(body.Score), template };
         var owned = part == AttentionKernel.Dkdv ? tile.TileK : tile.TileQ;
         var kind = body.Part switch
         {
@@ -147,18 +150,18 @@ public static class EmitCuda
         var name = kernel.FromDs;
         yield return new EmittedKernel(new KernelInfo(name, KernelKind.AttentionDqFromDs, tile.Threads, tile.SharedBytes, tile.TileQ, 0, body.Heads / 2), new[]
         {
-            Header(target, kernel) + Elem(target) + tile.Literals(name, body.HeadDim, body.Heads / body.KvHeads, score.Window, false), "@prelude.cu", "@mma.cu", "@wgmma.cu", "@score_gradients.cu", "@attention_dq_from_ds_sm90.cu",
+            Header(target, kernel) + Elem(target) + tile.Literals(name, body.HeadDim, body.Heads / body.KvHeads, score.Window, false), "@prelude.cu", "@mma.cu", "@wgmma.cu", "@attention_tiles.cu", "@score_gradients.cu", "@attention_dq_from_ds_sm90.cu",
         });
     }
 
-    /// <summary>The score function in the base-2 units of the templates: exp2 needs no further factor.</summary>
+    /// <summary>The score function in the base-2 units of the templates: exp2 needs no further factor. What a function does not use of a pair's position costs nothing once it is inlined.</summary>
     static string ScoreHoles(ScoreFunction score)
     {
         var log2 = new Expr.Number(1.4426950408889634) * score.Value;
-        return "// score(s) = " + ExprText.Print(score.Value) + ", traced from the model; in units of log2.\n"
-            + "__device__ __forceinline__ float score_log2(float s)\n{\n" + ExprSource.Body(new[] { ("return ", log2) }, ExprLanguage.Cuda, "const float", "    ") + "}\n\n"
+        return "// The score of a pair, s = q k, distance = q - k in tokens, head = the query head: " + ExprText.Print(score.Value) + ", traced from the model; in units of log2.\n"
+            + "__device__ __forceinline__ float score_log2(float s, float distance, float head)\n{\n" + ExprSource.Body(new[] { ("return ", log2) }, ExprLanguage.Cuda, "const float", "    ") + "}\n\n"
             + "// The same, and d(score)/ds in natural units, from shared work.\n"
-            + "__device__ __forceinline__ void score_log2_and_derivative(float s, float& z, float& dz)\n{\n"
+            + "__device__ __forceinline__ void score_log2_and_derivative(float s, float distance, float head, float& z, float& dz)\n{\n"
             + ExprSource.Body(new[] { ("z = ", log2), ("dz = ", score.Derivative) }, ExprLanguage.Cuda, "const float", "    ") + "}\n\n";
     }
 

@@ -57,10 +57,10 @@ public sealed record TypedConst(double Value) : Op("typed_const")
     public override string Attributes => "value=" + Value.ToString("R", CultureInfo.InvariantCulture);
 }
 
-/// <summary>The argument of an attention's score function while it is traced; Import folds the region into the attention op.</summary>
-public sealed record ScoreInput() : Op("score_input")
+/// <summary>What an attention's score function is given while it is traced: the scaled product ("input"), q − k ("distance") or the query head's index ("head"). Import folds the region into the attention op.</summary>
+public sealed record ScoreArgument(string Kind) : Op("score_" + Kind)
 {
     public override TensorType Infer(IReadOnlyList<TensorType> inputs) { Expect(inputs, 1); return TensorType.Scalar; }
     public override double[] Reference(ReferenceSizes sizes, IReadOnlyList<TensorType> types, IReadOnlyList<double[]> inputs) =>
-        throw new InvalidOperationException("score_input: exists only inside a score function");
+        throw new InvalidOperationException(Name + ": exists only inside a score function");
 }

@@ -53,7 +53,9 @@ public static class OpCatalog
             "split_heads" => new Heads(Int("heads")),
             "merge_heads" => new Heads(0),
             "rope" => new Rope(Double("theta")),
-            "score_input" => new ScoreInput(),
+            "score_input" => new ScoreArgument("input"),
+            "score_distance" => new ScoreArgument("distance"),
+            "score_head" => new ScoreArgument("head"),
             _ => throw new ShapeError(op + ": is not an op of this compiler"),
         };
     }
@@ -83,7 +85,8 @@ public static class OpCatalog
     {
         if (op != "attention") return WithWholeChunks(op, Create(op, attributes).Infer(inputs));
         if (inputs.Count != 4 || !inputs[3].IsScalar) throw new ShapeError("attention: the score function must return one number per score, but returns " + inputs[inputs.Count - 1]);
-        return new Attention(new ScoreFunction(Expr.Var("s"), 0)).Infer(inputs.Take(3).ToArray());
+        var o = new Attention(new ScoreFunction(Expr.Var("s"), 0)).Infer(inputs.Take(3).ToArray());
+        return Attention.HeadDimError(o.Shape[2].Size) is { } error ? throw new ShapeError(error) : o;
     }
 
     /// <summary>Kernels read 8 neighbouring columns at a time, and rows of [T,N,D] begin every D columns.</summary>

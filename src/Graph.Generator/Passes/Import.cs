@@ -22,7 +22,7 @@ public static class Import
             {
                 var scale = Convert.ToDouble(line.Attributes.First(a => a.Key == "scale").Value);
                 var window = line.Attributes.First(a => a.Key == "window").Value is { } w ? Convert.ToInt32(w) : 0;
-                var score = Region(trace, line.Inputs[3], new Expr.Number(scale) * Expr.Var("s"));
+                var score = ScoreRegion.Value(trace, line.Inputs[3], scale);
                 map[line.Id] = g.Add(new Attention(new ScoreFunction(score, window)), inputs.Take(3).ToArray());
                 continue;
             }
@@ -34,16 +34,6 @@ public static class Import
         var loss = g.Named("loss", new CrossEntropy(), map[trace[trace.Count - 1].Id], labels);
         return g.Build(new[] { loss }, g.Count);
     }
-
-    /// <summary>The expression a score lambda computes of its argument.</summary>
-    static Expr Region(IReadOnlyList<TraceNode> trace, int id, Expr argument) => trace[id] switch
-    {
-        { Op: "score_input" } => argument,
-        { Op: "const" or "typed_const" } c => new Expr.Number(Convert.ToDouble(c.Attributes[0].Value)),
-        var line => OpCatalog.Create(line.Op, line.Attributes) is Pointwise op
-            ? op.Lower(line.Inputs.Select(i => Region(trace, i, argument)).ToArray())
-            : throw new ShapeError("attention: the score function uses " + line.Op + "; it must be pointwise", line.Id),
-    };
 
     static string Name(GraphBuilder g, Op op, int[] inputs)
     {

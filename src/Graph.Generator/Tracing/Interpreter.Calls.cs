@@ -101,14 +101,14 @@ sealed partial class Interpreter
         {
             var ((name, kind), value) = (op.Parameters[i], arguments[i]);
             if (kind == OpParameter.Tensor) inputs[tensors++] = value as TensorValue ?? throw TraceError.Value(at, op.Name + ": '" + name + "' is " + Show.Value(value) + "; it must be a tensor");
-            else if (kind == OpParameter.Function) score = (FunctionValue?)value;
+            else if (kind is OpParameter.Function or OpParameter.FunctionOfPosition) score = (FunctionValue?)value;
             else if (kind == OpParameter.Real && value is int or long or float or double) attributes.Add(new(name, System.Convert.ToDouble(value, System.Globalization.CultureInfo.InvariantCulture)));
             else if (value is ListValue list)
                 for (var d = 0; d < list.Items.Count; d++) attributes.Add(new(name.TrimEnd('s') + NumberText.Int(d), list.Items[d]));
             else attributes.Add(new(name, value is null or int or double or string ? value : throw TraceError.Value(at, op.Name + ": '" + name + "' is " + Show.Value(value))));
         }
         if (op.Name != "attention") return trace.Add(op.Name, inputs, attributes, at);
-        return trace.Attention(inputs, attributes, score is null ? null : z =>
-            Invoke(at, score, new object?[] { z }) as TensorValue ?? throw TraceError.Value(at, "attention: the score function returns null"), at);
+        return trace.Attention(inputs, attributes, score is null ? null : arguments =>
+            Invoke(at, score, arguments) as TensorValue ?? throw TraceError.Value(at, "attention: the score function returns null"), op.Parameters.Any(p => p.Kind == OpParameter.FunctionOfPosition), at);
     }
 }

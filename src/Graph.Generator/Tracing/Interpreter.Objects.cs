@@ -133,6 +133,7 @@ sealed partial class Interpreter
             case (ListValue list, _) when operation.Member.Name is "Length" or "Count": return list.Items.Count;
             case (string text, _) when operation.Member.Name == "Length": return text.Length;
             case (_, _) when operation.Member.ContainingType.OriginalDefinition.SpecialType == SpecialType.System_Nullable_T: return operation.Member.Name == "HasValue" ? true : instance;
+            case (PositionValue position, _): return operation.Member.Name == "Distance" ? position.Distance : position.Head;
             case (TensorValue, _): throw TraceError.Unsupported(operation, "'" + operation.Member.Name + "' of a tensor is not known while tracing");
             default: throw TraceError.Unsupported(operation, "'" + operation.Member.Name + "' of " + Show.Value(instance) + " is not something a model may use");
         }

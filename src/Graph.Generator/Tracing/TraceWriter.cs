@@ -74,8 +74,8 @@ sealed class TraceWriter(string variant)
                 Report(DiagnosticDescriptors.Adapter, at!.Syntax.GetLocation(), misuse, Weights(inputs));
                 return TensorValue.Unknown;
             }
+            if (_score >= 0) CheckScore(op, inputs, attributes);
             var type = OpCatalog.Infer(op, inputs.Select(i => i.Type).ToArray(), attributes);
-            if (_score >= 0 && op != "attention") CheckScore(op, inputs, attributes);
             if (inputs.Count == 0) CheckLeaf(op, attributes, type);
             _nodes.Add(new TraceNode(_nodes.Count, op, inputs.Select(i => i.Id).ToArray(), attributes, _scope));
             _places.Add(at?.Syntax.GetLocation() ?? Location.None);
@@ -88,16 +88,19 @@ sealed class TraceWriter(string variant)
         }
     }
 
-    /// <summary>Attention: the argument of the score function, whatever the function records, and the op itself.</summary>
-    public TensorValue Attention(IReadOnlyList<TensorValue> qkv, IReadOnlyList<KeyValuePair<string, object?>> attributes, Func<TensorValue, TensorValue>? score, IOperation at)
+    /// <summary>Attention: the arguments of the score function, whatever the function records, and the op itself.</summary>
+    /// <param name="position">The function takes a position beside the score.</param>
+    public TensorValue Attention(IReadOnlyList<TensorValue> qkv, IReadOnlyList<KeyValuePair<string, object?>> attributes, Func<object[], TensorValue>? score, bool position, IOperation at)
     {
         if (_score >= 0) throw new TraceError(DiagnosticDescriptors.Shape, at, "attention: a score function calls attention; it must be pointwise");
-        var z = Add("score_input", new[] { qkv[0] }, Array.Empty<KeyValuePair<string, object?>>(), at);
+        TensorValue Argument(string op) => Add(op, new[] { qkv[0] }, Array.Empty<KeyValuePair<string, object?>>(), at);
+        var z = Argument("score_input");
+        var arguments = position ? new object[] { z, new PositionValue(Argument("score_distance"), Argument("score_head")) } : new object[] { z };
         var s = z;
         if (score is not null)
         {
             _score = z.IsUnknown ? _nodes.Count : z.Id;
-            s = score(z);
+            s = score(arguments);
             _score = -1;
             if (!s.IsUnknown && s.Id < z.Id) throw new TraceError(DiagnosticDescriptors.Shape, at, "attention: the score function returns a tensor that does not come from its argument");
         }
@@ -106,10 +109,10 @@ sealed class TraceWriter(string variant)
 
     void CheckScore(string op, IReadOnlyList<TensorValue> inputs, IReadOnlyList<KeyValuePair<string, object?>> attributes)
     {
-        if (op is not ("const" or "typed_const") && OpCatalog.Create(op, attributes) is not Pointwise)
-            throw new ShapeError("attention: the score function calls " + op + "; it may use + - * / Tanh, Exp, Rsqrt and numbers");
         foreach (var input in inputs)
-            if (input.Id < _score) throw new ShapeError("attention: the score function reads a tensor " + input.Type + " from outside; it may use its argument and numbers");
+            if (input.Id < _score) throw new ShapeError("attention: the score function reads a tensor " + input.Type + " from outside; it may use its arguments and numbers");
+        if (ScoreOps.Lower(OpCatalog.Create(op, attributes), inputs.Select(_ => Expr.Var("s")).ToArray()) is null)
+            throw new ShapeError("attention: the score function calls " + op + "; it may use numbers, arithmetic and functions of one element, such as Tanh and Exp");
     }
 
     // Param("w", 4, 8) here and Param("w", 8, 4) there would read one checkpoint tensor as two.

@@ -33,6 +33,9 @@ sealed class ListValue(IEnumerable<object?> items, bool fixedSize)
 
 sealed record TupleValue(object?[] Items);
 
+/// <summary>The DSL's ScorePosition: what a score function is told of a pair beside its score.</summary>
+sealed record PositionValue(TensorValue Distance, TensorValue Head);
+
 /// <summary>A lambda, a local function or a method, with what it sees.</summary>
 sealed record FunctionValue(IMethodSymbol Method, IOperation? Body, ModelObject? Self, Frame? Captured);
 
@@ -99,6 +102,7 @@ static class Show
         ListValue l => "a list of " + l.Items.Count.ToString(CultureInfo.InvariantCulture),
         TupleValue => "a tuple",
         FunctionValue => "a function",
+        PositionValue => "a score's position",
         ScopeValue => "a scope",
         _ => System.Convert.ToString(value, CultureInfo.InvariantCulture),
     };

@@ -1,0 +1,86 @@
+using System;
+using System.Collections.Generic;
+using System.IO;
+using System.Linq;
+using System.Runtime.Loader;
+using System.Text;
+using System.Threading.Tasks;
+using Graph.Generator;
+using Graph.Generator.Ops;
+using Graph.Runtime;
+using Microsoft.CodeAnalysis;
+using Microsoft.CodeAnalysis.CSharp;
+using Microsoft.CodeAnalysis.Text;
+
+namespace Graph.Fuzz;
+
+/// <summary>A traced model, and either what the compiler made of it or the verdict on that.</summary>
+public sealed record Compiled(Model Model, IReadOnlyList<Dsl.TraceNode> Trace, CompiledText? Text, CompiledModel? Loaded, Verdict? Failure);
+
+/// <summary>Many models at once: their row kernels are one C# compilation, because Roslyn's start costs more than a model. Unloads with the context.</summary>
+public sealed class CompiledBatch : IDisposable
+{
+    static readonly MetadataReference[] References = ((string)AppContext.GetData("TRUSTED_PLATFORM_ASSEMBLIES")!).Split(Path.PathSeparator)
+        .Where(p => Path.GetFileNameWithoutExtension(p) is "System.Private.CoreLib" or "System.Runtime" or "System.Collections" or "System.Memory" or "System.Numerics.Tensors" or "System.Numerics.Vectors"
+            or "System.Runtime.Intrinsics" or "System.Runtime.CompilerServices.Unsafe" or "System.Threading" or "Graph.Runtime")
+        .Select(p => (MetadataReference)MetadataReference.CreateFromFile(p)).ToArray();
+
+    readonly AssemblyLoadContext context = new("fuzz", isCollectible: true);
+
+    public IReadOnlyList<Compiled> Models { get; }
+
+    public CompiledBatch(IReadOnlyList<Model> models, IReadOnlyList<string>? targets = null)
+    {
+        var compiled = new Compiled[models.Count];
+        Parallel.For(0, models.Count, i => compiled[i] = Compile(models[i], targets ?? []));
+        var trees = compiled.Select((c, i) => c.Text is { } text ? Tree(i, text.CpuSource) : null).ToArray();
+        var assembly = Load(trees, compiled);
+        Models = [.. compiled.Select((c, i) => c.Failure is not null ? c : c with { Loaded = Wrap(c.Text!, assembly.GetType("M" + i)!) })];
+    }
+
+    static Compiled Compile(Model model, IReadOnlyList<string> targets)
+    {
+        var trace = Replay.Trace(model);
+        try
+        {
+            return new Compiled(model, trace, Compiler.Compile("fuzz", Replay.ForCompiler(trace), targets), null, null);
+        }
+        catch (ShapeError e)
+        {
+            return new Compiled(model, trace, null, null, new Verdict(e.Message.Contains("Exception", StringComparison.Ordinal) ? Outcome.Crash : Outcome.Refused, e.Message));
+        }
+        catch (Exception e)
+        {
+            return new Compiled(model, trace, null, null, new Verdict(Outcome.Crash, $"{e.GetType().Name}: {e.Message}\n{e.StackTrace}"));
+        }
+    }
+
+    static SyntaxTree Tree(int number, string source) => CSharpSyntaxTree.ParseText(SourceText.From($"public static class M{number}\n{{\n{source}}}\n", Encoding.UTF8), new CSharpParseOptions(LanguageVersion.CSharp14), $"M{number}");
+
+    // A model whose C# has errors is left out, and the others are compiled again.
+    System.Reflection.Assembly Load(SyntaxTree?[] trees, Compiled[] compiled)
+    {
+        using var image = new MemoryStream();
+        var result = CSharpCompilation.Create("fuzz", trees.OfType<SyntaxTree>(), References, new CSharpCompilationOptions(OutputKind.DynamicallyLinkedLibrary, optimizationLevel: OptimizationLevel.Release, allowUnsafe: true)).Emit(image);
+        if (result.Success)
+        {
+            image.Position = 0;
+            return context.LoadFromStream(image);
+        }
+        foreach (var bad in result.Diagnostics.Where(d => d.Severity == DiagnosticSeverity.Error).GroupBy(d => Array.IndexOf(trees, d.Location.SourceTree)))
+        {
+            if (bad.Key < 0) throw new InvalidOperationException("fuzz: the emitted C# does not compile: " + bad.First());
+            trees[bad.Key] = null;
+            compiled[bad.Key] = compiled[bad.Key] with { Failure = new Verdict(Outcome.Emitted, bad.First().GetMessage() + "\n" + bad.First().Location.SourceTree!.GetText().Lines[bad.First().Location.GetLineSpan().StartLinePosition.Line]) };
+        }
+        return Load(trees, compiled);
+    }
+
+    static CompiledModel Wrap(CompiledText text, Type type)
+    {
+        var kernels = type.GetMethod("Kernels")!.CreateDelegate<Func<IReadOnlyDictionary<string, CpuKernelEntry>>>();
+        return new CompiledModel(text.Variant, () => text.ScheduleText, [], target => throw new ArgumentException($"fuzz: there are no kernels for {target}"), kernels, () => []);
+    }
+
+    public void Dispose() => context.Unload();
+}

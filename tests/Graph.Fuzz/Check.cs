@@ -30,11 +30,11 @@ public static class Check
     public static Verdict Run(Compiled compiled)
     {
         if (compiled.Failure is { } failure) return failure;
-        var (model, setup) = (compiled.Model, compiled.Model.Setup);
-        var batches = Batches(model);
-        var expected = TorchReference.Run(compiled.Trace, setup, batches, new Storage.Exact());
+        var setup = compiled.Case.Setup;
+        var batches = Batches(compiled.Case);
+        var expected = TorchReference.Run(compiled.Case.Trace, setup, batches, new Storage.Exact());
         if (expected.Largest > 1e4 || !double.IsFinite(expected.Loss) || expected.Gradients.Values.Any(g => !g.All(double.IsFinite))) return new Verdict(Outcome.Unusable, "values above 10,000");
-        var disturbed = new[] { 1, 2 }.Select(seed => TorchReference.Run(compiled.Trace, setup, batches, new Storage.Disturbed(Fp32Disturbance, seed))).ToArray();
+        var disturbed = new[] { 1, 2 }.Select(seed => TorchReference.Run(compiled.Case.Trace, setup, batches, new Storage.Disturbed(Fp32Disturbance, seed))).ToArray();
         var lossNoise = disturbed.Max(d => Math.Abs(d.Loss - expected.Loss));
         var noise = expected.Gradients.ToDictionary(g => g.Key, g => disturbed.Max(d => Distance(d.Gradients[g.Key], g.Value)));
         if (expected.Gradients.Any(g => Size(g.Value) is > 0 and var size && noise[g.Key] > LeastDigits * size && size > 1e-6)) return new Verdict(Outcome.Unusable, "ill-conditioned");
@@ -42,7 +42,7 @@ public static class Check
         try
         {
             var random = new Random(setup.Seed);
-            var shapes = model.Steps.Where(s => s.Op == "param").GroupBy(s => s.Name).ToDictionary(s => s.Key, s => s.First().Dims!);
+            var shapes = compiled.Case.Weights;
             var first = Train(compiled.Loaded!, shapes, setup, batches, null);
             var worst = 0.0;
             if (!Within(first.Loss, expected.Loss, LossTolerance * Math.Max(1, Math.Abs(expected.Loss)) + DisturbanceFactor * lossNoise, ref worst))
@@ -74,12 +74,10 @@ public static class Check
         }
     }
 
-    public static IReadOnlyList<MicroBatch> Batches(Model model)
+    public static IReadOnlyList<MicroBatch> Batches(Case model)
     {
-        var types = model.Types() ?? throw new ArgumentException("fuzz: the model's shapes do not fit.");
-        var ids = model.Steps.Where(s => s.Op == "embedding").Select(s => types[s.Inputs[1]].A).DefaultIfEmpty(2).Min();
-        var setup = model.Setup;
-        return [.. setup.Documents.Select((documents, b) => MicroBatch.Pack(setup.Tokens, [.. documents.Select((length, d) => Values.Document(setup.Seed, b, d, length, ids, types[^1].A, setup.Unlabelled))]))];
+        var (setup, ids, labels) = (model.Setup, model.Ids, model.Labels);
+        return [.. setup.Documents.Select((documents, b) => MicroBatch.Pack(setup.Tokens, [.. documents.Select((length, d) => Values.Document(setup.Seed, b, d, length, ids, labels, setup.Unlabelled))]))];
     }
 
     sealed record Trained(double Loss, double Evaluated, IReadOnlyDictionary<string, float[]> Gradients, IReadOnlyList<string> Recomputed)

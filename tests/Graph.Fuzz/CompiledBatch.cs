@@ -14,8 +14,33 @@ using Microsoft.CodeAnalysis.Text;
 
 namespace Graph.Fuzz;
 
-/// <summary>A traced model, and either what the compiler made of it or the verdict on that.</summary>
-public sealed record Compiled(Model Model, IReadOnlyList<Dsl.TraceNode> Trace, CompiledText? Text, CompiledModel? Loaded, Verdict? Failure);
+/// <summary>A traced model and what it is trained on.</summary>
+public sealed record Case(IReadOnlyList<Dsl.TraceNode> Trace, Setup Setup)
+{
+    public static Case Of(Model model) => new(Replay.Trace(model), model.Setup);
+
+    /// <summary>Shapes of the frozen weights by name.</summary>
+    public IReadOnlyDictionary<string, int[]> Weights => Trace.Where(n => n.Op == "param").GroupBy(n => (string)n.Attributes[0].Value!).ToDictionary(n => n.Key, n => n.First().Attributes.Skip(1).Select(a => (int)a.Value!).ToArray());
+
+    /// <summary>Ids are below the rows of every embedding table.</summary>
+    public int Ids => Trace.Where(n => n.Op == "embedding").Select(n => Rows(n)).DefaultIfEmpty(2).Min();
+
+    /// <summary>Labels are below the rows of the head's table.</summary>
+    public int Labels
+    {
+        get
+        {
+            var node = Trace[^1];
+            while (node.Op != "linear") node = node.Inputs.Select(i => Trace[i]).First(n => n.Inputs.Count > 0);
+            return Rows(node);
+        }
+    }
+
+    int Rows(Dsl.TraceNode node) => (int)Trace[node.Inputs[1]].Attributes[1].Value!;
+}
+
+/// <summary>A case, and either what the compiler made of it or the verdict on that.</summary>
+public sealed record Compiled(Case Case, CompiledText? Text, CompiledModel? Loaded, Verdict? Failure);
 
 /// <summary>Many models at once: their row kernels are one C# compilation, because Roslyn's start costs more than a model. Unloads with the context.</summary>
 public sealed class CompiledBatch : IDisposable
@@ -29,7 +54,7 @@ public sealed class CompiledBatch : IDisposable
 
     public IReadOnlyList<Compiled> Models { get; }
 
-    public CompiledBatch(IReadOnlyList<Model> models, IReadOnlyList<string>? targets = null)
+    public CompiledBatch(IReadOnlyList<Case> models, IReadOnlyList<string>? targets = null)
     {
         var compiled = new Compiled[models.Count];
         Parallel.For(0, models.Count, i => compiled[i] = Compile(models[i], targets ?? []));
@@ -38,20 +63,19 @@ public sealed class CompiledBatch : IDisposable
         Models = [.. compiled.Select((c, i) => c.Failure is not null ? c : c with { Loaded = Wrap(c.Text!, assembly.GetType("M" + i)!) })];
     }
 
-    static Compiled Compile(Model model, IReadOnlyList<string> targets)
+    static Compiled Compile(Case model, IReadOnlyList<string> targets)
     {
-        var trace = Replay.Trace(model);
         try
         {
-            return new Compiled(model, trace, Compiler.Compile("fuzz", Replay.ForCompiler(trace), targets), null, null);
+            return new Compiled(model, Compiler.Compile("fuzz", Replay.ForCompiler(model.Trace), targets), null, null);
         }
         catch (ShapeError e)
         {
-            return new Compiled(model, trace, null, null, new Verdict(e.Message.Contains("Exception", StringComparison.Ordinal) ? Outcome.Crash : Outcome.Refused, e.Message));
+            return new Compiled(model, null, null, new Verdict(e.Message.Contains("Exception", StringComparison.Ordinal) ? Outcome.Crash : Outcome.Refused, e.Message));
         }
         catch (Exception e)
         {
-            return new Compiled(model, trace, null, null, new Verdict(Outcome.Crash, $"{e.GetType().Name}: {e.Message}\n{e.StackTrace}"));
+            return new Compiled(model, null, null, new Verdict(Outcome.Crash, $"{e.GetType().Name}: {e.Message}\n{e.StackTrace}"));
         }
     }
 

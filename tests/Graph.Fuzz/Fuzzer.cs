@@ -14,7 +14,9 @@ public static class Fuzzer
 
     /// <summary>Verdicts in the models' order.</summary>
     /// <param name="begun">Called with a model's place before it runs: what is printed there names the model that ended the process.</param>
-    public static IReadOnlyList<Verdict> Check(IReadOnlyList<Model> models, Action<int>? begun = null)
+    public static IReadOnlyList<Verdict> Check(IReadOnlyList<Model> models, Action<int>? begun = null) => Check([.. models.Select(Case.Of)], begun);
+
+    public static IReadOnlyList<Verdict> Check(IReadOnlyList<Case> models, Action<int>? begun = null)
     {
         var verdicts = new Verdict[models.Count];
         using var batch = new CompiledBatch(models);
@@ -27,7 +29,7 @@ public static class Fuzzer
             }
             catch (Exception e)
             {
-                throw new InvalidOperationException($"fuzz: the reference of model {i} fails\n{PrintModel.Run(models[i], "Model")}", e);
+                verdicts[i] = new Verdict(Outcome.Reference, $"{e.GetType().Name}: {e.Message}\n{e.StackTrace}");
             }
         });
         return verdicts;

@@ -70,6 +70,8 @@ public static class OpTable
 
     static readonly Dictionary<string, OpRow> ByName = Rows.ToDictionary(r => r.Name);
 
+    public static IReadOnlyList<string> Names { get; } = [.. Rows.Select(r => r.Name)];
+
     public static IReadOnlyList<string> Smooth { get; } = [.. Rows.Where(r => r.IsSmooth).Select(r => r.Name)];
 
     public static OpRow Find(string op) => ByName.TryGetValue(op, out var row) ? row : throw new ArgumentException($"fuzz: OpTable has no row for the op {op}; add one.");

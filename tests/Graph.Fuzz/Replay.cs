@@ -40,8 +40,7 @@ public static class PrintModel
     public static string Run(Model model, string name)
     {
         var text = new StringBuilder();
-        text.Append("// ").Append(Describe(model.Setup)).Append('\n');
-        text.Append("public sealed class ").Append(name).Append(" : LanguageModel\n{\n    public override ConfigField[] CheckpointConfig => [];\n\n    public override Tensor Forward(Tensor ids)\n    {\n");
+        text.Append("public sealed class ").Append(name).Append(" : LanguageModel\n{\n    public static Setup Setup => ").Append(Describe(model.Setup)).Append(";\n\n    public override ConfigField[] CheckpointConfig => [];\n\n    public override Tensor Forward(Tensor ids)\n    {\n");
         var uses = new int[model.Steps.Count];
         foreach (var step in model.Steps) foreach (var input in step.Inputs) uses[input]++;
         var values = new string[model.Steps.Count];
@@ -75,6 +74,6 @@ public static class PrintModel
         return text.Append("    }\n}\n").ToString();
     }
 
-    static string Describe(Setup s) => FormattableString.Invariant($"new Setup({s.Tokens}, [{string.Join(", ", s.Documents.Select(d => "[" + string.Join(", ", d) + "]"))}], {s.Unlabelled}, new Dictionary<string, int> {{ ")
+    static string Describe(Setup s) => FormattableString.Invariant($"new({s.Tokens}, [{string.Join(", ", s.Documents.Select(d => "[" + string.Join(", ", d) + "]"))}], {s.Unlabelled}, new Dictionary<string, int> {{ ")
         + string.Join(", ", s.Ranks.Select(r => $"[\"{r.Key}\"] = {r.Value}")) + FormattableString.Invariant($" }}, {OpTable.Number(s.LoraScale)}, {(s.LogitsRows is { } rows ? rows : "null")}, {s.Seed})");
 }

@@ -46,7 +46,7 @@ public static class TorchReference
             if (sum.requires_grad) sum.backward();
             loss += sum.item<double>();
         }
-        return new StepValues(loss, leaves.Where(l => IsTrained(l.Key)).ToDictionary(l => l.Key, l => l.Value.grad is { } g ? g.data<double>().ToArray() : new double[l.Value.numel()]), run.Largest);
+        return new StepValues(loss, leaves.Where(l => IsTrained(l.Key)).ToDictionary(l => l.Key, l => l.Value.grad is { } g && g.numel() > 0 ? g.contiguous().data<double>().ToArray() : new double[l.Value.numel()]), run.Largest);
     }
 
     static bool IsTrained(string name) => name.EndsWith(".lora_A", StringComparison.Ordinal) || name.EndsWith(".lora_B", StringComparison.Ordinal);

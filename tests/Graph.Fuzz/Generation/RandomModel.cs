@@ -55,6 +55,8 @@ public sealed class RandomModel
             x = Layer(x);
         }
         b.Scope = "";
+        // Something must be trained.
+        if (b.Adapters.Count == 0) x = p.Add(x, p.Adapter(x, hidden, b.Unique("adapter")));
         if (draw.Rarely(0.15)) Note("dead branch", p.Linear(p.RowFunction(x), Size(1, 12), "dead"));
         if (draw.Chance(0.6)) x = p.Norm(x);
         else b.Features.Add("head: no norm");
@@ -171,6 +173,7 @@ public sealed class RandomModel
         var ranks = new Dictionary<string, int>();
         var same = draw.Chance(0.4) ? draw.Of(1, 4, 8, 16) : 0;
         foreach (var name in b.Adapters) ranks[name] = same > 0 ? same : draw.Rarely(0.05) ? 0 : draw.Rarely(0.1) ? draw.Between(17, 20) : draw.Between(1, 8);
+        if (ranks.Values.All(r => r == 0)) ranks[ranks.Keys.First()] = 1;
         return new Setup(tokens, documents, draw.Of(0, 0, 0.3, 0.8), ranks, draw.Of(0.5, 1, 2), draw.Chance(0.7) ? null : draw.Between(1, tokens), seed);
     }
 

@@ -16,7 +16,7 @@ namespace Graph.Fuzz;
 public static class Check
 {
     /// <summary>Decisions that are tried beside "save everything".</summary>
-    const int RandomDecisions = 3;
+    public const int RandomDecisions = 3;
 
     // fp32 gives 7 digits, and sums of some hundred terms keep 6: a wrong factor, term or element shows far above.
     const double LossTolerance = 1e-5, GradientTolerance = 2e-5;
@@ -27,7 +27,7 @@ public static class Check
     // Where fp32 keeps fewer than two digits, a comparison shows nothing.
     const double LeastDigits = 1e-2;
 
-    public static Verdict Run(Compiled compiled)
+    public static Verdict Run(Compiled compiled, int decisions = RandomDecisions)
     {
         if (compiled.Failure is { } failure) return failure;
         var setup = compiled.Case.Setup;
@@ -59,7 +59,7 @@ public static class Check
                     return new Verdict(Outcome.Gradient, FormattableString.Invariant($"the gradient of {name} is off by {error:G3} (allowed {allowed:G3}) of {Size(gradient):G3}, ours has {Size([.. got.Select(v => (double)v)]):G3}"), double.IsFinite(error) ? error / allowed : double.MaxValue);
                 worst = Math.Max(worst, error / allowed);
             }
-            for (var i = 0; i < RandomDecisions; i++)
+            for (var i = 0; i < decisions; i++)
             {
                 var again = Train(compiled.Loaded!, shapes, setup, batches, random);
                 if (again.Bits.AsSpan().SequenceEqual(first.Bits)) continue;

@@ -63,7 +63,8 @@ public sealed class CompiledBatch : IDisposable
         Models = [.. compiled.Select((c, i) => c.Failure is not null ? c : c with { Loaded = Wrap(c.Text!, assembly.GetType("M" + i)!) })];
     }
 
-    static Compiled Compile(Case model, IReadOnlyList<string> targets)
+    /// <summary>One model, without its C#.</summary>
+    public static Compiled Compile(Case model, IReadOnlyList<string> targets)
     {
         try
         {

@@ -16,7 +16,8 @@ public static class Fuzzer
     /// <param name="begun">Called with a model's place before it runs: what is printed there names the model that ended the process.</param>
     public static IReadOnlyList<Verdict> Check(IReadOnlyList<Model> models, Action<int>? begun = null) => Check([.. models.Select(Case.Of)], begun);
 
-    public static IReadOnlyList<Verdict> Check(IReadOnlyList<Case> models, Action<int>? begun = null)
+    /// <param name="decisions">Random save and recompute decisions beside "save everything".</param>
+    public static IReadOnlyList<Verdict> Check(IReadOnlyList<Case> models, Action<int>? begun = null, int decisions = Graph.Fuzz.Check.RandomDecisions)
     {
         var verdicts = new Verdict[models.Count];
         using var batch = new CompiledBatch(models);
@@ -25,7 +26,7 @@ public static class Fuzzer
             begun?.Invoke(i);
             try
             {
-                verdicts[i] = Graph.Fuzz.Check.Run(batch.Models[i]);
+                verdicts[i] = Graph.Fuzz.Check.Run(batch.Models[i], decisions);
             }
             catch (Exception e)
             {
@@ -39,6 +40,6 @@ public static class Fuzzer
     public static string Report(int seed, Model model, Verdict verdict, TimeSpan limit)
     {
         var (smallest, smallestVerdict) = Shrink.Run(model, verdict, limit);
-        return $"seed {seed}: {verdict.Outcome}: {smallestVerdict.Message.Trim()}\n{PrintModel.Run(smallest, "Seed" + seed)}";
+        return $"seed {seed}: {verdict.Outcome}: {string.Join("\n", smallestVerdict.Message.Split('\n').Take(4))}\n{PrintModel.Run(smallest, "Seed" + seed)}";
     }
 }

@@ -23,7 +23,7 @@ public static class Shrink
             // Large cuts first. After a hit the rest of the list is of a model that is gone, so a new list is made.
             foreach (var candidates in Candidates(model).Where(c => c.Types() is not null).Chunk(Batch))
             {
-                var verdicts = Fuzzer.Check(candidates);
+                var verdicts = Verdicts(candidates, verdict.Outcome);
                 var hit = Enumerable.Range(0, candidates.Length).Cast<int?>().FirstOrDefault(i => verdicts[i!.Value].IsFailure && verdicts[i.Value].Class == verdict.Class);
                 if (hit is { } i)
                 {
@@ -35,6 +35,11 @@ public static class Shrink
         }
         return (model, verdict);
     }
+
+    /// <summary>As far as the failure that is looked for: what the compiler refuses needs no run.</summary>
+    static IReadOnlyList<Verdict> Verdicts(Model[] candidates, Outcome outcome) => outcome is Outcome.Refused or Outcome.Crash
+        ? [.. candidates.AsParallel().AsOrdered().Select(c => CompiledBatch.Compile(Case.Of(c), []).Failure ?? new Verdict(Outcome.Right))]
+        : Fuzzer.Check([.. candidates.Select(Case.Of)], decisions: outcome == Outcome.Bits ? Check.RandomDecisions : 0);
 
     static IEnumerable<Model> Candidates(Model model)
     {

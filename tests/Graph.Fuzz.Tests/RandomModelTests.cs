@@ -1,0 +1,53 @@
+using System;
+using System.Linq;
+using Graph.Fuzz.Generation;
+using Xunit;
+
+namespace Graph.Fuzz.Tests;
+
+/// <summary>Models that nobody thought of: drawn by seed, compiled, trained for a step on the CPU and compared with torch, under random save and recompute decisions too. bench/Graph.Fuzz.Bench runs more of them.</summary>
+public sealed class RandomModelTests
+{
+    const int Batch = 50;
+
+    // Time to make a failing model smaller: enough for a reader, and the tests still end.
+    static readonly TimeSpan Limit = TimeSpan.FromSeconds(20);
+
+    public static TheoryData<int> Batches => new(Enumerable.Range(0, 6).Select(i => i * Batch));
+
+    [Theory]
+    [MemberData(nameof(Batches))]
+    public void Step_OfRandomModels_IsTorchs(int first)
+    {
+        var models = Enumerable.Range(first, Batch).Select(seed => RandomModel.Of(seed)).ToArray();
+        var verdicts = Fuzzer.Check(models);
+        var failed = Enumerable.Range(0, Batch).Where(i => verdicts[i].IsFailure).ToArray();
+        Assert.True(failed.Length == 0, $"{failed.Length} of {Batch} models fail:\n{string.Join("\n", failed.Select(i => $"seed {first + i}: {verdicts[i].Outcome}: {verdicts[i].Message.Split('\n')[0]}"))}\n\n"
+            + (failed.Length == 0 ? "" : Fuzzer.Report(first + failed[0], models[failed[0]], verdicts[failed[0]], Limit)));
+    }
+
+    /// <summary>A fuzzer whose models say nothing finds nothing: most of them have digits to compare, and every op and form is drawn.</summary>
+    [Fact]
+    public void Models_OfFixedSeeds_HaveEveryOp()
+    {
+        var models = Enumerable.Range(0, 300).Select(seed => RandomModel.Of(seed)).ToArray();
+        Assert.All(models, m => Assert.NotNull(m.Types()));
+        Assert.Empty(OpTable.Names.Except(models.SelectMany(m => m.Steps).Select(s => s.Op)));
+        Assert.InRange(models.SelectMany(m => m.Features).Distinct().Count(), 60, 200);
+    }
+
+    [Fact]
+    public void Model_OfASeed_IsTheSameAgain() =>
+        Assert.Equal(PrintModel.Run(RandomModel.Of(7), "Model"), PrintModel.Run(RandomModel.Of(7), "Model"));
+
+    /// <summary>A fault put into a model's numbers shows, and the smallest model that shows it is small.</summary>
+    [Fact]
+    public void Check_OfAnotherModelsReference_FailsAndShrinks()
+    {
+        var model = RandomModel.Of(1, variety: 0);
+        var wrong = model with { Steps = [.. model.Steps.Select(s => s.Op == "rms_norm" ? s with { Number = s.Number * 1.01 + 0.01 } : s)] };
+        using var batch = new CompiledBatch([Case.Of(wrong)]);
+        var verdict = Check.Run(batch.Models[0] with { Case = Case.Of(model) });
+        Assert.Equal(Outcome.Loss, verdict.Outcome);
+    }
+}

@@ -2,6 +2,7 @@ using System;
 using System.Linq;
 using System.Text.Json;
 using Graph.Finetune.Training;
+using Graph.Runtime.Schedules;
 using Xunit;
 using static Graph.Finetune.Tests.Commands.Gemma2Run;
 
@@ -16,7 +17,7 @@ public class ToolTests
         var emitted = model.Kernels("sm_90a").Kernels;
         var lines = Succeed("kernels", "list", "--variant", "nano", "--target", "sm_90a").Split('\n');
         Assert.Equal(emitted.Select(k => k.Info.Name), lines.Skip(1).Take(emitted.Count).Select(l => l.Split(' ')[0]));
-        var attention = emitted.First(k => k.Info.Kind == "attention_forward");
+        var attention = emitted.First(k => k.Info.Kind == KernelKind.AttentionForward);
         Assert.Equal(attention.Text, Succeed("kernels", "show", attention.Info.Name, "--variant", "nano", "--target", "sm_90a"));
     }
 

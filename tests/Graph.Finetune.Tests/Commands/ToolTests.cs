@@ -18,7 +18,7 @@ public class ToolTests
         var emitted = model.Kernels("sm_90a").Kernels;
         var lines = Succeed("kernels", "list", "--variant", "nano", "--target", "sm_90a").Split('\n');
         Assert.Equal(emitted.Select(k => k.Info.Name), lines.Skip(1).Take(emitted.Count).Select(l => l.Split(' ')[0]));
-        var attention = emitted.First(k => k.Info.Kind == "attention_forward");
+        var attention = emitted.First(k => k.Info.Kind == KernelKind.AttentionForward);
         Assert.Equal(attention.Text, Succeed("kernels", "show", attention.Info.Name, "--variant", "nano", "--target", "sm_90a"));
     }
 
@@ -114,9 +114,9 @@ public class ToolTests
         string[] options = ["--variant", "nano", "--device", "cpu", "--batch-tokens", "64", "--seq", "32", "--repeats", "1"];
         var ops = JsonDocument.Parse(Succeed(["kernels", "bench", "gemm", .. options, "--rank", "16", "--json"])).RootElement.GetProperty("ops").EnumerateArray().ToArray();
         var beside = ops.Where(o => o.TryGetProperty("plain_ms_median", out _)).ToArray();
-        // Y and dX of the four groups; S, G, dA, dB and the head have no ranks in k.
+        // Y and dX of the four stacks; S, G, dA, dB and the head have no ranks in k.
         string[] layer = ["gemm nt layers.*.q_proj+k_proj+v_proj", "gemm nt layers.*.o_proj", "gemm nt layers.*.gate_proj+up_proj", "gemm nt layers.*.down_proj",
-            "gemm nn layers.*.d_mul", "gemm nn layers.*.d_pre_feedforward_layernorm", "gemm nn layers.*.d_attention", "gemm nn layers.*.d_input_layernorm"];
+            "gemm nn layers.*.d_geglu", "gemm nn layers.*.d_pre_feedforward_layernorm", "gemm nn layers.*.d_attention", "gemm nn layers.*.d_input_layernorm"];
         Assert.Equal(layer.Order(StringComparer.Ordinal), beside.Select(o => o.GetProperty("name").GetString()!).Order(StringComparer.Ordinal));
         // Of one turn the median of the turns' ratios is the ratio of the times.
         Assert.All(beside, o => Assert.Equal(o.GetProperty("plain_ms_median").GetDouble() / o.GetProperty("ms_median").GetDouble(), o.GetProperty("of_plain").GetDouble(), 0.01 * o.GetProperty("of_plain").GetDouble() + 0.001));

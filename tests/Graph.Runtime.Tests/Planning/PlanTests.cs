@@ -213,6 +213,21 @@ public class PlanTests
         else Assert.Equal(new BoundZeros("layers.1.u[64:128]", 1, (1 << 20) + 64 * 2, 128 * 2, 64 * 2, 100), bound);
     }
 
+    [Fact]
+    public void Bind_AnEpilogueOfAProductThatIsNotThere_IsZerosAndTheKernel()
+    {
+        var text = TinySchedule.Text(3).Replace("layers.0.u = layers.0.h * layers.0.w + layers.0.s * b.0", "layers.0.u = layers.0.s * b.0") + "fusion epilogue 3 4 gemm_nt_glu_add places=2,3\n";
+        var schedule = ScheduleText.Parse(text);
+        foreach (var rank in new[] { 8, 0 })
+        {
+            var ranks = RankTable.Create(schedule, name => name.StartsWith("layers.0.", StringComparison.Ordinal) ? rank : 8);
+            var bound = Binder.Bind(ExecutionPlan.Create(schedule, new PlanOptions(100, ranks, ActType.Bf16, 2)), new Dictionary<MemoryBlock, nint>()).Evaluation;
+            Assert.Equal(rank > 0 ? 1 : 0, bound.Count(l => l is BoundGemmEpilogue));
+            Assert.Equal(rank > 0 ? 0 : 1, bound.Count(l => l is BoundZeros { Label: "layers.0.u" }));
+            Assert.Equal(rank > 0 ? 0 : 1, bound.Count(l => l is BoundKernel { Layer: 0, Kernel: "glu_add" }));
+        }
+    }
+
     /// <summary>Whatever is built again goes before two launches that may be one, never between them.</summary>
     [Theory]
     [InlineData("none"), InlineData("cheap"), InlineData("full")]

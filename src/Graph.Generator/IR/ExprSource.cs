@@ -6,17 +6,30 @@ namespace Graph.Generator.IR;
 
 /// <summary>How a language spells what expressions use.</summary>
 /// <param name="Call">The function for a unary op.</param>
+/// <param name="Number">A constant.</param>
 /// <param name="TypedNumber">A constant rounded to the activation type.</param>
-public sealed record ExprLanguage(Func<UnaryKind, string> Call, Func<string, string> TypedNumber)
+public sealed record ExprLanguage(Func<UnaryKind, string> Call, Func<string, string> Number, Func<string, string> TypedNumber)
 {
     public static readonly ExprLanguage Cuda = new(
-        kind => kind switch { UnaryKind.Tanh => "fast_tanh", UnaryKind.Exp => "fast_exp", _ => "rsqrtf" },
-        number => "round_elem(" + number + ")");
+        kind => kind switch
+        {
+            UnaryKind.Tanh => "fast_tanh",
+            UnaryKind.Exp => "fast_exp",
+            UnaryKind.Rsqrt => "rsqrtf",
+            _ => throw new InvalidOperationException("expression: no CUDA for " + kind),
+        },
+        number => number, number => "round_elem(" + number + ")");
 
-    // The CPU target runs in fp32: nothing is rounded to a narrower type.
+    // The CPU target runs in vectors of fp32: nothing is rounded to a narrower type.
     public static readonly ExprLanguage CSharp = new(
-        kind => kind switch { UnaryKind.Tanh => "System.MathF.Tanh", UnaryKind.Exp => "System.MathF.Exp", _ => "1.0f / System.MathF.Sqrt" },
-        number => number);
+        kind => "Graph.Runtime.Cpu.CpuMath." + kind switch
+        {
+            UnaryKind.Tanh => "Tanh",
+            UnaryKind.Exp => "Exp",
+            UnaryKind.Rsqrt => "Rsqrt",
+            _ => throw new InvalidOperationException("expression: no C# for " + kind),
+        },
+        number => "V(" + number + ")", number => "V(" + number + ")");
 }
 
 /// <summary>Prints expressions as source. The kernels' variables keep their names; precedence is explicit where it is not obvious.</summary>
@@ -29,11 +42,13 @@ public static class ExprSource
     {
         switch (e)
         {
-            case Expr.Number n: return n.Value < 0 && level > 0 ? "(" + NumberText.Float(n.Value) + ")" : NumberText.Float(n.Value);
+            case Expr.Number n:
+                var number = language.Number(NumberText.Float(n.Value));
+                return Parenthesize(number, number[0] == '-' && level > 0);
             case Expr.TypedNumber n: return language.TypedNumber(NumberText.Float(n.Value));
             case Expr.Variable v: return variable(v.Name);
             case Expr.Un { Kind: UnaryKind.Neg } u: return Parenthesize("-" + Print(u.X, language, variable, 2), level > 0);
-            case Expr.Un u: return Parenthesize(language.Call(u.Kind) + "(" + Print(u.X, language, variable, 0) + ")", level > 1 && language.Call(u.Kind).Contains("/"));
+            case Expr.Un u: return language.Call(u.Kind) + "(" + Print(u.X, language, variable, 0) + ")";
             case Expr.Bin b:
                 var (sign, own) = b.Kind switch { BinaryKind.Add => (" + ", 0), BinaryKind.Sub => (" - ", 0), BinaryKind.Mul => (" * ", 1), _ => (" / ", 1) };
                 // The right operand of - and / binds tighter: a - (b + c).

@@ -12,12 +12,12 @@ namespace Graph.Runtime.Cpu;
 public static unsafe class CpuGemm
 {
     // A piece of B's panel fits in L1 beside rows of A, a tile's A in L2.
-    const int Depth = 256, MostRows = 240, MostColumns = 256, LeastRows = 48;
+    const int Depth = 256, TileElements = 240 * Depth, MostColumns = 256, LeastRows = 48;
 
     public static void Run(GemmLayout layout, float* d, int dPitch, float* a, int aPitch, float* b, int bPitch, int m, int n, int k, float alpha, bool accumulate)
     {
         if (m == 0 || n == 0) return;
-        var (rows, columns) = TileOf(m, n, 4 * Environment.ProcessorCount);
+        var (rows, columns) = TileOf(m, n, k, 4 * Environment.ProcessorCount);
         int down = (m + rows - 1) / rows, across = (n + columns - 1) / columns;
         // Lambdas take addresses as integers.
         nint dAddress = (nint)d, aAddress = (nint)a, bAddress = (nint)b;
@@ -32,9 +32,9 @@ public static unsafe class CpuGemm
     }
 
     // Enough tiles for all threads: narrow ones first, which copy no panel of B twice.
-    static (int Rows, int Columns) TileOf(int m, int n, int tiles)
+    static (int Rows, int Columns) TileOf(int m, int n, int k, int tiles)
     {
-        int rows = Math.Min(m, MostRows), down = (m + rows - 1) / rows;
+        int rows = Math.Min(m, TileElements / Math.Clamp(k, 1, Depth) / CpuTile.Strip * CpuTile.Strip), down = (m + rows - 1) / rows;
         var panels = (Math.Min(n, MostColumns) + CpuTile.Panel - 1) / CpuTile.Panel;
         while (panels > 1 && down * (n / (panels * CpuTile.Panel)) < tiles) panels /= 2;
         while (rows > LeastRows && (m + rows - 1) / rows * ((n + CpuTile.Panel * panels - 1) / (CpuTile.Panel * panels)) < tiles) rows /= 2;
@@ -46,7 +46,9 @@ public static unsafe class CpuGemm
         var panel = CpuTile.Panel;
         var piece = Math.Min(k, Depth);
         var width = (columns + panel - 1) / panel * panel;
-        var buffer = ArrayPool<float>.Shared.Rent((width + (layout == GemmLayout.Tn ? rows : 0)) * piece);
+        // A column of A that is read for few panels is read where it lies.
+        var copy = layout == GemmLayout.Tn && width > 2 * panel;
+        var buffer = ArrayPool<float>.Shared.Rent((width + (copy ? rows : 0)) * piece);
         fixed (float* packed = buffer)
         {
             float* packedA = packed + width * piece;
@@ -55,9 +57,9 @@ public static unsafe class CpuGemm
                 var depth = Math.Min(Depth, k - p);
                 if (layout == GemmLayout.Nt) CpuTile.Pack(packed, b + p, 1, bPitch, columns, depth);
                 else CpuTile.Pack(packed, b + (long)p * bPitch, bPitch, 1, columns, depth);
-                if (layout == GemmLayout.Tn)
+                if (copy)
                     for (var r = 0; r < depth; r++) new ReadOnlySpan<float>(a + (long)(p + r) * aPitch, rows).CopyTo(new Span<float>(packedA + r * rows, rows));
-                var (from, row, step) = layout == GemmLayout.Tn ? ((nint)packedA, 1, rows) : ((nint)(a + p), aPitch, 1);
+                var (from, row, step) = copy ? ((nint)packedA, 1, rows) : layout == GemmLayout.Tn ? ((nint)(a + (long)p * aPitch), 1, aPitch) : ((nint)(a + p), aPitch, 1);
                 for (var j = 0; j < columns; j += panel)
                     CpuTile.Multiply(d + j, dPitch, (float*)from, row, step, packed + (long)j * depth, panel, rows, Math.Min(panel, columns - j), depth, alpha, accumulate || p > 0);
             }

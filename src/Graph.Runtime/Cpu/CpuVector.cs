@@ -69,6 +69,14 @@ public struct VectorSum
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public void Add(Vector<float> x, int left) => Add(CpuVector.Keep(x, left, 0));
 
+    /// <summary>Adds squares, themselves in fp64.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public void AddSquares(Vector<float> x)
+    {
+        Vector.Widen(x, out var first, out var second);
+        (low, high) = (low + first * first, high + second * second);
+    }
+
     public readonly double Total => Vector.Sum(low + high);
 
     /// <summary>The lanes' own sums.</summary>

@@ -59,7 +59,7 @@ public sealed class Placement
                     break;
                 default:
                     if (!map.IsAnchor(node.Id) && !map.IsStored(node.Id)) break;
-                    _places[node.Id] = new Place(Declare(node, node.Type.IsRowScalar && node.Type.Heads == 0 ? Array.Empty<Extent>() : new Extent[] { node.Type.Columns }), 0, node.Type.Columns, true);
+                    _places[node.Id] = new Place(Declare(node, node.Type.IsRowScalar && node.Type.Heads == 0 && node.Op is not (AttentionLse or AttentionDelta) ? Array.Empty<Extent>() : new Extent[] { node.Type.Columns }), 0, node.Type.Columns, true);
                     break;
             }
         }

@@ -45,10 +45,12 @@ public sealed class HeadNorms : Small
     }
 }
 
-/// <summary>As GPT-2: learned positions, LayerNorm with bias, biases of linears, exact GELU; a LayerNorm of every head besides, and an embedding of its own for every layer.</summary>
+/// <summary>As GPT-2: learned positions, LayerNorm with bias, biases of linears, exact GELU; one head, a LayerNorm of it besides, and an embedding of its own for every layer.</summary>
 [GraphModel("positions")]
 public sealed class LearnedPositions : Small
 {
+    new const int Heads = 1;
+
     static Tensor Norm(Tensor x, string name, int columns) => LayerNorm(x, Param(name + ".weight", columns), Param(name + ".bias", columns), 1e-5);
 
     public override Tensor Forward(Tensor ids)

@@ -97,6 +97,9 @@ public sealed class Broadcasts : Small
         var z = SplitHeads(y, 8);
         z = Relu(z - RowMean(z)) + z * 0.25;
         y = MergeHeads(z);
+        // A product that two stored values read: each of them built again alone must have the bits of both together.
+        var s = Sigmoid(y) * Param(name + ".slope", Hidden);
+        y += Tanh(Project(s * 1.35, name + ".mix_proj", Hidden, Hidden)) + Tanh(s);
         var f = Project(y, name + ".up_proj", Hidden, Ffn);
         y *= Sigmoid(RowMean(f)) + Exp(-RowMean(Sqrt(y * y + 1)));
         f = Sqrt(f * f + 1) + Log(f * f + 1.5) - Gelu(f) / 2 + RowMean(f + f);

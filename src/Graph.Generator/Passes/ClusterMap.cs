@@ -28,6 +28,7 @@ public sealed class ClusterMap
     readonly RowShape[] _rows;
     readonly bool[] _fromLoss;
     readonly HashSet<int> _stored = new();
+    readonly Dictionary<int, Cluster> _clusterOf;
 
     public IReadOnlyList<Cluster> Clusters { get; }
 
@@ -45,6 +46,7 @@ public sealed class ClusterMap
         }
         FindStored();
         Clusters = Group();
+        _clusterOf = Clusters.SelectMany(c => c.Outputs, (c, output) => (c, output)).ToDictionary(p => p.output, p => p.c);
     }
 
     public bool IsStored(int id) => _stored.Contains(id);
@@ -52,6 +54,9 @@ public sealed class ClusterMap
     public bool IsAnchor(int id) => _roles[id] == Role.Anchor;
     public int Depth(int id) => _depth[id];
     public RowShape Rows(int id) => _rows[id];
+
+    /// <summary>The cluster that stores the value.</summary>
+    public Cluster ClusterOf(int id) => _clusterOf[id];
     public bool FromLoss(int id) => _fromLoss[id];
 
     /// <summary>The value whose memory a view shows.</summary>

@@ -45,10 +45,12 @@ public sealed class HeadNorms : Small
     }
 }
 
-/// <summary>As GPT-2: learned positions, LayerNorm with bias, biases of linears, exact GELU; a LayerNorm of every head besides, and an embedding of its own for every layer.</summary>
+/// <summary>As GPT-2: learned positions, LayerNorm with bias, biases of linears, exact GELU; one head, a LayerNorm of it besides, and an embedding of its own for every layer.</summary>
 [GraphModel("positions")]
 public sealed class LearnedPositions : Small
 {
+    new const int Heads = 1;
+
     static Tensor Norm(Tensor x, string name, int columns) => LayerNorm(x, Param(name + ".weight", columns), Param(name + ".bias", columns), 1e-5);
 
     public override Tensor Forward(Tensor ids)
@@ -95,6 +97,9 @@ public sealed class Broadcasts : Small
         var z = SplitHeads(y, 8);
         z = Relu(z - RowMean(z)) + z * 0.25;
         y = MergeHeads(z);
+        // A product that two stored values read: each of them built again alone must have the bits of both together.
+        var s = Sigmoid(y) * Param(name + ".slope", Hidden);
+        y += Tanh(Project(s * 1.35, name + ".mix_proj", Hidden, Hidden)) + Tanh(s);
         var f = Project(y, name + ".up_proj", Hidden, Ffn);
         y *= Sigmoid(RowMean(f)) + Exp(-RowMean(Sqrt(y * y + 1)));
         f = Sqrt(f * f + 1) + Log(f * f + 1.5) - Gelu(f) / 2 + RowMean(f + f);

@@ -111,7 +111,7 @@ public sealed class RandomModel
 
     int Attention(int x)
     {
-        var dim = rules == SizeRules.Gpu ? 32 : 2 * draw.Between(1, 8);
+        var dim = rules == SizeRules.Gpu ? draw.Of(32, 32, 128, 256) : 2 * draw.Between(1, 8);
         var (heads, kvHeads) = draw.Of((1, 1), (2, 1), (2, 2), (4, 2), (4, 1), (3, 1), (3, 3), (4, 4), (6, 2));
         var keys = draw.Rarely(0.1) ? Note("attention: keys of another value", draw.Of(b.Values(t => t.Kind == ValueKind.Rows && t.A > 1 && (rules == SizeRules.Cpu || t.A % 8 == 0)))) : x;
         var qRows = p.Linear(x, heads * dim, "q_proj");

@@ -12,12 +12,22 @@ public sealed class Projection(string name, int inDim, int outDim) : Module
         Linear(x, Param($"{name}.weight", outDim, inDim)) + Linear(Linear(x, LoraA(name, inDim)), LoraB(name, outDim)) * LoraScale(name);
 }
 
-/// <summary>Attention and MLP, each between two norms and beside the residual stream. Even layers see a window, odd layers all of the document.</summary>
+/// <summary>
+/// Attention and MLP, each between two norms and beside the residual stream. Even layers see a window, odd layers all of the document.
+/// Made to be derived from: override what differs, and have <see cref="Gemma2Model.Layer"/> return the new layer.
+/// </summary>
 public class DecoderLayer(Gemma2Config c, int i) : Module
 {
-    readonly string _name = $"model.layers.{i}";
+    protected Gemma2Config Config { get; } = c;
 
-    protected virtual int? Window => i % 2 == 0 ? c.Window : null;
+    /// <summary>The layer's number, from 0.</summary>
+    protected int Index { get; } = i;
+
+    /// <summary>What the names of the layer's tensors begin with in the checkpoint.</summary>
+    protected string Name => $"model.layers.{Index}";
+
+    /// <summary>Tokens that a query sees, itself included; null: all of its document before it.</summary>
+    protected virtual int? Window => Index % 2 == 0 ? Config.Window : null;
 
     public override Tensor Forward(Tensor x)
     {
@@ -26,65 +36,68 @@ public class DecoderLayer(Gemma2Config c, int i) : Module
         return x;
     }
 
-    Tensor Norm(Tensor x, string name) => RmsNorm(x, Param($"{_name}.{name}.weight", c.Hidden), c.Eps);
+    /// <summary>The norm of this name: x [T,H] to [T,H].</summary>
+    protected virtual Tensor Norm(Tensor x, string name) => RmsNorm(x, Param($"{Name}.{name}.weight", Config.Hidden), Config.Eps);
+
+    /// <summary>The linear of this name with its adapter: x [T,inDim] to [T,outDim].</summary>
+    protected Tensor Project(Tensor x, string name, int inDim, int outDim) => new Projection($"{Name}.{name}", inDim, outDim).Forward(x);
 
     protected virtual Tensor SelfAttention(Tensor x)
     {
-        Tensor Heads(string name, int heads) => SplitHeads(new Projection($"{_name}.self_attn.{name}", c.Hidden, heads * c.HeadDim).Forward(x), heads);
-        var q = Rope(Heads("q_proj", c.Heads), c.RopeTheta);
-        var k = Rope(Heads("k_proj", c.KvHeads), c.RopeTheta);
-        var v = Heads("v_proj", c.KvHeads);
-        var o = Attention(q, k, v, scale: c.QueryScale, score: s => SoftCap(s, c.AttnSoftcap), window: Window);
-        return new Projection($"{_name}.self_attn.o_proj", c.Heads * c.HeadDim, c.Hidden).Forward(MergeHeads(o));
+        Tensor Heads(string name, int heads) => SplitHeads(Project(x, $"self_attn.{name}", Config.Hidden, heads * Config.HeadDim), heads);
+        var q = Rope(Heads("q_proj", Config.Heads), Config.RopeTheta);
+        var k = Rope(Heads("k_proj", Config.KvHeads), Config.RopeTheta);
+        var v = Heads("v_proj", Config.KvHeads);
+        var o = Attention(q, k, v, scale: Config.QueryScale, score: s => SoftCap(s, Config.AttnSoftcap), window: Window);
+        return Project(MergeHeads(o), "self_attn.o_proj", Config.Heads * Config.HeadDim, Config.Hidden);
     }
 
-    protected virtual Tensor Mlp(Tensor x)
-    {
-        var gate = new Projection($"{_name}.mlp.gate_proj", c.Hidden, c.Ffn);
-        var up = new Projection($"{_name}.mlp.up_proj", c.Hidden, c.Ffn);
-        var down = new Projection($"{_name}.mlp.down_proj", c.Ffn, c.Hidden);
-        return down.Forward(GeluTanh(gate.Forward(x)) * up.Forward(x));
-    }
+    protected virtual Tensor Mlp(Tensor x) =>
+        Project(Activation(Project(x, "mlp.gate_proj", Config.Hidden, Config.Ffn)) * Project(x, "mlp.up_proj", Config.Hidden, Config.Ffn), "mlp.down_proj", Config.Ffn, Config.Hidden);
+
+    protected virtual Tensor Activation(Tensor x) => GeluTanh(x);
 
     /// <summary>cap · tanh(x / cap), or x itself without a cap.</summary>
-    internal static Tensor SoftCap(Tensor x, double? cap) => cap is { } c ? Tanh(x * (1 / c)) * c : x;
+    protected internal static Tensor SoftCap(Tensor x, double? cap) => cap is { } c ? Tanh(x * (1 / c)) * c : x;
 }
 
 /// <summary>Gemma 2 (arXiv 2408.00118): token ids to logits; the head is the embedding.</summary>
 public class Gemma2Model(Gemma2Config c) : LanguageModel
 {
-    protected virtual Module Layer(int i) => new DecoderLayer(c, i);
+    protected Gemma2Config Config { get; } = c;
+
+    protected virtual Module Layer(int i) => new DecoderLayer(Config, i);
 
     public override Tensor Forward(Tensor ids)
     {
-        var table = Param("model.embed_tokens.weight", c.Vocab, c.Hidden);
-        var x = Embedding(ids, table) * TypedConst(Math.Sqrt(c.Hidden));
-        for (var i = 0; i < c.Layers; i++)
+        var table = Param("model.embed_tokens.weight", Config.Vocab, Config.Hidden);
+        var x = Embedding(ids, table) * TypedConst(Math.Sqrt(Config.Hidden));
+        for (var i = 0; i < Config.Layers; i++)
         {
             using (Scope($"layers.{i}")) x = Layer(i).Forward(x);
         }
-        x = RmsNorm(x, Param("model.norm.weight", c.Hidden), c.Eps);
-        return DecoderLayer.SoftCap(Linear(x, table), c.FinalSoftcap);
+        x = RmsNorm(x, Param("model.norm.weight", Config.Hidden), Config.Eps);
+        return DecoderLayer.SoftCap(Linear(x, table), Config.FinalSoftcap);
     }
 
     public override ConfigField[] CheckpointConfig =>
     [
         new("model_type", "gemma2"),
-        new("hidden_size", c.Hidden),
-        new("num_hidden_layers", c.Layers),
-        new("num_attention_heads", c.Heads),
-        new("num_key_value_heads", c.KvHeads),
-        new("head_dim", c.HeadDim),
-        new("intermediate_size", c.Ffn),
-        new("vocab_size", c.Vocab),
-        new("query_pre_attn_scalar", c.QueryPreAttnScalar),
-        new("sliding_window", c.Window),
-        new("layer_types", Enumerable.Range(0, c.Layers).Select(i => i % 2 == 0 ? "sliding_attention" : "full_attention").ToArray()),
-        new("attn_logit_softcapping", c.AttnSoftcap),
-        new("final_logit_softcapping", c.FinalSoftcap),
+        new("hidden_size", Config.Hidden),
+        new("num_hidden_layers", Config.Layers),
+        new("num_attention_heads", Config.Heads),
+        new("num_key_value_heads", Config.KvHeads),
+        new("head_dim", Config.HeadDim),
+        new("intermediate_size", Config.Ffn),
+        new("vocab_size", Config.Vocab),
+        new("query_pre_attn_scalar", Config.QueryPreAttnScalar),
+        new("sliding_window", Config.Window),
+        new("layer_types", Enumerable.Range(0, Config.Layers).Select(i => i % 2 == 0 ? "sliding_attention" : "full_attention").ToArray()),
+        new("attn_logit_softcapping", Config.AttnSoftcap),
+        new("final_logit_softcapping", Config.FinalSoftcap),
         new("hidden_activation", "gelu_pytorch_tanh"),
-        new("rms_norm_eps", c.Eps),
-        new("rope_theta", c.RopeTheta),
+        new("rms_norm_eps", Config.Eps),
+        new("rope_theta", Config.RopeTheta),
         new("tie_word_embeddings", true),
     ];
 }

@@ -57,6 +57,7 @@ public static class CommandLine
             EvalCommand.Create(models, terminal),
             TokenizeCommand.Create(terminal),
             KernelsCommand.Create(models, terminal),
+            ScheduleCommand.Create(models, terminal),
             BenchCommand.Create(models, terminal),
             CompileCommand.Create(models, terminal),
             DoctorCommand.Create(models, terminal),

@@ -34,16 +34,18 @@ public static class Compiler
         graph = Stage("02-expand", Expand.Run(graph));                         // rms_norm and gelu become primitives
         graph = Stage("03-loss", FuseLoss.Run(graph));                         // head and cross entropy are one op, before its gradient exists
         graph = Stage("04-simplify", Simplify.Run(graph));                     // dead nodes; scalars to the rank side of a product
-        graph = Stage("05-differentiate", Differentiate.Run(graph));           // + backward, only towards adapters
-        graph = Stage("06-simplify", Simplify.Run(graph));
-        graph = Stage("07-group", GroupLinears.Run(graph));                    // LoRA by layout: products of one input are one GEMM
-        var kernelGraph = Fuse.Run(graph);                                     // 08: nodes become launches on placed tensors
-        var (kernels, name) = Share.Run(kernelGraph);                          // 09: equal bodies are one kernel
-        var epilogues = FindEpilogues.Run(kernelGraph, kernels, name);         //     kernels that a product can run in its tiles
-        var schedule = MakeSchedule.Run(variant, kernelGraph, epilogues, name); // 10: launch order, tensors, recompute recipes
-        dump?.Invoke("10-schedule", () => ScheduleText.Print(schedule));
+        graph = Stage("05-stack", StackLinears.Run(graph));                    // linears of one input are one product, and so are their adapters
+        graph = Stage("06-differentiate", Differentiate.Run(graph));           // + backward, only towards adapters
+        graph = Stage("07-simplify", Simplify.Run(graph));
+        graph = Stage("08-products", MergeProducts.Run(graph));                // a sum of matmuls is one GEMM over k-segments, with its scale
+        graph = Stage("09-copies", InsertCopies.Run(graph));                   // every value can lie where it is wanted
+        var kernelGraph = Fuse.Run(graph);                                     // 10: nodes become launches on placed tensors
+        var kernels = Share.Run(kernelGraph);                                  // 11: equal bodies are one kernel
+        var (epilogues, fused) = FindEpilogues.Run(kernelGraph, kernels);      // 12: launches that a device may run as one
+        var schedule = MakeSchedule.Run(variant, kernelGraph, kernels, fused); // 13: launch order, tensors, recompute recipes, fusions
+        dump?.Invoke("13-schedule", () => ScheduleText.Print(schedule));
         return new CompiledText(variant, ScheduleText.Print(schedule),
-            EmitCpu.Run(kernels),                                              // 11: row kernels as C#
-            targets.Select(t => new TargetText(t, EmitCuda.Run(t, kernels, epilogues).ToArray())).ToArray());   // 12: CUDA C
+            EmitCpu.Run(kernels.All),                                          // 14: row kernels as C#
+            targets.Select(t => new TargetText(t, EmitCuda.Run(t, kernels.All, epilogues).ToArray())).ToArray());   // 15: CUDA C
     }
 }

@@ -38,7 +38,7 @@ public sealed class GraphGenerator : IIncrementalGenerator
         context.RegisterImplementationSourceOutput(list, static (c, l) => { if (l.Variants.Count > 0) c.AddSource("GraphModels.Templates.g.cs", EmitModels.Templates()); });
         context.RegisterImplementationSourceOutput(compiled, static (c, v) => { if (v.Text is { } text) c.AddSource("GraphModels." + v.Model.Variant + ".g.cs", EmitModels.Variant(v.Model, text)); });
 
-        // Diagnostics need locations, which every edit above them moves, so they are a branch of their own.
+        // Diagnostics are computed separately, since locations change with every edit.
         context.RegisterSourceOutput(traced.Collect().Combine(selection), static (c, p) => Diagnostics.Report(c, p.Left, p.Right));
         context.RegisterImplementationSourceOutput(compiled.Where(static v => v.Error is not null).Combine(traced.Collect()), static (c, p) => Diagnostics.Report(c, p.Left, p.Right));
     }
@@ -46,18 +46,17 @@ public sealed class GraphGenerator : IIncrementalGenerator
     static TracedClass Trace(GeneratorAttributeSyntaxContext context, CancellationToken cancellation)
     {
         var type = (INamedTypeSymbol)context.TargetSymbol;
-        var (model, error) = Tracer.Trace(type, context.Attributes[0], context.SemanticModel.Compilation, cancellation);
-        return new TracedClass(context.Attributes[0].ConstructorArguments.FirstOrDefault().Value as string ?? "", model, error, type.Locations.FirstOrDefault());
+        return Tracer.Trace(type, context.Attributes[0], context.SemanticModel.Compilation, cancellation);
     }
 }
 
-/// <summary>What became of one [GraphModel] class; Location is where to report what later passes say of it.</summary>
-sealed record TracedClass(string Variant, TracedModel? Model, Diagnostic? Error, Location? Location);
-
 sealed record VariantList(EquatableArray<string> Variants, EquatableArray<string> Targets);
 
-/// <summary>A variant's compiled text, or the sentence that says why there is none. Equal where the model and targets are.</summary>
-sealed record CompiledVariant(TracedModel Model, EquatableArray<string> Targets, CompiledText? Text, string? Error)
+/// <summary>Why a trace was not compiled. Origin: the traced op it is about, or -1. IsInternal: a fault of the compiler, not of the model.</summary>
+sealed record CompileError(string Message, int Origin, bool IsInternal);
+
+/// <summary>A variant's compiled text, or what says why there is none. Equal where the model and targets are.</summary>
+sealed record CompiledVariant(TracedModel Model, EquatableArray<string> Targets, CompiledText? Text, CompileError? Error)
 {
     public static CompiledVariant Of(TracedModel model, EquatableArray<string> targets)
     {
@@ -67,11 +66,11 @@ sealed record CompiledVariant(TracedModel Model, EquatableArray<string> Targets,
         }
         catch (Ops.ShapeError e)
         {
-            return new CompiledVariant(model, targets, null, e.Message);
+            return new CompiledVariant(model, targets, null, new CompileError(e.Message, e.Origin, false));
         }
         catch (Exception e) when (e is not OperationCanceledException)
         {
-            return new CompiledVariant(model, targets, null, "the compiler failed with " + e.GetType().Name + ": " + e.Message);
+            return new CompiledVariant(model, targets, null, new CompileError("compiling failed with " + e.GetType().Name + ": " + e.Message + "; please report it with the model", -1, true));
         }
     }
 

@@ -34,10 +34,18 @@ public readonly unsafe struct CpuView(nint address, int pitch)
 /// <param name="Kernels">Kernels of one of these targets.</param>
 /// <param name="CpuKernels">Emitted C# by kernel name.</param>
 /// <param name="Config">Fields that a checkpoint's config.json must have, in Hugging Face's names, with their values (int, double, bool, string, null, int[] or string[]).</param>
+/// <param name="Changes">In what the model differs from its checkpoint on purpose; null: in nothing.</param>
 public sealed record CompiledModel(
     string Name,
     Func<string> Schedule,
     IReadOnlyList<string> Targets,
     Func<string, TargetKernels> Kernels,
     Func<IReadOnlyDictionary<string, CpuKernelEntry>> CpuKernels,
-    Func<IReadOnlyList<KeyValuePair<string, object?>>> Config);
+    Func<IReadOnlyList<KeyValuePair<string, object?>>> Config,
+    Func<CheckpointChanges>? Changes = null);
+
+/// <summary>
+/// In what a model differs from its checkpoint. Declared: fields of config.json that may differ, tensors that the model leaves out (names with dots, where * stands for any text), overridden members.
+/// Overrides: members of base classes that the model overrides while it inherits their config, as "DecoderLayer.Mlp"; a checkpoint cannot confirm them.
+/// </summary>
+public sealed record CheckpointChanges(IReadOnlyList<string> Declared, IReadOnlyList<string> Overrides);

@@ -107,9 +107,9 @@ public sealed class IncrementalTests
     {
         string[] Sources() => _driver.GetRunResult().GeneratedTrees.Select(t => t.ToString()).ToArray();
         var before = Sources();
-        Edit("Gemma2.cs", "MergeHeads(o)", "o");
+        Edit("Gemma2.cs", "Project(MergeHeads(o),", "Project(o,");
         Assert.NotEmpty(_driver.GetRunResult().Diagnostics);
-        Edit("Gemma2.cs", ".Forward(o)", ".Forward(MergeHeads(o))");
+        Edit("Gemma2.cs", "Project(o,", "Project(MergeHeads(o),");
         Assert.Empty(_driver.GetRunResult().Diagnostics);
         Assert.Equal(before, Sources());
     }

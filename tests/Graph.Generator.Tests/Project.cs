@@ -49,7 +49,7 @@ static class Project
          let attribute = type.GetAttributes().FirstOrDefault(a => a.AttributeClass?.Name == "GraphModelAttribute")
          where attribute is not null
          let traced = Tracer.Trace(type, attribute, compilation, default)
-         select ((string)attribute.ConstructorArguments[0].Value!, traced.Model, traced.Error)).ToArray();
+         select (traced.Variant, traced.Model, traced.Faults.Count > 0 ? traced.Faults[0].ToDiagnostic() : null)).ToArray();
 
     sealed class Options(Dictionary<string, string> values) : AnalyzerConfigOptionsProvider
     {

@@ -34,11 +34,10 @@ public sealed class StructureGradientTests
     {
         var model = Models.Value[name];
         var schedule = ScheduleText.Parse(model.Schedule());
-        var trained = schedule.Tensors.Where(t => t.Kind == TensorKind.GradA).Select(t => t.Group).ToHashSet();
-        var linears = schedule.Groups.Where(g => trained.Contains(g.Id)).SelectMany(g => g.Linears).Select(l => l.Name).ToArray();
+        var linears = schedule.Adapters.SelectMany(set => set.Adapters).Select(a => a.Name).ToArray();
         using var device = new CpuDevice(poison: true);
         device.Load(model);
-        using var session = new TrainingSession(device, ExecutionPlan.Create(schedule, new PlanOptions(Tokens, RankTable.Create(schedule, l => linears.Contains(l) ? Rank : 0), ActType.F32, 2)));
+        using var session = new TrainingSession(device, ExecutionPlan.Create(schedule, new PlanOptions(Tokens, RankTable.Create(schedule, _ => Rank), ActType.F32, 2)));
         session.LoadWeights(new RandomWeights(schedule, 1));
         session.InitializeAdapters(2);
         var random = new Random(3);

@@ -4,6 +4,7 @@ using System.Linq;
 using System.Text.Json;
 using Graph.Generator;
 using Graph.Generator.Cuda;
+using Graph.Generator.Schedules;
 
 namespace Graph.Gpu.Models;
 
@@ -30,7 +31,17 @@ static class KernelJson
             {
                 json.WriteStartObject();
                 json.WriteString("name", kernel.Info.Name);
-                json.WriteString("kind", kernel.Info.Kind);
+                json.WriteString("kind", ScheduleText.Lower(kernel.Info.Kind));
+                if (kernel.Info.Gemm is { } form)
+                {
+                    json.WriteStartObject("gemm");
+                    json.WriteString("layout", ScheduleText.Lower(form.Layout));
+                    json.WriteBoolean("f32", form.F32);
+                    json.WriteBoolean("accumulate", form.Accumulate);
+                    json.WriteString("skinny", ScheduleText.Lower(form.Skinny));
+                    json.WriteEndObject();
+                }
+                if (kernel.Info.Rank > 0) json.WriteNumber("rank", kernel.Info.Rank);
                 foreach (var (name, value) in new[] { ("block", kernel.Info.Block), ("shared", kernel.Info.SharedBytes), ("tile_rows", kernel.Info.TileRows), ("tile_cols", kernel.Info.TileCols), ("grid_y", kernel.Info.GridY) })
                     json.WriteNumber(name, value);
                 json.WriteStartArray("parts");

@@ -15,20 +15,20 @@ static class AttentionCases
     {
         string[] names = kernel.Kind switch
         {
-            "attention_forward" => ["o", "lse", "q", "k", "v", "doc_start"],
-            "attention_delta" => ["delta", "o", "do"],
-            "attention_dq" or KernelInfo.DqFromDs => ["dq", "q", "k", "v", "do", "lse", "delta", "doc_start"],
-            "attention_dkdv" or KernelInfo.DkdvToDs => ["dk", "dv", "q", "k", "v", "do", "lse", "delta", "doc_start", "doc_end"],
+            KernelKind.AttentionForward => ["o", "lse", "q", "k", "v", "doc_start"],
+            KernelKind.AttentionDelta => ["delta", "o", "do"],
+            KernelKind.AttentionDq or KernelKind.AttentionDqFromDs => ["dq", "q", "k", "v", "do", "lse", "delta", "doc_start"],
+            KernelKind.AttentionDkdv or KernelKind.AttentionDkdvToDs => ["dk", "dv", "q", "k", "v", "do", "lse", "delta", "doc_start", "doc_end"],
             _ => throw new CheckException($"{kernel.Name} is of kind {kernel.Kind}, which has no arguments here"),
         };
         if (names.Length != arguments.Length) throw new CheckException($"{kernel.Name} has {arguments.Length} arguments, but {kernel.Kind} has {names.Length}");
         int Columns(string name) => arguments[Array.IndexOf(names, name)].Columns;
-        if (kernel.Kind == "attention_delta")
+        if (kernel.Kind == KernelKind.AttentionDelta)
             return new KernelCase(variant, launch.Kernel, label, [.. arguments.Select((a, i) => a with { Name = names[i], Values = KernelCases.Values(a, seed * 100 + i) })], size.Rows, kernel.GridY, 1);
 
         var group = Columns("q") / Columns("k");
         // Blocks of a row tile: one per kv head, per two heads, or per head.
-        var headsOfBlock = kernel.Kind switch { "attention_dkdv" or KernelInfo.DkdvToDs => group, KernelInfo.DqFromDs => 2, _ => 1 };
+        var headsOfBlock = kernel.Kind switch { KernelKind.AttentionDkdv or KernelKind.AttentionDkdvToDs => group, KernelKind.AttentionDqFromDs => 2, _ => 1 };
         var allKvHeads = kernel.GridY * headsOfBlock / group;
         var kvHeads = size.KvHeads == 0 ? allKvHeads : size.KvHeads;
         var headDim = Columns("k") / allKvHeads;

@@ -45,7 +45,7 @@ sealed class DeviceCase : IDisposable
             Upload(a, pristine);
             launches.Add(new BoundCopy(a.Name, buffers[i], pristine, bytes));
         }
-        launches.AddRange(job.Kind == KernelInfo.DqFromDs ? ScoreGradientsCase.Launches(on, job, test, Bound(), Allocate) : [Bound()]);
+        launches.AddRange(job.Kind == KernelKind.AttentionDqFromDs ? ScoreGradientsCase.Launches(on, job, test, Bound(), Allocate) : [Bound()]);
         program = device.Prepare(launches);
     }
 

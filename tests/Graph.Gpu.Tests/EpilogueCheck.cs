@@ -16,39 +16,41 @@ static class EpilogueCheck
 {
     internal static Seen Run(CudaDeviceOfTarget on, KernelJob job)
     {
-        var (product, row) = Pair(job);
-        var plain = GemmKernel.Name(product.Layout, false, false, false, false);
-        var sources = Models.Find(job.Variant).Kernels(job.Target).Kernels.ToDictionary(k => k.Info.Name);
+        var (fusion, product, row) = Pair(job);
+        var plain = new GemmForm(product.Layout, false, false, Skinny.None).Name;
+        var sources = job.Sources(_ => true).ToDictionary(k => k.Info.Name);
         foreach (var name in new[] { job.Name, plain, row.Kernel }) on.Load(sources[name]);
         // More than 64 rows: fewer may take the two launches to another GEMM, whose sums differ in the last bit.
         foreach (var rows in new[] { 129, 65, 127, 128, 1000 })
-            foreach (var storeD in row.InPlace > 0 ? [false] : new[] { true, false }) One(on, KernelCases.Shapes(job.Variant, rows), product, row, storeD, rows == 129 ? 100 : 2);
-        if (sources[row.Kernel] is { Info: { Kind: "attention_delta", GridY: var heads } } delta)
+            foreach (var storeD in row.InPlace > 0 ? [false] : new[] { true, false }) One(on, KernelCases.Shapes(job.Variant, rows), fusion, product, row, storeD, rows == 129 ? 100 : 2);
+        // Without adapters the product has one segment, with wide ones a second one of several k-blocks.
+        foreach (var rank in new[] { 0, 64 }) One(on, KernelCases.Shapes(job.Variant, 130, rank), fusion, product, row, storeD: row.InPlace == 0, 2);
+        if (sources[row.Kernel] is { Info: { Kind: KernelKind.AttentionDelta, GridY: var heads } } delta)
         {
             on.Load(delta with { Info = delta.Info with { GridY = heads - 1 } });
             var (fewerColumns, fewerHeads) = WithoutLastHead(KernelCases.Shapes(job.Variant, 1), product, row, heads);
-            foreach (var storeD in new[] { true, false }) One(on, KernelCases.Shapes(job.Variant, 129), fewerColumns, fewerHeads, storeD, 2);
+            foreach (var storeD in new[] { true, false }) One(on, KernelCases.Shapes(job.Variant, 129), fusion, fewerColumns, fewerHeads, storeD, 2);
         }
         return new Seen(0, 0);
     }
 
     static (GemmLaunch Product, KernelLaunch Delta) WithoutLastHead(Shapes shapes, GemmLaunch product, KernelLaunch delta, int heads)
     {
-        View Without(View view, int of) => shapes.Resolve(view) is var r ? view with { Cols = new ExtentRange(r.Column, r.ColumnEnd - r.Columns / of) } : view;
-        return (product with { D = Without(product.D, heads), B = Without(product.B, heads) }, delta with { Arguments = [.. delta.Arguments.Select(a => Without(a, heads))] });
+        View Without(View view, int of) => shapes.Resolve(view) is var r ? view with { Columns = new ColumnRange(r.Column, r.ColumnEnd - r.Columns / of) } : view;
+        return (product with { D = Without(product.D, heads), Segments = [.. product.Segments.Select(s => s with { B = Without(s.B, heads) })] }, delta with { Arguments = [.. delta.Arguments.Select(a => Without(a, heads))] });
     }
 
     /// <summary>The first product and kernel of the schedule that the job's kernel stands for.</summary>
-    internal static (GemmLaunch Product, KernelLaunch Row) Pair(KernelJob job)
+    internal static (EpilogueFusion Fusion, GemmLaunch Product, KernelLaunch Row) Pair(KernelJob job)
     {
-        var (launches, shapes) = (KernelCases.Launches(job.Variant), KernelCases.Shapes(job.Variant, 1));
-        return Enumerable.Range(1, launches.Count - 1).Where(at => GemmEpilogues.IsPair(shapes, launches, at)).Select(at => ((GemmLaunch)launches[at - 1], (KernelLaunch)launches[at]))
-            .First(p => GemmKernel.WithEpilogue(p.Item1.Layout, p.Item2.Kernel) == job.Name);
+        var fusion = KernelCases.ScheduleOf(job.Variant).Fusions.OfType<EpilogueFusion>().First(f => f.Kernel == job.Name);
+        var (product, row) = KernelCases.Pair(job.Variant, fusion);
+        return (fusion, (GemmLaunch)product, (KernelLaunch)row);
     }
 
-    static void One(CudaDeviceOfTarget on, Shapes shapes, GemmLaunch product, KernelLaunch row, bool storeD, int runs)
+    static void One(CudaDeviceOfTarget on, Shapes shapes, EpilogueFusion fusion, GemmLaunch product, KernelLaunch row, bool storeD, int runs)
     {
-        var (device, what) = (on.Device, $"{ScheduleText.Print(product.D)} with {row.Kernel}, {shapes.Tokens} rows, D {(storeD ? "stored" : "left out")}");
+        var (device, what) = (on.Device, $"{ScheduleText.Print(product.D)} with {row.Kernel}, {shapes.Tokens} rows, {shapes.Segments(product).Count} segments, D {(storeD ? "stored" : "left out")}");
         var accesses = new[] { shapes.Of(product), shapes.Of(row) };
         var read = accesses.SelectMany(a => a.Reads).Select(r => r.Tensor).ToHashSet();
         var written = accesses.SelectMany(a => a.Writes).Select(r => r.Tensor).ToHashSet();
@@ -62,7 +64,7 @@ static class EpilogueCheck
         var binder = new LaunchBinder(shapes, 1, 64, _ => 0);
         var gemm = (BoundGemm)binder.Bind(product, t => addresses[t]).Single();
         var kernel = (BoundKernel)binder.Bind(row, t => addresses[t]).Single();
-        var fused = GemmEpilogues.Bind(shapes, product, row, gemm, kernel, storeD);
+        var fused = GemmEpilogues.Bind(shapes, fusion, product, row, gemm, kernel, storeD);
         Checking.Require(device.Fuses(fused), $"{what}: the device runs the two launches instead");
         using var apart = device.Prepare([gemm, kernel]);
         using var together = device.Prepare([fused]);

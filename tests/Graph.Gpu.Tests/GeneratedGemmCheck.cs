@@ -1,4 +1,5 @@
 using System;
+using System.Collections.Generic;
 using System.Linq;
 using Graph.Runtime;
 using Graph.Runtime.Cuda;
@@ -14,13 +15,8 @@ static class GeneratedGemmCheck
     {
         Checking.Require(on.Device.Gemm == "generated", "the device multiplies with " + on.Device.Gemm + "; GRAPH_GEMM=generated is needed here");
         on.Load(job.Source);
-        var (layout, f32, accumulate, skinnyM, skinnyN) = (
-            from l in Enum.GetValues<GemmLayout>()
-            from f in new[] { false, true }
-            from a in new[] { false, true }
-            from s in new[] { (M: false, N: false), (M: true, N: false), (M: false, N: true) }
-            where GemmKernel.Name(l, f, a, s.M, s.N) == job.Name
-            select (l, f, a, s.M, s.N)).Single();
+        var (layout, f32, accumulate, skinny) = job.Source.Info.Gemm!.Value;
+        var (skinnyM, skinnyN) = (skinny == Skinny.M, skinny == Skinny.N);
 
         // n and row lengths are multiples of 8; in tn the rows of A are m long and k is free.
         (int M, int N, int K)[] shapes = (skinnyM, skinnyN, layout == GemmLayout.Tn) switch
@@ -36,13 +32,44 @@ static class GeneratedGemmCheck
         for (var i = 0; i < shapes.Length; i++)
         {
             var (m, n, k) = shapes[i];
-            Checking.Require(GemmKernel.SkinnyN(n) == skinnyN && GemmKernel.SkinnyM(m, n) == skinnyM, $"{m}x{n} does not run on {job.Name}");
-            worst = Math.Max(worst, GemmCheck.One(on.Device, layout, f32, accumulate, m, n, k, odd: false, runs: i == 0 ? 100 : 2));
+            Checking.Require(GemmKernel.SkinnyOf(m, n) == skinny, $"{m}x{n} does not run on {job.Name}");
+            worst = Math.Max(worst, GemmCheck.One(on.Device, layout, f32, accumulate, m, n, [k], odd: false, GemmCheck.Sum.One, runs: i == 0 ? 100 : 2));
         }
-        if (job.Kind == KernelInfo.GemmOnTma)
+        foreach (var (m, n, k, k2) in job.Kind == KernelKind.GemmTma ? Segments() : OnPointers(on, job, shapes))
+        {
+            var sum = job.Kind == KernelKind.GemmTma ? GemmCheck.Sum.One : GemmCheck.Sum.Apart;
+            worst = Math.Max(worst, GemmCheck.One(on.Device, layout, f32, accumulate, m, n, [k, k2], odd: false, sum, runs: (k, k2) == (512, 48) ? 100 : 2, alpha: k2 % 3 == 0 ? 1 : -2.5f));
+        }
+        if (job.Kind == KernelKind.GemmTma)
             foreach (var (m, n, k) in shapes) Limits(on.Device, layout, m, n, k, job.Source.Info.TileRows);
         // The bound is one rounding of the output and fp32 sums, so its part is the error.
         return new Seen(worst * (f32 ? 1e-6 : Elem.UnitRoundoff), worst);
+    }
+
+    /// <summary>
+    /// Two segments in one accumulation: every remainder of either, by itself and beside the other one's, segments of one and of several k-blocks in either order, more tiles than multiprocessors; also with few rows or
+    /// columns, for which a product of two segments has no skinny tile.
+    /// </summary>
+    static IEnumerable<(int M, int N, int K, int K2)> Segments()
+    {
+        for (var k = 1; k <= 64; k++)
+        {
+            yield return (129, 136, 264, k);
+            yield return (129, 136, k, 48);
+            yield return (65, 72, k, 65 - k);
+        }
+        foreach (var (k, k2) in new[] { (512, 48), (48, 512), (520, 512), (63, 129), (65, 1), (64, 64), (128, 64), (200, 17), (1000, 333), (3584, 96) }) yield return (257, 520, k, k2);
+        foreach (var (m, n) in new[] { (1, 136), (1, 8), (16, 264), (63, 72), (129, 16), (257, 64), (4097, 136), (2049, 2056) }) yield return (m, n, 264, 48);
+    }
+
+    /// <summary>A kernel on pointers takes one segment; a second kernel adds the other one, where the target has it: one whose products of two segments run on tensor maps does not.</summary>
+    static IEnumerable<(int M, int N, int K, int K2)> OnPointers(CudaDeviceOfTarget on, KernelJob job, (int M, int N, int K)[] shapes)
+    {
+        var form = job.Source.Info.Gemm!.Value;
+        if (form.Layout == GemmLayout.Tn || job.Sources(info => info.Gemm == form with { Accumulate = true }).FirstOrDefault() is not { } adds) yield break;
+        on.Load(adds);
+        foreach (var (m, n, k) in shapes)
+            foreach (var k2 in new[] { 8, 48, 72 }) yield return (m, n, k, k2);
     }
 
     /// <summary>With a row limit: wanted rows have the bits that the product of all rows has, tiles wholly behind them stay, and what the count says is read at each run.</summary>

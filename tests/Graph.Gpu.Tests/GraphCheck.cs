@@ -18,17 +18,22 @@ static class GraphCheck
         var random = new Random(4);
         nint Elems(int size) => device.Upload<ushort>(Checking.Random(random, size).Select(v => Checking.ToElem(v, device.Act)).ToArray());
         nint a = Elems(m * k), b = Elems(n * k), d = device.Allocate(4L * count), copy = device.Allocate(4L * count), sum = device.Allocate(4L * count);
-        var addend = device.Upload<float>(Checking.Random(random, count));
+        var added = Checking.Random(random, count);
+        var addend = device.Upload<float>(added);
         BoundGemm Gemm(float alpha, bool accumulate) => new("product", 0, 0, 0, GemmLayout.Nt, ElementType.F32, d, n, a, k, b, k, m, n, k, alpha, accumulate);
         BoundLaunch[] launches =
         [
             new BoundFill("d", d, 0xff, 4L * count), Gemm(1, false), Gemm(0.5f, true), new BoundCopy("copy", copy, d, 4L * count),
+            // Columns 3 to 8 of all rows but the last.
+            new BoundZeros("zeros", 0, copy + 4 * 3, 4L * n, 4 * 5, m - 1),
             new BoundKernel("sum", 0, 0, 0, "vector_add", [new(sum, 0), new(copy, 0), new(addend, 0)], count),
         ];
         using var program = device.Prepare(launches);
         Checking.Require(program.Time().Count == launches.Length, "not every launch was timed");
         var direct = device.Download<float>(sum, count);
         Checking.Require(direct.All(float.IsFinite) && direct.Any(v => Math.Abs(v) > 1), "the launches one by one left no sums");
+        for (var i = 0; i < count; i++)
+            Checking.Require((i / n < m - 1 && i % n is >= 3 and < 8) == (direct[i] == added[i]), $"element {i % n} of row {i / n} is {direct[i]}, and {added[i]} was added to {(i / n < m - 1 && i % n is >= 3 and < 8 ? "zeros" : "a product")}");
         for (var replay = 0; replay < 2; replay++)
         {
             foreach (var address in new[] { copy, sum }) device.Fill(address, 0xff, 4L * count);

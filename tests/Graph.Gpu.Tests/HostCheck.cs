@@ -12,7 +12,7 @@ static class HostCheck
     internal static int Run(string[] variants)
     {
         var wrong = 0;
-        foreach (var same in KernelJob.All().Where(j => j.Kind is not ("gemm" or KernelInfo.GemmOnTma or KernelInfo.GemmWithEpilogue or "optimizer" or RankKernel.Kind or KernelInfo.LabelRows or KernelInfo.CrossEntropyFromSums) && (variants.Length == 0 || variants.Contains(j.Variant))).GroupBy(j => (j.Variant, j.Act, j.Name)))
+        foreach (var same in KernelJob.All().Where(j => j.HasCases && (variants.Length == 0 || variants.Contains(j.Variant))).GroupBy(j => (j.Variant, j.Act, j.Name)))
         {
             var job = same.First();
             Elem.Act = job.Act;

@@ -25,32 +25,33 @@ static class KernelCases
     /// <summary>Tile edges from both sides, one row, several documents; documents longer and shorter than the window; attention over single tokens, whose true dq and dk are 0.</summary>
     internal static IReadOnlyList<Size> Sizes(string variant, KernelInfo kernel)
     {
-        if (kernel.Kind.StartsWith("attention", StringComparison.Ordinal) && kernel.Kind != "attention_delta")
+        if (IsAttention(kernel.Kind) && kernel.Kind != KernelKind.AttentionDelta)
             return
             [
                 new([129]), new([1]), new([1], 0, true), new([20, 43]), new([64], 0, true), new([65]), new([1, 1, 125]), new([64, 64], 0, true), new([17, 150, 133], 0, true),
                 new([.. Enumerable.Repeat(1, 70)]), new([1025]), new([700, 325], 0, true), new([4095], 1), new([4096], 1, true), new([4097], 1), new([4350, 50], 1, true),
             ];
-        if (kernel.Kind == "cross_entropy") return [new([17]), new([1]), new([65]), new([129])];
+        if (kernel.Kind == KernelKind.CrossEntropy) return [new([17]), new([1]), new([65]), new([129])];
         int[] rows = [129, 1, 63, 64, 65, 127, 128, 4097];
-        var columns = Launch(variant, NameOf(kernel)).Arguments.Max(v => Shapes(variant, 1).Resolve(v) is var r && r.Rows == 1 ? r.Columns : 0);
+        var columns = Launch(variant, NameOf(variant, kernel)).Arguments.Max(v => Shapes(variant, 1).Resolve(v) is var r && r.Rows == 1 ? r.Columns : 0);
         return [.. rows.Where(r => r <= 129 || (long)r * columns <= MaxElements).Select(r => new Size(r == 129 ? [60, 1, 68] : [r]))];
     }
 
-    internal static Shapes Shapes(string variant, int rows)
+    /// <param name="rank">Of every adapter; 0: there are none.</param>
+    internal static Shapes Shapes(string variant, int rows, int rank = 8)
     {
         var schedule = ScheduleOf(variant);
-        return new Shapes(schedule, rows, RankTable.Create(schedule, _ => 8), Elem.Act);
+        return new Shapes(schedule, rows, RankTable.Create(schedule, _ => rank), Elem.Act);
     }
 
     internal static KernelCase Of(string variant, KernelInfo kernel, Size size, int seed)
     {
         var label = $"{kernel.Name}, {size}";
         var batch = MicroBatch.Pack(size.Rows, [.. size.Documents.Select(n => (new int[n], new int[n]))]);
-        if (kernel.Kind == "cross_entropy") return CrossEntropy(variant, kernel, size.Rows, seed, label);
+        if (kernel.Kind == KernelKind.CrossEntropy) return CrossEntropy(variant, kernel, size.Rows, seed, label);
 
         var shapes = Shapes(variant, size.Rows);
-        var launch = Launch(variant, NameOf(kernel));
+        var launch = Launch(variant, NameOf(variant, kernel));
         var gradient = IsGradient(variant, launch.Kernel);
         var arguments = launch.Arguments.Select((view, i) =>
         {
@@ -61,7 +62,7 @@ static class KernelCases
                 layout.IsMatrix, layout.Tensor.Tokens, i < launch.Outputs, i < launch.InPlace, gradient ? 3 : 2);
         }).ToArray();
 
-        if (kernel.Kind.StartsWith("attention", StringComparison.Ordinal)) return AttentionCases.Of(variant, kernel, launch, arguments, batch, size, seed, label);
+        if (IsAttention(kernel.Kind)) return AttentionCases.Of(variant, kernel, launch, arguments, batch, size, seed, label);
         return new KernelCase(variant, launch.Kernel, label, [.. arguments.Select((a, i) => a with { Values = Values(a, seed * 100 + i), Ints = Ints(a, batch, seed) })], size.Rows, kernel.GridY, 1);
     }
 
@@ -71,11 +72,21 @@ static class KernelCases
     internal static CrossEntropyLaunch Head(string variant) => Launches(variant).OfType<CrossEntropyLaunch>().Single();
 
     /// <summary>The schedule's name of a kernel: dq from dS stands for the dq that computes all of it.</summary>
-    internal static string NameOf(KernelInfo kernel) => kernel.Kind == KernelInfo.DqFromDs ? kernel.Name[..^KernelInfo.FromDs("").Length] : kernel.Name;
+    internal static string NameOf(string variant, KernelInfo kernel) => kernel.Kind == KernelKind.AttentionDqFromDs ? ((KernelLaunch)Pair(variant, FromDs(variant, kernel.Name)).Second).Kernel : kernel.Name;
+
+    /// <summary>The first launches of attention's backward that may keep dS for this kernel.</summary>
+    internal static ScoreGradientsFusion FromDs(string variant, string kernel) => ScheduleOf(variant).Fusions.OfType<ScoreGradientsFusion>().First(f => f.Kernel == kernel);
+
+    /// <summary>The two launches of a fusion.</summary>
+    internal static (Launch First, Launch Second) Pair(string variant, Fusion fusion) =>
+        (Launches(variant).Single(l => l.Id == fusion.First), Launches(variant).Single(l => l.Id == fusion.Second));
+
+    static bool IsAttention(KernelKind kind) =>
+        kind is KernelKind.AttentionForward or KernelKind.AttentionDelta or KernelKind.AttentionDkdv or KernelKind.AttentionDkdvToDs or KernelKind.AttentionDq or KernelKind.AttentionDqFromDs;
 
     /// <summary>The launch that stands for a kernel's arguments.</summary>
     internal static KernelLaunch Launch(string variant, string kernel) =>
-        ScheduleOf(variant) is var s ? s.Forward.Concat(s.Backward).Concat(s.Recipes.SelectMany(r => r.Launches)).OfType<KernelLaunch>().First(l => l.Kernel == kernel) : null!;
+        ScheduleOf(variant) is var s ? s.Forward.Concat(s.Backward).Concat(s.Recompute).OfType<KernelLaunch>().First(l => l.Kernel == kernel) : null!;
 
     internal static Schedule ScheduleOf(string variant)
     {

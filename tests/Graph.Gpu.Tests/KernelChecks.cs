@@ -48,17 +48,18 @@ static class KernelChecks
         foreach (var same in jobs.GroupBy(j => j.Name))
         {
             var first = same.First();
-            if (first.Kind is "gemm" or KernelInfo.GemmOnTma or KernelInfo.GemmWithEpilogue or "optimizer" or RankKernel.Kind or KernelInfo.LabelRows or KernelInfo.CrossEntropyFromSums)
+            if (!first.HasCases)
             {
                 foreach (var job in same)
                     Report(job, () => first.Kind switch
                     {
-                        "gemm" or KernelInfo.GemmOnTma => GeneratedGemmCheck.Run(devices[job.Target], job),
+                        KernelKind.Gemm or KernelKind.GemmTma => GeneratedGemmCheck.Run(devices[job.Target], job),
                         _ when job.IsOfRowSums => RowSumsCheck.Run(devices[job.Target], job),
-                        KernelInfo.GemmWithEpilogue => EpilogueCheck.Run(devices[job.Target], job),
-                        KernelInfo.LabelRows => LabelRowsCheck.Run(devices[job.Target], job),
-                        "optimizer" => OptimizerCheck.Run(devices[job.Target], job),
-                        _ => RankCheck.Run(devices[job.Target], job),
+                        KernelKind.GemmEpilogue => EpilogueCheck.Run(devices[job.Target], job),
+                        KernelKind.LabelRows => LabelRowsCheck.Run(devices[job.Target], job),
+                        KernelKind.Optimizer => OptimizerCheck.Run(devices[job.Target], job),
+                        KernelKind.RankGradients or KernelKind.RankSum => RankCheck.Run(devices[job.Target], job),
+                        _ => throw new CheckException($"{job.Name} is of kind {job.Kind}, which has no check here"),
                     });
                 continue;
             }

@@ -16,10 +16,22 @@ sealed record KernelJob(int Index, string Variant, string Target, KernelSource S
 
     internal ActType Act => new CudaTarget(Target, Target).Act;
     internal string Name => Source.Info.Name;
-    internal string Kind => Source.Info.Kind;
+    internal KernelKind Kind => Source.Info.Kind;
 
     /// <summary>The product of the logits with its sums, or the cross entropy that starts from them.</summary>
-    internal bool IsOfRowSums => Kind == KernelInfo.CrossEntropyFromSums || Kind == KernelInfo.GemmWithEpilogue && Name == GemmKernel.WithEpilogue(GemmLayout.Nt, KernelCases.Head(Variant).Kernel);
+    internal bool IsOfRowSums => Kind == KernelKind.CrossEntropyFromSums || Kind == KernelKind.GemmEpilogue && KernelCases.Head(Variant).Sums?.Product == Name;
+
+    /// <summary>Its arguments are those of a launch of the schedule, so that the cpu kernel of that launch is its reference (<see cref="KernelCases"/>); others have checks of their own.</summary>
+    internal bool HasCases => Kind switch
+    {
+        KernelKind.Row or KernelKind.Rope or KernelKind.CrossEntropy => true,
+        KernelKind.AttentionForward or KernelKind.AttentionDelta or KernelKind.AttentionDkdv or KernelKind.AttentionDkdvToDs or KernelKind.AttentionDq or KernelKind.AttentionDqFromDs => true,
+        KernelKind.Gemm or KernelKind.GemmTma or KernelKind.GemmEpilogue or KernelKind.CrossEntropyFromSums or KernelKind.RankGradients or KernelKind.RankSum or KernelKind.LabelRows or KernelKind.Optimizer => false,
+        _ => throw new CheckException($"{Name} is of kind {Kind}, which has no check here"),
+    };
+
+    /// <summary>Kernels of the same variant and target.</summary>
+    internal IEnumerable<KernelSource> Sources(Func<KernelInfo, bool> wanted) => Models.Find(Variant).Kernels(Target).Kernels.Where(k => wanted(k.Info));
 
     /// <summary>Every distinct text of every variant and target, once: layers, variants and targets share many.</summary>
     internal static IReadOnlyList<KernelJob> All()

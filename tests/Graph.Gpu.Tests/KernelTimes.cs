@@ -17,7 +17,7 @@ static class KernelTimes
     const int Tokens = 8192, LogitsRows = 1024, Repeats = 20;
 
     /// <summary>The optimizer's kernels and those that move rows take microseconds, whatever their text.</summary>
-    internal static bool Takes(KernelJob job) => job.Kind is not ("optimizer" or KernelInfo.LabelRows);
+    internal static bool Takes(KernelJob job) => job.Kind is not (KernelKind.Optimizer or KernelKind.LabelRows);
 
     internal static int Run(IReadOnlyList<KernelJob> jobs)
     {
@@ -28,7 +28,7 @@ static class KernelTimes
             using var device = CudaDevice.Create(onTarget.Key, compiler: compiler);
             foreach (var job in onTarget.Where(Takes))
             {
-                device.Load(new TargetKernels(onTarget.Key, [job.Source, .. Models.Find(job.Variant).Kernels(job.Target).Kernels.Where(k => k.Info.Name != job.Name && Partners(job).Contains(k.Info.Name))]));
+                device.Load(new TargetKernels(onTarget.Key, [job.Source, .. job.Sources(info => info.Name != job.Name && IsPartner(job, info))]));
                 var addresses = new List<nint>();
                 nint Allocate(long bytes)
                 {
@@ -38,15 +38,15 @@ static class KernelTimes
                 }
                 var (launch, size) = job.Kind switch
                 {
-                    "gemm" or KernelInfo.GemmOnTma => Gemm(job, Allocate),
-                    "cross_entropy" or KernelInfo.CrossEntropyFromSums => CrossEntropy(device, job, Allocate),
-                    KernelInfo.GemmWithEpilogue when job.IsOfRowSums => Logits(job, Allocate),
-                    KernelInfo.GemmWithEpilogue => Epilogue(device, job, Allocate),
-                    RankKernel.Kind => RankProducts(job, Allocate),
+                    KernelKind.Gemm or KernelKind.GemmTma => Gemm(job, Allocate),
+                    KernelKind.CrossEntropy or KernelKind.CrossEntropyFromSums => CrossEntropy(device, job, Allocate),
+                    KernelKind.GemmEpilogue when job.IsOfRowSums => Logits(job, Allocate),
+                    KernelKind.GemmEpilogue => Epilogue(device, job, Allocate),
+                    KernelKind.RankGradients or KernelKind.RankSum => RankProducts(job, Allocate),
                     _ => Kernel(device, job, Allocate),
                 };
                 // Else the time would be that of the launches which the kernel stands for.
-                Checking.Require(job.Kind != KernelInfo.GemmWithEpilogue || device.Fuses(launch), $"{job.Name}: the device runs other kernels instead");
+                Checking.Require(job.Kind != KernelKind.GemmEpilogue || device.Fuses(launch), $"{job.Name}: the device runs other kernels instead");
                 using var program = device.Prepare([.. Enumerable.Repeat(launch, Repeats)]);
                 program.Run();
                 var times = program.Time().Order().ToArray();
@@ -59,17 +59,17 @@ static class KernelTimes
     }
 
     /// <summary>Kernels without which a device does not take the one that is timed.</summary>
-    static string[] Partners(KernelJob job) => job.Kind switch
+    static bool IsPartner(KernelJob job, KernelInfo other) => job.Kind switch
     {
-        KernelInfo.GemmWithEpilogue when job.IsOfRowSums => [GemmKernel.FromSums(KernelCases.Head(job.Variant).Kernel)],
-        RankKernel.Kind => [.. RankKernel.Ranks.Select(r => new[] { RankKernel.Gradients(r), RankKernel.Sum(r) }).Single(pair => pair.Contains(job.Name))],
-        _ => [],
+        KernelKind.GemmEpilogue when job.IsOfRowSums => other.Name == KernelCases.Head(job.Variant).Sums!.Kernel,
+        KernelKind.RankGradients or KernelKind.RankSum => other.Rank == job.Source.Info.Rank,
+        _ => false,
     };
 
     static (BoundLaunch, string) Kernel(CudaDevice device, KernelJob job, Func<long, nint> allocate)
     {
         var shapes = KernelCases.Shapes(job.Variant, Tokens);
-        var launch = KernelCases.Launch(job.Variant, KernelCases.NameOf(job.Source.Info));
+        var launch = KernelCases.Launch(job.Variant, KernelCases.NameOf(job.Variant, job.Source.Info));
         var batch = MicroBatch.Pack(Tokens, [(new int[Tokens], new int[Tokens])]);
         // Views of one tensor share a buffer, as in a step.
         var buffers = launch.Arguments.Select(v => v.Tensor).Distinct().ToDictionary(t => t, t => shapes[t].Tensor.Kind == TensorKind.Weight && shapes[t].IsMatrix ? allocate(2L * shapes[t].Pitch) : allocate(shapes[t].Bytes));
@@ -78,7 +78,9 @@ static class KernelTimes
         var cost = LaunchCost.Of(shapes, launch, batch.AttendedPairs);
         var arguments = launch.Arguments.Select(v => (Layout: shapes[v.Tensor], At: shapes.Resolve(v))).Select(a => new BoundArgument(buffers[a.At.Tensor] + a.At.Column * a.Layout.ElementBytes, a.Layout.IsMatrix ? a.Layout.Pitch : 0)).ToArray();
         var bound = new BoundKernel(job.Name, 0, cost.Flops, cost.Bytes, launch.Kernel, arguments, Tokens);
-        return (job.Kind != KernelInfo.DqFromDs ? bound : ScoreGradients.Bind(shapes, launch, bound, allocate(ScoreGradients.Lifetime(shapes, launch, 1, Tokens).Bytes), Tokens, batch.AttendedPairs(launch.Window)), $"T={Tokens}");
+        if (job.Kind != KernelKind.AttentionDqFromDs) return (bound, $"T={Tokens}");
+        var kept = allocate(ScoreGradients.Lifetime(shapes, launch, 1, Tokens).Bytes);
+        return (ScoreGradients.Bind(shapes, KernelCases.FromDs(job.Variant, job.Name), launch, bound, kept, Tokens, batch.AttendedPairs(launch.Attention!.Window)), $"T={Tokens}");
     }
 
     static (BoundLaunch, string) CrossEntropy(CudaDevice device, KernelJob job, Func<long, nint> allocate)
@@ -88,18 +90,18 @@ static class KernelTimes
         device.Fill(labels, 0, 4 * LogitsRows);
         BoundArgument[] arguments = [new(logits, vocabulary), new(loss, 0), new(labels, 0), new(inverse, 0)];
         var launch = new BoundKernel(job.Name, 0, 0, (4L * vocabulary + 8) * LogitsRows, head.Kernel, arguments, LogitsRows);
-        return (job.Kind == "cross_entropy" ? launch : launch with { Sums = Sums(vocabulary, allocate) }, $"{LogitsRows} rows");
+        return (job.Kind == KernelKind.CrossEntropy ? launch : launch with { Sums = Sums(head, vocabulary, allocate) }, $"{LogitsRows} rows");
     }
 
     static (BoundLaunch, string) Logits(KernelJob job, Func<long, nint> allocate)
     {
         var (head, n, k) = Head(job);
-        var (m, sums) = (LogitsRows, Sums(n, allocate));
+        const int m = LogitsRows;
         var product = new BoundGemm(job.Name, 0, 2L * m * n * k, 2L * ((long)m * k + (long)n * k + (long)m * n), GemmLayout.Nt, ElementType.Act, allocate(2L * m * n), n, allocate(2L * m * k), k, allocate(2L * n * k), k, m, n, k, 1, false);
-        return (product with { Sums = new RowSums(head.Kernel, sums.Address, sums.Pitch) }, $"{m}x{n}x{k}");
+        return (product with { Sums = Sums(head, n, allocate) }, $"{m}x{n}x{k}");
     }
 
-    static BoundArgument Sums(int vocabulary, Func<long, nint> allocate) => new(allocate(4L * LogitsRows * GemmKernel.RowSums(vocabulary)), GemmKernel.RowSums(vocabulary));
+    static RowSums Sums(CrossEntropyLaunch head, int vocabulary, Func<long, nint> allocate) => new(head.Sums!, allocate(4L * LogitsRows * GemmKernel.RowSums(vocabulary)), GemmKernel.RowSums(vocabulary));
 
     static (CrossEntropyLaunch Head, int Vocabulary, int Hidden) Head(KernelJob job)
     {
@@ -110,20 +112,19 @@ static class KernelTimes
 
     static (BoundLaunch, string) Epilogue(CudaDevice device, KernelJob job, Func<long, nint> allocate)
     {
-        var (product, row) = EpilogueCheck.Pair(job);
+        var (fusion, product, row) = EpilogueCheck.Pair(job);
         var (shapes, bind) = Binding(job, allocate, device);
         var gemm = (BoundGemm)bind(product);
-        return (GemmEpilogues.Bind(shapes, product, row, gemm, (BoundKernel)bind(row), neededD: false) with { Label = job.Name }, $"{gemm.M}x{gemm.N}x{gemm.K}");
+        return (GemmEpilogues.Bind(shapes, fusion, product, row, gemm, (BoundKernel)bind(row), neededD: false) with { Label = job.Name }, $"{gemm.M}x{gemm.N}x{string.Join("+", gemm.Segments.Select(s => s.K))}");
     }
 
-    // The group with the widest dY.
+    // The stack of adapters with the widest dY.
     static (BoundLaunch, string) RankProducts(KernelJob job, Func<long, nint> allocate)
     {
-        var rank = RankKernel.Ranks.Single(r => job.Name == RankKernel.Gradients(r) || job.Name == RankKernel.Sum(r));
-        var (shapes, bind) = Binding(job, allocate, null, rank);
-        var launches = KernelCases.Launches(job.Variant);
-        return RankGradients.Pairs(shapes, launches).Select(p => (G: launches[p.Value], GradB: (GemmLaunch)launches[p.Key])).OrderByDescending(p => shapes.Resolve(p.GradB.A).Columns).Take(1)
-            .Select(p => ((BoundLaunch)RankGradients.Bind(shapes, (BoundGemm)bind(p.G), (BoundGemm)bind(p.GradB), p.GradB), $"T={Tokens}, {shapes.Resolve(p.GradB.A).Columns} columns")).Single();
+        var (shapes, bind) = Binding(job, allocate, null, job.Source.Info.Rank);
+        int Columns(GemmLaunch gradB) => shapes.Resolve(gradB.Segments[0].A).Columns;
+        var (g, gradB) = KernelCases.ScheduleOf(job.Variant).Fusions.OfType<RankGradientsFusion>().Select(f => KernelCases.Pair(job.Variant, f)).Select(p => (p.First, (GemmLaunch)p.Second)).MaxBy(p => Columns(p.Item2));
+        return (RankGradients.Bind(shapes, (BoundGemm)bind(g), (BoundGemm)bind(gradB), gradB), $"T={Tokens}, {Columns(gradB)} columns");
     }
 
     // Views of one tensor share a buffer, as in a step.
@@ -146,9 +147,8 @@ static class KernelTimes
 
     static (BoundLaunch, string) Gemm(KernelJob job, Func<long, nint> allocate)
     {
-        var (skinnyM, skinnyN) = (job.Name.EndsWith("skinny_m", StringComparison.Ordinal), job.Name.EndsWith("skinny_n", StringComparison.Ordinal));
-        var layout = job.Name.Contains("_nt", StringComparison.Ordinal) ? GemmLayout.Nt : job.Name.Contains("_nn", StringComparison.Ordinal) ? GemmLayout.Nn : GemmLayout.Tn;
-        var (f32, accumulate) = (job.Name.Contains("_f32", StringComparison.Ordinal), job.Name.Contains("_add", StringComparison.Ordinal));
+        var (layout, f32, accumulate, skinny) = job.Source.Info.Gemm!.Value;
+        var (skinnyM, skinnyN) = (skinny == Skinny.M, skinny == Skinny.N);
         var (m, n, k) = layout == GemmLayout.Tn ? (skinnyM ? 16 : 3584, skinnyN ? 16 : 3584, Tokens) : (skinnyM ? 16 : Tokens, skinnyN ? 16 : 3584, 3584);
         var (aRows, aColumns) = layout == GemmLayout.Tn ? (k, m) : (m, k);
         var (bRows, bColumns) = layout == GemmLayout.Nt ? (n, k) : (k, n);

@@ -41,7 +41,18 @@ static class Models
     internal static KernelSource Kernel(JsonElement kernel, IReadOnlyDictionary<string, string> templates)
     {
         int Int(string name) => kernel.GetProperty(name).GetInt32();
-        var info = new KernelInfo(kernel.GetProperty("name").GetString()!, kernel.GetProperty("kind").GetString()!, Int("block"), Int("shared"), Int("tile_rows"), Int("tile_cols"), Int("grid_y"));
+        var info = new KernelInfo(kernel.GetProperty("name").GetString()!, Word<KernelKind>(kernel, "kind"), Int("block"), Int("shared"), Int("tile_rows"), Int("tile_cols"), Int("grid_y"))
+        {
+            Gemm = kernel.TryGetProperty("gemm", out var form) ? new GemmForm(Word<GemmLayout>(form, "layout"), form.GetProperty("f32").GetBoolean(), form.GetProperty("accumulate").GetBoolean(), Word<Skinny>(form, "skinny")) : null,
+            Rank = kernel.TryGetProperty("rank", out var rank) ? rank.GetInt32() : 0,
+        };
         return new KernelSource(info, KernelText.Join([.. kernel.GetProperty("parts").EnumerateArray().Select(p => p.GetString()!)], name => templates[name]));
+    }
+
+    // What ScheduleText.Lower wrote.
+    static T Word<T>(JsonElement of, string name) where T : struct, Enum
+    {
+        var word = of.GetProperty(name).GetString()!;
+        return Enum.GetValues<T>().Where(v => ScheduleText.Lower(v) == word).Select(v => (T?)v).FirstOrDefault() ?? throw new InvalidOperationException($"models.json: {word} is no {typeof(T).Name}");
     }
 }

@@ -30,8 +30,8 @@ static class NvrtcCheck
     // 20,000 floats of shared memory: more than a block has unless it was asked for.
     internal static readonly KernelSource[] Sources =
     [
-        new(new KernelInfo("vector_add", "row", 128, 0, 128, 0, 1), VectorAdd),
-        new(new KernelInfo("row_scale", "row", 64, 64 * 1024, 4, 0, 3), VectorAdd),
+        new(new KernelInfo("vector_add", KernelKind.Row, 128, 0, 128, 0, 1), VectorAdd),
+        new(new KernelInfo("row_scale", KernelKind.Row, 64, 64 * 1024, 4, 0, 3), VectorAdd),
     ];
 
     internal static string Run()

@@ -9,8 +9,8 @@ using Graph.Runtime.Schedules;
 namespace Graph.Gpu.Tests;
 
 /// <summary>
-/// G and dB of a group from one read of dY, against fp64: groups of one to four linears, some without an adapter, columns that end inside a stripe, tokens that end inside a step, more tokens than
-/// the workspace holds sums for. What lies off dB's diagonal or beyond G must stay, NaN beside dY's columns must not matter, and every run gives the same bits.
+/// G and dB of a stack of adapters from one read of dY, against fp64: stacks of one to four linears, some without an adapter, columns that end inside a stripe, tokens that end inside a step, more tokens than
+/// the workspace holds sums for. What lies off dB's diagonal or beyond G must stay, NaN beside the columns of dY, S and B must not matter, and every run gives the same bits.
 /// </summary>
 static class RankCheck
 {
@@ -18,9 +18,9 @@ static class RankCheck
 
     internal static Seen Run(CudaDeviceOfTarget on, KernelJob job)
     {
-        var rank = RankKernel.Ranks.Single(r => job.Name == RankKernel.Gradients(r) || job.Name == RankKernel.Sum(r));
+        var rank = job.Source.Info.Rank;
         // The two kernels work as a pair. No emitted GEMM is loaded here, so a launch that does not take them fails.
-        foreach (var source in Models.Find(job.Variant).Kernels(job.Target).Kernels.Where(k => k.Info.Name == RankKernel.Gradients(rank) || k.Info.Name == RankKernel.Sum(rank))) on.Load(source);
+        foreach (var source in job.Sources(info => info.Rank == rank)) on.Load(source);
         Size[] sizes =
         [
             new(333, [520, 264, 512], [true, true, true], 100),
@@ -45,41 +45,47 @@ static class RankCheck
         var starts = size.Columns.Select((_, i) => size.Columns.Take(i).Sum()).ToArray();
         var trained = Enumerable.Range(0, size.Columns.Length).Where(i => size.Trained[i]).ToArray();
         RankBlock[] blocks = [.. trained.Select((linear, i) => new RankBlock(starts[linear], size.Columns[linear], i * rank, rank))];
-        int columns = size.Columns.Sum(), ranks = blocks.Length * rank, dyPitch = columns + ranks + 8, sPitch = ranks + 16, bPitch = ranks + 24;
+        int columns = size.Columns.Sum(), ranks = blocks.Length * rank, dyPitch = columns + 8, sPitch = ranks + 16, gPitch = ranks + 8;
+        // B is dense in a run; wider rows work too.
+        var bPitch = size.Runs > 2 ? ranks + 24 : ranks;
 
-        var dy = Elems(device, random, size.Tokens * dyPitch);
-        for (var t = 0; t < size.Tokens; t++)
-            for (var c = columns; c < dyPitch; c++) dy.Bits[t * dyPitch + c] = Checking.ToElem(float.NaN, device.Act);
-        var (s, b) = (Elems(device, random, size.Tokens * sPitch), Elems(device, random, columns * bPitch));
+        var dy = Elems(device, random, size.Tokens, columns, dyPitch);
+        var (s, b) = (Elems(device, random, size.Tokens, ranks, sPitch), Elems(device, random, columns, ranks, bPitch));
         var before = Checking.Random(random, columns * ranks);
         nint dyAt = device.Upload<ushort>(dy.Bits), sAt = device.Upload<ushort>(s.Bits), bAt = device.Upload<ushort>(b.Bits), dAt = device.Upload<float>(before);
-        var g = new BoundGemm("g", 0, 0, 0, GemmLayout.Nn, ElementType.Act, dyAt + 2 * columns, dyPitch, dyAt, dyPitch, bAt, bPitch, size.Tokens, ranks, columns, alpha, false);
+        // A row more than G has.
+        var gHalves = (size.Tokens + 1) * gPitch;
+        var gAt = device.Allocate(2L * gHalves);
+        device.Fill(gAt, 0xff, 2L * gHalves);
+        var g = new BoundGemm("g", 0, 0, 0, GemmLayout.Nn, ElementType.Act, gAt, gPitch, dyAt, dyPitch, bAt, bPitch, size.Tokens, ranks, columns, alpha, false);
         var d = new BoundGemm("grad_b", 0, 0, 0, GemmLayout.Tn, ElementType.F32, dAt, ranks, dyAt, dyPitch, sAt, sPitch, columns, ranks, size.Tokens, 1, true);
         using var program = device.Prepare([new BoundRankGradients(what, 0, 0, 0, g, d, blocks)]);
         program.Run();
-        var gotG = device.Download<ushort>(dyAt, dy.Bits.Length);
+        var gotG = device.Download<ushort>(gAt, gHalves);
+        Checking.Require(device.Download<ushort>(dyAt, dy.Bits.Length).AsSpan().SequenceEqual(dy.Bits), $"{what}: dY was changed");
         var gotD = device.Download<float>(dAt, before.Length);
         for (var run = 2; run <= size.Runs; run++)
         {
             device.Upload(dAt, MemoryMarshal.AsBytes(before.AsSpan()));
+            device.Fill(gAt, 0xff, 2L * gHalves);
             program.Run();
-            Checking.Require(device.Download<ushort>(dyAt, dy.Bits.Length).AsSpan().SequenceEqual(gotG) && device.Download<float>(dAt, before.Length).AsSpan().SequenceEqual(gotD), $"{what}: run {run} gave other bits than the first");
+            Checking.Require(device.Download<ushort>(gAt, gHalves).AsSpan().SequenceEqual(gotG) && device.Download<float>(dAt, before.Length).AsSpan().SequenceEqual(gotD), $"{what}: run {run} gave other bits than the first");
         }
 
         // As in GemmCheck: tensor cores err by a few 2^-24 of the sum of magnitudes, and the output is rounded once.
         var worst = new double[size.Tokens + columns];
-        Parallel.For(0, size.Tokens, t =>
+        Parallel.For(0, size.Tokens + 1, t =>
         {
-            for (var c = 0; c < dyPitch; c++)
+            for (var c = 0; c < gPitch; c++)
             {
-                if (c < columns || c >= columns + ranks)
+                if (t == size.Tokens || c >= ranks)
                 {
-                    Checking.Require(gotG[t * dyPitch + c] == dy.Bits[t * dyPitch + c], $"{what}: element {c} of dY's row {t} was changed");
+                    Checking.Require(gotG[t * gPitch + c] == 0xffff, $"{what}: element {c} of row {t} is not G's and was changed");
                     continue;
                 }
-                var block = blocks[(c - columns) / rank];
-                worst[t] = Math.Max(worst[t], Error($"G[{t},{c - columns}]", Checking.FromElem(gotG[t * dyPitch + c], device.Act), 0, alpha, 1 / 256.0,
-                    block.Columns, i => (double)dy.Values[t * dyPitch + block.Start + i] * b.Values[(block.Start + i) * bPitch + c - columns]));
+                var block = blocks[c / rank];
+                worst[t] = Math.Max(worst[t], Error($"G[{t},{c}]", Checking.FromElem(gotG[t * gPitch + c], device.Act), 0, alpha, 1 / 256.0,
+                    block.Columns, i => (double)dy.Values[t * dyPitch + block.Start + i] * b.Values[(block.Start + i) * bPitch + c]));
             }
         });
         Parallel.For(0, columns, n =>
@@ -93,7 +99,7 @@ static class RankCheck
                     worst[size.Tokens + n] = Math.Max(worst[size.Tokens + n], Error($"dB[{n},{r}]", gotD[n * ranks + r], before[n * ranks + r], 1, 1e-6, size.Tokens, t => (double)dy.Values[t * dyPitch + n] * s.Values[t * sPitch + r]));
             }
         });
-        foreach (var address in new[] { dyAt, sAt, bAt, dAt }) device.Free(address);
+        foreach (var address in new[] { dyAt, sAt, bAt, gAt, dAt }) device.Free(address);
         return new Seen(worst.Max() * Elem.UnitRoundoff, worst.Max());
 
         double Error(string name, double got, double start, double scale, double rounding, int count, Func<int, double> product)
@@ -112,9 +118,10 @@ static class RankCheck
         }
     }
 
-    static (ushort[] Bits, float[] Values) Elems(Graph.Runtime.Cuda.CudaDevice device, Random random, int count)
+    // NaN beside the columns.
+    static (ushort[] Bits, float[] Values) Elems(Graph.Runtime.Cuda.CudaDevice device, Random random, int rows, int columns, int pitch)
     {
-        var bits = Checking.Random(random, count).Select(v => Checking.ToElem(v, device.Act)).ToArray();
+        var bits = Checking.Random(random, rows * pitch).Select((v, i) => Checking.ToElem(i % pitch < columns ? v : float.NaN, device.Act)).ToArray();
         return (bits, [.. bits.Select(x => Checking.FromElem(x, device.Act))]);
     }
 }

@@ -21,18 +21,19 @@ static class RowSumsCheck
     {
         var head = KernelCases.Head(job.Variant);
         var vocabulary = KernelCases.Shapes(job.Variant, 1).Resolve(head.Table).Rows;
-        string[] names = [GemmKernel.WithEpilogue(GemmLayout.Nt, head.Kernel), GemmKernel.FromSums(head.Kernel), head.Kernel, GemmKernel.Name(GemmLayout.Nt, false, false, false, false)];
-        foreach (var source in Models.Find(job.Variant).Kernels(job.Target).Kernels.Where(k => names.Contains(k.Info.Name))) on.Load(source);
+        var kernels = head.Sums ?? throw new CheckException($"{job.Variant}: the schedule's cross entropy has no kernels for sums");
+        string[] names = [kernels.Product, kernels.Kernel, head.Kernel, new GemmForm(GemmLayout.Nt, false, false, Skinny.None).Name];
+        foreach (var source in job.Sources(info => names.Contains(info.Name))) on.Load(source);
         // More than 64 rows: fewer may take the plain product to another kernel, whose sums differ in the last bit.
         var worst = 0.0;
         foreach (var (rows, labels) in new[] { (129, 129), (65, 1), (127, 100), (300, 128), (300, 129), (70, 0) })
-            foreach (var before in rows == 300 ? new[] { 0, 77 } : [0]) worst = Math.Max(worst, One(on, head.Kernel, vocabulary, rows, labels, before, rows == 129 ? 100 : 2));
-        Sums(on, head.Kernel, 4104);
+            foreach (var before in rows == 300 ? new[] { 0, 77 } : [0]) worst = Math.Max(worst, One(on, head.Kernel, kernels, vocabulary, rows, labels, before, rows == 129 ? 100 : 2));
+        Sums(on, kernels, 4104);
         return new Seen(0, worst);
     }
 
     /// <summary>The worst difference of a loss, as a part of what is allowed.</summary>
-    static double One(CudaDeviceOfTarget on, string kernel, int vocabulary, int rows, int labels, int before, int runs)
+    static double One(CudaDeviceOfTarget on, string kernel, LossFromSums kernels, int vocabulary, int rows, int labels, int before, int runs)
     {
         var (device, what) = (on.Device, $"{kernel} from sums, {rows} rows behind {before}, {labels} labels");
         var (random, pitch, sumsPitch) = (new Random(rows + labels), vocabulary + Gap, GemmKernel.RowSums(vocabulary) + SumsGap);
@@ -49,9 +50,10 @@ static class RowSumsCheck
         var loss = new BoundKernel(kernel, 0, 0, 0, kernel, [new(logitsAt, pitch), new(lossAt, 0), new(labelAt, 0), new(inverseAt, 0)], rows);
         using var plain = device.Prepare([product]);
         using var apart = device.Prepare([product, loss]);
-        var summed = product with { Sums = new RowSums(kernel, sumsAt, sumsPitch) };
+        var room = new RowSums(kernels, sumsAt, sumsPitch);
+        var summed = product with { Sums = room };
         Checking.Require(device.Fuses(summed), $"{what}: the device makes no sums");
-        using var fromSums = device.Prepare([summed, loss with { Sums = new(sumsAt, sumsPitch) }]);
+        using var fromSums = device.Prepare([summed, loss with { Sums = room }]);
         var logits = Run(plain).Logits;
         var expected = Run(apart);
         var first = Run(fromSums);
@@ -90,14 +92,14 @@ static class RowSumsCheck
     }
 
     /// <summary>Every tile's sum of a product whose last tile is 8 columns wide, against a sum on the host over the logits that were stored; the softcap of these variants is 30.</summary>
-    static void Sums(CudaDeviceOfTarget on, string kernel, int columns)
+    static void Sums(CudaDeviceOfTarget on, LossFromSums kernels, int columns)
     {
         const int rows = 130;
         var (device, random, tiles) = (on.Device, new Random(columns), GemmKernel.RowSums(columns));
         var (x, table) = (Checking.Random(random, rows * Hidden, 4), Checking.Random(random, columns * Hidden));
         nint xAt = device.Upload<ushort>([.. x.Select(v => Checking.ToElem(v, Elem.Act))]), tableAt = device.Upload<ushort>([.. table.Select(v => Checking.ToElem(v, Elem.Act))]);
         nint logitsAt = device.Allocate(2L * rows * columns), sumsAt = device.Allocate(4L * rows * tiles);
-        using var program = device.Prepare([new BoundGemm("logits", 0, 0, 0, GemmLayout.Nt, ElementType.Act, logitsAt, columns, xAt, Hidden, tableAt, Hidden, rows, columns, Hidden, 1, false) { Sums = new RowSums(kernel, sumsAt, tiles) }]);
+        using var program = device.Prepare([new BoundGemm("logits", 0, 0, 0, GemmLayout.Nt, ElementType.Act, logitsAt, columns, xAt, Hidden, tableAt, Hidden, rows, columns, Hidden, 1, false) { Sums = new RowSums(kernels, sumsAt, tiles) }]);
         program.Run();
         var (logits, sums) = (device.Download<ushort>(logitsAt, rows * columns), device.Download<float>(sumsAt, rows * tiles));
         for (var r = 0; r < rows; r++)
@@ -106,7 +108,7 @@ static class RowSumsCheck
                 var wanted = Enumerable.Range(t * GemmKernel.TileColumns, Math.Min(GemmKernel.TileColumns, columns - t * GemmKernel.TileColumns))
                     .Sum(c => Math.Exp(30 * Math.Tanh(Checking.FromElem(logits[r * columns + c], Elem.Act) / 30.0)));
                 // tanh.approx is right to 2^-11, 0.015 of a logit of 30.
-                Checking.Require(Math.Abs(sums[r * tiles + t] - wanted) <= 0.03 * wanted, $"{kernel}: sum {t} of row {r} of {columns} columns is {sums[r * tiles + t]}, on the host {wanted}");
+                Checking.Require(Math.Abs(sums[r * tiles + t] - wanted) <= 0.03 * wanted, $"{kernels.Product}: sum {t} of row {r} of {columns} columns is {sums[r * tiles + t]}, on the host {wanted}");
             }
         foreach (var address in new[] { xAt, tableAt, logitsAt, sumsAt }) device.Free(address);
     }

@@ -16,9 +16,9 @@ static class ScoreGradientsCase
 {
     internal static IReadOnlyList<BoundLaunch> Launches(CudaDeviceOfTarget on, KernelJob job, KernelCase test, BoundKernel dq, Func<long, nint> allocate)
     {
-        var (device, launches) = (on.Device, KernelCases.Launches(job.Variant));
-        var at = Enumerable.Range(1, launches.Count - 1).First(i => ScoreGradients.IsPair(launches, i) && ((KernelLaunch)launches[i]).Kernel == test.Kernel);
-        var (launch, name) = ((KernelLaunch)launches[at], ((KernelLaunch)launches[at - 1]).Kernel);
+        var (device, pair) = (on.Device, KernelCases.Pair(job.Variant, KernelCases.FromDs(job.Variant, job.Name)));
+        var (launch, name) = ((KernelLaunch)pair.Second, ((KernelLaunch)pair.First).Kernel);
+        var facts = launch.Attention!;
         var (heads, queries, keys) = (test.Arguments[5].Columns, test.Arguments[1].Columns, test.Arguments[2].Columns);
         foreach (var source in Models.Find(job.Variant).Kernels(job.Target).Kernels.Where(k => k.Info.Name == name || k.Info.Name == test.Kernel))
             on.Load(source with { Info = source.Info with { GridY = source.Info.Name == name ? test.KvHeads : heads } });
@@ -30,8 +30,9 @@ static class ScoreGradientsCase
         var longest = test.Rows % 2 == 0 ? test.Rows : Enumerable.Range(0, test.Rows).Max(t => end[t] - start[t]);
         // Of as many heads as the case has.
         var all = KernelCases.Shapes(job.Variant, test.Rows);
-        var bytes = ScoreGradients.Lifetime(all, launch, at, longest).Bytes / all.Resolve(launch.Arguments[5]).Columns * heads;
-        var kept = new KeptScoreGradients(test.Kernel, allocate(bytes), ScoreGradients.Tiles(test.Rows, longest, launch.Window), 0);
+        var bytes = ScoreGradients.Lifetime(all, launch, 1, longest).Bytes / facts.Heads * heads;
+        var kept = new KeptScoreGradients(job.Name, false, allocate(bytes), ScoreGradients.Tiles(test.Rows, longest, facts.Window), 0);
+        var starts = kept with { Starts = true };
         var ends = allocate(4L * test.Rows);
         device.Upload(ends, MemoryMarshal.AsBytes(end.AsSpan()));
 
@@ -43,10 +44,10 @@ static class ScoreGradientsCase
         BoundFill Poison(nint address, long count) => new("poison", address, 0xff, count);
         BoundLaunch[] keeping = [Poison(kept.Address, bytes), Dkdv(with) with { ScoreGradients = kept }];
         Checking.Require(device.Fuses(keeping[1]), $"{test.Label}: the device keeps no dS");
-        using (var both = device.Prepare([Poison(with, 2L * test.Rows * pitch), Poison(without, 2L * test.Rows * pitch), .. keeping, Dq(with) with { ScoreGradients = kept }, Dkdv(without), Dq(without)])) both.Run();
+        using (var both = device.Prepare([Poison(with, 2L * test.Rows * pitch), Poison(without, 2L * test.Rows * pitch), .. keeping, Dq(with) with { ScoreGradients = starts }, Dkdv(without), Dq(without)])) both.Run();
         var (got, expected) = (device.Download<ushort>(with, test.Rows * pitch), device.Download<ushort>(without, test.Rows * pitch));
         var wrong = got.AsSpan().CommonPrefixLength(expected);
         Checking.Require(wrong == got.Length, $"{test.Label}: [{wrong / pitch},{wrong % pitch}] of dk, dv and dq beside each other has other bits with dS kept than without");
-        return [.. keeping, dq with { ScoreGradients = kept }];
+        return [.. keeping, dq with { ScoreGradients = starts }];
     }
 }

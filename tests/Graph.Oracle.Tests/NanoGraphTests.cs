@@ -4,6 +4,7 @@ using System.Linq;
 using Graph.Generator.IR;
 using Graph.Generator.Ops;
 using Graph.Generator.Passes;
+using Graph.Generator.Schedules;
 using Graph.Tests;
 using TorchSharp;
 using Xunit;
@@ -12,55 +13,151 @@ using static TorchSharp.torch;
 namespace Graph.Oracle.Tests;
 
 /// <summary>
-/// The compiler's graph of the whole nano model, backward derived, in fp64 by its ops' references, against the torch model and its autograd: random ids and labels, three packed documents
+/// The compiler's graph of the whole nano model after each of its passes, in fp64 by its ops' references, against the torch model and its autograd: random ids and labels, three packed documents
 /// (one of a single token, one longer than the window), some labels -100.
 /// </summary>
 public sealed class NanoGraphTests
 {
+    const int Rank = 8, Tokens = 28;
+    const double LoraScale = 2;
     static readonly int[] Documents = [5, 1, 22];
+    static readonly long[] Ids, Labels;
 
+    static NanoGraphTests()
+    {
+        var random = new Random(7);
+        Ids = Enumerable.Range(0, Tokens).Select(_ => (long)random.Next(4096)).ToArray();
+        Labels = Enumerable.Range(0, Tokens).Select(t => t % 5 == 2 ? -100L : random.Next(4096)).ToArray();
+    }
+
+    static readonly Lazy<IReadOnlyDictionary<string, double[]>> Weights = new(() => Read("checkpoint/model.safetensors"));
+    static readonly Lazy<IReadOnlyDictionary<string, double[]>> Adapters = new(() => Read("adapter_init/adapter_model.safetensors"));
+    static readonly Lazy<(double[] Losses, IReadOnlyDictionary<string, double[]> Gradients)> Torch = new(RunTorch);
+
+    /// <summary>Compiler.Compile's graphs, by their names.</summary>
+    static readonly Lazy<IReadOnlyDictionary<string, TensorGraph>> Stages = new(() =>
+    {
+        var stages = new Dictionary<string, TensorGraph>();
+        TensorGraph Stage(string name, TensorGraph graph) => stages[name] = graph;
+        var graph = Stage("simplify", Simplify.Run(FuseLoss.Run(Expand.Run(Import.Run(Gemma2Trace.Of(Gemma2Size.Nano))))));
+        graph = Stage("stack", StackLinears.Run(graph));
+        graph = Stage("differentiate", Differentiate.Run(graph));
+        graph = Stage("products", MergeProducts.Run(Simplify.Run(graph)));
+        Stage("copies", InsertCopies.Run(graph));
+        return stages;
+    });
+
+    [Theory]
+    [InlineData("simplify"), InlineData("stack")]
+    public void Forward_NanoWithPackedDocuments_GivesTorchsLosses(string stage)
+    {
+        var graph = Stages.Value[stage];
+        Assert.InRange(Distance(Torch.Value.Losses, Evaluate(graph)[Assert.Single(graph.Outputs)]), 0, 1e-12);
+    }
+
+    [Theory]
+    [InlineData("differentiate"), InlineData("products"), InlineData("copies")]
+    public void Backward_NanoWithPackedDocuments_GivesTorchsLossesAndGradients(string stage)
+    {
+        var graph = Stages.Value[stage];
+        var values = Evaluate(graph);
+        Assert.InRange(Distance(Torch.Value.Losses, values[graph.Outputs[0]]), 0, 1e-12);
+
+        // An adapter that several products read has as many terms.
+        var gradients = new Dictionary<string, double[]>();
+        foreach (var output in graph.Outputs.Skip(1))
+        {
+            var of = Assert.IsType<AdapterGradient>(graph[output].Op).Of;
+            foreach (var (key, term) in Parts(of, values[output]))
+                gradients[key] = gradients.TryGetValue(key, out var sum) ? sum.Zip(term, (a, b) => a + b).ToArray() : term;
+        }
+        Assert.Equal(Torch.Value.Gradients.Keys.Order(), gradients.Keys.Order());
+        foreach (var (key, gradient) in gradients) Assert.InRange(Distance(Torch.Value.Gradients[key], gradient), 0, 1e-9);
+    }
+
+    /// <summary>What the passes are for: q, k and v are one product of two segments, and no matmul is left.</summary>
     [Fact]
-    public void Differentiate_NanoWithPackedDocuments_GivesTorchsLossesAndGradients()
+    public void Products_OfNano_AreOnePerInputAndTakeTheirAdaptersAndScalesIn()
+    {
+        var graph = Stages.Value["copies"];
+        var forward = graph.Nodes.Take(graph.FirstBackward).Select(n => n.Op).OfType<Product>().ToArray();
+        var layers = TorchConfig.Nano.Layers;
+        // Each of qkv, o, gate and up, down: Y = x·Wᵀ + S·Bᵀ, and S = s·x·Aᵀ.
+        Assert.Equal(8 * layers, forward.Length);
+        Assert.Equal(4 * layers, forward.Count(p => p.Scale == new ScaleFactor(1, 1)));
+        Assert.Equal(4 * layers, graph.Nodes.Take(graph.FirstBackward).Count(n => n.Op is Product && n.Inputs.Count == 4));
+        Assert.DoesNotContain(graph.Nodes, n => n.Op is MatMul);
+        Assert.Equal(2 * layers, graph.Nodes.Count(n => n.Op is ParamStack));
+        Assert.Equal(8 * layers, graph.Outputs.Skip(1).Count());
+    }
+
+    static double[][] Evaluate(TensorGraph graph)
+    {
+        var start = TorchGemma2.DocStart(Documents).data<long>().Select(s => (int)s).ToArray();
+        var sizes = new ReferenceSizes(Tokens, Rank, start.Select((s, t) => t - s).ToArray(), start, LoraScale);
+        return GraphEvaluator.Run(graph.Nodes, sizes, graph.Nodes.Where(n => n.Op is Leaf).ToDictionary(n => n.Id, n => Value((Leaf)n.Op)));
+    }
+
+    static double[] Value(Leaf leaf) => leaf switch
+    {
+        Input { Role: "ids" } => Ids.Select(i => (double)i).ToArray(),
+        Input => Labels.Select(l => (double)l).ToArray(),
+        Param p => Weights.Value[p.Tensor],
+        ParamStack stack => stack.Parts.SelectMany(p => Weights.Value[p.Tensor]).ToArray(),
+        Adapter a => Adapters.Value[Key(a.Linear, a.IsA)],
+        AdapterStack { IsA: true } stack => stack.Set.Adapters.SelectMany(a => Adapters.Value[Key(a.Name, true)]).ToArray(),
+        AdapterStack stack => Diagonal(stack.Set),
+        RunScalar { Role: StepScalar.LoraScale } => [LoraScale],
+        RunScalar { Role: StepScalar.InvLabels } => [1.0 / Labels.Count(l => l >= 0)],
+        _ => throw new InvalidOperationException("no value for " + leaf),
+    };
+
+    // B of every adapter in its own rows and ranks, zero elsewhere.
+    static double[] Diagonal(AdapterSet set)
+    {
+        var ranks = set.Adapters.Count * Rank;
+        var values = new double[set.Out * ranks];
+        for (var i = 0; i < set.Adapters.Count; i++)
+        {
+            var (adapter, b) = (set.Adapters[i], Adapters.Value[Key(set.Adapters[i].Name, false)]);
+            Assert.Equal(adapter.Out * Rank, b.Length);
+            for (var n = 0; n < adapter.Out; n++) Array.Copy(b, n * Rank, values, (adapter.OutStart + n) * ranks + i * Rank, Rank);
+        }
+        return values;
+    }
+
+    /// <summary>Every adapter's part of a stack's gradient. What is beside B's diagonal is no gradient.</summary>
+    static IEnumerable<(string Key, double[] Gradient)> Parts(AdapterStack of, double[] values)
+    {
+        var (set, ranks) = (of.Set, of.Set.Adapters.Count * Rank);
+        for (var i = 0; i < set.Adapters.Count; i++)
+        {
+            var (adapter, first) = (set.Adapters[i], i * Rank);
+            yield return (Key(adapter.Name, of.IsA), of.IsA
+                ? values[(first * set.In)..((first + Rank) * set.In)]
+                : Enumerable.Range(adapter.OutStart, adapter.Out).SelectMany(n => values[(n * ranks + first)..(n * ranks + first + Rank)]).ToArray());
+        }
+    }
+
+    static (double[], IReadOnlyDictionary<string, double[]>) RunTorch()
     {
         using var scope = NewDisposeScope();
         var weights = TensorFile.Read(Repository.Fixture("checkpoint/model.safetensors"), ScalarType.Float64);
         var adapter = TensorFile.Read(Repository.Fixture("adapter_init/adapter_model.safetensors"), ScalarType.Float64).ToDictionary(p => p.Key, p => p.Value.requires_grad_());
-        var tokens = Documents.Sum();
-        var random = new Random(7);
-        var ids = Enumerable.Range(0, tokens).Select(_ => (long)random.Next(4096)).ToArray();
-        var labels = Enumerable.Range(0, tokens).Select(t => t % 5 == 2 ? -100L : random.Next(4096)).ToArray();
-        var docStart = TorchGemma2.DocStart(Documents);
-
-        var model = new TorchGemma2(TorchConfig.Nano, weights, adapter, loraScale: 2);
-        var (logits, _) = model.Forward(tensor(ids), docStart);
-        var rows = nn.functional.cross_entropy(logits, tensor(labels), ignore_index: -100, reduction: nn.Reduction.None);
-        rows.sum().div(labels.Count(l => l >= 0)).backward();
-
-        var forward = Simplify.Run(FuseLoss.Run(Expand.Run(Import.Run(Gemma2Trace.Of(Gemma2Size.Nano)))));
-        var graph = Simplify.Run(Differentiate.Run(forward));
-        var adapters = forward.Nodes.Select(n => n.Op).OfType<Adapter>().ToArray();
-        Assert.Equal(adapters.Length + 1, graph.Outputs.Count);
-
-        var start = docStart.data<long>().Select(s => (int)s).ToArray();
-        var sizes = new ReferenceSizes(tokens, 8, start.Select((s, t) => t - s).ToArray(), start);
-        var leaves = graph.Nodes.Where(n => n.Op is Leaf).ToDictionary(n => n.Id, n => n.Op switch
-        {
-            Input { Role: "ids" } => ids.Select(i => (double)i).ToArray(),
-            Input => labels.Select(l => (double)l).ToArray(),
-            Param p => Values(weights[p.Tensor]),
-            Adapter a => Values(adapter[Key(a)]),
-            RunScalar { Role: "lora_scale" } => [2.0],
-            RunScalar => [1.0 / labels.Count(l => l >= 0)],
-            var other => throw new InvalidOperationException("no value for " + other),
-        });
-        var values = GraphEvaluator.Run(graph.Nodes, sizes, leaves);
-
-        Assert.InRange(Distance(Values(rows), values[graph.Outputs[0]]), 0, 1e-12);
-        for (var i = 0; i < adapters.Length; i++)
-            Assert.InRange(Distance(Values(adapter[Key(adapters[i])].grad!), values[graph.Outputs[i + 1]]), 0, 1e-9);
+        var model = new TorchGemma2(TorchConfig.Nano, weights, adapter, LoraScale);
+        var (logits, _) = model.Forward(tensor(Ids), TorchGemma2.DocStart(Documents));
+        var rows = nn.functional.cross_entropy(logits, tensor(Labels), ignore_index: -100, reduction: nn.Reduction.None);
+        rows.sum().div(Labels.Count(l => l >= 0)).backward();
+        return (Values(rows), adapter.ToDictionary(a => a.Key, a => Values(a.Value.grad!)));
     }
 
-    static string Key(Adapter a) => "base_model.model." + a.Linear + (a.IsA ? ".lora_A.weight" : ".lora_B.weight");
+    static IReadOnlyDictionary<string, double[]> Read(string fixture)
+    {
+        using var scope = NewDisposeScope();
+        return TensorFile.Read(Repository.Fixture(fixture), ScalarType.Float64).ToDictionary(p => p.Key, p => Values(p.Value));
+    }
+
+    static string Key(string linear, bool isA) => "base_model.model." + linear + (isA ? ".lora_A.weight" : ".lora_B.weight");
     static double[] Values(Tensor t) => t.detach().contiguous().data<double>().ToArray();
 
     static double Distance(double[] expected, double[] actual)

@@ -1,8 +1,12 @@
 using System;
 using System.Collections.Generic;
+using System.IO;
 using System.Linq;
+using System.Reflection;
+using System.Text.RegularExpressions;
 using Graph.Generator.IR;
 using Graph.Generator.Ops;
+using Graph.Generator.Schedules;
 using TorchSharp;
 using Xunit;
 using static TorchSharp.torch;
@@ -43,7 +47,7 @@ public sealed class OpTests
         y.backward(new[] { tensor(seed.Length == 1 ? Enumerable.Repeat(seed[0], (int)y.numel()).ToArray() : seed, y.shape) });
 
         var wanted = tensors.Where((_, i) => test.Operands[i].Differentiable).ToArray();
-        for (var i = 0; i < wanted.Length; i++) AssertClose(Values(wanted[i].grad!), Spread(values[gradients[i]], (int)wanted[i].numel()));
+        for (var i = 0; i < wanted.Length; i++) AssertClose(Values(wanted[i].grad!), values[gradients[i]]);
     }
 
     [Theory]
@@ -64,8 +68,24 @@ public sealed class OpTests
             .Concat(OpCases.All.Where(c => c.Operands.Any(o => o.Differentiable)).SelectMany(c => Nodes(c).Select(n => n.Op.GetType())))
             .ToHashSet();
         var all = typeof(Op).Assembly.GetTypes().Where(t => t.IsSubclassOf(typeof(Op)) && !t.IsAbstract && !t.IsSubclassOf(typeof(Leaf)));
-        // A score_input exists only while a score function is traced; a GroupOp names which GEMM a matmul became.
-        Assert.Empty(all.Where(t => t != typeof(ScoreInput) && !t.IsSubclassOf(typeof(GroupOp)) && !exercised.Contains(t)).Select(t => t.Name));
+        // A score's arguments exist only while a score function is traced.
+        Assert.Empty(all.Where(t => t != typeof(ScoreArgument) && !exercised.Contains(t)).Select(t => t.Name));
+    }
+
+    /// <summary>The DSL's methods, the arms of the catalog, the rows of the table in architecture.md and the cases above name the same ops.</summary>
+    [Fact]
+    public void Ops_DslCatalogTableAndCases_AreTheSame()
+    {
+        var dsl = typeof(Dsl.Ops).GetMethods().Concat(typeof(Dsl.Tensor).GetMethods()).Select(m => m.GetCustomAttribute<Dsl.OpAttribute>()?.Name).OfType<string>().Distinct()
+            .Except(new[] { "attention" }).Concat(new[] { "input", "score_input", "score_distance", "score_head" }).Order().ToArray();
+        var catalog = Regex.Matches(File.ReadAllText(Path.Combine(Repository.Root, "src", "Graph.Generator", "Ops", "OpCatalog.cs")), "^ +\"(\\w+)\" => new ", RegexOptions.Multiline).Select(m => m.Groups[1].Value).Order();
+        Assert.Equal(dsl, catalog);
+        var table = File.ReadAllLines(Path.Combine(Repository.Root, "docs", "architecture.md")).SkipWhile(l => !l.StartsWith("| op | C# |", StringComparison.Ordinal)).Skip(2).TakeWhile(l => l.StartsWith('|'))
+            .SelectMany(l => l.Split('|')[1].Split(new[] { ' ', '/' }, StringSplitOptions.RemoveEmptyEntries));
+        Assert.Equal(dsl.Append("attention").Order(), table.Order());
+        var cases = OpCases.All.Select(c => c.Op.Name);
+        // Leaves have no reference: their values are given.
+        Assert.Empty(dsl.Except(new[] { "input", "param", "lora_a", "lora_b", "lora_scale", "positions", "score_input", "score_distance", "score_head" }).Except(cases));
     }
 
     static IEnumerable<Node> Nodes(OpCase test) => Build(test).Nodes;
@@ -98,16 +118,12 @@ public sealed class OpTests
         var g = new GraphBuilder();
         var y = Append(g, test);
         // The loss rows all have one gradient, inv_labels.
-        var dy = g.Add(test.Op is LinearCrossEntropy ? new RunScalar("inv_labels") : new Param("dy", g.Type(y)));
+        var dy = g.Add(test.Op is LinearCrossEntropy ? new RunScalar(StepScalar.InvLabels) : new Param("dy", g.Type(y)));
         var gradients = GraphEvaluator.Backward(g, y, dy, Enumerable.Range(0, test.Operands.Count).Where(i => test.Operands[i].Differentiable).ToArray());
         return (All(g), gradients, dy);
     }
 
     static Node[] All(GraphBuilder g) => Enumerable.Range(0, g.Count).Select(i => g[i]).ToArray();
-
-    // A gradient that is one value per row stands for the whole row (RowSum's adjoint).
-    static double[] Spread(double[] gradient, int count) =>
-        gradient.Length == OpCases.Sizes.Tokens ? gradient.SelectMany(v => Enumerable.Repeat(v, count / gradient.Length)).ToArray() : gradient;
 
     static Tensor[] Tensors(OpCase test) => test.Operands.Select(o =>
     {

@@ -7,7 +7,7 @@ namespace Graph.Runtime.Tests;
 
 /// <summary>
 /// A small model written as the compiler would: x₀ = embedding; per layer h = norm(x)·w, [a|b] = two adapted linears of h, x' = x + tanh(a)·b; cross entropy with a tied table.
-/// Each layer is one group of two linears, so B is block-diagonal and both adapters share S and G.
+/// The two linears of a layer are one stack, so B is block-diagonal and both adapters share S and G.
 /// </summary>
 static class TinySchedule
 {
@@ -22,41 +22,46 @@ static class TinySchedule
         const int H = Hidden, F = 2 * Hidden;
         var text = new StringBuilder();
         text.Append($"schedule tiny layers={layers}\n");
-        for (var i = 0; i < layers; i++) text.Append($"group {i} in={H} layers.{i}.a:{H} layers.{i}.b:{H}\n");
+        for (var i = 0; i < layers; i++) text.Append($"adapters {i} in={H} out={F} layers.{i}.a:0:{H} layers.{i}.b:{H}:{H}\n");
         text.Append($"tensor table weight act[{Vocabulary},{H}]\n");
         foreach (var name in new[] { "ids", "labels" }) text.Append($"tensor {name} input i32[T]\n");
         text.Append("tensor lora_scale scalar f32[]\ntensor inv_labels scalar f32[]\n");
         for (var i = 0; i < layers; i++)
         {
             text.Append($"tensor layers.{i}.norm weight act[{H}] layer={i}\n");
-            text.Append($"tensor group.{i} group act[{F}+R{i},{H}+R{i}] layer={i} group={i}\n");
-            text.Append($"tensor grad_a.{i} grad_a f32[R{i},{H}] layer={i} group={i}\ntensor grad_b.{i} grad_b f32[{F},R{i}] layer={i} group={i}\n");
-            text.Append($"tensor layers.{i}.h activation act[T,{H}+R{i}] layer={i}\ntensor layers.{i}.u activation act[T,{F}] layer={i}\n");
-            text.Append($"tensor layers.{i}.du gradient act[T,{F}+R{i}] layer={i}\ntensor layers.{i}.dh gradient act[T,{H}] layer={i}\n");
+            text.Append($"tensor layers.{i}.w weight act[{F},{H}] layer={i} parts=layers.{i}.a.weight:{H}+layers.{i}.b.weight:{H}\n");
+            text.Append($"tensor a.{i} adapter_a act[R{i},{H}] stack={i}\ntensor b.{i} adapter_b act[{F},R{i}] stack={i}\n");
+            text.Append($"tensor grad_a.{i} grad_a f32[R{i},{H}] layer={i} stack={i}\ntensor grad_b.{i} grad_b f32[{F},R{i}] layer={i} stack={i}\n");
+            text.Append($"tensor layers.{i}.h activation act[T,{H}] layer={i}\ntensor layers.{i}.s activation act[T,R{i}] layer={i}\ntensor layers.{i}.u activation act[T,{F}] layer={i}\n");
+            text.Append($"tensor layers.{i}.du gradient act[T,{F}] layer={i}\ntensor layers.{i}.g gradient act[T,R{i}] layer={i}\ntensor layers.{i}.dh gradient act[T,{H}] layer={i}\n");
         }
         for (var i = 0; i <= layers; i++) text.Append($"tensor x.{i} activation act[T,{H}] boundary\ntensor dx.{i} gradient act[T,{H}]\n");
         text.Append("tensor loss activation f32[T]\n");
 
-        text.Append("forward\n  L-1 kernel embedding out=1 inplace=0 x.0 ids table\n");
+        var id = 0;
+        text.Append($"forward\n  {id++} L-1 row embedding out=1 inplace=0 x.0 ids table\n");
         for (var i = 0; i < layers; i++)
-            text.Append($"  {Norm(i)}\n  {S(i)}\n  {Up(i)}\n  L{i} kernel glu_add out=1 inplace=0 x.{i + 1} x.{i} layers.{i}.u[:,0:{H}] layers.{i}.u[:,{H}:{F}]\n");
-        text.Append($"  L-1 cross_entropy cross_entropy dx=dx.{layers} loss=loss x=x.{layers} table=table labels=labels inverse_labels=inv_labels\n");
+            text.Append($"  {id++} L{i} row norm out=1 inplace=0 layers.{i}.h x.{i} layers.{i}.norm\n"
+                + $"  {id++} L{i} gemm nt layers.{i}.s = layers.{i}.h * a.{i} scale=1*lora_scale\n"
+                + $"  {id++} L{i} gemm nt layers.{i}.u = layers.{i}.h * layers.{i}.w + layers.{i}.s * b.{i}\n"
+                + $"  {id++} L{i} row glu_add out=1 inplace=0 x.{i + 1} x.{i} layers.{i}.u[0:{H}] layers.{i}.u[{H}:{F}]\n");
+        text.Append($"  {id++} L-1 cross_entropy cross_entropy dx=dx.{layers} loss=loss x=x.{layers} table=table labels=labels inverse_labels=inv_labels\n");
 
         text.Append("backward\n");
+        var fusions = new StringBuilder();
         for (var i = layers - 1; i >= 0; i--)
-            text.Append($"  L{i} kernel glu_adjoint out=2 inplace=0 layers.{i}.du[:,0:{H}] layers.{i}.du[:,{H}:{F}] dx.{i + 1} layers.{i}.u[:,0:{H}] layers.{i}.u[:,{H}:{F}]\n"
-                + $"  L{i} gemm nn layers.{i}.du[:,{F}:{F}+R{i}] = layers.{i}.du[:,0:{F}] group.{i}[0:{F},{H}:{H}+R{i}] scale=lora_scale\n"
-                + $"  L{i} gemm tn grad_b.{i} += layers.{i}.du[:,0:{F}] layers.{i}.h[:,{H}:{H}+R{i}]\n"
-                + $"  L{i} gemm tn grad_a.{i} += layers.{i}.du[:,{F}:{F}+R{i}] layers.{i}.h[:,0:{H}]\n"
-                + $"  L{i} gemm nn layers.{i}.dh = layers.{i}.du group.{i}[:,0:{H}]\n"
-                + $"  L{i} kernel norm_adjoint out=1 inplace=0 dx.{i} dx.{i + 1} layers.{i}.dh x.{i} layers.{i}.norm\n");
-        for (var i = 0; i < layers; i++)
-            text.Append($"recipe layers.{i}.h\n  {Norm(i)}\n  {S(i)}\nrecipe layers.{i}.u\n  {Up(i)}\n");
-        return text.ToString();
-
-        string Norm(int i) => $"L{i} kernel norm out=1 inplace=0 layers.{i}.h[:,0:{H}] x.{i} layers.{i}.norm";
-        string S(int i) => $"L{i} gemm nt layers.{i}.h[:,{H}:{H}+R{i}] = layers.{i}.h[:,0:{H}] group.{i}[{F}:{F}+R{i},0:{H}] scale=lora_scale";
-        string Up(int i) => $"L{i} gemm nt layers.{i}.u = layers.{i}.h group.{i}[0:{F},:]";
+        {
+            text.Append($"  {id++} L{i} row glu_adjoint out=2 inplace=0 layers.{i}.du[0:{H}] layers.{i}.du[{H}:{F}] dx.{i + 1} layers.{i}.u[0:{H}] layers.{i}.u[{H}:{F}]\n");
+            fusions.Append($"fusion rank_gradients {id} {id + 1}\n");
+            text.Append($"  {id++} L{i} gemm nn layers.{i}.g = layers.{i}.du * b.{i} scale=1*lora_scale\n"
+                + $"  {id++} L{i} gemm tn grad_b.{i} += layers.{i}.du * layers.{i}.s\n"
+                + $"  {id++} L{i} gemm tn grad_a.{i} += layers.{i}.g * layers.{i}.h\n"
+                + $"  {id++} L{i} gemm nn layers.{i}.dh = layers.{i}.du * layers.{i}.w + layers.{i}.g * a.{i}\n"
+                + $"  {id++} L{i} row norm_adjoint out=1 inplace=0 dx.{i} dx.{i + 1} layers.{i}.dh x.{i} layers.{i}.norm\n");
+        }
+        text.Append("recompute\n");
+        for (var i = 0; i < layers; i++) text.Append($"recipe layers.{i}.h = {4 * i + 1}\nrecipe layers.{i}.s = {4 * i + 2}\nrecipe layers.{i}.u = {4 * i + 3}\n");
+        return text.Append(fusions).ToString();
     }
 
     public static IEnumerable<string> Names(IEnumerable<Launch> launches) => launches.Select(ScheduleText.Print);

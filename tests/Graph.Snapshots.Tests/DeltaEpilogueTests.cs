@@ -1,4 +1,5 @@
 using System.Linq;
+using Graph.Generator.Cuda;
 using Graph.Generator.IR;
 using Graph.Generator.Passes;
 using Graph.Generator.Schedules;
@@ -16,13 +17,12 @@ public sealed class DeltaEpilogueTests
     public void Find_Delta_OnlyOfAllThatTheProductMakes(int headDim, string of, int start, int end, string o, int? sums)
     {
         var heads = (end - start) / headDim;
-        var product = new GemmLaunch(0, GemmLayout.Nn, new View("d"), new View("a"), new View("b"), null, false);
-        View[] arguments = [new View("delta"), new View(o, null, new ExtentRange(start, end)), new View(of, null, new ExtentRange(start, end))];
-        Step[] steps = [new GemmStep(0, true, product), new KernelStep(0, true, new AttentionBody(AttentionPart.Delta, null, heads, heads, headDim), "attention_delta", arguments, 1, 0, System.Array.Empty<string>())];
+        View[] arguments = [new View("delta"), new View(o, new ColumnRange(start, end)), new View(of, new ColumnRange(start, end))];
+        Step[] steps = [new GemmStep(0, true, GemmLayout.Nn, new View("d"), new[] { new GemmSegment(new View("a"), new View("b")) }, ScaleFactor.One, false), new KernelStep(0, true, new AttentionBody(AttentionPart.Delta, null, heads, heads, headDim), "attention_delta", arguments, 1, 0, System.Array.Empty<string>())];
         ScheduleTensor[] tensors = [.. new[] { "d", "a", "b", "o", "other" }.Select(n => new ScheduleTensor(n, TensorKind.Gradient, ElementType.Act, true, [new Extent(512)])), new ScheduleTensor("delta", TensorKind.Gradient, ElementType.F32, true, [new Extent(heads)])];
         var graph = new KernelGraph([], tensors, steps, []);
-        var (kernels, name) = Share.Run(graph);
-        var found = FindEpilogues.Run(graph, kernels, name).Select(e => (e.Name, e.Form, e.Places)).ToArray();
-        Assert.Equal(sums is { } columns ? [("gemm_nn_k00_attention_delta", new EpilogueForm(Sums: columns), new[] { 2 })] : [], found);
+        var (found, launches) = FindEpilogues.Run(graph, Share.Run(graph));
+        Assert.Equal(sums is { } columns ? [("gemm_nn_k00_attention_delta", new EpilogueForm(Sums: columns), new[] { 2 })] : [], found.Select(e => (e.Name, e.Form, e.Places)));
+        Assert.Equal(found.Select(f => (steps[0], (Step?)steps[1], f.Name)), launches.Select(l => (l.First, l.Second, l.Kernel)));
     }
 }

@@ -2,6 +2,8 @@ using System.Collections.Concurrent;
 using System.Collections.Generic;
 using System.IO;
 using System.Linq;
+using System.Reflection;
+using Graph.Dsl;
 using Graph.Generator;
 using Graph.Generator.Cuda;
 using Graph.Generator.Schedules;
@@ -23,8 +25,18 @@ static class Emitted
     static (CompiledText Model, IReadOnlyList<(string Stage, string Text)> Stages) Compile(string variant) => Models.GetOrAdd(variant, name =>
     {
         var stages = new List<(string, string)>();
-        return (Compiler.Compile(name, Gemma2Trace.Of(Gemma2Size.Find(name)), Gemma2Size.Find(name) is var size && Gemma2Size.Changed.Contains(size) ? Gemma2Size.EpilogueTargets : Compiler.AllTargets, (stage, print) => stages.Add((stage, print()))), stages);
+        if (Functions.TryGetValue(name, out var model))
+            return (Compiler.Compile(name, Traced(model), Compiler.AllTargets, (stage, print) => stages.Add((stage, print()))), stages);
+        return (Compiler.Compile(name, Gemma2Trace.Of(Gemma2Size.Find(name)), Gemma2Size.Find(name).Targets, (stage, print) => stages.Add((stage, print()))), stages);
     });
+
+    /// <summary>Models of FunctionModels.cs by name: what Gemma 2 has not.</summary>
+    public static IReadOnlyDictionary<string, System.Type> Functions { get; } = typeof(Emitted).Assembly.GetTypes()
+        .Where(t => t.GetCustomAttribute<GraphModelAttribute>() is not null).ToDictionary(t => t.GetCustomAttribute<GraphModelAttribute>()!.Name);
+
+    // The recorder's trace: tests of the interpreter hold that it gives the same.
+    static Generator.Tracing.TraceNode[] Traced(System.Type model) =>
+        [.. Recorder.Record(() => (LanguageModel)System.Activator.CreateInstance(model)!).Select(n => new Generator.Tracing.TraceNode(n.Id, n.Op, n.Inputs, n.Attributes, n.Scope))];
 
     public static IEnumerable<EmittedText> Kernels(string variant) =>
         from target in Model(variant).Targets

@@ -5,9 +5,12 @@ using Graph.Generator.Tracing;
 
 namespace Graph.Tests;
 
+/// <summary>The score function of attention: Gemma 2's softcap of 50, none, or ALiBi without a cap.</summary>
+enum ScoreKind { SoftCap, Plain, Alibi }
+
 /// <summary>Sizes of a Gemma 2 variant. Norms: without those of the layers residual sums follow products, which the real model has not. UpApart: the layer whose up_proj reads the residual
 /// stream instead of what gate_proj reads; -1: none.</summary>
-sealed record Gemma2Size(string Name, int Layers, int Hidden, int Heads, int KvHeads, int HeadDim, int Ffn, int Vocab, int Window, int QueryPreAttnScalar, bool Norms = true, int UpApart = -1)
+sealed record Gemma2Size(string Name, int Layers, int Hidden, int Heads, int KvHeads, int HeadDim, int Ffn, int Vocab, int Window, int QueryPreAttnScalar, bool Norms = true, int UpApart = -1, ScoreKind Score = ScoreKind.SoftCap)
 {
     public static readonly Gemma2Size Nano = new("nano", 4, 128, 4, 2, 32, 256, 4096, 16, 32);
     public static readonly Gemma2Size B2 = new("2b", 26, 2304, 8, 4, 256, 9216, 256_000, 4096, 256);
@@ -22,7 +25,23 @@ sealed record Gemma2Size(string Name, int Layers, int Hidden, int Heads, int KvH
     public static readonly IReadOnlyList<Gemma2Size> Changed = new[] { new Gemma2Size("nano-no-norms", 2, 128, 2, 1, 128, 256, 4096, 16, 128, false) };
     public static readonly IReadOnlyList<string> EpilogueTargets = new[] { "sm_90a" };
 
-    public static Gemma2Size Find(string name) => Small.Concat(Real).Concat(Changed).Single(s => s.Name == name);
+    /// <summary>Attention that Gemma 2 has not, for every target: other head dims, ratios of heads that are odd, large or 1, scores without a bound, of distance and of the head; one layer with a window, one without.</summary>
+    public static readonly IReadOnlyList<Gemma2Size> Attentions = new[]
+    {
+        Attention(16, 6, 1, ScoreKind.Plain), Attention(32, 4, 2, ScoreKind.Alibi), Attention(48, 5, 1, ScoreKind.Plain), Attention(64, 6, 2, ScoreKind.Alibi), Attention(80, 8, 1, ScoreKind.SoftCap),
+        Attention(96, 3, 3, ScoreKind.Alibi), Attention(160, 3, 1, ScoreKind.Alibi),
+        // On wgmma: an even group keeps dS, an odd one computes dq from q, k, v and do.
+        Attention(128, 6, 2, ScoreKind.Plain), Attention(128, 6, 1, ScoreKind.Alibi), Attention(256, 2, 1, ScoreKind.Plain), Attention(256, 3, 1, ScoreKind.Alibi),
+    };
+
+    static Gemma2Size Attention(int headDim, int heads, int kvHeads, ScoreKind score) =>
+        new("nano-d" + headDim + "-" + score.ToString().ToLowerInvariant(), 2, 128, heads, kvHeads, headDim, 256, 4096, 100, headDim, Score: score);
+
+    public static IReadOnlyList<Gemma2Size> All => Small.Concat(Real).Concat(Changed).Concat(Attentions).ToArray();
+
+    public static Gemma2Size Find(string name) => All.Single(s => s.Name == name);
+
+    public IReadOnlyList<string> Targets => Changed.Contains(this) ? EpilogueTargets : Graph.Generator.Compiler.AllTargets;
 }
 
 /// <summary>The trace of Gemma 2 as docs/architecture.md words it, written by hand: what the compiler emits is tested apart from how model code is traced.</summary>
@@ -58,6 +77,21 @@ sealed class Gemma2Trace
 
     int LayerNorm(Gemma2Size c, int x, string name) => c.Norms ? Norm(x, name, c.Hidden) : x;
 
+    int Score(Gemma2Size c, int q)
+    {
+        var z = Add("score_input", [q]);
+        switch (c.Score)
+        {
+            case ScoreKind.Plain: return z;
+            case ScoreKind.SoftCap: return SoftCap(z, 50);
+            case ScoreKind.Alibi:
+                int distance = Add("score_distance", [q]), head = Add("score_head", [q]);
+                var slope = Add("exp", [Add("mul", [Add("add", [head, Constant(1)]), Constant(-8.0 / c.Heads * Math.Log(2))])]);
+                return Add("sub", [z, Add("mul", [slope, distance])]);
+            default: throw new InvalidOperationException("trace: no score " + c.Score);
+        }
+    }
+
     int SoftCap(int x, double cap) => Add("mul", [Add("tanh", [Add("mul", [x, Constant(1 / cap)])]), Constant(cap)]);
 
     void Forward(Gemma2Size c)
@@ -79,7 +113,7 @@ sealed class Gemma2Trace
         var q = Add("rope", [Heads("q_proj", c.Heads)], ("theta", 10_000.0));
         var k = Add("rope", [Heads("k_proj", c.KvHeads)], ("theta", 10_000.0));
         var v = Heads("v_proj", c.KvHeads);
-        var score = SoftCap(Add("score_input", [q]), 50);
+        var score = Score(c, q);
         var o = Add("attention", [q, k, v, score], ("scale", 1 / Math.Sqrt(c.QueryPreAttnScalar)), ("window", i % 2 == 0 ? c.Window : null));
         o = Project(Add("merge_heads", [o]), layer + "self_attn.o_proj", c.Heads * c.HeadDim, c.Hidden);
         x = Add("add", [x, LayerNorm(c, o, layer + "post_attention_layernorm")]);

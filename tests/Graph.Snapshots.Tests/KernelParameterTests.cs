@@ -17,7 +17,10 @@ namespace Graph.Snapshots.Tests;
 /// </summary>
 public sealed class KernelParameterTests
 {
-    public static TheoryData<string> All => new(Gemma2Size.Small.Concat(Gemma2Size.Real).Concat(Gemma2Size.Changed).Select(s => s.Name));
+    // The kernel of dk and dv has further parameters where it can keep dS.
+    const string ToDs = " to dS";
+
+    public static TheoryData<string> All => new(Gemma2Size.All.Select(s => s.Name).Concat(Emitted.Functions.Keys));
 
     [Theory]
     [MemberData(nameof(All))]
@@ -27,12 +30,17 @@ public sealed class KernelParameterTests
         var wrong = new List<string>();
         foreach (var kernel in Emitted.Kernels(variant))
         {
-            // D, A and B with their pitches (or maps of A, B and D), then m, n, k and alpha, with maps the row limit too, in the launcher's order.
-            string[] lists = kernel.Info.Kind == KernelInfo.GemmOnTma ? ["map map map int int int float pointer int"]
-                : kernel.Info.Kind == KernelInfo.GemmWithEpilogue ? ["map map map int int int float pointer int int Epilogue"]
-                : kernel.Info.Kind == "gemm" ? ["pointer int pointer int pointer int int int int float"]
-                : kernel.Info.Kind == RankKernel.Kind ? [kernel.Info.Name.StartsWith("rank_sum", StringComparison.Ordinal) ? "pointer int pointer int pointer pointer Linears int int int int int int float" : "pointer pointer pointer int pointer int pointer int Linears int int int"]
-                : packed.TryGetValue(kernel.Info.Kind == KernelInfo.DkdvToDs ? kernel.Info.Name + KernelInfo.DkdvToDs : kernel.Info.Name, out var found) ? [.. found] : [];
+            // D, A and B with their pitches (or maps of both segments' A and B and of D), then m, n, k and alpha, with maps the second k and the row limit too, in the launcher's order.
+            string[] lists = (KernelKind)(int)kernel.Info.Kind switch
+            {
+                KernelKind.GemmTma => ["map map map map map int int int int float pointer int"],
+                KernelKind.GemmEpilogue => ["map map map map map int int int int float pointer int int Epilogue"],
+                KernelKind.Gemm => ["pointer int pointer int pointer int int int int float"],
+                KernelKind.RankSum => ["pointer int pointer int pointer pointer Linears int int int int int int float"],
+                KernelKind.RankGradients => ["pointer pointer pointer int pointer int pointer int Linears int int int"],
+                KernelKind.AttentionDkdvToDs => packed.TryGetValue(kernel.Info.Name + ToDs, out var found) ? [.. found] : [],
+                _ => packed.TryGetValue(kernel.Info.Name, out var found) ? [.. found] : [],
+            };
             var declared = Declared(kernel);
             if (lists.Length == 0) wrong.Add($"{kernel.Target} {kernel.Info.Name} is launched by no session");
             wrong.AddRange(lists.Where(l => l != declared).Select(l => $"{kernel.Target} {kernel.Info.Name} declares ({declared}) but is given ({l})"));
@@ -44,18 +52,19 @@ public sealed class KernelParameterTests
     static Dictionary<string, HashSet<string>> Packed(string variant)
     {
         var packed = new Dictionary<string, HashSet<string>>();
+        var schedule = ScheduleText.Parse(Emitted.Model(variant).ScheduleText);
+        var dkdv = schedule.Backward.OfType<KernelLaunch>().Where(l => l.Kind == KernelKind.AttentionDkdv).Select(l => l.Kernel).ToHashSet();
         foreach (var recompute in new[] { false, true })
             foreach (var rankOf in new Func<string, int>[] { _ => 8, name => name.EndsWith(".q_proj", StringComparison.Ordinal) ? 8 : 0, _ => 0 })
                 foreach (var launch in RecordedLaunches.Of(variant, recompute, rankOf).OfType<BoundKernel>())
                 {
                     Add(launch.Kernel, launch.Arguments);
                     foreach (var keeps in launch.ScoreGradients is null ? [false] : new[] { true, false })
-                        if (launch.Kernel.Contains("attention_dkdv", StringComparison.Ordinal)) Add(launch.Kernel + KernelInfo.DkdvToDs, KernelArguments.Of(launch, KernelInfo.DkdvToDs, keeps));
-                    if (launch.ScoreGradients is { } kept && kept.Dq == launch.Kernel) Add(KernelInfo.FromDs(launch.Kernel), KernelArguments.Of(launch, KernelInfo.DqFromDs, true));
-                    if (launch.Sums is not null) Add(Graph.Runtime.Schedules.GemmKernel.FromSums(launch.Kernel), KernelArguments.Of(launch, KernelInfo.CrossEntropyFromSums, false));
+                        if (dkdv.Contains(launch.Kernel)) Add(launch.Kernel + ToDs, KernelArguments.Of(launch, KernelKind.AttentionDkdvToDs, keeps));
+                    if (launch.ScoreGradients is { Starts: true } kept) Add(kept.DqFromDs, KernelArguments.Of(launch, KernelKind.AttentionDqFromDs, true));
+                    if (launch.Sums is { } sums) Add(sums.Kernels.Kernel, KernelArguments.Of(launch, KernelKind.CrossEntropyFromSums, false));
                 }
         // The recipe of a tensor that no backward reads is emitted, but no plan can choose it: only its tensors can say what it would be given.
-        var schedule = ScheduleText.Parse(Emitted.Model(variant).ScheduleText);
         var shapes = new Shapes(schedule, 96, RankTable.Create(schedule, _ => 8), ActType.Bf16);
         foreach (var launch in schedule.Recipes.SelectMany(r => r.Launches).OfType<KernelLaunch>().Where(l => !packed.ContainsKey(l.Kernel)))
             packed[launch.Kernel] = [string.Join(' ', launch.Arguments.SelectMany(a => shapes[a.Tensor].IsMatrix ? new[] { "pointer", "int" } : ["pointer"]).Append("int"))];

@@ -47,10 +47,10 @@ public sealed class ScoreGradientTilesTests
         var schedule = ScheduleText.Parse(Emitted.Model(variant).ScheduleText);
         var shapes = new Shapes(schedule, tokens, RankTable.Create(schedule, _ => 16), ActType.Bf16);
         var heads = variant == "9b-2l" ? 16 : 32;
-        foreach (var at in Enumerable.Range(0, schedule.Backward.Count).Where(at => ScoreGradients.IsPair(schedule.Backward, at)))
+        foreach (var at in Enumerable.Range(0, schedule.Backward.Count).Where(at => shapes.FusionAt(schedule.Backward, at) is ScoreGradientsFusion))
         {
             var dq = (KernelLaunch)schedule.Backward[at];
-            Assert.Equal(heads * Before(Count(tokens), ScoreGradients.Tiles(tokens, seq, dq.Window)) * Tile * Tile * 2, ScoreGradients.Lifetime(shapes, dq, at, seq).Bytes);
+            Assert.Equal(heads * Before(Count(tokens), ScoreGradients.Tiles(tokens, seq, dq.Attention!.Window)) * Tile * Tile * 2, ScoreGradients.Lifetime(shapes, dq, at, seq).Bytes);
         }
     }
 

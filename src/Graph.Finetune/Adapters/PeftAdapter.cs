@@ -25,7 +25,7 @@ public static class PeftAdapter
             if (!File.Exists(file)) throw new InputException($"'{directory}' has no {Path.GetFileName(file)}; give the directory of a PEFT adapter in safetensors format.");
         var config = AdapterConfig.Read(configPath);
         using var tensors = SafetensorsFile.Open(path);
-        var linears = schedule.Groups.SelectMany(g => g.Linears, (g, l) => (l.Name, g.In, l.Out)).ToArray();
+        var linears = schedule.Adapters.SelectMany(s => s.Adapters, (s, a) => (a.Name, s.In, a.Out)).ToArray();
         CheckNames(path, tensors, [.. linears.Select(l => l.Name)], schedule.Variant);
         var modules = new List<AdapterModule>();
         foreach (var (name, inputs, outputs) in linears)

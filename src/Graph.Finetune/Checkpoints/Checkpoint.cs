@@ -1,8 +1,10 @@
 using System;
 using System.Collections.Generic;
 using System.IO;
+using System.IO.Enumeration;
 using System.Linq;
 using System.Text.Json;
+using Graph.Runtime;
 using Graph.Runtime.Execution;
 using Graph.Runtime.Schedules;
 
@@ -47,19 +49,32 @@ public sealed class Checkpoint : IWeightSource, IDisposable
         }
     }
 
-    /// <summary>Compares names, dtypes and shapes with what the model needs, so that a wrong checkpoint is refused before anything is allocated. Other tensors of the checkpoint are not used.</summary>
-    /// <exception cref="InputException">A tensor is missing, has another shape, or a dtype that is not F32, BF16 or F16.</exception>
-    public void Check(Schedule schedule)
+    /// <summary>
+    /// Compares names, dtypes and shapes with what the model needs, so that a wrong checkpoint is refused before anything is allocated. A tensor that the model does not read is a difference too,
+    /// unless the model's Changes name it, or it says nothing: the angles of RoPE, and the head where it is the embedding.
+    /// </summary>
+    /// <exception cref="InputException">Tensors are missing, have another shape or a dtype that is not F32, BF16 or F16, or are not read by the model.</exception>
+    public void Check(Schedule schedule, CompiledModel model)
     {
-        var needed = schedule.Tensors.Where(t => t.Kind == TensorKind.Weight).Select(t => (t.Name, Shape: t.Dims.Select(d => d.Fixed).ToArray()))
-            .Concat(schedule.Groups.SelectMany(g => g.Linears, (g, l) => (Name: l.Name + ".weight", Shape: new[] { l.Out, g.In })));
-        foreach (var (name, shape) in needed)
-        {
-            if (!tensors.ContainsKey(name)) throw new InputException($"'{Directory}' has no tensor {name}, which {schedule.Variant} needs; it is the checkpoint of another model.");
-            var stored = Describe(name);
-            if (!stored.Shape.SequenceEqual(shape))
-                throw new InputException($"'{Directory}': {name} is [{string.Join(",", stored.Shape)}] but {schedule.Variant} needs [{string.Join(",", shape)}]; it is the checkpoint of another size.");
-        }
+        var needed = schedule.Tensors.Where(t => t.Kind == TensorKind.Weight).SelectMany(t => t.Stored()).DistinctBy(t => t.Name).ToDictionary(t => t.Name, t => t.Shape);
+        var missing = needed.Keys.Where(n => !tensors.ContainsKey(n)).ToArray();
+        if (missing.Length > 0) throw new InputException($"'{Directory}' has no tensor {Some(missing)}, which {model.Name} needs; it is the checkpoint of another model.");
+        var shapes = needed.Where(t => !Describe(t.Key).Shape.SequenceEqual(t.Value)).Select(t => $"{t.Key} is [{string.Join(",", Describe(t.Key).Shape)}] but {model.Name} needs [{string.Join(",", t.Value)}]").ToArray();
+        if (shapes.Length > 0) throw new InputException($"'{Directory}': {Some(shapes)}; it is the checkpoint of another size.");
+
+        var tied = model.Config().Any(f => f is { Key: "tie_word_embeddings", Value: true });
+        var changes = model.Changes?.Invoke().Declared ?? [];
+        var unread = tensors.Keys.Where(n => !needed.ContainsKey(n) && !n.EndsWith(".rotary_emb.inv_freq", StringComparison.Ordinal) && !(tied && n == "lm_head.weight")
+            && !changes.Any(c => FileSystemName.MatchesSimpleExpression(c, n, ignoreCase: false))).Order(StringComparer.Ordinal).ToArray();
+        if (unread.Length > 0)
+            throw new InputException($"'{Directory}' holds {Some(unread)}, which {model.Name} does not read; choose the variant of this checkpoint, or name what is left out on purpose in the variant's Changes (* stands for any text).");
+    }
+
+    // The first few, and how many more there are.
+    static string Some(IReadOnlyList<string> names)
+    {
+        const int shown = 3;
+        return string.Join(", ", names.Take(shown)) + (names.Count > shown ? $" and {names.Count - shown} more" : "");
     }
 
     public StoredTensor Describe(string name)

@@ -44,11 +44,12 @@ static class BenchCommand
 
     static void Run(ModelSource source, DeviceRequest device, AdapterSettings adapter, Settings settings, Terminal terminal)
     {
+        source.RequirePositions(settings.Seq);
         var phases = new Phases(terminal);
         using var session = ModelSession.Open(source, device, new SessionRequest(adapter, settings.Tokens, settings.Seq, 1, settings.Recompute, new AdamOptions(), settings.Seed), phases.Done);
         var random = new Random(settings.Seed);
         // Full rows and labels everywhere, as the peers are measured.
-        var rows = Enumerable.Range(0, settings.Tokens / settings.Seq).Select(_ => Enumerable.Range(0, settings.Seq).Select(_ => random.Next(source.Vocabulary)).ToArray()).Select(ids => (ids, ids));
+        var rows = Enumerable.Range(0, settings.Tokens / settings.Seq).Select(_ => Enumerable.Range(0, settings.Seq).Select(_ => random.Next(source.CommonIds)).ToArray()).Select(ids => (ids, ids));
         var batch = MicroBatch.Pack(settings.Tokens, [.. rows]);
         var measured = StepMeasurement.Of(session, batch, settings.Steps);
         if (settings.Json) terminal.Out.WriteLine(Json(source, session, settings, measured));

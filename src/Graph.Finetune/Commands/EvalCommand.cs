@@ -35,6 +35,7 @@ static class EvalCommand
             var (model, weights, device) = source.Read(result);
             var settings = new Settings(batch.Read(result), result.GetRequiredValue(recompute), result.GetValue(json), result.GetValue(dump), result.GetValue(every)!.Value);
             using var opened = ModelSource.Open(model, weights);
+            if (opened.Note is { } note) terminal.Error.WriteLine("note: " + note);
             var chosen = result.GetValue(adapter) is { } directory ? AdapterSettings.Of(Adapters.PeftAdapter.Load(directory, opened.Schedule), opened.Schedule) : AdapterSettings.None(opened.Schedule);
             Run(opened, device, chosen, settings, terminal);
         });

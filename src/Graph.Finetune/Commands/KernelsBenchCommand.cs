@@ -47,9 +47,12 @@ static class KernelsBenchCommand
         device.Load(model);
         var schedule = ScheduleText.Parse(model.Schedule());
         var random = new Random(0);
-        var vocabulary = schedule.Tensors.First(t => t.Name == schedule.Forward.Concat(schedule.Backward).OfType<CrossEntropyLaunch>().First().Table.Tensor).Dims[0].Fixed;
+        var tables = EmbeddingTables.Of(schedule);
+        var vocabulary = tables.Where(t => t.Input is "ids" or "labels").Min(t => t.Rows);
         var rows = Enumerable.Range(0, settings.Tokens / settings.Seq).Select(_ => Enumerable.Range(0, settings.Seq).Select(_ => random.Next(vocabulary)).ToArray());
-        var ops = new OpMeasurement(device, schedule, RankTable.Create(schedule, _ => settings.Rank), MicroBatch.Pack(settings.Tokens, [.. rows.Select(ids => (ids, ids))]));
+        var batch = MicroBatch.Pack(settings.Tokens, [.. rows.Select(ids => (ids, ids))]);
+        if (EmbeddingTables.Fault(tables, "positions", batch.Positions) is { } fault) throw new UsageException($"--seq is {settings.Seq}: {model.Name} would read {fault}; lower --seq.");
+        var ops = new OpMeasurement(device, schedule, RankTable.Create(schedule, _ => settings.Rank), batch);
         var found = ops.Find(settings.Name);
         if (found.Count == 0) throw new UsageException($"{model.Name} has no op with '{settings.Name}' in its name; names are {string.Join(", ", ops.Find(null).Select(f => f.Name).Distinct())}.");
         var limits = ops.Limits();

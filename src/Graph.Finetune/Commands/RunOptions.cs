@@ -43,7 +43,7 @@ sealed class AdapterOptions
     readonly Option<int?> rank = OptionKinds.Integer("--rank", "rank of A and B", 16, 1, 256);
     readonly Option<double?> alpha = OptionKinds.Number("--alpha", "scale: alpha / rank", 16);
     readonly Option<bool> rsLora = OptionKinds.Flag("--rslora", "scale: alpha / sqrt(rank)");
-    readonly Option<string[]> targets = OptionKinds.List("--targets", "NAME,…", "linears that get an adapter, by the last part of their names; all when left out");
+    readonly Option<string[]> targets = OptionKinds.List("--targets", "NAME,…", "linears that get an adapter, by the last part of their names; all that the model gives one when left out");
 
     public void AddTo(Command command)
     {

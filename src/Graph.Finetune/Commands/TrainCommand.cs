@@ -46,6 +46,7 @@ static class TrainCommand
                 new AdamOptions(WeightDecay: result.GetValue(decay)!.Value, Clip: result.GetValue(clip)!.Value), result.GetRequiredValue(recompute), result.GetValue(seed)!.Value);
             var phases = new Phases(terminal);
             using var opened = ModelSource.Open(model, weights);
+            if (opened.Note is { } note) terminal.Error.WriteLine("note: " + note);
             return Run(opened, device, adapter.Read(result, opened), settings, terminal, phases);
         });
         return command;

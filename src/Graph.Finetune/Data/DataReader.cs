@@ -3,6 +3,7 @@ using System.Collections.Generic;
 using System.Linq;
 using System.Text.Json;
 using Graph.Finetune.Tokenization;
+using Graph.Runtime.Planning;
 
 namespace Graph.Finetune.Data;
 
@@ -23,6 +24,8 @@ public static class DataReader
             var example = Parse(JsonLines.At(path, line), line, fields, tokenizer, options);
             if (example.Ids.Length > options.MaxTokens)
                 throw new InputException($"{JsonLines.At(path, line)} has {example.Ids.Length} tokens but --seq is {options.MaxTokens}; raise --seq, shorten the line, or cut all lines into rows with --concat.");
+            if (EmbeddingTables.Fault(options.Tables, "ids", example.Ids) is { } noRow) throw new InputException($"{JsonLines.At(path, line)} has {noRow}.");
+            if (EmbeddingTables.Fault(options.Tables, "labels", example.Labels) is { } noLogit) throw new InputException($"{JsonLines.At(path, line)} has {noLogit}.");
             any = true;
             learns |= example.LabelCount > 0;
             yield return example;
@@ -76,10 +79,10 @@ public static class DataReader
 
     static Example Ready(string at, int line, JsonElement fields, DataOptions options)
     {
-        var ids = Numbers(at, fields, "input_ids", id => id >= 0 && id < options.Vocabulary, $"ids are from 0 to {options.Vocabulary - 1}");
+        var ids = Numbers(at, fields, "input_ids", id => id >= 0, options.Tables.FirstOrDefault(t => t.Input == "ids") is { } table ? $"ids are from 0 to {table.Rows - 1}" : "ids are from 0 on");
         if (ids.Length == 0) throw new InputException($"{at} has no input_ids.");
         var labels = fields.TryGetProperty("labels", out _)
-            ? Numbers(at, fields, "labels", label => label == -100 || (label >= 0 && label < options.Vocabulary), $"labels are -100 (no loss) or from 0 to {options.Vocabulary - 1}") : ids;
+            ? Numbers(at, fields, "labels", label => label is -100 or >= 0, "labels are -100 (no loss) or ids") : ids;
         if (labels.Length != ids.Length) throw new InputException($"{at} has {ids.Length} input_ids but {labels.Length} labels; there must be one label per id, not shifted.");
         if (fields.TryGetProperty("attention_mask", out _) && Numbers(at, fields, "attention_mask", mask => mask == 1, "padding cannot be read, leave it out").Length is var masks && masks != ids.Length)
             throw new InputException($"{at} has {ids.Length} input_ids but an attention_mask of {masks}; there must be one per id.");

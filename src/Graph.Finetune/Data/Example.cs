@@ -1,5 +1,7 @@
 using System;
+using System.Collections.Generic;
 using System.Linq;
+using Graph.Runtime.Planning;
 
 namespace Graph.Finetune.Data;
 
@@ -24,5 +26,5 @@ public enum LossOn
 
 /// <summary>How lines become examples.</summary>
 /// <param name="MaxTokens">The longest example in tokens (--seq), or null where they are cut into rows later (--concat).</param>
-/// <param name="Vocabulary">Number of ids of the model; ready input_ids must be below.</param>
-public sealed record DataOptions(int? MaxTokens, int Vocabulary, LossOn LossOn = LossOn.All);
+/// <param name="Tables">What ids and labels choose from: every one must have a row there.</param>
+public sealed record DataOptions(int? MaxTokens, IReadOnlyList<EmbeddingTable> Tables, LossOn LossOn = LossOn.All);

@@ -14,11 +14,11 @@ public sealed record AdapterSettings(int Rank, double Alpha, bool RsLora, IReadO
     /// <summary>What multiplies (x·Aᵀ)·Bᵀ; 0 without an adapter.</summary>
     public double Scale => Rank == 0 ? 0 : Alpha / (RsLora ? Math.Sqrt(Rank) : Rank);
 
-    /// <param name="targets">Empty: every linear.</param>
+    /// <param name="targets">Empty: every linear that has an adapter.</param>
     /// <exception cref="UsageException">A target is no linear of the model.</exception>
     public static AdapterSettings Create(Schedule schedule, int rank, double alpha, bool rsLora, IReadOnlyList<string> targets)
     {
-        if (targets.Count == 0) targets = [.. schedule.Groups.SelectMany(g => g.Linears).Select(l => l.Name[(l.Name.LastIndexOf('.') + 1)..]).Distinct()];
+        if (targets.Count == 0) targets = [.. schedule.Adapters.SelectMany(s => s.Adapters).Select(a => a.Name[(a.Name.LastIndexOf('.') + 1)..]).Distinct()];
         try
         {
             return new AdapterSettings(rank, alpha, rsLora, targets, RankTable.Create(schedule, rank, targets), null);

@@ -6,6 +6,7 @@ using System.Linq;
 using Graph.Finetune.Checkpoints;
 using Graph.Runtime;
 using Graph.Runtime.Execution;
+using Graph.Runtime.Planning;
 using Graph.Runtime.Schedules;
 
 namespace Graph.Finetune.Training;
@@ -16,14 +17,31 @@ public sealed record ModelSource(CompiledModel Model, Schedule Schedule, IWeight
 {
     const string Random = "random:";
 
-    /// <summary>Ids there are.</summary>
+    /// <summary>Ids that the head has logits for.</summary>
     public int Vocabulary => Head.Table is var table ? Schedule.Tensors.First(t => t.Name == table.Tensor).Dims[0].Fixed : 0;
+
+    /// <summary>What ids, labels and positions choose from.</summary>
+    public IReadOnlyList<EmbeddingTable> Tables { get; } = EmbeddingTables.Of(Schedule);
+
+    /// <summary>Ids that every table has a row for.</summary>
+    public int CommonIds => Tables.Where(t => t.Input is "ids" or "labels").Min(t => t.Rows);
+
+    /// <exception cref="UsageException">A table has fewer positions than documents may have tokens.</exception>
+    public void RequirePositions(int seq)
+    {
+        if (Tables.FirstOrDefault(t => t.Input == "positions") is { } table && table.Rows < seq)
+            throw new UsageException($"--seq is {seq}, but {table.Name} of {Model.Name} has {table.Rows} positions; documents may have at most {table.Rows} tokens: --seq {table.Rows}.");
+    }
 
     /// <summary>The launch that makes logits and the loss.</summary>
     public CrossEntropyLaunch Head => Schedule.Forward.Concat(Schedule.Backward).OfType<CrossEntropyLaunch>().First();
 
     /// <summary>The model's own tokenizer, or null where it has none.</summary>
     public string? Tokenizer => Path.Combine(Name, "tokenizer.model") is var path && Weights is Checkpoint && File.Exists(path) ? path : null;
+
+    /// <summary>What the checkpoint cannot confirm although the model's author says of nothing that it differs; null: nothing.</summary>
+    public string? Note => Weights is Checkpoint && Model.Changes?.Invoke() is { Declared.Count: 0, Overrides: { Count: > 0 } overrides }
+        ? $"{Model.Name} overrides {string.Join(", ", overrides)}, of which a checkpoint says nothing; if that is meant, name it, or the fields of config.json that it changes, in the variant's Changes" : null;
 
     /// <exception cref="InputException">The directory is missing, damaged, or of another model.</exception>
     /// <exception cref="UsageException">The seed is no number.</exception>
@@ -40,7 +58,7 @@ public sealed record ModelSource(CompiledModel Model, Schedule Schedule, IWeight
         var checkpoint = Checkpoint.Open(name);
         try
         {
-            checkpoint.Check(schedule);
+            checkpoint.Check(schedule, model);
         }
         catch
         {

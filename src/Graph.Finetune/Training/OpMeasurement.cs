@@ -63,28 +63,37 @@ public sealed class OpMeasurement(IDevice device, Schedule schedule, RankTable r
         bool HasSums(MeasuredOp op) => op.Bind(binder, _ => 0) is BoundGemm { Sums: not null };
         var plain = single.Select(op => HasSums(op) ? op with { Bind = (b, address) => (BoundGemm)op.Bind(b, address) with { Sums = null } } : op);
         var sums = single.Where(op => HasSums(op) && Fuses(op.Bind(binder, _ => 0)));
-        var pairs = RankGradients.Pairs(shapes, launches).OrderBy(p => p.Key).Select(p => new MeasuredOp(launches[p.Key],
-            (b, address) => RankGradients.Bind(shapes, (BoundGemm)b.Bind(launches[p.Value], address).Single(), (BoundGemm)b.Bind(launches[p.Key], address).Single(), (GemmLaunch)launches[p.Key])));
-        // Attention's backward is measured as two kernels that compute all they need, and with dS kept between them.
-        var backward = Enumerable.Range(1, launches.Length - 1).Where(at => ScoreGradients.IsPair(launches, at)).SelectMany(at => new[] { at - 1, at }.Select(i => new MeasuredOp(launches[i],
-            (b, address) => ScoreGradients.Bind(shapes, (KernelLaunch)launches[at], (BoundKernel)b.Bind(launches[i], address).Single(), address(ScoreGradients.Scratch), batch.LongestDocument,
-                batch.AttendedPairs(((KernelLaunch)launches[at]).Window))))).Where(op => Fuses(op.Bind(binder, _ => 0)));
         var lastRead = new Dictionary<string, int>();
         for (var at = 0; at < launches.Length; at++)
             foreach (var read in shapes.Of(launches[at]).Reads) lastRead[read.Tensor] = at;
-        var epilogues = Enumerable.Range(1, launches.Length - 1).Where(at => GemmEpilogues.IsPair(shapes, launches, at)).Select(at =>
-        {
-            var (product, row) = ((GemmLaunch)launches[at - 1], (KernelLaunch)launches[at]);
-            return new MeasuredOp(row, (b, address) => GemmEpilogues.Bind(shapes, product, row, (BoundGemm)b.Bind(product, address).Single(), (BoundKernel)b.Bind(row, address).Single(), lastRead[product.D.Tensor] > at));
-        });
-        return [.. plain.Concat(sums).Concat(pairs).Concat(epilogues).Concat(backward).Select(op => (Op: op, Bound: op.Bind(binder, _ => 0)))
+        var fused = Enumerable.Range(1, launches.Length - 1).SelectMany(at => Fused(shapes.FusionAt(launches, at), at)).ToArray();
+        return [.. plain.Concat(sums).Concat(fused).Select(op => (Op: op, Bound: op.Bind(binder, _ => 0)))
             .Select(o => (o.Op, o.Bound, Name: Name(o.Bound))).Where(o => part is null || o.Name.Contains(part, StringComparison.OrdinalIgnoreCase))
             .DistinctBy(o => (o.Name, Shape(o.Bound))).Select(o => o.Op with { Name = o.Name })];
 
+        // Two launches as the one that a step makes of them. Attention's backward is measured as two kernels that compute all they need, and with dS kept between them.
+        IEnumerable<MeasuredOp> Fused(Fusion? fusion, int at)
+        {
+            BoundLaunch One(LaunchBinder b, int i, Func<string, nint> address) => b.Bind(launches[i], address).Single();
+            switch (fusion)
+            {
+                case RankGradientsFusion:
+                    return [new MeasuredOp(launches[at], (b, address) => RankGradients.Bind(shapes, (BoundGemm)One(b, at - 1, address), (BoundGemm)One(b, at, address), (GemmLaunch)launches[at]))];
+                case EpilogueFusion epilogue:
+                    var (product, row) = ((GemmLaunch)launches[at - 1], (KernelLaunch)launches[at]);
+                    return [new MeasuredOp(row, (b, address) => GemmEpilogues.Bind(shapes, epilogue, product, row, (BoundGemm)One(b, at - 1, address), (BoundKernel)One(b, at, address), lastRead[product.D.Tensor] > at))];
+                case ScoreGradientsFusion scores:
+                    return new[] { at - 1, at }.Select(i => new MeasuredOp(launches[i], (b, address) => ScoreGradients.Bind(shapes, scores, (KernelLaunch)launches[i], (BoundKernel)One(b, i, address),
+                        address(ScoreGradients.Scratch), batch.LongestDocument, batch.AttendedPairs(((KernelLaunch)launches[i]).Attention!.Window)))).Where(op => Fuses(op.Bind(binder, _ => 0)));
+                case null: return [];
+                default: throw new ArgumentException($"measure: unknown fusion {fusion.GetType().Name}");
+            }
+        }
+
         static string Name(BoundLaunch bound) => StepMeasurement.Name(bound) + bound switch
         {
-            BoundGemm { Sums: { } sums } => $", sums for {sums.Kernel}",
-            BoundKernel { ScoreGradients: { } kept } k => k.Kernel == kept.Dq ? ", from dS" : ", keeps dS",
+            BoundGemm { Sums: { } sums } => $", sums for {sums.Kernels.Kernel}",
+            BoundKernel { ScoreGradients: { } kept } => kept.Starts ? ", from dS" : ", keeps dS",
             _ => "",
         };
     }
@@ -105,7 +114,7 @@ public sealed class OpMeasurement(IDevice device, Schedule schedule, RankTable r
             BoundLaunch[] Flushed(BoundLaunch launch) => [new BoundCopy("flush", flush + (nint)(FlushBytes / 2), flush, FlushBytes / 2), launch];
             using var program = device.Prepare(Flushed(bound));
             using var emitted = bound is BoundGemm { Sums: null } && device is CudaDevice { Gemm: "cublaslt" } gpu ? gpu.PrepareEmitted(Flushed(bound)) : null;
-            using var plain = WithoutAdapters(op.Launch, bound) is { } product ? device.Prepare(Flushed(product)) : null;
+            using var plain = WithoutAdapters(bound) is { } product ? device.Prepare(Flushed(product)) : null;
             var (times, beside, without) = InTurns(program, emitted, plain, repeats);
             var median = Median(times);
             var compute = limits.IsCompute(bound);
@@ -151,15 +160,8 @@ public sealed class OpMeasurement(IDevice device, Schedule schedule, RankTable r
         }
     }
 
-    /// <summary>
-    /// What the product of a group's linears is without adapters: k ends before the ranks, everything else stays. Y = [x|S]·[W|B]ᵀ has them at the end of [W|B]'s columns,
-    /// dX = [dY|G]·[W;A] of [W;A]'s rows. Null: the launch has no ranks in k.
-    /// </summary>
-    BoundGemm? WithoutAdapters(Launch launch, BoundLaunch bound)
-    {
-        var end = launch is not GemmLaunch g ? null : g.Layout switch { GemmLayout.Nt => g.B.Cols?.End, GemmLayout.Nn => g.B.Rows?.End, _ => null };
-        return end is { Group: >= 0 } k && bound is BoundGemm product && ranks.Resolve(k) == product.K && product.K > k.Fixed ? product with { K = k.Fixed } : null;
-    }
+    /// <summary>What the product of linears is without their adapters: its first segment. Null: the launch has no other.</summary>
+    static BoundGemm? WithoutAdapters(BoundLaunch bound) => bound is BoundGemm { Segments: [var first, _, ..] } product ? product with { Segments = [first] } : null;
 
     // Milliseconds of each, turn by turn. Every other turn goes backwards, so that none always runs behind the same one. The first turns load code and are not counted.
     static (List<double> Program, List<double> Emitted, List<double> Plain) InTurns(IProgram program, IProgram? emitted, IProgram? plain, int repeats)
@@ -180,17 +182,17 @@ public sealed class OpMeasurement(IDevice device, Schedule schedule, RankTable r
     static double Median(IEnumerable<double> values) => StepMeasurement.Of([.. values.Order()]);
 
     // The most that a layer's attention keeps: one with a window keeps less.
-    long MostKept() => Enumerable.Range(0, schedule.Backward.Count).Where(at => ScoreGradients.IsPair(schedule.Backward, at))
+    long MostKept() => Enumerable.Range(0, schedule.Backward.Count).Where(at => shapes.FusionAt(schedule.Backward, at) is ScoreGradientsFusion)
         .Max(at => ScoreGradients.Lifetime(shapes, (KernelLaunch)schedule.Backward[at], at, batch.LongestDocument).Bytes);
 
     int LogitsRows => Math.Min(ExecutionPlan.DefaultLogitsRows(shapes), shapes.Tokens);
 
     string Shape(BoundLaunch bound) => bound switch
     {
-        BoundGemm g => string.Create(CultureInfo.InvariantCulture, $"{g.M} x {g.N} x {g.K}"),
+        BoundGemm g => string.Create(CultureInfo.InvariantCulture, $"{g.M} x {g.N} x {g.Segments.Sum(s => s.K)}"),
         BoundKernel k => string.Create(CultureInfo.InvariantCulture, $"{k.Rows} rows"),
         BoundGemmEpilogue f => Shape(f.Gemm),
-        BoundRankGradients r => string.Create(CultureInfo.InvariantCulture, $"{r.GradB.M} x {r.GradB.N} x {r.GradB.K}"),
+        BoundRankGradients r => string.Create(CultureInfo.InvariantCulture, $"{r.GradB.M} x {r.GradB.N} x {r.GradB.Operands.K}"),
         _ => "",
     };
 }

@@ -31,13 +31,15 @@ public sealed record StepBatches(double Epoch, int Tokens, long Position, IReadO
 public sealed record TrainData(IReadOnlyList<Example> Examples, DataSettings Settings)
 {
     /// <exception cref="InputException">A file or line cannot be used, or there is no tokenizer for text.</exception>
+    /// <exception cref="UsageException">Documents may be longer than the model has positions.</exception>
     public static TrainData Load(DataSettings settings, ModelSource source)
     {
+        source.RequirePositions(settings.Seq);
         var path = settings.Tokenizer ?? source.Tokenizer;
         var tokenizer = path is null ? null : TokenizeCommand.Load(path);
         if (tokenizer is not null && tokenizer.Count > source.Vocabulary)
             throw new InputException($"the tokenizer in '{path}' has {tokenizer.Count} ids but {source.Model.Name} has {source.Vocabulary}; give the tokenizer of this model.");
-        var options = new DataOptions(settings.Layout == DataLayout.Concat ? null : settings.Seq, source.Vocabulary);
+        var options = new DataOptions(settings.Layout == DataLayout.Concat ? null : settings.Seq, source.Tables);
         return new TrainData([.. settings.Files.SelectMany(file => DataReader.Read(file, tokenizer, options))], settings);
     }
 

@@ -51,27 +51,36 @@ public static class EmitCpu
     {
         var text = new StringBuilder("\n");
         foreach (var line in kernel.Source) text.Append("    // ").Append(line).Append('\n');
-        text.Append("    static unsafe void ").Append(kernel.Name).Append("(System.ReadOnlySpan<Graph.Runtime.CpuView> a, int rows)\n    {\n        for (var row = 0; row < rows; row++)\n        {\n");
+        text.Append("    static unsafe void ").Append(kernel.Name).Append("(System.ReadOnlySpan<Graph.Runtime.CpuView> a, int rows)\n    {\n        for (var row = 0; row < rows; row++)\n");
+        if (body.Heads > 0) text.Append("        for (var head = 0; head < ").Append(N(body.Heads)).Append("; head++)\n");
+        text.Append("        {\n");
         var argument = 0;
+        // A head's columns of a token's row, and its statistic among the token's.
+        var (heads, head) = (body.Heads > 0 ? " + head * " + N(body.Columns) : "", body.Heads > 0 ? ".Row(row) + head" : ".Floats + row");
+        if (body.Columns == RowBody.RankColumns) text.Append("            var columns = a[").Append(N(FirstMatrix(body))).Append("].Pitch;\n");
+        var columns = body.Columns == RowBody.RankColumns ? "columns" : N(body.Columns);
         foreach (var output in body.Outputs)
-            text.Append("            var ").Append(output.Name).Append(output.PerRow ? "_row = a[" + N(argument++) + "].Floats + row;\n" : "_row = a[" + N(argument++) + "].Row(row);\n");
-        var perRow = new HashSet<string>();
+            text.Append("            var ").Append(output.Name).Append("_row = a[" + N(argument++) + "]").Append(output.PerRow ? head : ".Row(row)" + heads).Append(";\n");
         var loaded = new HashSet<string>();
         foreach (var input in body.Inputs)
         {
             text.Append("            var ").Append(input.Name);
             switch (input.Kind)
             {
-                case RowInputKind.Matrix: text.Append("_row = a[").Append(N(argument++)).Append("].Row(row);\n"); break;
+                case RowInputKind.Matrix: text.Append("_row = a[").Append(N(argument++)).Append("].Row(row)").Append(heads).Append(";\n"); break;
                 case RowInputKind.Vector: text.Append("_row = a[").Append(N(argument++)).Append("].Floats;\n"); break;
                 case RowInputKind.PerRow: text.Append(" = a[").Append(N(argument++)).Append("].Floats[row];\n"); break;
                 case RowInputKind.Scalar: text.Append(" = *a[").Append(N(argument++)).Append("].Floats;\n"); break;
-                default:
+                case RowInputKind.PerHead: text.Append(" = a[").Append(N(argument++)).Append("].Row(row)[head];\n"); break;
+                case RowInputKind.HeadVector: text.Append("_row = a[").Append(N(argument++)).Append("].Row(head);\n"); break;
+                case RowInputKind.HeadScalar: text.Append(" = *a[").Append(N(argument++)).Append("].Row(head);\n"); break;
+                case RowInputKind.Gather:
                     text.Append("_row = a[").Append(N(argument + 1)).Append("].Row(a[").Append(N(argument)).Append("].Ints[row]);\n");
                     argument += 2;
                     break;
+                default: throw new InvalidOperationException("emit: no C# for an input " + input.Kind);
             }
-            (input.Kind is RowInputKind.PerRow or RowInputKind.Scalar ? perRow : loaded).Add(input.Name);
+            if (!input.IsPerRow) loaded.Add(input.Name);
         }
         var lets = body.Statements.OfType<RowStatement.Let>().ToDictionary(l => l.Name);
         string Variable(string name) => loaded.Contains(name) ? name + "_row[c]" : name;
@@ -94,7 +103,7 @@ public static class EmitCpu
             {
                 case RowStatement.LetRow let: text.Append("            var ").Append(let.Name).Append(" = ").Append(Value(let.Value)).Append(";\n"); break;
                 case RowStatement.Reduce reduce:
-                    text.Append("            double ").Append(reduce.Name).Append("_sum = 0;\n            for (var c = 0; c < ").Append(N(body.Columns)).Append("; c++)\n            {\n");
+                    text.Append("            double ").Append(reduce.Name).Append("_sum = 0;\n            for (var c = 0; c < ").Append(columns).Append("; c++)\n            {\n");
                     Lets(text, reduce.Value.Variables());
                     text.Append("                ").Append(reduce.Name).Append("_sum += ").Append(Value(reduce.Value)).Append(";\n            }\n");
                     text.Append("            var ").Append(reduce.Name).Append(" = (float)").Append(reduce.Name).Append("_sum;\n");
@@ -105,13 +114,16 @@ public static class EmitCpu
         var stores = body.Statements.OfType<RowStatement.Store>().Select(s => s.Name).ToArray();
         if (stores.Length > 0)
         {
-            text.Append("            for (var c = 0; c < ").Append(N(body.Columns)).Append("; c++)\n            {\n");
+            text.Append("            for (var c = 0; c < ").Append(columns).Append("; c++)\n            {\n");
             Lets(text, stores);
             foreach (var store in stores) text.Append("                ").Append(store).Append("_row[c] = ").Append(store).Append(";\n");
             text.Append("            }\n");
         }
         return text.Append("        }\n    }\n").ToString();
     }
+
+    /// <summary>The argument whose pitch is the number of columns.</summary>
+    static int FirstMatrix(RowBody body) => body.Outputs.Select(o => !o.PerRow).Concat(body.Inputs.SelectMany(i => i.Kind == RowInputKind.Gather ? new[] { false, false } : new[] { i.Kind == RowInputKind.Matrix })).ToList().IndexOf(true);
 
     static string N(int value) => NumberText.Int(value);
 }

@@ -50,12 +50,15 @@ static class EmitModels
         text.Append("    static partial void Add").Append(name).Append("(System.Collections.Generic.List<Graph.Runtime.CompiledModel> models) =>\n");
         var (type, targets) = ("Model" + name, string.Join(", ", compiled.Targets.Select(t => "\"" + t.Target + "\"")));
         text.Append("        models.Add(new(\"").Append(model.Variant).Append("\", ").Append(type).Append(".Schedule, new string[] { ").Append(targets).Append(" }, ")
-            .Append(type).Append(".Cuda, ").Append(type).Append(".Kernels, ").Append(type).Append(".Config));\n}\n\n");
+            .Append(type).Append(".Cuda, ").Append(type).Append(".Kernels, ").Append(type).Append(".Config")
+            .Append(model.Changes.Count + model.Overrides.Count > 0 ? ", " + type + ".Changes" : "").Append("));\n}\n\n");
 
         text.Append("static class ").Append(type).Append("\n{\n");
         text.Append("    public static System.Collections.Generic.IReadOnlyList<System.Collections.Generic.KeyValuePair<string, object?>> Config() => new System.Collections.Generic.KeyValuePair<string, object?>[]\n    {\n");
         foreach (var field in model.Config) text.Append("        new(\"").Append(field.Key).Append("\", ").Append(Value(field.Value)).Append("),\n");
         text.Append("    };\n\n");
+        if (model.Changes.Count + model.Overrides.Count > 0)
+            text.Append("    public static Graph.Runtime.CheckpointChanges Changes() => new(").Append(Value(model.Changes.ToArray())).Append(", ").Append(Value(model.Overrides.ToArray())).Append(");\n\n");
         Cuda(text, compiled);
         text.Append(compiled.CpuSource);
         text.Append("\n    public static string Schedule() => System.Text.Encoding.UTF8.GetString(\n").Append(Literal(compiled.ScheduleText)).Append("u8);\n");
@@ -75,8 +78,12 @@ static class EmitModels
             foreach (var kernel in target.Kernels)
             {
                 var info = kernel.Info;
-                text.Append("        GraphTemplates.Kernel(new(\"").Append(info.Name).Append("\", \"").Append(info.Kind).Append("\", ")
+                text.Append("        GraphTemplates.Kernel(new(\"").Append(info.Name).Append("\", Graph.Runtime.Schedules.KernelKind.").Append(info.Kind).Append(", ")
                     .Append(string.Join(", ", new[] { info.Block, info.SharedBytes, info.TileRows, info.TileCols, info.GridY }.Select(N))).Append(")");
+                if (info.Gemm is { } form)
+                    text.Append(" { Gemm = new(Graph.Runtime.Schedules.GemmLayout.").Append(form.Layout).Append(", ").Append(Value(form.F32)).Append(", ").Append(Value(form.Accumulate))
+                        .Append(", Graph.Runtime.Schedules.Skinny.").Append(form.Skinny).Append(") }");
+                if (info.Rank > 0) text.Append(" { Rank = ").Append(N(info.Rank)).Append(" }");
                 foreach (var part in kernel.Parts)
                 {
                     if (part.StartsWith("@", StringComparison.Ordinal))

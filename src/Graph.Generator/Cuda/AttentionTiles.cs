@@ -1,6 +1,7 @@
 using System;
 using System.Globalization;
 using System.Text;
+using Graph.Generator.Ops;
 
 namespace Graph.Generator.Cuda;
 
@@ -15,14 +16,15 @@ public enum AttentionKernel
 /// <summary>
 /// Literals of Templates/attention_*.cu: a block handles TileQ queries against TileK keys at a time (dkdv: it owns the keys) with Warps warps;
 /// Stages copies of the walked operand are in shared memory, SharedBytes of it in all (dynamic). One block per TileQ rows (dkdv: TileK) and head (dkdv: kv head).
+/// MinBlocks blocks must fit on one multiprocessor (it bounds the registers of a thread); 0: the compiler decides.
 /// </summary>
-public sealed record AttentionTile(int TileQ, int TileK, int Warps, int Stages, int SharedBytes)
+public sealed record AttentionTile(int TileQ, int TileK, int Warps, int Stages, int SharedBytes, int MinBlocks = 0)
 {
     public int Threads => Warps * 32;
 
-    /// <summary>The #define lines of one kernel. The text is these lines, the element's (ELEM_BF16, EXACT_MATH), prelude.cu, mma.cu, the score holes, the template.</summary>
+    /// <summary>The #define lines of one kernel. The text is these lines, the element's (ELEM_BF16, EXACT_MATH), prelude.cu, mma.cu, what attention's kernels share, the score's functions, the template.</summary>
     /// <param name="name">Function name.</param>
-    /// <param name="headDim">32, 128 or 256.</param>
+    /// <param name="headDim">A multiple of 16 up to 96, or of 32 up to 256.</param>
     /// <param name="group">Query heads per kv head.</param>
     /// <param name="window">Visible keys counting the query itself; 0: all.</param>
     /// <param name="bounded">|score| ≤ 50 is proven and the element is bf16: the softmax needs no row maximum.</param>
@@ -32,60 +34,62 @@ public sealed record AttentionTile(int TileQ, int TileK, int Warps, int Stages, 
         foreach (var (literal, value) in new[]
         {
             ("HEAD_DIM", headDim), ("GROUP", group), ("WINDOW", window), ("BOUNDED", bounded ? 1 : 0),
-            ("TILE_Q", TileQ), ("TILE_K", TileK), ("WARPS", Warps), ("STAGES", Stages),
+            ("TILE_Q", TileQ), ("TILE_K", TileK), ("WARPS", Warps), ("STAGES", Stages), ("MIN_BLOCKS", MinBlocks),
         })
             text.Append("#define ").Append(literal).Append(' ').Append(value.ToString(CultureInfo.InvariantCulture)).Append('\n');
         return text.ToString();
     }
 }
 
-/// <summary>The tile of every target, kernel and head dim: the largest that neither spills registers nor passes the target's shared memory per block (64, 163, 99 and 227 KB).</summary>
+/// <summary>The tile of every target, kernel and head dim: large, without spilled registers, and within the target's shared memory per block (64, 163, 99 and 227 KB). Tests assemble all of them.</summary>
 public static class AttentionTiles
 {
     /// <param name="target">A CUDA target such as "sm_80".</param>
-    /// <param name="headDim">32, 128 or 256.</param>
-    /// <exception cref="ArgumentException">There is no tile for the target or the head dim.</exception>
-    public static AttentionTile For(string target, int headDim, AttentionKernel kernel) => (kernel, headDim, target) switch
+    /// <param name="headDim">A multiple of 16 up to 96, or of 32 up to 256.</param>
+    /// <exception cref="ShapeError">There are no kernels for the head dim.</exception>
+    /// <exception cref="ArgumentException">There is no tile for the target.</exception>
+    public static AttentionTile For(string target, int headDim, AttentionKernel kernel)
     {
-        // Four chunks of 16 bytes of both operands a thread, whatever rows they are in: 16 KB of a block in flight.
-        (AttentionKernel.Delta, 32 or 128 or 256, "sm_75" or "sm_80" or "sm_86" or "sm_89" or "sm_90a") => new AttentionTile(4 * 4 * 32 / (headDim / 8), 16, 4, 1, 0),
-        (AttentionKernel.Forward, 32, "sm_75" or "sm_80" or "sm_86" or "sm_89" or "sm_90a") => Forward(64, 64, 4, headDim),
-        (AttentionKernel.Dq, 32, "sm_75" or "sm_80" or "sm_86" or "sm_89" or "sm_90a") => Dq(64, 64, 4, 1, headDim),
-        (AttentionKernel.Dkdv, 32, "sm_75" or "sm_80" or "sm_86" or "sm_89" or "sm_90a") => Dkdv(32, 64, 4, 2, headDim),
+        if (Attention.HeadDimError(headDim) is { } error) throw new ShapeError(error);
+        return (kernel, headDim, target) switch
+        {
+            (AttentionKernel.Delta, _, "sm_75" or "sm_80" or "sm_86" or "sm_89" or "sm_90a") => Delta(headDim),
 
-        (AttentionKernel.Forward, 128, "sm_75") => Forward(64, 64, 4, headDim),
-        (AttentionKernel.Forward, 128, "sm_80" or "sm_86" or "sm_89") => Forward(128, 64, 4, headDim),
-        (AttentionKernel.Forward, 128, "sm_90a") => Forward(128, 64, 8, headDim),
-        (AttentionKernel.Dq, 128, "sm_75") => Dq(32, 32, 4, 1, headDim),
-        (AttentionKernel.Dq, 128, "sm_80" or "sm_86" or "sm_89" or "sm_90a") => Dq(64, 64, 4, 1, headDim),
-        (AttentionKernel.Dkdv, 128, "sm_75") => Dkdv(32, 64, 4, 1, headDim),
-        (AttentionKernel.Dkdv, 128, "sm_80" or "sm_86" or "sm_89" or "sm_90a") => Dkdv(32, 64, 4, 2, headDim),
+            (AttentionKernel.Forward, <= 32, "sm_75" or "sm_80" or "sm_86" or "sm_89" or "sm_90a") => Forward(64, 64, 4, headDim),
+            (AttentionKernel.Forward, <= 128, "sm_75") => Forward(64, 64, 4, headDim),
+            (AttentionKernel.Forward, <= 128, "sm_80" or "sm_86" or "sm_89") => Forward(128, 64, 4, headDim),
+            (AttentionKernel.Forward, <= 128, "sm_90a") => Forward(128, 64, 8, headDim),
+            (AttentionKernel.Forward, _, "sm_75") => Forward(64, 16, 4, headDim),
+            (AttentionKernel.Forward, _, "sm_80") => Forward(128, 64, 8, headDim),
+            (AttentionKernel.Forward, _, "sm_86" or "sm_89" or "sm_90a") => Forward(64, 64, 4, headDim),
 
-        (AttentionKernel.Forward, 256, "sm_75") => Forward(64, 16, 4, headDim),
-        (AttentionKernel.Forward, 256, "sm_80") => Forward(128, 64, 8, headDim),
-        // Two blocks of 96 KB per multiprocessor on sm_90a; on sm_86 and sm_89 the most that fits one.
-        (AttentionKernel.Forward, 256, "sm_86" or "sm_89" or "sm_90a") => Forward(64, 64, 4, headDim),
-        (AttentionKernel.Dq, 256, "sm_75") => Dq(32, 16, 2, 1, headDim),
-        (AttentionKernel.Dq, 256, "sm_80") => Dq(64, 64, 8, 1, headDim),
-        (AttentionKernel.Dq, 256, "sm_86" or "sm_89") => Dq(32, 32, 4, 1, headDim),
-        (AttentionKernel.Dq, 256, "sm_90a") => Dq(64, 32, 4, 1, headDim),
-        (AttentionKernel.Dkdv, 256, "sm_75") => Dkdv(32, 16, 2, 1, headDim),
-        (AttentionKernel.Dkdv, 256, "sm_80") => Dkdv(64, 64, 8, 1, headDim),
-        (AttentionKernel.Dkdv, 256, "sm_86" or "sm_89") => Dkdv(32, 32, 4, 1, headDim),
-        (AttentionKernel.Dkdv, 256, "sm_90a") => Dkdv(64, 32, 4, 1, headDim),
+            (AttentionKernel.Dq, <= 64, "sm_75") => Dq(64, 64, 4, 1, headDim),
+            (AttentionKernel.Dq, < 128, "sm_75") => Dq(64, 32, 4, 1, headDim),
+            (AttentionKernel.Dq, 128, "sm_75") => Dq(32, 32, 4, 1, headDim),
+            (AttentionKernel.Dq, <= 128, "sm_80" or "sm_86" or "sm_89" or "sm_90a") => Dq(64, 64, 4, 1, headDim),
+            (AttentionKernel.Dq, _, "sm_75") => Dq(32, 16, 2, 1, headDim),
+            (AttentionKernel.Dq, _, "sm_80" or "sm_90a") => Dq(64, 64, 8, 1, headDim),
+            (AttentionKernel.Dq, _, "sm_86" or "sm_89") => Dq(32, 32, 4, 1, headDim),
 
-        _ => throw new ArgumentException("attention: no tile for head dim " + headDim.ToString(CultureInfo.InvariantCulture) + " on target '" + target
-            + "'; head dims are 32, 128 and 256, add a row to AttentionTiles.For"),
-    };
+            (AttentionKernel.Dkdv, <= 32, "sm_75" or "sm_80" or "sm_86" or "sm_89" or "sm_90a") => Dkdv(32, 64, 4, 2, headDim),
+            (AttentionKernel.Dkdv, <= 128, "sm_75") => Dkdv(32, 64, 4, 1, headDim),
+            (AttentionKernel.Dkdv, <= 128, "sm_80" or "sm_86" or "sm_89" or "sm_90a") => Dkdv(32, 64, 4, 2, headDim),
+            (AttentionKernel.Dkdv, _, "sm_75") => Dkdv(32, 16, 2, 1, headDim),
+            (AttentionKernel.Dkdv, _, "sm_80" or "sm_90a") => Dkdv(64, 64, 8, 1, headDim),
+            (AttentionKernel.Dkdv, _, "sm_86" or "sm_89") => Dkdv(32, 32, 4, 1, headDim),
+
+            _ => throw new ArgumentException("attention: no tile for " + kernel + " on target '" + target + "'; add a row to AttentionTiles.For"),
+        };
+    }
 
     /// <summary>
-    /// The template on wgmma and its tile: sm_90a, head dim 128 or 256, two warpgroups that multiply (three in the forward of head dim 128) and one that copies; the forward needs a bounded score.
+    /// The template on wgmma and its tile: sm_90a, head dim 128 or 256, two warpgroups that multiply (three in the forward of head dim 128) and one that copies.
     /// null: the kernel is attention_*.cu with the tile of <see cref="For"/>.
     /// </summary>
-    public static (string Template, AttentionTile Tile)? Wgmma(string target, int headDim, AttentionKernel kernel, bool bounded) => target != "sm_90a" ? null : (kernel, headDim) switch
+    public static (string Template, AttentionTile Tile)? Wgmma(string target, int headDim, AttentionKernel kernel) => target != "sm_90a" ? null : (kernel, headDim) switch
     {
-        (AttentionKernel.Forward, 256) when bounded => ("attention_forward_sm90", ForwardSm90(2, 64, headDim)),
-        (AttentionKernel.Forward, 128) when bounded => ("attention_forward_sm90", ForwardSm90(3, 64, headDim)),
+        (AttentionKernel.Forward, 256) => ("attention_forward_sm90", ForwardSm90(2, 64, headDim)),
+        (AttentionKernel.Forward, 128) => ("attention_forward_sm90", ForwardSm90(3, 64, headDim)),
         (AttentionKernel.Dq, 256) => ("attention_dq_sm90", DqSm90(64, headDim)),
         (AttentionKernel.Dq, 128) => ("attention_dq_sm90", DqSm90(80, headDim)),
         (AttentionKernel.Dkdv, 256) => ("attention_dkdv_sm90_d256", new AttentionTile(64, 64, 12, 2, (2 * 64 * headDim + 4 * 64 * headDim + 3 * 64 * 64) * 2 + 16 * 64 + 96)),
@@ -96,7 +100,7 @@ public static class AttentionTiles
     /// <summary>attention_dq_from_ds_sm90.cu, for which attention_dkdv_sm90_*.cu keeps dS: two heads of a kv head a block. null: there is no such kernel, and dq is computed from q, k, v and do.</summary>
     public static AttentionTile? DqFromDs(string target, int headDim, int group)
     {
-        if (Wgmma(target, headDim, AttentionKernel.Dkdv, false) is null || group % 2 != 0) return null;
+        if (Wgmma(target, headDim, AttentionKernel.Dkdv) is null || group % 2 != 0) return null;
         var stages = headDim == 256 ? 4 : 6;
         return new AttentionTile(64, 64, 12, stages, stages * (2 * 64 * 64 + 64 * headDim) * 2 + 16 * stages);
     }
@@ -107,9 +111,19 @@ public static class AttentionTiles
     static AttentionTile DqSm90(int tileK, int d) => new(128, tileK, 12, 2, (2 * 128 * d + (d == 128 ? 4 : 3) * tileK * d) * 2 + 64);
 
     // Elements are 2 bytes. The templates' headers name the parts of each sum.
-    static AttentionTile Forward(int tileQ, int tileK, int warps, int d) => new(tileQ, tileK, warps, 1, (tileQ + 2 * tileK) * d * 2);
+    static AttentionTile Forward(int tileQ, int tileK, int warps, int d) => new(tileQ, tileK, warps, 1, (tileQ + 2 * tileK) * d * 2, MinBlocks(warps, d));
 
-    static AttentionTile Dq(int tileQ, int tileK, int warps, int stages, int d) => new(tileQ, tileK, warps, stages, (2 * tileQ * d + 2 * stages * tileK * d + tileQ * tileK) * 2);
+    static AttentionTile Dq(int tileQ, int tileK, int warps, int stages, int d) => new(tileQ, tileK, warps, stages, (2 * tileQ * d + 2 * stages * tileK * d + tileQ * tileK) * 2, MinBlocks(warps, d));
 
-    static AttentionTile Dkdv(int tileQ, int tileK, int warps, int stages, int d) => new(tileQ, tileK, warps, stages, (2 * tileK * d + 2 * stages * tileQ * d + 2 * tileK * tileQ) * 2);
+    static AttentionTile Dkdv(int tileQ, int tileK, int warps, int stages, int d) => new(tileQ, tileK, warps, stages, (2 * tileK * d + 2 * stages * tileQ * d + 2 * tileK * tileQ) * 2, MinBlocks(warps, d));
+
+    // Left alone, NVRTC 12.4 sometimes spills a few registers of a small tile to fit one more block.
+    static int MinBlocks(int warps, int d) => d < 128 ? 8 / warps : 0;
+
+    // Up to four chunks of 16 bytes of both operands a thread, whatever rows they are in: 16 KB of a block in flight. Lanes share a row as attention_delta.cu says.
+    static AttentionTile Delta(int d)
+    {
+        int chunks = d / 8, lanes = Math.Min(8, chunks & -chunks);
+        return new AttentionTile(4 * 32 / lanes * Math.Max(1, 4 * lanes / chunks), 16, 4, 1, 0);
+    }
 }

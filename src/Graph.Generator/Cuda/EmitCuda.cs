@@ -19,8 +19,8 @@ public sealed record EmittedKernel(KernelInfo Info, EquatableArray<string> Parts
 public static class EmitCuda
 {
     public static IReadOnlyList<EmittedKernel> Run(string target, IReadOnlyList<Kernel> kernels, IReadOnlyList<ProductEpilogue> epilogues) =>
-        kernels.SelectMany(k => DqFromDs(target, k).Prepend(Emit(target, k)))
-            .Concat((GemmTiles.HasWgmma(target) ? epilogues : Array.Empty<ProductEpilogue>()).SelectMany(e => Emit(target, e)))
+        kernels.SelectMany(k => DqFromDs(target, k).Prepend(Emit(target, k)).Select(e => WithFunctions(e, k.Body)))
+            .Concat((GemmTiles.HasWgmma(target) ? epilogues : Array.Empty<ProductEpilogue>()).SelectMany(e => Emit(target, e).Select(k => WithFunctions(k, e.Kernel.Body))))
             .Concat(GemmTiles.Kernels(target).Select(g => new EmittedKernel(g.Info, new[] { Elem(target) + g.Literals, "@prelude.cu", "@mma.cu" }.Concat(g.Templates).ToArray())))
             .Concat(RankTiles.Kernels(target).Select(r => new EmittedKernel(r.Info, r.Parts.Prepend(Elem(target) + r.Literals).ToArray())))
             .Concat(LabelRowKernels.All.Select(l => new EmittedKernel(l.Info, new[] { Elem(target) + Literals(("ROWS", N(l.Info.TileRows))), "@prelude.cu", "@" + l.Template })))
@@ -39,6 +39,21 @@ public static class EmitCuda
         return reader.ReadToEnd().Replace("\r\n", "\n");
     }
 
+    /// <summary>With Templates/functions.cu where the body's expressions, or their derivatives, call what it has.</summary>
+    static EmittedKernel WithFunctions(EmittedKernel kernel, KernelBody body)
+    {
+        IEnumerable<Expr> values = body switch
+        {
+            RowBody row => row.Expressions,
+            AttentionBody { Score: { } score } => new[] { score.Value },
+            CrossEntropyBody loss => new[] { loss.Logit },
+            RopeBody or AttentionBody => Array.Empty<Expr>(),
+            _ => throw new InvalidOperationException("emit: no functions are known of " + kernel.Info.Name),
+        };
+        if (!values.Any(ExprLanguage.NeedsFunctions)) return kernel;
+        return kernel with { Parts = kernel.Parts.SelectMany(p => p == "@prelude.cu" ? new[] { p, "@functions.cu" } : new[] { p }).ToArray() };
+    }
+
     static EmittedKernel Emit(string target, Kernel kernel)
     {
         var elem = Header(target, kernel) + Elem(target);
@@ -49,8 +64,11 @@ public static class EmitCuda
             case RopeBody rope:
                 // 32 bytes per thread and head: with four heads 32 KB of a block of 256 threads are in flight.
                 const int threads = 256, tileHeads = 4;
-                var tileRows = Math.Max(1, threads / (rope.HeadDim / 16));
-                return new EmittedKernel(new KernelInfo(kernel.Name, "rope", tileRows * (rope.HeadDim / 16), 0, tileRows, 0, (rope.Heads + tileHeads - 1) / tileHeads), new[]
+                if (rope.HeadDim % 16 != 0) throw new ShapeError("rope: the head dim is " + N(rope.HeadDim) + "; the CUDA kernel turns heads of a multiple of 16");
+                var rowThreads = rope.HeadDim / 16;
+                var tileRows = threads / rowThreads;
+                while (tileRows * rowThreads % 32 != 0) tileRows--;
+                return new EmittedKernel(new KernelInfo(kernel.Name, KernelKind.Rope, tileRows * rowThreads, 0, tileRows, 0, (rope.Heads + tileHeads - 1) / tileHeads), new[]
                 {
                     elem + Literals(("KERNEL_NAME", kernel.Name), ("HEADS", N(rope.Heads)), ("INVERSE", rope.Inverse ? "1" : "0"), ("TILE_ROWS", N(tileRows)), ("TILE_HEADS", N(tileHeads))) + Rotation(rope),
                     "@prelude.cu", "@rotation.cu", "@rope.cu",
@@ -70,15 +88,15 @@ public static class EmitCuda
             AttentionBody => ("", new[] { "@attention_delta_epilogue.cu" }),
             _ => ("", new[] { EpilogueText.Print(epilogue) }),
         };
-        yield return new EmittedKernel(GemmTiles.WgmmaInfo(epilogue.Name, KernelInfo.GemmWithEpilogue),
+        yield return new EmittedKernel(GemmTiles.WgmmaInfo(epilogue.Name, KernelKind.GemmEpilogue),
             new[] { Header(target, epilogue) + Elem(target) + GemmTiles.WgmmaLiterals(epilogue.Name, epilogue.Layout, epilogue.Form) + literals, "@prelude.cu", "@mma.cu", "@wgmma.cu" }.Concat(work).Append("@gemm_sm90.cu").ToArray());
-        if (epilogue.Kernel.Body is CrossEntropyBody rest) yield return FromSums(target, epilogue.Kernel, rest);
+        if (epilogue.Kernel.Body is CrossEntropyBody rest) yield return FromSums(target, epilogue, rest);
     }
 
     static EmittedKernel CrossEntropy(string target, Kernel kernel, CrossEntropyBody loss, string elem)
     {
         var tile = CrossEntropyTiles.For(target, loss.Vocab);
-        return new EmittedKernel(new KernelInfo(kernel.Name, "cross_entropy", tile.Threads, tile.SharedBytes, 1, 0, 1), new[]
+        return new EmittedKernel(new KernelInfo(kernel.Name, KernelKind.CrossEntropy, tile.Threads, tile.SharedBytes, 1, 0, 1), new[]
         {
             elem + Literals(("KERNEL_NAME", kernel.Name), ("VOCAB", N(loss.Vocab)), ("THREADS", N(tile.Threads)), ("GRAD", "1"), ("BOUND", N(loss.Bound)), ("CACHED", N(tile.Cached))),
             "@prelude.cu", LogitHoles(loss.Logit, log2: false), "@cross_entropy.cu",
@@ -86,13 +104,13 @@ public static class EmitCuda
     }
 
     /// <summary>What is left of a cross entropy when the product has summed the exponentials. 128 bytes a thread and two blocks of 512 a multiprocessor: all of it is in flight at once.</summary>
-    static EmittedKernel FromSums(string target, Kernel kernel, CrossEntropyBody loss)
+    static EmittedKernel FromSums(string target, ProductEpilogue epilogue, CrossEntropyBody loss)
     {
         const int threads = 512, chunks = 8, minBlocks = 2;
-        var (name, parts) = (GemmKernel.FromSums(kernel.Name), (loss.Vocab / 8 + threads * chunks - 1) / (threads * chunks));
-        return new EmittedKernel(new KernelInfo(name, KernelInfo.CrossEntropyFromSums, threads, 0, 1, 0, parts), new[]
+        var (name, parts) = (epilogue.FromSums, (loss.Vocab / 8 + threads * chunks - 1) / (threads * chunks));
+        return new EmittedKernel(new KernelInfo(name, KernelKind.CrossEntropyFromSums, threads, 0, 1, 0, parts), new[]
         {
-            Header(target, kernel) + Elem(target) + Literals(("KERNEL_NAME", name), ("VOCAB", N(loss.Vocab)), ("THREADS", N(threads)), ("PARTS", N(parts)), ("THREAD_CHUNKS", N(chunks)), ("MIN_BLOCKS", N(minBlocks)),
+            Header(target, epilogue.Kernel) + Elem(target) + Literals(("KERNEL_NAME", name), ("VOCAB", N(loss.Vocab)), ("THREADS", N(threads)), ("PARTS", N(parts)), ("THREAD_CHUNKS", N(chunks)), ("MIN_BLOCKS", N(minBlocks)),
                 ("SUMS", N(GemmKernel.RowSums(loss.Vocab)))),
             "@prelude.cu", LogitHoles(loss.Logit, log2: true, value: false), "@cross_entropy_from_sums.cu",
         });
@@ -105,16 +123,23 @@ public static class EmitCuda
         var part = body.Part switch { AttentionPart.Forward => AttentionKernel.Forward, AttentionPart.Delta => AttentionKernel.Delta, AttentionPart.Dq => AttentionKernel.Dq, _ => AttentionKernel.Dkdv };
         // fp16 cannot hold 2^73, so it keeps the row maximum even for a bounded score.
         var bounded = body.Score is { IsBounded: true } && IsBf16(target);
-        var wgmma = AttentionTiles.Wgmma(target, body.HeadDim, part, bounded);
+        var wgmma = AttentionTiles.Wgmma(target, body.HeadDim, part);
         var tile = wgmma?.Tile ?? AttentionTiles.For(target, body.HeadDim, part);
         var literals = tile.Literals(kernel.Name, body.HeadDim, body.Heads / body.KvHeads, body.Score?.Window ?? 0, bounded);
         var template = "@attention_" + body.Part.ToString().ToLowerInvariant() + ".cu";
         var parts = body.Score is null ? new[] { elem + literals, "@prelude.cu", template }
-            : wgmma is { Template: var onWgmma } ? new[] { elem + literals, "@prelude.cu", "@mma.cu", "@wgmma.cu" }.Concat(part == AttentionKernel.Dkdv ? new[] { "@score_gradients.cu" } : Array.Empty<string>())
+            : wgmma is { Template: var onWgmma } ? new[] { elem + literals, "@prelude.cu", "@mma.cu", "@wgmma.cu", "@attention_tiles.cu" }.Concat(part == AttentionKernel.Dkdv ? new[] { "@score_gradients.cu" } : Array.Empty<string>())
                 .Concat(new[] { ScoreHoles(body.Score), "@" + onWgmma + ".cu" }).ToArray()
-            : new[] { elem + literals, "@prelude.cu", "@mma.cu", ScoreHoles(body.Score), template };
+            : new[] { elem + literals, "@prelude.cu", "@mma.cu", "@attention_tiles.cu", "@attention_mma.cu", ScoreHoles(body.Score), template };
         var owned = part == AttentionKernel.Dkdv ? tile.TileK : tile.TileQ;
-        var kind = wgmma is not null && part == AttentionKernel.Dkdv ? KernelInfo.DkdvToDs : "attention_" + body.Part.ToString().ToLowerInvariant();
+        var kind = body.Part switch
+        {
+            AttentionPart.Forward => KernelKind.AttentionForward,
+            AttentionPart.Delta => KernelKind.AttentionDelta,
+            AttentionPart.Dq => KernelKind.AttentionDq,
+            AttentionPart.Dkdv => wgmma is null ? KernelKind.AttentionDkdv : KernelKind.AttentionDkdvToDs,
+            _ => throw new InvalidOperationException("emit: unknown part of attention " + body.Part),
+        };
         return new EmittedKernel(new KernelInfo(kernel.Name, kind, tile.Threads, tile.SharedBytes, owned, 0, part == AttentionKernel.Dkdv ? body.KvHeads : body.Heads), parts);
     }
 
@@ -122,21 +147,21 @@ public static class EmitCuda
     static IEnumerable<EmittedKernel> DqFromDs(string target, Kernel kernel)
     {
         if (kernel.Body is not AttentionBody { Part: AttentionPart.Dq, Score: { } score } body || AttentionTiles.DqFromDs(target, body.HeadDim, body.Heads / body.KvHeads) is not { } tile) yield break;
-        var name = KernelInfo.FromDs(kernel.Name);
-        yield return new EmittedKernel(new KernelInfo(name, KernelInfo.DqFromDs, tile.Threads, tile.SharedBytes, tile.TileQ, 0, body.Heads / 2), new[]
+        var name = kernel.FromDs;
+        yield return new EmittedKernel(new KernelInfo(name, KernelKind.AttentionDqFromDs, tile.Threads, tile.SharedBytes, tile.TileQ, 0, body.Heads / 2), new[]
         {
-            Header(target, kernel) + Elem(target) + tile.Literals(name, body.HeadDim, body.Heads / body.KvHeads, score.Window, false), "@prelude.cu", "@mma.cu", "@wgmma.cu", "@score_gradients.cu", "@attention_dq_from_ds_sm90.cu",
+            Header(target, kernel) + Elem(target) + tile.Literals(name, body.HeadDim, body.Heads / body.KvHeads, score.Window, false), "@prelude.cu", "@mma.cu", "@wgmma.cu", "@attention_tiles.cu", "@score_gradients.cu", "@attention_dq_from_ds_sm90.cu",
         });
     }
 
-    /// <summary>The score function in the base-2 units of the templates: exp2 needs no further factor.</summary>
+    /// <summary>The score function in the base-2 units of the templates: exp2 needs no further factor. What a function does not use of a pair's position costs nothing once it is inlined.</summary>
     static string ScoreHoles(ScoreFunction score)
     {
         var log2 = new Expr.Number(1.4426950408889634) * score.Value;
-        return "// score(s) = " + ExprText.Print(score.Value) + ", traced from the model; in units of log2.\n"
-            + "__device__ __forceinline__ float score_log2(float s)\n{\n" + ExprSource.Body(new[] { ("return ", log2) }, ExprLanguage.Cuda, "const float", "    ") + "}\n\n"
+        return "// The score of a pair, s = q k, distance = q - k in tokens, head = the query head: " + ExprText.Print(score.Value) + ", traced from the model; in units of log2.\n"
+            + "__device__ __forceinline__ float score_log2(float s, float distance, float head)\n{\n" + ExprSource.Body(new[] { ("return ", log2) }, ExprLanguage.Cuda, "const float", "    ") + "}\n\n"
             + "// The same, and d(score)/ds in natural units, from shared work.\n"
-            + "__device__ __forceinline__ void score_log2_and_derivative(float s, float& z, float& dz)\n{\n"
+            + "__device__ __forceinline__ void score_log2_and_derivative(float s, float distance, float head, float& z, float& dz)\n{\n"
             + ExprSource.Body(new[] { ("z = ", log2), ("dz = ", score.Derivative) }, ExprLanguage.Cuda, "const float", "    ") + "}\n\n";
     }
 
@@ -161,8 +186,8 @@ public static class EmitCuda
         text.Append("// tensors of the first launch:").Append(string.Concat(kernel.FirstArguments.Select(a => " " + ScheduleText.Print(a)))).Append('\n');
         if (kernel.Body is RowBody row)
         {
-            var moved = row.Outputs.Sum(o => o.PerRow ? 4 : row.Columns * 2) + row.Inputs.Sum(i => i.Kind switch { RowInputKind.Matrix or RowInputKind.Gather => row.Columns * 2, RowInputKind.PerRow => 4, _ => 0 });
-            text.Append("// ").Append(N(moved)).Append(" bytes per row; fp32 in registers, one rounding per stored value\n");
+            var moved = row.Outputs.Sum(o => o.PerRow ? 4 : row.Columns * 2) + row.Inputs.Sum(i => i.Kind switch { RowInputKind.Matrix or RowInputKind.Gather => row.Columns * 2, RowInputKind.PerRow or RowInputKind.PerHead => 4, _ => 0 });
+            text.Append("// ").Append(row.Columns == RowBody.RankColumns ? "columns of a rank" : N(moved) + " bytes per row").Append(row.Heads > 0 ? ", " + N(row.Heads) + " rows a token" : "").Append("; fp32 in registers, one rounding per stored value\n");
         }
         return text.ToString();
     }

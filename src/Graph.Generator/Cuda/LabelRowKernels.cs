@@ -10,7 +10,7 @@ public static class LabelRowKernels
 
     public static readonly IReadOnlyList<(KernelInfo Info, string Template)> All = new[]
     {
-        (new KernelInfo("gather_label_rows", KernelInfo.LabelRows, Rows * 32, 0, Rows, 0, 1), "label_rows.cu"),
-        (new KernelInfo("scatter_label_rows", KernelInfo.LabelRows, Rows * 32, 0, Rows, 0, 1), "label_rows.cu"),
+        (new KernelInfo("gather_label_rows", KernelKind.LabelRows, Rows * 32, 0, Rows, 0, 1), "label_rows.cu"),
+        (new KernelInfo("scatter_label_rows", KernelKind.LabelRows, Rows * 32, 0, Rows, 0, 1), "label_rows.cu"),
     };
 }

@@ -11,10 +11,10 @@ public static class OptimizerKernels
 
     public static readonly IReadOnlyList<(KernelInfo Info, string Template)> All = new[]
     {
-        (new KernelInfo("gradient_norm_partials", "optimizer", Threads, 0, 1, 0, 1), "gradient_norm.cu"),
-        (new KernelInfo("gradient_norm", "optimizer", Threads, 0, int.MaxValue, 0, 1), "gradient_norm.cu"),
-        (new KernelInfo("adamw", "optimizer", AdamWThreads, 0, 1, 0, 1), "adamw.cu"),
-        (new KernelInfo("cast_adapters", "optimizer", Threads, 0, 1, 0, 1), "adamw.cu"),
-        (new KernelInfo("loss_sum", "optimizer", Threads, 0, int.MaxValue, 0, 1), "loss_sum.cu"),
+        (new KernelInfo("gradient_norm_partials", KernelKind.Optimizer, Threads, 0, 1, 0, 1), "gradient_norm.cu"),
+        (new KernelInfo("gradient_norm", KernelKind.Optimizer, Threads, 0, int.MaxValue, 0, 1), "gradient_norm.cu"),
+        (new KernelInfo("adamw", KernelKind.Optimizer, AdamWThreads, 0, 1, 0, 1), "adamw.cu"),
+        (new KernelInfo("cast_adapters", KernelKind.Optimizer, Threads, 0, 1, 0, 1), "adamw.cu"),
+        (new KernelInfo("loss_sum", KernelKind.Optimizer, Threads, 0, int.MaxValue, 0, 1), "loss_sum.cu"),
     };
 }

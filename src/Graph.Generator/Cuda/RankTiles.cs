@@ -17,15 +17,16 @@ public static class RankTiles
     /// <summary>Launch facts, #define lines and the other parts of the text. TileRows and TileCols are tokens of a step and columns of a tile.</summary>
     public static IEnumerable<(KernelInfo Info, string Literals, string[] Parts)> Kernels(string target)
     {
-        if (!RankKernel.IsEmitted(target)) yield break;
+        if (!GemmTiles.HasWgmma(target)) yield break;
         foreach (var rank in RankKernel.Ranks)
         {
             var shared = Stages * Tokens * (Columns + rank) * 2 + 2 * (Warps / 2) * Tokens * rank * 4;
-            yield return (new KernelInfo(RankKernel.Gradients(rank), RankKernel.Kind, Threads, shared, Tokens, Columns, 1),
-                Literals(("KERNEL_NAME", RankKernel.Gradients(rank)), ("RANK", N(rank)), ("TILE_T", N(Tokens)), ("TILE_N", N(Columns)), ("WARPS", N(Warps)), ("STAGES", N(Stages)), ("MOST_TILES", N(RankKernel.Width(rank))), ("READ_ONCE", N(ReadOnce))),
+            string gradients = "rank_gradients_r" + N(rank), sum = "rank_sum_r" + N(rank);
+            yield return (new KernelInfo(gradients, KernelKind.RankGradients, Threads, shared, Tokens, Columns, 1) { Rank = rank },
+                Literals(("KERNEL_NAME", gradients), ("RANK", N(rank)), ("TILE_T", N(Tokens)), ("TILE_N", N(Columns)), ("WARPS", N(Warps)), ("STAGES", N(Stages)), ("MOST_TILES", N(RankKernel.Width(rank))), ("READ_ONCE", N(ReadOnce))),
                 new[] { "@prelude.cu", "@mma.cu", "@rank_stripes.cu", "@rank_gradients.cu" });
-            yield return (new KernelInfo(RankKernel.Sum(rank), RankKernel.Kind, Threads, 0, Tokens, Columns, 1),
-                Literals(("KERNEL_NAME", RankKernel.Sum(rank)), ("RANK", N(rank)), ("TILE_T", N(Tokens)), ("TILE_N", N(Columns))), new[] { "@prelude.cu", "@rank_stripes.cu", "@rank_sum.cu" });
+            yield return (new KernelInfo(sum, KernelKind.RankSum, Threads, 0, Tokens, Columns, 1) { Rank = rank },
+                Literals(("KERNEL_NAME", sum), ("RANK", N(rank)), ("TILE_T", N(Tokens)), ("TILE_N", N(Columns))), new[] { "@prelude.cu", "@rank_stripes.cu", "@rank_sum.cu" });
         }
     }
 

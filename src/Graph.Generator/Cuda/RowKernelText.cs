@@ -10,7 +10,7 @@ namespace Graph.Generator.Cuda;
 
 /// <summary>
 /// A row kernel as CUDA C. With a reduction: a block has whole rows, every thread keeps 8 neighbouring columns of every tensor in registers, so each element is read and written once.
-/// Without: blocks tile the columns too.
+/// Without: blocks tile the columns too. Rows that are heads, and rows as wide as a rank, have texts of their own (<see cref="HeadRowText"/>, <see cref="RankRowText"/>) around the same statements.
 /// </summary>
 public static class RowKernelText
 {
@@ -32,21 +32,23 @@ public static class RowKernelText
     /// <summary>More columns than this (8 per thread, 1,024 threads) do not fit one block.</summary>
     const int MaxReducedColumns = 8192;
 
-    static bool HasReduction(RowBody body) => body.Statements.Any(s => s is RowStatement.Reduce);
+    internal static bool HasReduction(RowBody body) => body.Statements.Any(s => s is RowStatement.Reduce);
 
     static int TileRows(RowBody body) =>
         HasReduction(body) && body.Inputs.Count(i => i.Kind is RowInputKind.Matrix or RowInputKind.Gather) <= MaxMatricesAhead ? RowsAhead : 1;
 
     public static KernelInfo Info(Kernel kernel, RowBody body)
     {
+        if (body.Columns == RowBody.RankColumns) return RankRowText.Info(kernel);
+        if (body.Heads > 0) return HeadRowText.Info(kernel, body);
         if (!HasReduction(body))
         {
             var (block, blocks) = FlatBlocks(body.Columns);
-            return new KernelInfo(kernel.Name, "row", block, 0, 1, 0, blocks);
+            return new KernelInfo(kernel.Name, KernelKind.Row, block, 0, 1, 0, blocks);
         }
         if (body.Columns > MaxReducedColumns)
             throw new InvalidOperationException("row kernel " + kernel.Name + ": a reduction over " + body.Columns + " columns does not fit one block of 1024 threads with 8 columns each");
-        return new KernelInfo(kernel.Name, "row", (body.Columns / 8 + 31) / 32 * 32, 0, TileRows(body), 0, 1);
+        return new KernelInfo(kernel.Name, KernelKind.Row, (body.Columns / 8 + 31) / 32 * 32, 0, TileRows(body), 0, 1);
     }
 
     /// <summary>Threads of a block, and blocks of a row, of which none is nearly empty at the widths of models: 4,608 columns are one block of 576, not two of 256 and one of 64.</summary>
@@ -60,7 +62,9 @@ public static class RowKernelText
 
     /// <summary>The parts of the text (<see cref="KernelText"/>) after the element's lines.</summary>
     public static string[] Parts(Kernel kernel, RowBody body) =>
-        HasReduction(body) ? new[] { "@prelude.cu", "@rows.cu", Print(kernel, body) } : new[] { "@prelude.cu", Print(kernel, body) };
+        body.Columns == RowBody.RankColumns ? RankRowText.Parts(kernel, body)
+        : body.Heads > 0 ? HeadRowText.Parts(kernel, body)
+        : HasReduction(body) ? new[] { "@prelude.cu", "@rows.cu", Print(kernel, body) } : new[] { "@prelude.cu", Print(kernel, body) };
 
     static string Print(Kernel kernel, RowBody body)
     {
@@ -69,7 +73,7 @@ public static class RowKernelText
         var tile = TileRows(body);
         var text = new StringBuilder();
         var info = Info(kernel, body);
-        text.Append("extern \"C\" __global__ void __launch_bounds__(").Append(NumberText.Int(info.Block)).Append(")\n").Append(kernel.Name).Append('(').Append(string.Join(",\n    ", Parameters(body))).Append(")\n{\n");
+        text.Append(Signature(kernel, body, info));
         if (reduces) text.Append("    __shared__ float scratch[2][WARP_SIZE];\n");
         if (tile == 1) text.Append("    const int64 row = blockIdx.x;\n");
         text.Append(reduces ? "    const int column = threadIdx.x * 8;\n" : "    const int column = (blockIdx.y * " + NumberText.Int(info.Block) + " + threadIdx.x) * 8;\n");
@@ -82,7 +86,7 @@ public static class RowKernelText
         else
         {
             foreach (var input in body.Inputs) text.Append(Load(input, guard));
-            text.Append(Statements(body, guard, reduces, tile));
+            text.Append(Statements(body, guard, Form(body, reduces, tile)));
         }
         return text.Append("}\n").ToString();
     }
@@ -113,7 +117,7 @@ public static class RowKernelText
         text.Append("        if (row + 1 < end)\n        {\n");
         foreach (var input in perRow) text.Append("            ").Append(Next(input, guard, "row + 1"));
         text.Append("        }\n");
-        foreach (var line in Statements(body, guard, true, info.TileRows).TrimEnd('\n').Split('\n')) text.Append(line.Length == 0 ? "" : "    " + line).Append('\n');
+        foreach (var line in Statements(body, guard, Form(body, true, info.TileRows)).TrimEnd('\n').Split('\n')) text.Append(line.Length == 0 ? "" : "    " + line).Append('\n');
         text.Append("    }\n    while (++row < end);\n");
     }
 
@@ -123,12 +127,30 @@ public static class RowKernelText
     static string Next(RowInput input, string guard, string row) =>
         input.Kind == RowInputKind.PerRow ? input.Name + "_next = " + input.Name + "_rows[" + row + "];\n" : guard + input.Name + "_next = packed8(" + Address(input, row) + ");\n";
 
-    static string Statements(RowBody body, string guard, bool reduces, int tile)
+    /// <summary>What differs between the kernels' texts around one statement.</summary>
+    /// <param name="Sum">The sum of an expression over the threads of a row, the how-manieth of the kernel.</param>
+    /// <param name="Address">Where this thread's 8 columns of an output are.</param>
+    /// <param name="StoreRow">The statement that stores one fp32 per row.</param>
+    /// <param name="Vectors">Vectors that wait in shared memory.</param>
+    internal sealed record RowForm(Func<string, int, string> Sum, Func<string, string> Address, Func<string, string> StoreRow, RowInput[] Vectors);
+
+    static RowForm Form(RowBody body, bool reduces, int tile)
+    {
+        var odd = body.Statements.Count(s => s is RowStatement.Reduce) % 2 == 1;
+        // Sums take turns between the two arrays; an odd number of them per row changes the turn with every row.
+        string Turn(int sum) => tile == 1 || !odd ? NumberText.Int(sum % 2) : sum % 2 == 0 ? "row & 1" : "~row & 1";
+        return new RowForm(
+            (part, sum) => "row_block_sum(" + part + ", scratch[" + Turn(sum) + "])",
+            name => name + "_rows + " + (tile == 1 ? "" : "(int64)") + "row * " + name + "_pitch + column",
+            name => "if (threadIdx.x == 0" + (reduces ? "" : " && blockIdx.y == 0") + ") " + name + "_rows[row] = " + name + ";",
+            tile == 1 ? Array.Empty<RowInput>() : Vectors(body));
+    }
+
+    internal static string Statements(RowBody body, string guard, RowForm form)
     {
         var perRow = RowNames(body);
-        var reductions = body.Statements.Count(s => s is RowStatement.Reduce);
         var reduced = 0;
-        var waiting = tile == 1 ? new List<RowInput>() : Vectors(body).ToList();
+        var waiting = form.Vectors.ToList();
         var text = new StringBuilder();
         foreach (var statement in body.Statements)
         {
@@ -151,17 +173,16 @@ public static class RowKernelText
                 case RowStatement.Reduce reduce:
                     // Threads past the row's end hold zeros only in what they loaded, so the sum skips them by name.
                     text.Append("\n    // row_sum\n    float ").Append(reduce.Name).Append("_part = 0.0f;\n    ").Append(guard).Append("for (int j = 0; j < 8; j++) ").Append(reduce.Name).Append("_part += ").Append(Value(reduce.Value)).Append(";\n");
-                    // Sums take turns between the two arrays; an odd number of them per row changes the turn with every row.
-                    var turn = NumberText.Int(reduced++ % 2);
-                    text.Append("    const float ").Append(reduce.Name).Append(" = row_block_sum(").Append(reduce.Name).Append("_part, scratch[").Append(tile == 1 || reductions % 2 == 0 ? turn : turn == "0" ? "row & 1" : "~row & 1").Append("]);\n");
+                    text.Append("    const float ").Append(reduce.Name).Append(" = ").Append(form.Sum(reduce.Name + "_part", reduced++)).Append(";\n");
                     break;
                 case RowStatement.Store store:
-                    text.Append("    ").Append(guard).Append("store8(").Append(store.Name).Append("_rows + ").Append(tile == 1 ? "" : "(int64)").Append("row * ").Append(store.Name).Append("_pitch + column, ").Append(store.Name).Append(");\n");
+                    text.Append("    ").Append(guard).Append("store8(").Append(form.Address(store.Name)).Append(", ").Append(store.Name).Append(");\n");
                     text.Append(Rounded(body, store));
                     break;
                 case RowStatement.StoreRow store:
-                    text.Append("    if (threadIdx.x == 0").Append(reduces ? "" : " && blockIdx.y == 0").Append(") ").Append(store.Name).Append("_rows[row] = ").Append(store.Name).Append(";\n");
+                    text.Append("    ").Append(form.StoreRow(store.Name)).Append('\n');
                     break;
+                default: throw new InvalidOperationException("row kernel: unknown statement " + statement.GetType().Name);
             }
         }
         return text.ToString();
@@ -170,7 +191,7 @@ public static class RowKernelText
     /// <summary>Values that exist once per row: they are plain variables, the others arrays of 8.</summary>
     static HashSet<string> RowNames(RowBody body)
     {
-        var names = new HashSet<string>(body.Inputs.Where(i => i.Kind is RowInputKind.PerRow or RowInputKind.Scalar).Select(i => i.Name));
+        var names = new HashSet<string>(body.Inputs.Where(i => i.IsPerRow).Select(i => i.Name));
         foreach (var statement in body.Statements)
             if (statement is RowStatement.LetRow or RowStatement.Reduce) names.Add(statement.Name);
         return names;
@@ -193,10 +214,14 @@ public static class RowKernelText
         _ => false,
     };
 
+    internal static string Signature(Kernel kernel, RowBody body, KernelInfo info) =>
+        "extern \"C\" __global__ void __launch_bounds__(" + NumberText.Int(info.Block) + ")\n" + kernel.Name + "(" + string.Join(",\n    ", Parameters(body)) + ")\n{\n";
+
     static IEnumerable<string> Parameters(RowBody body)
     {
+        // Statistics of heads are a matrix [T,N], so they have a pitch.
         foreach (var output in body.Outputs)
-            yield return output.PerRow ? "float* __restrict__ " + output.Name + "_rows" : "elem* __restrict__ " + output.Name + "_rows, int " + output.Name + "_pitch";
+            yield return output.PerRow ? "float* __restrict__ " + output.Name + "_rows" + (body.Heads > 0 ? ", int " + output.Name + "_pitch" : "") : "elem* __restrict__ " + output.Name + "_rows, int " + output.Name + "_pitch";
         foreach (var input in body.Inputs)
             yield return input.Kind switch
             {
@@ -204,18 +229,25 @@ public static class RowKernelText
                 RowInputKind.Vector => "const elem* __restrict__ " + input.Name + "_vector",
                 RowInputKind.PerRow => "const float* __restrict__ " + input.Name + "_rows",
                 RowInputKind.Scalar => "const float* __restrict__ " + input.Name + "_scalar",
+                RowInputKind.PerHead => "const float* __restrict__ " + input.Name + "_rows, int " + input.Name + "_pitch",
+                RowInputKind.HeadVector or RowInputKind.HeadScalar => "const elem* __restrict__ " + input.Name + "_vectors, int " + input.Name + "_pitch",
                 // A weight matrix has a pitch like any other.
-                _ => "const int* __restrict__ " + input.Name + "_ids, const elem* __restrict__ " + input.Name + "_table, int " + input.Name + "_pitch",
+                RowInputKind.Gather => "const int* __restrict__ " + input.Name + "_ids, const elem* __restrict__ " + input.Name + "_table, int " + input.Name + "_pitch",
+                _ => throw new InvalidOperationException("row kernel: unknown input " + input.Kind),
             };
         yield return "int rows";
     }
 
-    static string Load(RowInput input, string guard) => input.Kind switch
+    internal static string Load(RowInput input, string guard) => input.Kind switch
     {
         RowInputKind.PerRow => "    const float " + input.Name + " = " + input.Name + "_rows[row];\n",
         RowInputKind.Scalar => "    const float " + input.Name + " = *" + input.Name + "_scalar;\n",
-        _ => "    float " + input.Name + "[8]" + (guard.Length > 0 ? " = {}" : "") + ";\n    " + guard + "load8(" + Address(input, "row") + ", " + input.Name + ");\n",
+        RowInputKind.Matrix or RowInputKind.Vector or RowInputKind.Gather => Load8(input.Name, Address(input, "row"), guard),
+        _ => throw new InvalidOperationException("row kernel: " + input.Kind + " is an input of rows that are heads"),
     };
+
+    internal static string Load8(string name, string address, string guard) =>
+        "    float " + name + "[8]" + (guard.Length > 0 ? " = {}" : "") + ";\n    " + guard + "load8(" + address + ", " + name + ");\n";
 
     // A product of two ints is one instruction; of two int64 it is four, and more registers.
     static string Factor(string row) => row == "row" ? row : row == "first" ? "(int64)first" : "(int64)(" + row + ")";
@@ -225,6 +257,7 @@ public static class RowKernelText
     {
         RowInputKind.Matrix => input.Name + "_rows + " + Factor(row) + " * " + input.Name + "_pitch + column",
         RowInputKind.Vector => input.Name + "_vector + column",
-        _ => input.Name + "_table + (int64)" + input.Name + "_ids[" + row + "] * " + input.Name + "_pitch + column",
+        RowInputKind.Gather => input.Name + "_table + (int64)" + input.Name + "_ids[" + row + "] * " + input.Name + "_pitch + column",
+        _ => throw new InvalidOperationException("row kernel: " + input.Kind + " has no row of 8 columns"),
     };
 }

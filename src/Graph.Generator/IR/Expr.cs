@@ -4,7 +4,8 @@ using System.Linq;
 
 namespace Graph.Generator.IR;
 
-public enum UnaryKind { Neg, Tanh, Exp, Rsqrt }
+/// <summary>Sigmoid is 1 / (1 + e⁻ˣ), Relu max(x, 0), Step 1 where x &gt; 0 and else 0 (the slope of Relu), Log the natural logarithm. All are finite wherever the function is.</summary>
+public enum UnaryKind { Neg, Tanh, Exp, Rsqrt, Sigmoid, Relu, Step, Erf, Sqrt, Log }
 
 public enum BinaryKind { Add, Sub, Mul, Div }
 
@@ -82,7 +83,8 @@ public abstract record Expr
         BinaryKind.Add => a + b,
         BinaryKind.Sub => a - b,
         BinaryKind.Mul => a * b,
-        _ => a / b,
+        BinaryKind.Div => a / b,
+        _ => throw Unknown(kind),
     };
 
     public static double Evaluate(UnaryKind kind, double x) => kind switch
@@ -90,8 +92,27 @@ public abstract record Expr
         UnaryKind.Neg => -x,
         UnaryKind.Tanh => Math.Tanh(x),
         UnaryKind.Exp => Math.Exp(x),
-        _ => 1 / Math.Sqrt(x),
+        UnaryKind.Rsqrt => 1 / Math.Sqrt(x),
+        UnaryKind.Sigmoid => 1 / (1 + Math.Exp(-x)),
+        UnaryKind.Relu => x < 0 ? 0 : x,
+        UnaryKind.Step => x > 0 ? 1 : 0,
+        UnaryKind.Erf => ErrorFunction.Of(x),
+        UnaryKind.Sqrt => Math.Sqrt(x),
+        UnaryKind.Log => Math.Log(x),
+        _ => throw Unknown(kind),
     };
+
+    static double Evaluate(BinaryKind kind, double a, double b) => kind switch
+    {
+        BinaryKind.Add => a + b,
+        BinaryKind.Sub => a - b,
+        BinaryKind.Mul => a * b,
+        BinaryKind.Div => a / b,
+        _ => throw Unknown(kind),
+    };
+
+    /// <summary>A new kind fails here, wherever a switch has no arm for it.</summary>
+    internal static InvalidOperationException Unknown(Enum kind) => new("expression: there is no arm for " + kind.GetType().Name + "." + kind);
 
     /// <summary>Replaces variables.</summary>
     public Expr Substitute(Func<string, Expr> value) => this switch
@@ -102,16 +123,22 @@ public abstract record Expr
         _ => this,
     };
 
+    /// <summary>The same expression with other names.</summary>
+    public Expr Renamed(Func<string, string> name) => this switch
+    {
+        Variable v => new Variable(name(v.Name)),
+        Un u => u with { X = u.X.Renamed(name) },
+        Bin b => b with { A = b.A.Renamed(name), B = b.B.Renamed(name) },
+        _ => this,
+    };
+
     public double Evaluate(Func<string, double> value) => this switch
     {
         Number n => n.Value,
         TypedNumber n => n.Value,
         Variable v => value(v.Name),
         Un u => Evaluate(u.Kind, u.X.Evaluate(value)),
-        Bin { Kind: BinaryKind.Add } b => b.A.Evaluate(value) + b.B.Evaluate(value),
-        Bin { Kind: BinaryKind.Sub } b => b.A.Evaluate(value) - b.B.Evaluate(value),
-        Bin { Kind: BinaryKind.Mul } b => b.A.Evaluate(value) * b.B.Evaluate(value),
-        Bin b => b.A.Evaluate(value) / b.B.Evaluate(value),
+        Bin b => Evaluate(b.Kind, b.A.Evaluate(value), b.B.Evaluate(value)),
         _ => throw new InvalidOperationException("expression: unknown node"),
     };
 
@@ -123,8 +150,10 @@ public abstract record Expr
         Bin { Kind: BinaryKind.Add } b => b.A.Derivative(variable) + b.B.Derivative(variable),
         Bin { Kind: BinaryKind.Sub } b => b.A.Derivative(variable) - b.B.Derivative(variable),
         Bin { Kind: BinaryKind.Mul } b => b.A.Derivative(variable) * b.B + b.A * b.B.Derivative(variable),
-        Bin b => b.A.Derivative(variable) / b.B - this * (b.B.Derivative(variable) / b.B),
-        _ => Zero,
+        Bin { Kind: BinaryKind.Div } b => b.A.Derivative(variable) / b.B - this * (b.B.Derivative(variable) / b.B),
+        Bin b => throw Unknown(b.Kind),
+        Number or TypedNumber => Zero,
+        _ => throw new InvalidOperationException("expression: unknown node"),
     };
 
     static Expr Slope(Un u) => u.Kind switch
@@ -132,7 +161,14 @@ public abstract record Expr
         UnaryKind.Neg => new Number(-1),
         UnaryKind.Tanh => One - u * u,
         UnaryKind.Exp => u,
-        _ => new Number(-0.5) * (u * (u * u)),
+        UnaryKind.Rsqrt => new Number(-0.5) * (u * (u * u)),
+        UnaryKind.Sigmoid => u * (One - u),
+        UnaryKind.Relu => Apply(UnaryKind.Step, u),
+        UnaryKind.Step => Zero,
+        UnaryKind.Erf => new Number(ErrorFunction.TwoOverSqrtPi) * Apply(UnaryKind.Exp, -(u.X * u.X)),
+        UnaryKind.Sqrt => new Number(0.5) / u,
+        UnaryKind.Log => One / u.X,
+        _ => throw Unknown(u.Kind),
     };
 
     /// <summary>
@@ -143,12 +179,24 @@ public abstract record Expr
     {
         Number n => Math.Abs(n.Value),
         TypedNumber n => Math.Abs(n.Value),
-        Un { Kind: UnaryKind.Tanh } => 1,
-        Un { Kind: UnaryKind.Neg } u => u.X.Bound(),
-        Un { Kind: UnaryKind.Exp } u => u.X.Bound() is { } b ? Math.Exp(b) : null,
-        Bin { Kind: BinaryKind.Mul } b => b.A.Bound() * b.B.Bound(),
-        Bin { Kind: BinaryKind.Add or BinaryKind.Sub } b => b.A.Bound() + b.B.Bound(),
-        _ => null,
+        Un u => u.Kind switch
+        {
+            UnaryKind.Tanh or UnaryKind.Sigmoid or UnaryKind.Step or UnaryKind.Erf => 1,
+            UnaryKind.Neg or UnaryKind.Relu => u.X.Bound(),
+            UnaryKind.Exp => u.X.Bound() is { } b ? Math.Exp(b) : null,
+            UnaryKind.Sqrt => u.X.Bound() is { } b ? Math.Sqrt(b) : null,
+            UnaryKind.Rsqrt or UnaryKind.Log => null,
+            _ => throw Unknown(u.Kind),
+        },
+        Bin b => b.Kind switch
+        {
+            BinaryKind.Mul => b.A.Bound() * b.B.Bound(),
+            BinaryKind.Add or BinaryKind.Sub => b.A.Bound() + b.B.Bound(),
+            BinaryKind.Div => null,
+            _ => throw Unknown(b.Kind),
+        },
+        Variable => null,
+        _ => throw new InvalidOperationException("expression: unknown node"),
     };
 
     public IEnumerable<string> Variables() => this switch

@@ -10,13 +10,45 @@ namespace Graph.Generator.IR;
 public sealed record ExprLanguage(Func<UnaryKind, string> Call, Func<string, string> TypedNumber)
 {
     public static readonly ExprLanguage Cuda = new(
-        kind => kind switch { UnaryKind.Tanh => "fast_tanh", UnaryKind.Exp => "fast_exp", _ => "rsqrtf" },
+        kind => kind switch
+        {
+            UnaryKind.Tanh => "fast_tanh",
+            UnaryKind.Exp => "fast_exp",
+            UnaryKind.Rsqrt => "rsqrtf",
+            UnaryKind.Sigmoid => "fast_sigmoid",
+            UnaryKind.Relu => "positive_part",
+            UnaryKind.Step => "is_positive",
+            UnaryKind.Erf => "erff",
+            UnaryKind.Sqrt => "sqrtf",
+            UnaryKind.Log => "logf",
+            _ => throw Expr.Unknown(kind),
+        },
         number => "round_elem(" + number + ")");
 
     // The CPU target runs in fp32: nothing is rounded to a narrower type.
     public static readonly ExprLanguage CSharp = new(
-        kind => kind switch { UnaryKind.Tanh => "System.MathF.Tanh", UnaryKind.Exp => "System.MathF.Exp", _ => "1.0f / System.MathF.Sqrt" },
+        kind => kind switch
+        {
+            UnaryKind.Tanh => "System.MathF.Tanh",
+            UnaryKind.Exp => "System.MathF.Exp",
+            UnaryKind.Rsqrt => "1.0f / System.MathF.Sqrt",
+            UnaryKind.Sigmoid => "Graph.Runtime.Cpu.CpuMath.Sigmoid",
+            UnaryKind.Relu => "Graph.Runtime.Cpu.CpuMath.Relu",
+            UnaryKind.Step => "Graph.Runtime.Cpu.CpuMath.Step",
+            UnaryKind.Erf => "Graph.Runtime.Cpu.CpuMath.Erf",
+            UnaryKind.Sqrt => "System.MathF.Sqrt",
+            UnaryKind.Log => "System.MathF.Log",
+            _ => throw Expr.Unknown(kind),
+        },
         number => number);
+
+    /// <summary>Whether the CUDA C of an expression calls what Templates/functions.cu has; the other functions are the prelude's or CUDA's own.</summary>
+    public static bool NeedsFunctions(Expr e) => e switch
+    {
+        Expr.Un u => u.Kind is UnaryKind.Sigmoid or UnaryKind.Relu or UnaryKind.Step || NeedsFunctions(u.X),
+        Expr.Bin b => NeedsFunctions(b.A) || NeedsFunctions(b.B),
+        _ => false,
+    };
 }
 
 /// <summary>Prints expressions as source. The kernels' variables keep their names; precedence is explicit where it is not obvious.</summary>
@@ -35,7 +67,7 @@ public static class ExprSource
             case Expr.Un { Kind: UnaryKind.Neg } u: return Parenthesize("-" + Print(u.X, language, variable, 2), level > 0);
             case Expr.Un u: return Parenthesize(language.Call(u.Kind) + "(" + Print(u.X, language, variable, 0) + ")", level > 1 && language.Call(u.Kind).Contains("/"));
             case Expr.Bin b:
-                var (sign, own) = b.Kind switch { BinaryKind.Add => (" + ", 0), BinaryKind.Sub => (" - ", 0), BinaryKind.Mul => (" * ", 1), _ => (" / ", 1) };
+                var (sign, own) = b.Kind switch { BinaryKind.Add => (" + ", 0), BinaryKind.Sub => (" - ", 0), BinaryKind.Mul => (" * ", 1), BinaryKind.Div => (" / ", 1), _ => throw Expr.Unknown(b.Kind) };
                 // The right operand of - and / binds tighter: a - (b + c).
                 var right = b.Kind is BinaryKind.Sub or BinaryKind.Div ? own + 1 : own;
                 return Parenthesize(Print(b.A, language, variable, own) + sign + Print(b.B, language, variable, right), level > own);

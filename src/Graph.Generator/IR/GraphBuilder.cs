@@ -16,6 +16,12 @@ public sealed class GraphBuilder
 
     /// <summary>Scope given to new nodes.</summary>
     public string Scope { get; set; } = "";
+
+    /// <summary>The traced op that new nodes are made of; -1: unknown.</summary>
+    public int Origin { get; set; } = -1;
+    /// <summary>New nodes come from where this one does.</summary>
+    public void At(Node node) => (Scope, Origin) = (node.Scope, node.Origin);
+
     public int Count => _nodes.Count;
     public Node this[int id] => _nodes[id];
     public TensorType Type(int id) => _nodes[id].Type;
@@ -27,7 +33,7 @@ public sealed class GraphBuilder
     {
         if (_known.TryGetValue((op, inputs), out var known)) return known;
         var type = op.Infer(inputs.Select(i => _nodes[i].Type).ToArray());
-        _nodes.Add(new Node(_nodes.Count, op, inputs, type, Scope, name ?? op.Name));
+        _nodes.Add(new Node(_nodes.Count, op, inputs, type, Scope, name ?? op.Name, Origin));
         _known.Add((op, inputs), _nodes.Count - 1);
         return _nodes.Count - 1;
     }
@@ -60,7 +66,7 @@ public sealed class GraphBuilder
         {
             if (node.Id == graph.FirstBackward) firstBackward = builder.Count;
             if (!live[node.Id]) continue;
-            builder.Scope = node.Scope;
+            builder.At(node);
             var inputs = node.Inputs.Select(i => map[i]).ToArray();
             map[node.Id] = rewrite(builder, node, inputs) ?? builder.Named(node.Name, node.Op, inputs);
         }

@@ -7,21 +7,12 @@ namespace Graph.Generator.IR;
 /// <summary>
 /// One SSA value: the op that makes it, the ids of its inputs, its type, the model code it comes from ("layers.3.self_attn"), and a name for people
 /// ("q_proj", "input_layernorm", "d_up_proj") that becomes the tensor's name in the schedule and the variable's name in CUDA C.
+/// Origin: the traced op that it was made of, for the place of an error; -1 where a pass does not say.
 /// </summary>
-public sealed record Node(int Id, Op Op, EquatableArray<int> Inputs, TensorType Type, string Scope, string Name)
+public sealed record Node(int Id, Op Op, EquatableArray<int> Inputs, TensorType Type, string Scope, string Name, int Origin = -1)
 {
     /// <summary>The decoder layer in the scope ("layers.3…"), or -1 outside of one.</summary>
-    public int Layer
-    {
-        get
-        {
-            var at = Scope.IndexOf("layers.", System.StringComparison.Ordinal);
-            if (at < 0) return -1;
-            var layer = 0;
-            for (var i = at + 7; i < Scope.Length && Scope[i] is >= '0' and <= '9'; i++) layer = layer * 10 + (Scope[i] - '0');
-            return layer;
-        }
-    }
+    public int Layer => LayerScope.Of(Scope);
 }
 
 /// <summary>

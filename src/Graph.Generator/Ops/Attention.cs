@@ -6,26 +6,36 @@ using Graph.Generator.IR;
 namespace Graph.Generator.Ops;
 
 /// <summary>
-/// What attention computes of a raw dot product s = q·k: score(s), traced from the user's lambda with the scale folded in, as an expression of the variable "s".
+/// What attention computes of a raw dot product s = q·k: score(s, distance, head), traced from the user's lambda with the scale folded in, as an expression of the variables "s",
+/// "distance" (q − k in tokens, at least 0 where k is visible) and "head" (the query head's index).
 /// Window 0: every earlier token of the document; W: the last W tokens, the query itself included.
 /// </summary>
 public sealed record ScoreFunction(Expr Value, int Window)
 {
+    /// <summary>d(score)/ds; distance and head are constants of a pair.</summary>
     public Expr Derivative => Value.Derivative("s");
 
-    /// <summary>True when interval analysis proves |score| ≤ 50: then exp(score) stays within 2^±73, and fp32 sums and bf16 probabilities need no row maximum.</summary>
+    /// <summary>An expression of the three variables at one pair, in fp64.</summary>
+    public static double At(Expr e, double s, int distance, int head) =>
+        e.Evaluate(name => name switch { "s" => s, "distance" => distance, "head" => head, _ => throw new InvalidOperationException("attention: the score function has no variable " + name) });
+
+    /// <summary>True when interval analysis proves |score| ≤ 50 for any s, distance and head: then exp(score) stays within 2^±73, and fp32 sums and bf16 probabilities need no row maximum.</summary>
     public bool IsBounded => Value.Bound() is <= 50;
 
     public string Attributes => "score=" + ExprText.Print(Value) + (Window > 0 ? " window=" + Window.ToString(CultureInfo.InvariantCulture) : "");
 }
 
 /// <summary>
-/// o[t,n] = Σk p·v[k, n/(N/K)] with p = softmax over visible k of score(q[t,n]·k[k, n/(N/K)]): q act[T,N,D], k and v act[T,K,D] → act[T,N,D]. Scores, softmax and sums in fp32;
+/// o[t,n] = Σk p·v[k, n/(N/K)] with p = softmax over visible k of score(q[t,n]·k[k, n/(N/K)], t − k, n): q act[T,N,D], k and v act[T,K,D] → act[T,N,D]. Scores, softmax and sums in fp32;
 /// k is visible when it is in t's document, not after t, and t − k &lt; window. Lowering: the tiled attention template with the score as a hole.
 /// Source: transformers, modeling_gemma2.py, eager_attention_forward.
 /// </summary>
 public sealed record Attention(ScoreFunction Score) : Op("attention")
 {
+    /// <summary>Null when the CUDA kernels have this head dim, else the sentence that says which ones they have.</summary>
+    public static string? HeadDimError(int headDim) => headDim is >= 16 and <= 256 && headDim % (headDim <= 96 ? 16 : 32) == 0 ? null
+        : "attention: the head dim is " + headDim.ToString(CultureInfo.InvariantCulture) + "; it must be a multiple of 16 up to 96, or of 32 up to 256";
+
     public override TensorType Infer(IReadOnlyList<TensorType> inputs)
     {
         Expect(inputs, 3);
@@ -39,8 +49,8 @@ public sealed record Attention(ScoreFunction Score) : Op("attention")
     public override int?[] Adjoint(GraphBuilder g, Node y, int dy, bool[] needed)
     {
         var (q, k, v) = (y.Inputs[0], y.Inputs[1], y.Inputs[2]);
-        var lse = g.Add(new AttentionLse(Score), q, k, v);
-        var delta = g.Add(new AttentionDelta(), y.Id, dy);
+        var lse = g.Named("lse", new AttentionLse(Score), q, k, v);
+        var delta = g.Named("delta", new AttentionDelta(), y.Id, dy);
         var result = new int?[3];
         // dq last: it can start from the dS that dk's kernel has (Templates/score_gradients.cu).
         foreach (var i in new[] { 1, 2, 0 })
@@ -52,11 +62,9 @@ public sealed record Attention(ScoreFunction Score) : Op("attention")
     {
         var o = new double[inputs[0].Length];
         var dim = types[0].Shape[2].Size;
-        AttentionLoops.ForEachRow(Score, sizes, types, inputs, (q, keys, p, _) =>
-        {
-            for (var j = 0; j < keys.Length; j++)
-                for (var d = 0; d < dim; d++) o[q + d] += p[j] * inputs[2][keys[j] + d];
-        });
+        foreach (var row in AttentionLoops.Rows(Score, sizes, types, inputs))
+            foreach (var (k, _, p) in row.Pairs)
+                for (var d = 0; d < dim; d++) o[row.Query + d] += p * inputs[2][k + d];
         return o;
     }
 
@@ -76,7 +84,7 @@ public sealed record AttentionLse(ScoreFunction Score) : Op("attention_lse")
     {
         var (heads, dim) = (types[0].Shape[1].Size, types[0].Shape[2].Size);
         var lse = new double[sizes.Tokens * heads];
-        AttentionLoops.ForEachRow(Score, sizes, types, inputs, (q, keys, p, logSum) => lse[q / dim] = logSum / Math.Log(2));
+        foreach (var row in AttentionLoops.Rows(Score, sizes, types, inputs)) lse[row.Query / dim] = row.LogSum / Math.Log(2);
         return lse;
     }
 
@@ -118,35 +126,37 @@ public sealed record AttentionGrad(ScoreFunction Score, int Of) : Op("attention_
         var dim = types[0].Shape[2].Size;
         var result = new double[inputs[Of].Length];
         var slope = Score.Derivative;
-        AttentionLoops.ForEachRow(Score, sizes, types, inputs, (q, keys, p, _) =>
-        {
-            for (var j = 0; j < keys.Length; j++)
+        foreach (var row in AttentionLoops.Rows(Score, sizes, types, inputs))
+            foreach (var (k, distance, p) in row.Pairs)
             {
+                var q = row.Query;
                 double s = 0, dp = 0;
                 for (var d = 0; d < dim; d++)
                 {
-                    s += qs[q + d] * ks[keys[j] + d];
-                    dp += dos[q + d] * vs[keys[j] + d];
+                    s += qs[q + d] * ks[k + d];
+                    dp += dos[q + d] * vs[k + d];
                 }
-                var ds = p[j] * (dp - inputs[5][q / dim]) * slope.Evaluate(_ => s);
+                var ds = p * (dp - inputs[5][q / dim]) * ScoreFunction.At(slope, s, distance, row.Head);
                 for (var d = 0; d < dim; d++)
                 {
-                    if (Of == 0) result[q + d] += ds * ks[keys[j] + d];
-                    else if (Of == 1) result[keys[j] + d] += ds * qs[q + d];
-                    else result[keys[j] + d] += p[j] * dos[q + d];
+                    if (Of == 0) result[q + d] += ds * ks[k + d];
+                    else if (Of == 1) result[k + d] += ds * qs[q + d];
+                    else result[k + d] += p * dos[q + d];
                 }
             }
-        });
         return result;
     }
 
     public override string Attributes => Score.Attributes;
 }
 
+/// <summary>One query of one head: its offset, its visible keys' offsets, distances and probabilities, and the log of their exponential sum.</summary>
+sealed record AttentionRow(int Query, int Head, (int Key, int Distance, double P)[] Pairs, double LogSum);
+
 static class AttentionLoops
 {
-    /// <summary>Calls back once per (token, head) with the offset of its query, the offsets of its visible keys, their probabilities, and the log of their exponential sum.</summary>
-    public static void ForEachRow(ScoreFunction score, ReferenceSizes sizes, IReadOnlyList<TensorType> types, IReadOnlyList<double[]> inputs, Action<int, int[], double[], double> row)
+    /// <summary>Softmax in plain fp64 loops, one row per token and head.</summary>
+    public static IEnumerable<AttentionRow> Rows(ScoreFunction score, ReferenceSizes sizes, IReadOnlyList<TensorType> types, IReadOnlyList<double[]> inputs)
     {
         var (heads, kvHeads, dim) = (types[0].Shape[1].Size, types[1].Shape[1].Size, types[0].Shape[2].Size);
         for (var t = 0; t < sizes.Tokens; t++)
@@ -155,20 +165,19 @@ static class AttentionLoops
             for (var n = 0; n < heads; n++)
             {
                 var q = (t * heads + n) * dim;
-                var keys = new int[t - first + 1];
-                var p = new double[keys.Length];
+                var pairs = new (int Key, int Distance, double P)[t - first + 1];
                 double max = double.NegativeInfinity, sum = 0;
-                for (var j = 0; j < keys.Length; j++)
+                for (var j = 0; j < pairs.Length; j++)
                 {
-                    keys[j] = ((first + j) * kvHeads + n / (heads / kvHeads)) * dim;
+                    var key = ((first + j) * kvHeads + n / (heads / kvHeads)) * dim;
                     double s = 0;
-                    for (var d = 0; d < dim; d++) s += inputs[0][q + d] * inputs[1][keys[j] + d];
-                    p[j] = score.Value.Evaluate(_ => s);
-                    max = Math.Max(max, p[j]);
+                    for (var d = 0; d < dim; d++) s += inputs[0][q + d] * inputs[1][key + d];
+                    pairs[j] = (key, t - first - j, ScoreFunction.At(score.Value, s, t - first - j, n));
+                    max = Math.Max(max, pairs[j].P);
                 }
-                for (var j = 0; j < p.Length; j++) sum += p[j] = Math.Exp(p[j] - max);
-                for (var j = 0; j < p.Length; j++) p[j] /= sum;
-                row(q, keys, p, max + Math.Log(sum));
+                for (var j = 0; j < pairs.Length; j++) sum += pairs[j].P = Math.Exp(pairs[j].P - max);
+                for (var j = 0; j < pairs.Length; j++) pairs[j].P /= sum;
+                yield return new AttentionRow(q, n, pairs, max + Math.Log(sum));
             }
         }
     }

@@ -2,6 +2,7 @@ using System;
 using System.Collections.Generic;
 using System.Globalization;
 using Graph.Generator.IR;
+using Graph.Generator.Schedules;
 
 namespace Graph.Generator.Ops;
 
@@ -33,9 +34,12 @@ public sealed record Adapter(string Linear, bool IsA, int Size)
 }
 
 /// <summary>An fp32 scalar of the device's scalar block: lora_scale = alpha / r, inv_labels = 1 / labels of the optimizer batch.</summary>
-public sealed record RunScalar(string Role) : Leaf("scalar", TensorType.Scalar)
+public sealed record RunScalar(StepScalar Role) : Leaf("scalar", TensorType.Scalar)
 {
-    public override string Attributes => "name=" + Role;
+    /// <summary>Its tensor in the schedule: lora_scale, inv_labels.</summary>
+    public string Tensor => ScheduleText.Lower(Role);
+
+    public override string Attributes => "name=" + Tensor;
 }
 
 public sealed record Const(double Value) : Op("const")
@@ -53,10 +57,10 @@ public sealed record TypedConst(double Value) : Op("typed_const")
     public override string Attributes => "value=" + Value.ToString("R", CultureInfo.InvariantCulture);
 }
 
-/// <summary>The argument of an attention's score function while it is traced; Import folds the region into the attention op.</summary>
-public sealed record ScoreInput() : Op("score_input")
+/// <summary>What an attention's score function is given while it is traced: the scaled product ("input"), q − k ("distance") or the query head's index ("head"). Import folds the region into the attention op.</summary>
+public sealed record ScoreArgument(string Kind) : Op("score_" + Kind)
 {
     public override TensorType Infer(IReadOnlyList<TensorType> inputs) { Expect(inputs, 1); return TensorType.Scalar; }
     public override double[] Reference(ReferenceSizes sizes, IReadOnlyList<TensorType> types, IReadOnlyList<double[]> inputs) =>
-        throw new InvalidOperationException("score_input: exists only inside a score function");
+        throw new InvalidOperationException(Name + ": exists only inside a score function");
 }

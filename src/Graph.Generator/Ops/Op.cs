@@ -2,11 +2,18 @@ using System;
 using System.Collections.Generic;
 using System.Linq;
 using Graph.Generator.IR;
+using Graph.Generator.Schedules;
 
 namespace Graph.Generator.Ops;
 
-/// <summary>A shape or dtype does not fit; the message is a sentence with the values. Reported on the user's line while tracing.</summary>
-public sealed class ShapeError(string message) : Exception(message);
+/// <summary>
+/// A shape or dtype does not fit, or no pass can compile it; the message is a sentence with the values. Reported on the user's line: while tracing on the call, from a pass on the op that
+/// <paramref name="origin"/> numbers in the trace (<see cref="Node.Origin"/>; -1: on the class).
+/// </summary>
+public sealed class ShapeError(string message, int origin = -1) : Exception(message)
+{
+    public int Origin => origin;
+}
 
 /// <summary>
 /// An operation; its attributes are the fields of the derived record. One file per op holds its inference, its adjoint (in other ops), its lowering, and an fp64 reference in plain loops.
@@ -39,9 +46,10 @@ public abstract record Op(string Name)
 }
 
 /// <summary>The sizes behind T and ranks while a reference runs, and the step inputs that some ops read beside their operands.</summary>
-public sealed record ReferenceSizes(int Tokens, int Rank, int[] Positions, int[] DocStart)
+public sealed record ReferenceSizes(int Tokens, int Rank, int[] Positions, int[] DocStart, double LoraScale = 1)
 {
-    public int Of(Dim dim) => dim.IsTokens ? Tokens : dim.IsRank ? Rank : dim.Size;
+    public double Scale(ScaleFactor scale) => scale.Constant * Math.Pow(LoraScale, scale.LoraScales);
+    public int Of(Dim dim) => dim.IsTokens ? Tokens : dim.IsRank ? Rank * dim.Size : dim.Size;
     public int Count(TensorType type) => type.Shape.Aggregate(1, (n, d) => n * Of(d));
     public int Columns(TensorType type) => type.Shape.Skip(1).Aggregate(1, (n, d) => n * Of(d));
 }

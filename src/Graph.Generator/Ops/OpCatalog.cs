@@ -26,7 +26,7 @@ public static class OpCatalog
             "param" => new Param(Text("name"), TensorType.Act(attributes.Skip(1).Select(a => (Dim)Convert.ToInt32(a.Value)).ToArray())),
             "lora_a" => new Adapter(Text("name"), true, Int("dim")),
             "lora_b" => new Adapter(Text("name"), false, Int("dim")),
-            "lora_scale" => new RunScalar("lora_scale"),
+            "lora_scale" => new RunScalar(StepScalar.LoraScale),
             "const" => new Const(Double("value")),
             "typed_const" => new TypedConst(Double("value")),
             "add" => new Binary(BinaryKind.Add),
@@ -37,15 +37,25 @@ public static class OpCatalog
             "tanh" => new Unary(UnaryKind.Tanh),
             "exp" => new Unary(UnaryKind.Exp),
             "rsqrt" => new Unary(UnaryKind.Rsqrt),
+            "sqrt" => new Unary(UnaryKind.Sqrt),
+            "log" => new Unary(UnaryKind.Log),
+            "sigmoid" => new Unary(UnaryKind.Sigmoid),
+            "relu" => new Unary(UnaryKind.Relu),
+            "silu" => new Silu(),
+            "gelu" => new Gelu(),
             "gelu_tanh" => new GeluTanh(),
             "row_mean" => new RowMean(),
             "rms_norm" => new RmsNorm(Double("eps")),
+            "layer_norm" => new LayerNorm(Double("eps")),
+            "positions" => new Input("positions"),
             "embedding" => new Embedding(),
             "linear" => new MatMul(GemmLayout.Nt),
             "split_heads" => new Heads(Int("heads")),
             "merge_heads" => new Heads(0),
             "rope" => new Rope(Double("theta")),
-            "score_input" => new ScoreInput(),
+            "score_input" => new ScoreArgument("input"),
+            "score_distance" => new ScoreArgument("distance"),
+            "score_head" => new ScoreArgument("head"),
             _ => throw new ShapeError(op + ": is not an op of this compiler"),
         };
     }
@@ -73,8 +83,14 @@ public static class OpCatalog
     /// <exception cref="ShapeError">The inputs do not fit; the message is a sentence with their types.</exception>
     public static TensorType Infer(string op, IReadOnlyList<TensorType> inputs, IReadOnlyList<KeyValuePair<string, object?>> attributes)
     {
-        if (op != "attention") return Create(op, attributes).Infer(inputs);
+        if (op != "attention") return WithWholeChunks(op, Create(op, attributes).Infer(inputs));
         if (inputs.Count != 4 || !inputs[3].IsScalar) throw new ShapeError("attention: the score function must return one number per score, but returns " + inputs[inputs.Count - 1]);
-        return new Attention(new ScoreFunction(Expr.Var("s"), 0)).Infer(inputs.Take(3).ToArray());
+        var o = new Attention(new ScoreFunction(Expr.Var("s"), 0)).Infer(inputs.Take(3).ToArray());
+        return Attention.HeadDimError(o.Shape[2].Size) is { } error ? throw new ShapeError(error) : o;
     }
+
+    /// <summary>Kernels read 8 neighbouring columns at a time, and rows of [T,N,D] begin every D columns.</summary>
+    static TensorType WithWholeChunks(string op, TensorType type) =>
+        !type.IsPerToken || type.DType == DType.I32 || type.Shape.Last.IsRank || type.Shape.Last.Size % 8 == 0 || type.IsRowScalar && type.DType == DType.F32 ? type
+            : throw new ShapeError(op + ": the result is " + type + "; kernels read 8 columns at a time, so the last dimension must be a multiple of 8");
 }

@@ -6,39 +6,57 @@ using Graph.Generator.IR;
 
 namespace Graph.Generator.Ops;
 
-/// <summary>s[t] = Σ over the columns of row t, in fp32: [T,H] → f32[T,1]. The one reduction primitive of row kernels.</summary>
+/// <summary>s = Σ over the last dimension, in fp32: [T,H] → f32[T,1] and [T,N,D] → f32[T,N,1]. The one reduction primitive of row kernels.</summary>
 public sealed record RowSum() : Op("row_sum")
+{
+    /// <summary>The longest row: 1,024 threads of a block hold 8 columns each.</summary>
+    public const int MaxColumns = 8192;
+
+    public override TensorType Infer(IReadOnlyList<TensorType> inputs)
+    {
+        Expect(inputs, 1);
+        return Statistic(Name, inputs[0]);
+    }
+
+    /// <summary>One value per row of x.</summary>
+    /// <exception cref="ShapeError">x has no rows that can be reduced.</exception>
+    internal static TensorType Statistic(string op, TensorType x)
+    {
+        if (!x.IsPerToken || x.Rank < 2 || x.DType == DType.I32) throw new ShapeError(op + ": x is " + x + "; it must have rows of numbers, [T,H] or [T,N,D]");
+        if (x.IsRowScalar) throw new ShapeError(op + ": x is " + x + ", which has one value per row already");
+        if (x.Shape.Last.IsRank) throw new ShapeError(op + ": x is " + x + "; there are no reductions over the rank of an adapter");
+        if (x.Shape.Last.Size > MaxColumns) throw new ShapeError(op + ": x is " + x + "; rows of more than " + NumberText.Int(MaxColumns) + " columns cannot be reduced");
+        return x.Heads > 0 ? TensorType.F32(Dim.T, x.Heads, 1) : TensorType.F32(Dim.T, 1);
+    }
+
+    // Every column of a row has the same gradient. A square multiplies it by the row, so there it may stay one number per row; elsewhere it takes the row's shape.
+    public override int?[] Adjoint(GraphBuilder g, Node y, int dy, bool[] needed) =>
+        new int?[] { g[y.Inputs[0]] is { Op: Binary { Kind: BinaryKind.Mul }, Inputs: var square } && square[0] == square[1] ? dy : g.Add(new Spread(g.Type(y.Inputs[0])), dy) };
+
+    public override double[] Reference(ReferenceSizes sizes, IReadOnlyList<TensorType> types, IReadOnlyList<double[]> inputs)
+    {
+        var columns = sizes.Of(types[0].Shape.Last);
+        return Enumerable.Range(0, inputs[0].Length / columns).Select(row => inputs[0].Skip(row * columns).Take(columns).Sum()).ToArray();
+    }
+}
+
+/// <summary>m = the mean over the last dimension, in fp32: [T,H] → f32[T,1] and [T,N,D] → f32[T,N,1].</summary>
+public sealed record RowMean() : Op("row_mean")
 {
     public override TensorType Infer(IReadOnlyList<TensorType> inputs)
     {
         Expect(inputs, 1);
-        if (!inputs[0].IsPerToken || inputs[0].DType == DType.I32) throw Error("x is " + inputs[0] + "; it must have one row of numbers per token");
-        return TensorType.F32(Dim.T, 1);
+        return RowSum.Statistic(Name, inputs[0]);
     }
 
-    // A row statistic broadcasts along its row wherever it is used, so the gradient passes unchanged.
-    public override int?[] Adjoint(GraphBuilder g, Node y, int dy, bool[] needed) => new int?[] { dy };
-
-    public override double[] Reference(ReferenceSizes sizes, IReadOnlyList<TensorType> types, IReadOnlyList<double[]> inputs)
-    {
-        var columns = sizes.Columns(types[0]);
-        return Enumerable.Range(0, sizes.Tokens).Select(t => inputs[0].Skip(t * columns).Take(columns).Sum()).ToArray();
-    }
-}
-
-/// <summary>m[t] = (1/H)·Σ over the columns of row t: [T,H] → f32[T,1].</summary>
-public sealed record RowMean() : Op("row_mean")
-{
-    public override TensorType Infer(IReadOnlyList<TensorType> inputs) => new RowSum().Infer(inputs);
-
-    public override int? Expand(GraphBuilder g, IReadOnlyList<int> inputs) => g.Mul(g.Const(1.0 / g.Type(inputs[0]).Columns), g.Add(new RowSum(), inputs[0]));
+    public override int? Expand(GraphBuilder g, IReadOnlyList<int> inputs) => g.Mul(g.Const(1.0 / g.Type(inputs[0]).Shape.Last.Size), g.Add(new RowSum(), inputs[0]));
 
     public override double[] Reference(ReferenceSizes sizes, IReadOnlyList<TensorType> types, IReadOnlyList<double[]> inputs) =>
-        new RowSum().Reference(sizes, types, inputs).Select(s => s / sizes.Columns(types[0])).ToArray();
+        new RowSum().Reference(sizes, types, inputs).Select(s => s / sizes.Of(types[0].Shape.Last)).ToArray();
 }
 
 /// <summary>
-/// y = x · rsqrt(mean(x², -1) + eps) · (1 + w): x act[T,H], w act[H] → act[T,H]; all in fp32, one rounding at the end. The checkpoint stores the weight minus one.
+/// y = x · rsqrt(mean(x², -1) + eps) · (1 + w): x act[T,H], w act[H] → as x, or x act[T,N,D], w act[D]; all in fp32, one rounding at the end. The checkpoint stores the weight minus one.
 /// Source: transformers, modeling_gemma2.py, Gemma2RMSNorm.
 /// </summary>
 public sealed record RmsNorm(double Eps) : Op("rms_norm")
@@ -47,8 +65,8 @@ public sealed record RmsNorm(double Eps) : Op("rms_norm")
     {
         Expect(inputs, 2);
         var (x, w) = (inputs[0], inputs[1]);
-        if (!x.IsPerToken || x.Rank != 2) throw Error("x is " + x + "; it must be [T,H]");
-        if (w.Rank != 1 || !w.Shape[0].Equals(x.Shape[1])) throw Error("x is " + x + " but w is " + w + "; w must have one value per column of x");
+        RowSum.Statistic(Name, x);
+        if (w.Rank != 1 || !w.Shape[0].Equals(x.Shape.Last)) throw Error("x is " + x + " but w is " + w + "; w must have one value per column of x's last dimension");
         return x;
     }
 

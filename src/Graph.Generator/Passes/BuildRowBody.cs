@@ -19,7 +19,7 @@ public sealed class BuildRowBody
     readonly List<int[]> _inputNodes = new();
     readonly List<RowStatement> _statements = new();
     // The names of the emitted texts' own variables are taken.
-    readonly HashSet<string> _names = new() { "row", "rows", "column", "inside", "first", "end", "scratch", "vectors", "j" };
+    readonly HashSet<string> _names = new() { "row", "rows", "column", "inside", "first", "end", "scratch", "vectors", "j", "head", "line", "inner", "token", "place", "columns", "chunks", "item" };
 
     BuildRowBody(TensorGraph graph, ClusterMap map, IReadOnlyList<int> outputs)
     {
@@ -37,9 +37,10 @@ public sealed class BuildRowBody
         // Outputs take their names first, so that a parameter is called what its tensor is called.
         var names = outputs.ToDictionary(id => id, id => build.Unique(graph[id].Name));
         foreach (var id in build._members.OrderBy(id => id)) build.Add(graph[id], names);
-        var columns = outputs.Concat(build._members).Select(id => graph[id].Type).Where(t => !t.IsRowScalar).Select(t => t.Columns).Distinct().ToArray();
-        if (columns.Length != 1) throw new InvalidOperationException("fuse: one row kernel would need rows of " + string.Join(" and ", columns) + " columns");
-        var body = new RowBody(columns[0], outputs.Select(id => new RowOutput(names[id], graph[id].Type.IsRowScalar)).ToArray(), build._inputs.ToArray(), build._statements.ToArray());
+        var rows = build._members.Select(map.Rows).Distinct().ToArray();
+        if (rows.Length != 1) throw new InvalidOperationException("fuse: one row kernel would need rows of " + string.Join(" and ", rows.Select(r => r.Columns)) + " columns");
+        var columns = rows[0].Columns.IsRank ? RowBody.RankColumns : rows[0].Columns.Size;
+        var body = new RowBody(columns, outputs.Select(id => new RowOutput(names[id], graph[id].Type.IsRowScalar)).ToArray(), build._inputs.ToArray(), build._statements.ToArray(), rows[0].Heads);
         var source = build._members.OrderBy(id => id).Where(id => graph[id].Op is not Const).Select(id => GraphText.Line(graph, graph[id])).ToArray();
         return (body, build.Label(outputs), outputs.Concat(build._inputNodes.SelectMany(n => n)).ToArray(), source);
     }
@@ -85,15 +86,15 @@ public sealed class BuildRowBody
             Const c => new Expr.Number(c.Value),
             TypedConst c => new Expr.TypedNumber(c.Value),
             RunScalar => Input(id, RowInputKind.Scalar, id),
-            Param => Input(id, RowInputKind.Vector, id),
+            Param => Input(id, node.Type.Rank < 2 ? RowInputKind.Vector : node.Type.Shape[1] == 1 ? RowInputKind.HeadScalar : RowInputKind.HeadVector, id),
             Pointwise p when !node.Type.IsPerToken => p.Lower(node.Inputs.Select(Value).ToArray()),
-            _ => Input(id, node.Type.IsRowScalar ? RowInputKind.PerRow : RowInputKind.Matrix, id),
+            _ => Input(id, !node.Type.IsRowScalar ? RowInputKind.Matrix : node.Type.Heads > 0 ? RowInputKind.PerHead : RowInputKind.PerRow, id),
         };
     }
 
     Expr Input(int id, RowInputKind kind, params int[] nodes)
     {
-        var name = Unique(kind == RowInputKind.Gather ? _graph[nodes[1]].Name : _graph[id].Name + (kind == RowInputKind.Vector ? "_weight" : ""));
+        var name = Unique(kind == RowInputKind.Gather ? _graph[nodes[1]].Name : _graph[id].Name + (kind is RowInputKind.Vector or RowInputKind.HeadVector or RowInputKind.HeadScalar ? "_weight" : ""));
         _inputs.Add(new RowInput(name, kind));
         _inputNodes.Add(nodes);
         return Expr.Var(name);

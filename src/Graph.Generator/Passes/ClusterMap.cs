@@ -5,6 +5,9 @@ using Graph.Generator.Ops;
 
 namespace Graph.Generator.Passes;
 
+/// <summary>What the rows of a value are: Heads of a token of so many columns, or, with Heads 0, a token's. A statistic has the rows it was made of. Columns may be a rank.</summary>
+public readonly record struct RowShape(int Heads, Dim Columns);
+
 /// <summary>Row values that one kernel computes together. Outputs are its stored values; Members also the values that stay in registers.</summary>
 public sealed record Cluster(bool Backward, int Depth, EquatableArray<int> Outputs);
 
@@ -13,14 +16,16 @@ public sealed record Cluster(bool Backward, int Depth, EquatableArray<int> Outpu
 /// between them, so they can be one kernel without a cycle.
 /// Stored are: operands of anchors, forward values that a deeper forward kernel reads, and row statistics the backward reads (4 bytes a token). All else the backward needs of the forward is
 /// computed again in its kernels from stored values, because reading memory costs more than arithmetic there.
+/// The rows of a kernel have one shape. What reads a value through a view, or as a statistic of rows of another shape, is in a later kernel: the value is stored, and its reader is one deeper.
 /// </summary>
 public sealed class ClusterMap
 {
-    enum Role { Leaf, View, Row, Anchor }
+    enum Role { Leaf, View, Join, Row, Anchor }
 
     readonly TensorGraph _graph;
     readonly Role[] _roles;
     readonly int[] _depth;
+    readonly RowShape[] _rows;
     readonly bool[] _fromLoss;
     readonly HashSet<int> _stored = new();
 
@@ -30,11 +35,12 @@ public sealed class ClusterMap
     {
         _graph = graph;
         var count = graph.Nodes.Count;
-        (_roles, _depth, _fromLoss) = (new Role[count], new int[count], new bool[count]);
+        (_roles, _depth, _rows, _fromLoss) = (new Role[count], new int[count], new RowShape[count], new bool[count]);
         foreach (var node in graph.Nodes)
         {
             _roles[node.Id] = RoleOf(node);
-            _depth[node.Id] = node.Inputs.Select(i => _depth[i]).DefaultIfEmpty(0).Max() + (_roles[node.Id] == Role.Anchor ? 1 : 0);
+            _rows[node.Id] = RowsOf(node);
+            _depth[node.Id] = node.Inputs.Select(i => _depth[i] + (Crosses(node.Id, i) ? 1 : 0)).DefaultIfEmpty(0).Max() + (_roles[node.Id] == Role.Anchor ? 1 : 0);
             _fromLoss[node.Id] = node.Op is LinearCrossEntropyGrad || node.Inputs.Any(i => _fromLoss[i]);
         }
         FindStored();
@@ -45,6 +51,7 @@ public sealed class ClusterMap
     public bool IsRow(int id) => _roles[id] == Role.Row;
     public bool IsAnchor(int id) => _roles[id] == Role.Anchor;
     public int Depth(int id) => _depth[id];
+    public RowShape Rows(int id) => _rows[id];
     public bool FromLoss(int id) => _fromLoss[id];
 
     /// <summary>The value whose memory a view shows.</summary>
@@ -56,12 +63,25 @@ public sealed class ClusterMap
 
     static Role RoleOf(Node node) => node.Op switch
     {
-        Heads or Columns => Role.View,
+        Heads or Columns or AdapterGradient => Role.View,
+        Concat => Role.Join,
         Pointwise or RowSum => node.Type.IsPerToken ? Role.Row : Role.Leaf,
         Embedding => Role.Row,
         Leaf or Const or TypedConst => Role.Leaf,
         _ => Role.Anchor,
     };
+
+    /// <summary>A statistic of statistics has the rows of the deepest one, so that fewest of its inputs are stored for it.</summary>
+    RowShape RowsOf(Node node)
+    {
+        if (_roles[node.Id] != Role.Row || node.Type.Rank < 2) return default;
+        if (!node.Type.IsRowScalar) return new RowShape(node.Type.Heads, node.Type.Shape.Last);
+        if (node.Op is RowSum) return new RowShape(node.Type.Heads, _graph[node.Inputs[0]].Type.Shape.Last);
+        return node.Inputs.Where(i => _roles[i] == Role.Row).OrderByDescending(i => _depth[i]).Select(i => _rows[i]).DefaultIfEmpty(new RowShape(node.Type.Heads, 1)).First();
+    }
+
+    /// <summary>Whether a row value reads another one that a kernel of its own rows cannot compute.</summary>
+    bool Crosses(int id, int input) => _roles[id] == Role.Row && Root(input) is var root && _roles[root] == Role.Row && (root != input || !_rows[root].Equals(_rows[id]));
 
     void FindStored()
     {
@@ -70,7 +90,7 @@ public sealed class ClusterMap
         {
             if (_stored.Add(id)) work.Enqueue(id);
         }
-        foreach (var node in _graph.Nodes.Where(n => _roles[n.Id] == Role.Anchor))
+        foreach (var node in _graph.Nodes.Where(n => _roles[n.Id] is Role.Anchor or Role.Join))
             foreach (var root in node.Inputs.Select(Root))
                 if (_roles[root] == Role.Row) Store(root);
         foreach (var output in _graph.Outputs.Select(Root))
@@ -89,6 +109,7 @@ public sealed class ClusterMap
     Read HowToRead(int value, int input)
     {
         if (_stored.Contains(input)) return Read.Load;
+        if (!_rows[input].Equals(_rows[value])) return Read.MustStore;
         if (_fromLoss[value] == _fromLoss[input]) return _depth[input] == _depth[value] ? Read.Inline : Read.MustStore;
         return _graph[input].Type.IsRowScalar && input < _graph.FirstBackward ? Read.MustStore : Read.Clone;
     }

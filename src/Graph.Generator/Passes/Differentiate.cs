@@ -2,12 +2,13 @@ using System.Collections.Generic;
 using System.Linq;
 using Graph.Generator.IR;
 using Graph.Generator.Ops;
+using Graph.Generator.Schedules;
 
 namespace Graph.Generator.Passes;
 
 /// <summary>
-/// 05: appends the backward of the loss, in reverse order, only along paths to trainable parameters: a frozen weight never gets a gradient node, and the first layer's input gradient is never made.
-/// The seed is inv_labels = 1 / labels of the whole optimizer batch, so micro-batches simply add up.
+/// 06: appends the backward of the loss, in reverse order, only along paths to trainable parameters: a frozen weight never gets a gradient node, and the first layer's input gradient is never made.
+/// The seed is inv_labels = 1 / labels of the whole optimizer batch, so micro-batches simply add up. An adapter's gradient is a list of terms, one for every product that reads it.
 /// </summary>
 public static class Differentiate
 {
@@ -16,34 +17,64 @@ public static class Differentiate
         var g = new GraphBuilder();
         foreach (var node in graph.Nodes)
         {
-            g.Scope = node.Scope;
+            g.At(node);
             g.Named(node.Name, node.Op, node.Inputs.ToArray());
         }
         var firstBackward = g.Count;
         var trains = new bool[graph.Nodes.Count];
-        foreach (var node in graph.Nodes) trains[node.Id] = node.Op is Adapter || node.Inputs.Any(i => trains[i]);
+        foreach (var node in graph.Nodes) trains[node.Id] = node.Op is AdapterStack || node.Inputs.Any(i => trains[i]);
 
         var loss = graph.Outputs[0];
         var gradients = new Dictionary<int, int>();
-        g.Scope = "";
-        if (trains[loss]) gradients[loss] = g.Named("inv_labels", new RunScalar("inv_labels"));
+        var ranges = new Dictionary<int, SortedDictionary<int, int>>();  // a value seen through column ranges → their gradients, by first column
+        var terms = new List<int>();
+        var named = new HashSet<int>();
+        (g.Scope, g.Origin) = ("", -1);
+        if (trains[loss]) gradients[loss] = g.Named("inv_labels", new RunScalar(StepScalar.InvLabels));
         for (var id = loss; id >= 0; id--)
         {
-            if (!trains[id] || !gradients.TryGetValue(id, out var dy) || graph[id].Op is Adapter) continue;
+            if (!trains[id]) continue;
+            g.At(graph[id]);
+            if (ranges.TryGetValue(id, out var parts)) Add(id, SideBySide(id, parts));
+            if (!gradients.TryGetValue(id, out var dy) || graph[id].Op is AdapterStack) continue;
             var node = g[id];
-            g.Scope = node.Scope;
+            if (node.Op is Columns columns)
+            {
+                if (!ranges.TryGetValue(node.Inputs[0], out var known)) ranges[node.Inputs[0]] = known = new SortedDictionary<int, int>();
+                known.Add(columns.Start, dy);
+                continue;
+            }
             var first = g.Count;
             var adjoint = node.Op.Adjoint(g, node, dy, node.Inputs.Select(i => trains[i]).ToArray());
             for (var i = 0; i < adjoint.Length; i++)
-            {
-                if (adjoint[i] is not { } gradient) continue;
-                var input = node.Inputs[i];
-                if (gradients.TryGetValue(input, out var sum)) gradient = g.Add(sum, gradient);
-                if (gradient >= firstBackward && g[gradient].Op is not RunScalar) g.Rename(gradient, "d_" + g[input].Name);
-                gradients[input] = gradient;
-            }
+                if (adjoint[i] is { } gradient) Add(node.Inputs[i], gradient);
+            // What stands between is a part of this op's gradient.
+            for (var part = first; part < g.Count; part++)
+                if (g[part].Name == g[part].Op.Name && g[part].Op is not Const && named.Add(part)) g.Rename(part, "d_" + node.Name + "_" + g[part].Op.Name);
         }
-        var trainable = graph.Nodes.Where(n => n.Op is Adapter && gradients.ContainsKey(n.Id)).Select(n => gradients[n.Id]);
-        return g.Build(new[] { loss }.Concat(trainable), firstBackward);
+        return g.Build(new[] { loss }.Concat(terms), firstBackward);
+
+        void Add(int id, int gradient)
+        {
+            Name(gradient, id);
+            if (graph[id].Op is AdapterStack adapter) terms.Add(g.Named("d_" + g[id].Name, new AdapterGradient(adapter), gradient));
+            else if (gradients.TryGetValue(id, out var sum)) Name(gradients[id] = g.Add(sum, gradient), id);
+            else gradients[id] = gradient;
+        }
+
+        // A gradient is named after the value whose gradient it was first: what passes it on unchanged has the same.
+        void Name(int gradient, int of)
+        {
+            if (gradient >= firstBackward && g[gradient].Op is not RunScalar && named.Add(gradient)) g.Rename(gradient, "d_" + g[of].Name);
+        }
+
+        int SideBySide(int id, SortedDictionary<int, int> parts)
+        {
+            var whole = new List<int>();
+            // A range that the loss does not depend on has no gradient: zeros.
+            foreach (var reader in graph.Nodes.Where(n => n.Op is Columns && n.Inputs[0] == id).OrderBy(n => ((Columns)n.Op).Start))
+                whole.Add(parts.TryGetValue(((Columns)reader.Op).Start, out var gradient) ? gradient : g.Mul(reader.Id, g.Const(0)));
+            return g.Add(new Concat(), whole.ToArray());
+        }
     }
 }

@@ -16,7 +16,7 @@ public static class FuseLoss
         Node? linear = null;
         var logit = Logit(g, inputs[0], ref linear);
         if (logit is null || linear is null)
-            throw new ShapeError("cross_entropy: the logits must be one linear of a frozen table, with pointwise functions of constants around it");
+            throw new ShapeError("cross_entropy: the logits must be one linear of a frozen table, with pointwise functions of constants around it", node.Origin);
         return g.Named("loss", new LinearCrossEntropy(logit), linear.Inputs[0], linear.Inputs[1], inputs[1]);
     });
 

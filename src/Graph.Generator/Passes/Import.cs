@@ -16,48 +16,61 @@ public static class Import
         var map = new int[trace.Count];
         foreach (var line in trace)
         {
-            g.Scope = line.Scope;
+            (g.Scope, g.Origin) = (line.Scope, line.Id);
             var inputs = line.Inputs.Select(i => map[i]).ToArray();
             if (line.Op == "attention")
             {
                 var scale = Convert.ToDouble(line.Attributes.First(a => a.Key == "scale").Value);
                 var window = line.Attributes.First(a => a.Key == "window").Value is { } w ? Convert.ToInt32(w) : 0;
-                var score = Region(trace, line.Inputs[3], new Expr.Number(scale) * Expr.Var("s"));
+                var score = ScoreRegion.Value(trace, line.Inputs[3], scale);
                 map[line.Id] = g.Add(new Attention(new ScoreFunction(score, window)), inputs.Take(3).ToArray());
                 continue;
             }
             var op = OpCatalog.Create(line.Op, line.Attributes);
             map[line.Id] = g.Named(Name(g, op, inputs), op, inputs);
         }
-        g.Scope = "";
+        g.Scope = "";   // The loss's origin stays the logits, the last op.
         var labels = g.Named("labels", new Input("labels"));
         var loss = g.Named("loss", new CrossEntropy(), map[trace[trace.Count - 1].Id], labels);
         return g.Build(new[] { loss }, g.Count);
     }
 
-    /// <summary>The expression a score lambda computes of its argument.</summary>
-    static Expr Region(IReadOnlyList<TraceNode> trace, int id, Expr argument) => trace[id] switch
+    static string Name(GraphBuilder g, Op op, int[] inputs)
     {
-        { Op: "score_input" } => argument,
-        { Op: "const" or "typed_const" } c => new Expr.Number(Convert.ToDouble(c.Attributes[0].Value)),
-        var line => OpCatalog.Create(line.Op, line.Attributes) is Pointwise op
-            ? op.Lower(line.Inputs.Select(i => Region(trace, i, argument)).ToArray())
-            : throw new ShapeError("attention: the score function uses " + line.Op + "; it must be pointwise"),
-    };
+        bool IsTokens(int i) => g.Type(inputs[i]).IsPerToken;
+        return op switch
+        {
+            Input input => input.Role,
+            Param p => Module(p.Tensor),
+            Adapter a => Module(a.Linear) + (a.IsA ? "_a" : "_b"),
+            RunScalar s => s.Tensor,
+            RmsNorm or LayerNorm => g[inputs[1]].Name,
+            MatMul => g[inputs[1]].Name,
+            Heads or Rope => g[inputs[0]].Name,
+            Binary { Kind: BinaryKind.Add } when g.Type(inputs[0]).IsPerToken && g[inputs[0]].Op is MatMul => g[inputs[0]].Name,
+            // x + f(x)
+            Binary { Kind: BinaryKind.Add } when IsTokens(0) && IsTokens(1) => Depends(g, inputs[0], inputs[1]) || Depends(g, inputs[1], inputs[0]) ? "residual" : "sum",
+            Binary { Kind: BinaryKind.Mul } when IsTokens(0) && IsTokens(1) => g[inputs[0]].Op is GeluTanh or Gelu ? "geglu" : g[inputs[0]].Op is Silu ? "swiglu" : "product",
+            Binary { Kind: BinaryKind.Mul } when IsTokens(0) != IsTokens(1) => g[inputs[IsTokens(0) ? 0 : 1]].Name,
+            _ => op.Name,
+        };
+    }
 
-    static string Name(GraphBuilder g, Op op, int[] inputs) => op switch
+    /// <summary>The value is computed from the other one.</summary>
+    static bool Depends(GraphBuilder g, int value, int on)
     {
-        Input input => input.Role,
-        Param p => Module(p.Tensor),
-        Adapter a => Module(a.Linear) + (a.IsA ? "_a" : "_b"),
-        RunScalar s => s.Role,
-        RmsNorm => g[inputs[1]].Name,
-        MatMul => g[inputs[1]].Name,
-        Heads or Rope => g[inputs[0]].Name,
-        Binary { Kind: BinaryKind.Add } when g.Type(inputs[0]).IsPerToken && g[inputs[0]].Op is MatMul => g[inputs[0]].Name,
-        Binary { Kind: BinaryKind.Add } when g.Type(inputs[0]).IsPerToken && g.Type(inputs[1]).IsPerToken => "sum",
-        _ => op.Name,
-    };
+        var seen = new HashSet<int>();
+        var work = new Stack<int>();
+        work.Push(value);
+        while (work.Count > 0)
+        {
+            var id = work.Pop();
+            if (id == on) return true;
+            if (id < on || !seen.Add(id)) continue;
+            foreach (var input in g[id].Inputs) work.Push(input);
+        }
+        return false;
+    }
 
     // "model.layers.0.self_attn.q_proj.weight" → "q_proj"
     static string Module(string tensor)

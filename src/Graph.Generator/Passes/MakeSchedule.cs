@@ -2,25 +2,61 @@ using System;
 using System.Collections.Generic;
 using System.Linq;
 using Graph.Generator.IR;
+using Graph.Generator.Ops;
 using Graph.Generator.Schedules;
 
 namespace Graph.Generator.Passes;
 
-/// <summary>10: the kernel graph as data the runtime binds: tensors, launches in order, and a recipe for every activation that may be dropped.</summary>
+/// <summary>13: the kernel graph as data the runtime binds: tensors, launches in order, a recipe for every activation that may be dropped, and which launches may be one.</summary>
 public static class MakeSchedule
 {
-    public static Schedule Run(string variant, KernelGraph graph, IReadOnlyList<ProductEpilogue> epilogues, Func<Step, Launch> name)
+    public static Schedule Run(string variant, KernelGraph graph, SharedKernels kernels, IReadOnlyList<FusedSteps> epilogues)
     {
-        // A kernel has one form, whatever the layout of the product.
-        var places = epilogues.GroupBy(e => e.Kernel.Name).ToDictionary(e => e.Key, e => e.First().Places.ToArray());
-        Launch Launch(Step step) => name(step) switch { KernelLaunch k => k with { Epilogue = places.TryGetValue(k.Kernel, out var p) ? p : null }, var other => other };
-        return new(
-            variant,
-            graph.Tensors.Max(t => t.Layer) + 1,
-            graph.Families.Select(f => new LinearGroup(f.Id, f.In, f.Linears.Select((l, i) => new GroupLinear(l, f.Outs[i])).ToArray())).ToArray(),
-            graph.Tensors,
-            graph.Steps.Where(s => !s.Backward).OrderBy(s => s is LossStep).Select(Launch).ToArray(),
-            graph.Steps.Where(s => s.Backward).Select(Launch).ToArray(),
-            graph.Recipes.Select(r => new Recipe(r.Tensor, r.Steps.Select(Launch).ToArray())).ToArray());
+        var sums = epilogues.Where(e => e.Second is null).ToDictionary(e => (object)e.First, e => new LossFromSums(e.Kernel, e.FromSums), ReferenceComparer.Instance);
+        var ids = new Dictionary<object, int>(ReferenceComparer.Instance);
+        var launches = new List<Launch>();
+        Launch Of(Step step)
+        {
+            if (!ids.TryGetValue(step, out var id))
+            {
+                ids[step] = id = launches.Count;
+                launches.Add(Make(id, step));
+            }
+            return launches[id];
+        }
+        var forward = graph.Steps.Where(s => !s.Backward).OrderBy(s => s is LossStep).Select(Of).ToArray();
+        var backward = graph.Steps.Where(s => s.Backward).Select(Of).ToArray();
+        var ordered = launches.Count;
+        var recipes = graph.Recipes.Select(r => new Recipe(r.Tensor, r.Steps.Select(Of).ToArray())).ToArray();
+        var fusions = epilogues.Where(e => e.Second is not null).Select(e => (Fusion)new EpilogueFusion(ids[e.First], ids[e.Second!], e.Kernel, e.Places))
+            .Concat(FindFusions.RankGradients(graph).Select(p => new RankGradientsFusion(ids[p.First], ids[p.Second])))
+            .Concat(FindFusions.ScoreGradients(graph).Select(p => new ScoreGradientsFusion(ids[p.First], ids[p.Second], kernels.Of(((KernelStep)p.Second).Body).FromDs)));
+        return new(variant, graph.Tensors.Max(t => t.Layer) + 1, graph.Adapters, graph.Tensors, forward, backward, launches.Skip(ordered).ToArray(), recipes, fusions.OrderBy(f => f.First).ToArray());
+
+        Launch Make(int id, Step step) => step switch
+        {
+            GemmStep g => new GemmLaunch(id, g.Layer, g.Layout, g.D, g.Segments, g.Scale, g.Accumulate),
+            KernelStep k => new KernelLaunch(id, k.Layer, Kind(k.Body), kernels.Name(k.Body), k.Arguments, k.Outputs, k.InPlace, Facts(k.Body)),
+            LossStep l => new CrossEntropyLaunch(id, l.Layer, kernels.Name(l.Body), l.DX ?? l.X, l.Loss, l.X, l.Table, new View("labels"), StepScalar.InvLabels, sums.TryGetValue(l, out var s) ? s : null),
+            _ => throw new InvalidOperationException("schedule: unknown step " + step.GetType().Name),
+        };
     }
+
+    static KernelKind Kind(KernelBody body) => body switch
+    {
+        RowBody => KernelKind.Row,
+        RopeBody => KernelKind.Rope,
+        AttentionBody a => a.Part switch
+        {
+            AttentionPart.Forward => KernelKind.AttentionForward,
+            AttentionPart.Delta => KernelKind.AttentionDelta,
+            AttentionPart.Dq => KernelKind.AttentionDq,
+            AttentionPart.Dkdv => KernelKind.AttentionDkdv,
+            _ => throw new InvalidOperationException("schedule: unknown part of attention " + a.Part),
+        },
+        CrossEntropyBody => KernelKind.CrossEntropy,
+        _ => throw new InvalidOperationException("schedule: unknown body " + body.GetType().Name),
+    };
+
+    static AttentionFacts? Facts(KernelBody body) => body is AttentionBody a ? new AttentionFacts(a.Heads, a.KvHeads, a.HeadDim, a.Score is { Window: > 0 and var window } ? window : null) : null;
 }

@@ -8,11 +8,12 @@ using Graph.Generator.Schedules;
 namespace Graph.Generator.Passes;
 
 /// <summary>
-/// Where every stored value lives: a tensor and a range of its columns. Values that a group of linears reads are written straight into its [x | S] or [dY | G], so nothing is ever concatenated.
+/// Where every stored value lies: a tensor and a range of its columns. A value has a tensor of its own, except that views and what RoPE turns in place lie where their input lies, and the inputs of a Concat in its
+/// column ranges. InsertCopies has made sure that these claims never meet.
 /// </summary>
 public sealed class Placement
 {
-    sealed record Place(string Tensor, int Start, int Count, bool Whole);
+    readonly record struct Place(string Tensor, int Start, int Count, bool Whole);
 
     readonly TensorGraph _graph;
     readonly ClusterMap _map;
@@ -25,21 +26,15 @@ public sealed class Placement
     public Placement(TensorGraph graph, ClusterMap map)
     {
         (_graph, _map) = (graph, map);
-        // Consumers with a layout choose first; what is left gets a tensor of its own.
-        foreach (var node in graph.Nodes)
+        foreach (var node in graph.Nodes.Where(n => n.Op is Concat))
         {
-            if (node.Op is GroupStack stack)
+            var (tensor, start) = (Declare(node), 0);
+            _places[node.Id] = new Place(tensor, 0, node.Type.Columns, true);
+            foreach (var input in node.Inputs)
             {
-                var tensor = Declare(node, new[] { Rank(stack.Family, stack.Family.In) });
-                _places[node.Id] = new Place(tensor, 0, stack.Family.In, true);
-                Force(node.Inputs[0], new Place(tensor, 0, stack.Family.In, !stack.Family.HasAdapters));
-            }
-            else if (node.Op is GroupGradStack grad)
-            {
-                var tensor = Declare(node, new[] { Rank(grad.Family, grad.Family.Out) });
-                _places[node.Id] = new Place(tensor, 0, grad.Family.Out, true);
-                for (var i = 0; i < node.Inputs.Count; i++)
-                    Force(node.Inputs[i], new Place(tensor, grad.Family.Start(i), grad.Family.Outs[i], !grad.Family.HasAdapters && node.Inputs.Count == 1));
+                var count = graph[input].Type.Columns;
+                Force(input, new Place(tensor, start, count, node.Inputs.Count == 1));
+                start += count;
             }
         }
         foreach (var node in graph.Nodes)
@@ -48,18 +43,19 @@ public sealed class Placement
             switch (node.Op)
             {
                 case Input input: Fixed(node, input.Role, TensorKind.Input, ElementType.I32); break;
-                case RunScalar scalar: Fixed(node, scalar.Role, TensorKind.Scalar, ElementType.F32); break;
+                case RunScalar scalar: Fixed(node, scalar.Tensor, TensorKind.Scalar, ElementType.F32); break;
                 case Param param: Fixed(node, param.Tensor, TensorKind.Weight, ElementType.Act); break;
-                case GroupGradA or GroupGradB or Adapter: break;
-                case Heads: _places[node.Id] = Of(node.Inputs[0]); break;
-                case Rope: _places[node.Id] = Of(node.Inputs[0]); break;
+                case ParamStack stack: Stack(node, stack); break;
+                case AdapterStack stack: Adapters(node, stack); break;
+                case Heads or Rope: _places[node.Id] = Of(node.Inputs[0]); break;
                 case Columns columns:
                     var whole = Of(node.Inputs[0]);
                     _places[node.Id] = new Place(whole.Tensor, whole.Start + columns.Start, columns.Count, whole.Whole && columns.Count == graph[node.Inputs[0]].Type.Columns);
                     break;
+                case AdapterGradient gradient: _places[node.Id] = new Place(GradientOf(Name(gradient.Of)), 0, 0, true); break;
                 default:
-                    if (!map.IsAnchor(node.Id) && !map.IsStored(node.Id)) break;
-                    _places[node.Id] = new Place(Declare(node, node.Type.IsRowScalar ? Array.Empty<Extent>() : new Extent[] { node.Type.Columns }), 0, node.Type.Columns, true);
+                    // A weight's gradient lies where its adapter's does.
+                    if (node.Type.IsPerToken && (map.IsAnchor(node.Id) || map.IsStored(node.Id))) _places[node.Id] = new Place(Declare(node), 0, node.Type.Columns, true);
                     break;
             }
         }
@@ -68,57 +64,79 @@ public sealed class Placement
     public View View(int id)
     {
         var place = Of(id);
-        return place.Whole ? new View(place.Tensor) : new View(place.Tensor, null, new ExtentRange(place.Start, place.Start + place.Count));
+        return place.Whole ? new View(place.Tensor) : new View(place.Tensor, new ColumnRange(place.Start, place.Start + place.Count));
     }
 
     public string Tensor(int id) => Of(id).Tensor;
 
-    Place Of(int id) => _places.TryGetValue(id, out var place) ? place : throw new InvalidOperationException("placement: " + GraphText.Line(_graph, _graph[id]) + " is read but has no place");
+    /// <summary>The tensor of the gradient of a stack's A or B.</summary>
+    public static string GradientOf(string tensor) => tensor + ".gradient";
 
-    /// <summary>Walks back through views and in-place ops to the value's producer and gives the whole chain the consumer's rectangle.</summary>
-    void Force(int id, Place place)
+    /// <summary>A tensor that no node stands for.</summary>
+    public string Declare(string name, int layer, TensorKind kind, ElementType type, bool tokens, params Extent[] dims)
     {
-        while (true)
-        {
-            if (_places.TryGetValue(id, out var other) && other != place)
-                throw new ShapeError("layout: " + _graph[id].Name + " (" + _graph[id].Scope + ") would have to lie in two places, " + other.Tensor + " and " + place.Tensor + "; in the model, give one of its readers, or one of the outputs whose gradient it is, a copy: x * 1.0");
-            _places[id] = place;
-            if (_graph[id].Op is not (Heads or Rope)) break;
-            id = _graph[id].Inputs[0];
-        }
-        if (!_map.IsStored(id) && !_map.IsAnchor(id))
-            throw new ShapeError("layout: " + _graph[id].Name + " (" + _graph[id].Scope + ") is read by a linear but no kernel writes it");
+        var unique = name;
+        for (var i = 2; _tensors.ContainsKey(unique); i++) unique = name + i;
+        Add(new ScheduleTensor(unique, kind, type, tokens, dims, layer));
+        return unique;
     }
 
-    static Extent Rank(LinearFamily family, int columns) => new(columns, family.HasAdapters ? family.Id : -1);
+    Place Of(int id) => _places.TryGetValue(id, out var place) ? place : throw new InvalidOperationException("placement: " + GraphText.Line(_graph, _graph[id]) + " is read but has no place");
 
-    string Declare(Node node, Extent[] dims)
+    /// <summary>Walks back through views and in-place ops to the value that a launch writes, and gives the whole chain the reader's range.</summary>
+    void Force(int id, Place place)
     {
-        var backward = _map.FromLoss(node.Id);
-        // Depth orders names with the same text inside one layer: the first sum of a layer is "sum", the next "sum2".
-        var name = Unique((node.Layer >= 0 ? "layers." + node.Layer + "." : "") + node.Name);
-        var type = node.Type.DType == DType.F32 ? ElementType.F32 : ElementType.Act;
-        Add(new ScheduleTensor(name, backward ? TensorKind.Gradient : TensorKind.Activation, type, true, dims, node.Layer));
-        return name;
+        for (; ; id = _graph[id].Inputs[0])
+        {
+            if (_places.ContainsKey(id)) throw new InvalidOperationException("placement: " + GraphText.Line(_graph, _graph[id]) + " would lie in two places");
+            _places[id] = place;
+            if (_graph[id].Op is not (Heads or Rope)) break;
+        }
+        if (!_map.IsStored(id) && !_map.IsAnchor(id)) throw new InvalidOperationException("placement: no launch writes " + GraphText.Line(_graph, _graph[id]));
+    }
+
+    string Declare(Node node)
+    {
+        var name = (node.Layer >= 0 ? "layers." + node.Layer + "." : "") + node.Name;
+        // A row's statistic and its loss are one number a token; what attention keeps per head is a matrix, even of one head.
+        var dims = node.Type is { IsRowScalar: true, Heads: 0 } && node.Op is not (AttentionLse or AttentionDelta) ? Array.Empty<Extent>() : new[] { node.Type.IsRankRow ? new Extent(0, node.Type.Shape.Last.Stack) : node.Type.Columns };
+        return Declare(name, node.Layer, _map.FromLoss(node.Id) ? TensorKind.Gradient : TensorKind.Activation, node.Type.DType == DType.F32 ? ElementType.F32 : ElementType.Act, true, dims);
     }
 
     void Fixed(Node node, string name, TensorKind kind, ElementType type)
     {
-        if (!_tensors.ContainsKey(name))
-            Add(new ScheduleTensor(name, kind, type, node.Type.IsPerToken, node.Type.Shape.Skip(node.Type.IsPerToken ? 1 : 0).Select(d => (Extent)d.Size).ToArray()));
+        if (!_tensors.ContainsKey(name)) Add(new ScheduleTensor(name, kind, type, node.Type.IsPerToken, node.Type.Shape.Skip(node.Type.IsPerToken ? 1 : 0).Select(d => (Extent)d.Size).ToArray()));
         _places[node.Id] = new Place(name, 0, node.Type.Rank > 0 ? node.Type.Columns : 1, true);
     }
+
+    void Stack(Node node, ParamStack stack)
+    {
+        var name = string.Join("+", stack.Parts.Select((p, i) => i == 0 ? p.Tensor : p.Tensor.Substring(Module(p.Tensor))));
+        Add(new ScheduleTensor(name, TensorKind.Weight, ElementType.Act, false, node.Type.Shape.Select(d => (Extent)d.Size).ToArray(), Parts: stack.Parts.Select(p => new WeightPart(p.Tensor, p.Type.Shape[0].Size)).ToArray()));
+        _places[node.Id] = new Place(name, 0, stack.Type.Columns, true);
+    }
+
+    // "model.layers.0.self_attn.q_proj.weight": where "q_proj.weight" starts.
+    static int Module(string tensor)
+    {
+        var last = tensor.LastIndexOf('.');
+        return last <= 0 ? 0 : tensor.LastIndexOf('.', last - 1) + 1;
+    }
+
+    void Adapters(Node node, AdapterStack stack)
+    {
+        var (set, ranks) = (stack.Set, new Extent(0, stack.Set.Id));
+        var dims = stack.IsA ? new[] { ranks, set.In } : new[] { set.Out, ranks };
+        Add(new ScheduleTensor(Name(stack), stack.IsA ? TensorKind.AdapterA : TensorKind.AdapterB, ElementType.Act, false, dims, Stack: set.Id));
+        Add(new ScheduleTensor(GradientOf(Name(stack)), stack.IsA ? TensorKind.GradA : TensorKind.GradB, ElementType.F32, false, dims, Stack: set.Id));
+        _places[node.Id] = new Place(Name(stack), 0, 0, true);
+    }
+
+    static string Name(AdapterStack stack) => "adapters." + stack.Set.Id + (stack.IsA ? ".a" : ".b");
 
     public void Add(ScheduleTensor tensor)
     {
         _tensors.Add(tensor.Name, tensor);
         _order.Add(tensor.Name);
-    }
-
-    string Unique(string name)
-    {
-        var unique = name;
-        for (var i = 2; _tensors.ContainsKey(unique); i++) unique = name + i;
-        return unique;
     }
 }

@@ -1,27 +1,45 @@
 using System;
 using System.Collections.Generic;
 using System.Globalization;
+using System.Linq;
 using Graph.Generator.IR;
 using Graph.Generator.Schedules;
 
 namespace Graph.Generator.Passes;
 
 /// <summary>One kernel: its name, what it computes, the tensors of its first launch and the nodes fused there (for its header), and how often it is launched.</summary>
-public sealed record Kernel(string Name, KernelBody Body, EquatableArray<View> FirstArguments, EquatableArray<string> Source, int Launches, int Layer);
+public sealed record Kernel(string Name, KernelBody Body, EquatableArray<View> FirstArguments, EquatableArray<string> Source, int Launches, int Layer)
+{
+    /// <summary>The kernel of dq that starts from the dS which the kernel of dk and dv kept.</summary>
+    public string FromDs => Name + "_from_ds";
+}
 
-/// <summary>09: 42 layers, a handful of bodies. Equal bodies become one kernel, named by its place in the schedule and what it writes: k03_sum_pre_feedforward_layernorm.</summary>
+/// <summary>The kernels of a model, and which one a body is.</summary>
+public sealed class SharedKernels(IReadOnlyList<Kernel> kernels, IReadOnlyDictionary<KernelBody, int> index)
+{
+    public IReadOnlyList<Kernel> All => kernels;
+
+    public Kernel Of(KernelBody body) => kernels[index[Share.Key(body)]];
+
+    public string Name(KernelBody body) => Of(body).Name;
+}
+
+/// <summary>
+/// 11: 42 layers, a handful of bodies. Bodies that are equal up to the names of their values are one kernel, named by its place in the schedule and what its first launch writes: k03_residual_pre_feedforward_layernorm.
+/// </summary>
 public static class Share
 {
-    public static (IReadOnlyList<Kernel> Kernels, Func<Step, Launch> Name) Run(KernelGraph graph)
+    public static SharedKernels Run(KernelGraph graph)
     {
         var kernels = new List<Kernel>();
         var index = new Dictionary<KernelBody, int>();
         void Visit(KernelBody body, string label, EquatableArray<View> arguments, EquatableArray<string> source, int layer, int launches)
         {
-            if (index.TryGetValue(body, out var known)) kernels[known] = kernels[known] with { Launches = kernels[known].Launches + launches };
+            var key = Key(body);
+            if (index.TryGetValue(key, out var known)) kernels[known] = kernels[known] with { Launches = kernels[known].Launches + launches };
             else
             {
-                index[body] = kernels.Count;
+                index[key] = kernels.Count;
                 var number = kernels.Count.ToString("00", CultureInfo.InvariantCulture);
                 kernels.Add(new Kernel("k" + number + "_" + Shorten(label), body, arguments, source, launches, layer));
             }
@@ -34,13 +52,30 @@ public static class Share
         foreach (var step in graph.Steps) VisitStep(step, 1);
         foreach (var recipe in graph.Recipes)
             foreach (var step in recipe.Steps) VisitStep(step, 0);
-        return (kernels, step => step switch
+        return new SharedKernels(kernels, index);
+    }
+
+    /// <summary>The body with its values numbered instead of named: equal keys are equal kernels.</summary>
+    internal static KernelBody Key(KernelBody body)
+    {
+        if (body is not RowBody row) return body;
+        var numbers = new Dictionary<string, string>();
+        string Number(string name) => numbers.TryGetValue(name, out var known) ? known : numbers[name] = "v" + numbers.Count.ToString(CultureInfo.InvariantCulture);
+        Expr Value(Expr e) => e.Renamed(Number);
+        return row with
         {
-            GemmStep g => g.Launch,
-            KernelStep k => new KernelLaunch(k.Layer, kernels[index[k.Body]].Name, k.Arguments, k.Outputs, k.InPlace, k.Body is AttentionBody { Part: not AttentionPart.Delta, Score.Window: > 0 and var window } ? window : null),
-            LossStep l => new CrossEntropyLaunch(l.Layer, kernels[index[l.Body]].Name, l.DX ?? l.X, l.Loss, l.X, l.Table, new View("labels"), "inv_labels"),
-            _ => throw new InvalidOperationException("share: unknown step"),
-        });
+            Outputs = row.Outputs.Select(o => o with { Name = Number(o.Name) }).ToArray(),
+            Inputs = row.Inputs.Select(i => i with { Name = Number(i.Name) }).ToArray(),
+            Statements = row.Statements.Select(s => s switch
+            {
+                RowStatement.Let let => new RowStatement.Let(Number(let.Name), Value(let.Value), ""),
+                RowStatement.LetRow let => new RowStatement.LetRow(Number(let.Name), Value(let.Value)),
+                RowStatement.Reduce reduce => new RowStatement.Reduce(Number(reduce.Name), Value(reduce.Value)),
+                RowStatement.Store store => new RowStatement.Store(Number(store.Name)),
+                RowStatement.StoreRow store => (RowStatement)new RowStatement.StoreRow(Number(store.Name)),
+                _ => throw new InvalidOperationException("share: unknown statement " + s.GetType().Name),
+            }).ToArray(),
+        };
     }
 
     // Long chains of fused outputs keep the first and last name.

@@ -16,6 +16,8 @@ public static class DiagnosticDescriptors
     public static readonly DiagnosticDescriptor Result = Error("GRAPH009", "A model's result or config cannot be used");
     public static readonly DiagnosticDescriptor Compile = Error("GRAPH010", "A traced model cannot be compiled");
     public static readonly DiagnosticDescriptor Selection = Error("GRAPH011", "GraphVariants or GraphTargets name something that is not there");
+    public static readonly DiagnosticDescriptor Scope = new("GRAPH012", "A scope looks like a layer and is none", "{0}", "Graph", DiagnosticSeverity.Warning, true);
+    public static readonly DiagnosticDescriptor Adapter = Error("GRAPH013", "An adapter is not A and B of a linear");
     public static readonly DiagnosticDescriptor Internal = Error("GRAPH099", "The generator failed");
 
     static DiagnosticDescriptor Error(string id, string title) => new(id, title, "{0}", "Graph", DiagnosticSeverity.Error, true);

@@ -1,18 +1,16 @@
-using System.Collections.Generic;
 using System.Collections.Immutable;
 using System.Linq;
 using Microsoft.CodeAnalysis;
 
 namespace Graph.Generator.Tracing;
 
-/// <summary>Reports what tracing and compiling found. One fault in a layer that many variants share is one diagnostic.</summary>
+/// <summary>Reports everything that tracing and compiling found. One fault in a layer that many variants share is one diagnostic, which names them all.</summary>
 static class Diagnostics
 {
     public static void Report(SourceProductionContext context, ImmutableArray<TracedClass> classes, Selection selection)
     {
-        var seen = new HashSet<(string, Location)>();
-        foreach (var traced in classes)
-            if (traced.Error is { } error && seen.Add((error.Id, error.Location))) context.ReportDiagnostic(error);
+        foreach (var same in classes.SelectMany(c => c.Faults).GroupBy(f => f.Key))
+            context.ReportDiagnostic(same.First().ToDiagnostic(same.Select(f => f.Variant).Distinct().Skip(1).ToArray()));
         foreach (var same in classes.GroupBy(c => c.Variant).Where(g => g.Count() > 1))
             foreach (var twice in same.Skip(1))
                 context.ReportDiagnostic(Diagnostic.Create(DiagnosticDescriptors.Class, twice.Location, "two [GraphModel] classes are called '" + same.Key + "'; give each variant a name of its own"));
@@ -25,7 +23,14 @@ static class Diagnostics
                 "GraphTargets names '" + target + "', but the targets are cpu, " + string.Join(", ", Compiler.AllTargets)));
     }
 
-    public static void Report(SourceProductionContext context, CompiledVariant failed, ImmutableArray<TracedClass> classes) =>
-        context.ReportDiagnostic(Diagnostic.Create(DiagnosticDescriptors.Compile, classes.FirstOrDefault(c => c.Variant == failed.Model.Variant)?.Location ?? Location.None,
-            failed.Error + " (variant " + failed.Model.Variant + ")"));
+    /// <summary>What the passes say of a trace: on the line of the op it is about where they know it, else on the class.</summary>
+    public static void Report(SourceProductionContext context, CompiledVariant failed, ImmutableArray<TracedClass> classes)
+    {
+        if (failed.Error is not { } error) return;
+        var traced = classes.FirstOrDefault(c => c.Variant == failed.Model.Variant);
+        var (at, known) = (traced?.Location ?? Location.None, traced is not null && error.Origin >= 0 && error.Origin < traced.Places.Count);
+        var scope = known ? failed.Model.Nodes[error.Origin].Scope : "";
+        if (known && traced!.Places[error.Origin] is { IsInSource: true } place) at = place;
+        context.ReportDiagnostic(new Fault(error.IsInternal ? DiagnosticDescriptors.Internal : DiagnosticDescriptors.Compile, at, default, error.Message, failed.Model.Variant, scope, default).ToDiagnostic());
+    }
 }

@@ -18,12 +18,21 @@ sealed partial class Interpreter
         var arguments = Arguments(operation.Arguments, method.Parameters.Length, frame);
         if (method.MethodKind == MethodKind.DelegateInvoke) return Invoke(operation, instance, arguments);
         if (method.MethodKind == MethodKind.LocalFunction) return Invoke(operation, Function(method, null, frame), arguments);
-        if (Names.IsDsl(method.ContainingType, "Module") && method.Name == "Scope") return trace.Open(arguments[0] as string is { Length: > 0 } name ? name : throw TraceError.Value(operation, "a scope needs a name"));
+        if (Names.IsDsl(method.ContainingType, "Module") && method.Name == "Scope") return trace.Open(arguments[0] as string is { Length: > 0 } name ? name : throw TraceError.Value(operation, "a scope needs a name"), operation);
         if (!method.IsStatic && instance is null) throw TraceError.Value(operation, "'" + method.Name + "' is called on null");
         if (method.Name is "Equals" or "ReferenceEquals" && (instance is TensorValue || arguments.Any(a => a is TensorValue)))
             throw new TraceError(DiagnosticDescriptors.TensorEquality, operation, "tensors are compared; their values are not known while tracing");
-        if (instance is not ModelObject self) return HasBody(method) ? Call(operation, method, null, arguments) : KnownCalls.Run(operation, method, instance, arguments, Calls(operation)) is { Known: true } known ? known.Value : throw Outside(operation, "'" + method.ContainingType.Name + "." + method.Name + "' belongs to another project");
-        return Call(operation, operation.IsVirtual ? code.Override(self.Type, method.OriginalDefinition) : method, self, arguments);
+        if (instance is not ModelObject self) return HasBody(method) ? Call(operation, method, null, arguments) : KnownCalls.Run(operation, method, instance, arguments, Calls(operation)) is { Known: true } known ? known.Value : throw KnownCalls.Outside(operation, method);
+        return Call(operation, operation.IsVirtual ? Override(self.Type, method.OriginalDefinition) : method, self, arguments);
+    }
+
+    /// <summary>What a virtual member stands for on an object of this type; that a class of this project overrides another's is noted.</summary>
+    T Override<T>(INamedTypeSymbol type, T member) where T : class, ISymbol
+    {
+        var found = code.Override(type, member);
+        ISymbol? replaced = found switch { IMethodSymbol m => m.OverriddenMethod, IPropertySymbol p => p.OverriddenProperty, _ => null };
+        if (replaced is { IsAbstract: false } && code.IsHere(replaced, cancellation)) trace.Overrides.Add(replaced.ContainingType.Name + "." + replaced.Name);
+        return found;
     }
 
     System.Func<object?, object?[], object?> Calls(IOperation at) => (function, arguments) => Invoke(at, function, arguments);
@@ -46,7 +55,7 @@ sealed partial class Interpreter
     public object? Call(IOperation? at, IMethodSymbol method, ModelObject? self, object?[] arguments)
     {
         method = method.OriginalDefinition;
-        var body = code.Body(method, cancellation) ?? throw Outside(at, "'" + method.ContainingType.Name + "." + method.Name + "' has no body in this project");
+        var body = code.Body(method, cancellation) ?? throw KnownCalls.Outside(at, method);
         if (method.IsAsync) throw TraceError.Unsupported(at ?? body, "'" + method.Name + "' is async; a model may not be");
         if (method.IsExtensionMethod || method.IsStatic) self = null;
         var frame = new Frame(method, self);
@@ -64,7 +73,7 @@ sealed partial class Interpreter
 
     FunctionValue Function(IMethodSymbol method, ModelObject? self, Frame frame, bool isVirtual = false)
     {
-        if (method.MethodKind != MethodKind.LocalFunction) return new FunctionValue(self is not null && isVirtual ? code.Override(self.Type, method.OriginalDefinition) : method, null, self, null);
+        if (method.MethodKind != MethodKind.LocalFunction) return new FunctionValue(self is not null && isVirtual ? Override(self.Type, method.OriginalDefinition) : method, null, self, null);
         // A local function sees the variables of the call that declares it, also those declared after it.
         var owner = frame;
         while (owner.Outer is not null && !SymbolEqualityComparer.Default.Equals(owner.Owner, method.OriginalDefinition.ContainingSymbol)) owner = owner.Outer;
@@ -92,14 +101,14 @@ sealed partial class Interpreter
         {
             var ((name, kind), value) = (op.Parameters[i], arguments[i]);
             if (kind == OpParameter.Tensor) inputs[tensors++] = value as TensorValue ?? throw TraceError.Value(at, op.Name + ": '" + name + "' is " + Show.Value(value) + "; it must be a tensor");
-            else if (kind == OpParameter.Function) score = (FunctionValue?)value;
+            else if (kind is OpParameter.Function or OpParameter.FunctionOfPosition) score = (FunctionValue?)value;
             else if (kind == OpParameter.Real && value is int or long or float or double) attributes.Add(new(name, System.Convert.ToDouble(value, System.Globalization.CultureInfo.InvariantCulture)));
             else if (value is ListValue list)
                 for (var d = 0; d < list.Items.Count; d++) attributes.Add(new(name.TrimEnd('s') + NumberText.Int(d), list.Items[d]));
             else attributes.Add(new(name, value is null or int or double or string ? value : throw TraceError.Value(at, op.Name + ": '" + name + "' is " + Show.Value(value))));
         }
         if (op.Name != "attention") return trace.Add(op.Name, inputs, attributes, at);
-        return trace.Attention(inputs, attributes, score is null ? null : z =>
-            Invoke(at, score, new object?[] { z }) as TensorValue ?? throw TraceError.Value(at, "attention: the score function returns null"), at);
+        return trace.Attention(inputs, attributes, score is null ? null : arguments =>
+            Invoke(at, score, arguments) as TensorValue ?? throw TraceError.Value(at, "attention: the score function returns null"), op.Parameters.Any(p => p.Kind == OpParameter.FunctionOfPosition), at);
     }
 }

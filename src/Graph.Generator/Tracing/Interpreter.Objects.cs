@@ -58,7 +58,7 @@ sealed partial class Interpreter
     {
         var type = constructor.ContainingType.OriginalDefinition;
         if (type.SpecialType == SpecialType.System_Object || Names.IsDsl(type)) return;
-        if (!code.IsHere(type, cancellation)) throw Outside(at, "'" + type.Name + "' is a class of another project");
+        if (!code.IsHere(type, cancellation)) throw KnownCalls.Outside(at, type);
         var frame = new Frame(constructor, self);
         var primary = code.Primary(constructor, cancellation);
         var body = primary is null ? code.Body(constructor, cancellation) as IConstructorBodyOperation : null;
@@ -112,7 +112,7 @@ sealed partial class Interpreter
             var items = Items(operation, instance);
             return items[Index(operation, items.Count, operation.Arguments.Length == 1 ? Visit(operation.Arguments[0].Value, frame) : null)];
         }
-        var indexer = code.Override(self.Type, operation.Property.OriginalDefinition);
+        var indexer = Override(self.Type, operation.Property.OriginalDefinition);
         return Call(operation, indexer.GetMethod!, self, Arguments(operation.Arguments, indexer.Parameters.Length, frame));
     }
 
@@ -124,7 +124,7 @@ sealed partial class Interpreter
             case (null, _): throw TraceError.Value(operation, "'" + operation.Member.Name + "' is read from null");
             case (ModelObject self, IFieldReferenceOperation field): return self.Slots.TryGetValue(field.Field.OriginalDefinition, out var stored) ? stored : Default(operation, field.Type);
             case (ModelObject self, IPropertyReferenceOperation reference):
-                var property = reference.Instance?.Syntax is BaseExpressionSyntax ? reference.Property.OriginalDefinition : code.Override(self.Type, reference.Property.OriginalDefinition);
+                var property = reference.Instance?.Syntax is BaseExpressionSyntax ? reference.Property.OriginalDefinition : Override(self.Type, reference.Property.OriginalDefinition);
                 if (self.Slots.TryGetValue(property, out var value)) return value;
                 if (code.IsAutomatic(property)) return Default(operation, property.Type);
                 return Call(operation, property.GetMethod!, self, new object?[0]);
@@ -133,6 +133,7 @@ sealed partial class Interpreter
             case (ListValue list, _) when operation.Member.Name is "Length" or "Count": return list.Items.Count;
             case (string text, _) when operation.Member.Name == "Length": return text.Length;
             case (_, _) when operation.Member.ContainingType.OriginalDefinition.SpecialType == SpecialType.System_Nullable_T: return operation.Member.Name == "HasValue" ? true : instance;
+            case (PositionValue position, _): return operation.Member.Name == "Distance" ? position.Distance : position.Head;
             case (TensorValue, _): throw TraceError.Unsupported(operation, "'" + operation.Member.Name + "' of a tensor is not known while tracing");
             default: throw TraceError.Unsupported(operation, "'" + operation.Member.Name + "' of " + Show.Value(instance) + " is not something a model may use");
         }
@@ -144,7 +145,7 @@ sealed partial class Interpreter
     object? SetProperty(IPropertyReferenceOperation reference, object? instance, object? value, params object?[] index)
     {
         if (instance is not ModelObject self) throw TraceError.Value(reference, "'" + reference.Property.Name + "' of " + Show.Value(instance) + " cannot be set");
-        var property = code.Override(self.Type, reference.Property.OriginalDefinition);
+        var property = Override(self.Type, reference.Property.OriginalDefinition);
         if (code.IsAutomatic(property)) self.Slots[property] = value;
         else if (property.SetMethod is { } setter) Call(reference, setter, self, index.Append(value).ToArray());
         else throw TraceError.Unsupported(reference, "'" + property.Name + "' cannot be set");
@@ -171,7 +172,4 @@ sealed partial class Interpreter
 
     static bool IsBefore(ISymbol first, ISymbol second) =>
         SymbolEqualityComparer.Default.Equals(first.ContainingType, second.ContainingType) && first.Locations[0].SourceTree == second.Locations[0].SourceTree && first.Locations[0].SourceSpan.Start < second.Locations[0].SourceSpan.Start;
-
-    static TraceError Outside(IOperation? at, string what) =>
-        new(DiagnosticDescriptors.Outside, at?.Syntax.GetLocation() ?? Location.None, what + ", whose code cannot be traced; a model may call ops, System.Math and code of its own project");
 }

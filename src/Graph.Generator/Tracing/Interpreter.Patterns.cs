@@ -87,7 +87,7 @@ sealed partial class Interpreter
     {
         if (left is null || right is null) return left is null && right is null;
         if (left is TensorValue || right is TensorValue)
-            throw new TraceError(DiagnosticDescriptors.TensorEquality, at, Show.Value(left) + " is compared with " + Show.Value(right) + "; the values of tensors are not known while tracing");
+            throw TraceError.Compared(at, left, right);
         if (left is TupleValue a && right is TupleValue b) return a.Items.Length == b.Items.Length && a.Items.Zip(b.Items, (x, y) => Same(at, x, y)).All(same => same);
         if (left is ModelObject { Type.IsRecord: true } or FunctionValue) throw TraceError.Unsupported(at, Show.Value(left) + " is compared with " + Show.Value(right) + "; a model may compare numbers, texts and null");
         return left.Equals(right);

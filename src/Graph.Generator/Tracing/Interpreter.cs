@@ -22,7 +22,7 @@ sealed partial class Interpreter(ModelCode code, TraceWriter trace, Cancellation
 
     Flow _flow;
     object? _returned;
-    int _steps, _depth;
+    int _steps;
 
     public override object? Visit(IOperation? operation, Frame frame)
     {
@@ -48,13 +48,15 @@ sealed partial class Interpreter(ModelCode code, TraceWriter trace, Cancellation
 
     object? Run(IOperation body, Frame frame, IOperation? at)
     {
-        if (++_depth > MaxDepth || !HasStack()) throw new TraceError(DiagnosticDescriptors.Endless, at ?? body, "the model does not end: calls are nested " + _depth.ToString(System.Globalization.CultureInfo.InvariantCulture) + " deep; check what ends the recursion");
+        if (trace.Calls.Count >= MaxDepth || !HasStack())
+            throw new TraceError(DiagnosticDescriptors.Endless, at ?? body, "the model does not end: calls are nested " + (trace.Calls.Count + 1).ToString(System.Globalization.CultureInfo.InvariantCulture) + " deep; check what ends the recursion");
+        trace.Calls.Add(at);
         var (flow, returned) = (_flow, _returned);
         (_flow, _returned) = (Flow.Next, null);
         Visit(body, frame);
         var result = _returned;
         (_flow, _returned) = (flow, returned);
-        _depth--;
+        trace.Calls.RemoveAt(trace.Calls.Count - 1);
         return result;
     }
 
@@ -141,7 +143,7 @@ sealed partial class Interpreter(ModelCode code, TraceWriter trace, Cancellation
         // new ArgumentException("…"): the first text among the arguments is the message.
         var creation = operation.Exception is IConversionOperation c ? c.Operand : operation.Exception;
         var message = (creation as IObjectCreationOperation)?.Arguments.Where(a => a.Parameter?.Type.SpecialType == SpecialType.System_String).Select(a => Visit(a.Value, frame) as string).FirstOrDefault();
-        throw TraceError.Value(operation, message ?? "the model throws " + ((creation as IObjectCreationOperation)?.Type?.Name ?? "an exception"));
+        throw TraceError.Value(operation, message ?? "the model throws here, without a message");
     }
 
     bool Truth(IOperation condition, Frame frame) => Visit(condition, frame) switch

@@ -34,8 +34,20 @@ static class KnownCalls
     {
         ("System.Globalization.CultureInfo", "InvariantCulture") => null,
         ("System.String", "Empty") => "",
-        _ => throw new TraceError(DiagnosticDescriptors.Outside, at, "'" + member.ContainingType.Name + "." + member.Name + "' belongs to another project, whose code cannot be traced; a model may call ops, System.Math and code of its own project"),
+        _ => throw Outside(at, member),
     };
+
+    /// <summary>A method, constructor's class or static member whose code is not in the model's project, and what may be used in its place.</summary>
+    public static TraceError Outside(IOperation? at, ISymbol what)
+    {
+        var name = what is INamedTypeSymbol ? what.Name : what.ContainingType.Name + "." + what.Name;
+        var space = what.ContainingNamespace?.ToDisplayString() ?? "";
+        return new(DiagnosticDescriptors.Outside, at?.Syntax.GetLocation() ?? Location.None, space == "System.Linq"
+            ? "LINQ's '" + name + "' is not traced, or not with these arguments; a model may call Range, Repeat, Select with one parameter, Sum of ints, Contains, ToArray and ToList, or write a loop"
+            : space == "System" || space.StartsWith("System.", StringComparison.Ordinal)
+            ? "'" + name + "' is part of the base library, of which only a few members are traced: numbers, texts, arrays, List and the usual functions of Math; docs/architecture.md lists them"
+            : "'" + name + "' belongs to another project, whose code cannot be traced; a model may call ops and code of its own project");
+    }
 
     static object? Add(ListValue list, object? item)
     {

@@ -9,7 +9,7 @@ using Microsoft.CodeAnalysis.Operations;
 
 namespace Graph.Generator.Tracing;
 
-enum OpParameter { Tensor, Function, Real, Attribute }
+enum OpParameter { Tensor, Function, FunctionOfPosition, Real, Attribute }
 
 /// <summary>An op of the DSL as its method declares it.</summary>
 sealed record OpMethod(string Name, (string Name, OpParameter Kind)[] Parameters);
@@ -67,7 +67,7 @@ sealed class ModelCode(Compilation compilation)
 
     public OpMethod? Op(IMethodSymbol method) => _ops.GetOrAdd(method.OriginalDefinition, _ =>
         method.GetAttributes().FirstOrDefault(a => a.AttributeClass is { Name: "OpAttribute" } c && Names.IsDsl(c))?.ConstructorArguments[0].Value is string name
-            ? new OpMethod(name, method.Parameters.Select(p => (p.Name, Names.IsTensor(p.Type) ? OpParameter.Tensor : p.Type.TypeKind == TypeKind.Delegate ? OpParameter.Function : p.Type.SpecialType == SpecialType.System_Double ? OpParameter.Real : OpParameter.Attribute)).ToArray()) : null);
+            ? new OpMethod(name, method.Parameters.Select(p => (p.Name, Names.IsTensor(p.Type) ? OpParameter.Tensor : p.Type is INamedTypeSymbol { TypeKind: TypeKind.Delegate, DelegateInvokeMethod.Parameters.Length: var count } ? count == 2 ? OpParameter.FunctionOfPosition : OpParameter.Function : p.Type.SpecialType == SpecialType.System_Double ? OpParameter.Real : OpParameter.Attribute)).ToArray()) : null);
 
     /// <summary>The member that a virtual or interface member stands for on an object of the given type.</summary>
     public T Override<T>(INamedTypeSymbol type, T member) where T : class, ISymbol

@@ -12,6 +12,8 @@ sealed class TraceError(DiagnosticDescriptor descriptor, Location location, stri
     public TraceError(DiagnosticDescriptor descriptor, IOperation at, string message) : this(descriptor, at.Syntax.GetLocation(), message) { }
 
     public static TraceError Unsupported(IOperation at, string what) => new(DiagnosticDescriptors.Unsupported, at, what);
+    public static TraceError Compared(IOperation at, object? left, object? right) =>
+        new(DiagnosticDescriptors.TensorEquality, at, Show.Value(left) + " is compared with " + Show.Value(right) + "; the values of tensors are not known while tracing");
     public static TraceError Value(IOperation at, string what) => new(DiagnosticDescriptors.Value, at, what);
 }
 

@@ -8,18 +8,24 @@ namespace Graph.Generator.Tracing;
 /// <summary>
 /// A traced variant. Two are equal when their texts are: the text, not the code it comes from, decides whether anything is compiled again. It holds no symbols and no syntax.
 /// </summary>
-public sealed class TracedModel(string variant, IReadOnlyList<TraceNode> nodes, IReadOnlyList<KeyValuePair<string, object?>> config) : IEquatable<TracedModel>
+public sealed class TracedModel(string variant, IReadOnlyList<TraceNode> nodes, IReadOnlyList<KeyValuePair<string, object?>> config, IReadOnlyList<string> changes, IReadOnlyList<string> overrides) : IEquatable<TracedModel>
 {
     public string Variant => variant;
     public IReadOnlyList<TraceNode> Nodes => nodes;
     /// <summary>What config.json must say, in Hugging Face's names.</summary>
     public IReadOnlyList<KeyValuePair<string, object?>> Config => config;
-    public string Text { get; } = Print(variant, nodes, config);
+    /// <summary>Fields of it that config.json may have otherwise, and patterns of tensors that the model leaves out, both on purpose.</summary>
+    public IReadOnlyList<string> Changes => changes;
+    /// <summary>Members of base classes that it overrides while it inherits their CheckpointConfig: what no checkpoint can confirm.</summary>
+    public IReadOnlyList<string> Overrides => overrides;
+    public string Text { get; } = Print(variant, nodes, config, changes, overrides);
 
-    static string Print(string variant, IReadOnlyList<TraceNode> nodes, IReadOnlyList<KeyValuePair<string, object?>> config)
+    static string Print(string variant, IReadOnlyList<TraceNode> nodes, IReadOnlyList<KeyValuePair<string, object?>> config, IReadOnlyList<string> changes, IReadOnlyList<string> overrides)
     {
         var text = new StringBuilder("model ").Append(variant).Append('\n');
         foreach (var field in config) text.Append("config ").Append(field.Key).Append('=').Append(Print(field.Value)).Append('\n');
+        foreach (var change in changes) text.Append("change ").Append(change).Append('\n');
+        foreach (var member in overrides) text.Append("override ").Append(member).Append('\n');
         foreach (var node in nodes) TraceText.Print(text, node);
         return text.ToString();
     }

@@ -2,39 +2,41 @@ using System;
 using System.Collections.Generic;
 using System.Linq;
 using System.Threading;
+using Graph.Generator.IR;
 using Graph.Generator.Ops;
 using Microsoft.CodeAnalysis;
 
 namespace Graph.Generator.Tracing;
 
-/// <summary>From a [GraphModel] class to its trace, or to the one error that ended it.</summary>
+/// <summary>What became of one [GraphModel] class: its trace and the code of every op, or what is wrong with it. A warning is beside a trace. Location is the class.</summary>
+sealed record TracedClass(string Variant, TracedModel? Model, EquatableArray<Fault> Faults, EquatableArray<Location> Places, Location? Location);
+
+/// <summary>From a [GraphModel] class to its trace, or to all that is wrong with it.</summary>
 static class Tracer
 {
-    public static (TracedModel? Model, Diagnostic? Error) Trace(INamedTypeSymbol type, AttributeData attribute, Compilation compilation, CancellationToken cancellation)
+    public static TracedClass Trace(INamedTypeSymbol type, AttributeData attribute, Compilation compilation, CancellationToken cancellation)
     {
         var at = type.Locations.FirstOrDefault() ?? Location.None;
         var variant = attribute.ConstructorArguments.Length == 1 ? attribute.ConstructorArguments[0].Value as string ?? "" : "";
-        var trace = new TraceWriter();
+        var trace = new TraceWriter(variant);
+        TracedModel? model = null;
         try
         {
-            return (Run(variant, type, at, trace, compilation, cancellation), null);
+            model = Run(variant, type, at, trace, compilation, cancellation);
         }
         catch (TraceError e)
         {
-            return (null, Diagnostic.Create(e.Descriptor, e.Location == Location.None ? at : e.Location, e.Message + " (variant " + variant + (trace.Scope.Length > 0 ? ", in " + trace.Scope : "") + ")"));
-        }
-        catch (ShapeError e)
-        {
-            return (null, Diagnostic.Create(DiagnosticDescriptors.Result, at, e.Message + " (variant " + variant + ")"));
+            trace.Report(e.Descriptor, e.Location == Location.None ? at : e.Location, e.Message);
         }
         catch (InvalidCode)
         {
-            return (null, null);
+            return new TracedClass(variant, null, default, default, at);
         }
         catch (Exception e) when (e is not OperationCanceledException)
         {
-            return (null, Diagnostic.Create(DiagnosticDescriptors.Internal, at, "tracing " + variant + " failed with " + e.GetType().Name + ": " + e.Message + "; please report it with the model"));
+            trace.Report(DiagnosticDescriptors.Internal, at, "tracing failed with " + e.GetType().Name + ": " + e.Message + "; please report it with the model");
         }
+        return new TracedClass(variant, trace.HasErrors ? null : model, trace.Faults.ToArray(), trace.Places.ToArray(), at);
     }
 
     static TracedModel Run(string variant, INamedTypeSymbol type, Location at, TraceWriter trace, Compilation compilation, CancellationToken cancellation)
@@ -52,13 +54,22 @@ static class Tracer
         trace.Root(forward.ContainingType.Name + ".Forward");
         var ids = trace.Add("input", Array.Empty<TensorValue>(), new[] { new KeyValuePair<string, object?>("name", "ids") }, null);
         var result = interpreter.Call(null, forward, model, new object?[] { ids });
-        trace.Finish(result as TensorValue ?? throw Form("returns " + Show.Value(result) + " from Forward; it must return logits"));
+        trace.Finish(result as TensorValue ?? throw Form("returns " + Show.Value(result) + " from Forward; it must return logits"), at);
 
+        object? Read(IPropertySymbol property)
+        {
+            var count = trace.Nodes.Count;
+            var value = interpreter.Read(property, model);
+            return trace.Nodes.Count == count ? value : throw Form("calls ops in " + property.Name);
+        }
+        var overrides = trace.Overrides.ToArray();
         var property = FindMember<IPropertySymbol>(type, "CheckpointConfig", _ => true) ?? throw Form("has no CheckpointConfig");
-        var count = trace.Nodes.Count;
-        var fields = interpreter.Read(property, model);
-        if (trace.Nodes.Count != count) throw Form("calls ops in CheckpointConfig");
-        return new TracedModel(variant, trace.Nodes, Config(fields, what => new TraceError(DiagnosticDescriptors.Result, property.Locations[0], what)));
+        var config = Config(Read(property), what => new TraceError(DiagnosticDescriptors.Result, property.Locations[0], what));
+        var changes = FindMember<IPropertySymbol>(type, "Changes", p => code.IsHere(p, cancellation)) is not { } named ? new string[0]
+            : Changes(Read(named), config, what => new TraceError(DiagnosticDescriptors.Result, named.Locations[0], what));
+        // A class that writes its own CheckpointConfig has said what its checkpoint is; one that inherits it has not.
+        var inherits = !SymbolEqualityComparer.Default.Equals(property.ContainingType, type);
+        return new TracedModel(variant, trace.Nodes, config, changes, inherits ? overrides : new string[0]);
     }
 
     static IReadOnlyList<KeyValuePair<string, object?>> Config(object? fields, Func<string, TraceError> error)
@@ -76,6 +87,17 @@ static class Tracer
             }));
         }
         return config;
+    }
+
+    /// <summary>Names of config fields; names with a dot are tensors of the checkpoint, where * stands for any text, or overridden members.</summary>
+    static string[] Changes(object? names, IReadOnlyList<KeyValuePair<string, object?>> config, Func<string, TraceError> error)
+    {
+        if (names is not ListValue list || !list.Items.All(i => i is string)) throw error("Changes is " + Show.Value(names) + "; it must be a list of texts");
+        var changes = list.Items.Cast<string>().ToArray();
+        foreach (var name in changes)
+            if (name.IndexOf('.') < 0 && config.All(f => f.Key != name))
+                throw error("Changes names '" + name + "', which is no field of CheckpointConfig (" + string.Join(", ", config.Select(f => f.Key)) + ") and no tensor or member (whose names have dots)");
+        return changes;
     }
 
     static bool IsModel(INamedTypeSymbol type)

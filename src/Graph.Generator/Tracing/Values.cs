@@ -9,7 +9,12 @@ namespace Graph.Generator.Tracing;
 // What an expression can be worth while tracing: a boxed number, bool, char or string, null, or one of these.
 
 /// <summary>A symbolic tensor: its number in the trace, and its inferred type.</summary>
-sealed record TensorValue(int Id, TensorType Type);
+sealed record TensorValue(int Id, TensorType Type)
+{
+    /// <summary>The result of an op that does not fit.</summary>
+    public static readonly TensorValue Unknown = new(-1, TensorType.Scalar);
+    public bool IsUnknown => Id < 0;
+}
 
 /// <summary>An instance of a class or record of the model's project. Slots: fields, automatic properties and the parameters of primary constructors, by symbol, as base and derived may use one name.</summary>
 sealed class ModelObject(INamedTypeSymbol type, Dictionary<ISymbol, object?>? slots = null)
@@ -27,6 +32,9 @@ sealed class ListValue(IEnumerable<object?> items, bool fixedSize)
 }
 
 sealed record TupleValue(object?[] Items);
+
+/// <summary>The DSL's ScorePosition: what a score function is told of a pair beside its score.</summary>
+sealed record PositionValue(TensorValue Distance, TensorValue Head);
 
 /// <summary>A lambda, a local function or a method, with what it sees.</summary>
 sealed record FunctionValue(IMethodSymbol Method, IOperation? Body, ModelObject? Self, Frame? Captured);
@@ -89,11 +97,12 @@ static class Show
         null => "null",
         bool b => b ? "true" : "false",
         string s => "\"" + s + "\"",
-        TensorValue t => "a tensor " + t.Type,
+        TensorValue t => t.IsUnknown ? "a tensor" : "a tensor " + t.Type,
         ModelObject o => "a " + o.Type.Name,
         ListValue l => "a list of " + l.Items.Count.ToString(CultureInfo.InvariantCulture),
         TupleValue => "a tuple",
         FunctionValue => "a function",
+        PositionValue => "a score's position",
         ScopeValue => "a scope",
         _ => System.Convert.ToString(value, CultureInfo.InvariantCulture),
     };

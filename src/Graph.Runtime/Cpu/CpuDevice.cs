@@ -77,6 +77,7 @@ public sealed unsafe class CpuDevice(bool poison = false) : IDevice
         BoundGemmEpilogue f => Multiplied(f),
         BoundKernel k => Kernel(k),
         BoundFill f => () => Fill(f.Address, f.Value, f.Count),
+        BoundZeros z => () => Zero(z),
         BoundCopy c => () => Buffer.MemoryCopy((void*)c.Source, (void*)c.Destination, c.Count, c.Count),
         _ => throw new DeviceException($"cpu: launches of type {l.GetType().Name} are unknown."),
     })).ToArray());
@@ -91,7 +92,19 @@ public sealed unsafe class CpuDevice(bool poison = false) : IDevice
         };
     }
 
-    static void Multiply(BoundGemm g) => CpuGemm.Run(g.Layout, (float*)g.D, g.DPitch, (float*)g.A, g.APitch, (float*)g.B, g.BPitch, RowsOf(g), g.N, g.K, g.Alpha, g.Accumulate);
+    static void Multiply(BoundGemm g)
+    {
+        foreach (var part in g.Apart())
+        {
+            var s = part.Operands;
+            CpuGemm.Run(g.Layout, (float*)g.D, g.DPitch, (float*)s.A, s.APitch, (float*)s.B, s.BPitch, RowsOf(g), g.N, s.K, g.Alpha, part.Accumulate);
+        }
+    }
+
+    void Zero(BoundZeros z)
+    {
+        for (var row = 0; row < z.Rows; row++) Fill(z.Address + (nint)(row * z.Pitch), 0, z.Width);
+    }
 
     static int RowsOf(BoundGemm g) => g.Limit is { } limit ? Math.Clamp(*(int*)limit.Count - limit.First, 0, g.M) : g.M;
 

@@ -9,8 +9,11 @@ namespace Graph.Runtime.Cuda;
 /// <summary>All that an algorithm's choice may depend on. Alignments are those of the addresses, in bytes, at most 256.</summary>
 internal readonly record struct GemmShape(GemmLayout Layout, bool F32, int M, int N, int K, int DPitch, int APitch, int BPitch, int DAlignment, int AAlignment, int BAlignment)
 {
-    internal static GemmShape Of(BoundGemm g) =>
-        new(g.Layout, g.DType == ElementType.F32, g.M, g.N, g.K, g.DPitch, g.APitch, g.BPitch, Alignment(g.D), Alignment(g.A), Alignment(g.B));
+    internal static GemmShape Of(BoundGemm g)
+    {
+        var s = g.Operands;
+        return new(g.Layout, g.DType == ElementType.F32, g.M, g.N, s.K, g.DPitch, s.APitch, s.BPitch, Alignment(g.D), Alignment(s.A), Alignment(s.B));
+    }
 
     internal static int Alignment(nint address) => 1 << Math.Min(8, BitOperations.TrailingZeroCount((ulong)address));
 }
@@ -35,17 +38,26 @@ internal sealed class CublasLtGemm : IDisposable
         this.workspace = workspace;
     }
 
-    /// <summary>Finds the shape's algorithm. Done before capture: the first look at a shape may load code.</summary>
+    /// <summary>Finds the algorithm of every segment's shape. Done before capture: the first look at a shape may load code.</summary>
     /// <exception cref="DeviceException">cuBLASLt has no algorithm for the shape.</exception>
-    internal void Prepare(BoundGemm gemm) => Plan(GemmShape.Of(gemm));
+    internal void Prepare(BoundGemm gemm)
+    {
+        foreach (var part in gemm.Apart()) Plan(GemmShape.Of(part));
+    }
 
-    internal unsafe void Launch(BoundGemm g, CudaStream stream)
+    /// <summary>The library has no product of two segments: the second is added to the first one's D.</summary>
+    internal void Launch(BoundGemm gemm, CudaStream stream)
+    {
+        foreach (var part in gemm.Apart()) LaunchOne(part, stream);
+    }
+
+    unsafe void LaunchOne(BoundGemm g, CudaStream stream)
     {
         var plan = Plan(GemmShape.Of(g));
         float alpha = g.Alpha, beta = g.Accumulate ? 1 : 0;
         var algorithm = plan.Algorithm;
         // Row-major D = op(A) op(B) is column-major D' = op(B)' op(A)': the operands change places.
-        CublasLt.Check(CublasLt.Matmul(handle, plan.Description, &alpha, g.B, plan.First, g.A, plan.Second, &beta, g.D, plan.Result, g.D, plan.Result,
+        CublasLt.Check(CublasLt.Matmul(handle, plan.Description, &alpha, g.Operands.B, plan.First, g.Operands.A, plan.Second, &beta, g.D, plan.Result, g.D, plan.Result,
             &algorithm, workspace, (nuint)WorkspaceBytes, stream), $"cublasLtMatmul of {g.Label} ({Text(GemmShape.Of(g))})");
     }
 

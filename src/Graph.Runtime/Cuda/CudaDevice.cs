@@ -22,7 +22,7 @@ public sealed class CudaDevice : IDevice
     readonly Dictionary<nint, long> allocations = [];
     readonly Lazy<Staging> staging = new(() => new Staging());
     readonly CublasLtGemm? library;
-    readonly nint workspace;
+    nint workspace;
     readonly bool beyondLibrary;
 
     CudaDevice(int ordinal, nint context, CudaTarget target, DeviceInfo info, Func<KernelCompiler> compiler, string? gemm)
@@ -32,7 +32,7 @@ public sealed class CudaDevice : IDevice
         stream = CudaStream.Create();
         // Products follow each other on one stream, so one workspace serves cuBLASLt and the rank kernels.
         var wanted = WantsLibrary(gemm);
-        if (wanted || RankKernel.IsEmitted(target.Name)) workspace = Allocate(CublasLtGemm.WorkspaceBytes);
+        if (wanted) workspace = Allocate(CublasLtGemm.WorkspaceBytes);
         library = wanted ? OpenLibrary(gemm) : null;
         beyondLibrary = gemm != "cublas";
     }
@@ -162,6 +162,7 @@ public sealed class CudaDevice : IDevice
         MakeCurrent();
         var texts = emitted.Kernels.Select(k => k.Text).ToArray();
         kernels.Add(emitted.Kernels, compiler.Value.Get(texts, target.Architecture, i => emitted.Kernels[i].Info.Name + ".cu"));
+        if (workspace == 0 && emitted.Kernels.Any(k => k.Info.Kind == KernelKind.RankGradients)) workspace = Allocate(CublasLtGemm.WorkspaceBytes);
     }
 
     public IProgram Prepare(IReadOnlyList<BoundLaunch> launches)

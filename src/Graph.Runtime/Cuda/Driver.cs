@@ -81,6 +81,7 @@ internal static partial class Driver
     /// <summary>Between any two addresses of the unified space: device memory, or page-locked host memory.</summary>
     [LibraryImport(Lib, EntryPoint = "cuMemcpyAsync")] internal static partial int Copy(nint destination, nint source, nuint bytes, CudaStream stream);
     [LibraryImport(Lib, EntryPoint = "cuMemcpy2DAsync_v2")] internal static partial int Copy2D(in Copy2DArguments arguments, CudaStream stream);
+    [LibraryImport(Lib, EntryPoint = "cuMemsetD2D8Async")] internal static partial int Fill2D(nint destination, nuint pitch, byte value, nuint width, nuint height, CudaStream stream);
     [LibraryImport(Lib, EntryPoint = "cuMemsetD8Async")] internal static partial int Fill(nint destination, byte value, nuint bytes, CudaStream stream);
 
     [LibraryImport(Lib, EntryPoint = "cuStreamCreate")] internal static partial int StreamCreate(out nint stream, uint flags);

@@ -10,13 +10,13 @@ public static class KernelArguments
 {
     /// <param name="kind">The kernel's kind (<see cref="KernelInfo.Kind"/>).</param>
     /// <param name="keeps">dS is kept: there is a kernel of dq that starts from it.</param>
-    public static IEnumerable<BoundArgument> Of(BoundKernel k, string kind, bool keeps) => kind switch
+    public static IEnumerable<BoundArgument> Of(BoundKernel k, KernelKind kind, bool keeps) => kind switch
     {
-        KernelInfo.CrossEntropyFromSums => k.Arguments.Append(k.Sums!.Value),
+        KernelKind.CrossEntropyFromSums => k.Arguments.Append(new BoundArgument(k.Sums!.Value.Address, k.Sums.Value.Pitch, 4 * k.Sums.Value.Pitch)),
         // Without dS a pitch it has all the same, because parameters go by position.
-        KernelInfo.DkdvToDs => k.Arguments.Append(keeps ? Kept(k) : new BoundArgument(0, 1)),
+        KernelKind.AttentionDkdvToDs => k.Arguments.Append(keeps ? Kept(k) : new BoundArgument(0, 1)),
         // Of dq, q, k, v, do, lse, delta, doc_start.
-        KernelInfo.DqFromDs => [k.Arguments[0], k.Arguments[2], k.Arguments[7], Kept(k)],
+        KernelKind.AttentionDqFromDs => [k.Arguments[0], k.Arguments[2], k.Arguments[7], Kept(k)],
         _ => k.Arguments,
     };
 

@@ -13,6 +13,8 @@ internal sealed class KernelTable : IDisposable
 {
     readonly List<CudaModule> modules = [];
     readonly Dictionary<string, LoadedKernel> byName = [];
+    readonly Dictionary<GemmForm, LoadedKernel> gemms = [];
+    readonly Dictionary<(KernelKind, int Rank), LoadedKernel> ranks = [];
 
     /// <summary>Loads compiled texts; one text may hold several kernels. A kernel of a name that was there before takes its place.</summary>
     /// <exception cref="DeviceException">The driver refuses the code, a function is missing, or a block's shared memory is more than the GPU has.</exception>
@@ -31,7 +33,10 @@ internal sealed class KernelTable : IDisposable
             Driver.Check(Driver.ModuleGetFunction(out var function, module, info.Name), $"cuModuleGetFunction of {info.Name}");
             // Also makes a lazily loaded function resident now rather than inside the first step.
             Driver.Check(Driver.FunctionSetAttribute(function, Driver.FunctionMaxDynamicShared, info.SharedBytes), $"giving {info.Name} {info.SharedBytes} bytes of shared memory");
-            byName[info.Name] = new LoadedKernel(info, function);
+            var kernel = new LoadedKernel(info, function);
+            byName[info.Name] = kernel;
+            if (info.Gemm is { } form) gemms[form] = kernel;
+            if (info.Rank > 0) ranks[(info.Kind, info.Rank)] = kernel;
         }
     }
 
@@ -40,6 +45,13 @@ internal sealed class KernelTable : IDisposable
     /// <exception cref="DeviceException">No such kernel was loaded.</exception>
     internal LoadedKernel Find(string name) =>
         byName.TryGetValue(name, out var kernel) ? kernel : throw new DeviceException($"cuda: there is no kernel {name} among the {byName.Count} that were loaded");
+
+    /// <summary>The GEMM for products of this form; null: none was loaded.</summary>
+    internal LoadedKernel? Gemm(GemmForm form) => gemms.TryGetValue(form, out var kernel) ? kernel : null;
+
+    /// <summary>The two kernels that make G and dB of adapters of one padded rank; null: there are none.</summary>
+    internal (LoadedKernel Gradients, LoadedKernel Sum)? Ranks(int rank) =>
+        ranks.TryGetValue((KernelKind.RankGradients, rank), out var gradients) && ranks.TryGetValue((KernelKind.RankSum, rank), out var sum) ? (gradients, sum) : null;
 
     public void Dispose()
     {

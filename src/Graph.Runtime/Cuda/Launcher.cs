@@ -16,32 +16,51 @@ internal sealed record Launcher(CudaStream Stream, KernelTable Kernels, CublasLt
     /// <exception cref="DeviceException">A launch has no kernel or no algorithm.</exception>
     internal void Prepare(BoundLaunch launch)
     {
-        if (launch is BoundKernel k) Kernels.Find(Name(k));
-        else if (launch is BoundGemm { Sums: { } sums } summed && Fuses(summed, sums)) Kernels.Find(Name(summed, sums));
-        else if (launch is BoundGemm g && OnLibrary(g)) Library!.Prepare(g);
-        else if (launch is BoundGemm generated) Generated(generated);
-        else if (launch is BoundGemmEpilogue fused && !Fuses(fused))
+        switch (launch)
         {
-            Prepare(fused.Gemm);
-            Prepare(fused.Kernel);
-        }
-        else if (launch is BoundRankGradients both && Ranks?.Fits(both) != true)
-        {
-            Prepare(both.G);
-            Prepare(both.GradB);
+            case BoundKernel k: Kernels.Find(Name(k)); break;
+            case BoundGemm { Sums: { } sums } g when Fuses(g, sums): Kernels.Find(sums.Kernels.Product); break;
+            case BoundGemm g when OnTma(g) is not null: break;
+            case BoundGemm g when Library is not null: Library.Prepare(g); break;
+            case BoundGemm g:
+                foreach (var part in g.Apart()) OnPointers(part);
+                break;
+            case BoundGemmEpilogue fused when Fuses(fused): break;
+            case BoundGemmEpilogue fused:
+                Prepare(fused.Gemm);
+                Prepare(fused.Kernel);
+                break;
+            case BoundRankGradients both when Ranks?.Fits(both) == true: break;
+            case BoundRankGradients both:
+                Prepare(both.G);
+                Prepare(both.GradB);
+                break;
+            case BoundFill or BoundZeros or BoundCopy: break;
+            default: throw new ArgumentException($"cuda: unknown launch {launch.GetType().Name}");
         }
     }
 
     /// <summary>G and dB from one read; null: as two products.</summary>
     internal RankLauncher? Ranks { get; init; }
 
-    /// <summary>A product with an epilogue, with sums to make or with a row limit, which no library's product has, runs on the emitted kernel for that, where there is one, whatever others run on.</summary>
+    /// <summary>A product with an epilogue, with sums to make, with a row limit or with two segments, which no library's product has, runs on the emitted kernel for that, where there is one, whatever others run on.</summary>
     internal bool BeyondLibrary { get; init; }
 
-    // cuBLASLt takes no count from the device, so rows that are not wanted would be multiplied too.
-    bool OnLibrary(BoundGemm g) => Library is not null && !(BeyondLibrary && g.Limit is not null && IsOnTma(g));
+    /// <summary>The kernel on tensor maps that runs the product; null: the library or a kernel on pointers does. cuBLASLt takes no count from the device, so rows that are not wanted would be multiplied too, and one segment.</summary>
+    LoadedKernel? OnTma(BoundGemm g)
+    {
+        if (Library is not null && !(BeyondLibrary && (g.Limit is not null || g.Segments.Count > 1))) return null;
+        var form = Form(g);
+        // A skinny tile takes one segment.
+        var kernel = g.Segments.Count > 1 ? Kernels.Gemm(form with { Skinny = Skinny.None }) : Kernels.Gemm(form) ?? Kernels.Gemm(form with { Skinny = Skinny.None });
+        return kernel is { Info.Kind: KernelKind.GemmTma } ? kernel : null;
+    }
 
-    bool IsOnTma(BoundGemm g) => GeneratedName(g) is var name && Kernels.Has(name) && Kernels.Find(name).Info.Kind == KernelInfo.GemmOnTma;
+    /// <exception cref="DeviceException">The target has no kernel for such a product.</exception>
+    LoadedKernel OnPointers(BoundGemm g) => Kernels.Gemm(Form(g)) ?? Kernels.Gemm(Form(g) with { Skinny = Skinny.None })
+        ?? throw new DeviceException($"cuda: no emitted GEMM makes {g.Label} ({Form(g).Name})");
+
+    static GemmForm Form(BoundGemm g) => new(g.Layout, g.DType == ElementType.F32, g.Accumulate, GemmKernel.SkinnyOf(g.M, g.N));
 
     /// <summary>The launch is one kernel with its epilogue; of a product with sums: it makes them; of attention's backward: it keeps dS or starts from it.</summary>
     internal bool Fuses(BoundLaunch launch) => launch switch
@@ -52,36 +71,39 @@ internal sealed record Launcher(CudaStream Stream, KernelTable Kernels, CublasLt
         _ => false,
     };
 
-    bool Fuses(BoundGemmEpilogue fused) => BeyondLibrary && Kernels.Has(Name(fused)) && fused.Gemm.M > 0 && fused.Gemm.N > 0;
+    bool Fuses(BoundGemmEpilogue fused) => BeyondLibrary && Kernels.Has(fused.Fused) && fused.Gemm.M > 0 && fused.Gemm.N > 0;
 
     // A cross entropy starts from the product's sums where the product makes them: both ask the same.
-    bool FusesSums(string crossEntropy) => BeyondLibrary && Kernels.Has(GemmKernel.FromSums(crossEntropy));
+    bool Fuses(LossFromSums kernels) => BeyondLibrary && Kernels.Has(kernels.Kernel);
 
-    bool Fuses(BoundGemm g, RowSums sums) => FusesSums(sums.Kernel) && g.M > 0;
-
-    bool StartsFromSums(BoundKernel k) => k.Sums is not null && FusesSums(k.Kernel);
+    bool Fuses(BoundGemm g, RowSums sums) => Fuses(sums.Kernels) && g.M > 0;
 
     // dq starts from dS where there is a kernel for it; then, and only then, the kernel before it writes dS.
-    bool Keeps(BoundKernel k) => k.ScoreGradients is { } kept && Kernels.Has(KernelInfo.FromDs(kept.Dq));
+    bool Keeps(BoundKernel k) => k.ScoreGradients is { } kept && Kernels.Has(kept.DqFromDs);
 
     internal BoundLaunch AsRun(BoundLaunch launch) => launch is BoundKernel k && Keeps(k) ? ScoreGradients.Keeping(k, k.ScoreGradients!.Value) : launch;
 
-    string Name(BoundKernel k) => StartsFromSums(k) ? GemmKernel.FromSums(k.Kernel) : Keeps(k) && k.Kernel == k.ScoreGradients!.Value.Dq ? KernelInfo.FromDs(k.Kernel) : k.Kernel;
-
-    static string Name(BoundGemm g, RowSums sums) => GemmKernel.WithEpilogue(g.Layout, sums.Kernel);
-
-    static string Name(BoundGemmEpilogue fused) => GemmKernel.WithEpilogue(fused.Gemm.Layout, fused.Kernel.Kernel);
+    string Name(BoundKernel k) => k switch
+    {
+        { Sums: { } sums } when Fuses(sums.Kernels) => sums.Kernels.Kernel,
+        { ScoreGradients: { Starts: true } kept } when Keeps(k) => kept.DqFromDs,
+        _ => k.Kernel,
+    };
 
     internal void Launch(BoundLaunch launch)
     {
         switch (launch)
         {
             case BoundKernel k: Launch(k); break;
-            case BoundGemm { Sums: { } sums } g when Fuses(g, sums): LaunchOnTma(g, Kernels.Find(Name(g, sums)), storeD: true, [new(sums.Address, sums.Pitch)]); break;
-            case BoundGemm g when OnLibrary(g): Library!.Launch(g, Stream); break;
-            case BoundGemm g: LaunchGenerated(g); break;
+            case BoundGemm { Sums: { } sums } g when Fuses(g, sums): LaunchOnTma(g, Kernels.Find(sums.Kernels.Product), storeD: true, [new(sums.Address, sums.Pitch)]); break;
+            case BoundGemm { M: 0 } or BoundGemm { N: 0 }: break;
+            case BoundGemm g when OnTma(g) is { } kernel: LaunchOnTma(g, kernel, storeD: true, []); break;
+            case BoundGemm g when Library is not null: Library.Launch(g, Stream); break;
+            case BoundGemm g:
+                foreach (var part in g.Apart()) LaunchOnPointers(part);
+                break;
             case BoundGemmEpilogue fused when Fuses(fused):
-                LaunchOnTma(fused.Gemm, Kernels.Find(Name(fused)), fused.StoreD, [.. fused.Kernel.Arguments.Where((_, i) => i < fused.Outputs || !fused.Places.Contains(i))]);
+                LaunchOnTma(fused.Gemm, Kernels.Find(fused.Fused), fused.StoreD, [.. fused.Kernel.Arguments.Where((_, i) => i < fused.Outputs || !fused.Places.Contains(i))]);
                 break;
             case BoundGemmEpilogue fused:
                 Launch(fused.Gemm);
@@ -93,6 +115,7 @@ internal sealed record Launcher(CudaStream Stream, KernelTable Kernels, CublasLt
                 Launch(both.GradB);
                 break;
             case BoundFill f: Driver.Check(Driver.Fill(f.Address, f.Value, (nuint)f.Count, Stream), $"filling {f.Label}"); break;
+            case BoundZeros z: Driver.Check(Driver.Fill2D(z.Address, (nuint)z.Pitch, 0, (nuint)z.Width, (nuint)z.Rows, Stream), $"zeroing {z.Label}"); break;
             case BoundCopy c: Driver.Check(Driver.Copy(c.Destination, c.Source, (nuint)c.Count, Stream), $"copying {c.Label}"); break;
             default: throw new ArgumentException($"cuda: unknown launch {launch.GetType().Name}");
         }
@@ -114,48 +137,43 @@ internal sealed record Launcher(CudaStream Stream, KernelTable Kernels, CublasLt
         Launch(kernel, k.Label, Blocks(k.Rows, kernel.Info.TileRows), Math.Max(1, kernel.Info.GridY), cells, count);
     }
 
-    unsafe void LaunchGenerated(BoundGemm g)
+    unsafe void LaunchOnPointers(BoundGemm g)
     {
-        if (g.M == 0 || g.N == 0) return;
-        var kernel = Generated(g);
-        if (kernel.Info.Kind == KernelInfo.GemmOnTma)
-        {
-            LaunchOnTma(g, kernel, storeD: true, []);
-            return;
-        }
-        var cells = stackalloc long[] { g.D, g.DPitch, g.A, g.APitch, g.B, g.BPitch, g.M, g.N, g.K, BitConverter.SingleToInt32Bits(g.Alpha) };
+        var (kernel, s) = (OnPointers(g), g.Operands);
+        var cells = stackalloc long[] { g.D, g.DPitch, s.A, s.APitch, s.B, s.BPitch, g.M, g.N, s.K, BitConverter.SingleToInt32Bits(g.Alpha) };
         Launch(kernel, g.Label, Blocks(g.M, kernel.Info.TileRows), Blocks(g.N, kernel.Info.TileCols), cells, 10);
     }
 
-    // Maps of A (k beside m), B (nt: k beside n; nn: n beside k) and D, then m, n, k, alpha, the row limit's count (0: none) and first row; with an epilogue whether D is stored and
-    // the epilogue's arguments as cells of 16 bytes. The driver copies all of it when it launches or captures.
+    // Maps of A (k beside m) and B (nt: k beside n; nn: n beside k) of both segments and of D, then m, n, the segments' k, alpha, the row limit's count (0: none) and first row; with an epilogue whether D is
+    // stored and the epilogue's arguments as cells of 16 bytes. The driver copies all of it when it launches or captures.
     unsafe void LaunchOnTma(BoundGemm g, LoadedKernel kernel, bool storeD, IReadOnlyList<BoundArgument> epilogue)
     {
-        var room = stackalloc byte[3 * sizeof(TensorMap) + 64];
-        var maps = (TensorMap*)(((nint)room + 63) & ~(nint)63);
+        const int maps = 2 * MaxSegments + 1;
+        var room = stackalloc byte[maps * sizeof(TensorMap) + 64];
+        var map = (TensorMap*)(((nint)room + 63) & ~(nint)63);
         var transposed = g.Layout == GemmLayout.Nn;
-        TensorMap.Encode(maps, g.A, g.M, g.K, g.APitch, kernel.Info.TileRows, g.Label);
-        TensorMap.Encode(maps + 1, g.B, transposed ? g.K : g.N, transposed ? g.N : g.K, g.BPitch, transposed ? 64 : kernel.Info.TileCols / 2, g.Label);
-        TensorMap.Encode(maps + 2, g.D, g.M, g.N, g.DPitch, 64, g.Label);
-        var cells = stackalloc long[] { g.M, g.N, g.K, BitConverter.SingleToInt32Bits(g.Alpha), g.Limit?.Count ?? 0, g.Limit?.First ?? 0, storeD ? 1 : 0 };
+        for (var i = 0; i < MaxSegments; i++)
+        {
+            // A segment that is not there is never read; its maps are the first one's.
+            var s = g.Segments[Math.Min(i, g.Segments.Count - 1)];
+            TensorMap.Encode(map + 2 * i, s.A, g.M, s.K, s.APitch, kernel.Info.TileRows, g.Label);
+            TensorMap.Encode(map + 2 * i + 1, s.B, transposed ? s.K : g.N, transposed ? g.N : s.K, s.BPitch, transposed ? 64 : kernel.Info.TileCols / 2, g.Label);
+        }
+        TensorMap.Encode(map + maps - 1, g.D, g.M, g.N, g.DPitch, 64, g.Label);
+        var second = g.Segments.Count > 1 ? g.Segments[1].K : 0;
+        var cells = stackalloc long[] { g.M, g.N, g.Segments[0].K, second, BitConverter.SingleToInt32Bits(g.Alpha), g.Limit?.Count ?? 0, g.Limit?.First ?? 0, storeD ? 1 : 0 };
         var arguments = stackalloc long[2 * epilogue.Count + 1];
         for (var i = 0; i < epilogue.Count; i++) (arguments[2 * i], arguments[2 * i + 1]) = (epilogue[i].Address, epilogue[i].Pitch);
-        var parameters = stackalloc void*[11];
-        for (var i = 0; i < 3; i++) parameters[i] = maps + i;
-        for (var i = 0; i < 7; i++) parameters[i + 3] = cells + i;
-        parameters[10] = arguments;
+        var parameters = stackalloc void*[maps + 9];
+        for (var i = 0; i < maps; i++) parameters[i] = map + i;
+        for (var i = 0; i < 8; i++) parameters[maps + i] = cells + i;
+        parameters[maps + 8] = arguments;
         var tiles = (long)Blocks(g.M, kernel.Info.TileRows) * Blocks(g.N, kernel.Info.TileCols);
         Launch(kernel, g.Label, (int)Math.Min(Multiprocessors, tiles), 1, parameters);
     }
 
-    LoadedKernel Generated(BoundGemm g) => Kernels.Find(GeneratedName(g));
-
-    string GeneratedName(BoundGemm g)
-    {
-        var f32 = g.DType == ElementType.F32;
-        var skinny = GemmKernel.Name(g.Layout, f32, g.Accumulate, GemmKernel.SkinnyM(g.M, g.N), GemmKernel.SkinnyN(g.N));
-        return Kernels.Has(skinny) ? skinny : GemmKernel.Name(g.Layout, f32, g.Accumulate, false, false);
-    }
+    // k-segments of gemm_sm90.cu.
+    const int MaxSegments = 2;
 
     unsafe void Launch(LoadedKernel kernel, string label, int gridX, int gridY, long* cells, int count)
     {

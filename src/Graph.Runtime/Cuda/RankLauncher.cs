@@ -19,18 +19,20 @@ internal sealed record RankLauncher(CudaStream Stream, KernelTable Kernels, nint
         var (g, d, blocks) = (both.G, both.GradB, both.Blocks);
         if (blocks.Count is 0 or > RankKernel.MaxBlocks) return false;
         var rank = blocks[0].Rank;
-        if (!Kernels.Has(RankKernel.Gradients(rank)) || !Kernels.Has(RankKernel.Sum(rank))) return false;
-        // Linear i's ranks are at i * RANK, and 16-byte loads never cross a linear.
+        if (Kernels.Ranks(rank) is not { } kernels || g.Segments.Count != 1 || d.Segments.Count != 1) return false;
+        // Adapter i's ranks are at i * RANK, 16-byte loads never cross an adapter, and no column of dY has two adapters.
         for (var i = 0; i < blocks.Count; i++)
-            if (blocks[i].Rank != rank || blocks[i].RankStart != i * rank || blocks[i].Start % 8 != 0 || blocks[i].Columns % 8 != 0) return false;
-        return (g.A | g.B | g.D | d.D | d.B) % 16 == 0 && (g.APitch | g.BPitch | g.DPitch | d.BPitch) % 8 == 0 && d.DPitch % 4 == 0 && d.Accumulate && d.Alpha == 1
-            && Plan(both, Kernels.Find(RankKernel.Gradients(rank)).Info) is not null;
+            if (blocks[i].Rank != rank || blocks[i].RankStart != i * rank || blocks[i].Start % 8 != 0 || blocks[i].Columns % 8 != 0 || (i > 0 && blocks[i].Start < blocks[i - 1].Start + blocks[i - 1].Columns)) return false;
+        var (gs, ds) = (g.Operands, d.Operands);
+        return (gs.A | gs.B | g.D | d.D | ds.B) % 16 == 0 && (gs.APitch | gs.BPitch | g.DPitch | ds.BPitch) % 8 == 0 && d.DPitch % 4 == 0 && d.Accumulate && d.Alpha == 1
+            && Plan(both, kernels.Gradients.Info) is not null;
     }
 
     internal unsafe void Launch(BoundRankGradients both)
     {
         var (g, d, rank) = (both.G, both.GradB, both.Blocks[0].Rank);
-        LoadedKernel gradients = Kernels.Find(RankKernel.Gradients(rank)), sum = Kernels.Find(RankKernel.Sum(rank));
+        var (gradients, sum) = Kernels.Ranks(rank)!.Value;
+        var (gs, ds) = (g.Operands, d.Operands);
         var facts = gradients.Info;
         var plan = Plan(both, facts)!.Value;
         // struct Linears: four starts, four ends.
@@ -47,7 +49,7 @@ internal sealed record RankLauncher(CudaStream Stream, KernelTable Kernels, nint
             var rows = Math.Min(plan.Rows, g.M - row);
             var blocks = Blocks(plan, rows, facts);
             long gSums = Workspace, sums = Workspace + (long)plan.Stripes * rows * rank * sizeof(float);
-            Pack([sums, gSums, g.A + (long)row * g.APitch * 2, g.APitch, d.B + (long)row * d.BPitch * 2, d.BPitch, g.B, g.BPitch, 0, plan.Tiles, plan.Width, rows], 8);
+            Pack([sums, gSums, gs.A + (long)row * gs.APitch * 2, gs.APitch, ds.B + (long)row * ds.BPitch * 2, ds.BPitch, gs.B, gs.BPitch, 0, plan.Tiles, plan.Width, rows], 8);
             Start(gradients, blocks, false);
 
             var gBlocks = both.Blocks.Count * Launcher.Blocks(rows * (rank / 4), sum.Info.Block);

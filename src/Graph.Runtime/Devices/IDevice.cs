@@ -1,5 +1,6 @@
 using System;
 using System.Collections.Generic;
+using System.Linq;
 using Graph.Runtime.Schedules;
 
 namespace Graph.Runtime.Devices;
@@ -13,10 +14,29 @@ public sealed record DeviceInfo(string Name, string Target, long TotalBytes, int
 /// <summary>A launch whose addresses and sizes are numbers. Label is the kernel's name or the GEMM's output, for traces and tables; Flops and Bytes are its floors.</summary>
 public abstract record BoundLaunch(string Label, int Layer, long Flops, long Bytes);
 
-/// <summary>Row-major D[M,N] (=|+=) alpha · op(A) · op(B); pitches in elements; D is <paramref name="DType"/>, A and B are Act.</summary>
-public sealed record BoundGemm(string Label, int Layer, long Flops, long Bytes, GemmLayout Layout, ElementType DType,
-    nint D, int DPitch, nint A, int APitch, nint B, int BPitch, int M, int N, int K, float Alpha, bool Accumulate) : BoundLaunch(Label, Layer, Flops, Bytes)
+/// <summary>Operands of one k-segment; pitches in elements.</summary>
+public readonly record struct GemmOperands(nint A, int APitch, nint B, int BPitch, int K);
+
+/// <summary>
+/// Row-major D[M,N] (=|+=) alpha · Σ over segments of op(A) · op(B), in one fp32 accumulation; pitches in elements; D is <paramref name="DType"/>, operands are Act. A device whose kernels take one segment adds the
+/// second to the first one's rounded D.
+/// </summary>
+/// <param name="Segments">At least one.</param>
+public sealed record BoundGemm(string Label, int Layer, long Flops, long Bytes, GemmLayout Layout, ElementType DType, nint D, int DPitch, int M, int N, IReadOnlyList<GemmOperands> Segments, float Alpha, bool Accumulate)
+    : BoundLaunch(Label, Layer, Flops, Bytes)
 {
+    /// <summary>One product of one segment.</summary>
+    public BoundGemm(string label, int layer, long flops, long bytes, GemmLayout layout, ElementType dType, nint d, int dPitch, nint a, int aPitch, nint b, int bPitch, int m, int n, int k, float alpha, bool accumulate)
+        : this(label, layer, flops, bytes, layout, dType, d, dPitch, m, n, [new GemmOperands(a, aPitch, b, bPitch, k)], alpha, accumulate)
+    {
+    }
+
+    /// <summary>The only segment of a product that has one.</summary>
+    public GemmOperands Operands => Segments.Count == 1 ? Segments[0] : throw new InvalidOperationException($"gemm: {Label} has {Segments.Count} segments.");
+
+    /// <summary>The product as launches of one segment each, which add up in D.</summary>
+    public IEnumerable<BoundGemm> Apart() => Segments.Select((s, i) => this with { Segments = [s], Accumulate = Accumulate || i > 0, Sums = null });
+
     /// <summary>Null: all M rows of D are wanted. A device may compute all of them just the same: Flops and Bytes are those of all.</summary>
     public RowLimit? Limit { get; init; }
 
@@ -24,8 +44,9 @@ public sealed record BoundGemm(string Label, int Layer, long Flops, long Bytes, 
     public RowSums? Sums { get; init; }
 }
 
-/// <summary>Room for f32[M, <see cref="GemmKernel.RowSums"/>] of what <paramref name="Kernel"/>, a cross entropy that reads D, would sum over a row: exponentials, a tile of columns each.</summary>
-public readonly record struct RowSums(string Kernel, nint Address, int Pitch);
+/// <summary>Room for f32[M, <see cref="GemmKernel.RowSums"/>] of what a cross entropy that reads D would sum over a row: exponentials, a tile of columns each.</summary>
+/// <param name="Kernels">The product that makes them, and the cross entropy that starts from them.</param>
+public readonly record struct RowSums(LossFromSums Kernels, nint Address, int Pitch);
 
 /// <summary>Of a product's M rows the first Count - First are wanted, none when that is negative, and Count is an i32 in device memory: a fixed program reads it each time it runs.</summary>
 /// <param name="Count">Its address.</param>
@@ -36,7 +57,7 @@ public readonly record struct RowLimit(nint Count, int First);
 public readonly record struct RankBlock(int Start, int Columns, int RankStart, int Rank);
 
 /// <summary>
-/// The two products of a group that read dY: G = s·dY·B and dB += dYᵀ·S, of which only the blocks are wanted. A device without a kernel that makes both from one read runs one after the other.
+/// The two products of a stack of adapters that read dY: G = s·dY·B and dB += dYᵀ·S, of which only the blocks are wanted. A device without a kernel that makes both from one read runs one after the other.
 /// Bytes counts dY once.
 /// </summary>
 public sealed record BoundRankGradients(string Label, int Layer, long Flops, long Bytes, BoundGemm G, BoundGemm GradB, IReadOnlyList<RankBlock> Blocks) : BoundLaunch(Label, Layer, Flops, Bytes);
@@ -45,10 +66,11 @@ public sealed record BoundRankGradients(string Label, int Layer, long Flops, lon
 /// A product and the kernel that reads D right after it. A device with a kernel for the two runs that; another one runs one after the other, with the same bits.
 /// Bytes counts D as the one kernel moves it.
 /// </summary>
-/// <param name="Places">Where the kernel's arguments are D, as <see cref="KernelLaunch.Epilogue"/> says.</param>
+/// <param name="Fused">The kernel of both.</param>
+/// <param name="Places">Where the kernel's arguments are D (<see cref="EpilogueFusion"/>).</param>
 /// <param name="Outputs">Arguments of the kernel that it writes: the first ones.</param>
 /// <param name="StoreD">The product has to store D, because something else reads it and the kernel does not write it.</param>
-public sealed record BoundGemmEpilogue(string Label, int Layer, long Flops, long Bytes, BoundGemm Gemm, BoundKernel Kernel, IReadOnlyList<int> Places, int Outputs, bool StoreD) : BoundLaunch(Label, Layer, Flops, Bytes);
+public sealed record BoundGemmEpilogue(string Label, int Layer, long Flops, long Bytes, string Fused, BoundGemm Gemm, BoundKernel Kernel, IReadOnlyList<int> Places, int Outputs, bool StoreD) : BoundLaunch(Label, Layer, Flops, Bytes);
 
 /// <summary>Pitch 0: the argument is a pointer alone. RowBytes: bytes from one token's row to the next, 0 when the argument has no token dimension; a slice of rows moves the pointer by it.</summary>
 public readonly record struct BoundArgument(nint Address, int Pitch, int RowBytes = 0);
@@ -56,19 +78,23 @@ public readonly record struct BoundArgument(nint Address, int Pitch, int RowByte
 public sealed record BoundKernel(string Label, int Layer, long Flops, long Bytes, string Kernel, IReadOnlyList<BoundArgument> Arguments, int Rows) : BoundLaunch(Label, Layer, Flops, Bytes)
 {
     /// <summary>Sums that the product before made, where the device has it make them: <see cref="BoundGemm.Sums"/>.</summary>
-    public BoundArgument? Sums { get; init; }
+    public RowSums? Sums { get; init; }
 
     /// <summary>Null: attention's backward keeps nothing from one kernel to the other. Else a device that has kernels for it keeps dS; Flops and Bytes are those of a device without (<see cref="IDevice.AsRun"/>).</summary>
     public KeptScoreGradients? ScoreGradients { get; init; }
 }
 
 /// <summary>dS of attention (<see cref="Planning.ScoreGradients"/>), between the kernel of dk and dv, which writes it, and that of dq.</summary>
-/// <param name="Dq">The kernel of dq, for both: one writes when the other can read.</param>
+/// <param name="DqFromDs">The kernel of dq that starts from dS, for both: one writes when the other can read.</param>
+/// <param name="Starts">This launch makes dq; else it writes dS.</param>
 /// <param name="Tiles">Key tiles of a tile of queries, at most.</param>
 /// <param name="Bytes">Of the visible pairs, which either kernel moves besides its arguments.</param>
-public readonly record struct KeptScoreGradients(string Dq, nint Address, int Tiles, long Bytes);
+public readonly record struct KeptScoreGradients(string DqFromDs, bool Starts, nint Address, int Tiles, long Bytes);
 
 public sealed record BoundFill(string Label, nint Address, byte Value, long Count) : BoundLaunch(Label, -1, 0, Count);
+
+/// <summary>Zeros in <paramref name="Width"/> bytes of each row, rows <paramref name="Pitch"/> bytes apart: a product of which no segment is there.</summary>
+public sealed record BoundZeros(string Label, int Layer, nint Address, long Pitch, long Width, int Rows) : BoundLaunch(Label, Layer, 0, Width * Rows);
 
 public sealed record BoundCopy(string Label, nint Destination, nint Source, long Count) : BoundLaunch(Label, -1, 0, 2 * Count);
 

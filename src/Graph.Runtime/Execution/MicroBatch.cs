@@ -13,7 +13,7 @@ public sealed record MicroBatch(int[] Ids, int[] Labels, int[] Positions, int[] 
     /// <summary>Tokens of the longest document.</summary>
     public int LongestDocument => DocStart.Zip(DocEnd, (start, end) => end - start).DefaultIfEmpty().Max();
 
-    /// <summary>Documents side by side; what is left up to <paramref name="tokens"/> are short documents without labels.</summary>
+    /// <summary>Documents side by side; what is left up to <paramref name="tokens"/> are short documents without labels, none longer than the longest document, so that no position is new.</summary>
     /// <exception cref="ArgumentException">The documents are longer than T, or ids and labels differ in length.</exception>
     public static MicroBatch Pack(int tokens, IReadOnlyList<(int[] Ids, int[] Labels)> documents)
     {
@@ -29,7 +29,8 @@ public sealed record MicroBatch(int[] Ids, int[] Labels, int[] Positions, int[] 
             start += ids.Length;
         }
         Array.Fill(batch.Labels, -100, start, tokens - start);
-        for (; start < tokens; start += ExecutionPlan.SlackTokens) batch.Place(start, Math.Min(start + ExecutionPlan.SlackTokens, tokens));
+        var slack = Math.Min(ExecutionPlan.SlackTokens, documents.Select(d => d.Ids.Length).Where(n => n > 0).DefaultIfEmpty(ExecutionPlan.SlackTokens).Max());
+        for (; start < tokens; start += slack) batch.Place(start, Math.Min(start + slack, tokens));
         return batch;
     }
 

@@ -25,18 +25,17 @@ sealed class OptimizerBinding(ExecutionPlan plan, Binder binder)
         foreach (var adapter in plan.Optimizer.Adapters)
         {
             var slot = adapter.Slot;
-            var group = plan.Shapes.OfGroup(TensorKind.Group, slot.Group);
-            var groupRows = plan.Shapes.Schedule.Groups.First(g => g.Id == slot.Group).Linears.Sum(l => l.Out);
-            Add(adapter.A, plan.Shapes.OfGroup(TensorKind.GradA, slot.Group), slot.RankStart, 0, groupRows + slot.RankStart, 0);
-            Add(adapter.B, plan.Shapes.OfGroup(TensorKind.GradB, slot.Group), slot.OutStart, slot.RankStart, slot.OutStart, slot.In + slot.RankStart);
+            Add(adapter.A, TensorKind.GradA, TensorKind.AdapterA, slot.RankStart, 0);
+            Add(adapter.B, TensorKind.GradB, TensorKind.AdapterB, slot.OutStart, slot.RankStart);
 
-            void Add(MasterMatrix m, TensorLayout gradient, int gradientRow, int gradientColumn, int copyRow, int copyColumn)
+            void Add(MasterMatrix m, TensorKind gradientKind, TensorKind copyKind, int row, int column)
             {
+                var (gradient, copy) = (plan.Shapes.OfStack(gradientKind, slot.Stack), plan.Shapes.OfStack(copyKind, slot.Stack));
                 segments.Add(new AdamSegment
                 {
                     Master = At(m.Master), FirstMoment = At(m.FirstMoment), SecondMoment = At(m.SecondMoment),
-                    Gradient = Element(gradient, gradientRow, gradientColumn), Copy = Element(group, copyRow, copyColumn),
-                    Rows = m.Rows, Columns = m.Columns, GradientPitch = gradient.Pitch, CopyPitch = group.Pitch, FirstChunk = chunk,
+                    Gradient = Element(gradient, row, column), Copy = Element(copy, row, column),
+                    Rows = m.Rows, Columns = m.Columns, GradientPitch = gradient.Pitch, CopyPitch = copy.Pitch, FirstChunk = chunk,
                 });
                 chunk += OptimizerLayout.ChunksOf(m);
             }

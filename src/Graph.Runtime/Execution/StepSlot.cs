@@ -25,6 +25,7 @@ sealed unsafe class StepSlot : IDisposable
     readonly IReadOnlyDictionary<string, Location> places;
     readonly long inputBytes;
     readonly int microBatches, longestDocument;
+    readonly IReadOnlyList<EmbeddingTable> tables;
 
     /// <param name="inputs">Where the running micro-batch's inputs lie on the device.</param>
     /// <param name="scalars">The device's scalar block.</param>
@@ -32,6 +33,7 @@ sealed unsafe class StepSlot : IDisposable
     public StepSlot(IDevice device, ExecutionPlan plan, nint inputs, nint scalars, IReadOnlyList<BoundLaunch> update)
     {
         (shapes, places, inputBytes, microBatches, longestDocument) = (plan.Shapes, plan.Memory.Permanent, MemoryPlan.InputBytes(plan.Shapes), plan.Options.MicroBatches, plan.LongestDocument);
+        tables = EmbeddingTables.Of(shapes.Schedule);
         memory = device.AllocateHost(3 * BlockBytes + microBatches * inputBytes);
         Done = device.CreateMarker();
         Begin = device.Prepare([new BoundCopy("scalars", scalars, Block(0), BlockBytes)]);
@@ -55,7 +57,7 @@ sealed unsafe class StepSlot : IDisposable
     public ref ScalarBlock UpdateScalars => ref *(ScalarBlock*)Block(1);
     public ScalarBlock Result => *(ScalarBlock*)Block(2);
 
-    /// <exception cref="ArgumentException">More micro-batches than planned, one of another number of tokens, or a document longer than planned.</exception>
+    /// <exception cref="ArgumentException">More micro-batches than planned, one of another number of tokens, a document longer than planned, or an id, position or label that a table has no row for.</exception>
     public void Fill(IReadOnlyList<MicroBatch> batches)
     {
         if (batches.Count == 0 || batches.Count > microBatches) throw new ArgumentException($"step: {batches.Count} micro-batches, but the plan stages 1 to {microBatches}.");
@@ -68,6 +70,7 @@ sealed unsafe class StepSlot : IDisposable
             {
                 var values = batches[i][name];
                 if (values.Length != count) throw new ArgumentException($"step: micro-batch {i} has {values.Length} {name}, but the plan is for {shapes.Tokens} tokens.");
+                if (EmbeddingTables.Fault(tables, name, values) is { } fault) throw new ArgumentException($"step: micro-batch {i} has {fault}.");
                 values.CopyTo(new Span<int>((void*)(InputsOf(i) + (nint)places[name].Offset), values.Length));
             }
     }

@@ -38,8 +38,8 @@ public sealed class TrainingSession : IDisposable
             foreach (var (block, bytes) in plan.Memory.Blocks)
             {
                 blocks[block] = device.Allocate(bytes);
-                // Padding of groups (block-diagonal B, unused ranks) and moments must be zero; the arena needs no value.
-                if (block != MemoryBlock.Arena) device.Fill(blocks[block], 0, bytes);
+                // What lies beside the blocks of B, unused ranks and moments must be zero; arena and weights need no value.
+                if (block is not (MemoryBlock.Arena or MemoryBlock.Weights)) device.Fill(blocks[block], 0, bytes);
             }
         }
         catch (DeviceException)
@@ -66,22 +66,19 @@ public sealed class TrainingSession : IDisposable
     nint Scalars => binder.Base(Plan.Memory.Scalars);
     int Chunks => Plan.Optimizer.Chunks;
 
-    /// <summary>Fills weights and groups from a source, converted to the activation type, in pieces of at most 64 MiB.</summary>
+    /// <summary>Fills weights from a source, converted to the activation type, in pieces of at most 64 MiB.</summary>
     /// <exception cref="ArgumentException">A tensor has another shape than the model; the message has both.</exception>
     public void LoadWeights(IWeightSource source)
     {
         var scratch = new byte[64 << 20];
         var converted = new byte[64 << 20];
         foreach (var layout in Plan.Shapes.Layouts.Where(l => l.Tensor.Kind == TensorKind.Weight))
-            Load(layout.Tensor.Name, [.. layout.Tensor.Dims.Select(d => d.Fixed)], binder.Address(layout.Tensor.Name), layout.Pitch);
-        foreach (var group in Plan.Shapes.Schedule.Groups)
         {
-            var layout = GroupTensor(TensorKind.Group, group.Id);
-            var row = 0;
-            foreach (var linear in group.Linears)
+            var row = 0L;
+            foreach (var (name, shape) in layout.Tensor.Stored())
             {
-                Load(linear.Name + ".weight", [linear.Out, group.In], binder.Address(layout.Tensor.Name) + (nint)((long)row * layout.Pitch * layout.ElementBytes), layout.Pitch);
-                row += linear.Out;
+                Load(name, shape, binder.Address(layout.Tensor.Name) + (nint)(row * layout.Pitch * layout.ElementBytes), layout.Pitch);
+                row += shape[0];
             }
         }
 
@@ -142,7 +139,8 @@ public sealed class TrainingSession : IDisposable
     public (float[] A, float[] B) GetGradient(string linear)
     {
         var slot = Adapter(linear).Slot;
-        return (ReadRectangle(GroupTensor(TensorKind.GradA, slot.Group), slot.RankStart, slot.Rank, 0, slot.In), ReadRectangle(GroupTensor(TensorKind.GradB, slot.Group), slot.OutStart, slot.Out, slot.RankStart, slot.Rank));
+        var (a, b) = (Plan.Shapes.OfStack(TensorKind.GradA, slot.Stack), Plan.Shapes.OfStack(TensorKind.GradB, slot.Stack));
+        return (ReadRectangle(a, slot.RankStart, slot.Rank, 0, slot.In), ReadRectangle(b, slot.OutStart, slot.Out, slot.RankStart, slot.Rank));
     }
 
     /// <summary>One optimizer step over micro-batches: <see cref="Begin"/>, <see cref="Update"/>, <see cref="Finish"/>.</summary>
@@ -336,7 +334,6 @@ public sealed class TrainingSession : IDisposable
     }
 
     nint Optimizer(long offset) => optimizer.At(offset);
-    TensorLayout GroupTensor(TensorKind kind, int group) => Plan.Shapes.OfGroup(kind, group);
 
     AdapterMasters Adapter(string linear) =>
         Plan.Optimizer.Adapters.FirstOrDefault(a => a.Slot.Linear == linear) ?? throw new ArgumentException($"session: {linear} has no adapter in this run; the targets leave it out.");

@@ -35,8 +35,7 @@ public sealed class RandomWeights(Schedule schedule, int seed) : IWeightSource
 {
     const float MatrixDeviation = 0.02f, VectorDeviation = 0.1f;
 
-    readonly Dictionary<string, int[]> shapes = schedule.Tensors.Where(t => t.Kind == TensorKind.Weight).Select(t => (t.Name, Shape: t.Dims.Select(d => d.Fixed).ToArray()))
-        .Concat(schedule.Groups.SelectMany(g => g.Linears.Select(l => (Name: l.Name + ".weight", Shape: new[] { l.Out, g.In })))).ToDictionary(t => t.Name, t => t.Shape);
+    readonly Dictionary<string, int[]> shapes = schedule.Tensors.Where(t => t.Kind == TensorKind.Weight).SelectMany(t => t.Stored()).ToDictionary(t => t.Name, t => t.Shape);
 
     readonly Lazy<ushort[]> matrixValues = new(() => Values(MatrixDeviation)), vectorValues = new(() => Values(VectorDeviation));
 

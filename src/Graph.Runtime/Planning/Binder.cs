@@ -26,31 +26,38 @@ public sealed class Binder(ExecutionPlan plan, IReadOnlyDictionary<MemoryBlock, 
     public IReadOnlyList<BoundLaunch> Bind(PlannedProgram program)
     {
         var launches = new LaunchBinder(plan.Shapes, plan.Options.LoraScale, plan.LogitsRows, attended);
-        var partners = RankGradients.Pairs(plan.Shapes, program.Launches);
-        var moved = partners.Values.ToHashSet();
         var bound = new List<BoundLaunch>();
         for (var at = 0; at < program.Launches.Count; at++)
         {
-            // A product that its reader takes along, and G, which runs in dB's place: all that it reads still is there, dY is read by both and the group's matrix is permanent.
-            if (moved.Contains(at) || GemmEpilogues.IsPair(plan.Shapes, program.Launches, at + 1)) continue;
-            if (partners.TryGetValue(at, out var g)) bound.Add(RankGradients.Bind(plan.Shapes, Product(g, at), Product(at, at), (GemmLaunch)program.Launches[at]));
-            else if (GemmEpilogues.IsPair(plan.Shapes, program.Launches, at))
+            switch (plan.Shapes.FusionAt(program.Launches, at + 1))
             {
-                var product = (GemmLaunch)program.Launches[at - 1];
-                bound.Add(GemmEpilogues.Bind(plan.Shapes, product, (KernelLaunch)program.Launches[at], Product(at - 1, at - 1), (BoundKernel)One(at, at), program.IsNeededAfter(product.D.Tensor, at)));
+                case EpilogueFusion epilogue:
+                    var (product, row) = ((GemmLaunch)program.Launches[at], (KernelLaunch)program.Launches[at + 1]);
+                    bound.Add(GemmEpilogues.Bind(plan.Shapes, epilogue, product, row, (BoundGemm)One(at), (BoundKernel)One(at + 1), program.IsNeededAfter(product.D.Tensor, at + 1)));
+                    at++;
+                    break;
+                case RankGradientsFusion:
+                    bound.Add(RankGradients.Bind(plan.Shapes, (BoundGemm)One(at), (BoundGemm)One(at + 1), (GemmLaunch)program.Launches[at + 1]));
+                    at++;
+                    break;
+                case ScoreGradientsFusion scores when program.Has(ScoreGradients.Scratch, at):
+                    bound.Add(Keeping(scores, at));
+                    bound.Add(Keeping(scores, ++at));
+                    break;
+                default:
+                    bound.AddRange(launches.Bind(program.Launches[at], tensor => Address(program, tensor, at)));
+                    break;
             }
-            else if (Reader(at) is { } dq)
-                bound.Add(ScoreGradients.Bind(plan.Shapes, dq, (BoundKernel)One(at, at), Address(program, ScoreGradients.Scratch, at), plan.LongestDocument, attended(dq.Window)));
-            else bound.AddRange(launches.Bind(program.Launches[at], tensor => Address(program, tensor, at)));
         }
         return bound;
 
-        // Launch i with its tensors where launch `at` sees them.
-        BoundLaunch One(int i, int at) => launches.Bind(program.Launches[i], tensor => Address(program, tensor, at)).Single();
-        BoundGemm Product(int i, int at) => (BoundGemm)One(i, at);
+        BoundLaunch One(int at) => launches.Bind(program.Launches[at], tensor => Address(program, tensor, at)).Single();
 
-        // dq's launch, of a launch that keeps dS or starts from it.
-        KernelLaunch? Reader(int at) => !program.Has(ScoreGradients.Scratch, at) ? null : (KernelLaunch)program.Launches[ScoreGradients.IsPair(program.Launches, at) ? at : at + 1];
+        BoundKernel Keeping(ScoreGradientsFusion scores, int at)
+        {
+            var launch = (KernelLaunch)program.Launches[at];
+            return ScoreGradients.Bind(plan.Shapes, scores, launch, (BoundKernel)One(at), Address(program, ScoreGradients.Scratch, at), plan.LongestDocument, attended(launch.Attention!.Window));
+        }
     }
 
     /// <summary>Address of a permanent tensor.</summary>

@@ -31,9 +31,9 @@ public static class DeadLaunches
         return kept;
     }
 
-    /// <summary>GradA and GradB of groups with adapters.</summary>
+    /// <summary>GradA and GradB of the adapters that are there.</summary>
     public static IEnumerable<string> TrainableRoots(Shapes shapes) =>
-        shapes.Schedule.Tensors.Where(t => t.Kind is TensorKind.GradA or TensorKind.GradB && shapes.Ranks[t.Group] > 0).Select(t => t.Name);
+        shapes.Schedule.Tensors.Where(t => t.Kind is TensorKind.GradA or TensorKind.GradB && shapes.Ranks[t.Stack] > 0).Select(t => t.Name);
 
     /// <summary>The loss of every cross entropy.</summary>
     public static IEnumerable<string> LossRoots(Schedule schedule) =>

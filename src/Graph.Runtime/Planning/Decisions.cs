@@ -19,7 +19,7 @@ public sealed record Decisions(string Name, IReadOnlyDictionary<string, TensorAc
     /// Drops what costs almost nothing to build again: activations whose recipe has no attention and no GEMM but those on the rank side (S = s·x·Aᵀ). Boundary tensors stay,
     /// or the residual stream would be rebuilt from the first layer up.
     /// </summary>
-    public static Decisions Cheap(Shapes shapes) => Recompute("cheap", shapes, recipe => recipe.Launches.All(IsCheap));
+    public static Decisions Cheap(Shapes shapes) => Recompute("cheap", shapes, recipe => recipe.Launches.All(l => IsCheap(shapes, l)));
 
     /// <summary>Keeps the layers' inputs and statistics of at most 64 bytes per token, which save no memory worth a launch; rebuilds everything else.</summary>
     public static Decisions Full(Shapes shapes) => Recompute("full", shapes, recipe => shapes[recipe.Tensor].BytesPerToken > 64);
@@ -37,12 +37,11 @@ public sealed record Decisions(string Name, IReadOnlyDictionary<string, TensorAc
     static Decisions Recompute(string name, Shapes shapes, Func<Recipe, bool> choose) =>
         new(name, shapes.Schedule.Recipes.Where(r => !shapes[r.Tensor].Tensor.Boundary && choose(r)).ToDictionary(r => r.Tensor, _ => TensorAction.Recompute));
 
-    static bool IsCheap(Launch launch) => launch switch
+    static bool IsCheap(Shapes shapes, Launch launch) => launch switch
     {
-        GemmLaunch g => IsRankOnly(g.D.Cols) || IsRankOnly(g.D.Rows),
-        KernelLaunch k => !LaunchCost.IsAttention(k.Kernel),
-        _ => false,
+        GemmLaunch g => shapes[g.D.Tensor].Tensor.Dims is [{ Stack: >= 0 }],
+        KernelLaunch k => k.Attention is null,
+        CrossEntropyLaunch => false,
+        _ => throw new ArgumentException($"decisions: unknown launch {launch.GetType().Name}."),
     };
-
-    static bool IsRankOnly(ExtentRange? range) => range is { } r && r.End.Group >= 0 && r.Start.Fixed == r.End.Fixed;
 }

@@ -110,7 +110,7 @@ public sealed record ExecutionPlan(Shapes Shapes, PlanOptions Options, Decisions
     {
         var arena = Arena.Assign(Lifetimes.Of(shapes, launches, backwardStart, decisions, kept, logitsRows));
         for (var at = 0; at < launches.Count; at++)
-            if (ScoreGradients.IsPair(launches, at)) arena = Arena.InGap(arena, ScoreGradients.Lifetime(shapes, (KernelLaunch)launches[at], at, longestDocument)) ?? arena;
+            if (shapes.FusionAt(launches, at) is ScoreGradientsFusion) arena = Arena.InGap(arena, ScoreGradients.Lifetime(shapes, (KernelLaunch)launches[at], at, longestDocument)) ?? arena;
         return new PlannedProgram(launches, backwardStart, arena);
     }
 }

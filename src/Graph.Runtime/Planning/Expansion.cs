@@ -24,13 +24,13 @@ public static class Expansion
                 : throw new ArgumentException($"decisions: {tensor} is to be recomputed but the schedule has no recipe for it; save it.");
         }
         var result = new List<Launch>();
-        var done = new HashSet<string>();
+        var done = new HashSet<int>();
         var ready = new HashSet<string>();
         var building = new Stack<string>();
         for (var i = 0; i < backward.Count; i++)
         {
-            // Nothing comes between a product and a kernel that can be its epilogue.
-            if (GemmEpilogues.IsPair(shapes, backward, i + 1)) MakeReady(backward[i + 1]);
+            // Recompute launches come before two launches that may be one, never between them.
+            if (shapes.FusionAt(backward, i + 1) is not null) MakeReady(backward[i + 1]);
             MakeReady(backward[i]);
             result.Add(backward[i]);
         }
@@ -49,9 +49,9 @@ public static class Expansion
             building.Push(recipe.Tensor);
             foreach (var launch in recipe.Launches)
             {
-                if (shapes.IsEmpty(launch) || done.Contains(ScheduleText.Print(launch))) continue;
+                if (shapes.IsEmpty(launch) || done.Contains(launch.Id)) continue;
                 MakeReady(launch);
-                done.Add(ScheduleText.Print(launch));
+                done.Add(launch.Id);
                 result.Add(launch);
             }
             building.Pop();

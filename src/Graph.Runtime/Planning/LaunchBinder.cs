@@ -14,6 +14,7 @@ public sealed class LaunchBinder(Shapes shapes, double loraScale, int logitsRows
     /// <param name="address">Address of a tensor's first element; also asked for the scratch of <see cref="Lifetimes.ScratchOf"/> and what <see cref="LabelRows"/> names.</param>
     public IEnumerable<BoundLaunch> Bind(Launch launch, Func<string, nint> address) => launch switch
     {
+        GemmLaunch g when shapes.Segments(g).Count == 0 => [Zeros(address, g)],
         GemmLaunch g => [Gemm(address, g)],
         KernelLaunch k => [Kernel(address, k)],
         CrossEntropyLaunch c => CrossEntropy(address, c),
@@ -22,7 +23,17 @@ public sealed class LaunchBinder(Shapes shapes, double loraScale, int logitsRows
 
     BoundGemm Gemm(Func<string, nint> address, GemmLaunch g)
     {
-        Rectangle d = shapes.Resolve(g.D), a = shapes.Resolve(g.A), b = shapes.Resolve(g.B);
+        var d = shapes.Resolve(g.D);
+        var segments = shapes.Segments(g).Select(s => Segment(address, g, d, s.A, s.B)).ToArray();
+        var bytes = segments.Sum(s => s.Bytes) + (g.Accumulate ? 2 : 1) * LaunchCost.BytesOf(shapes, d);
+        // A GEMM's scale is a number of the run; only kernels read scalars from the device.
+        var scale = (float)(g.Scale.Constant * Math.Pow(loraScale, g.Scale.LoraScales));
+        return new BoundGemm(ScheduleText.Print(g.D), g.Layer, segments.Sum(s => LaunchCost.Gemm(d.Rows, d.Columns, s.Operands.K)), bytes, g.Layout, shapes[g.D.Tensor].Tensor.Type,
+            Start(address, d), shapes[g.D.Tensor].Pitch, d.Rows, d.Columns, [.. segments.Select(s => s.Operands)], scale, g.Accumulate);
+    }
+
+    (GemmOperands Operands, long Bytes) Segment(Func<string, nint> address, GemmLaunch g, Rectangle d, Rectangle a, Rectangle b)
+    {
         var (m, n, k, matches) = g.Layout switch
         {
             GemmLayout.Nt => (a.Rows, b.Rows, a.Columns, a.Columns == b.Columns),
@@ -32,18 +43,15 @@ public sealed class LaunchBinder(Shapes shapes, double loraScale, int logitsRows
         };
         if (!matches || d.Rows != m || d.Columns != n)
             throw new ArgumentException($"bind: {ScheduleText.Print(g)} multiplies {a.Rows}x{a.Columns} and {b.Rows}x{b.Columns} into {d.Rows}x{d.Columns}; the sizes do not fit.");
-        var bytes = LaunchCost.BytesOf(shapes, a) + LaunchCost.BytesOf(shapes, b) + (g.Accumulate ? 2 : 1) * LaunchCost.BytesOf(shapes, d);
-        return new BoundGemm(ScheduleText.Print(g.D), g.Layer, LaunchCost.Gemm(m, n, k), bytes, g.Layout, shapes[g.D.Tensor].Tensor.Type,
-            Start(address, d), shapes[g.D.Tensor].Pitch, Start(address, a), shapes[g.A.Tensor].Pitch, Start(address, b), shapes[g.B.Tensor].Pitch, m, n, k, Alpha(g), g.Accumulate);
+        return (new GemmOperands(Start(address, a), shapes[a.Tensor].Pitch, Start(address, b), shapes[b.Tensor].Pitch, k), LaunchCost.BytesOf(shapes, a) + LaunchCost.BytesOf(shapes, b));
     }
 
-    // A GEMM's alpha is a number of the run; only kernels read scalars from the device.
-    float Alpha(GemmLaunch g) => g.Scale switch
+    // Every adapter in the product has rank 0.
+    BoundZeros Zeros(Func<string, nint> address, GemmLaunch g)
     {
-        null => 1f,
-        "lora_scale" => (float)loraScale,
-        _ => throw new ArgumentException($"bind: {ScheduleText.Print(g)} is scaled by {g.Scale}; a GEMM can be scaled by lora_scale only."),
-    };
+        var (d, layout) = (shapes.Resolve(g.D), shapes[g.D.Tensor]);
+        return new BoundZeros(ScheduleText.Print(g.D), g.Layer, Start(address, d), (long)layout.Pitch * layout.ElementBytes, (long)d.Columns * layout.ElementBytes, d.Rows);
+    }
 
     BoundKernel Kernel(Func<string, nint> address, KernelLaunch k)
     {
@@ -57,9 +65,10 @@ public sealed class LaunchBinder(Shapes shapes, double loraScale, int logitsRows
         Rectangle x = shapes.Resolve(c.X), table = shapes.Resolve(c.Table);
         int hidden = x.Columns, vocabulary = table.Rows, pitch = TensorLayout.RowPitch(vocabulary), rowPitch = TensorLayout.RowPitch(hidden), tablePitch = shapes[c.Table.Tensor].Pitch;
         var element = TensorLayout.Size(ElementType.Act, shapes.Act);
-        nint logits = address(Lifetimes.LogitsScratch), sums = address(Lifetimes.SumsScratch), tableStart = Start(address, table), count = address(LabelRows.Count);
+        nint logits = address(Lifetimes.LogitsScratch), tableStart = Start(address, table), count = address(LabelRows.Count);
         BoundArgument rowsOf = new(address(LabelRows.X), rowPitch), labelsOf = new(address(LabelRows.Labels), 0), lossesOf = new(address(LabelRows.Losses), 0);
-        var (moved, sumsPitch) = (2L * hidden * element + 12, GemmKernel.RowSums(vocabulary));
+        var moved = 2L * hidden * element + 12;
+        RowSums? rowSums = c.Sums is { } kernels ? new RowSums(kernels, address(Lifetimes.SumsScratch), GemmKernel.RowSums(vocabulary)) : null;
 
         BoundArgument[] gathered =
         [
@@ -75,13 +84,13 @@ public sealed class LaunchBinder(Shapes shapes, double loraScale, int logitsRows
             var limit = new RowLimit(count, row);
             yield return new BoundGemm("logits", c.Layer, flops, bytes, GemmLayout.Nt, ElementType.Act, logits, pitch, chunk, rowPitch, tableStart, tablePitch, rows, vocabulary, hidden, 1f, false)
             {
-                Limit = limit, Sums = new RowSums(c.Kernel, sums, sumsPitch),
+                Limit = limit, Sums = rowSums,
             };
             BoundArgument[] arguments =
             [
-                new(logits, pitch, pitch * element), new(lossesOf.Address + 4 * row, 0, 4), new(labelsOf.Address + 4 * row, 0, 4), Argument(address, new View(c.InverseLabels)),
+                new(logits, pitch, pitch * element), new(lossesOf.Address + 4 * row, 0, 4), new(labelsOf.Address + 4 * row, 0, 4), Argument(address, Shapes.View(c.InverseLabels)),
             ];
-            yield return new BoundKernel(c.Kernel, c.Layer, 0, (2L * vocabulary * element + 8) * rows, c.Kernel, arguments, rows) { Sums = new(sums, sumsPitch, 4 * sumsPitch) };
+            yield return new BoundKernel(c.Kernel, c.Layer, 0, (2L * vocabulary * element + 8) * rows, c.Kernel, arguments, rows) { Sums = rowSums };
             // x of the chunk is not needed any more, so dX takes its place.
             if (c.DX is not null)
                 yield return new BoundGemm(ScheduleText.Print(c.DX), c.Layer, flops, bytes, GemmLayout.Nn, ElementType.Act, chunk, rowPitch, logits, pitch, tableStart, tablePitch, rows, hidden, vocabulary, 1f, false) { Limit = limit };

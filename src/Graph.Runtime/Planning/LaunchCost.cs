@@ -7,8 +7,6 @@ namespace Graph.Runtime.Planning;
 /// <summary>Floors of a launch: floating-point operations of its matrix products, and bytes it must move when every argument is read or written once.</summary>
 public readonly record struct LaunchCost(long Flops, long Bytes)
 {
-    public static bool IsAttention(string kernel) => kernel.Contains("attention", StringComparison.Ordinal);
-
     /// <param name="pairs">Pairs of a query and a key that it sees, with a window or without.</param>
     public static LaunchCost Of(Shapes shapes, Launch launch, Func<int?, long> pairs)
     {
@@ -16,7 +14,7 @@ public readonly record struct LaunchCost(long Flops, long Bytes)
         // A row kernel gathers from a table: a row per token, not all of them.
         var bytes = accesses.Reads.Select(r => launch is KernelLaunch && shapes[r.Tensor] is { IsMatrix: true, Tensor.Kind: TensorKind.Weight } ? r with { RowEnd = Math.Min(r.RowEnd, r.Row + shapes.Tokens) } : r)
             .Concat(accesses.Writes).Sum(r => BytesOf(shapes, r));
-        return new LaunchCost(launch is KernelLaunch k && IsAttention(k.Kernel) ? AttentionFlops(shapes, k, pairs(k.Window)) : 0, bytes);
+        return new LaunchCost(launch is KernelLaunch { Attention: { } facts } k ? AttentionFlops(k.Kind, facts, pairs(facts.Window)) : 0, bytes);
     }
 
     public static long Gemm(long m, long n, long k) => 2 * m * n * k;
@@ -32,16 +30,17 @@ public readonly record struct LaunchCost(long Flops, long Bytes)
         long Of(long length) => Math.Min(length, window ?? length) is var seen ? seen * (seen + 1) / 2 + (length - seen) * seen : 0;
     }
 
-    // A product over all attended pairs and the query heads' width costs 2·pairs·N·D; forward has two products, dq three, dkdv four. The query-side width is that of o, do or dq.
-    static long AttentionFlops(Shapes shapes, KernelLaunch launch, long pairs)
+    // A product over all attended pairs and the query heads' width costs 2·pairs·N·D; forward has two products, dq three, dkdv four.
+    static long AttentionFlops(KernelKind kind, AttentionFacts facts, long pairs)
     {
-        var (products, queries) = launch.Kernel switch
+        var products = kind switch
         {
-            var n when n.Contains("attention_forward", StringComparison.Ordinal) => (2, 0),
-            var n when n.Contains("attention_dq", StringComparison.Ordinal) => (3, 0),
-            var n when n.Contains("attention_dkdv", StringComparison.Ordinal) => (4, 2),
-            _ => (0, 0),
+            KernelKind.AttentionForward => 2,
+            KernelKind.AttentionDq => 3,
+            KernelKind.AttentionDkdv => 4,
+            KernelKind.AttentionDelta => 0,
+            _ => throw new ArgumentException($"cost: a launch of kind {kind} is not attention."),
         };
-        return products * 2 * pairs * shapes.Resolve(launch.Arguments[queries]).Columns;
+        return products * 2L * pairs * facts.Heads * facts.HeadDim;
     }
 }

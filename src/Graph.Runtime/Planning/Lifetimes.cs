@@ -30,7 +30,7 @@ public static class Lifetimes
             // Reads come first: a launch reads its in-place output before it writes it.
             foreach (var read in accesses.Reads) Note(read, i, false);
             // As one kernel the two write the second one's outputs while the first one's operands are still read.
-            if (GemmEpilogues.IsPair(shapes, launches, i))
+            if (shapes.FusionAt(launches, i) is EpilogueFusion)
                 foreach (var read in shapes.Of(launches[i - 1]).Reads) Note(read, i, false);
             foreach (var write in accesses.Writes) Note(write, i, true);
             if (launches[i] is CrossEntropyLaunch c)
@@ -76,7 +76,8 @@ public static class Lifetimes
         var vocabulary = shapes.Resolve(head.Table).Rows;
         return
         [
-            (LogitsScratch, (long)logitsRows * TensorLayout.RowPitch(vocabulary) * TensorLayout.Size(ElementType.Act, shapes.Act)), (SumsScratch, 4L * logitsRows * GemmKernel.RowSums(vocabulary)),
+            (LogitsScratch, (long)logitsRows * TensorLayout.RowPitch(vocabulary) * TensorLayout.Size(ElementType.Act, shapes.Act)),
+            .. head.Sums is null ? Array.Empty<(string, long)>() : [(SumsScratch, 4L * logitsRows * GemmKernel.RowSums(vocabulary))],
             .. LabelRows.Scratch(shapes, head),
         ];
     }

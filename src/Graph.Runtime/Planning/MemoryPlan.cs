@@ -13,10 +13,10 @@ public enum MemoryBlock
 {
     /// <summary>Activations, gradients of activations, the head's scratch: shared by liveness.</summary>
     Arena,
-    /// <summary>Frozen tensors: embedding, norms.</summary>
+    /// <summary>Frozen tensors.</summary>
     Weights,
-    /// <summary>The matrices [[W, B], [A, 0]].</summary>
-    Groups,
+    /// <summary>A and B, rounded to the activation type: what products read.</summary>
+    Adapters,
     /// <summary>fp32 gradients of A and B.</summary>
     Gradients,
     /// <summary>fp32 masters of A and B, their two moments, segment tables, partial sums.</summary>
@@ -67,18 +67,19 @@ public sealed record MemoryPlan(IReadOnlyDictionary<MemoryBlock, long> Blocks, I
     /// <summary>Bytes of the inputs of one micro-batch, as they lie in the block.</summary>
     public static long InputBytes(Shapes shapes) => shapes.Layouts.Where(l => l.Tensor.Kind == TensorKind.Input).Sum(l => Arena.Align(l.Bytes)) + LabelRows.Inputs(shapes.Tokens).Sum(i => Arena.Align(4L * i.Count));
 
-    static long ScalarOffset(string name) => name switch
-    {
-        "lora_scale" => Marshal.OffsetOf<ScalarBlock>(nameof(ScalarBlock.LoraScale)),
-        "inv_labels" => Marshal.OffsetOf<ScalarBlock>(nameof(ScalarBlock.InverseLabels)),
-        _ => throw new ArgumentException($"memory: the scalar block has no place for {name}; it holds lora_scale and inv_labels."),
-    };
+    static long ScalarOffset(string name) =>
+        Enum.GetValues<StepScalar>().Where(s => ScheduleText.Lower(s) == name).Select(s => (StepScalar?)s).FirstOrDefault() switch
+        {
+            StepScalar.LoraScale => Marshal.OffsetOf<ScalarBlock>(nameof(ScalarBlock.LoraScale)),
+            StepScalar.InvLabels => Marshal.OffsetOf<ScalarBlock>(nameof(ScalarBlock.InverseLabels)),
+            _ => throw new ArgumentException($"memory: the scalar block has no place for {name}; it holds {string.Join(" and ", Enum.GetValues<StepScalar>().Select(ScheduleText.Lower))}."),
+        };
 
     static MemoryBlock? BlockOf(TensorKind kind) => kind switch
     {
         TensorKind.Input => MemoryBlock.Inputs,
         TensorKind.Weight => MemoryBlock.Weights,
-        TensorKind.Group => MemoryBlock.Groups,
+        TensorKind.AdapterA or TensorKind.AdapterB => MemoryBlock.Adapters,
         TensorKind.GradA or TensorKind.GradB => MemoryBlock.Gradients,
         TensorKind.Activation or TensorKind.Gradient or TensorKind.Scalar => null,
         _ => throw new ArgumentException($"memory: tensors of kind {kind} have no block."),

@@ -6,82 +6,83 @@ using Graph.Runtime.Schedules;
 namespace Graph.Runtime.Planning;
 
 /// <summary>
-/// Where one linear's adapter lies in its group: A [Padded, In] in rows RankStart.. of GradA, B [Out, Padded] in rows OutStart.. and columns RankStart.. of GradB.
-/// Rows of A and columns of B from Rank to Padded are zero and stay zero: their gradients are products with zeros.
+/// Where one adapter lies in its stack: A [Padded, In] in rows RankStart.. of the stack's A, B [Out, Padded] in rows OutStart.. and columns RankStart.. of its B; their gradients likewise.
+/// Rows of A and columns of B from Rank to Padded are zero and stay zero.
 /// </summary>
-/// <param name="Linear">Module name in the checkpoint, for example model.layers.0.self_attn.q_proj.</param>
+/// <param name="Linear">The adapter's name, for example model.layers.0.self_attn.q_proj.</param>
 /// <param name="Rank">The rank asked for.</param>
 /// <param name="Padded">The bucket that holds it.</param>
-public sealed record AdapterSlot(string Linear, int Group, int In, int Out, int OutStart, int Rank, int Padded, int RankStart);
+public sealed record AdapterSlot(string Linear, int Stack, int In, int Out, int OutStart, int Rank, int Padded, int RankStart);
 
-/// <summary>The ranks of a run: which linears have an adapter, and R of every group (the sum of its linears' padded ranks; 0 without adapters).</summary>
+/// <summary>The ranks of a run: which adapters take part, and R of every stack (the sum of its adapters' padded ranks; 0 where none does).</summary>
 public sealed class RankTable
 {
     /// <summary>Padded ranks: multiples of the tensor cores' k, few enough that kernels see few shapes.</summary>
     public static IReadOnlyList<int> Buckets { get; } = [16, 32, 64, 128, 256];
 
-    readonly Dictionary<int, int> rankOfGroup = [];
+    readonly Dictionary<int, int> rankOfStack = [];
 
-    RankTable(IReadOnlyList<AdapterSlot> adapters, IEnumerable<LinearGroup> groups)
+    RankTable(IReadOnlyList<AdapterSlot> adapters, IEnumerable<AdapterSet> sets)
     {
         Adapters = adapters;
-        foreach (var group in groups) rankOfGroup[group.Id] = 0;
-        foreach (var slot in adapters) rankOfGroup[slot.Group] += slot.Padded;
+        foreach (var set in sets) rankOfStack[set.Id] = 0;
+        foreach (var slot in adapters) rankOfStack[slot.Stack] += slot.Padded;
     }
 
-    /// <summary>Adapters in the order of the schedule's groups and of the linears in them.</summary>
+    /// <summary>In the order of the schedule's stacks and of the adapters in them.</summary>
     public IReadOnlyList<AdapterSlot> Adapters { get; }
 
-    /// <summary>R of a group.</summary>
-    public int this[int group] => rankOfGroup[group];
+    /// <summary>R of a stack.</summary>
+    public int this[int stack] => rankOfStack[stack];
 
-    public int Resolve(Extent extent) => extent.Group < 0 ? extent.Fixed : extent.Fixed + rankOfGroup[extent.Group];
+    public int Resolve(Extent extent) => extent.Stack < 0 ? extent.Fixed : rankOfStack[extent.Stack];
 
-    /// <summary>One rank for every linear whose name is, or ends in a dot and, one of <paramref name="targets"/> (PEFT's rule).</summary>
-    /// <exception cref="ArgumentException">A target matches no linear, or the rank is above 256 or below 1.</exception>
+    /// <summary>One rank for every adapter whose name is, or ends in a dot and, one of <paramref name="targets"/> (PEFT's rule).</summary>
+    /// <exception cref="ArgumentException">A target matches no adapter, or the rank is above 256 or below 1.</exception>
     public static RankTable Create(Schedule schedule, int rank, IReadOnlyCollection<string> targets)
     {
         if (rank < 1) throw new ArgumentException($"ranks: rank {rank} is not a rank; use 1 to {Buckets[^1]}.");
-        var linears = schedule.Groups.SelectMany(g => g.Linears).Select(l => l.Name).ToArray();
+        var adapters = schedule.Adapters.SelectMany(s => s.Adapters).Select(a => a.Name).ToArray();
         foreach (var target in targets)
-            if (!linears.Any(l => Matches(l, target)))
-                throw new ArgumentException($"ranks: no linear of {schedule.Variant} is named '{target}'; the names are {string.Join(", ", linears.Select(LastName).Distinct())}.");
+            if (!adapters.Any(a => Matches(a, target))) throw new ArgumentException(NoAdapter(schedule, target, adapters));
         return Create(schedule, name => targets.Any(t => Matches(name, t)) ? rank : 0);
     }
 
-    /// <summary>A rank per linear; 0 where a linear has no adapter.</summary>
-    /// <exception cref="ArgumentException">A rank is above 256 or negative, or the model's code gives the linear no adapter.</exception>
+    /// <summary>A rank per adapter; 0: it takes no part.</summary>
+    /// <exception cref="ArgumentException">A rank is above 256 or negative.</exception>
     public static RankTable Create(Schedule schedule, Func<string, int> rankOf)
     {
         var slots = new List<AdapterSlot>();
-        var trained = schedule.Tensors.Where(t => t.Kind == TensorKind.GradA).Select(t => t.Group).ToHashSet();
-        foreach (var group in schedule.Groups)
+        foreach (var set in schedule.Adapters)
         {
-            int outStart = 0, rankStart = 0;
-            foreach (var linear in group.Linears)
+            var rankStart = 0;
+            foreach (var adapter in set.Adapters)
             {
-                var rank = rankOf(linear.Name);
-                if (rank != 0)
-                {
-                    if (!trained.Contains(group.Id)) throw new ArgumentException($"ranks: the model {schedule.Variant} traces {linear.Name} without an adapter; leave '{LastName(linear.Name)}' out of the targets.");
-                    var slot = new AdapterSlot(linear.Name, group.Id, group.In, linear.Out, outStart, rank, Bucket(linear.Name, rank), rankStart);
-                    rankStart += slot.Padded;
-                    slots.Add(slot);
-                }
-                outStart += linear.Out;
+                if (rankOf(adapter.Name) is not (not 0 and var rank)) continue;
+                var slot = new AdapterSlot(adapter.Name, set.Id, set.In, adapter.Out, adapter.OutStart, rank, Bucket(adapter.Name, rank), rankStart);
+                rankStart += slot.Padded;
+                slots.Add(slot);
             }
         }
-        return new RankTable(slots, schedule.Groups);
+        return new RankTable(slots, schedule.Adapters);
     }
 
-    static int Bucket(string linear, int rank)
+    static string NoAdapter(Schedule schedule, string target, IReadOnlyList<string> adapters)
     {
-        if (rank < 0 || rank > Buckets[^1]) throw new ArgumentException($"ranks: rank {rank} of {linear} is outside 0 to {Buckets[^1]}.");
+        var names = string.Join(", ", adapters.Select(LastName).Distinct());
+        var frozen = schedule.Tensors.Where(t => t.Kind == TensorKind.Weight).SelectMany(t => t.Stored()).Any(s => s.Name.EndsWith(".weight", StringComparison.Ordinal) && Matches(s.Name[..^7], target));
+        return frozen ? $"ranks: the model {schedule.Variant} traces '{target}' without an adapter; leave it out of the targets, which can be {names}."
+            : $"ranks: no linear of {schedule.Variant} is named '{target}'; the names are {names}.";
+    }
+
+    static int Bucket(string adapter, int rank)
+    {
+        if (rank < 0 || rank > Buckets[^1]) throw new ArgumentException($"ranks: rank {rank} of {adapter} is outside 0 to {Buckets[^1]}.");
         return Buckets.First(b => b >= rank);
     }
 
-    static bool Matches(string linear, string target) =>
-        linear == target || (linear.EndsWith(target, StringComparison.Ordinal) && linear[linear.Length - target.Length - 1] == '.');
+    static bool Matches(string adapter, string target) =>
+        adapter == target || (adapter.EndsWith(target, StringComparison.Ordinal) && adapter[adapter.Length - target.Length - 1] == '.');
 
-    static string LastName(string linear) => linear[(linear.LastIndexOf('.') + 1)..];
+    static string LastName(string adapter) => adapter[(adapter.LastIndexOf('.') + 1)..];
 }

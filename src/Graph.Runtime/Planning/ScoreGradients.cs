@@ -18,35 +18,31 @@ public static class ScoreGradients
 
     const int Tile = 64;
 
-    /// <summary>The launch makes dq, and the one before it dk and dv of the same operands.</summary>
-    public static bool IsPair(IReadOnlyList<Launch> launches, int at) =>
-        at > 0 && at < launches.Count && launches[at] is KernelLaunch dq && launches[at - 1] is KernelLaunch dkdv && dq.Window == dkdv.Window
-        && dq.Kernel.Contains("attention_dq", StringComparison.Ordinal) && dkdv.Kernel.Contains("attention_dkdv", StringComparison.Ordinal)
-        && dq.Arguments.Skip(dq.Outputs).SequenceEqual(dkdv.Arguments.Skip(dkdv.Outputs).Take(dq.Arguments.Count - dq.Outputs));
-
     /// <summary>Key tiles of a tile of queries, at most: keys reach back by the window or the longest document.</summary>
     public static int Tiles(int tokens, int longestDocument, int? window) => Math.Min(Count(tokens), Count(Math.Min(longestDocument, window ?? longestDocument) - 1) + 1);
 
     /// <summary>What the launch before <paramref name="at"/> writes for it.</summary>
     public static Lifetime Lifetime(Shapes shapes, KernelLaunch dq, int at, int longestDocument)
     {
-        long tiles = Tiles(shapes.Tokens, longestDocument, dq.Window), all = Count(shapes.Tokens);
+        long tiles = Tiles(shapes.Tokens, longestDocument, dq.Attention!.Window), all = Count(shapes.Tokens);
         // The first tiles of queries see 1, 2, 3, ... tiles of keys.
         var pairs = tiles * (tiles + 1) / 2 + (all - tiles) * tiles;
-        return new Lifetime(Scratch, at - 1, at, Heads(shapes, dq) * pairs * Tile * Tile * TensorLayout.Size(ElementType.Act, shapes.Act));
+        return new Lifetime(Scratch, at - 1, at, dq.Attention.Heads * pairs * Tile * Tile * TensorLayout.Size(ElementType.Act, shapes.Act));
     }
 
     /// <summary>One of the two launches, with dS at <paramref name="address"/>.</summary>
-    public static BoundKernel Bind(Shapes shapes, KernelLaunch dq, BoundKernel bound, nint address, int longestDocument, long pairs) => bound with
+    public static BoundKernel Bind(Shapes shapes, ScoreGradientsFusion fusion, KernelLaunch launch, BoundKernel bound, nint address, int longestDocument, long pairs)
     {
-        ScoreGradients = new KeptScoreGradients(dq.Kernel, address, Tiles(shapes.Tokens, longestDocument, dq.Window), pairs * Heads(shapes, dq) * TensorLayout.Size(ElementType.Act, shapes.Act)),
-    };
+        var facts = launch.Attention!;
+        return bound with
+        {
+            ScoreGradients = new KeptScoreGradients(fusion.Kernel, launch.Kind == KernelKind.AttentionDq, address, Tiles(shapes.Tokens, longestDocument, facts.Window),
+                pairs * facts.Heads * TensorLayout.Size(ElementType.Act, shapes.Act)),
+        };
+    }
 
     /// <summary>A launch on a device that keeps dS: dq is one product of three, and both kernels move dS.</summary>
-    public static BoundKernel Keeping(BoundKernel bound, KeptScoreGradients kept) => bound with { Flops = bound.Kernel == kept.Dq ? bound.Flops / 3 : bound.Flops, Bytes = bound.Bytes + kept.Bytes };
-
-    // lse is f32[T,N].
-    static int Heads(Shapes shapes, KernelLaunch dq) => shapes.Resolve(dq.Arguments[5]).Columns;
+    public static BoundKernel Keeping(BoundKernel bound, KeptScoreGradients kept) => bound with { Flops = kept.Starts ? bound.Flops / 3 : bound.Flops, Bytes = bound.Bytes + kept.Bytes };
 
     static int Count(int tokens) => (tokens + Tile - 1) / Tile;
 }

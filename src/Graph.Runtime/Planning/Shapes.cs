@@ -13,6 +13,7 @@ public readonly record struct Accesses(IReadOnlyList<Rectangle> Reads, IReadOnly
 public sealed class Shapes
 {
     readonly Dictionary<string, TensorLayout> layouts;
+    readonly Dictionary<(int, int), Fusion> fusions;
 
     public Shapes(Schedule schedule, int tokens, RankTable ranks, ActType act)
     {
@@ -22,6 +23,7 @@ public sealed class Shapes
         Ranks = ranks;
         Act = act;
         layouts = schedule.Tensors.ToDictionary(t => t.Name, t => TensorLayout.Create(t, tokens, ranks, act));
+        fusions = schedule.Fusions.ToDictionary(f => (f.First, f.Second));
     }
 
     public Schedule Schedule { get; }
@@ -34,17 +36,16 @@ public sealed class Shapes
     public TensorLayout this[string tensor] =>
         layouts.TryGetValue(tensor, out var layout) ? layout : throw new ArgumentException($"schedule {Schedule.Variant}: no tensor is named '{tensor}'.");
 
-    /// <summary>The tensor of a kind that belongs to a group.</summary>
-    public TensorLayout OfGroup(TensorKind kind, int group) => layouts.Values.First(l => l.Tensor.Kind == kind && l.Tensor.Group == group);
+    /// <summary>The tensor of a kind that belongs to a stack of adapters.</summary>
+    public TensorLayout OfStack(TensorKind kind, int stack) => layouts.Values.First(l => l.Tensor.Kind == kind && l.Tensor.Stack == stack);
 
     public Rectangle Resolve(View view)
     {
         var layout = this[view.Tensor];
-        var (row, rowEnd) = view.Rows is { } r ? (Ranks.Resolve(r.Start), Ranks.Resolve(r.End)) : (0, layout.Rows);
-        var (column, columnEnd) = view.Cols is { } c ? (Ranks.Resolve(c.Start), Ranks.Resolve(c.End)) : (0, layout.Columns);
-        if (rowEnd > layout.Rows || columnEnd > layout.Columns || row < 0 || column < 0)
-            throw new ArgumentException($"schedule {Schedule.Variant}: {ScheduleText.Print(view)} is [{row}:{rowEnd},{column}:{columnEnd}] of a tensor of {layout.Rows} x {layout.Columns}.");
-        return new Rectangle(view.Tensor, row, rowEnd, column, columnEnd);
+        var (column, columnEnd) = view.Columns is { } c ? (c.Start, c.End) : (0, layout.Columns);
+        if (columnEnd > layout.Columns || column < 0)
+            throw new ArgumentException($"schedule {Schedule.Variant}: {ScheduleText.Print(view)} is columns {column} to {columnEnd} of a tensor of {layout.Rows} x {layout.Columns}.");
+        return new Rectangle(view.Tensor, 0, layout.Rows, column, columnEnd);
     }
 
     public Accesses Of(Launch launch)
@@ -53,22 +54,32 @@ public sealed class Shapes
         {
             case GemmLaunch g:
                 var product = Resolve(g.D);
-                IEnumerable<Rectangle> factors = [Resolve(g.A), Resolve(g.B)];
+                var factors = Segments(g).SelectMany(s => new[] { s.A, s.B });
                 return new Accesses((g.Accumulate ? factors.Append(product) : factors).ToArray(), [product]);
             case KernelLaunch k:
                 var arguments = k.Arguments.Select(Resolve).ToArray();
                 return new Accesses([.. arguments.Take(k.InPlace), .. arguments.Skip(k.Outputs)], arguments[..k.Outputs]);
             case CrossEntropyLaunch c:
-                return new Accesses([Resolve(c.X), Resolve(c.Table), Resolve(c.Labels), Resolve(new View(c.InverseLabels))], c.DX is null ? [Resolve(c.Loss)] : [Resolve(c.DX), Resolve(c.Loss)]);
+                return new Accesses([Resolve(c.X), Resolve(c.Table), Resolve(c.Labels), Resolve(View(c.InverseLabels))], c.DX is null ? [Resolve(c.Loss)] : [Resolve(c.DX), Resolve(c.Loss)]);
             default:
                 throw new ArgumentException($"schedule {Schedule.Variant}: unknown launch {launch.GetType().Name}.");
         }
     }
 
-    /// <summary>Nothing to do: a GEMM with an extent of 0 (an adapter that is not there), or a kernel whose outputs are all empty.</summary>
+    /// <summary>The tensor of a scalar.</summary>
+    public static View View(StepScalar scalar) => new(ScheduleText.Lower(scalar));
+
+    /// <summary>The k-segments of a GEMM that are there: an adapter of rank 0 is not.</summary>
+    public IReadOnlyList<(Rectangle A, Rectangle B)> Segments(GemmLaunch gemm) => gemm.Segments.Select(s => (A: Resolve(s.A), B: Resolve(s.B))).Where(s => !s.A.IsEmpty && !s.B.IsEmpty).ToArray();
+
+    /// <summary>What the launches before and at <paramref name="at"/> may be as one; null: nothing. Zeros in place of a product that is not there are a launch by themselves.</summary>
+    public Fusion? FusionAt(IReadOnlyList<Launch> launches, int at) =>
+        at > 0 && at < launches.Count && fusions.TryGetValue((launches[at - 1].Id, launches[at].Id), out var fusion) && !(launches[at - 1] is GemmLaunch g && Segments(g).Count == 0) ? fusion : null;
+
+    /// <summary>Nothing to do: a GEMM whose D is empty, or that adds products of ranks that are not there, or a kernel whose outputs are all empty. A GEMM that adds nothing up still writes zeros.</summary>
     public bool IsEmpty(Launch launch) => launch switch
     {
-        GemmLaunch g => Resolve(g.D).IsEmpty || Resolve(g.A).IsEmpty || Resolve(g.B).IsEmpty,
+        GemmLaunch g => Resolve(g.D).IsEmpty || (g.Accumulate && Segments(g).Count == 0),
         KernelLaunch k => k.Arguments.Take(k.Outputs).All(v => Resolve(v).IsEmpty),
         _ => false,
     };

@@ -23,7 +23,7 @@ public sealed record TensorLayout(ScheduleTensor Tensor, int Rows, int Columns, 
         var dims = tensor.Dims.Select(ranks.Resolve).ToArray();
         var leading = tensor.Tokens ? tokens : dims.Length > 1 ? dims[0] : 1;
         var columns = checked(dims.Skip(tensor.Tokens || dims.Length < 2 ? 0 : 1).Aggregate(1, (a, b) => a * b));
-        var pitched = (tensor.Tokens && dims.Length > 0) || tensor.Kind is TensorKind.Group or TensorKind.GradA or TensorKind.GradB;
+        var pitched = (tensor.Tokens && dims.Length > 0) || tensor.Kind is TensorKind.GradA or TensorKind.GradB;
         return new TensorLayout(tensor, leading, columns, pitched ? PitchOf(tensor, columns) : columns, Size(tensor.Type, act));
     }
 
@@ -32,12 +32,12 @@ public sealed record TensorLayout(ScheduleTensor Tensor, int Rows, int Columns, 
     /// <summary>Elements from one row of a scratch matrix to the next: rows start on 128 bytes or more.</summary>
     public static int RowPitch(int columns) => RoundUp(columns, 64);
 
-    // Rows of wide matrices start on 128 bytes or more, which TMA and vector loads want; gradients only need 16 bytes, and R columns padded to 64 would cost more than the gradient itself.
-    // Statistics such as f32[T,1] stay dense.
+    // Rows of wide activations start on 128 bytes or more, which TMA and vector loads want; gradients only need 16 bytes, and R columns padded to 64 would cost more than the gradient itself.
+    // Statistics such as f32[T,1] stay dense, and so do weights, whose rows are multiples of 8 elements as the checkpoint has them.
     static int PitchOf(ScheduleTensor tensor, int columns)
     {
         if (tensor.Kind is TensorKind.GradA or TensorKind.GradB) return RoundUp(columns, 4);
-        var dependsOnRank = tensor.Dims.Any(d => d.Group >= 0);
+        var dependsOnRank = tensor.Dims.Any(d => d.Stack >= 0);
         return dependsOnRank || columns >= 64 ? RoundUp(columns, 64) : columns;
     }
 

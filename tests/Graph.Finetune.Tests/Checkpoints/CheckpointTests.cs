@@ -12,7 +12,8 @@ namespace Graph.Finetune.Tests.Checkpoints;
 
 public class CheckpointTests
 {
-    static readonly Schedule Nano = ScheduleText.Parse(GraphModels.All.Single(m => m.Name == "nano").Schedule());
+    static readonly Graph.Runtime.CompiledModel Model = GraphModels.All.Single(m => m.Name == "nano");
+    static readonly Schedule Nano = ScheduleText.Parse(Model.Schedule());
 
     /// <summary>The fixture's tensors in two shards with an index; <paramref name="change"/> edits the map before it is written.</summary>
     static string Sharded(Scratch scratch, Action<Dictionary<string, string>>? change = null)
@@ -33,7 +34,7 @@ public class CheckpointTests
         using var scratch = new Scratch();
         using var shards = Checkpoint.Open(Sharded(scratch));
         using var whole = Checkpoint.Open(Fixture.Checkpoint);
-        shards.Check(Nano);
+        shards.Check(Nano, Model);
         Assert.Equal(whole.Names.Order(), shards.Names.Order());
         foreach (var name in whole.Names)
         {
@@ -80,7 +81,7 @@ public class CheckpointTests
                 _ => new SafetensorsTensor(e.Name, e.DType, e.Shape, whole.Bytes(e, 0, (int)e.Length).ToArray()),
             })], new Dictionary<string, string>());
         using var checkpoint = Checkpoint.Open(scratch.Path);
-        Assert.Contains(says, Assert.Throws<InputException>(() => checkpoint.Check(Nano)).Message);
+        Assert.Contains(says, Assert.Throws<InputException>(() => checkpoint.Check(Nano, Model)).Message);
     }
 
     [Theory]

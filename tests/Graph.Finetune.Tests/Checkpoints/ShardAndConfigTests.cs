@@ -21,7 +21,7 @@ public class ShardAndConfigTests
         using var scratch = new Scratch();
         using var whole = Checkpoint.Open(Fixture.Checkpoint);
         using var sharded = Checkpoint.Open(Shard(scratch, map => map));
-        sharded.Check(ScheduleText.Parse(Gemma2Model().Schedule()));
+        sharded.Check(ScheduleText.Parse(Gemma2Model().Schedule()), Gemma2Model());
         Assert.Equal(whole.Names.Order(), sharded.Names.Order());
         foreach (var name in whole.Names)
         {
@@ -81,7 +81,7 @@ public class ShardAndConfigTests
             if (shape.Length > 0) tensors.Add(new SafetensorsTensor(name, dtype, shape, new byte[shape.Aggregate(1L, (a, b) => a * b) * SafetensorsHeader.ElementBytes(dtype)]));
             SafetensorsWriter.Write(Path.Combine(scratch.Path, "model.safetensors"), tensors, new Dictionary<string, string>());
             using var checkpoint = Checkpoint.Open(scratch.Path);
-            return Assert.Throws<InputException>(() => checkpoint.Check(schedule)).Message;
+            return Assert.Throws<InputException>(() => checkpoint.Check(schedule, Gemma2Model())).Message;
         }
         const string q = "model.layers.2.self_attn.q_proj.weight";
         Assert.Contains($"has no tensor {q}", Message(q, "F32", []));

@@ -1,7 +1,9 @@
 using System;
 using System.Linq;
 using System.Text.Json;
+using Graph.Finetune.Commands;
 using Graph.Finetune.Training;
+using Graph.Runtime.Schedules;
 using Xunit;
 using static Graph.Finetune.Tests.Commands.Gemma2Run;
 
@@ -16,8 +18,43 @@ public class ToolTests
         var emitted = model.Kernels("sm_90a").Kernels;
         var lines = Succeed("kernels", "list", "--variant", "nano", "--target", "sm_90a").Split('\n');
         Assert.Equal(emitted.Select(k => k.Info.Name), lines.Skip(1).Take(emitted.Count).Select(l => l.Split(' ')[0]));
-        var attention = emitted.First(k => k.Info.Kind == "attention_forward");
+        var attention = emitted.First(k => k.Info.Kind == KernelKind.AttentionForward);
         Assert.Equal(attention.Text, Succeed("kernels", "show", attention.Info.Name, "--variant", "nano", "--target", "sm_90a"));
+    }
+
+    [Fact]
+    public void KernelsList_SaysWhichLayersLaunchAKernel()
+    {
+        var schedule = ScheduleText.Parse(GraphModels.All.Single(m => m.Name == "nano").Schedule());
+        var attention = schedule.Forward.OfType<KernelLaunch>().Where(k => k.Layer == 1).Select(k => k.Kernel).Single(k => k.Contains("attention_forward"));
+        var row = Succeed("kernels", "list", "--variant", "nano").Split('\n').Single(l => l.StartsWith(attention + " ", StringComparison.Ordinal)).Split(' ', StringSplitOptions.RemoveEmptyEntries);
+        Assert.Equal(["2", "1,3"], row[2..4]);
+    }
+
+    [Theory]
+    [InlineData("-"), InlineData("3", 3), InlineData("0-3", 0, 1, 2, 3), InlineData("0,2..40", 0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30, 32, 34, 36, 38, 40), InlineData("outside,0-2", -1, 0, 1, 2),
+     InlineData("outside", -1), InlineData("1,3", 1, 3), InlineData("0,1,5-7,9", 0, 1, 5, 6, 7, 9), InlineData("0-2,4", 0, 1, 2, 4)]
+    public void Layers_AreRuns(string text, params int[] layers) => Assert.Equal(text, KernelsCommand.Layers(layers));
+
+    [Fact]
+    public void ScheduleShow_PrintsTheScheduleOrOneLayerOfIt()
+    {
+        var whole = ScheduleText.Parse(GraphModels.All.Single(m => m.Name == "nano").Schedule());
+        Assert.Equal(ScheduleText.Print(whole), Succeed("schedule", "show", "--variant", "nano"));
+
+        // Recipes and launches of a layer are lines of the whole, in its order.
+        var lines = Succeed("schedule", "show", "--variant", "nano", "--layer", "2").Split('\n');
+        Assert.Equal(lines.Intersect(ScheduleText.Print(whole).Split('\n')), lines.Distinct());
+        Assert.All(whole.Forward.Concat(whole.Backward), l => Assert.Equal(l.Layer == 2, lines.Contains("  " + ScheduleText.Print(l))));
+        Assert.All(whole.Tensors, t => Assert.Equal(t.Layer == 2, lines.Any(l => l.StartsWith($"tensor {t.Name} ", StringComparison.Ordinal))));
+        Assert.All(whole.Recipes, r => Assert.Equal(whole.Tensors.Single(t => t.Name == r.Tensor).Layer == 2, lines.Any(l => l.Split(' ') is ["recipe", var name, ..] && name == r.Tensor)));
+
+        var launches = Succeed("schedule", "show", "--variant", "nano", "--launches").Split('\n');
+        Assert.DoesNotContain(launches, l => l.StartsWith("tensor ", StringComparison.Ordinal));
+        Assert.All(whole.Forward, l => Assert.Contains("  " + ScheduleText.Print(l), launches));
+
+        var none = Run("schedule", "show", "--variant", "nano", "--layer", "4");
+        Assert.Equal((2, "error: --layer is 4 but nano has the layers 0 to 3."), (none.Code, none.Error.TrimEnd()));
     }
 
     [Fact]
@@ -77,9 +114,9 @@ public class ToolTests
         string[] options = ["--variant", "nano", "--device", "cpu", "--batch-tokens", "64", "--seq", "32", "--repeats", "1"];
         var ops = JsonDocument.Parse(Succeed(["kernels", "bench", "gemm", .. options, "--rank", "16", "--json"])).RootElement.GetProperty("ops").EnumerateArray().ToArray();
         var beside = ops.Where(o => o.TryGetProperty("plain_ms_median", out _)).ToArray();
-        // Y and dX of the four groups; S, G, dA, dB and the head have no ranks in k.
+        // Y and dX of the four stacks; S, G, dA, dB and the head have no ranks in k.
         string[] layer = ["gemm nt layers.*.q_proj+k_proj+v_proj", "gemm nt layers.*.o_proj", "gemm nt layers.*.gate_proj+up_proj", "gemm nt layers.*.down_proj",
-            "gemm nn layers.*.d_mul", "gemm nn layers.*.d_pre_feedforward_layernorm", "gemm nn layers.*.d_attention", "gemm nn layers.*.d_input_layernorm"];
+            "gemm nn layers.*.d_geglu", "gemm nn layers.*.d_pre_feedforward_layernorm", "gemm nn layers.*.d_attention", "gemm nn layers.*.d_input_layernorm"];
         Assert.Equal(layer.Order(StringComparer.Ordinal), beside.Select(o => o.GetProperty("name").GetString()!).Order(StringComparer.Ordinal));
         // Of one turn the median of the turns' ratios is the ratio of the times.
         Assert.All(beside, o => Assert.Equal(o.GetProperty("plain_ms_median").GetDouble() / o.GetProperty("ms_median").GetDouble(), o.GetProperty("of_plain").GetDouble(), 0.01 * o.GetProperty("of_plain").GetDouble() + 0.001));

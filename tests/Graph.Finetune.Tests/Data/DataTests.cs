@@ -14,7 +14,7 @@ public class DataTests
     static readonly SentencePieceTokenizer Tokenizer = SentencePieceTokenizer.Load(Fixture.TokenizerModel);
 
     static IReadOnlyList<Example> Read(Scratch scratch, byte[] file, int? max = null, LossOn loss = LossOn.All) =>
-        [.. DataReader.Read(scratch.File("d.jsonl", file), Tokenizer, new DataOptions(max, Tokenizer.Count, loss))];
+        [.. DataReader.Read(scratch.File("d.jsonl", file), Tokenizer, new DataOptions(max, [new("ids", "table", Tokenizer.Count), new("labels", "head", Tokenizer.Count)], loss))];
 
     [Fact]
     public void Read_ByteOrderMarkCrLfAndBlankLines_AreNoExamplesAndKeepTheNumbers()
@@ -63,7 +63,8 @@ public class DataTests
         { "{\"instruction\":\"a\"}", "no 'output'" },
         { "{\"prompt\":\"a\"}", "no 'completion'" },
         { "{\"input_ids\":[]}", "no input_ids" },
-        { "{\"input_ids\":[4096]}", "from 0 to 4095" },
+        { "{\"input_ids\":[4096]}", "id 4096 at position 0, but table has 4096 rows, from 0 to 4095" },
+        { "{\"input_ids\":[1,2],\"labels\":[1,4096]}", "label 4096 at position 1, but head has 4096 rows" },
         { "{\"input_ids\":[-1]}", "from 0 to 4095" },
         { "{\"input_ids\":[1.5]}", "from 0 to 4095" },
         { "{\"input_ids\":\"1\"}", "not a list" },

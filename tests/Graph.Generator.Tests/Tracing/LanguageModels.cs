@@ -222,7 +222,7 @@ public sealed class Scores() : Small(Settings.Default)
 {
     protected override Tensor Body(Tensor x)
     {
-        var h = SplitHeads(x, 2);
+        var h = SplitHeads(x, 1);
         var a = Attention(h, h, h, 0.25);
         var b = Attention(a, h, h, scale: 1, score: Soft, window: null);
         return MergeHeads(Attention(Rope(b, 100), h, h, 0.5, z => Cap(Soft(z), C.Twice), window: C.Width / 2));
@@ -230,6 +230,23 @@ public sealed class Scores() : Small(Settings.Default)
 
     static Tensor Soft(Tensor z) => z / (1 + Exp(-z));
     static Tensor Cap(Tensor z, double cap) => Tanh(z / cap) * cap;
+}
+
+[GraphModel("positions")]
+public sealed class Positions() : Small(Settings.Default)
+{
+    protected override Tensor Body(Tensor x)
+    {
+        var h = SplitHeads(x, 1);
+        h = Attention(h, h, h, 0.5, (z, at) => z - Exp((at.Head + 1) * (-8.0 / 4 * Math.Log(2))) * at.Distance);
+        h = Attention(h, h, h, 0.25, Decay, window: 3);
+        Tensor Local(Tensor z, ScorePosition where) => GeluTanh(z) + Slope(where) + where.Head;
+        h = Attention(h, h, h, score: Local, scale: 2);
+        return MergeHeads(Attention(h, h, h, 1, score: null));
+    }
+
+    static Tensor Slope(ScorePosition at) => at.Distance * -0.5;
+    Tensor Decay(Tensor z, ScorePosition at) => z * Rsqrt(at.Distance + C.Width);
 }
 
 public sealed class Table(params double[] values)

@@ -5,6 +5,7 @@ using System.Linq;
 using System.Reflection;
 using Graph.Dsl;
 using Graph.Generator.Ops;
+using Graph.Generator.Schedules;
 using Graph.Generator.Tracing;
 using Xunit;
 
@@ -22,8 +23,6 @@ public sealed class StructureTests
 
     static readonly IReadOnlyDictionary<string, string> Refused = new Dictionary<string, string>
     {
-        ["parallel"] = "would have to lie in two places, layers.1.d_down_proj and layers.1.d_o_proj; in the model, give one of its readers",
-        ["sharedlayers"] = "the weight model.layers.0.self_attn.q_proj is multiplied with two different inputs",
         ["adaptedhead"] = "the logits must be one linear of a frozen table",
         ["nohead"] = "the logits must be one linear of a frozen table",
     };
@@ -43,13 +42,28 @@ public sealed class StructureTests
     public void Compile_ChangedStructure_HasKernelsForEveryTarget(string name)
     {
         var compiled = Compiler.Compile(name, Interpreted.Value[name].Nodes, Compiler.AllTargets);
-        Assert.All(compiled.Targets, t => Assert.Contains(t.Kernels, k => k.Info.Kind == "cross_entropy"));
+        Assert.All(compiled.Targets, t => Assert.Contains(t.Kernels, k => k.Info.Kind == KernelKind.CrossEntropy));
         Assert.Equal(name != "noattention", compiled.ScheduleText.Contains("attention_dkdv", StringComparison.Ordinal));
         // Every adapter of the trace is trained.
         var adapters = Interpreted.Value[name].Nodes.Where(n => n.Op == "lora_b").Select(n => (string)n.Attributes[0].Value!).ToArray();
         Assert.NotEmpty(adapters);
-        var groups = compiled.ScheduleText.Split('\n').Where(l => l.StartsWith("group ", StringComparison.Ordinal)).ToArray();
-        Assert.All(adapters, a => Assert.Contains(groups, g => g.Contains(" " + a + ":", StringComparison.Ordinal) && compiled.ScheduleText.Contains("group." + g.Split(' ')[1] + ".grad_b", StringComparison.Ordinal)));
+        var schedule = Runtime.Schedules.ScheduleText.Parse(compiled.ScheduleText);
+        foreach (var adapter in adapters.Distinct())
+        {
+            var set = Assert.Single(schedule.Adapters, set => set.Adapters.Any(a => a.Name == adapter));
+            var gradients = schedule.Tensors.Where(t => t.Stack == set.Id && t.Kind is (Runtime.Schedules.TensorKind.GradA or Runtime.Schedules.TensorKind.GradB)).ToArray();
+            Assert.Equal([Runtime.Schedules.TensorKind.GradA, Runtime.Schedules.TensorKind.GradB], gradients.Select(t => t.Kind).Order());
+            Assert.All(gradients, t => Assert.Contains(schedule.Backward, l => l is Runtime.Schedules.GemmLaunch { Accumulate: true } g && g.D.Tensor == t.Name));
+        }
+    }
+
+    [Fact]
+    public void Targets_LeftOut_AreTheLinearsThatHaveAnAdapter()
+    {
+        var schedule = Graph.Runtime.Schedules.ScheduleText.Parse(Compiler.Compile("m", Interpreted.Value["linearwithoutadapter"].Nodes, []).ScheduleText);
+        var settings = Finetune.Training.AdapterSettings.Create(schedule, 16, 16, false, []);
+        Assert.Equal(["gate_proj", "k_proj", "o_proj", "q_proj", "up_proj", "v_proj"], settings.Targets.Order());
+        Assert.Equal(12, settings.Ranks.Adapters.Count);
     }
 
     [Theory]

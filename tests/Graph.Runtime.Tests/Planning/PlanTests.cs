@@ -23,9 +23,9 @@ public class PlanTests
     {
         var ranks = RankTable.Create(Tiny, rank, ["a", "b"]);
         Assert.Equal(2 * padded, ranks[0]);
-        Assert.Equal([0, padded], ranks.Adapters.Where(a => a.Group == 1).Select(a => a.RankStart));
-        Assert.Equal([0, TinySchedule.Hidden], ranks.Adapters.Where(a => a.Group == 1).Select(a => a.OutStart));
-        Assert.Equal(5 + 2 * padded, ranks.Resolve(new Extent(5, 2)));
+        Assert.Equal([0, padded], ranks.Adapters.Where(a => a.Stack == 1).Select(a => a.RankStart));
+        Assert.Equal([0, TinySchedule.Hidden], ranks.Adapters.Where(a => a.Stack == 1).Select(a => a.OutStart));
+        Assert.Equal((5, 2 * padded), (ranks.Resolve(5), ranks.Resolve(new Extent(0, 2))));
     }
 
     [Fact]
@@ -43,10 +43,10 @@ public class PlanTests
     [Fact]
     public void Ranks_OfALinearThatTheModelGivesNoAdapter_AreRefused()
     {
-        var plain = Tiny with { Tensors = Tiny.Tensors.Where(t => !(t.Group == 1 && t.Kind is TensorKind.GradA or TensorKind.GradB)).ToArray() };
-        var linear = plain.Groups[1].Linears[0].Name;
-        Assert.Contains($"traces {linear} without an adapter; leave '", Assert.Throws<ArgumentException>(() => RankTable.Create(plain, 3, [linear])).Message);
-        Assert.Equal(plain.Groups[0].Linears[0].Name, RankTable.Create(plain, 3, [plain.Groups[0].Linears[0].Name]).Adapters[0].Linear);
+        var plain = Tiny with { Adapters = Tiny.Adapters.Where(a => a.Id != 1).ToArray() };
+        Assert.Equal("ranks: the model tiny traces 'layers.1.a' without an adapter; leave it out of the targets, which can be a, b.",
+            Assert.Throws<ArgumentException>(() => RankTable.Create(plain, 3, ["layers.1.a"])).Message);
+        Assert.Equal(["layers.0.a", "layers.2.a"], RankTable.Create(plain, 3, ["a"]).Adapters.Select(a => a.Linear));
     }
 
     [Theory]
@@ -60,7 +60,11 @@ public class PlanTests
         var backward = plan.MicroBatch.Launches.Skip(plan.MicroBatch.BackwardStart).ToArray();
         Assert.Equal([2, 2, 2, 1, 1, 1, 1], backward.Select(l => l.Layer));
         Assert.DoesNotContain(backward, l => l is KernelLaunch { Kernel: "norm_adjoint", Layer: 1 });
-        Assert.DoesNotContain(TinySchedule.Names(plan.MicroBatch.Launches), l => l.Contains("R0") || l.Contains("R2:"));
+        // The adapters that are not there are neither read nor have room, and a product leaves their segment out.
+        var touched = plan.MicroBatch.Launches.SelectMany(l => plan.Shapes.Of(l) is var of ? of.Reads.Concat(of.Writes) : []).Select(r => r.Tensor).Concat(plan.MicroBatch.Arena.Placements.Select(p => p.Lifetime.Tensor)).ToHashSet();
+        Assert.Equal(["a.1", "b.1", "grad_a.1", "grad_b.1", "layers.1.g", "layers.1.s"], touched.Where(t => Tiny.Tensors.Any(x => x.Name == t && x.Dims.Any(d => d.Stack >= 0))).Order());
+        var up = Binder.Bind(plan, new Dictionary<MemoryBlock, nint>()).MicroBatch.OfType<BoundGemm>().Where(g => g.Label.EndsWith(".u", StringComparison.Ordinal));
+        Assert.Equal([1, 2, 1], up.Select(g => g.Segments.Count));
     }
 
     [Fact]
@@ -92,7 +96,7 @@ public class PlanTests
         Assert.Equal(none.Launches.Count + 3 * perLayer, program.Launches.Count);
         Assert.Equal(TinySchedule.Names(none.Launches.Take(none.BackwardStart)), TinySchedule.Names(program.Launches.Take(program.BackwardStart)));
         // The layer's recipes are inside the layer's own launches, and S is built once.
-        Assert.Equal(2, program.Launches.Count(l => ScheduleText.Print(l).Contains("= layers.1.h[:,0:64] group.1[128")));
+        Assert.Equal(2, program.Launches.Count(l => l is GemmLaunch { D.Tensor: "layers.1.s" }));
         Assert.Equal([2, 1, 0], program.Launches.Skip(program.BackwardStart).Select(l => l.Layer).Aggregate(new List<int>(), (a, l) => { if (a.Count == 0 || a[^1] != l) a.Add(l); return a; }));
     }
 
@@ -129,7 +133,7 @@ public class PlanTests
         var bound = Binder.Bind(plan, new Dictionary<MemoryBlock, nint> { [MemoryBlock.Arena] = 1 << 20 }).MicroBatch;
         var logits = bound.OfType<BoundGemm>().Where(g => g.Label == "logits").ToArray();
         Assert.Equal([256, 256, 256, 232], logits.Select(g => g.M));
-        Assert.Equal(256 * 64 * 2, logits[1].A - logits[0].A);
+        Assert.Equal(256 * 64 * 2, logits[1].Operands.A - logits[0].Operands.A);
         Assert.Single(logits.Select(g => g.D).Distinct());
         var losses = bound.OfType<BoundKernel>().Where(k => k.Kernel == "cross_entropy").Select(k => k.Arguments[1].Address).ToArray();
         Assert.Equal(256 * 4, losses[1] - losses[0]);
@@ -157,7 +161,7 @@ public class PlanTests
         var products = head.OfType<BoundGemm>().ToArray();
         Assert.Equal(products.Select((_, i) => new RowLimit(Input(LabelRows.Count), i / (training ? 2 : 1) * 256)), products.Select(p => p.Limit!.Value));
         // dX of a chunk lies where its x was.
-        Assert.All(products, p => Assert.Equal(Place(LabelRows.X) + p.Limit!.Value.First * 64 * 2, p.Label == "logits" ? p.A : p.D));
+        Assert.All(products, p => Assert.Equal(Place(LabelRows.X) + p.Limit!.Value.First * 64 * 2, p.Label == "logits" ? p.Operands.A : p.D));
         Assert.DoesNotContain(program.Except(head), l => l is BoundGemm { Limit: not null });
     }
 
@@ -171,56 +175,135 @@ public class PlanTests
     }
 
     [Fact]
-    public void Bind_GroupViews_AddressTheRightCorners()
+    public void Bind_SegmentsOfAProduct_LieWhereTheirTensorsDo()
     {
         var ranks = RankTable.Create(Tiny, 8, ["a", "b"]);
         var plan = ExecutionPlan.Create(Tiny, new PlanOptions(100, ranks, ActType.F32, 2.5));
-        var bound = Binder.Bind(plan, new Dictionary<MemoryBlock, nint> { [MemoryBlock.Groups] = 1 << 30 });
-        var start = (1 << 30) + (nint)plan.Memory.Permanent["group.0"].Offset;
-        var s = bound.MicroBatch.OfType<BoundGemm>().First(g => g.Label == "layers.0.h[:,64:64+R0]");
-        // A lies below the 128 rows of W; rows of 64 + 32 columns are 128 elements apart.
-        Assert.Equal((start + 128 * 128 * 4, 128, 32, 64, 2.5f), (s.B, s.BPitch, s.N, s.K, s.Alpha));
-        Assert.Equal((100, 128), (s.M, s.APitch));
+        var bound = Binder.Bind(plan, new Dictionary<MemoryBlock, nint> { [MemoryBlock.Weights] = 1 << 28, [MemoryBlock.Adapters] = 1 << 29, [MemoryBlock.Arena] = 1 << 30 });
+        nint Weight(string name) => (1 << 28) + (nint)plan.Memory.Permanent[name].Offset;
+        nint Adapter(string name) => (1 << 29) + (nint)plan.Memory.Permanent[name].Offset;
+        nint Arena(string name, int at) => (1 << 30) + (nint)plan.MicroBatch.OffsetOf(name, at);
+        var s = bound.MicroBatch.OfType<BoundGemm>().First(g => g.Label == "layers.0.s");
+        Assert.Equal((100, 32, 2.5f, false), (s.M, s.N, s.Alpha, s.Accumulate));
+        Assert.Equal(new GemmOperands(Arena("layers.0.h", 2), 64, Adapter("a.0"), 64, 64), s.Operands);
+        // Rows of S are 64 elements apart, those of B as many as there are ranks.
         var up = bound.MicroBatch.OfType<BoundGemm>().First(g => g.Label == "layers.0.u");
-        Assert.Equal((start, 128, 96, false), (up.B, up.N, up.K, up.Accumulate));
+        Assert.Equal((100, 128, 1f, false), (up.M, up.N, up.Alpha, up.Accumulate));
+        Assert.Equal([new(Arena("layers.0.h", 3), 64, Weight("layers.0.w"), 64, 64), new(Arena("layers.0.s", 3), 64, Adapter("b.0"), 32, 32)], up.Segments);
+        Assert.Equal(2L * 100 * 128 * (64 + 32), up.Flops);
+        Assert.Equal(4L * (100 * 64 + 128 * 64 + 100 * 32 + 128 * 32 + 100 * 128), up.Bytes);
+        var dh = bound.MicroBatch.OfType<BoundGemm>().First(g => g.Label == "layers.1.dh");
+        Assert.Equal([(Weight("layers.1.w"), 64, 128), (Adapter("a.1"), 64, 32)], dh.Segments.Select(x => (x.B, x.BPitch, x.K)));
+        Assert.Throws<InvalidOperationException>(() => up.Operands);
+    }
+
+    [Theory]
+    [InlineData("layers.1.u = layers.1.s * b.1", 8, false), InlineData("layers.1.u[64:128] = layers.1.s * b.1", 0, false), InlineData("layers.1.u += layers.1.s * b.1", 0, true)]
+    public void Bind_AProductOfAdaptersThatAreNotThere_IsZeros(string product, int rank, bool empty)
+    {
+        // Layer 1 without the frozen product; += would add nothing.
+        var schedule = ScheduleText.Parse(TinySchedule.Text(3).Replace("layers.1.u = layers.1.h * layers.1.w + layers.1.s * b.1", product));
+        var ranks = RankTable.Create(schedule, name => name.StartsWith("layers.1.", StringComparison.Ordinal) ? rank : 8);
+        var shapes = new Shapes(schedule, 100, ranks, ActType.Bf16);
+        var launch = schedule.Forward.OfType<GemmLaunch>().Single(g => g.D.Tensor == "layers.1.u");
+        Assert.Equal(empty, shapes.IsEmpty(launch));
+        if (empty) return;
+        var bound = new LaunchBinder(shapes, 2, 256, _ => 0).Bind(launch, name => name == "layers.1.u" ? 1 << 20 : 1 << 10).Single();
+        if (rank > 0) Assert.Equal(2 * 16, Assert.IsType<BoundGemm>(bound).Operands.K);
+        else Assert.Equal(new BoundZeros("layers.1.u[64:128]", 1, (1 << 20) + 64 * 2, 128 * 2, 64 * 2, 100), bound);
+    }
+
+    [Fact]
+    public void Bind_AnEpilogueOfAProductThatIsNotThere_IsZerosAndTheKernel()
+    {
+        var text = TinySchedule.Text(3).Replace("layers.0.u = layers.0.h * layers.0.w + layers.0.s * b.0", "layers.0.u = layers.0.s * b.0") + "fusion epilogue 3 4 gemm_nt_glu_add places=2,3\n";
+        var schedule = ScheduleText.Parse(text);
+        foreach (var rank in new[] { 8, 0 })
+        {
+            var ranks = RankTable.Create(schedule, name => name.StartsWith("layers.0.", StringComparison.Ordinal) ? rank : 8);
+            var bound = Binder.Bind(ExecutionPlan.Create(schedule, new PlanOptions(100, ranks, ActType.Bf16, 2)), new Dictionary<MemoryBlock, nint>()).Evaluation;
+            Assert.Equal(rank > 0 ? 1 : 0, bound.Count(l => l is BoundGemmEpilogue));
+            Assert.Equal(rank > 0 ? 0 : 1, bound.Count(l => l is BoundZeros { Label: "layers.0.u" }));
+            Assert.Equal(rank > 0 ? 0 : 1, bound.Count(l => l is BoundKernel { Layer: 0, Kernel: "glu_add" }));
+        }
+    }
+
+    /// <summary>Whatever is built again goes before two launches that may be one, never between them.</summary>
+    [Theory]
+    [InlineData("none"), InlineData("cheap"), InlineData("full")]
+    public void Recompute_AnyDecision_SplitsNoFusion(string decisions)
+    {
+        var program = Plan(RankTable.Create(Tiny, 8, ["a", "b"]), decisions).MicroBatch;
+        foreach (var fusion in Tiny.Fusions)
+        {
+            var at = program.Launches.ToList().FindIndex(l => l.Id == fusion.Second);
+            Assert.Equal(fusion.First, program.Launches[at - 1].Id);
+        }
+        // It would show: S, which only the second one reads, is built in the backward.
+        Assert.Equal(decisions != "none", program.Launches.Skip(program.BackwardStart).Any(l => l is GemmLaunch { D.Tensor: "layers.1.s" }));
+    }
+
+    [Fact]
+    public void Bind_AnEpilogue_IsOneLaunchThatStoresDWhereSomethingReadsIt()
+    {
+        var schedule = ScheduleText.Parse(TinySchedule.Text(3) + "fusion epilogue 3 4 gemm_nt_glu_add places=2,3\n");
+        var plan = ExecutionPlan.Create(schedule, new PlanOptions(100, RankTable.Create(schedule, 8, ["a"]), ActType.Bf16, 2));
+        var both = Binder.Bind(plan, new Dictionary<MemoryBlock, nint> { [MemoryBlock.Arena] = 1 << 20 });
+        foreach (var (program, stores) in new[] { (both.MicroBatch, true), (both.Evaluation, false) })
+        {
+            var fused = Assert.Single(program.OfType<BoundGemmEpilogue>());
+            Assert.Equal(("gemm_nt_glu_add", "layers.0.u", "glu_add", 1, stores), (fused.Fused, fused.Gemm.Label, fused.Kernel.Label, fused.Outputs, fused.StoreD));
+            Assert.Equal([2, 3], fused.Places);
+            Assert.Equal(2, fused.Gemm.Segments.Count);
+            Assert.Equal(fused.Gemm.D, fused.Kernel.Arguments[2].Address);
+            // D is not read again, and written only where it is stored.
+            Assert.Equal(fused.Gemm.Bytes + fused.Kernel.Bytes - (stores ? 1 : 2) * 100L * 128 * 2, fused.Bytes);
+            Assert.DoesNotContain(program, l => l is BoundGemm { Label: "layers.0.u" } or BoundKernel { Layer: 0, Kernel: "glu_add" });
+        }
+        // The one kernel writes x' while it still reads the operands of both segments.
+        foreach (var operand in new[] { "layers.0.h", "layers.0.s" }) Assert.True(plan.Evaluation.Has(operand, plan.Evaluation.Launches.ToList().FindIndex(l => l.Id == 4)));
     }
 
     [Theory]
     [InlineData("none")]
     [InlineData("full")]
-    public void Bind_GAndGradBOfOneGroup_AreOneLaunchInGradBsPlace(string recompute)
+    public void Bind_GAndGradBOfOneStack_AreOneLaunchInGradBsPlace(string recompute)
     {
         var ranks = RankTable.Create(Tiny, 8, ["a", "b"]);
         var shapes = new Shapes(Tiny, 100, ranks, ActType.F32);
         var plan = ExecutionPlan.Create(Tiny, new PlanOptions(100, ranks, ActType.F32, 2.5) { Decisions = Decisions.Named(recompute, shapes) });
-        var bound = Binder.Bind(plan, new Dictionary<MemoryBlock, nint> { [MemoryBlock.Arena] = 1 << 20, [MemoryBlock.Groups] = 1 << 30 }).MicroBatch;
+        var bound = Binder.Bind(plan, new Dictionary<MemoryBlock, nint> { [MemoryBlock.Arena] = 1 << 20, [MemoryBlock.Adapters] = 1 << 30 }).MicroBatch;
         var both = bound.OfType<BoundRankGradients>().ToArray();
         Assert.Equal(plan.MicroBatch.Launches.OfType<GemmLaunch>().Count(g => g.D.Tensor.StartsWith("grad_b.", StringComparison.Ordinal)), both.Length);
         Assert.NotEmpty(both);
-        Assert.All(both, b => Assert.Equal((b.G.A, b.G.APitch, GemmLayout.Nn, GemmLayout.Tn), (b.GradB.A, b.GradB.APitch, b.G.Layout, b.GradB.Layout)));
+        Assert.All(both, b => Assert.Equal((b.G.Operands.A, b.G.Operands.APitch, GemmLayout.Nn, GemmLayout.Tn), (b.GradB.Operands.A, b.GradB.Operands.APitch, b.G.Layout, b.GradB.Layout)));
         // dY is counted once.
-        Assert.All(both, b => Assert.Equal(b.G.Bytes + b.GradB.Bytes - 4L * b.G.M * b.G.K, b.Bytes));
+        Assert.All(both, b => Assert.Equal(b.G.Bytes + b.GradB.Bytes - 4L * b.G.M * b.G.Operands.K, b.Bytes));
         Assert.All(both, b => Assert.Equal(b.GradB.N, b.Blocks.Sum(x => x.Rank)));
+        Assert.All(both, b => Assert.Equal([new(0, 64, 0, 16), new(64, 64, 16, 16)], b.Blocks));
         // None of the two runs again by itself, and what G makes is read later.
         foreach (var b in both)
         {
             Assert.DoesNotContain(bound.OfType<BoundGemm>(), g => g.Label == b.G.Label || g.Label == b.GradB.Label);
             // Addresses serve one tensor after the other, so the reader is looked for by its kind too: dA.
-            var reader = bound.ToList().FindIndex(l => l is BoundGemm { Layout: GemmLayout.Tn } g && g.Layer == b.Layer && g.A == b.G.D);
+            var reader = bound.ToList().FindIndex(l => l is BoundGemm { Layout: GemmLayout.Tn } g && g.Layer == b.Layer && g.Operands.A == b.G.D);
             Assert.True(reader > bound.ToList().IndexOf(b));
         }
     }
 
     [Fact]
-    public void Pairs_GIsReadBeforeGradB_IsNoPair()
+    public void Fusion_ALaunchBetweenTheTwo_IsNone()
     {
         var shapes = new Shapes(Tiny, 100, RankTable.Create(Tiny, 8, ["a", "b"]), ActType.F32);
         var launches = Tiny.Backward.ToList();
-        var pair = RankGradients.Pairs(shapes, launches).First();
-        Assert.True(pair.Key > pair.Value);
+        var fusion = Tiny.Fusions[0];
+        var at = launches.FindIndex(l => l.Id == fusion.Second);
+        Assert.Same(fusion, shapes.FusionAt(launches, at));
+        Assert.All(new[] { 0, at - 1, at + 1, launches.Count }, other => Assert.Null(shapes.FusionAt(launches, other)));
         // dA reads G; before dB it keeps G where it is.
-        var gradA = launches.FindIndex(pair.Key, l => l is GemmLaunch { Layout: GemmLayout.Tn } g && g.D.Tensor.StartsWith("grad_a.", StringComparison.Ordinal));
-        (launches[pair.Key], launches[gradA]) = (launches[gradA], launches[pair.Key]);
-        Assert.DoesNotContain(pair.Value, RankGradients.Pairs(shapes, launches).Values);
+        (launches[at], launches[at + 1]) = (launches[at + 1], launches[at]);
+        Assert.DoesNotContain(fusion, launches.Select((_, i) => shapes.FusionAt(launches, i)));
+        // Nor are they one the other way round.
+        Assert.Null(shapes.FusionAt([launches[at + 1], launches[at - 1]], 1));
     }
 }

@@ -2,14 +2,14 @@
 //
 //   delta f32 [T, N]   o, do [T, N*D]; pitches of o and do are multiples of 8
 //   grid (ceil(T / TILE_Q), N), block WARPS * 32, no shared memory
-//   Eight lanes (D 32: four) share one (t, n), and a lane has one 16-byte chunk of every 64 columns. A thread asks for all its rows before it adds up the first.
+//   LANES lanes share one (t, n), as many as 8 and a power of two that divides its 16-byte chunks; a lane has every LANES-th. A thread asks for all its rows before it adds up the first.
 //   The order of a sum is that of attention_delta_epilogue.cu in gemm_sm90.cu, so both give the same bits: 8 products of a chunk, chunks from left to right, lanes.
 //   Eight blocks a multiprocessor leave a thread the registers for that: for more, the compiler would load half and add it up before the rest.
 extern "C" __global__ void __launch_bounds__(WARPS * 32, 8)
 KERNEL_NAME(float* __restrict__ delta, int delta_pitch, const elem* __restrict__ o, int o_pitch,
             const elem* __restrict__ d_o, int d_o_pitch, int rows)
 {
-    constexpr int D = HEAD_DIM, LANES = D < 64 ? D / 8 : 8, CHUNKS = D / 8 / LANES, STRIDE = WARPS * 32 / LANES, ROWS = TILE_Q / STRIDE;
+    constexpr int D = HEAD_DIM, POWER = D / 8 & -(D / 8), LANES = POWER < 8 ? POWER : 8, CHUNKS = D / 8 / LANES, STRIDE = WARPS * 32 / LANES, ROWS = TILE_Q / STRIDE;
     static_assert(CHUNKS * LANES * 8 == D && TILE_Q % STRIDE == 0, "lanes share a head's columns evenly and the block covers its tile");
 
     // All heads of a tile before the next tile: blocks at work together share pages of memory.

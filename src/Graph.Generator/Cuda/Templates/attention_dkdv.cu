@@ -4,21 +4,19 @@
 //   dk, dv, k, v [T, K*D]   q, do [T, N*D]   lse, delta f32 [T, N]   doc_start, doc_end i32 [T]; pitches of elem tensors are multiples of 8
 //   grid (ceil(T / TILE_K), K), block WARPS * 32
 //   dynamic shared memory (2 TILE_K D + 2 STAGES TILE_Q D + 2 TILE_K TILE_Q) * 2 bytes
-//   q sees k when k <= q < doc_end[k] and q - k < WINDOW (0: no window), which is doc_start[q] <= k read from the key's side;
-//   doc_end never decreases.
 //
 // Everything is transposed (rows are keys), so P^T and dS^T are left operands as stored. Warps form a grid of M_WARPS x N_WARPS:
 // for S^T and dP^T a warp owns WARP_ROWS keys and TILE_Q / N_WARPS queries; for dk and dv, which stay in registers,
 // the same keys and D / N_WARPS columns. P^T and dS^T, rounded to elem, pass through shared memory.
 // STAGES 2: the next q and do are copied while this tile computes. STAGES 1: each is copied as soon as its last product is done.
-extern "C" __global__ void __launch_bounds__(WARPS * 32)
+extern "C" __global__ void __launch_bounds__(WARPS * 32, MIN_BLOCKS)
 KERNEL_NAME(elem* __restrict__ dk, int dk_pitch, elem* __restrict__ dv, int dv_pitch, const elem* __restrict__ q, int q_pitch,
             const elem* __restrict__ k, int k_pitch, const elem* __restrict__ v, int v_pitch, const elem* __restrict__ d_o, int d_o_pitch,
             const float* __restrict__ lse, int lse_pitch, const float* __restrict__ delta, int delta_pitch,
             const int* __restrict__ doc_start, const int* __restrict__ doc_end, int rows)
 {
     constexpr int THREADS = WARPS * 32, D = HEAD_DIM;
-    constexpr int WARP_ROWS = TILE_K % 32 == 0 && TILE_K / 32 * (TILE_Q / 16) >= WARPS ? 32 : 16;
+    constexpr int WARP_ROWS = TILE_K % 32 == 0 && TILE_K / 32 * (TILE_Q / 16) >= WARPS && D % (WARPS / (TILE_K / 32) * 16) == 0 ? 32 : 16;
     constexpr int M_WARPS = TILE_K / WARP_ROWS, N_WARPS = WARPS / M_WARPS, M_TILES = WARP_ROWS / 16;
     constexpr int WARP_QUERIES = TILE_Q / N_WARPS, N_TILES = WARP_QUERIES / 8, WARP_COLUMNS = D / N_WARPS;
     static_assert(M_WARPS * N_WARPS == WARPS && WARP_QUERIES % 16 == 0 && WARP_COLUMNS % 16 == 0, "tiles of whole fragments");
@@ -30,27 +28,18 @@ KERNEL_NAME(elem* __restrict__ dk, int dk_pitch, elem* __restrict__ dv, int dv_p
     const int warp = threadIdx.x / WARP_SIZE, lane = threadIdx.x % WARP_SIZE;
     const int warp_row = warp / N_WARPS * WARP_ROWS, warp_query = warp % N_WARPS * WARP_QUERIES, warp_column = warp % N_WARPS * WARP_COLUMNS;
 
-    // Early keys are seen by the most queries. All heads of the first tile start first, so the short tiles fill the tail.
-    const int order = blockIdx.y * gridDim.x + blockIdx.x;
-    const int kv_head = order % gridDim.y, k0 = order / gridDim.y * TILE_K;
-    const int k_last = min(k0 + TILE_K, rows) - 1;
+    const key_tile block(rows);
+    const int kv_head = block.kv_head, k0 = block.k0, k_last = block.k_last;
 
-    // The first key is the first to lose its readers, the last key the last.
-    const int earliest_end = WINDOW ? min(doc_end[k0], k0 + WINDOW) : doc_end[k0];
-    const int end = WINDOW ? min(doc_end[k_last], k_last + WINDOW) : doc_end[k_last];
-    const int first_tile = k0 / TILE_Q, end_tile = (end + TILE_Q - 1) / TILE_Q;
+    const int earliest_end = end_of_readers(doc_end, k0);
+    const int first_tile = k0 / TILE_Q, end_tile = (end_of_readers(doc_end, k_last) + TILE_Q - 1) / TILE_Q;
 
-    // Query q sees the row's key when (unsigned)(q - key) < span: one comparison for both ends.
-    int span[M_TILES][2];
+    int span[M_TILES][2]; // of each of the thread's keys
 #pragma unroll
     for (int m = 0; m < M_TILES; m++)
 #pragma unroll
         for (int half = 0; half < 2; half++)
-        {
-            const int key = k0 + warp_row + m * 16 + half * 8 + lane / 4;
-            const int reach = key < rows ? doc_end[key] - key : 0;
-            span[m][half] = WINDOW ? min(reach, WINDOW) : reach;
-        }
+            span[m][half] = span_of(doc_end, k0 + warp_row + m * 16 + half * 8 + lane / 4, rows);
 
     float dk_sum[M_TILES][WARP_COLUMNS / 8][4] = {}, dv_sum[M_TILES][WARP_COLUMNS / 8][4] = {};
     const lane_address<D> k_lane = lane_rows_first<D>(k_tile + warp_row * D * 2), v_lane = lane_rows_first<D>(v_tile + warp_row * D * 2);
@@ -65,7 +54,7 @@ KERNEL_NAME(elem* __restrict__ dk, int dk_pitch, elem* __restrict__ dv, int dv_p
 
     for (int left = GROUP * (end_tile - first_tile); left > 0; left--)
     {
-        const int q0 = tile * TILE_Q;
+        const int q0 = tile * TILE_Q, score_head = head;
         const uint32_t q_tile = q_tiles + stage * Q_BYTES, do_tile = do_tiles + stage * Q_BYTES;
 
         // lse and delta of this thread's queries: asked for here, needed after the first product.
@@ -97,28 +86,11 @@ KERNEL_NAME(elem* __restrict__ dk, int dk_pitch, elem* __restrict__ dv, int dv_p
         // S^T = k q^T
         float s[M_TILES][N_TILES][4] = {};
         const lane_address<D> q_lane = lane_columns_first<D>(q_tile + warp_query * D * 2);
-#pragma unroll
-        for (int step = 0; step < D / 16; step++)
-        {
-            uint32_t a[M_TILES][4];
-#pragma unroll
-            for (int m = 0; m < M_TILES; m++) ldmatrix_x4(a[m], k_lane.at(m * 16, step));
-#pragma unroll
-            for (int n = 0; n < N_TILES; n += 2)
-            {
-                uint32_t b[4];
-                ldmatrix_x4(b, q_lane.at(n * 8, step));
-#pragma unroll
-                for (int m = 0; m < M_TILES; m++)
-                {
-                    mma_m16n8k16(s[m][n], a[m], b[0], b[1]);
-                    mma_m16n8k16(s[m][n + 1], a[m], b[2], b[3]);
-                }
-            }
-        }
+        multiply_columns<D / 16>(s, k_lane, q_lane);
 
-        // P goes to shared memory, s becomes P dscore/ds. The derivative is taken of the unmasked score, so a masked entry is 0, never inf * 0.
+        // P goes to shared memory, s becomes P dscore/ds. Both are set to 0 where masked: the derivative there may be inf.
         const bool edge = q0 < k0 + TILE_K - 1 || q0 + TILE_Q > earliest_end;
+        const float ahead = (float)(q0 + warp_query + lane % 4 * 2 - k0 - warp_row - lane / 4); // the distance of the thread's first pair; exact below 2^24
 #pragma unroll
         for (int m = 0; m < M_TILES; m++)
 #pragma unroll
@@ -132,10 +104,10 @@ KERNEL_NAME(elem* __restrict__ dk, int dk_pitch, elem* __restrict__ dv, int dv_p
                     for (int i = 0; i < 2; i++)
                     {
                         float score, slope;
-                        score_log2_and_derivative(s[m][n][half * 2 + i], score, slope);
+                        score_log2_and_derivative(s[m][n][half * 2 + i], ahead + (n * 8 + i - m * 16 - half * 8), score_head, score, slope);
                         p[i] = fast_exp2(score - lse_of[n][i]);
-                        if (edge && (uint32_t)(q0 + column + i - k0 - row) >= (uint32_t)span[m][half]) p[i] = 0.0f;
                         s[m][n][half * 2 + i] = p[i] * slope;
+                        if (edge && (uint32_t)(q0 + column + i - k0 - row) >= (uint32_t)span[m][half]) p[i] = s[m][n][half * 2 + i] = 0.0f;
                     }
                     store_pair<TILE_Q>(p_tile, row, column, p[0], p[1]);
                 }
@@ -143,25 +115,7 @@ KERNEL_NAME(elem* __restrict__ dk, int dk_pitch, elem* __restrict__ dv, int dv_p
         // dP^T = v do^T
         float dp[M_TILES][N_TILES][4] = {};
         const lane_address<D> do_lane = lane_columns_first<D>(do_tile + warp_query * D * 2);
-#pragma unroll
-        for (int step = 0; step < D / 16; step++)
-        {
-            uint32_t a[M_TILES][4];
-#pragma unroll
-            for (int m = 0; m < M_TILES; m++) ldmatrix_x4(a[m], v_lane.at(m * 16, step));
-#pragma unroll
-            for (int n = 0; n < N_TILES; n += 2)
-            {
-                uint32_t b[4];
-                ldmatrix_x4(b, do_lane.at(n * 8, step));
-#pragma unroll
-                for (int m = 0; m < M_TILES; m++)
-                {
-                    mma_m16n8k16(dp[m][n], a[m], b[0], b[1]);
-                    mma_m16n8k16(dp[m][n + 1], a[m], b[2], b[3]);
-                }
-            }
-        }
+        multiply_columns<D / 16>(dp, v_lane, do_lane);
 
         // dS = P dscore/ds (dP - delta)
 #pragma unroll
@@ -177,25 +131,7 @@ KERNEL_NAME(elem* __restrict__ dk, int dk_pitch, elem* __restrict__ dv, int dv_p
 
         // dv += P^T do
         const lane_address<D> do_rows = lane_rows_first<D>(do_tile), q_rows = lane_rows_first<D>(q_tile);
-#pragma unroll
-        for (int step = 0; step < TILE_Q / 16; step++)
-        {
-            uint32_t a[M_TILES][4];
-#pragma unroll
-            for (int m = 0; m < M_TILES; m++) ldmatrix_x4(a[m], p_lane.at(m * 16, step));
-#pragma unroll
-            for (int n = 0; n < WARP_COLUMNS / 16; n++)
-            {
-                uint32_t b[4];
-                ldmatrix_x4_trans(b, do_rows.at(step * 16, warp_column / 16 + n));
-#pragma unroll
-                for (int m = 0; m < M_TILES; m++)
-                {
-                    mma_m16n8k16(dv_sum[m][n * 2], a[m], b[0], b[1]);
-                    mma_m16n8k16(dv_sum[m][n * 2 + 1], a[m], b[2], b[3]);
-                }
-            }
-        }
+        multiply_rows<TILE_Q / 16>(dv_sum, p_lane, do_rows, warp_column / 16);
         if (STAGES == 1 && left > 1)
         {
             __syncthreads(); // every warp is done with do
@@ -204,25 +140,7 @@ KERNEL_NAME(elem* __restrict__ dk, int dk_pitch, elem* __restrict__ dv, int dv_p
         }
 
         // dk += dS^T q
-#pragma unroll
-        for (int step = 0; step < TILE_Q / 16; step++)
-        {
-            uint32_t a[M_TILES][4];
-#pragma unroll
-            for (int m = 0; m < M_TILES; m++) ldmatrix_x4(a[m], ds_lane.at(m * 16, step));
-#pragma unroll
-            for (int n = 0; n < WARP_COLUMNS / 16; n++)
-            {
-                uint32_t b[4];
-                ldmatrix_x4_trans(b, q_rows.at(step * 16, warp_column / 16 + n));
-#pragma unroll
-                for (int m = 0; m < M_TILES; m++)
-                {
-                    mma_m16n8k16(dk_sum[m][n * 2], a[m], b[0], b[1]);
-                    mma_m16n8k16(dk_sum[m][n * 2 + 1], a[m], b[2], b[3]);
-                }
-            }
-        }
+        multiply_rows<TILE_Q / 16>(dk_sum, ds_lane, q_rows, warp_column / 16);
         if (STAGES == 1 && left > 1)
         {
             __syncthreads(); // every warp is done with q

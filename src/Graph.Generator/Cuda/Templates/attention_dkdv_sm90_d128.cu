@@ -3,7 +3,6 @@
 //   dk, dv, k, v [T, K*D]   q, do [T, N*D]   lse, delta f32 [T, N]   doc_start, doc_end i32 [T]; pitches of elem tensors are multiples of 8
 //   ds: null, or room for dS^T in tiles of 64 x 64 (score_gradients.cu), which attention_dq_from_ds_sm90.cu multiplies; a query has at most ds_tiles of them
 //   grid (ceil(T / TILE_K), K), block 384, dynamic shared memory (2 TILE_K D + 6 TILE_Q D + 2 TILE_K TILE_Q) * 2 + 24 TILE_Q + 48 bytes
-//   q sees k when k <= q < doc_end[k] and q - k < WINDOW (0: no window); doc_end never decreases.
 //
 // Everything is transposed (rows are keys). Two warpgroups own 64 keys each: S^T, dP^T, P^T, dS^T (64 x TILE_Q), dk and dv (64 x D) are in registers; the third
 // copies q, do, lse and delta in three stages. The exponentials of one group run under the products of the other.
@@ -22,14 +21,10 @@ KERNEL_NAME(elem* __restrict__ dk, int dk_pitch, elem* __restrict__ dv, int dv_p
     const uint32_t ds_stages = do_tiles + 3 * Q_BYTES, lse_rows = ds_stages + 2 * TILE_K * TILE_Q * 2, delta_rows = lse_rows + 3 * TILE_Q * 4, full = delta_rows + 3 * TILE_Q * 4, empty = full + 24;
     const int group = warp_uniform(threadIdx.x / GROUP_THREADS), thread = threadIdx.x % GROUP_THREADS, warp = threadIdx.x / WARP_SIZE, lane = thread % WARP_SIZE;
 
-    // Early keys are seen by the most queries. All heads of the first tile start first, so the short tiles fill the tail.
-    const int order = blockIdx.y * gridDim.x + blockIdx.x;
-    const int kv_head = order % gridDim.y, k0 = order / gridDim.y * TILE_K;
-    const int k_last = min(k0 + TILE_K, rows) - 1;
+    const key_tile block(rows);
+    const int kv_head = block.kv_head, k0 = block.k0, k_last = block.k_last;
 
-    // The first key is the first to lose its readers, the last key the last.
-    const int end = WINDOW ? min(doc_end[k_last], k_last + WINDOW) : doc_end[k_last];
-    const int first_tile = k0 / TILE_Q, end_tile = (end + TILE_Q - 1) / TILE_Q;
+    const int first_tile = k0 / TILE_Q, end_tile = (end_of_readers(doc_end, k_last) + TILE_Q - 1) / TILE_Q;
     const int rounds = GROUP * (end_tile - first_tile);
 
     if (threadIdx.x == 0)
@@ -67,16 +62,11 @@ KERNEL_NAME(elem* __restrict__ dk, int dk_pitch, elem* __restrict__ dv, int dv_p
     }
     become_consumer<240>();
 
-    // Query q sees the row's key when (unsigned)(q - key) < span (score_gradients.cu).
-    const int earliest_end = WINDOW ? min(doc_end[k0], k0 + WINDOW) : doc_end[k0];
+    const int earliest_end = end_of_readers(doc_end, k0);
     const int local_row = warp * 16 + lane / 4;
     int span[2];
 #pragma unroll
-    for (int half = 0; half < 2; half++)
-    {
-        const int key = k0 + local_row + half * 8, reach = key < rows ? doc_end[key] - key : 0;
-        span[half] = WINDOW ? min(reach, WINDOW) : reach;
-    }
+    for (int half = 0; half < 2; half++) span[half] = span_of(doc_end, k0 + local_row + half * 8, rows);
 
     float dk_sum[D / 2], dv_sum[D / 2], s[TILE_Q / 2], dp[TILE_Q / 2];
 #pragma unroll
@@ -106,6 +96,8 @@ KERNEL_NAME(elem* __restrict__ dk, int dk_pitch, elem* __restrict__ dv, int dv_p
 
         // P dscore/ds is rounded to elem: with 32 registers of it the products would not stay in flight.
         uint32_t slopes[TILE_Q / 16][4];
+        const int ahead = q0 + lane % 4 * 2 - k0 - local_row;
+        const float distance = (float)ahead; // of the thread's first pair; exact below 2^24
 #pragma unroll
         for (int n = 0; n < TILE_Q / 8; n++)
         {
@@ -115,7 +107,7 @@ KERNEL_NAME(elem* __restrict__ dk, int dk_pitch, elem* __restrict__ dv, int dv_p
             for (int i = 0; i < 4; i++)
             {
                 float score, slope;
-                score_log2_and_derivative(s[n * 4 + i], score, slope);
+                score_log2_and_derivative(s[n * 4 + i], distance + (n * 8 + i % 2 - i / 2 * 8), head, score, slope);
                 e[i] = fast_exp2(score - (i % 2 ? row_lse.y : row_lse.x));
                 e_slope[i] = e[i] * slope;
             }
@@ -126,7 +118,6 @@ KERNEL_NAME(elem* __restrict__ dk, int dk_pitch, elem* __restrict__ dv, int dv_p
         }
         if (q0 < k0 + TILE_K - 1 || q0 + TILE_Q > earliest_end)
         {
-            const int ahead = q0 + lane % 4 * 2 - k0 - local_row;
             clear_unseen(a, ahead, span);
             clear_unseen(slopes, ahead, span);
         }

@@ -3,7 +3,6 @@
 //   dk, dv, k, v [T, K*D]   q, do [T, N*D]   lse, delta f32 [T, N]   doc_start, doc_end i32 [T]; pitches of elem tensors are multiples of 8
 //   ds: null, or room for dS^T in tiles of TILE_K x TILE_Q (score_gradients.cu), which attention_dq_from_ds_sm90.cu multiplies; a query has at most ds_tiles of them
 //   grid (ceil(T / TILE_K), K), block 384, dynamic shared memory (2 TILE_K D + 4 TILE_Q D + 3 TILE_K TILE_Q) * 2 + 16 TILE_Q + 96 bytes
-//   q sees k when k <= q < doc_end[k] and q - k < WINDOW (0: no window); doc_end never decreases.
 //
 // Everything is transposed (rows are keys). Each of the two sums takes 128 registers of a warpgroup, so each of two warpgroups owns one, and half of the work:
 //   warpgroup 0:  S^T = k q^T    P^T = exp2(score - lse)             dv += P^T do
@@ -26,14 +25,10 @@ KERNEL_NAME(elem* __restrict__ dk, int dk_pitch, elem* __restrict__ dv, int dv_p
     const uint32_t q_full = delta_rows + 2 * TILE_Q * 4, do_full = q_full + 16, q_empty = do_full + 16, do_empty = q_empty + 16, slopes_full = do_empty + 16, slopes_empty = slopes_full + 8;
     const int group = warp_uniform(threadIdx.x / GROUP_THREADS), thread = threadIdx.x % GROUP_THREADS, warp = thread / WARP_SIZE, lane = thread % WARP_SIZE;
 
-    // Early keys are seen by the most queries. All heads of the first tile start first, so the short tiles fill the tail.
-    const int order = blockIdx.y * gridDim.x + blockIdx.x;
-    const int kv_head = order % gridDim.y, k0 = order / gridDim.y * TILE_K;
-    const int k_last = min(k0 + TILE_K, rows) - 1;
+    const key_tile block(rows);
+    const int kv_head = block.kv_head, k0 = block.k0, k_last = block.k_last;
 
-    // The first key is the first to lose its readers, the last key the last.
-    const int end = WINDOW ? min(doc_end[k_last], k_last + WINDOW) : doc_end[k_last];
-    const int first_tile = k0 / TILE_Q, end_tile = (end + TILE_Q - 1) / TILE_Q;
+    const int first_tile = k0 / TILE_Q, end_tile = (end_of_readers(doc_end, k_last) + TILE_Q - 1) / TILE_Q;
     const int rounds = GROUP * (end_tile - first_tile);
 
     // Of the two groups that read a stage, one's threads arrive and the other's four warps.
@@ -84,16 +79,12 @@ KERNEL_NAME(elem* __restrict__ dk, int dk_pitch, elem* __restrict__ dv, int dv_p
 
     if (group == 0)
     {
-        // Query q sees the row's key when (unsigned)(q - key) < span (score_gradients.cu).
-        const int earliest_end = WINDOW ? min(doc_end[k0], k0 + WINDOW) : doc_end[k0];
+        const int earliest_end = end_of_readers(doc_end, k0);
         int span[2];
 #pragma unroll
-        for (int half = 0; half < 2; half++)
-        {
-            const int key = k0 + local_row + half * 8, reach = key < rows ? doc_end[key] - key : 0;
-            span[half] = WINDOW ? min(reach, WINDOW) : reach;
-        }
+        for (int half = 0; half < 2; half++) span[half] = span_of(doc_end, k0 + local_row + half * 8, rows);
 
+        int head = kv_head * GROUP;
         barrier_wait(q_full, 0);
         load_own<TILE_K>(own, k_tile, warp * 16);
         for (int round = 0; round < rounds; round++)
@@ -111,6 +102,7 @@ KERNEL_NAME(elem* __restrict__ dk, int dk_pitch, elem* __restrict__ dv, int dv_p
             barrier_wait(do_full + stage * 8, parity);
 
             uint32_t slope_pairs[TILE_Q / 16][4];
+            const float distance = (float)(q0 + lane % 4 * 2 - k0 - local_row); // of the thread's first pair; exact below 2^24
 #pragma unroll
             for (int n = 0; n < TILE_Q / 8; n++)
             {
@@ -120,7 +112,7 @@ KERNEL_NAME(elem* __restrict__ dk, int dk_pitch, elem* __restrict__ dv, int dv_p
                 for (int i = 0; i < 4; i++)
                 {
                     float score, slope;
-                    score_log2_and_derivative(s[n * 4 + i], score, slope);
+                    score_log2_and_derivative(s[n * 4 + i], distance + (n * 8 + i % 2 - i / 2 * 8), head, score, slope);
                     p[i] = fast_exp2(score - (i % 2 ? row_lse.y : row_lse.x));
                     p_slope[i] = p[i] * slope;
                 }
@@ -145,7 +137,7 @@ KERNEL_NAME(elem* __restrict__ dk, int dk_pitch, elem* __restrict__ dv, int dv_p
 #pragma unroll
             for (int step = 0; step < TILE_Q / 16; step++) wgmma_rows(sum, a[step], panel_rows<TILE_Q>(do_tiles + stage * Q_BYTES, step));
             wgmma_commit();
-            if (++tile == end_tile) tile = first_tile;
+            if (++tile == end_tile) { tile = first_tile; head++; }
         }
     }
     else

@@ -3,20 +3,19 @@
 //   dq, q, do [T, N*D]   k, v [T, K*D]   lse, delta f32 [T, N]   doc_start i32 [T]; every pitch of elem tensors is a multiple of 8
 //   grid (ceil(T / TILE_Q), N), block WARPS * 32
 //   dynamic shared memory (2 TILE_Q D + 2 STAGES TILE_K D + TILE_Q TILE_K) * 2 bytes
-//   k is visible to q when doc_start[q] <= k <= q and q - k < WINDOW (0: no window); doc_start never decreases.
 //
 // Warps form a grid of M_WARPS x N_WARPS. For S and dP a warp owns WARP_ROWS rows and TILE_K / N_WARPS keys; for dq the same rows
 // and D / N_WARPS columns, so each fragment that is read feeds two products. dS, rounded to elem, passes through shared memory.
 // STAGES 2: the next k and v are copied while this tile computes. STAGES 1: v's successor is copied under dS k; a second
 // resident block hides the rest.
-extern "C" __global__ void __launch_bounds__(WARPS * 32)
+extern "C" __global__ void __launch_bounds__(WARPS * 32, MIN_BLOCKS)
 KERNEL_NAME(elem* __restrict__ dq, int dq_pitch, const elem* __restrict__ q, int q_pitch, const elem* __restrict__ k, int k_pitch,
             const elem* __restrict__ v, int v_pitch, const elem* __restrict__ d_o, int d_o_pitch,
             const float* __restrict__ lse, int lse_pitch, const float* __restrict__ delta, int delta_pitch,
             const int* __restrict__ doc_start, int rows)
 {
     constexpr int THREADS = WARPS * 32, D = HEAD_DIM;
-    constexpr int WARP_ROWS = TILE_Q % 32 == 0 && TILE_Q / 32 * (TILE_K / 16) >= WARPS ? 32 : 16;
+    constexpr int WARP_ROWS = TILE_Q % 32 == 0 && TILE_Q / 32 * (TILE_K / 16) >= WARPS && D % (WARPS / (TILE_Q / 32) * 16) == 0 ? 32 : 16;
     constexpr int M_WARPS = TILE_Q / WARP_ROWS, N_WARPS = WARPS / M_WARPS, M_TILES = WARP_ROWS / 16;
     constexpr int WARP_KEYS = TILE_K / N_WARPS, N_TILES = WARP_KEYS / 8, WARP_COLUMNS = D / N_WARPS;
     static_assert(M_WARPS * N_WARPS == WARPS && WARP_KEYS % 16 == 0 && WARP_COLUMNS % 16 == 0, "tiles of whole fragments");
@@ -28,21 +27,15 @@ KERNEL_NAME(elem* __restrict__ dq, int dq_pitch, const elem* __restrict__ q, int
     const int warp = threadIdx.x / WARP_SIZE, lane = threadIdx.x % WARP_SIZE;
     const int warp_row = warp / N_WARPS * WARP_ROWS, warp_key = warp % N_WARPS * WARP_KEYS, warp_column = warp % N_WARPS * WARP_COLUMNS;
 
-    // Late queries see the most keys. All heads of the last tile start first, so the short tiles fill the tail.
-    const int order = blockIdx.y * gridDim.x + blockIdx.x;
-    const int head = order % gridDim.y, kv_head = head / GROUP;
-    const int q0 = (gridDim.x - 1 - order / gridDim.y) * TILE_Q;
-    const int q_last = min(q0 + TILE_Q, rows) - 1;
+    const query_tile block(rows);
+    const int head = block.head, kv_head = head / GROUP, q0 = block.q0, q_last = block.q_last;
     k += kv_head * D;
     v += kv_head * D;
 
-    // Both bounds grow with the query: the first row has the first visible key, the last row the last first key.
-    const int first_key = WINDOW ? max(doc_start[q0], q0 - WINDOW + 1) : doc_start[q0];
-    const int latest_first_key = WINDOW ? max(doc_start[q_last], q_last - WINDOW + 1) : doc_start[q_last];
+    const int first_key = first_visible(doc_start, q0), latest_first_key = first_visible(doc_start, q_last);
     const int first_tile = first_key / TILE_K;
 
-    // The first visible key of each of the thread's rows. Key k is visible to row r when (unsigned)(k - first) <= r - first:
-    // one comparison for both ends.
+    // The first visible key of each of the thread's rows.
     const int thread_row = q0 + warp_row + lane / 4;
     int first[M_TILES][2];
     float row_lse[M_TILES][2], row_delta[M_TILES][2];
@@ -52,8 +45,7 @@ KERNEL_NAME(elem* __restrict__ dq, int dq_pitch, const elem* __restrict__ q, int
         for (int half = 0; half < 2; half++)
         {
             const int row = thread_row + m * 16 + half * 8;
-            const int start = row < rows ? doc_start[row] : row;
-            first[m][half] = WINDOW ? max(start, row - WINDOW + 1) : start;
+            first[m][half] = first_visible(doc_start, row, rows);
             row_lse[m][half] = row < rows ? lse[(int64)row * lse_pitch + head] : 0.0f;
             row_delta[m][half] = row < rows ? delta[(int64)row * delta_pitch + head] : 0.0f;
         }
@@ -86,28 +78,11 @@ KERNEL_NAME(elem* __restrict__ dq, int dq_pitch, const elem* __restrict__ q, int
         // S = q k^T
         float s[M_TILES][N_TILES][4] = {};
         const lane_address<D> k_lane = lane_columns_first<D>(k_tile + warp_key * D * 2);
-#pragma unroll
-        for (int step = 0; step < D / 16; step++)
-        {
-            uint32_t a[M_TILES][4];
-#pragma unroll
-            for (int m = 0; m < M_TILES; m++) ldmatrix_x4(a[m], q_lane.at(m * 16, step));
-#pragma unroll
-            for (int n = 0; n < N_TILES; n += 2)
-            {
-                uint32_t b[4];
-                ldmatrix_x4(b, k_lane.at(n * 8, step));
-#pragma unroll
-                for (int m = 0; m < M_TILES; m++)
-                {
-                    mma_m16n8k16(s[m][n], a[m], b[0], b[1]);
-                    mma_m16n8k16(s[m][n + 1], a[m], b[2], b[3]);
-                }
-            }
-        }
+        multiply_columns<D / 16>(s, q_lane, k_lane);
 
         // s becomes P dscore/ds; the derivative is taken of the unmasked score, so a masked entry is 0 and never inf * 0.
         const bool edge = k0 + TILE_K - 1 > q0 || k0 < latest_first_key;
+        const float ahead = (float)(thread_row - k0 - warp_key - lane % 4 * 2); // the distance of the thread's first pair; exact below 2^24
 #pragma unroll
         for (int m = 0; m < M_TILES; m++)
 #pragma unroll
@@ -116,7 +91,7 @@ KERNEL_NAME(elem* __restrict__ dq, int dq_pitch, const elem* __restrict__ q, int
                 for (int i = 0; i < 4; i++)
                 {
                     float score, slope;
-                    score_log2_and_derivative(s[m][n][i], score, slope);
+                    score_log2_and_derivative(s[m][n][i], ahead + (m * 16 + i / 2 * 8 - n * 8 - i % 2), head, score, slope);
                     s[m][n][i] = fast_exp2(score - row_lse[m][i / 2]) * slope;
                 }
         if (edge)
@@ -129,32 +104,14 @@ KERNEL_NAME(elem* __restrict__ dq, int dq_pitch, const elem* __restrict__ q, int
                     for (int i = 0; i < 4; i++)
                     {
                         const int row = thread_row + m * 16 + i / 2 * 8, key = k0 + warp_key + n * 8 + lane % 4 * 2 + i % 2;
-                        if ((uint32_t)(key - first[m][i / 2]) > (uint32_t)(row - first[m][i / 2])) s[m][n][i] = 0.0f;
+                        if (!is_visible(key, row, first[m][i / 2])) s[m][n][i] = 0.0f;
                     }
         }
 
         // dP = do v^T
         float dp[M_TILES][N_TILES][4] = {};
         const lane_address<D> v_lane = lane_columns_first<D>(v_tile + warp_key * D * 2);
-#pragma unroll
-        for (int step = 0; step < D / 16; step++)
-        {
-            uint32_t a[M_TILES][4];
-#pragma unroll
-            for (int m = 0; m < M_TILES; m++) ldmatrix_x4(a[m], do_lane.at(m * 16, step));
-#pragma unroll
-            for (int n = 0; n < N_TILES; n += 2)
-            {
-                uint32_t b[4];
-                ldmatrix_x4(b, v_lane.at(n * 8, step));
-#pragma unroll
-                for (int m = 0; m < M_TILES; m++)
-                {
-                    mma_m16n8k16(dp[m][n], a[m], b[0], b[1]);
-                    mma_m16n8k16(dp[m][n + 1], a[m], b[2], b[3]);
-                }
-            }
-        }
+        multiply_columns<D / 16>(dp, do_lane, v_lane);
 
         // dS = P dscore/ds (dP - delta)
 #pragma unroll
@@ -175,25 +132,7 @@ KERNEL_NAME(elem* __restrict__ dq, int dq_pitch, const elem* __restrict__ q, int
 
         // dq += dS k
         const lane_address<D> k_rows = lane_rows_first<D>(k_tile);
-#pragma unroll
-        for (int step = 0; step < TILE_K / 16; step++)
-        {
-            uint32_t a[M_TILES][4];
-#pragma unroll
-            for (int m = 0; m < M_TILES; m++) ldmatrix_x4(a[m], ds_lane.at(m * 16, step));
-#pragma unroll
-            for (int n = 0; n < WARP_COLUMNS / 16; n++)
-            {
-                uint32_t b[4];
-                ldmatrix_x4_trans(b, k_rows.at(step * 16, warp_column / 16 + n));
-#pragma unroll
-                for (int m = 0; m < M_TILES; m++)
-                {
-                    mma_m16n8k16(out[m][n * 2], a[m], b[0], b[1]);
-                    mma_m16n8k16(out[m][n * 2 + 1], a[m], b[2], b[3]);
-                }
-            }
-        }
+        multiply_rows<TILE_K / 16>(out, ds_lane, k_rows, warp_column / 16);
         if (STAGES == 1 && tile > first_tile)
         {
             __syncthreads(); // every warp is done with k

@@ -2,7 +2,6 @@
 //
 //   dq [T, N*D]   k [T, K*D]   doc_start i32 [T]; pitches are multiples of 8
 //   grid (ceil(T / 64), N / 2), block 384, dynamic shared memory STAGES (2 * 64 * 64 + 64 D) * 2 + 16 STAGES bytes
-//   k is visible to q when doc_start[q] <= k <= q and q - k < WINDOW (0: no window); doc_start never decreases.
 //
 // Two warpgroups own a head's 64 rows each, dq (64 x D) in registers; the third copies, dS^T in bulk and k as it lies. Both operands have the keys, the product's k, along their rows.
 extern "C" __global__ void __launch_bounds__(384, 1)
@@ -16,14 +15,10 @@ KERNEL_NAME(elem* __restrict__ dq, int dq_pitch, const elem* __restrict__ k, int
     const uint32_t stages = shared_address(shared), full = stages + STAGES * STAGE_BYTES, empty = full + STAGES * 8;
     const int group = warp_uniform(threadIdx.x / GROUP_THREADS), thread = threadIdx.x % GROUP_THREADS, lane = thread % WARP_SIZE;
 
-    // Late queries see the most keys. All heads of the last tile start first, so the short tiles fill the tail.
-    const int order = blockIdx.y * gridDim.x + blockIdx.x;
-    const int pair = order % gridDim.y, kv_head = pair / (GROUP / 2);
-    const int q_tile = gridDim.x - 1 - order / gridDim.y, q0 = q_tile * TILE_Q;
-
-    // The first row has the first visible key.
-    const int first_key = WINDOW ? max(doc_start[q0], q0 - WINDOW + 1) : doc_start[q0];
-    const int first_tile = first_key / TILE_K, rounds = q_tile - first_tile + 1;
+    // A block has a pair of heads.
+    const query_tile block(rows);
+    const int pair = block.head, kv_head = pair / (GROUP / 2), q_tile = block.tile, q0 = block.q0;
+    const int first_tile = first_visible(doc_start, q0) / TILE_K, rounds = q_tile - first_tile + 1;
 
     // Every copying thread arrives when its part of k is there, the first one also for dS^T, whose bytes are counted.
     if (threadIdx.x == 0)

@@ -2,7 +2,6 @@
 //
 //   dq, q, do [T, N*D]   k, v [T, K*D]   lse, delta f32 [T, N]   doc_start i32 [T]; every pitch of elem tensors is a multiple of 8
 //   grid (ceil(T / TILE_Q), N), block 384, dynamic shared memory (2 TILE_Q D + (2 + V_STAGES) TILE_K D) * 2 + 64 bytes
-//   k is visible to q when doc_start[q] <= k <= q and q - k < WINDOW (0: no window); doc_start never decreases.
 //
 // Two warpgroups own 64 rows each: S, dP, dS (64 x TILE_K) and dq (64 x D) are in registers; the third copies. The exponentials of one group run under the
 // products of the other. k has two stages. v of head dim 256 has one, and is short-lived because group 1, the later one, multiplies it before k, group 0 after.
@@ -22,15 +21,10 @@ KERNEL_NAME(elem* __restrict__ dq, int dq_pitch, const elem* __restrict__ q, int
     const uint32_t k_full = v_tiles + V_STAGES * KV_BYTES, k_empty = k_full + 16, v_full = k_empty + 16, v_empty = v_full + 16;
     const int group = warp_uniform(threadIdx.x / GROUP_THREADS), thread = threadIdx.x % GROUP_THREADS, warp = threadIdx.x / WARP_SIZE, lane = thread % WARP_SIZE;
 
-    // Late queries see the most keys. All heads of the last tile start first, so the short tiles fill the tail.
-    const int order = blockIdx.y * gridDim.x + blockIdx.x;
-    const int head = order % gridDim.y, kv_head = head / GROUP;
-    const int q0 = (gridDim.x - 1 - order / gridDim.y) * TILE_Q;
-    const int q_last = min(q0 + TILE_Q, rows) - 1;
+    const query_tile block(rows);
+    const int head = block.head, kv_head = head / GROUP, q0 = block.q0, q_last = block.q_last;
 
-    // Both bounds grow with the query: the first row has the first visible key, the last row the last first key.
-    const int first_key = WINDOW ? max(doc_start[q0], q0 - WINDOW + 1) : doc_start[q0];
-    const int first_tile = first_key / TILE_K, rounds = q_last / TILE_K - first_tile + 1;
+    const int first_tile = first_visible(doc_start, q0) / TILE_K, rounds = q_last / TILE_K - first_tile + 1;
 
     if (threadIdx.x == 0)
     {
@@ -70,9 +64,8 @@ KERNEL_NAME(elem* __restrict__ dq, int dq_pitch, const elem* __restrict__ q, int
     }
     become_consumer<240>();
 
-    // The first visible key of each of the thread's rows. Key k is visible to row r when (unsigned)(k - first) <= r - first:
-    // one comparison for both ends.
-    const int latest_first_key = WINDOW ? max(doc_start[q_last], q_last - WINDOW + 1) : doc_start[q_last];
+    // The first visible key of each of the thread's rows.
+    const int latest_first_key = first_visible(doc_start, q_last);
     const int local_row = warp * 16 + lane / 4;
     int first[2];
     float row_lse[2], row_delta[2];
@@ -80,8 +73,7 @@ KERNEL_NAME(elem* __restrict__ dq, int dq_pitch, const elem* __restrict__ q, int
     for (int half = 0; half < 2; half++)
     {
         const int row = q0 + local_row + half * 8;
-        const int start = row < rows ? doc_start[row] : row;
-        first[half] = WINDOW ? max(start, row - WINDOW + 1) : start;
+        first[half] = first_visible(doc_start, row, rows);
         row_lse[half] = row < rows ? lse[(int64)row * lse_pitch + head] : 0.0f;
         row_delta[half] = row < rows ? delta[(int64)row * delta_pitch + head] : 0.0f;
     }
@@ -139,11 +131,12 @@ KERNEL_NAME(elem* __restrict__ dq, int dq_pitch, const elem* __restrict__ q, int
             hold(s);
 
             // s becomes P dscore/ds; the derivative is taken of the unmasked score, so a masked entry is 0 and never inf * 0.
+            const float ahead = (float)(q0 + local_row - k0 - lane % 4 * 2); // the distance of the thread's first pair; exact below 2^24
 #pragma unroll
             for (int i = 0; i < TILE_K / 2; i++)
             {
                 float score, slope;
-                score_log2_and_derivative(s[i], score, slope);
+                score_log2_and_derivative(s[i], ahead + (i / 2 % 2 * 8 - i / 4 * 8 - i % 2), head, score, slope);
                 s[i] = fast_exp2(score - row_lse[i / 2 % 2]) * slope;
             }
             if (k0 + TILE_K - 1 > q0 || k0 < latest_first_key)
@@ -152,7 +145,7 @@ KERNEL_NAME(elem* __restrict__ dq, int dq_pitch, const elem* __restrict__ q, int
                 for (int i = 0; i < TILE_K / 2; i++)
                 {
                     const int half = i / 2 % 2, row = q0 + local_row + half * 8, key = k0 + i / 4 * 8 + lane % 4 * 2 + i % 2;
-                    if ((uint32_t)(key - first[half]) > (uint32_t)(row - first[half])) s[i] = 0.0f;
+                    if (!is_visible(key, row, first[half])) s[i] = 0.0f;
                 }
             }
             if (FIRST)

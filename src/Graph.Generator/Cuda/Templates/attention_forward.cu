@@ -2,12 +2,11 @@
 //
 //   o, q [T, N*D]   k, v [T, K*D]   lse f32 [T, N]   doc_start i32 [T]; every pitch of elem tensors is a multiple of 8
 //   grid (ceil(T / TILE_Q), N), block WARPS * 32, dynamic shared memory (TILE_Q + 2 TILE_K) * D * 2 bytes
-//   k is visible to q when doc_start[q] <= k <= q and q - k < WINDOW (0: no window); doc_start never decreases.
 //
 // A warp owns TILE_Q / WARPS rows. S and P live in its registers; P, packed, is the A operand of P V.
 // BOUNDED 1: |score| <= 50, so exp2(score) and its sums stay in the range of fp32 and bf16: no row maximum, no rescaling of o.
 // BOUNDED 0: online softmax. Both sum P in fp32 and round it to elem for the product with v.
-extern "C" __global__ void __launch_bounds__(WARPS * 32)
+extern "C" __global__ void __launch_bounds__(WARPS * 32, MIN_BLOCKS)
 KERNEL_NAME(elem* __restrict__ o, int o_pitch, float* __restrict__ lse, int lse_pitch,
             const elem* __restrict__ q, int q_pitch, const elem* __restrict__ k, int k_pitch,
             const elem* __restrict__ v, int v_pitch, const int* __restrict__ doc_start, int rows)
@@ -20,22 +19,16 @@ KERNEL_NAME(elem* __restrict__ o, int o_pitch, float* __restrict__ lse, int lse_
     const uint32_t q_tile = shared_address(shared), k_tile = q_tile + TILE_Q * D * 2, v_tile = k_tile + TILE_K * D * 2;
     const int warp = threadIdx.x / WARP_SIZE, lane = threadIdx.x % WARP_SIZE, warp_row = warp * WARP_ROWS;
 
-    // Late queries see the most keys. All heads of the last tile start first, so the short tiles fill the tail.
-    const int order = blockIdx.y * gridDim.x + blockIdx.x;
-    const int head = order % gridDim.y, kv_head = head / GROUP;
-    const int q0 = (gridDim.x - 1 - order / gridDim.y) * TILE_Q;
-    const int q_last = min(q0 + TILE_Q, rows) - 1;
+    const query_tile block(rows);
+    const int head = block.head, kv_head = head / GROUP, q0 = block.q0, q_last = block.q_last;
     q += (int64)q0 * q_pitch + head * D;
     k += kv_head * D;
     v += kv_head * D;
 
-    // Both bounds grow with the query: the first row has the first visible key, the last row the last first key.
-    const int first_key = WINDOW ? max(doc_start[q0], q0 - WINDOW + 1) : doc_start[q0];
-    const int latest_first_key = WINDOW ? max(doc_start[q_last], q_last - WINDOW + 1) : doc_start[q_last];
+    const int first_key = first_visible(doc_start, q0), latest_first_key = first_visible(doc_start, q_last);
     const int first_tile = first_key / TILE_K;
 
-    // The first visible key of each of the thread's rows. Key k is visible to row r when (unsigned)(k - first) <= r - first:
-    // one comparison for both ends.
+    // The first visible key of each of the thread's rows.
     const int thread_row = q0 + warp_row + lane / 4;
     int first[M_TILES][2];
 #pragma unroll
@@ -44,8 +37,7 @@ KERNEL_NAME(elem* __restrict__ o, int o_pitch, float* __restrict__ lse, int lse_
         for (int half = 0; half < 2; half++)
         {
             const int row = thread_row + m * 16 + half * 8;
-            const int start = row < rows ? doc_start[row] : row;
-            first[m][half] = WINDOW ? max(start, row - WINDOW + 1) : start;
+            first[m][half] = first_visible(doc_start, row, rows);
         }
 
     float out[M_TILES][D / 8][4] = {}, sum[M_TILES][2] = {};
@@ -73,28 +65,11 @@ KERNEL_NAME(elem* __restrict__ o, int o_pitch, float* __restrict__ lse, int lse_
 
         // S = q k^T
         float s[M_TILES][N_TILES][4] = {};
-#pragma unroll
-        for (int step = 0; step < D / 16; step++)
-        {
-            uint32_t a[M_TILES][4];
-#pragma unroll
-            for (int m = 0; m < M_TILES; m++) ldmatrix_x4(a[m], q_lane.at(m * 16, step));
-#pragma unroll
-            for (int n = 0; n < N_TILES; n += 2)
-            {
-                uint32_t b[4];
-                ldmatrix_x4(b, k_lane.at(n * 8, step));
-#pragma unroll
-                for (int m = 0; m < M_TILES; m++)
-                {
-                    mma_m16n8k16(s[m][n], a[m], b[0], b[1]);
-                    mma_m16n8k16(s[m][n + 1], a[m], b[2], b[3]);
-                }
-            }
-        }
+        multiply_columns<D / 16>(s, q_lane, k_lane);
 
         // P = exp2(score), 0 where masked. Only tiles on the diagonal, the window's or a document's edge have masked entries.
         const bool edge = k0 + TILE_K - 1 > q0 || k0 < latest_first_key;
+        const float ahead = (float)(thread_row - k0 - lane % 4 * 2); // the distance of the thread's first pair; exact below 2^24
         uint32_t p[M_TILES][TILE_K / 16][4];
 #pragma unroll
         for (int m = 0; m < M_TILES; m++)
@@ -103,7 +78,10 @@ KERNEL_NAME(elem* __restrict__ o, int o_pitch, float* __restrict__ lse, int lse_
             for (int n = 0; n < N_TILES; n++)
 #pragma unroll
                 for (int i = 0; i < 4; i++)
-                    s[m][n][i] = BOUNDED ? fast_exp2(score_log2(s[m][n][i])) : score_log2(s[m][n][i]);
+                {
+                    const float score = score_log2(s[m][n][i], ahead + (m * 16 + i / 2 * 8 - n * 8 - i % 2), head);
+                    s[m][n][i] = BOUNDED ? fast_exp2(score) : score;
+                }
             if (edge)
             {
 #pragma unroll
@@ -112,7 +90,7 @@ KERNEL_NAME(elem* __restrict__ o, int o_pitch, float* __restrict__ lse, int lse_
                     for (int i = 0; i < 4; i++)
                     {
                         const int row = thread_row + m * 16 + i / 2 * 8, key = k0 + n * 8 + lane % 4 * 2 + i % 2;
-                        if ((uint32_t)(key - first[m][i / 2]) > (uint32_t)(row - first[m][i / 2])) s[m][n][i] = BOUNDED ? 0.0f : -INF;
+                        if (!is_visible(key, row, first[m][i / 2])) s[m][n][i] = BOUNDED ? 0.0f : -INF;
                     }
             }
 #if !BOUNDED

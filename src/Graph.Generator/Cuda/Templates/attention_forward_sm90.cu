@@ -1,16 +1,19 @@
 // o = softmax(score(q k^T)) v and lse = log2 of the softmax's denominator, for one tile of TILE_Q queries of one head: attention_forward.cu on wgmma,
-// for sm_90a, head dim 128 or 256 and a bounded score (|score| <= 50: no row maximum, no rescaling of o).
+// for sm_90a, head dim 128 or 256.
 //
 //   o, q [T, N*D]   k, v [T, K*D]   lse f32 [T, N]   doc_start i32 [T]; every pitch of elem tensors is a multiple of 8
 //   grid (ceil(T / TILE_Q), N), block WARPS * 32, dynamic shared memory (TILE_Q + 4 TILE_K) * D * 2 + 64 bytes
-//   k is visible to q when doc_start[q] <= k <= q and q - k < WINDOW (0: no window); doc_start never decreases.
 //
 // Warpgroups own 64 rows each: S (64 x TILE_K), P and o (64 x D) are in registers; the last one copies. q, k and v are panel tiles (wgmma.cu), k and v in two stages.
 // The block copies the tiles that any of its rows sees; a group multiplies those that its own rows see and passes the others on. That its tiles are among the block's follows from doc_start never decreasing:
 // else a group would wait for a tile that nobody copies.
 // A group has S of the next tile and P v of this one in flight together, and its exponentials run under P v and under the other groups' products.
+//
+// BOUNDED 1: |score| <= 50, so exp2(score) and its sums stay in the range of fp32 and bf16: no row maximum, no rescaling of o.
+// BOUNDED 0: online softmax. P = exp2(score - reference); a row's reference moves up to its maximum when that is more than SLACK above it, so P stays below 2^SLACK and o is rarely rescaled.
+// The scale waits until P v of the tile before is summed, and a warp none of whose references moved goes on at once. o / sum and reference + log2(sum) do not depend on the reference.
 
-// 2^x for |x| < 126 on the multiply-add units, relative error 7.5e-5 (P is rounded to 2^-9). With head dim 128, a quarter of the exponentials: the special-function units alone cannot keep up with products this short.
+// 2^x for |x| < 126 on the multiply-add units, relative error 7.5e-5 (P is rounded to 2^-9). With head dim 128 and a bounded score, a quarter of the exponentials: the special-function units alone cannot keep up with products this short.
 __device__ __forceinline__ float polynomial_exp2(float x)
 {
     const float shifted = x + 12582912.0f; // 1.5 * 2^23: the low bits hold round(x)
@@ -24,23 +27,19 @@ KERNEL_NAME(elem* __restrict__ o, int o_pitch, float* __restrict__ lse, int lse_
             const elem* __restrict__ q, int q_pitch, const elem* __restrict__ k, int k_pitch,
             const elem* __restrict__ v, int v_pitch, const int* __restrict__ doc_start, int rows)
 {
-    constexpr int D = HEAD_DIM, GROUPS = TILE_Q / 64, POLYNOMIALS = D == 256 ? 0 : 1; // of 4 exponentials
+    constexpr int D = HEAD_DIM, GROUPS = TILE_Q / 64, POLYNOMIALS = BOUNDED && D == 128 ? 1 : 0; // of 4 exponentials
     constexpr uint32_t KV_BYTES = TILE_K * D * 2;
-    static_assert(BOUNDED && TILE_Q % 64 == 0 && TILE_K == 64 && WARPS == 4 * (GROUPS + 1) && STAGES == 2, "warpgroups of 64 rows and one that copies");
+    static_assert(TILE_Q % 64 == 0 && TILE_K == 64 && WARPS == 4 * (GROUPS + 1) && STAGES == 2, "warpgroups of 64 rows and one that copies");
 
     extern __shared__ __align__(1024) uint8_t shared[];
     const uint32_t q_tile = shared_address(shared), k_tiles = q_tile + TILE_Q * D * 2, v_tiles = k_tiles + 2 * KV_BYTES;
     const uint32_t k_full = v_tiles + 2 * KV_BYTES, v_full = k_full + 16, k_empty = v_full + 16, v_empty = k_empty + 16;
     const int group = warp_uniform(threadIdx.x / GROUP_THREADS), thread = threadIdx.x % GROUP_THREADS, warp = threadIdx.x / WARP_SIZE, lane = thread % WARP_SIZE;
 
-    // Late queries see the most keys. All heads of the last tile start first, so the short tiles fill the tail.
-    const int order = blockIdx.y * gridDim.x + blockIdx.x;
-    const int head = order % gridDim.y, kv_head = head / GROUP;
-    const int q0 = (gridDim.x - 1 - order / gridDim.y) * TILE_Q;
-    const int q_last = min(q0 + TILE_Q, rows) - 1;
+    const query_tile block(rows);
+    const int head = block.head, kv_head = head / GROUP, q0 = block.q0, q_last = block.q_last;
 
-    // Both bounds grow with the query: the first row has the first visible key, the last row the last first key.
-    const int first_key = WINDOW ? max(doc_start[q0], q0 - WINDOW + 1) : doc_start[q0];
+    const int first_key = first_visible(doc_start, q0);
     const int last_tile = q_last / TILE_K, rounds = last_tile - first_key / TILE_K + 1;
 
     if (threadIdx.x == 0)
@@ -76,25 +75,22 @@ KERNEL_NAME(elem* __restrict__ o, int o_pitch, float* __restrict__ lse, int lse_
 
     // The rounds of the tiles that the group's rows see; the bounds are as the block's. A group of a block that rows do not fill may have none, and takes the last one's.
     const int own_first = min(q0 + group * 64, q_last), own_last = min(own_first + 63, q_last);
-    const int own_first_key = WINDOW ? max(doc_start[own_first], own_first - WINDOW + 1) : doc_start[own_first];
-    const int latest_first_key = WINDOW ? max(doc_start[own_last], own_last - WINDOW + 1) : doc_start[own_last];
+    const int own_first_key = first_visible(doc_start, own_first), latest_first_key = first_visible(doc_start, own_last);
     const int begin = last_tile - own_last / TILE_K, end = last_tile - own_first_key / TILE_K + 1;
 
-    // The first visible key of each of the thread's rows. Key k is visible to row r when (unsigned)(k - first) <= r - first:
-    // one comparison for both ends.
+    // The first visible key of each of the thread's rows.
     const int local_row = warp * 16 + lane / 4;
     int first[2];
 #pragma unroll
-    for (int half = 0; half < 2; half++)
-    {
-        const int row = q0 + local_row + half * 8;
-        const int start = row < rows ? doc_start[row] : row;
-        first[half] = WINDOW ? max(start, row - WINDOW + 1) : start;
-    }
+    for (int half = 0; half < 2; half++) first[half] = first_visible(doc_start, q0 + local_row + half * 8, rows);
 
     float out[D / 2], s[TILE_K / 2], sum[2] = {};
 #pragma unroll
     for (int i = 0; i < D / 2; i++) out[i] = 0.0f;
+#if !BOUNDED
+    constexpr float SLACK = 8.0f;
+    float reference[2] = {-INF, -INF}, rescale[2];
+#endif
     uint32_t p[TILE_K / 16][4];
     const uint32_t q_rows = q_tile + group * 64 * 128; // the group's rows of every panel
     uint32_t own[D == 256 ? 4 : 2][4]; // columns of q that stay in registers: as many as are left
@@ -113,18 +109,46 @@ KERNEL_NAME(elem* __restrict__ o, int o_pitch, float* __restrict__ lse, int lse_
     auto exponentials = [&](int round)
     {
         const int k0 = (last_tile - round) * TILE_K;
+        const float ahead = (float)(q0 + local_row - k0 - lane % 4 * 2); // the distance of the thread's first pair; exact below 2^24
         if (lane == 0) barrier_arrive(k_empty + round % 2 * 8);
 #pragma unroll
-        for (int i = 0; i < TILE_K / 2; i++) s[i] = i % 4 < POLYNOMIALS ? polynomial_exp2(score_log2(s[i])) : fast_exp2(score_log2(s[i]));
+        for (int i = 0; i < TILE_K / 2; i++)
+        {
+            const float score = score_log2(s[i], ahead + (i / 2 % 2 * 8 - i / 4 * 8 - i % 2), head);
+            s[i] = !BOUNDED ? score : i % 4 < POLYNOMIALS ? polynomial_exp2(score) : fast_exp2(score);
+        }
         if (k0 + TILE_K - 1 > own_first || k0 < latest_first_key)
         {
 #pragma unroll
             for (int i = 0; i < TILE_K / 2; i++)
             {
                 const int half = i / 2 % 2, row = q0 + local_row + half * 8, key = k0 + i / 4 * 8 + lane % 4 * 2 + i % 2;
-                if ((uint32_t)(key - first[half]) > (uint32_t)(row - first[half])) s[i] = 0.0f;
+                if (!is_visible(key, row, first[half])) s[i] = BOUNDED ? 0.0f : -INF;
             }
         }
+#if !BOUNDED
+#pragma unroll
+        for (int half = 0; half < 2; half++)
+        {
+            float high = -INF;
+#pragma unroll
+            for (int n = 0; n < TILE_K / 8; n++) high = fmaxf(high, fmaxf(s[n * 4 + half * 2], s[n * 4 + half * 2 + 1]));
+            high = fmaxf(high, __shfl_xor_sync(FULL_MASK, high, 1));
+            high = fmaxf(high, __shfl_xor_sync(FULL_MASK, high, 2));
+            const float moved = high > reference[half] + SLACK ? high : reference[half];
+            // A row that has seen no key yet keeps sum 0 and out 0; 0 as its reference avoids inf - inf.
+            const float shift = moved == -INF ? 0.0f : moved;
+            rescale[half] = fast_exp2(reference[half] - shift);
+            reference[half] = moved;
+            sum[half] *= rescale[half];
+#pragma unroll
+            for (int n = 0; n < TILE_K / 8; n++)
+            {
+                s[n * 4 + half * 2] = fast_exp2(s[n * 4 + half * 2] - shift);
+                s[n * 4 + half * 2 + 1] = fast_exp2(s[n * 4 + half * 2 + 1] - shift);
+            }
+        }
+#endif
 #pragma unroll
         for (int n = 0; n < TILE_K / 8; n++)
         {
@@ -170,6 +194,11 @@ KERNEL_NAME(elem* __restrict__ o, int o_pitch, float* __restrict__ lse, int lse_
         exponentials(round + 1);
         wgmma_wait<0>();
         hold(out);
+#if !BOUNDED
+        if (__any_sync(FULL_MASK, rescale[0] != 1.0f || rescale[1] != 1.0f))
+#pragma unroll
+            for (int i = 0; i < D / 2; i++) out[i] *= rescale[i / 2 % 2];
+#endif
         if (lane == 0) barrier_arrive(v_empty + round % 2 * 8);
     }
     const uint32_t v_tile = products(end - 1);
@@ -190,7 +219,12 @@ KERNEL_NAME(elem* __restrict__ o, int o_pitch, float* __restrict__ lse, int lse_
         total += __shfl_xor_sync(FULL_MASK, total, 1);
         total += __shfl_xor_sync(FULL_MASK, total, 2);
         const int row = q0 + local_row + half * 8;
-        if (lane % 4 == 0 && row < rows) lse[(int64)row * lse_pitch + head] = fast_log2(total);
+        if (lane % 4 == 0 && row < rows)
+#if BOUNDED
+            lse[(int64)row * lse_pitch + head] = fast_log2(total);
+#else
+            lse[(int64)row * lse_pitch + head] = reference[half] + fast_log2(total);
+#endif
         scale[half] = 1.0f / total;
     }
     stage_panels<TILE_Q, D>(q_tile, local_row, out, scale[0], scale[1]);

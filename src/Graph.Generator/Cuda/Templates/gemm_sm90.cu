@@ -1,9 +1,10 @@
 // D = alpha A B on tensor cores, row-major, for sm_90a: gemm.cu's wide products of elems on TMA and wgmma.
-//   LAYOUT 0 (nt)  D[m,n] = alpha * sum_k A[m,k] B[n,k]
-//   LAYOUT 1 (nn)  D[m,n] = alpha * sum_k A[m,k] B[k,n]
+//   LAYOUT 0 (nt)  D[m,n] = alpha * (sum_k A[m,k] B[n,k] + sum_k A2[m,k] B2[n,k])
+//   LAYOUT 1 (nn)  D[m,n] = alpha * (sum_k A[m,k] B[k,n] + sum_k A2[m,k] B2[k,n])
+// Two k-segments with operands of their own, in one accumulation: a linear and its adapter, Y = x W^T + S B^T and dX = dY W + G A. k2 = 0: there is one.
 // Sums in fp32 over k in order, one rounding. n and every pitch are multiples of 8 elems; past an operand's end TMA reads zeros and writes nothing, so m, n and k are free otherwise.
 //
-//   a_map: boxes of 64 (k) x 128 (m)     b_map: boxes of 64 (k) x 128 (n), in nn 64 (n) x 64 (k)     d_map: boxes of 64 (n) x 64 (m); all with the 128-byte swizzle: panel tiles (wgmma.cu)
+//   a_map, a2_map: boxes of 64 (k) x 128 (m)     b_map, b2_map: boxes of 64 (k) x 128 (n), in nn 64 (n) x 64 (k)     d_map: boxes of 64 (n) x 64 (m); all with the 128-byte swizzle: panel tiles (wgmma.cu)
 //   grid: as many blocks as there are multiprocessors, each walks tiles; block and dynamic shared memory as GemmTiles says
 //
 // row_count: null, or only the first *row_count - first_row rows of D are wanted. Tiles wholly behind them are left as they are; the others are computed whole.
@@ -57,7 +58,8 @@ __device__ __forceinline__ void store_box(const tensor_map& map, int column, int
 #define RASTER 8 // row tiles that blocks running at the same time share
 
 extern "C" __global__ void __launch_bounds__(384, 1)
-KERNEL_NAME(const __grid_constant__ tensor_map a_map, const __grid_constant__ tensor_map b_map, const __grid_constant__ tensor_map d_map, int m, int n, int k, float alpha,
+KERNEL_NAME(const __grid_constant__ tensor_map a_map, const __grid_constant__ tensor_map b_map, const __grid_constant__ tensor_map a2_map, const __grid_constant__ tensor_map b2_map,
+            const __grid_constant__ tensor_map d_map, int m, int n, int k, int k2, float alpha,
             const int* __restrict__ row_count, int first_row
 #if EPILOGUE
             , int store_d, const __grid_constant__ Epilogue arguments
@@ -79,7 +81,7 @@ KERNEL_NAME(const __grid_constant__ tensor_map a_map, const __grid_constant__ te
     const int group = threadIdx.x / GROUP_THREADS, thread = threadIdx.x % GROUP_THREADS, lane = thread % WARP_SIZE;
     const int wanted = row_count ? min(m, max(*row_count - first_row, 0)) : m;
     const int columns = HALVES ? n / 2 : n;
-    const int m_tiles = (wanted + TILE_M - 1) / TILE_M, n_tiles = (columns + TILE_COLUMNS - 1) / TILE_COLUMNS, tiles = m_tiles * n_tiles, blocks = (k + TILE_K - 1) / TILE_K;
+    const int m_tiles = (wanted + TILE_M - 1) / TILE_M, n_tiles = (columns + TILE_COLUMNS - 1) / TILE_COLUMNS, tiles = m_tiles * n_tiles;
 
     // Columns of RASTER row tiles, one column of tiles after the other: what runs at the same time shares rows of A and of B in the L2 cache.
     auto place = [&](int tile, int& row, int& column)
@@ -116,19 +118,25 @@ KERNEL_NAME(const __grid_constant__ tensor_map a_map, const __grid_constant__ te
         {
             int row, column;
             place(tile, row, column);
-            for (int block = 0; block < blocks; block++)
+#pragma unroll 1
+            for (int segment = 0; segment < 2; segment++)
             {
-                const uint32_t a_tile = stages + stage * STAGE_BYTES, b_tile = a_tile + A_BYTES, arrived = full + stage * 8;
-                barrier_wait(empty + stage * 8, phase);
-                barrier_expect(arrived, STAGE_BYTES);
-                copy_box(a_tile, a_map, block * TILE_K, row, arrived);
-#pragma unroll
-                for (int i = 0; i < 4; i += LAYOUT == 0 ? 2 : 1) // nt: a box has two panels' columns
+                const tensor_map& a = segment == 0 ? a_map : a2_map;
+                const tensor_map& b = segment == 0 ? b_map : b2_map;
+                for (int at = 0; at < (segment == 0 ? k : k2); at += TILE_K)
                 {
-                    if (LAYOUT == 0) copy_box(b_tile + i * 64 * 128, b_map, block * TILE_K, panel_column(column, i), arrived);
-                    else copy_box(b_tile + i * 64 * 128, b_map, panel_column(column, i), block * TILE_K, arrived);
+                    const uint32_t a_tile = stages + stage * STAGE_BYTES, b_tile = a_tile + A_BYTES, arrived = full + stage * 8;
+                    barrier_wait(empty + stage * 8, phase);
+                    barrier_expect(arrived, STAGE_BYTES);
+                    copy_box(a_tile, a, at, row, arrived);
+#pragma unroll
+                    for (int i = 0; i < 4; i += LAYOUT == 0 ? 2 : 1) // nt: a box has two panels' columns
+                    {
+                        if (LAYOUT == 0) copy_box(b_tile + i * 64 * 128, b, at, panel_column(column, i), arrived);
+                        else copy_box(b_tile + i * 64 * 128, b, panel_column(column, i), at, arrived);
+                    }
+                    if (++stage == STAGES) { stage = 0; phase ^= 1; }
                 }
-                if (++stage == STAGES) { stage = 0; phase ^= 1; }
             }
         }
         return;
@@ -213,8 +221,6 @@ KERNEL_NAME(const __grid_constant__ tensor_map a_map, const __grid_constant__ te
 #endif
     become_consumer<EPILOGUE ? 192 : 232>();
 
-    // Behind its whole blocks k has tail steps of 16 columns. Further steps of the last block would add products of zeros, and sums are the same without them.
-    const int whole = k / TILE_K, tail = (k % TILE_K + 15) / 16;
     float sum[TILE_N / 2];
     int stage = 0, phase = 0;
 #if EPILOGUE
@@ -241,8 +247,23 @@ KERNEL_NAME(const __grid_constant__ tensor_map a_map, const __grid_constant__ te
 #pragma unroll
         for (int i = 0; i < TILE_N / 2; i++) sum[i] = 0.0f;
         hold(sum);
-        for (int block = 0; block < whole; block++) multiply(TILE_K / 16, block > 0);
-        if (tail > 0) multiply(tail, whole > 0);
+        bool follows = false;
+#pragma unroll 1
+        for (int segment = 0; segment < 2; segment++)
+        {
+            const int depth = segment == 0 ? k : k2;
+            for (int at = 0; at + TILE_K <= depth; at += TILE_K)
+            {
+                multiply(TILE_K / 16, follows);
+                follows = true;
+            }
+            // The last block of a segment has steps of 16 columns; further ones would add products of zeros, and sums are the same without them.
+            if (depth % TILE_K > 0)
+            {
+                multiply((depth % TILE_K + 15) / 16, follows);
+                follows = true;
+            }
+        }
         wgmma_wait<0>();
         hold(sum);
         release(stage == 0 ? STAGES - 1 : stage - 1);

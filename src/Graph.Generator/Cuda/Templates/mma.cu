@@ -89,15 +89,16 @@ __device__ __forceinline__ void copy_wait()
 }
 
 // ---- swizzled tiles -------------------------------------------------------------------------------------------
-// A tile in shared memory holds rows of ROW elems (16, 32 or a multiple of 64) without padding; its 16-byte chunks are permuted
+// A tile in shared memory holds rows of ROW elems (a multiple of 16) without padding; its 16-byte chunks are permuted
 // within the row so that eight consecutive rows of one chunk column fall into eight different groups of four banks:
-// ldmatrix, 16-byte rows and 4-byte stores of C fragments have no bank conflict.
+// ldmatrix, 16-byte rows and 4-byte stores of C fragments have no bank conflict. Chunks change places within groups of
+// 2, 4 or 8, the largest power of two that divides a row's chunks.
 
 template <int ROW>
 __device__ __forceinline__ int swizzle_mask(int row)
 {
-    static_assert(ROW == 16 || ROW == 32 || ROW % 64 == 0, "rows of 16, 32 or a multiple of 64 elems");
-    return ROW == 16 ? (row >> 2) & 1 : ROW == 32 ? (row >> 1) & 3 : row & 7;
+    static_assert(ROW % 16 == 0, "rows of a multiple of 16 elems");
+    return ROW % 64 == 0 ? row & 7 : ROW % 32 == 0 ? (row >> 1) & 3 : (row >> 2) & 1;
 }
 
 // Byte offset of chunk `chunk` (8 elems) of row `row`.
@@ -148,12 +149,12 @@ __device__ __forceinline__ void store_pair(uint32_t tile, int row, int column, f
     asm volatile("st.shared.u32 [%0], %1;" :: "r"(tile + swizzle<ROW>(row, column / 8) + column % 8 * 2), "r"(pack2(lo, hi)) : "memory");
 }
 
-// How THREADS threads walk a ROWS x ROW tile in 16-byte chunks. One pass covers a multiple of 8 rows, so that the swizzled address of
-// a thread's later chunks is its first one plus a constant.
+// How THREADS threads walk a ROWS x ROW tile in 16-byte chunks. One pass covers a multiple of 8 rows, and side by side are whole groups of
+// chunks that change places, so that the swizzled address of a thread's later chunks is its first one plus a constant.
 template <int ROWS, int ROW, int THREADS>
 struct tile_walk
 {
-    static constexpr int CHUNKS = ROW / 8, WIDTH = CHUNKS < THREADS / 8 ? CHUNKS : THREADS / 8, HEIGHT = THREADS / WIDTH;
+    static constexpr int CHUNKS = ROW / 8, POWER = CHUNKS & -CHUNKS, WIDTH = POWER < THREADS / 8 ? POWER : THREADS / 8, HEIGHT = THREADS / WIDTH;
     static_assert(THREADS % WIDTH == 0 && CHUNKS % WIDTH == 0 && HEIGHT % 8 == 0, "passes of whole rows");
     int row, chunk;
     __device__ __forceinline__ tile_walk() : row(threadIdx.x / WIDTH), chunk(threadIdx.x % WIDTH) {}

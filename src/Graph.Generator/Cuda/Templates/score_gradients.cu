@@ -33,7 +33,7 @@ __device__ __forceinline__ void send_nothing()
 }
 
 // Of a thread's pairs of P^T or P^T dscore/ds, those of queries that do not see the key become 0, whatever their bits say: exp2 of a masked score may be inf. Only tiles on the diagonal, the window's or a
-// document's edge need it. ahead: the thread's first query less its key; query q sees key k when (unsigned)(q - k) < span, one comparison for both ends; a thread has two keys, 8 apart.
+// document's edge need it. ahead: the thread's first query less its key; span: span_of its two keys, 8 apart.
 __device__ __forceinline__ void clear_unseen(uint32_t (&pairs)[DS_TILE / 16][4], int ahead, const int (&span)[2])
 {
 #pragma unroll

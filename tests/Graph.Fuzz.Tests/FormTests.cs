@@ -23,6 +23,7 @@ public sealed class FormTests
         ["MeanOverRanks"] = "rank",
         ["TrainedTable"] = "table",
         ["NoDimensions"] = "dimension",
+        ["LinearOfOneColumn"] = "multiple of 8",
     };
 
     static readonly IReadOnlyDictionary<string, Type> Types = typeof(Form).Assembly.GetTypes().Where(t => t.IsSubclassOf(typeof(LanguageModel)) && !t.IsAbstract).ToDictionary(t => t.Name);

@@ -14,28 +14,12 @@ public sealed class FunctionOfRanksWithoutWeight : LanguageModel
 
     public override Tensor Forward(Tensor ids)
     {
-        var x2 = Embedding(ids, Param("model.embed", 60, 17));
-        var x4 = Linear(x2, LoraA("layers.0.q_proj", 17));
+        var x2 = Embedding(ids, Param("model.embed", 60, 16));
+        var x4 = Linear(x2, LoraA("layers.0.q_proj", 16));
         var x5 = Tanh(x4);
-        var x7 = Linear(x5, LoraB("layers.0.q_proj", 20));
-        var x9 = Linear(x7, Param("layers.0.o_proj.weight", 17, 20));
-        return Linear(x9, Param("lm_head.weight", 52, 17));
-    }
-}
-
-/// <summary>Rows of one column were taken for statistics.</summary>
-public sealed class OneColumn : LanguageModel
-{
-    public static Setup Setup => new(3, [[3]], 0, new Dictionary<string, int> { ["a"] = 2 }, 1.0, null, 86);
-
-    public override ConfigField[] CheckpointConfig => [];
-
-    public override Tensor Forward(Tensor ids)
-    {
-        var x2 = Embedding(ids, Param("model.embed", 4, 1));
-        var x4 = Linear(x2, LoraA("a", 1));
-        var x5 = Linear(x4, LoraB("a", 1));
-        return Linear(x5, Param("model.embed", 4, 1));
+        var x7 = Linear(x5, LoraB("layers.0.q_proj", 24));
+        var x9 = Linear(x7, Param("layers.0.o_proj.weight", 16, 24));
+        return Linear(x9, Param("lm_head.weight", 56, 16));
     }
 }
 
@@ -48,9 +32,9 @@ public sealed class FunctionOfHeadsOfASum : LanguageModel
 
     public override Tensor Forward(Tensor ids)
     {
-        var x2 = Embedding(ids, Param("model.embed", 58, 18));
-        var x4 = Linear(x2, Param("layers.0.k_proj.weight", 48, 18));
-        var x6 = Linear(x2, LoraA("layers.0.k_proj", 18));
+        var x2 = Embedding(ids, Param("model.embed", 56, 24));
+        var x4 = Linear(x2, Param("layers.0.k_proj.weight", 48, 24));
+        var x6 = Linear(x2, LoraA("layers.0.k_proj", 24));
         var x8 = Linear(x6, LoraB("layers.0.k_proj", 48));
         var x9 = x8 + x4;
         var x11 = x9 * LoraScale("layers.0.k_proj");
@@ -58,8 +42,8 @@ public sealed class FunctionOfHeadsOfASum : LanguageModel
         var x13 = SplitHeads(x12, 3);
         var x15 = x13 * Param("layers.0.vector.weight", 16);
         var x16 = MergeHeads(x15);
-        var x18 = Linear(x16, Param("layers.0.o_proj.weight", 18, 48));
-        return Linear(x18, Param("model.embed", 58, 18));
+        var x18 = Linear(x16, Param("layers.0.o_proj.weight", 24, 48));
+        return Linear(x18, Param("model.embed", 56, 24));
     }
 }
 
@@ -72,21 +56,21 @@ public sealed class ParallelBlocksWithAMean : LanguageModel
 
     public override Tensor Forward(Tensor ids)
     {
-        var x2 = Embedding(ids, Param("model.embed", 31, 24));
+        var x2 = Embedding(ids, Param("model.embed", 32, 24));
         var x36 = Tanh(x2);
         var x38 = Linear(x36, Param("layers.0.o_proj.weight", 24, 24));
         var x40 = Linear(x36, LoraA("layers.0.o_proj", 24));
         var x42 = Linear(x40, LoraB("layers.0.o_proj", 24));
         var x44 = x2 + x38 + x42;
-        var x46 = Linear(x2, Param("layers.0.up_proj.weight", 20, 24));
+        var x46 = Linear(x2, Param("layers.0.up_proj.weight", 16, 24));
         var x48 = Linear(x2, LoraA("layers.0.up_proj", 24));
-        var x50 = Linear(x48, LoraB("layers.0.up_proj", 20));
+        var x50 = Linear(x48, LoraB("layers.0.up_proj", 16));
         var x51 = x46 + x50;
         var x53 = x51 - RowMean(x51);
-        var x55 = Linear(x53, Param("layers.0.down_proj.weight", 24, 20));
+        var x55 = Linear(x53, Param("layers.0.down_proj.weight", 24, 16));
         var x56 = x44 + x55;
         var x58 = RmsNorm(x56, Param("input_layernorm.weight", 24), 0.01);
-        return Linear(x58 * 0.2, Param("model.embed", 31, 24));
+        return Linear(x58 * 0.2, Param("model.embed", 32, 24));
     }
 }
 
@@ -99,9 +83,9 @@ public sealed class AttentionOfTheTable : LanguageModel
 
     public override Tensor Forward(Tensor ids)
     {
-        var x2 = Embedding(ids, Param("model.embed", 7, 8));
+        var x2 = Embedding(ids, Param("model.embed", 8, 32));
         var x3 = SplitHeads(x2, 2);
         var x5 = MergeHeads(Attention(x3, x3, x3, 1.0));
-        return Linear(x5 + Linear(Linear(x5, LoraA("o", 8)), LoraB("o", 8)), Param("lm_head.weight", 5, 8));
+        return Linear(x5 + Linear(Linear(x5, LoraA("o", 32)), LoraB("o", 32)), Param("lm_head.weight", 8, 32));
     }
 }

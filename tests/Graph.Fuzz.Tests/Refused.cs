@@ -19,3 +19,4 @@ public sealed class TrainedTable : Form
 }
 
 public sealed class NoDimensions : Form { protected override Tensor Body(Tensor x) => Lora(x, "a") * Param("gain"); }
+public sealed class LinearOfOneColumn : Form { protected override Tensor Body(Tensor x) => x + Lora(x, "a") * Tanh(Lora(x, "gate", H, 1)); }

@@ -29,7 +29,7 @@ public static class Pack
         var packed = new List<(int Seed, Compiled Compiled, Expected Expected)>();
         for (var seed = first; packed.Count < count; seed += Batch)
         {
-            var models = Enumerable.Range(seed, Batch).Select(s => RandomModel.Of(s, SizeRules.Gpu, variety)).ToArray();
+            var models = Enumerable.Range(seed, Batch).Select(s => RandomModel.Of(s, variety)).ToArray();
             using var batch = new CompiledBatch([.. models.Select(Case.Of)], targets);
             foreach (var (s, compiled, verdict) in Enumerable.Range(seed, Batch).Zip(batch.Models, batch.Models.AsParallel().AsOrdered().Select(m => Check.Run(m, 0))))
             {

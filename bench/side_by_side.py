@@ -1,11 +1,14 @@
-"""Us and the peers on one GPU in one run, taking turns, and the ratios.
+"""Us and the peers on one GPU, or on the CPU, in one run, taking turns, and the ratios.
 
     dotnet publish models/Gemma2 -c Release && bench/TorchSharpPeer/publish.sh
     python3 bench/side_by_side.py --exe artifacts/gemma2 --torchsharp artifacts/torchsharp-peer.tar.xz [--case 9b:4x2048 --case 9b:1x8192] [--rounds 2] [--report FILE]
 
+    dotnet build -c Release models/Gemma2 && dotnet build -c Release -p:PeerLibtorch=cpu bench/TorchSharpPeer
+    python3 bench/side_by_side.py --device cpu --exe models/Gemma2/bin/Release/net10.0/gemma2 --torchsharp bench/TorchSharpPeer/bin/Release/net10.0/torchsharp-peer [--rounds 5]
+
 A case is VARIANT:ROWSxTOKENS. Peers: transformers + PEFT with eager attention (the one that applies the attention softcap) and with flex_attention, and a TorchSharp program written as a C# user would write it;
 both with gradient checkpointing, because a 9B at 8,192 tokens does not fit without. Every round runs all of them one after the other, each in a process of its own on random ids; a figure is the median over
-rounds of each process's median step. A peer that fails is a result too.
+rounds of each process's median step. A peer that fails is a result too. On the CPU all is fp32, the peer is TorchSharp with the libtorch it was built with, and nothing is computed twice.
 """
 import argparse
 import json
@@ -35,23 +38,32 @@ def last_json(command, timeout):
 
 def ours(options, variant, rows, length, recompute):
     return last_json([options.exe, "bench", "--variant", variant, "--model", "random:0", "--batch-tokens", rows * length, "--seq", length, "--steps", options.steps, "--recompute", recompute,
-                      "--device", "cuda", "--dtype", "bf16", "--json"], options.timeout)
+                      "--device", options.device, "--dtype", "bf16" if options.device == "cuda" else "fp32", "--json"], options.timeout)
 
 
 def transformers(options, variant, rows, length, attention):
     return last_json([sys.executable, HERE / "peer_huggingface.py", "--variant", variant, "--batch", rows, "--seq", length, "--steps", options.peer_steps, "--attention", attention], options.timeout)
 
 
+def torchsharp(options, program, variant, rows, length):
+    arguments = ["--variant", variant, "--batch", rows, "--seq", length, "--steps", options.peer_steps]
+    if options.device == "cuda":
+        return peer_torchsharp.run(program, *arguments, timeout=options.timeout)
+    return last_json([HERE.parent / "eng/run-with-newer-glibc.sh", options.torchsharp, *arguments, "--cpu", "--no-checkpointing"], options.timeout)
+
+
 def contestants(options, program):
     """(name, function of variant, rows and length) in the order in which they take turns; ours first."""
     table = dict(hf=("transformers eager", lambda *case: transformers(options, *case, "eager")), flex=("transformers flex", lambda *case: transformers(options, *case, "flex_attention")),
-                 torchsharp=("TorchSharp eager", lambda *case: peer_torchsharp.run(program, "--variant", case[0], "--batch", case[1], "--seq", case[2], "--steps", options.peer_steps, timeout=options.timeout)))
+                 torchsharp=("TorchSharp eager", lambda *case: torchsharp(options, program, *case)))
     chosen = [peer for peer in options.peers.split(",") if peer]
     unknown = [peer for peer in chosen if peer not in table]
     if unknown:
         raise SystemExit(f"side_by_side: there is no peer {', '.join(unknown)}; peers are {', '.join(table)}")
-    if "torchsharp" in chosen and program is None:
-        raise SystemExit("side_by_side: the peer torchsharp needs --torchsharp FILE, the package that bench/TorchSharpPeer/publish.sh makes")
+    if "torchsharp" in chosen and options.torchsharp is None:
+        raise SystemExit("side_by_side: the peer torchsharp needs --torchsharp FILE: on a GPU the package that bench/TorchSharpPeer/publish.sh makes, on the CPU the program")
+    if options.device == "cpu" and chosen != ["torchsharp"]:
+        raise SystemExit("side_by_side: on the CPU the only peer is torchsharp")
     return [("ours", lambda *case: ours(options, *case, options.recompute))] + [table[peer] for peer in chosen]
 
 
@@ -77,9 +89,10 @@ def run_case(options, case, program):
 def main():
     arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     arguments.add_argument("--exe", required=True)
-    arguments.add_argument("--torchsharp", help="package of the TorchSharp peer")
-    arguments.add_argument("--peers", default="hf,flex,torchsharp")
-    arguments.add_argument("--case", action="append", help="default: 9b:4x2048")
+    arguments.add_argument("--device", choices=["cuda", "cpu"], default="cuda")
+    arguments.add_argument("--torchsharp", help="the TorchSharp peer: its package, on the CPU its program")
+    arguments.add_argument("--peers", help="default: hf,flex,torchsharp; on the CPU torchsharp")
+    arguments.add_argument("--case", action="append", help="default: 9b:4x2048; on the CPU nano:4x256")
     arguments.add_argument("--rounds", type=int, default=2)
     arguments.add_argument("--steps", type=int, default=20, help="timed steps of ours a round")
     arguments.add_argument("--peer-steps", type=int, default=8, help="steps of a peer a round, two of them not timed")
@@ -87,11 +100,13 @@ def main():
     arguments.add_argument("--timeout", type=float, default=300)
     arguments.add_argument("--report")
     options = arguments.parse_args()
+    on_cpu = options.device == "cpu"
+    options.peers = options.peers or ("torchsharp" if on_cpu else "hf,flex,torchsharp")
     options.exe = str(Path(options.exe).resolve())
     with tempfile.TemporaryDirectory() as folder:
-        program = peer_torchsharp.unpack(options.torchsharp, folder) if options.torchsharp else None
+        program = peer_torchsharp.unpack(options.torchsharp, folder) if options.torchsharp and not on_cpu else None
         cases = []
-        for case in options.case or ["9b:4x2048"]:
+        for case in options.case or ["nano:4x256" if on_cpu else "9b:4x2048"]:
             cases.append(run_case(options, case, program))
             if options.report:  # after every case: a later one may run out of time
                 Path(options.report).write_text(json.dumps(dict(cases=cases), indent=1))

@@ -7,8 +7,8 @@ using static TorchSharp.torch;
 
 namespace Graph.Bench.TorchSharpPeer;
 
-/// <summary>Sizes of a Gemma 2; softcaps 50 and 30, window 4,096 in every second layer, as all of them have.</summary>
-sealed record ModelSize(int Layers, int Hidden, int Heads, int KvHeads, int HeadDim, int Ffn, double QueryScalar, int Vocabulary = 256000)
+/// <summary>Sizes of a Gemma 2; softcaps 50 and 30 as all of them have, a window in every second layer.</summary>
+sealed record ModelSize(int Layers, int Hidden, int Heads, int KvHeads, int HeadDim, int Ffn, double QueryScalar, int Vocabulary = 256000, int Window = 4096)
 {
     public static IReadOnlyDictionary<string, ModelSize> All { get; } = new Dictionary<string, ModelSize>
     {
@@ -16,11 +16,11 @@ sealed record ModelSize(int Layers, int Hidden, int Heads, int KvHeads, int Head
         ["9b"] = new(42, 3584, 16, 8, 256, 14336, 256),
         ["27b"] = new(46, 4608, 32, 16, 128, 36864, 144),
         ["9b-2l"] = new(2, 3584, 16, 8, 256, 14336, 256),
-        ["nano"] = new(4, 128, 4, 2, 32, 256, 32, 4096),
+        ["nano"] = new(4, 128, 4, 2, 32, 256, 32, 4096, 16),
     };
 }
 
-/// <summary>A frozen weight in bf16 with an adapter of rank 16 in fp32: y = x·Wᵀ + scale·(x·Aᵀ)·Bᵀ.</summary>
+/// <summary>A frozen weight with an adapter of rank 16 in fp32: y = x·Wᵀ + scale·(x·Aᵀ)·Bᵀ.</summary>
 sealed record LoraLinear(Tensor Weight, Parameter A, Parameter B, double Scale)
 {
     public Tensor Forward(Tensor x) => x.matmul(Weight.t()) + x.matmul(A.to(x.dtype).t()).matmul(B.to(x.dtype).t()) * Scale;
@@ -33,19 +33,20 @@ sealed record LoraLinear(Tensor Weight, Parameter A, Parameter B, double Scale)
 sealed class Gemma2
 {
     const double AttentionCap = 50, FinalCap = 30, Eps = 1e-6, Theta = 10_000;
-    const int Window = 4096, Rank = 16, Alpha = 16;
+    const int Rank = 16, Alpha = 16;
 
     sealed record Layer(LoraLinear Q, LoraLinear K, LoraLinear V, LoraLinear O, LoraLinear Gate, LoraLinear Up, LoraLinear Down, Tensor[] Norms);
 
     readonly ModelSize size;
     readonly Device device;
+    readonly ScalarType type;
     readonly Tensor embedding, finalNorm;
     readonly Layer[] layers;
 
-    /// <summary>Random weights of deviation 0.02; A random, B zero, as PEFT starts.</summary>
-    public Gemma2(ModelSize size, Device device)
+    /// <summary>Random weights of deviation 0.02 in `type`, which activations have too; A random, B zero, as PEFT starts.</summary>
+    public Gemma2(ModelSize size, Device device, ScalarType type)
     {
-        (this.size, this.device) = (size, device);
+        (this.size, this.device, this.type) = (size, device, type);
         embedding = Frozen(size.Vocabulary, size.Hidden);
         finalNorm = Frozen(size.Hidden);
         layers = [.. Enumerable.Range(0, size.Layers).Select(_ => new Layer(
@@ -60,7 +61,7 @@ sealed class Gemma2
     {
         using var scope = NewDisposeScope();
         var (cos, sin) = Rotations((int)ids.shape[1]);
-        var (local, global) = (Mask((int)ids.shape[1], Window), Mask((int)ids.shape[1], null));
+        var (local, global) = (Mask((int)ids.shape[1], size.Window), Mask((int)ids.shape[1], null));
         Tensor Run(int layer, Tensor x)
         {
             using var inner = NewDisposeScope();
@@ -146,7 +147,7 @@ sealed class Gemma2
         var frequency = pow(Theta, arange(half, ScalarType.Float32, device) * (-2.0 / size.HeadDim));
         var angle = arange(length, ScalarType.Float32, device).unsqueeze(1) * frequency.unsqueeze(0);
         var both = cat([angle, angle], -1);
-        return (both.cos().to(ScalarType.BFloat16), both.sin().to(ScalarType.BFloat16));
+        return (both.cos().to(type), both.sin().to(type));
     }
 
     Tensor Mask(int length, int? window)
@@ -155,10 +156,10 @@ sealed class Gemma2
         var distance = t.unsqueeze(1) - t.unsqueeze(0);
         var hidden = distance.lt(0);
         if (window is { } w) hidden = hidden.logical_or(distance.ge(w));
-        return zeros([length, length], ScalarType.BFloat16, device).masked_fill_(hidden, double.NegativeInfinity);
+        return zeros([length, length], type, device).masked_fill_(hidden, double.NegativeInfinity);
     }
 
-    Tensor Frozen(params long[] shape) => empty(shape, ScalarType.BFloat16, device).normal_(0, shape.Length == 1 ? 0.1 : 0.02);
+    Tensor Frozen(params long[] shape) => empty(shape, type, device).normal_(0, shape.Length == 1 ? 0.1 : 0.02);
 
     LoraLinear Linear(int inputs, int outputs) => new(Frozen(outputs, inputs),
         new Parameter(empty([Rank, inputs], ScalarType.Float32, device).uniform_(-1 / Math.Sqrt(inputs), 1 / Math.Sqrt(inputs))), new Parameter(zeros([outputs, Rank], ScalarType.Float32, device)), (double)Alpha / Rank);

@@ -20,7 +20,7 @@ public sealed record ConfigField(string Name, object? Value);
 /// <summary>A whole model: token ids i32[T] in, logits [T,V] out. The generator appends the loss (mean cross entropy over labels that are not -100).</summary>
 public abstract class LanguageModel : Module
 {
-    /// <summary>What a checkpoint's config.json must say to fit this model; a difference is refused before anything is loaded.</summary>
+    /// <summary>What a checkpoint's config.json must say to fit this model; a difference that <see cref="Changes"/> does not name is refused before anything is loaded.</summary>
     public abstract ConfigField[] CheckpointConfig { get; }
 
     /// <summary>

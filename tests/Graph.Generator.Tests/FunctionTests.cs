@@ -97,7 +97,7 @@ public sealed class FunctionTests
             var random = new Random(5);
             int[] Ids(int count) => [.. Enumerable.Range(0, count).Select(_ => random.Next(72))];
             batch = MicroBatch.Pack(Tokens, [(Ids(27), Ids(27)), (Ids(1), Ids(1)), (Ids(19), [.. Ids(15), -100, -100, 3, -100])]);
-            adapters = schedule.Groups.SelectMany(g => g.Linears.Select(l => (l.Name, A: Noise(Rank * g.In), B: Noise(l.Out * Rank)))).ToDictionary(a => a.Name, a => (a.A, a.B));
+            adapters = schedule.Adapters.SelectMany(s => s.Adapters.Select(a => (a.Name, A: Noise(Rank * s.In), B: Noise(a.Out * Rank)))).ToDictionary(a => a.Name, a => (a.A, a.B));
 
             float[] Noise(int count) => [.. Enumerable.Range(0, count).Select(_ => (float)((random.NextDouble() - 0.5) * 0.4))];
         }
@@ -117,19 +117,19 @@ public sealed class FunctionTests
 
         public (double Loss, Dictionary<string, double[]> Gradients) Reference()
         {
-            var graph = Simplify.Run(Differentiate.Run(Simplify.Run(FuseLoss.Run(Expand.Run(Import.Run(trace))))));
+            var graph = Simplify.Run(Differentiate.Run(StackLinears.Run(FuseLoss.Run(Expand.Run(Import.Run(trace))))));
             var leaves = graph.Nodes.Where(n => n.Op is Leaf).ToDictionary(n => n.Id, n => n.Op switch
             {
                 Input input => Doubles(batch[input.Role]),
                 Param p => Doubles(weights.Values(p.Tensor)),
-                Adapter a => Doubles(a.IsA ? adapters[a.Linear].A : adapters[a.Linear].B),
-                RunScalar { Role: "lora_scale" } => [LoraScale],
+                ParamStack stack => Doubles(stack.Parts.SelectMany(p => weights.Values(p.Tensor))),
+                AdapterStack stack => Stacks.Value(stack, Rank, name => Doubles(stack.IsA ? adapters[name].A : adapters[name].B)),
+                RunScalar { Role: Generator.Schedules.StepScalar.LoraScale } => [LoraScale],
                 RunScalar => [1.0 / batch.LabelCount],
                 var other => throw new InvalidOperationException("no value for " + other),
             });
-            var values = GraphEvaluator.Run(graph.Nodes, new ReferenceSizes(Tokens, Rank, batch.Positions, batch.DocStart), leaves);
-            var trained = graph.Nodes.Where(n => n.Op is Adapter && n.Id < graph.FirstBackward).Select(n => (Adapter)n.Op);
-            return (values[graph.Outputs[0]].Sum() / batch.LabelCount, trained.Zip(graph.Outputs.Skip(1), (a, o) => (Name: a.Linear + (a.IsA ? ".A" : ".B"), Value: values[o])).ToDictionary(g => g.Name, g => g.Value));
+            var values = GraphEvaluator.Run(graph.Nodes, new ReferenceSizes(Tokens, Rank, batch.Positions, batch.DocStart, LoraScale), leaves);
+            return (values[graph.Outputs[0]].Sum() / batch.LabelCount, Stacks.Gradients(graph, values, Rank).ToDictionary(g => g.Key.Name + (g.Key.IsA ? ".A" : ".B"), g => g.Value));
         }
 
         static double[] Doubles(IEnumerable<float> values) => [.. values.Select(v => (double)v)];
@@ -139,8 +139,7 @@ public sealed class FunctionTests
     /// <summary>fp32 weights large enough that every function bends: matrices by the root of their columns, vectors around 0.5.</summary>
     sealed class Weights(Runtime.Schedules.Schedule schedule) : IWeightSource
     {
-        readonly Dictionary<string, int[]> shapes = schedule.Tensors.Where(t => t.Kind == TensorKind.Weight).Select(t => (t.Name, Shape: t.Dims.Select(d => d.Fixed).ToArray()))
-            .Concat(schedule.Groups.SelectMany(g => g.Linears.Select(l => (Name: l.Name + ".weight", Shape: new[] { l.Out, g.In })))).ToDictionary(t => t.Name, t => t.Shape);
+        readonly Dictionary<string, int[]> shapes = schedule.Tensors.Where(t => t.Kind == TensorKind.Weight).SelectMany(t => t.Stored()).ToDictionary(t => t.Name, t => t.Shape);
 
         public float[] Values(string name)
         {

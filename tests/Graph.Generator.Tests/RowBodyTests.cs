@@ -16,23 +16,24 @@ namespace Graph.Generator.Tests;
 public sealed unsafe class RowBodyTests
 {
     const int Pitch = 24, Rows = 5;
+    static readonly AdapterSet Q = new(0, 8, 8, [new StackedAdapter("q", 8, 0)]);
 
     /// <summary>y = tanh(x·Aᵀ) · s · silu(x·Aᵀ), read by a product with B.</summary>
     static RowBody Ranks()
     {
         var g = new GraphBuilder();
-        var x = g.Add(new Product());
-        var low = g.Named("low", new MatMul(GemmLayout.Nt), x, g.Add(new Adapter("q", true, 8)));
-        var scaled = g.Mul(g.Mul(g.Unary(UnaryKind.Tanh, low), g.Add(new RunScalar("lora_scale"))), new Silu().Expand(g, [low])!.Value);
+        var x = g.Add(new X());
+        var low = g.Named("low", new MatMul(GemmLayout.Nt), x, g.Add(new AdapterStack(Q, true)));
+        var scaled = g.Mul(g.Mul(g.Unary(UnaryKind.Tanh, low), g.Add(new RunScalar(StepScalar.LoraScale))), new Silu().Expand(g, [low])!.Value);
         g.Rename(scaled, "narrow");
-        var high = g.Add(new MatMul(GemmLayout.Nt), scaled, g.Add(new Adapter("q", false, 8)));
+        var high = g.Add(new MatMul(GemmLayout.Nt), scaled, g.Add(new AdapterStack(Q, false)));
         var graph = g.Build([high], g.Count);
         var map = new ClusterMap(graph);
         return BuildRowBody.Run(graph, map, Assert.Single(map.Clusters).Outputs).Body;
     }
 
     /// <summary>act[T,8] that a product makes.</summary>
-    sealed record Product() : Leaf("x", TensorType.Act(Dim.T, 8));
+    sealed record X() : Leaf("x", TensorType.Act(Dim.T, 8));
 
     [Fact]
     public void Body_OfRanks_HasTheColumnsOfItsFirstMatrix()

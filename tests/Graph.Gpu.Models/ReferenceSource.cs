@@ -18,7 +18,7 @@ static class ReferenceSource
 {
     public static string Of(IReadOnlyList<(Gemma2Size Size, CompiledText Text)> models)
     {
-        var text = new StringBuilder("namespace Graph.Gpu.Tests;\n\nstatic class References\n{\n    internal static readonly Reference[] All =\n    [\n");
+        var text = new StringBuilder("using System.Numerics;\n\nnamespace Graph.Gpu.Tests;\n\nstatic class References\n{\n    internal static readonly Reference[] All =\n    [\n");
         foreach (var (size, _) in models)
             text.Append("        new(\"" + size.Name + "\", Cpu_" + Name(size) + ".Kernels, Reference_" + Name(size) + ".Exact, Reference_" + Name(size) + ".Composition),\n");
         text.Append("    ];\n}\n");
@@ -45,9 +45,9 @@ static class ReferenceSource
             .Append(table.Replace("Kernels()", "Composition(int kvHeads)", StringComparison.Ordinal).Replace("_function>", "_composition>", StringComparison.Ordinal)).Append(members);
         foreach (var name in Regex.Matches(members, @"struct (\w+)_function").Select(m => m.Groups[1].Value))
             result.Append("\n    readonly struct " + name + "_composition : Graph.Runtime.Cpu.IScore\n    {\n")
-                .Append("        public static float Value(float s) => Elem.RoundScore(" + name + "_function.Value(Elem.RoundScore(s)));\n\n")
-                .Append("        public static void ValueAndDerivative(float s, out float z, out float dz)\n        {\n")
-                .Append("            " + name + "_function.ValueAndDerivative(Elem.RoundScore(s), out z, out dz);\n            (z, dz) = (Elem.RoundScore(z), Elem.RoundScore(dz));\n        }\n    }\n");
+                .Append("        public static Vector<float> Value(Vector<float> s, Vector<float> distance, float head) => Elem.RoundScore(" + name + "_function.Value(Elem.RoundScore(s), distance, head));\n\n")
+                .Append("        public static void ValueAndDerivative(Vector<float> s, Vector<float> distance, float head, out Vector<float> z, out Vector<float> dz)\n        {\n")
+                .Append("            " + name + "_function.ValueAndDerivative(Elem.RoundScore(s), distance, head, out z, out dz);\n            (z, dz) = (Elem.RoundScore(z), Elem.RoundScore(dz));\n        }\n    }\n");
         return result.ToString();
     }
 

@@ -1,4 +1,5 @@
 using System;
+using System.Numerics;
 using Graph.Runtime.Devices;
 
 namespace Graph.Gpu.Tests;
@@ -15,6 +16,13 @@ static class Elem
 
     /// <summary>Scores and logits between their ops, to 11 bits in both types: tanh.approx is that exact. Rounding them to bf16's 8 bits, as a plain bf16 program does, would allow errors of 13 % in P at a score of 40.</summary>
     internal static float RoundScore(float value) => float.IsFinite(value) ? MathF.ScaleB(MathF.Round(MathF.ScaleB(value, Shift(value))), -Shift(value)) : value;
+
+    internal static Vector<float> RoundScore(Vector<float> values)
+    {
+        Span<float> rounded = stackalloc float[Vector<float>.Count];
+        for (var i = 0; i < rounded.Length; i++) rounded[i] = RoundScore(values[i]);
+        return new Vector<float>(rounded);
+    }
 
     static int Shift(float value) => value == 0 ? 0 : 10 - Math.Max(-100, MathF.ILogB(value));
 }

@@ -63,14 +63,7 @@ public sealed class NanoGraphTests
         var values = Evaluate(graph);
         Assert.InRange(Distance(Torch.Value.Losses, values[graph.Outputs[0]]), 0, 1e-12);
 
-        // An adapter that several products read has as many terms.
-        var gradients = new Dictionary<string, double[]>();
-        foreach (var output in graph.Outputs.Skip(1))
-        {
-            var of = Assert.IsType<AdapterGradient>(graph[output].Op).Of;
-            foreach (var (key, term) in Parts(of, values[output]))
-                gradients[key] = gradients.TryGetValue(key, out var sum) ? sum.Zip(term, (a, b) => a + b).ToArray() : term;
-        }
+        var gradients = Stacks.Gradients(graph, values, Rank).ToDictionary(g => Key(g.Key.Name, g.Key.IsA), g => g.Value);
         Assert.Equal(Torch.Value.Gradients.Keys.Order(), gradients.Keys.Order());
         foreach (var (key, gradient) in gradients) Assert.InRange(Distance(Torch.Value.Gradients[key], gradient), 0, 1e-9);
     }
@@ -105,39 +98,11 @@ public sealed class NanoGraphTests
         Param p => Weights.Value[p.Tensor],
         ParamStack stack => stack.Parts.SelectMany(p => Weights.Value[p.Tensor]).ToArray(),
         Adapter a => Adapters.Value[Key(a.Linear, a.IsA)],
-        AdapterStack { IsA: true } stack => stack.Set.Adapters.SelectMany(a => Adapters.Value[Key(a.Name, true)]).ToArray(),
-        AdapterStack stack => Diagonal(stack.Set),
+        AdapterStack stack => Stacks.Value(stack, Rank, name => Adapters.Value[Key(name, stack.IsA)]),
         RunScalar { Role: StepScalar.LoraScale } => [LoraScale],
         RunScalar { Role: StepScalar.InvLabels } => [1.0 / Labels.Count(l => l >= 0)],
         _ => throw new InvalidOperationException("no value for " + leaf),
     };
-
-    // B of every adapter in its own rows and ranks, zero elsewhere.
-    static double[] Diagonal(AdapterSet set)
-    {
-        var ranks = set.Adapters.Count * Rank;
-        var values = new double[set.Out * ranks];
-        for (var i = 0; i < set.Adapters.Count; i++)
-        {
-            var (adapter, b) = (set.Adapters[i], Adapters.Value[Key(set.Adapters[i].Name, false)]);
-            Assert.Equal(adapter.Out * Rank, b.Length);
-            for (var n = 0; n < adapter.Out; n++) Array.Copy(b, n * Rank, values, (adapter.OutStart + n) * ranks + i * Rank, Rank);
-        }
-        return values;
-    }
-
-    /// <summary>Every adapter's part of a stack's gradient. What is beside B's diagonal is no gradient.</summary>
-    static IEnumerable<(string Key, double[] Gradient)> Parts(AdapterStack of, double[] values)
-    {
-        var (set, ranks) = (of.Set, of.Set.Adapters.Count * Rank);
-        for (var i = 0; i < set.Adapters.Count; i++)
-        {
-            var (adapter, first) = (set.Adapters[i], i * Rank);
-            yield return (Key(adapter.Name, of.IsA), of.IsA
-                ? values[(first * set.In)..((first + Rank) * set.In)]
-                : Enumerable.Range(adapter.OutStart, adapter.Out).SelectMany(n => values[(n * ranks + first)..(n * ranks + first + Rank)]).ToArray());
-        }
-    }
 
     static (double[], IReadOnlyDictionary<string, double[]>) RunTorch()
     {

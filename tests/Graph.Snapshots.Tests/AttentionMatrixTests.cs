@@ -44,7 +44,7 @@ public sealed class AttentionMatrixTests
     {
         AttentionBody Body(AttentionPart part) => new(part, part == AttentionPart.Delta ? null : new ScoreFunction(Scores[score], window), heads, kvHeads, headDim);
         Kernel[] kernels = [.. Enum.GetValues<AttentionPart>().Select(p => new Kernel("attention_" + p.ToString().ToLowerInvariant(), Body(p), Array.Empty<View>(), Array.Empty<string>(), 1, 0))];
-        var names = kernels.Select(k => k.Name).Concat([KernelInfo.FromDs("attention_dq")]).ToHashSet();
+        var names = kernels.Select(k => k.Name).Concat([kernels.Single(k => k.Name == "attention_dq").FromDs]).ToHashSet();
         return [.. EmitCuda.Run(target, kernels, []).Where(k => names.Contains(k.Info.Name)).Select(k => new EmittedText($"{headDim}-{score}", target, k.Info, KernelText.Join(k.Parts, EmitCuda.Template)))];
     }
 
@@ -83,14 +83,14 @@ public sealed class AttentionMatrixTests
 
     /// <summary>What is multiplied by wgmma does not depend on the score; a score that is bounded takes no row maximum where the elements hold 2^73.</summary>
     [Theory]
-    [InlineData("sm_90a", 128, "plain", true, false), InlineData("sm_90a", 256, "alibi", true, false), InlineData("sm_90a", 256, "softcap", true, true), InlineData("sm_90a", 64, "plain", false, false)]
+    [InlineData("sm_90a", 128, "plain", true, false), InlineData("sm_90a", 256, "alibi", true, false), InlineData("sm_90a", 256, "softcap", true, true), InlineData("sm_90a", 64, "plain", true, false), InlineData("sm_90a", 96, "plain", false, false)]
     [InlineData("sm_80", 128, "softcap", false, true), InlineData("sm_75", 128, "softcap", false, false), InlineData("sm_80", 64, "alibi", false, false)]
     public void Emit_Forward_OnWgmmaAndWithAMaximumWhere(string target, int headDim, string score, bool wgmma, bool bounded)
     {
         var kernels = Emit(target, headDim, score, 0, 6, 2);
-        Assert.Equal(wgmma, kernels.Single(k => k.Info.Kind == "attention_forward").Text.Contains("wgmma_scores<D, TILE_Q, TILE_K>(s, own", StringComparison.Ordinal));
-        Assert.Equal(wgmma ? KernelInfo.DkdvToDs : "attention_dkdv", kernels.Single(k => k.Info.Name == "attention_dkdv").Info.Kind);
-        Assert.All(kernels.Where(k => k.Info.Kind == "attention_forward"), k => Assert.Contains($"#define BOUNDED {(bounded ? 1 : 0)}\n", k.Text, StringComparison.Ordinal));
+        Assert.Equal(wgmma, kernels.Single(k => k.Info.Kind == KernelKind.AttentionForward).Text.Contains("wgmma_scores<D, TILE_Q, TILE_K>(s, own", StringComparison.Ordinal));
+        Assert.Equal(wgmma ? KernelKind.AttentionDkdvToDs : KernelKind.AttentionDkdv, kernels.Single(k => k.Info.Name == "attention_dkdv").Info.Kind);
+        Assert.All(kernels.Where(k => k.Info.Kind == KernelKind.AttentionForward), k => Assert.Contains($"#define BOUNDED {(bounded ? 1 : 0)}\n", k.Text, StringComparison.Ordinal));
     }
 
     /// <summary>Every head dim has tiles on every target or none has, and the sentence that refuses one is the tracer's.</summary>

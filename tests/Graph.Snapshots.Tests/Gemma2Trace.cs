@@ -28,10 +28,10 @@ sealed record Gemma2Size(string Name, int Layers, int Hidden, int Heads, int KvH
     /// <summary>Attention that Gemma 2 has not, for every target: other head dims, ratios of heads that are odd, large or 1, scores without a bound, of distance and of the head; one layer with a window, one without.</summary>
     public static readonly IReadOnlyList<Gemma2Size> Attentions = new[]
     {
-        Attention(16, 6, 1, ScoreKind.Plain), Attention(32, 4, 2, ScoreKind.Alibi), Attention(48, 5, 1, ScoreKind.Plain), Attention(64, 6, 2, ScoreKind.Alibi), Attention(80, 8, 1, ScoreKind.SoftCap),
-        Attention(96, 3, 3, ScoreKind.Alibi), Attention(160, 3, 1, ScoreKind.Alibi),
-        // On wgmma: an even group keeps dS, an odd one computes dq from q, k, v and do.
-        Attention(128, 6, 2, ScoreKind.Plain), Attention(128, 6, 1, ScoreKind.Alibi), Attention(256, 2, 1, ScoreKind.Plain), Attention(256, 3, 1, ScoreKind.Alibi),
+        Attention(16, 6, 1, ScoreKind.Plain), Attention(32, 4, 2, ScoreKind.Alibi), Attention(48, 5, 1, ScoreKind.Plain), Attention(80, 8, 1, ScoreKind.SoftCap),
+        Attention(96, 3, 3, ScoreKind.Alibi), Attention(160, 3, 1, ScoreKind.Alibi), Attention(64, 6, 2, ScoreKind.Alibi),
+        // On wgmma, as the last one: an even group keeps dS, an odd one computes dq from q, k, v and do.
+        Attention(64, 4, 2, ScoreKind.SoftCap), Attention(128, 6, 2, ScoreKind.Plain), Attention(128, 6, 1, ScoreKind.Alibi), Attention(256, 2, 1, ScoreKind.Plain), Attention(256, 3, 1, ScoreKind.Alibi),
     };
 
     static Gemma2Size Attention(int headDim, int heads, int kvHeads, ScoreKind score) =>

@@ -59,7 +59,8 @@ public sealed class Checkpoint : IWeightSource, IDisposable
         var needed = schedule.Tensors.Where(t => t.Kind == TensorKind.Weight).SelectMany(t => t.Stored()).DistinctBy(t => t.Name).ToDictionary(t => t.Name, t => t.Shape);
         var missing = needed.Keys.Where(n => !tensors.ContainsKey(n)).ToArray();
         if (missing.Length > 0) throw new InputException($"'{Directory}' has no tensor {Some(missing)}, which {model.Name} needs; it is the checkpoint of another model.");
-        var shapes = needed.Where(t => !Describe(t.Key).Shape.SequenceEqual(t.Value)).Select(t => $"{t.Key} is [{string.Join(",", Describe(t.Key).Shape)}] but {model.Name} needs [{string.Join(",", t.Value)}]").ToArray();
+        var shapes = needed.Where(t => !Describe(t.Key).Shape.SequenceEqual(t.Value))
+            .Select(t => $"{t.Key} is [{string.Join(",", Describe(t.Key).Shape)}] but {model.Name} needs [{string.Join(",", t.Value)}]").ToArray();
         if (shapes.Length > 0) throw new InputException($"'{Directory}': {Some(shapes)}; it is the checkpoint of another size.");
 
         var tied = model.Config().Any(f => f is { Key: "tie_word_embeddings", Value: true });
@@ -67,7 +68,8 @@ public sealed class Checkpoint : IWeightSource, IDisposable
         var unread = tensors.Keys.Where(n => !needed.ContainsKey(n) && !n.EndsWith(".rotary_emb.inv_freq", StringComparison.Ordinal) && !(tied && n == "lm_head.weight")
             && !changes.Any(c => FileSystemName.MatchesSimpleExpression(c, n, ignoreCase: false))).Order(StringComparer.Ordinal).ToArray();
         if (unread.Length > 0)
-            throw new InputException($"'{Directory}' holds {Some(unread)}, which {model.Name} does not read; choose the variant of this checkpoint, or name what is left out on purpose in the variant's Changes (* stands for any text).");
+            throw new InputException($"'{Directory}' holds {Some(unread)}, which {model.Name} does not read; "
+                + "choose the variant of this checkpoint, or name what is left out on purpose in the variant's Changes (* stands for any text).");
     }
 
     // The first few, and how many more there are.

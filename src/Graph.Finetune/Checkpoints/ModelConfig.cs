@@ -8,7 +8,8 @@ using Graph.Runtime;
 
 namespace Graph.Finetune.Checkpoints;
 
-/// <summary>config.json of a Hugging Face directory, compared with a compiled model but for what the model's Changes name. Old and new spellings are read (rope_theta, or rope_parameters that holds it); the dtype is not, for the tensors say their own.</summary>
+/// <summary>config.json of a Hugging Face directory, compared with a compiled model but for what the model's Changes name.
+/// Old and new spellings are read (rope_theta, or rope_parameters that holds it); the dtype is not, for the tensors say their own.</summary>
 public static class ModelConfig
 {
     /// <exception cref="InputException">config.json is missing, is not JSON, or differs from the variant; the sentence names the field and both values.</exception>
@@ -31,7 +32,8 @@ public static class ModelConfig
             if (field == "layer_types" && found.All(f => f.ValueKind == JsonValueKind.Null)) continue;
             if (found.Count == 0 && Default(field) is { } assumed && AsNumber(assumed) == AsNumber(value)) continue;
             if (found.Count > 0 && found.All(f => Same(f, value))) continue;
-            throw new InputException($"{path}: {field} is {(found.Count > 0 ? Json.Show(found.First(f => !Same(f, value))) : "not there")} but the variant {variant} has {Show(value)}; choose the variant of this checkpoint, or name {field} in the variant's Changes if it differs on purpose.");
+            throw new InputException($"{path}: {field} is {(found.Count > 0 ? Json.Show(found.First(f => !Same(f, value))) : "not there")} but the variant {variant} has {Show(value)}; "
+                + $"choose the variant of this checkpoint, or name {field} in the variant's Changes if it differs on purpose.");
         }
         // Settings that change the computation and that no variant has.
         foreach (var rope in Find(config, "rope_type").Where(r => !Same(r, "default")))

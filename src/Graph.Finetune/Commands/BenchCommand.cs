@@ -85,27 +85,27 @@ static class BenchCommand
             json.WriteNumber("seq", settings.Seq);
             json.WriteNumber("steps", settings.Steps);
             json.WriteString("plan", session.Training.Plan.Decisions.Name);
-            json.WriteNumber("ms_median", Math.Round(measured.Median, 4));
-            json.WriteNumber("ms_least", Math.Round(measured.Steps[0], 4));
-            json.WriteNumber("ms_most", Math.Round(measured.Steps[^1], 4));
-            json.WriteNumber("tokens_per_second", Math.Round(settings.Tokens / measured.Median * 1000, 1));
-            json.WriteNumber("busy_ms", Math.Round(measured.Busy, 4));
+            json.WriteNumber("ms_median", Significant.Round(measured.Median));
+            json.WriteNumber("ms_least", Significant.Round(measured.Steps[0]));
+            json.WriteNumber("ms_most", Significant.Round(measured.Steps[^1]));
+            json.WriteNumber("tokens_per_second", Significant.Round(settings.Tokens / measured.Median * 1000));
+            json.WriteNumber("busy_ms", Significant.Round(measured.Busy));
             json.WriteNumber("idle_share", Math.Round(measured.Idle, 5));
             json.WriteNumber("peak_bytes", session.Device.PeakBytes);
             json.WriteNumber("planned_peak_bytes", session.PlannedPeakBytes);
-            json.WriteNumber("limit_tflops", Math.Round(measured.Limits.Tflops, 2));
-            json.WriteNumber("limit_gbps", Math.Round(measured.Limits.Gbps, 1));
+            json.WriteNumber("limit_tflops", Significant.Round(measured.Limits.Tflops));
+            json.WriteNumber("limit_gbps", Significant.Round(measured.Limits.Gbps));
             json.WriteStartArray("kernels");
             foreach (var kernel in measured.Kernels)
             {
                 json.WriteStartObject();
                 json.WriteString("name", kernel.Name);
                 json.WriteNumber("count", kernel.Count);
-                json.WriteNumber("ms", Math.Round(kernel.Milliseconds, 4));
+                json.WriteNumber("ms", Significant.Round(kernel.Milliseconds));
                 json.WriteNumber("share", Math.Round(kernel.Share, 5));
-                if (kernel.Tflops is { } tflops) json.WriteNumber("tflops", Math.Round(tflops, 2));
-                else json.WriteNumber("gbps", Math.Round(kernel.Gbps!.Value, 1));
-                json.WriteNumber("of_limit", Math.Round(kernel.OfLimit, 4));
+                if (kernel.Tflops is { } tflops) json.WriteNumber("tflops", Significant.Round(tflops));
+                else json.WriteNumber("gbps", Significant.Round(kernel.Gbps!.Value));
+                json.WriteNumber("of_limit", Significant.Round(kernel.OfLimit));
                 json.WriteEndObject();
             }
             json.WriteEndArray();

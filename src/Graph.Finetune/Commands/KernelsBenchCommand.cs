@@ -93,8 +93,8 @@ static class KernelsBenchCommand
             json.WriteNumber("seq", settings.Seq);
             json.WriteNumber("rank", settings.Rank);
             json.WriteNumber("repeats", settings.Repeats);
-            json.WriteNumber("limit_tflops", Math.Round(limits.Tflops, 2));
-            json.WriteNumber("limit_gbps", Math.Round(limits.Gbps, 1));
+            json.WriteNumber("limit_tflops", Significant.Round(limits.Tflops));
+            json.WriteNumber("limit_gbps", Significant.Round(limits.Gbps));
             json.WriteStartArray("ops");
             foreach (var t in times)
             {
@@ -102,22 +102,22 @@ static class KernelsBenchCommand
                 json.WriteString("name", t.Name);
                 json.WriteString("shape", t.Shape);
                 json.WriteString("on", t.On);
-                json.WriteNumber("ms_median", Math.Round(t.Milliseconds, 5));
-                json.WriteNumber("ms_least", Math.Round(t.Least, 5));
-                json.WriteNumber("ms_most", Math.Round(t.Most, 5));
-                if (t.Tflops is { } tflops) json.WriteNumber("tflops", Math.Round(tflops, 2));
-                else json.WriteNumber("gbps", Math.Round(t.Gbps!.Value, 1));
-                json.WriteNumber("of_limit", Math.Round(t.OfLimit, 4));
+                json.WriteNumber("ms_median", Significant.Round(t.Milliseconds));
+                json.WriteNumber("ms_least", Significant.Round(t.Least));
+                json.WriteNumber("ms_most", Significant.Round(t.Most));
+                if (t.Tflops is { } tflops) json.WriteNumber("tflops", Significant.Round(tflops));
+                else json.WriteNumber("gbps", Significant.Round(t.Gbps!.Value));
+                json.WriteNumber("of_limit", Significant.Round(t.OfLimit));
                 if (t.EmittedMilliseconds is { } emitted)
                 {
-                    json.WriteNumber("emitted_ms_median", Math.Round(emitted, 5));
+                    json.WriteNumber("emitted_ms_median", Significant.Round(emitted));
                     json.WriteString("winner", t.EmittedOfCublasLt > 1 ? "emitted" : "cublaslt");
-                    json.WriteNumber("emitted_of_cublaslt", Math.Round(t.EmittedOfCublasLt!.Value, 4));
+                    json.WriteNumber("emitted_of_cublaslt", Significant.Round(t.EmittedOfCublasLt!.Value));
                 }
                 if (t.PlainMilliseconds is { } plain)
                 {
-                    json.WriteNumber("plain_ms_median", Math.Round(plain, 5));
-                    json.WriteNumber("of_plain", Math.Round(t.OfPlain!.Value, 4));
+                    json.WriteNumber("plain_ms_median", Significant.Round(plain));
+                    json.WriteNumber("of_plain", Significant.Round(t.OfPlain!.Value));
                 }
                 json.WriteEndObject();
             }

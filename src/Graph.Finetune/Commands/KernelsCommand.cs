@@ -56,7 +56,8 @@ static class KernelsCommand
             var tile = info.TileCols > 0 ? $"{info.TileRows} x {info.TileCols}" : $"{info.TileRows}";
             terminal.Out.WriteLine($"{info.Name.PadRight(width)}  {ScheduleText.Lower(info.Kind),-22} {(count > 0 ? count.ToString() : "-"),8}  {of.PadRight(layers)}  {info.Block,5}  {info.SharedBytes,6}  {tile}");
         }
-        terminal.Out.WriteLine($"{found.Emitted.Kernels.Count} kernels of {found.Model.Name} for {found.Emitted.Target}; launches are those of a micro-batch without recomputing, '-' is chosen by shape or belongs to the optimizer");
+        terminal.Out.WriteLine($"{found.Emitted.Kernels.Count} kernels of {found.Model.Name} for {found.Emitted.Target}; "
+            + "launches are those of a micro-batch without recomputing, '-' is chosen by shape or belongs to the optimizer");
     }
 
     /// <summary>Layer numbers in order, as few words as it takes: 0-41, or 0,2..40; -1, what is in no layer, is "outside".</summary>

@@ -8,7 +8,8 @@ using Graph.Generator.Passes;
 namespace Graph.Generator.CSharp;
 
 /// <summary>
-/// 12: the cpu target. Row kernels print as C# loops from the same loop IR, fp32 with double sums; attention and cross entropy are runtime routines that take the traced functions as generic arguments.
+/// 12: the cpu target. Row kernels print as C# loops over vectors from the same loop IR, fp32 with double sums; what a row has once is a vector of equal lanes, so that there is one way to print an expression.
+/// Attention and cross entropy are runtime routines that take the traced functions as generic arguments.
 /// </summary>
 public static class EmitCpu
 {
@@ -18,7 +19,7 @@ public static class EmitCpu
         var text = new StringBuilder();
         text.Append("    public static System.Collections.Generic.IReadOnlyDictionary<string, Graph.Runtime.CpuKernelEntry> Kernels() => new System.Collections.Generic.Dictionary<string, Graph.Runtime.CpuKernelEntry>\n    {\n");
         foreach (var kernel in kernels) text.Append("        [\"").Append(kernel.Name).Append("\"] = new(").Append(Call(kernel)).Append(", ").Append(kernel.Body is AttentionBody { Part: not AttentionPart.Delta } ? "false" : "true").Append("),\n");
-        text.Append("    };\n");
+        text.Append("    };\n\n    static System.Numerics.Vector<float> V(float x) => new(x);\n");
         foreach (var kernel in kernels)
             text.Append(kernel.Body switch
             {
@@ -41,11 +42,17 @@ public static class EmitCpu
         _ => throw new InvalidOperationException("emit: no C# for " + kernel.Name),
     };
 
-    static string Function(string name, Expr value) =>
-        "\n    // " + ExprText.Print(value) + "\n    readonly struct " + name + "_function : Graph.Runtime.Cpu.IScore\n    {\n"
-        + "        public static float Value(float s)\n        {\n" + ExprSource.Body(new[] { ("return ", value) }, ExprLanguage.CSharp, "var", "            ") + "        }\n\n"
-        + "        public static void ValueAndDerivative(float s, out float z, out float dz)\n        {\n"
-        + ExprSource.Body(new[] { ("z = ", value), ("dz = ", value.Derivative("s")) }, ExprLanguage.CSharp, "var", "            ") + "        }\n    }\n";
+    // Variables of a function: s, distance and head, which is one number for all lanes.
+    static string Function(string name, Expr function)
+    {
+        var value = function.Substitute(v => Expr.Var(v == "head" ? "V(head)" : v));
+        string Method(string head, params (string, Expr)[] results) =>
+            "        [System.Runtime.CompilerServices.MethodImpl(System.Runtime.CompilerServices.MethodImplOptions.AggressiveInlining)]\n        public static " + head + "\n        {\n"
+            + ExprSource.Body(results, ExprLanguage.CSharp, "var", "            ") + "        }\n";
+        return "\n    // " + ExprText.Print(function) + "\n    readonly struct " + name + "_function : Graph.Runtime.Cpu.IScore\n    {\n"
+            + Method(Vector + " Value(" + Vector + " s, " + Vector + " distance, float head)", ("return ", value)) + "\n"
+            + Method("void ValueAndDerivative(" + Vector + " s, " + Vector + " distance, float head, out " + Vector + " z, out " + Vector + " dz)", ("z = ", value), ("dz = ", value.Derivative("s"))) + "    }\n";
+    }
 
     static string Row(Kernel kernel, RowBody body)
     {
@@ -58,10 +65,9 @@ public static class EmitCpu
         // A head's columns of a token's row, and its statistic among the token's.
         var (heads, head) = (body.Heads > 0 ? " + head * " + N(body.Columns) : "", body.Heads > 0 ? ".Row(row) + head" : ".Floats + row");
         if (body.Columns == RowBody.RankColumns) text.Append("            var columns = a[").Append(N(FirstMatrix(body))).Append("].Pitch;\n");
-        var columns = body.Columns == RowBody.RankColumns ? "columns" : N(body.Columns);
         foreach (var output in body.Outputs)
             text.Append("            var ").Append(output.Name).Append("_row = a[" + N(argument++) + "]").Append(output.PerRow ? head : ".Row(row)" + heads).Append(";\n");
-        var loaded = new HashSet<string>();
+        var loaded = new List<string>();
         foreach (var input in body.Inputs)
         {
             text.Append("            var ").Append(input.Name);
@@ -69,58 +75,68 @@ public static class EmitCpu
             {
                 case RowInputKind.Matrix: text.Append("_row = a[").Append(N(argument++)).Append("].Row(row)").Append(heads).Append(";\n"); break;
                 case RowInputKind.Vector: text.Append("_row = a[").Append(N(argument++)).Append("].Floats;\n"); break;
-                case RowInputKind.PerRow: text.Append(" = a[").Append(N(argument++)).Append("].Floats[row];\n"); break;
-                case RowInputKind.Scalar: text.Append(" = *a[").Append(N(argument++)).Append("].Floats;\n"); break;
-                case RowInputKind.PerHead: text.Append(" = a[").Append(N(argument++)).Append("].Row(row)[head];\n"); break;
+                case RowInputKind.PerRow: text.Append(" = V(a[").Append(N(argument++)).Append("].Floats[row]);\n"); break;
+                case RowInputKind.Scalar: text.Append(" = V(*a[").Append(N(argument++)).Append("].Floats);\n"); break;
+                case RowInputKind.PerHead: text.Append(" = V(a[").Append(N(argument++)).Append("].Row(row)[head]);\n"); break;
                 case RowInputKind.HeadVector: text.Append("_row = a[").Append(N(argument++)).Append("].Row(head);\n"); break;
-                case RowInputKind.HeadScalar: text.Append(" = *a[").Append(N(argument++)).Append("].Row(head);\n"); break;
+                case RowInputKind.HeadScalar: text.Append(" = V(*a[").Append(N(argument++)).Append("].Row(head));\n"); break;
                 case RowInputKind.Gather:
                     text.Append("_row = a[").Append(N(argument + 1)).Append("].Row(a[").Append(N(argument)).Append("].Ints[row]);\n");
                     argument += 2;
                     break;
-                default: throw new InvalidOperationException("emit: no C# for an input " + input.Kind);
+                default: throw new InvalidOperationException("emit: no C# for an input of kind " + input.Kind);
             }
             if (!input.IsPerRow) loaded.Add(input.Name);
         }
         var lets = body.Statements.OfType<RowStatement.Let>().ToDictionary(l => l.Name);
-        string Variable(string name) => loaded.Contains(name) ? name + "_row[c]" : name;
-        string Value(Expr e) => ExprSource.Print(e, ExprLanguage.CSharp, Variable);
-        // fp32 is stored unrounded, so a loop may compute a column value again instead of keeping a row of it.
-        void Lets(StringBuilder to, IEnumerable<string> names)
+        // A loop over the columns in which these values are known. fp32 is stored unrounded, so a loop may compute a column value again instead of keeping a row of it.
+        void Loop(IEnumerable<string> names, Action inside)
         {
             var needed = new HashSet<string>();
             void Need(string name)
             {
-                if (lets.TryGetValue(name, out var let) && needed.Add(name)) foreach (var inner in let.Value.Variables()) Need(inner);
+                if (needed.Add(name) && lets.TryGetValue(name, out var let)) foreach (var inner in let.Value.Variables()) Need(inner);
             }
             foreach (var name in names) Need(name);
-            foreach (var let in body.Statements.OfType<RowStatement.Let>().Where(l => needed.Contains(l.Name)))
-                to.Append("                var ").Append(let.Name).Append(" = ").Append(Value(let.Value)).Append(";\n");
+            text.Append("            for (var c = 0; c < ").Append(Columns(body)).Append("; c += ").Append(Vector).Append(".Count)\n            {\n");
+            foreach (var name in loaded.Where(needed.Contains))
+                text.Append("                var ").Append(name).Append(" = Graph.Runtime.Cpu.CpuVector.Load(").Append(name).Append("_row + c, ").Append(Left(body)).Append(");\n");
+            foreach (var let in body.Statements.OfType<RowStatement.Let>().Where(l => needed.Contains(l.Name))) text.Append("                var ").Append(let.Name).Append(" = ").Append(Value(let.Value)).Append(";\n");
+            inside();
+            text.Append("            }\n");
         }
         foreach (var statement in body.Statements)
         {
             switch (statement)
             {
+                case RowStatement.Let or RowStatement.Store: break; // in the loops that need them
                 case RowStatement.LetRow let: text.Append("            var ").Append(let.Name).Append(" = ").Append(Value(let.Value)).Append(";\n"); break;
                 case RowStatement.Reduce reduce:
-                    text.Append("            double ").Append(reduce.Name).Append("_sum = 0;\n            for (var c = 0; c < ").Append(columns).Append("; c++)\n            {\n");
-                    Lets(text, reduce.Value.Variables());
-                    text.Append("                ").Append(reduce.Name).Append("_sum += ").Append(Value(reduce.Value)).Append(";\n            }\n");
-                    text.Append("            var ").Append(reduce.Name).Append(" = (float)").Append(reduce.Name).Append("_sum;\n");
+                    text.Append("            var ").Append(reduce.Name).Append("_sum = new Graph.Runtime.Cpu.VectorSum();\n");
+                    Loop(reduce.Value.Variables(), () => text.Append("                ").Append(reduce.Name).Append("_sum.Add(").Append(Value(reduce.Value)).Append(", ").Append(Left(body)).Append(");\n"));
+                    text.Append("            var ").Append(reduce.Name).Append(" = V((float)").Append(reduce.Name).Append("_sum.Total);\n");
                     break;
-                case RowStatement.StoreRow store: text.Append("            *").Append(store.Name).Append("_row = ").Append(store.Name).Append(";\n"); break;
+                case RowStatement.StoreRow store: text.Append("            *").Append(store.Name).Append("_row = ").Append(store.Name).Append("[0];\n"); break;
+                default: throw new InvalidOperationException("emit: no C# for a statement of type " + statement.GetType().Name);
             }
         }
         var stores = body.Statements.OfType<RowStatement.Store>().Select(s => s.Name).ToArray();
         if (stores.Length > 0)
-        {
-            text.Append("            for (var c = 0; c < ").Append(columns).Append("; c++)\n            {\n");
-            Lets(text, stores);
-            foreach (var store in stores) text.Append("                ").Append(store).Append("_row[c] = ").Append(store).Append(";\n");
-            text.Append("            }\n");
-        }
+            Loop(stores, () =>
+            {
+                foreach (var store in stores) text.Append("                Graph.Runtime.Cpu.CpuVector.Store(").Append(store).Append(", ").Append(store).Append("_row + c, ").Append(Left(body)).Append(");\n");
+            });
         return text.Append("        }\n    }\n").ToString();
     }
+
+    const string Vector = "System.Numerics.Vector<float>";
+
+    static string Value(Expr e) => ExprSource.Print(e, ExprLanguage.CSharp, name => name);
+
+    // How many columns there are from c on.
+    static string Left(RowBody body) => Columns(body) + " - c";
+
+    static string Columns(RowBody body) => body.Columns == RowBody.RankColumns ? "columns" : N(body.Columns);
 
     /// <summary>The argument whose pitch is the number of columns.</summary>
     static int FirstMatrix(RowBody body) => body.Outputs.Select(o => !o.PerRow).Concat(body.Inputs.SelectMany(i => i.Kind == RowInputKind.Gather ? new[] { false, false } : new[] { i.Kind == RowInputKind.Matrix })).ToList().IndexOf(true);

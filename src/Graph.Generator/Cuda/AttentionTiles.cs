@@ -83,17 +83,17 @@ public static class AttentionTiles
     }
 
     /// <summary>
-    /// The template on wgmma and its tile: sm_90a, head dim 128 or 256, two warpgroups that multiply (three in the forward of head dim 128) and one that copies.
+    /// The template on wgmma and its tile: sm_90a, head dim 64, 128 or 256, two warpgroups that multiply (three in the forward of head dims 64 and 128) and one that copies.
     /// null: the kernel is attention_*.cu with the tile of <see cref="For"/>.
     /// </summary>
     public static (string Template, AttentionTile Tile)? Wgmma(string target, int headDim, AttentionKernel kernel) => target != "sm_90a" ? null : (kernel, headDim) switch
     {
         (AttentionKernel.Forward, 256) => ("attention_forward_sm90", ForwardSm90(2, 64, headDim)),
-        (AttentionKernel.Forward, 128) => ("attention_forward_sm90", ForwardSm90(3, 64, headDim)),
+        (AttentionKernel.Forward, 64 or 128) => ("attention_forward_sm90", ForwardSm90(3, 64, headDim)),
         (AttentionKernel.Dq, 256) => ("attention_dq_sm90", DqSm90(64, headDim)),
-        (AttentionKernel.Dq, 128) => ("attention_dq_sm90", DqSm90(80, headDim)),
+        (AttentionKernel.Dq, 64 or 128) => ("attention_dq_sm90", DqSm90(80, headDim)),
         (AttentionKernel.Dkdv, 256) => ("attention_dkdv_sm90_d256", new AttentionTile(64, 64, 12, 2, (2 * 64 * headDim + 4 * 64 * headDim + 3 * 64 * 64) * 2 + 16 * 64 + 96)),
-        (AttentionKernel.Dkdv, 128) => ("attention_dkdv_sm90_d128", new AttentionTile(64, 128, 12, 3, (2 * 128 * headDim + 6 * 64 * headDim + 2 * 128 * 64) * 2 + 24 * 64 + 48)),
+        (AttentionKernel.Dkdv, 64 or 128) => ("attention_dkdv_sm90_d128", new AttentionTile(64, 128, 12, 3, (2 * 128 * headDim + 6 * 64 * headDim + 2 * 128 * 64) * 2 + 24 * 64 + 48)),
         _ => null,
     };
 
@@ -108,7 +108,7 @@ public static class AttentionTiles
     static AttentionTile ForwardSm90(int groups, int tileK, int d) => new(64 * groups, tileK, 4 * (groups + 1), 2, (64 * groups + 4 * tileK) * d * 2 + 64);
 
     // k has two stages and v two or, of head dim 256, one: V_STAGES of the template.
-    static AttentionTile DqSm90(int tileK, int d) => new(128, tileK, 12, 2, (2 * 128 * d + (d == 128 ? 4 : 3) * tileK * d) * 2 + 64);
+    static AttentionTile DqSm90(int tileK, int d) => new(128, tileK, 12, 2, (2 * 128 * d + (d <= 128 ? 4 : 3) * tileK * d) * 2 + 64);
 
     // Elements are 2 bytes. The templates' headers name the parts of each sum.
     static AttentionTile Forward(int tileQ, int tileK, int warps, int d) => new(tileQ, tileK, warps, 1, (tileQ + 2 * tileK) * d * 2, MinBlocks(warps, d));

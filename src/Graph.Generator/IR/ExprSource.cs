@@ -6,8 +6,9 @@ namespace Graph.Generator.IR;
 
 /// <summary>How a language spells what expressions use.</summary>
 /// <param name="Call">The function for a unary op.</param>
+/// <param name="Number">A constant.</param>
 /// <param name="TypedNumber">A constant rounded to the activation type.</param>
-public sealed record ExprLanguage(Func<UnaryKind, string> Call, Func<string, string> TypedNumber)
+public sealed record ExprLanguage(Func<UnaryKind, string> Call, Func<string, string> Number, Func<string, string> TypedNumber)
 {
     public static readonly ExprLanguage Cuda = new(
         kind => kind switch
@@ -23,24 +24,24 @@ public sealed record ExprLanguage(Func<UnaryKind, string> Call, Func<string, str
             UnaryKind.Log => "logf",
             _ => throw Expr.Unknown(kind),
         },
-        number => "round_elem(" + number + ")");
+        number => number, number => "round_elem(" + number + ")");
 
-    // The CPU target runs in fp32: nothing is rounded to a narrower type.
+    // The CPU target runs in vectors of fp32: nothing is rounded to a narrower type.
     public static readonly ExprLanguage CSharp = new(
-        kind => kind switch
+        kind => "Graph.Runtime.Cpu.CpuMath." + kind switch
         {
-            UnaryKind.Tanh => "System.MathF.Tanh",
-            UnaryKind.Exp => "System.MathF.Exp",
-            UnaryKind.Rsqrt => "1.0f / System.MathF.Sqrt",
-            UnaryKind.Sigmoid => "Graph.Runtime.Cpu.CpuMath.Sigmoid",
-            UnaryKind.Relu => "Graph.Runtime.Cpu.CpuMath.Relu",
-            UnaryKind.Step => "Graph.Runtime.Cpu.CpuMath.Step",
-            UnaryKind.Erf => "Graph.Runtime.Cpu.CpuMath.Erf",
-            UnaryKind.Sqrt => "System.MathF.Sqrt",
-            UnaryKind.Log => "System.MathF.Log",
+            UnaryKind.Tanh => "Tanh",
+            UnaryKind.Exp => "Exp",
+            UnaryKind.Rsqrt => "Rsqrt",
+            UnaryKind.Sigmoid => "Sigmoid",
+            UnaryKind.Relu => "Relu",
+            UnaryKind.Step => "Step",
+            UnaryKind.Erf => "Erf",
+            UnaryKind.Sqrt => "Sqrt",
+            UnaryKind.Log => "Log",
             _ => throw Expr.Unknown(kind),
         },
-        number => number);
+        number => "V(" + number + ")", number => "V(" + number + ")");
 
     /// <summary>Whether the CUDA C of an expression calls what Templates/functions.cu has; the other functions are the prelude's or CUDA's own.</summary>
     public static bool NeedsFunctions(Expr e) => e switch
@@ -61,11 +62,13 @@ public static class ExprSource
     {
         switch (e)
         {
-            case Expr.Number n: return n.Value < 0 && level > 0 ? "(" + NumberText.Float(n.Value) + ")" : NumberText.Float(n.Value);
+            case Expr.Number n:
+                var number = language.Number(NumberText.Float(n.Value));
+                return Parenthesize(number, number[0] == '-' && level > 0);
             case Expr.TypedNumber n: return language.TypedNumber(NumberText.Float(n.Value));
             case Expr.Variable v: return variable(v.Name);
             case Expr.Un { Kind: UnaryKind.Neg } u: return Parenthesize("-" + Print(u.X, language, variable, 2), level > 0);
-            case Expr.Un u: return Parenthesize(language.Call(u.Kind) + "(" + Print(u.X, language, variable, 0) + ")", level > 1 && language.Call(u.Kind).Contains("/"));
+            case Expr.Un u: return language.Call(u.Kind) + "(" + Print(u.X, language, variable, 0) + ")";
             case Expr.Bin b:
                 var (sign, own) = b.Kind switch { BinaryKind.Add => (" + ", 0), BinaryKind.Sub => (" - ", 0), BinaryKind.Mul => (" * ", 1), BinaryKind.Div => (" / ", 1), _ => throw Expr.Unknown(b.Kind) };
                 // The right operand of - and / binds tighter: a - (b + c).

@@ -17,8 +17,10 @@ sealed record Fault(DiagnosticDescriptor Descriptor, Location Location, Equatabl
     /// <summary>As a diagnostic; <paramref name="also"/> are other variants that have it.</summary>
     public Diagnostic ToDiagnostic(params string[] also)
     {
+        // Of the calls, the one that a person looks for: the nearest in another file, as a base class or helper lies in its own.
+        var caller = Callers.FirstOrDefault(c => c.SourceTree != Location.SourceTree) ?? Callers.FirstOrDefault();
         var where = (Weights.Count > 0 ? "with " + string.Join(" and ", Weights) + ", " : "") + "variant " + Variant + (Scope.Length > 0 ? ", in " + Scope : "")
-            + (Callers.Count > 0 ? ", called at " + Show(Callers[0]) : "") + (also.Length > 0 ? "; also in " + string.Join(", ", also) : "");
+            + (caller is null ? "" : ", called at " + Show(caller)) + (also.Length > 0 ? "; also in " + string.Join(", ", also) : "");
         return Diagnostic.Create(Descriptor, Location, Callers, Message + " (" + where + ")");
     }
 

@@ -18,11 +18,14 @@ sealed partial class Interpreter
         var arguments = Arguments(operation.Arguments, method.Parameters.Length, frame);
         if (method.MethodKind == MethodKind.DelegateInvoke) return Invoke(operation, instance, arguments);
         if (method.MethodKind == MethodKind.LocalFunction) return Invoke(operation, Function(method, null, frame), arguments);
-        if (Names.IsDsl(method.ContainingType, "Module") && method.Name == "Scope") return trace.Open(arguments[0] as string is { Length: > 0 } name ? name : throw TraceError.Value(operation, "a scope needs a name"), operation);
+        if (Names.IsDsl(method.ContainingType, "Module") && method.Name == "Scope")
+            return trace.Open(arguments[0] as string is { Length: > 0 } name ? name : throw TraceError.Value(operation, "a scope needs a name"), operation);
         if (!method.IsStatic && instance is null) throw TraceError.Value(operation, "'" + method.Name + "' is called on null");
         if (method.Name is "Equals" or "ReferenceEquals" && (instance is TensorValue || arguments.Any(a => a is TensorValue)))
             throw new TraceError(DiagnosticDescriptors.TensorEquality, operation, "tensors are compared; their values are not known while tracing");
-        if (instance is not ModelObject self) return HasBody(method) ? Call(operation, method, null, arguments) : KnownCalls.Run(operation, method, instance, arguments, Calls(operation)) is { Known: true } known ? known.Value : throw KnownCalls.Outside(operation, method);
+        if (instance is not ModelObject self)
+            return HasBody(method) ? Call(operation, method, null, arguments)
+                : KnownCalls.Run(operation, method, instance, arguments, Calls(operation)) is { Known: true } known ? known.Value : throw KnownCalls.Outside(operation, method);
         return Call(operation, operation.IsVirtual ? Override(self.Type, method.OriginalDefinition) : method, self, arguments);
     }
 
@@ -55,7 +58,10 @@ sealed partial class Interpreter
     public object? Call(IOperation? at, IMethodSymbol method, ModelObject? self, object?[] arguments)
     {
         method = method.OriginalDefinition;
-        var body = code.Body(method, cancellation) ?? throw KnownCalls.Outside(at, method);
+        var body = code.Body(method, cancellation) ?? throw (code.IsHere(method.ContainingType, cancellation)
+            ? new TraceError(DiagnosticDescriptors.Outside, at?.Syntax.GetLocation() ?? Location.None,
+                "'" + method.ContainingType.Name + "." + method.Name + "' has no body in this project that could be traced; write one")
+            : KnownCalls.Outside(at, method));
         if (method.IsAsync) throw TraceError.Unsupported(at ?? body, "'" + method.Name + "' is async; a model may not be");
         if (method.IsExtensionMethod || method.IsStatic) self = null;
         var frame = new Frame(method, self);

@@ -49,7 +49,8 @@ sealed partial class Interpreter(ModelCode code, TraceWriter trace, Cancellation
     object? Run(IOperation body, Frame frame, IOperation? at)
     {
         if (trace.Calls.Count >= MaxDepth || !HasStack())
-            throw new TraceError(DiagnosticDescriptors.Endless, at ?? body, "the model does not end: calls are nested " + (trace.Calls.Count + 1).ToString(System.Globalization.CultureInfo.InvariantCulture) + " deep; check what ends the recursion");
+            throw new TraceError(DiagnosticDescriptors.Endless, at ?? body,
+                "the model does not end: calls are nested " + (trace.Calls.Count + 1).ToString(System.Globalization.CultureInfo.InvariantCulture) + " deep; check what ends the recursion");
         trace.Calls.Add(at);
         var (flow, returned) = (_flow, _returned);
         (_flow, _returned) = (Flow.Next, null);
@@ -149,7 +150,7 @@ sealed partial class Interpreter(ModelCode code, TraceWriter trace, Cancellation
     bool Truth(IOperation condition, Frame frame) => Visit(condition, frame) switch
     {
         bool b => b,
-        TensorValue t => throw new TraceError(DiagnosticDescriptors.TensorCondition, condition, "the condition is a tensor " + t.Type + "; it must be known while tracing"),
+        TensorValue t => throw new TraceError(DiagnosticDescriptors.TensorCondition, condition, "the condition is " + Show.Value(t) + "; it must be known while tracing"),
         var other => throw TraceError.Value(condition, "the condition is " + Show.Value(other) + ", neither true nor false"),
     };
 

@@ -8,7 +8,8 @@ namespace Graph.Generator.Tracing;
 /// <summary>
 /// A traced variant. Two are equal when their texts are: the text, not the code it comes from, decides whether anything is compiled again. It holds no symbols and no syntax.
 /// </summary>
-public sealed class TracedModel(string variant, IReadOnlyList<TraceNode> nodes, IReadOnlyList<KeyValuePair<string, object?>> config, IReadOnlyList<string> changes, IReadOnlyList<string> overrides) : IEquatable<TracedModel>
+public sealed class TracedModel(
+    string variant, IReadOnlyList<TraceNode> nodes, IReadOnlyList<KeyValuePair<string, object?>> config, IReadOnlyList<string> changes, IReadOnlyList<string> overrides) : IEquatable<TracedModel>
 {
     public string Variant => variant;
     public IReadOnlyList<TraceNode> Nodes => nodes;

@@ -1,94 +1,69 @@
 using System;
 using System.Buffers;
-using System.Numerics;
 using System.Threading.Tasks;
 using Graph.Runtime.Schedules;
 
 namespace Graph.Runtime.Cpu;
 
 /// <summary>
-/// D[M,N] (=|+=) alpha · op(A) · op(B) in fp32. D is cut into fixed tiles that threads share; inside a tile k runs in order, so the thread count never changes a bit.
+/// D[M,N] (=|+=) alpha · op(A) · op(B) in fp32. Threads share tiles of D; panels of B, and of A where a column of it is not contiguous, are copied together for each tile and each piece of k.
+/// The order of an element's sum depends on k alone, so neither the thread count nor the cut into tiles changes a bit.
 /// </summary>
 public static unsafe class CpuGemm
 {
-    const int TileM = 64, TileN = 128, TileK = 256, MicroM = 4;
-    static int MicroN => 2 * Vector<float>.Count;
+    // A piece of B's panel fits in L1 beside rows of A, a tile's A in L2.
+    const int Depth = 256, TileElements = 240 * Depth, MostColumns = 256, LeastRows = 48;
 
     public static void Run(GemmLayout layout, float* d, int dPitch, float* a, int aPitch, float* b, int bPitch, int m, int n, int k, float alpha, bool accumulate)
     {
-        int across = (n + TileN - 1) / TileN, down = (m + TileM - 1) / TileM;
+        if (m == 0 || n == 0) return;
+        var (rows, columns) = TileOf(m, n, k, 4 * Environment.ProcessorCount);
+        int down = (m + rows - 1) / rows, across = (n + columns - 1) / columns;
         // Lambdas take addresses as integers.
         nint dAddress = (nint)d, aAddress = (nint)a, bAddress = (nint)b;
-        Parallel.For(0, across * down, tile =>
-            Tile(layout, (float*)dAddress, dPitch, (float*)aAddress, aPitch, (float*)bAddress, bPitch, m, n, k, alpha, accumulate, tile / across * TileM, tile % across * TileN));
+        void Tile(int tile)
+        {
+            int i = tile / across * rows, j = tile % across * columns;
+            float* da = (float*)dAddress + (long)i * dPitch + j, aa = (float*)aAddress + (layout == GemmLayout.Tn ? i : (long)i * aPitch), ba = (float*)bAddress + (layout == GemmLayout.Nt ? (long)j * bPitch : j);
+            Multiply(layout, da, dPitch, aa, aPitch, ba, bPitch, Math.Min(rows, m - i), Math.Min(columns, n - j), k, alpha, accumulate);
+        }
+        if (down * across == 1) Tile(0);
+        else Parallel.For(0, down * across, Tile);
     }
 
-    static void Tile(GemmLayout layout, float* d, int dPitch, float* a, int aPitch, float* b, int bPitch, int m, int n, int k, float alpha, bool accumulate, int row, int column)
+    // Enough tiles for all threads: narrow ones first, which copy no panel of B twice.
+    static (int Rows, int Columns) TileOf(int m, int n, int k, int tiles)
     {
-        int rows = Math.Min(TileM, m - row), columns = Math.Min(TileN, n - column);
-        var buffer = ArrayPool<float>.Shared.Rent(TileM * TileN + TileM * TileK + TileK * TileN);
-        fixed (float* sums = buffer)
+        int rows = Math.Min(m, TileElements / Math.Clamp(k, 1, Depth) / CpuTile.Strip * CpuTile.Strip), down = (m + rows - 1) / rows;
+        var panels = (Math.Min(n, MostColumns) + CpuTile.Panel - 1) / CpuTile.Panel;
+        while (panels > 1 && down * (n / (panels * CpuTile.Panel)) < tiles) panels /= 2;
+        while (rows > LeastRows && (m + rows - 1) / rows * ((n + CpuTile.Panel * panels - 1) / (CpuTile.Panel * panels)) < tiles) rows /= 2;
+        return (rows, panels * CpuTile.Panel);
+    }
+
+    static void Multiply(GemmLayout layout, float* d, int dPitch, float* a, int aPitch, float* b, int bPitch, int rows, int columns, int k, float alpha, bool accumulate)
+    {
+        var panel = CpuTile.Panel;
+        var piece = Math.Min(k, Depth);
+        var width = (columns + panel - 1) / panel * panel;
+        // A column of A that is read for few panels is read where it lies.
+        var copy = layout == GemmLayout.Tn && width > 2 * panel;
+        var buffer = ArrayPool<float>.Shared.Rent((width + (copy ? rows : 0)) * piece);
+        fixed (float* packed = buffer)
         {
-            float* packedA = sums + TileM * TileN, packedB = packedA + TileM * TileK;
-            CpuVector.Clear(sums, TileM * TileN);
-            for (var k0 = 0; k0 < k; k0 += TileK)
+            float* packedA = packed + width * piece;
+            for (var p = 0; p == 0 || p < k; p += Depth)
             {
-                var depth = Math.Min(TileK, k - k0);
-                PackA(packedA, layout == GemmLayout.Tn ? a + (long)k0 * aPitch + row : a + (long)row * aPitch + k0, layout == GemmLayout.Tn ? 1 : aPitch, layout == GemmLayout.Tn ? aPitch : 1, rows, depth);
-                PackB(packedB, layout == GemmLayout.Nt ? b + (long)column * bPitch + k0 : b + (long)k0 * bPitch + column, layout == GemmLayout.Nt ? bPitch : 1, layout == GemmLayout.Nt ? 1 : bPitch, columns, depth);
-                for (var j = 0; j < columns; j += MicroN)
-                    for (var i = 0; i < rows; i += MicroM)
-                        Micro(sums + i * TileN + j, packedA + i * depth, packedB + j * depth, depth);
-            }
-            for (var i = 0; i < rows; i++)
-            {
-                float* to = d + (long)(row + i) * dPitch + column, from = sums + i * TileN;
-                if (accumulate) for (var j = 0; j < columns; j++) to[j] += alpha * from[j];
-                else for (var j = 0; j < columns; j++) to[j] = alpha * from[j];
+                var depth = Math.Min(Depth, k - p);
+                if (layout == GemmLayout.Nt) CpuTile.Pack(packed, b + p, 1, bPitch, columns, depth);
+                else CpuTile.Pack(packed, b + (long)p * bPitch, bPitch, 1, columns, depth);
+                if (copy)
+                    for (var r = 0; r < depth; r++) new ReadOnlySpan<float>(a + (long)(p + r) * aPitch, rows).CopyTo(new Span<float>(packedA + r * rows, rows));
+                var (from, row, step) = copy ? ((nint)packedA, 1, rows) : layout == GemmLayout.Tn ? ((nint)(a + (long)p * aPitch), 1, aPitch) : ((nint)(a + p), aPitch, 1);
+                for (var j = 0; j < columns; j += panel)
+                    CpuTile.Multiply(d + j, dPitch, (float*)from, row, step, packed + (long)j * depth, panel, rows, Math.Min(panel, columns - j), depth, alpha, accumulate || p > 0);
             }
         }
         ArrayPool<float>.Shared.Return(buffer);
-    }
-
-    // Panels of MicroM rows (MicroN columns), k-major, padded with zeros.
-    static void PackA(float* to, float* a, int rowStep, int depthStep, int rows, int depth)
-    {
-        for (var i0 = 0; i0 < rows; i0 += MicroM)
-            for (var p = 0; p < depth; p++)
-                for (var i = i0; i < i0 + MicroM; i++) *to++ = i < rows ? a[(long)i * rowStep + (long)p * depthStep] : 0;
-    }
-
-    static void PackB(float* to, float* b, int columnStep, int depthStep, int columns, int depth)
-    {
-        var width = MicroN;
-        for (var j0 = 0; j0 < columns; j0 += width)
-            for (var p = 0; p < depth; p++)
-                for (var j = j0; j < j0 + width; j++) *to++ = j < columns ? b[(long)j * columnStep + (long)p * depthStep] : 0;
-    }
-
-    static void Micro(float* sums, float* a, float* b, int depth)
-    {
-        var width = Vector<float>.Count;
-        float* r0 = sums, r1 = sums + TileN, r2 = sums + 2 * TileN, r3 = sums + 3 * TileN;
-        Vector<float> s00 = Vector.Load(r0), s01 = Vector.Load(r0 + width), s10 = Vector.Load(r1), s11 = Vector.Load(r1 + width);
-        Vector<float> s20 = Vector.Load(r2), s21 = Vector.Load(r2 + width), s30 = Vector.Load(r3), s31 = Vector.Load(r3 + width);
-        for (var p = 0; p < depth; p++, a += MicroM, b += 2 * width)
-        {
-            Vector<float> b0 = Vector.Load(b), b1 = Vector.Load(b + width);
-            var x = new Vector<float>(a[0]);
-            s00 = Vector.FusedMultiplyAdd(x, b0, s00);
-            s01 = Vector.FusedMultiplyAdd(x, b1, s01);
-            x = new Vector<float>(a[1]);
-            s10 = Vector.FusedMultiplyAdd(x, b0, s10);
-            s11 = Vector.FusedMultiplyAdd(x, b1, s11);
-            x = new Vector<float>(a[2]);
-            s20 = Vector.FusedMultiplyAdd(x, b0, s20);
-            s21 = Vector.FusedMultiplyAdd(x, b1, s21);
-            x = new Vector<float>(a[3]);
-            s30 = Vector.FusedMultiplyAdd(x, b0, s30);
-            s31 = Vector.FusedMultiplyAdd(x, b1, s31);
-        }
-        s00.Store(r0); s01.Store(r0 + width); s10.Store(r1); s11.Store(r1 + width);
-        s20.Store(r2); s21.Store(r2 + width); s30.Store(r3); s31.Store(r3 + width);
     }
 }

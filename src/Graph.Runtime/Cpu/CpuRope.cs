@@ -1,4 +1,5 @@
 using System;
+using System.Numerics;
 
 namespace Graph.Runtime.Cpu;
 
@@ -8,15 +9,23 @@ public static unsafe class CpuRope
     public static void Run(ReadOnlySpan<CpuView> args, int rows, int heads, int headDim, double theta, bool inverse)
     {
         var half = headDim / 2;
-        Span<float> frequencies = stackalloc float[half];
+        float* frequencies = stackalloc float[half], sines = stackalloc float[half], cosines = stackalloc float[half];
         for (var i = 0; i < half; i++) frequencies[i] = 1f / MathF.Pow((float)theta, 2f * i / headDim);
         for (var t = 0; t < rows; t++)
+        {
             for (var i = 0; i < half; i++)
             {
-                var (sine, cosine) = MathF.SinCos(args[1].Ints[t] * frequencies[i]);
-                if (inverse) sine = -sine;
-                for (var x = args[0].Row(t) + i; x < args[0].Row(t) + heads * headDim; x += headDim)
-                    (x[0], x[half]) = (x[0] * cosine - x[half] * sine, x[half] * cosine + x[0] * sine);
+                (sines[i], cosines[i]) = MathF.SinCos(args[1].Ints[t] * frequencies[i]);
+                if (inverse) sines[i] = -sines[i];
             }
+            for (var x = args[0].Row(t); x < args[0].Row(t) + heads * headDim; x += headDim)
+                for (var i = 0; i < half; i += Vector<float>.Count)
+                {
+                    var left = half - i;
+                    Vector<float> sine = CpuVector.Load(sines + i, left), cosine = CpuVector.Load(cosines + i, left), first = CpuVector.Load(x + i, left), second = CpuVector.Load(x + half + i, left);
+                    CpuVector.Store(first * cosine - second * sine, x + i, left);
+                    CpuVector.Store(second * cosine + first * sine, x + half + i, left);
+                }
+        }
     }
 }

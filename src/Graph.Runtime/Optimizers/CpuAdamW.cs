@@ -1,5 +1,7 @@
 using System;
 using System.Collections.Generic;
+using System.Numerics;
+using Graph.Runtime.Cpu;
 
 namespace Graph.Runtime.Optimizers;
 
@@ -23,13 +25,16 @@ static unsafe class CpuAdamW
             var count = (long)s.Rows * s.Columns;
             for (long first = 0, chunk = s.FirstChunk; first < count; first += AdamSegment.ChunkElements, chunk++)
             {
-                double squares = 0;
-                for (var i = first; i < Math.Min(count, first + AdamSegment.ChunkElements); i++)
+                var squares = new VectorSum();
+                var last = Math.Min(count, first + AdamSegment.ChunkElements);
+                // A chunk may begin and end inside a row of the gradient.
+                for (long i = first, end; i < last; i = end)
                 {
-                    var g = Gradient(s, i);
-                    squares += (double)g * g;
+                    end = Math.Min(last, (i / s.Columns + 1) * s.Columns);
+                    float* row = (float*)s.Gradient + i / s.Columns * s.GradientPitch + i % s.Columns;
+                    for (var c = 0; c < end - i; c += Vector<float>.Count) squares.AddSquares(CpuVector.Load(row + c, (int)(end - i) - c));
                 }
-                a[0].Floats[chunk] = (float)squares;
+                a[0].Floats[chunk] = (float)squares.Total;
             }
         }
     }
@@ -53,15 +58,25 @@ static unsafe class CpuAdamW
         if (s.Skipped != 0) return;
         foreach (var segment in Segments(a[0]))
         {
-            float* p = (float*)segment.Master, m = (float*)segment.FirstMoment, v = (float*)segment.SecondMoment;
-            for (var i = 0; i < segment.Rows * segment.Columns; i++)
+            for (var row = 0; row < segment.Rows; row++)
             {
-                var g = s.ClipCoefficient * Gradient(segment, i);
-                p[i] *= 1 - s.LearningRate * s.WeightDecay;
-                m[i] += s.OneMinusBeta1 * (g - m[i]);
-                v[i] = s.Beta2 * v[i] + s.OneMinusBeta2 * g * g;
-                p[i] -= s.LearningRate / s.BiasCorrection1 * (m[i] / (MathF.Sqrt(v[i]) / s.SqrtBiasCorrection2 + s.Epsilon));
-                Copy(segment, i);
+                var first = (long)row * segment.Columns;
+                float* p = (float*)segment.Master + first, m = (float*)segment.FirstMoment + first, v = (float*)segment.SecondMoment + first;
+                float* gradient = (float*)segment.Gradient + (long)row * segment.GradientPitch, copy = (float*)segment.Copy + (long)row * segment.CopyPitch;
+                for (var c = 0; c < segment.Columns; c += Vector<float>.Count)
+                {
+                    var left = segment.Columns - c;
+                    var g = s.ClipCoefficient * CpuVector.Load(gradient + c, left);
+                    var moment = CpuVector.Load(m + c, left);
+                    moment += s.OneMinusBeta1 * (g - moment);
+                    var second = s.Beta2 * CpuVector.Load(v + c, left) + s.OneMinusBeta2 * g * g;
+                    var master = CpuVector.Load(p + c, left) * (1 - s.LearningRate * s.WeightDecay);
+                    master -= s.LearningRate / s.BiasCorrection1 * (moment / (Vector.SquareRoot(second) / new Vector<float>(s.SqrtBiasCorrection2) + new Vector<float>(s.Epsilon)));
+                    CpuVector.Store(moment, m + c, left);
+                    CpuVector.Store(second, v + c, left);
+                    CpuVector.Store(master, p + c, left);
+                    CpuVector.Store(master, copy + c, left);
+                }
             }
         }
     }
@@ -70,7 +85,8 @@ static unsafe class CpuAdamW
     static void Cast(ReadOnlySpan<CpuView> a, int chunks)
     {
         foreach (var segment in Segments(a[0]))
-            for (var i = 0; i < segment.Rows * segment.Columns; i++) Copy(segment, i);
+            for (var row = 0; row < segment.Rows; row++)
+                new ReadOnlySpan<float>((float*)segment.Master + (long)row * segment.Columns, segment.Columns).CopyTo(new Span<float>((float*)segment.Copy + (long)row * segment.CopyPitch, segment.Columns));
     }
 
     // scalars, loss, rows
@@ -83,6 +99,4 @@ static unsafe class CpuAdamW
     }
 
     static ReadOnlySpan<AdamSegment> Segments(CpuView view) => new(view.Floats, view.Pitch);
-    static float Gradient(in AdamSegment s, long i) => ((float*)s.Gradient)[i / s.Columns * s.GradientPitch + i % s.Columns];
-    static void Copy(in AdamSegment s, long i) => ((float*)s.Copy)[i / s.Columns * s.CopyPitch + i % s.Columns] = ((float*)s.Master)[i];
 }

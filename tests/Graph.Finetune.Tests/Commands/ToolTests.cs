@@ -83,6 +83,10 @@ public class ToolTests
         Assert.Equal(4, kernels.Single(k => k.GetProperty("name").GetString() == "gemm nt layers.*.down_proj").GetProperty("count").GetInt32());
     }
 
+    [Theory]
+    [InlineData(0.00041237, 0.00041237), InlineData(0.000412374, 0.00041237), InlineData(41.23749, 41.237), InlineData(12082.49, 12082), InlineData(1508249.7, 1508250), InlineData(-0.5, -0.5), InlineData(0, 0)]
+    public void Significant_AnyMagnitude_KeepsFiveDigits(double value, double rounded) => Assert.Equal(rounded, Significant.Round(value), 15);
+
     [Fact]
     public void KernelsBench_OfNano_TimesEveryOpOnce()
     {

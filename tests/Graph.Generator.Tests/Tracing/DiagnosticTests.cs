@@ -28,6 +28,7 @@ public sealed class DiagnosticTests
             static readonly Tensor Shared = null!;
             public override ConfigField[] CheckpointConfig => [];
         }
+        record Size(int N);
         static class Later { public static double First = Second + 1, Second = 3; }
         """;
 
@@ -93,6 +94,7 @@ public sealed class DiagnosticTests
     // calls
     [InlineData("x *= Random.Shared.NextDouble();", "GRAPH004", "Random.Shared", "'Random.Shared' is part of the base library, of which only a few members are traced")]
     [InlineData("x *= Environment.ProcessorCount;", "GRAPH004", "Environment.ProcessorCount", "is part of the base library")]
+    [InlineData("x *= new Size(3).ToString().Length;", "GRAPH004", "new Size(3).ToString()", "'Size.ToString' has no body in this project that could be traced; write one")]
     [InlineData("x *= DateTime.Now.Day;", "GRAPH004", "DateTime.Now", "'DateTime.Now' is part of the base library")]
     [InlineData("x *= new[] { 1, 2 }.Where(i => i > 1).Sum();", "GRAPH004", "new[] { 1, 2 }.Where(i => i > 1)", "LINQ's 'Enumerable.Where' is not traced, or not with these arguments; a model may call Range, Repeat, Select")]
     [InlineData("x *= new[] { 1.5, 2 }.Sum();", "GRAPH004", "new[] { 1.5, 2 }.Sum()", "Sum of ints")]

@@ -83,6 +83,32 @@ public sealed class FaultTests
         Assert.Equal("Project(Linear(x, Param(\"narrow\", 8, 16)), \"q_proj\", 16)", Under(Assert.Single(fault.AdditionalLocations)));
     }
 
+    [Fact]
+    public void Faults_OfVariantsOfGemma2_AreAllReportedWithTheAuthorsLine()
+    {
+        var mine = Project.Tree("""
+            using Graph.Dsl;
+            namespace Gemma2;
+            [GraphModel("five")] public sealed class Five() : Gemma2Model(Gemma2Config.Nano with { Heads = 5 });
+            [GraphModel("zero")] public sealed class Zero() : Gemma2Model(Gemma2Config.Nano with { Window = 0 });
+            public class Narrow(Gemma2Config c, int i) : DecoderLayer(c, i)
+            {
+                protected override Tensor Mlp(Tensor x) => Project(Project(x, "mlp.up_proj", Config.Hidden, Config.Ffn), "mlp.down_proj", Config.Hidden, Config.Hidden);
+            }
+            [GraphModel("narrow")] public sealed class NarrowModel() : Gemma2Model(Gemma2Config.Nano) { protected override Module Layer(int i) => new Narrow(Config, i); }
+            """, "Mine.cs");
+        var faults = Project.Driver(("GraphEmitVariants", "five,zero,narrow"), ("GraphEmitTargets", "cpu")).RunGenerators(Project.Gemma2().AddSyntaxTrees(mine), TestContext.Current.CancellationToken).GetRunResult().Diagnostics;
+        Assert.All(faults, f => Assert.Equal("GRAPH003", f.Id));
+        string Only(string part) => Assert.Single(faults, f => f.GetMessage().Contains(part)).GetMessage();
+        Assert.Contains("model.layers.0.self_attn.q_proj.weight and", Only("variant five"));
+        Assert.Contains("window is 0", Only("variant zero"));
+        // W and A of the same line do not fit x.
+        Assert.EndsWith("(with model.layers.0.mlp.up_proj.weight and model.layers.0.mlp.down_proj.weight, variant narrow, in layers.0.mlp, called at Mine.cs(7))", Only("w is act[128,128]"));
+        Assert.Contains("LoraA(\"model.layers.0.mlp.down_proj\")", Only("w is f32[R,128]"));
+        Assert.Contains(faults.Single(f => f.GetMessage().Contains("w is act[128,128]")).AdditionalLocations, l => l.SourceTree == mine);
+        Assert.Equal(4, faults.Length);
+    }
+
     [Theory]
     [InlineData("layers.0", 0), InlineData("layers.12.mlp", 12), InlineData("encoder.layers.3", 3), InlineData("sublayers.1", -1), InlineData("sublayers.1.layers.2.mlp", 2), InlineData("layers.x", -1),
      InlineData("layers.1x", -1), InlineData("layers", -1), InlineData("layers.", -1), InlineData("layer.0", -1), InlineData("layers0", -1), InlineData("M.Forward", -1), InlineData("layers.x.layers.4", 4),

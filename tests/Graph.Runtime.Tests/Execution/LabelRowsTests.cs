@@ -1,6 +1,7 @@
 using System;
 using System.Collections.Generic;
 using System.Linq;
+using System.Numerics;
 using System.Runtime.InteropServices;
 using Graph.Runtime.Cpu;
 using Graph.Runtime.Devices;
@@ -19,8 +20,8 @@ public unsafe class LabelRowsTests
 
     readonly struct Identity : IScore
     {
-        public static float Value(float s) => s;
-        public static void ValueAndDerivative(float s, out float z, out float dz) => (z, dz) = (s, 1);
+        public static Vector<float> Value(Vector<float> s, Vector<float> distance, float head) => s;
+        public static void ValueAndDerivative(Vector<float> s, Vector<float> distance, float head, out Vector<float> z, out Vector<float> dz) => (z, dz) = (s, Vector<float>.One);
     }
 
     [Fact]

@@ -1,6 +1,7 @@
 using System;
 using System.Collections.Generic;
 using System.Linq;
+using System.Numerics;
 using Graph.Runtime.Cpu;
 using Graph.Runtime.Devices;
 using Graph.Runtime.Execution;
@@ -18,8 +19,8 @@ public unsafe class TrainingTests
 
     readonly struct Identity : IScore
     {
-        public static float Value(float s) => s;
-        public static void ValueAndDerivative(float s, out float z, out float dz) => (z, dz) = (s, 1);
+        public static Vector<float> Value(Vector<float> s, Vector<float> distance, float head) => s;
+        public static void ValueAndDerivative(Vector<float> s, Vector<float> distance, float head, out Vector<float> z, out Vector<float> dz) => (z, dz) = (s, Vector<float>.One);
     }
 
     static Dictionary<string, CpuKernelEntry> TinyKernels() => new()

@@ -1,4 +1,4 @@
-// dv = P^T do and dk = dS^T q for one tile of TILE_K keys of one kv head: attention_dkdv.cu on wgmma, for sm_90a and head dim 128.
+// dv = P^T do and dk = dS^T q for one tile of TILE_K keys of one kv head: attention_dkdv.cu on wgmma, for sm_90a and head dim 64 or 128.
 //
 //   dk, dv, k, v [T, K*D]   q, do [T, N*D]   lse, delta f32 [T, N]   doc_start, doc_end i32 [T]; pitches of elem tensors are multiples of 8
 //   ds: null, or room for dS^T in tiles of 64 x 64 (score_gradients.cu), which attention_dq_from_ds_sm90.cu multiplies; a query has at most ds_tiles of them
@@ -14,7 +14,7 @@ KERNEL_NAME(elem* __restrict__ dk, int dk_pitch, elem* __restrict__ dv, int dv_p
 {
     constexpr int D = HEAD_DIM;
     constexpr uint32_t KV_BYTES = TILE_K * D * 2, Q_BYTES = TILE_Q * D * 2;
-    static_assert(D == 128 && TILE_K == 128 && TILE_Q == DS_TILE && WARPS == 12 && STAGES == 3, "two warpgroups of 64 keys and one that copies");
+    static_assert(D <= 128 && TILE_K == 128 && TILE_Q == DS_TILE && WARPS == 12 && STAGES == 3, "two warpgroups of 64 keys and one that copies");
 
     extern __shared__ __align__(1024) uint8_t shared[];
     const uint32_t k_tile = shared_address(shared), v_tile = k_tile + KV_BYTES, q_tiles = v_tile + KV_BYTES, do_tiles = q_tiles + 3 * Q_BYTES;

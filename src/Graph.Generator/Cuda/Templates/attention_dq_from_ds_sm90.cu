@@ -1,4 +1,4 @@
-// dq = dS k for a tile of 64 queries of two heads that share a kv head, from the dS^T that the kernel of dk and dv left (score_gradients.cu); for sm_90a, head dim 128 or 256.
+// dq = dS k for a tile of 64 queries of two heads that share a kv head, from the dS^T that the kernel of dk and dv left (score_gradients.cu); for sm_90a, head dim 64, 128 or 256.
 //
 //   dq [T, N*D]   k [T, K*D]   doc_start i32 [T]; pitches are multiples of 8
 //   grid (ceil(T / 64), N / 2), block 384, dynamic shared memory STAGES (2 * 64 * 64 + 64 D) * 2 + 16 STAGES bytes

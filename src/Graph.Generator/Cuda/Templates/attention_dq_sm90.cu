@@ -1,4 +1,4 @@
-// dq = dS k for one tile of TILE_Q queries of one head: attention_dq.cu on wgmma, for sm_90a, head dim 128 or 256.
+// dq = dS k for one tile of TILE_Q queries of one head: attention_dq.cu on wgmma, for sm_90a, head dim 64, 128 or 256.
 //
 //   dq, q, do [T, N*D]   k, v [T, K*D]   lse, delta f32 [T, N]   doc_start i32 [T]; every pitch of elem tensors is a multiple of 8
 //   grid (ceil(T / TILE_Q), N), block 384, dynamic shared memory (2 TILE_Q D + (2 + V_STAGES) TILE_K D) * 2 + 64 bytes
@@ -12,7 +12,7 @@ KERNEL_NAME(elem* __restrict__ dq, int dq_pitch, const elem* __restrict__ q, int
             const float* __restrict__ lse, int lse_pitch, const float* __restrict__ delta, int delta_pitch,
             const int* __restrict__ doc_start, int rows)
 {
-    constexpr int D = HEAD_DIM, V_STAGES = D == 128 ? 2 : 1;
+    constexpr int D = HEAD_DIM, V_STAGES = D <= 128 ? 2 : 1;
     constexpr uint32_t KV_BYTES = TILE_K * D * 2, Q_BYTES = TILE_Q * D * 2;
     static_assert(TILE_Q == 128 && TILE_K % 16 == 0 && WARPS == 12 && STAGES == 2, "two warpgroups of 64 rows and one that copies");
 

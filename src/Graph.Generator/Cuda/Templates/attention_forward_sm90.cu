@@ -1,5 +1,5 @@
 // o = softmax(score(q k^T)) v and lse = log2 of the softmax's denominator, for one tile of TILE_Q queries of one head: attention_forward.cu on wgmma,
-// for sm_90a, head dim 128 or 256.
+// for sm_90a, head dim 64, 128 or 256.
 //
 //   o, q [T, N*D]   k, v [T, K*D]   lse f32 [T, N]   doc_start i32 [T]; every pitch of elem tensors is a multiple of 8
 //   grid (ceil(T / TILE_Q), N), block WARPS * 32, dynamic shared memory (TILE_Q + 4 TILE_K) * D * 2 + 64 bytes
@@ -13,7 +13,7 @@
 // BOUNDED 0: online softmax. P = exp2(score - reference); a row's reference moves up to its maximum when that is more than SLACK above it, so P stays below 2^SLACK and o is rarely rescaled.
 // The scale waits until P v of the tile before is summed, and a warp none of whose references moved goes on at once. o / sum and reference + log2(sum) do not depend on the reference.
 
-// 2^x for |x| < 126 on the multiply-add units, relative error 7.5e-5 (P is rounded to 2^-9). With head dim 128 and a bounded score, a quarter of the exponentials: the special-function units alone cannot keep up with products this short.
+// 2^x for |x| < 126 on the multiply-add units, relative error 7.5e-5 (P is rounded to 2^-9). With head dim 64 or 128 and a bounded score, a quarter of the exponentials: the special-function units alone cannot keep up with products this short.
 __device__ __forceinline__ float polynomial_exp2(float x)
 {
     const float shifted = x + 12582912.0f; // 1.5 * 2^23: the low bits hold round(x)
@@ -27,7 +27,7 @@ KERNEL_NAME(elem* __restrict__ o, int o_pitch, float* __restrict__ lse, int lse_
             const elem* __restrict__ q, int q_pitch, const elem* __restrict__ k, int k_pitch,
             const elem* __restrict__ v, int v_pitch, const int* __restrict__ doc_start, int rows)
 {
-    constexpr int D = HEAD_DIM, GROUPS = TILE_Q / 64, POLYNOMIALS = BOUNDED && D == 128 ? 1 : 0; // of 4 exponentials
+    constexpr int D = HEAD_DIM, GROUPS = TILE_Q / 64, POLYNOMIALS = BOUNDED && D <= 128 ? 1 : 0; // of 4 exponentials
     constexpr uint32_t KV_BYTES = TILE_K * D * 2;
     static_assert(TILE_Q % 64 == 0 && TILE_K == 64 && WARPS == 4 * (GROUPS + 1) && STAGES == 2, "warpgroups of 64 rows and one that copies");
 

@@ -26,7 +26,7 @@ passed=0 failed=0 skipped=0 broken=0
 for name in "${projects[@]}"; do
     executable=tests/$name/bin/Release/net10.0/$name
     run=("$executable")
-    case $name in *.Oracle.Tests) run=(eng/run-with-newer-glibc.sh "$executable") ;; esac
+    case $name in *.Oracle.Tests|*.Fuzz.Tests) run=(eng/run-with-newer-glibc.sh "$executable") ;; esac
     log=$(mktemp)
     echo "== $name"
     "${run[@]}" -noLogo -noColor 2>&1 | tee "$log"

@@ -10,11 +10,14 @@ using Graph.Fuzz.Generation;
 
 // Random models on the CPU against torch. TorchSharp needs a newer C library on some systems:
 //   usage: eng/run-with-newer-glibc.sh bench/Graph.Fuzz.Bench/bin/Release/net10.0/Graph.Fuzz.Bench [--count N] [--seed FIRST] [--parallel PROCESSES] [--shrink SECONDS] [--show SEED] [--variety SHARE]
+//   usage: … --pack FILE [--count N] [--seed FIRST] [--targets sm_90a,…]: writes N models that the CPU runs rightly into a file for `gpu-tests fuzz FILE --target TARGET`.
 // SHARE of rare choices a model may take: 0 gives plain models; left out, every model draws its own.
 // Prints each failure with its seed as it is found, the smallest model of each class of failure as C#, and how often every op and feature was drawn. Exit code 1: something failed.
 const int PieceSize = 250, BatchSize = 50;
 int count = 1000, first = 0, processes = 2, shrink = 60;
 double? variety = null;
+string? pack = null;
+string[] targets = ["sm_90a", "sm_80", "sm_75"];
 int? show = null;
 var options = new Queue<string>(args);
 while (options.TryDequeue(out var option))
@@ -24,11 +27,19 @@ while (options.TryDequeue(out var option))
         case "--seed": first = Number(); break;
         case "--parallel": processes = Number(); break;
         case "--shrink": shrink = Number(); break;
+        case "--pack": pack = options.Dequeue(); break;
+        case "--targets": targets = options.Dequeue().Split(','); break;
         case "--variety": variety = double.Parse(options.Dequeue(), CultureInfo.InvariantCulture); break;
         case "--show": show = Number(); break;
         case "--child": return Child(Number(), Number(), variety);
         default: Console.Error.WriteLine($"fuzz: there is no option {option}; see the first lines of Program.cs"); return 2;
     }
+if (pack is not null)
+{
+    foreach (var note in Pack.Write(pack, count, first, targets, variety)) Console.WriteLine(note);
+    Console.WriteLine(FormattableString.Invariant($"{pack}: {count} models, {new System.IO.FileInfo(pack).Length / 1e6:F1} MB"));
+    return 0;
+}
 if (show is { } seedToShow)
 {
     var model = RandomModel.Of(seedToShow, variety: variety);

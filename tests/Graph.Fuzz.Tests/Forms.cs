@@ -8,7 +8,8 @@ namespace Graph.Fuzz.Tests.Forms;
 
 public abstract class Form : LanguageModel
 {
-    protected const int H = 8, V = 24;
+    // A head has 16 columns at least, any row a multiple of 8.
+    protected const int H = 32, V = 24;
 
     /// <summary>A rank of 3 for every adapter; two documents and slack.</summary>
     public static Setup Setup(IReadOnlyList<TraceNode> trace) => new(12, [[5, 6]], 0.2, trace.Where(n => n.Op == "lora_a").Select(n => (string)n.Attributes[0].Value!).Distinct().ToDictionary(n => n, _ => 3), 2, null, 1);
@@ -59,28 +60,28 @@ public sealed class SumOfTwoLinearsOfOneInput : Form { protected override Tensor
 public sealed class OneOutputReadTwice : Form { protected override Tensor Body(Tensor x) { var y = Lora(x, "a"); return Lora(y, "b") + Lora(Tanh(y), "c") + y; } }
 public sealed class OneOutputInTwoFunctions : Form { protected override Tensor Body(Tensor x) { var y = Lora(x, "a"); return Tanh(y) * y; } }
 public sealed class OneAOfTwoReaders : Form { protected override Tensor Body(Tensor x) { var s = Linear(x, LoraA("w", H)); return Plain(x, "w") + Linear(s, LoraB("w", H)) + Linear(Tanh(s), LoraB("w", H)); } }
-public sealed class SomeOfThreeAdapted : Form { protected override Tensor Body(Tensor x) => Attend(Lora(x, "q"), Plain(x, "k", H, 4), Lora(x, "v", H, 4)); }
-public sealed class KeysAlone : Form { protected override Tensor Body(Tensor x) => Attend(Plain(x, "q"), Lora(x, "k", H, 4), Plain(x, "v", H, 4)); }
-public sealed class ValuesAlone : Form { protected override Tensor Body(Tensor x) => Attend(Plain(x, "q"), Plain(x, "k", H, 4), Lora(x, "v", H, 4)); }
-public sealed class NothingTrainedBeforeAttention : Form { protected override Tensor Body(Tensor x) => Lora(Attend(Plain(x, "q"), Plain(x, "k", H, 4), Plain(x, "v", H, 4)), "o"); }
+public sealed class SomeOfThreeAdapted : Form { protected override Tensor Body(Tensor x) => Attend(Lora(x, "q"), Plain(x, "k", H, 16), Lora(x, "v", H, 16)); }
+public sealed class KeysAlone : Form { protected override Tensor Body(Tensor x) => Attend(Plain(x, "q"), Lora(x, "k", H, 16), Plain(x, "v", H, 16)); }
+public sealed class ValuesAlone : Form { protected override Tensor Body(Tensor x) => Attend(Plain(x, "q"), Plain(x, "k", H, 16), Lora(x, "v", H, 16)); }
+public sealed class NothingTrainedBeforeAttention : Form { protected override Tensor Body(Tensor x) => Lora(Attend(Plain(x, "q"), Plain(x, "k", H, 16), Plain(x, "v", H, 16)), "o"); }
 public sealed class LayerWithoutAdapters : Form { protected override Tensor Body(Tensor x) => Plain(Tanh(Plain(Lora(x, "first"), "a")), "b") + Lora(x, "last"); }
 public sealed class OneHead : Form { protected override Tensor Body(Tensor x) => Attend(Lora(x, "q"), Lora(x, "k"), Lora(x, "v"), 1, 1); }
-public sealed class ManyHeads : Form { protected override Tensor Body(Tensor x) => Lora(Attend(Lora(x, "q", H, 12), Lora(x, "k", H, 4), Lora(x, "v", H, 4), 6, 2), "o", 12); }
+public sealed class ManyHeads : Form { protected override Tensor Body(Tensor x) => Lora(Attend(Lora(x, "q", H, 96), Lora(x, "k", H, 32), Lora(x, "v", H, 32), 6, 2), "o", 96); }
 public sealed class KeysAreQueries : Form { protected override Tensor Body(Tensor x) { var q = Lora(x, "q"); return Attend(q, q, Lora(x, "v"), 2, 2); } }
-public sealed class ValuesAreKeys : Form { protected override Tensor Body(Tensor x) { var k = Lora(x, "k", H, 4); return Attend(Lora(x, "q"), k, k); } }
+public sealed class ValuesAreKeys : Form { protected override Tensor Body(Tensor x) { var k = Lora(x, "k", H, 16); return Attend(Lora(x, "q"), k, k); } }
 public sealed class NoLinearsAroundAttention : Form { protected override Tensor Body(Tensor x) { var y = Lora(x, "a"); return y + Attend(y, y, y, 2, 2); } }
-public sealed class QueriesReadAgain : Form { protected override Tensor Body(Tensor x) { var q = Lora(x, "q"); return Attend(q, Lora(x, "k", H, 4), Lora(x, "v", H, 4)) * Tanh(q) + q; } }
+public sealed class QueriesReadAgain : Form { protected override Tensor Body(Tensor x) { var q = Lora(x, "q"); return Attend(q, Lora(x, "k", H, 16), Lora(x, "v", H, 16)) * Tanh(q) + q; } }
 
 public sealed class RopeOnKeysAlone : Form
 {
-    protected override Tensor Body(Tensor x) => MergeHeads(Attention(SplitHeads(Lora(x, "q"), 2), Rope(SplitHeads(Lora(x, "k", H, 4), 1), 100), SplitHeads(Lora(x, "v", H, 4), 1), 0.7));
+    protected override Tensor Body(Tensor x) => MergeHeads(Attention(SplitHeads(Lora(x, "q"), 2), Rope(SplitHeads(Lora(x, "k", H, 16), 1), 100), SplitHeads(Lora(x, "v", H, 16), 1), 0.7));
 }
 
 public sealed class RopeAndTheValueBefore : Form
 {
     protected override Tensor Body(Tensor x)
     {
-        var k = SplitHeads(Lora(x, "k", H, 4), 1);
+        var k = SplitHeads(Lora(x, "k", H, 16), 1);
         return MergeHeads(Attention(Rope(SplitHeads(Lora(x, "q"), 2), 100), Rope(k, 100), k, 0.7));
     }
 }
@@ -90,13 +91,13 @@ public sealed class SquaredQueries : Form
     protected override Tensor Body(Tensor x)
     {
         var q = SplitHeads(Lora(x, "q"), 2);
-        return MergeHeads(Attention(q * q, SplitHeads(Lora(x, "k", H, 4), 1), SplitHeads(Lora(x, "v", H, 4), 1), 0.7));
+        return MergeHeads(Attention(q * q, SplitHeads(Lora(x, "k", H, 16), 1), SplitHeads(Lora(x, "v", H, 16), 1), 0.7));
     }
 }
 
 public sealed class VectorAlongHeads : Form
 {
-    protected override Tensor Body(Tensor x) => MergeHeads(Attention(SplitHeads(Lora(x, "q"), 2) * Param("gain.weight", 4), SplitHeads(Lora(x, "k", H, 4), 1), SplitHeads(Lora(x, "v", H, 4), 1), 0.7));
+    protected override Tensor Body(Tensor x) => MergeHeads(Attention(SplitHeads(Lora(x, "q"), 2) * Param("gain.weight", 16), SplitHeads(Lora(x, "k", H, 16), 1), SplitHeads(Lora(x, "v", H, 16), 1), 0.7));
 }
 
 public sealed class ParallelBlocks : Form
@@ -104,16 +105,15 @@ public sealed class ParallelBlocks : Form
     protected override Tensor Body(Tensor x)
     {
         var h = Norm(x, "norm");
-        return x + Lora(Attend(Lora(h, "q"), Lora(h, "k", H, 4), Lora(h, "v", H, 4)), "o") + Lora(GeluTanh(Lora(h, "up", H, 16)), "down", 16);
+        return x + Lora(Attend(Lora(h, "q"), Lora(h, "k", H, 16), Lora(h, "v", H, 16)), "o") + Lora(GeluTanh(Lora(h, "up", H, 16)), "down", 16);
     }
 }
 
 public sealed class ParallelBlocksWithoutNorm : Form
 {
-    protected override Tensor Body(Tensor x) => x + Lora(Attend(Lora(x, "q"), Lora(x, "k", H, 4), Lora(x, "v", H, 4)), "o") + Lora(Lora(x, "gate", H, 16) * Lora(x, "up", H, 16), "down", 16);
+    protected override Tensor Body(Tensor x) => x + Lora(Attend(Lora(x, "q"), Lora(x, "k", H, 16), Lora(x, "v", H, 16)), "o") + Lora(Lora(x, "gate", H, 16) * Lora(x, "up", H, 16), "down", 16);
 }
 
-public sealed class GateOfOneColumn : Form { protected override Tensor Body(Tensor x) => x + Lora(x, "a") * Tanh(Lora(x, "gate", H, 1)); }
 public sealed class MeanAsGate : Form { protected override Tensor Body(Tensor x) { var y = Lora(x, "a"); return (y - RowMean(y)) * Rsqrt(RowMean(y * y) + 0.01) + RowMean(y) * RowMean(x); } }
 public sealed class NormsOfOneWeight : Form { protected override Tensor Body(Tensor x) => Norm(Lora(Norm(x, "norm"), "a"), "norm"); }
 public sealed class Bias : Form { protected override Tensor Body(Tensor x) => Lora(x, "a") + Param("a.bias", H); }

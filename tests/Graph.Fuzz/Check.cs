@@ -118,7 +118,7 @@ public static class Check
         return true;
     }
 
-    static double Size(double[] values) => Math.Sqrt(values.Sum(v => v * v));
+    internal static double Size(double[] values) => Math.Sqrt(values.Sum(v => v * v));
 
-    static double Distance(double[] a, double[] b) => a.Length == b.Length ? Math.Sqrt(a.Zip(b, (x, y) => (x - y) * (x - y)).Sum()) : double.NaN;
+    internal static double Distance(double[] a, double[] b) => a.Length == b.Length ? Math.Sqrt(a.Zip(b, (x, y) => (x - y) * (x - y)).Sum()) : double.NaN;
 }

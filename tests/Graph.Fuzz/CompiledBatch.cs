@@ -23,7 +23,7 @@ public sealed record Case(IReadOnlyList<Dsl.TraceNode> Trace, Setup Setup)
     public IReadOnlyDictionary<string, int[]> Weights => Trace.Where(n => n.Op == "param").GroupBy(n => (string)n.Attributes[0].Value!).ToDictionary(n => n.Key, n => n.First().Attributes.Skip(1).Select(a => (int)a.Value!).ToArray());
 
     /// <summary>Ids are below the rows of every embedding table.</summary>
-    public int Ids => Trace.Where(n => n.Op == "embedding").Select(n => Rows(n)).DefaultIfEmpty(2).Min();
+    public int Ids => Trace.Where(n => n.Op == "embedding" && Trace[n.Inputs[0]].Op == "input").Select(n => Rows(n)).DefaultIfEmpty(2).Min();
 
     /// <summary>Labels are below the rows of the head's table.</summary>
     public int Labels
@@ -68,6 +68,7 @@ public sealed class CompiledBatch : IDisposable
     {
         try
         {
+            Infer(model.Trace);
             return new Compiled(model, Compiler.Compile("fuzz", Replay.ForCompiler(model.Trace), targets), null, null);
         }
         catch (ShapeError e)
@@ -78,6 +79,13 @@ public sealed class CompiledBatch : IDisposable
         {
             return new Compiled(model, null, null, new Verdict(Outcome.Crash, $"{e.GetType().Name}: {e.Message}\n{e.StackTrace}"));
         }
+    }
+
+    // As the generator looks at a model's lines while it reads them.
+    static void Infer(IReadOnlyList<Dsl.TraceNode> trace)
+    {
+        var types = new Generator.IR.TensorType[trace.Count];
+        foreach (var node in trace) types[node.Id] = OpCatalog.Infer(node.Op, [.. node.Inputs.Select(i => types[i])], node.Attributes);
     }
 
     static SyntaxTree Tree(int number, string source) => CSharpSyntaxTree.ParseText(SourceText.From($"public static class M{number}\n{{\n{source}}}\n", Encoding.UTF8), new CSharpParseOptions(LanguageVersion.CSharp14), $"M{number}");

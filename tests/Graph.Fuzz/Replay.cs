@@ -35,7 +35,7 @@ public static class Replay
 /// <summary>A model as C# of the DSL, for an issue or a test.</summary>
 public static class PrintModel
 {
-    static readonly HashSet<string> Leaves = ["param", "lora_a", "lora_b", "lora_scale", "const", "typed_const"];
+    static readonly HashSet<string> Leaves = ["param", "lora_a", "lora_b", "lora_scale", "const", "typed_const", "positions"];
 
     public static string Run(Model model, string name)
     {

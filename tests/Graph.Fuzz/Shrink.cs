@@ -76,7 +76,7 @@ public static class Shrink
         // One number everywhere it is a dimension.
         var numbers = steps.SelectMany(s => s.Dims ?? []).Concat(steps.Where(s => s.Op == "split_heads").Select(s => s.Count!.Value)).Distinct().Order().ToArray();
         foreach (var number in numbers)
-            foreach (var other in new[] { 1, 2, 3, 4, 8, 16, number / 2 }.Where(n => n > 0 && n < number).Distinct())
+            foreach (var other in new[] { 1, 2, 4, 8, 16, number / 16 * 8 }.Where(n => n > 0 && n < number).Distinct())
             {
                 yield return Change(model, s => s with { Dims = s.Dims?.Select(d => d == number ? other : d).ToArray(), Count = s.Op == "split_heads" && s.Count == number ? other : s.Count });
                 yield return Change(model, s => s with { Dims = s.Dims?.Select(d => d == number ? other : d).ToArray() });

@@ -13,6 +13,10 @@ public abstract record Score
     /// <summary>The scaled dot product.</summary>
     public sealed record Argument : Score;
     public sealed record Constant(double Value) : Score;
+    /// <summary>How far the key is before the query.</summary>
+    public sealed record Distance : Score;
+    /// <summary>The query head's number.</summary>
+    public sealed record Head : Score;
     public sealed record Call(string Op, Score[] Inputs) : Score;
 
     public static readonly Score Z = new Argument();
@@ -23,7 +27,7 @@ public abstract record Score
     public IEnumerable<Score> Smaller() => this is not Call call ? [] :
         call.Inputs.Concat(call.Inputs.SelectMany((input, i) => input.Smaller().Select(smaller => (Score)(call with { Inputs = [.. call.Inputs.Select((old, j) => j == i ? smaller : old)] }))));
 
-    public bool ReadsArgument => this is Argument || this is Call call && call.Inputs.Any(i => i.ReadsArgument);
+    public bool ReadsPosition => this is Distance or Head || this is Call call && call.Inputs.Any(i => i.ReadsPosition);
 }
 
 /// <summary>What a model is trained on: everything that is chosen at run time.</summary>

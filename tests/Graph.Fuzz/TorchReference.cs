@@ -90,13 +90,14 @@ public static class TorchReference
             foreach (var node in trace)
             {
                 // What a score function computes ends at its attention.
-                inScore[node.Id] = node.Op == "score_input" || node.Op != "attention" && node.Inputs.Any(i => inScore[i]);
+                inScore[node.Id] = node.Op is "score_input" or "score_distance" or "score_head" || node.Op != "attention" && node.Inputs.Any(i => inScore[i]);
                 if (inScore[node.Id]) continue;
                 var attributes = new Attributes(node.Attributes);
                 var x = node.Inputs.Where(i => !inScore[i]).Select(i => values[i]).ToArray();
                 values[node.Id] = node.Op switch
                 {
                     "input" => ids,
+                    "positions" => arange(ids.shape[0], ScalarType.Int64) - docStart,
                     "param" => leaves[(string)attributes["name"]!],
                     "lora_a" => leaves[attributes["name"] + ".lora_A"],
                     "lora_b" => leaves[attributes["name"] + ".lora_B"],
@@ -120,9 +121,9 @@ public static class TorchReference
         {
             var (tokens, group) = (q.shape[0], q.shape[1] / k.shape[1]);
             var z = Scores(q.transpose(0, 1).matmul(Repeat(k).transpose(1, 2)) * attributes.Double("scale"));
-            var s = Region(score, z, values);
             var t = arange(tokens, ScalarType.Int64);
             var distance = t.unsqueeze(1) - t.unsqueeze(0);
+            var s = Region(score, z, distance, values).expand(z.shape);
             var visible = distance.ge(0).logical_and(t.unsqueeze(0).ge(docStart.unsqueeze(1)));
             if (attributes["window"] is not null) visible = visible.logical_and(distance.lt(attributes.Int("window")));
             var masked = s.masked_fill(visible.logical_not(), double.NegativeInfinity);
@@ -137,11 +138,13 @@ public static class TorchReference
         }
 
         // Read by the trace's own lines, with z where the argument stands.
-        Tensor Region(int id, Tensor z, Tensor[] values)
+        Tensor Region(int id, Tensor z, Tensor distance, Tensor[] values)
         {
             if (trace[id].Op == "score_input") return z;
+            if (trace[id].Op == "score_distance") return distance.to(ScalarType.Float64);
+            if (trace[id].Op == "score_head") return arange(z.shape[0], ScalarType.Float64).view(-1, 1, 1);
             if (values[id] is { } constant) return constant;
-            return Scores(OpTable.Find(trace[id].Op).Torch!([.. trace[id].Inputs.Select(i => Region(i, z, values))], new Attributes(trace[id].Attributes)));
+            return Scores(OpTable.Find(trace[id].Op).Torch!([.. trace[id].Inputs.Select(i => Region(i, z, distance, values))], new Attributes(trace[id].Attributes)));
         }
 
         Tensor Rope(Tensor x, long tokens, Tensor docStart, double theta)
@@ -162,7 +165,7 @@ public static class TorchReference
                 if (y.requires_grad || Largest == 0) Largest = Math.Max(Largest, Finite(y.detach().abs().max().item<double>()));
                 return y;
             }
-            var isStatistic = y.dim() == 2 && y.shape[1] == 1;
+            var isStatistic = y.dim() > 1 && y.shape[^1] == 1;
             return storage switch
             {
                 Storage.Disturbed d => Disturb(y, d.Size, d.Seed),

@@ -5,9 +5,9 @@ namespace Graph.Fuzz;
 public enum ValueKind
 {
     Ids, Scalar,
-    /// <summary>[T, A]; A = 1 broadcasts along a row.</summary>
+    /// <summary>[T, A]; A = 1: a statistic, one value per row.</summary>
     Rows,
-    /// <summary>[T, A, B].</summary>
+    /// <summary>[T, A, B]; B = 1: a statistic of each head.</summary>
     Heads,
     /// <summary>[T, R of the adapter Name].</summary>
     Rank,
@@ -32,22 +32,29 @@ public readonly record struct ValueType(ValueKind Kind, int A = 0, int B = 0, st
     public static ValueType Matrix(int rows, int columns) => new(ValueKind.Matrix, rows, columns);
 
     public bool IsPerToken => Kind is ValueKind.Rows or ValueKind.Heads or ValueKind.Rank;
-    bool IsOnePerToken => Kind == ValueKind.Rows && A == 1;
+    public bool IsStatistic => Kind == ValueKind.Rows && A == 1 || Kind == ValueKind.Heads && B == 1;
 
-    /// <summary>What the operators of the DSL's tensors promise: equal shapes, scalars, one value per token, vectors along the last dimension. null: the shapes do not fit.</summary>
+    /// <summary>Kernels read 8 columns at a time; statistics come from reductions alone.</summary>
+    public ValueType? WithWholeChunks() => (Kind == ValueKind.Rows ? A : Kind == ValueKind.Heads ? B : 8) % 8 == 0 ? this : null;
+
+    /// <summary>What the DSL promises of its operators (docs/architecture.md has the table). null: the shapes do not fit.</summary>
     public static ValueType? Broadcast(ValueType a, ValueType b)
     {
         if (!IsNumber(a) || !IsNumber(b)) return null;
-        if (a == b) return a;
-        return One(a, b) ?? One(b, a);
+        if (a == b) return a.Kind == ValueKind.Matrix ? null : a;
+        return Spreads(a, b) ? b : Spreads(b, a) ? a : null;
 
-        static bool IsNumber(ValueType t) => t.Kind is ValueKind.Scalar or ValueKind.Rows or ValueKind.Heads or ValueKind.Rank or ValueKind.Vector;
-        static ValueType? One(ValueType wide, ValueType narrow) => narrow switch
+        static bool IsNumber(ValueType t) => t.Kind is ValueKind.Scalar or ValueKind.Rows or ValueKind.Heads or ValueKind.Rank or ValueKind.Vector or ValueKind.Matrix;
+
+        static bool Spreads(ValueType narrow, ValueType wide) => (narrow.Kind, wide.Kind) switch
         {
-            { Kind: ValueKind.Scalar } => wide,
-            { IsOnePerToken: true } when wide.IsPerToken => wide,
-            { Kind: ValueKind.Vector } when wide.Kind == ValueKind.Rows && wide.A == narrow.A || wide.Kind == ValueKind.Heads && wide.B == narrow.A => wide,
-            _ => null,
+            (ValueKind.Scalar, _) => wide.Kind != ValueKind.Matrix,
+            (ValueKind.Rows, ValueKind.Rows or ValueKind.Heads) => narrow.A == 1 && !wide.IsStatistic,
+            (ValueKind.Heads, ValueKind.Heads) => narrow.B == 1 && narrow.A == wide.A,
+            (ValueKind.Vector, ValueKind.Rows) => narrow.A == wide.A && !wide.IsStatistic,
+            (ValueKind.Vector, ValueKind.Heads) => narrow.A == wide.B && !wide.IsStatistic,
+            (ValueKind.Matrix, ValueKind.Heads) => narrow.A == wide.A && (narrow.B == 1 || narrow.B == wide.B),
+            _ => false,
         };
     }
 

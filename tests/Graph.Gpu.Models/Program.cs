@@ -4,8 +4,6 @@ using System.Linq;
 using System.Text;
 using System.Text.Json;
 using Graph.Generator;
-using Graph.Generator.Cuda;
-using Graph.Generator.Schedules;
 using Graph.Gpu.Models;
 using Graph.Tests;
 
@@ -17,45 +15,14 @@ using var stream = new MemoryStream();
 using (var json = new Utf8JsonWriter(stream))
 {
     json.WriteStartObject();
-    json.WriteStartObject("templates");
-    foreach (var name in models.SelectMany(m => m.Text.Targets).SelectMany(t => t.Kernels).SelectMany(k => k.Parts).Where(p => p.StartsWith('@')).Distinct().Order(StringComparer.Ordinal))
-        json.WriteString(name, EmitCuda.Template(name[1..]));
-    json.WriteEndObject();
+    KernelJson.Templates(json, models.Select(m => m.Text));
     json.WriteStartArray("models");
     foreach (var (size, text) in models)
     {
         json.WriteStartObject();
         json.WriteString("name", size.Name);
         json.WriteString("schedule", text.ScheduleText);
-        json.WriteStartObject("targets");
-        foreach (var target in text.Targets)
-        {
-            json.WriteStartArray(target.Target);
-            foreach (var kernel in target.Kernels)
-            {
-                json.WriteStartObject();
-                json.WriteString("name", kernel.Info.Name);
-                json.WriteString("kind", ScheduleText.Lower(kernel.Info.Kind));
-                if (kernel.Info.Gemm is { } form)
-                {
-                    json.WriteStartObject("gemm");
-                    json.WriteString("layout", ScheduleText.Lower(form.Layout));
-                    json.WriteBoolean("f32", form.F32);
-                    json.WriteBoolean("accumulate", form.Accumulate);
-                    json.WriteString("skinny", ScheduleText.Lower(form.Skinny));
-                    json.WriteEndObject();
-                }
-                if (kernel.Info.Rank > 0) json.WriteNumber("rank", kernel.Info.Rank);
-                foreach (var (name, value) in new[] { ("block", kernel.Info.Block), ("shared", kernel.Info.SharedBytes), ("tile_rows", kernel.Info.TileRows), ("tile_cols", kernel.Info.TileCols), ("grid_y", kernel.Info.GridY) })
-                    json.WriteNumber(name, value);
-                json.WriteStartArray("parts");
-                foreach (var part in kernel.Parts) json.WriteStringValue(part);
-                json.WriteEndArray();
-                json.WriteEndObject();
-            }
-            json.WriteEndArray();
-        }
-        json.WriteEndObject();
+        KernelJson.Targets(json, text, part => part);
         json.WriteEndObject();
     }
     json.WriteEndArray();

@@ -38,7 +38,7 @@ static class Models
         }).ToDictionary(m => m.Name);
     }
 
-    static KernelSource Kernel(JsonElement kernel, IReadOnlyDictionary<string, string> templates)
+    internal static KernelSource Kernel(JsonElement kernel, IReadOnlyDictionary<string, string> templates)
     {
         int Int(string name) => kernel.GetProperty(name).GetInt32();
         var info = new KernelInfo(kernel.GetProperty("name").GetString()!, Word<KernelKind>(kernel, "kind"), Int("block"), Int("shared"), Int("tile_rows"), Int("tile_cols"), Int("grid_y"))

@@ -10,6 +10,7 @@ using Graph.Runtime.Devices;
 // usage: gpu-tests [CHECK...] [--out FOLDER] [--fixture FOLDER] [--parallel N] [--time] [--known FILE]        checks: see below; none named runs all
 //        gpu-tests --merge FOLDER FILE...                                                       verified.json of several runs, on one machine or many, as one in FOLDER; needs no GPU
 //        gpu-tests --host [VARIANT...]                                                          the kernels' cases and the error rule on the CPU alone: a check of the checks
+//        gpu-tests fuzz PACK --target TARGET                                                    a step of every random model of a pack, which bench/Graph.Fuzz.Bench --pack writes
 //        gpu-tests --host step --fixture FOLDER                                                 the same for whole training steps
 // Without --time the kernels get no times. --out receives verified.json: every kernel that ran and was right; those in --known, an older verified.json, are not run again.
 
@@ -34,6 +35,8 @@ try
     }
     if (args is ["--merge", var into, .. var files]) return VerifiedFile.Merge(into, files);
     if (args is ["--host", .. var variants]) return HostCheck.Run(variants);
+    if (args is ["fuzz", var pack, "--target", var target]) return FuzzCheck.Run(pack, target);
+    if (args is ["--child", "fuzz", var ofPack, var onTarget, var from]) return FuzzCheck.From(ofPack, onTarget, int.Parse(from, CultureInfo.InvariantCulture));
     if (args is ["--child", var child]) return One(checks.Single(c => c.Name == child));
 }
 catch (Exception e)

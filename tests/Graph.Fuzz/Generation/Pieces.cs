@@ -4,7 +4,7 @@ using System.Linq;
 namespace Graph.Fuzz.Generation;
 
 /// <summary>What models are put together from: linears with adapters of every form, norms, functions, score functions. Each choice leaves its name among the model's features.</summary>
-sealed class Pieces(ModelBuilder b, Draw draw, SizeRules rules)
+sealed class Pieces(ModelBuilder b, Draw draw)
 {
     // Adapters on all linears, on some, on few.
     readonly double adapted = draw.Of(1, 1, 0.7, 0.7, 0.2);
@@ -91,6 +91,8 @@ sealed class Pieces(ModelBuilder b, Draw draw, SizeRules rules)
         (1, () => Add(x, b.Const(draw.Number()))),
         (1, () => b.Add("sub", b.Const(draw.Number()), x)),
         (1, () => b.Add("exp", b.Add("tanh", x))),
+        (1, () => b.Add("log", Add(Mul(x, x), b.Const(1)))),
+        (1, () => b.Add("sqrt", Add(Mul(x, x), b.Const(0.5)))),
         (1, () => b.Add("exp", b.Add("neg", Mul(x, x)))),
         (1, () => Mul(x, b.Add("rsqrt", Add(Mul(x, x), b.Const(1))))),
         (2, () => Note("function: x / (1 + exp(-x))", b.Add("div", x, Add(b.Const(1), b.Add("exp", b.Add("neg", x)))))),
@@ -107,12 +109,29 @@ sealed class Pieces(ModelBuilder b, Draw draw, SizeRules rules)
             (2, () => Note("row: minus its mean", b.Add("sub", x, Mean(x)))),
             (2, () => Note("row: vector added", Add(x, Vector(columns)))),
             (2, () => Note("row: vector multiplied", Mul(x, Add(b.Const(1), Vector(columns))))),
-            (1, () => Note("row: gate of one column", Mul(x, b.Add("tanh", rules == SizeRules.Gpu ? Linear(x, columns, "gate") : Linear(x, 1, "gate"))))),
+            (1, () => Note("row: gate", Mul(x, b.Add("tanh", Linear(x, columns, "gate"))))),
             (1, () => Note("row: function of its mean", Mul(x, Function(Mean(x))))),
             (1, () => Note("row: normed by hand", Mul(x, b.Add("rsqrt", Add(Mean(Mul(x, x)), b.Const(0.01)))))),
             (1, () => Note("row: two vectors", Add(Mul(x, Vector(columns)), Mul(Vector(columns), Vector(columns))))),
-            (1, () => Note("row: mean of another", Add(x, Mean(draw.Of(b.Values(t => t.Kind == ValueKind.Rows)))))),
-            (1, () => Note("row: product of two means", Mul(x, Add(b.Const(1), Mul(Mean(x), Mean(draw.Of(b.Values(t => t.Kind == ValueKind.Rows))))))))])();
+            (1, () => Note("row: mean of another", Add(x, Mean(draw.Of(b.Values(t => t.Kind == ValueKind.Rows && !t.IsStatistic)))))),
+            (1, () => Note("row: by heads", b.Add("merge_heads", HeadFunction(b.Add(new Step("split_heads", [x], Count: columns / 8)))))),
+            (1, () => Note("row: product of two means", Mul(x, Add(b.Const(1), Mul(Mean(x), Mean(draw.Of(b.Values(t => t.Kind == ValueKind.Rows && !t.IsStatistic))))))))])();
+    }
+
+    /// <summary>Heads, each as a row of its own, with weights of one head or of all.</summary>
+    public int HeadFunction(int x)
+    {
+        var (heads, dim) = (b[x].A, b[x].B);
+        int Weights(int rows, int columns) => b.Add(new Step("param", [], b.Unique("gains") + ".weight", [rows, columns]));
+        return draw.Weighted<Func<int>>(
+            (3, () => Norm(x)), [
+            (1, () => Note("heads: minus their mean", b.Add("sub", x, b.Add("row_mean", x)))),
+            (1, () => Note("heads: function of their mean", Mul(x, Function(b.Add("row_mean", x))))),
+            (1, () => Note("heads: vector", Mul(x, Vector(dim)))),
+            (1, () => Note("heads: weight each", Mul(x, Weights(heads, dim)))),
+            (1, () => Note("heads: number each", Add(x, Weights(heads, 1)))),
+            (1, () => Note("heads: mean of a row", Add(x, b.Add("row_mean", draw.Of(b.Values(t => t.Kind == ValueKind.Rows && !t.IsStatistic)))))),
+            (1, () => Note("heads: function", Function(x)))])();
     }
 
     public int Vector(int size)
@@ -121,11 +140,20 @@ sealed class Pieces(ModelBuilder b, Draw draw, SizeRules rules)
         return known.Count > 0 && draw.Rarely(0.2) ? Note("vector: used twice", b.Param(draw.Of(known), size)) : b.Param(b.Unique("vector") + ".weight", size);
     }
 
+    /// <summary>Of rows, or of each head.</summary>
     public int Norm(int x)
     {
-        var known = b.ParamsOf(b[x].A);
-        var w = known.Count > 0 && draw.Rarely(0.15) ? Note("norm: weight used twice", draw.Of(known)) : b.Unique(draw.Of("norm", "post_attention_layernorm", "input_layernorm")) + ".weight";
-        return b.Add(new Step("rms_norm", [x, b.Param(w, b[x].A)], Number: draw.Of(1e-6, 1e-5, 0.01)));
+        var size = b[x].Kind == ValueKind.Heads ? b[x].B : b[x].A;
+        int Weight(params string[] names)
+        {
+            var known = b.ParamsOf(size);
+            return b.Param(known.Count > 0 && draw.Rarely(0.15) ? Note("norm: weight used twice", draw.Of(known)) : b.Unique(draw.Of(names)) + ".weight", size);
+        }
+        var eps = draw.Of(1e-6, 1e-5, 0.01);
+        return draw.Weighted<Func<int>>(
+            (6, () => b.Add(new Step("rms_norm", [x, Weight("norm", "post_attention_layernorm", "input_layernorm")], Number: eps))), [
+            (1, () => b.Add(new Step("layer_norm", [x, Weight("ln")], Number: eps))),
+            (1, () => Note("norm: with bias", b.Add(new Step("layer_norm", [x, Weight("ln"), Weight("bias")], Number: eps))))])();
     }
 
     /// <summary>What attention makes of its scores, and how large they should be so that it shows.</summary>
@@ -138,10 +166,13 @@ sealed class Pieces(ModelBuilder b, Draw draw, SizeRules rules)
             (6, () => draw.Chance(0.4) ? (null, 1.5) : Note("score: cap", ((Score?)Fuzz.Score.Of("mul", Fuzz.Score.Of("tanh", Fuzz.Score.Of("div", z, C(cap))), C(cap)), Math.Min(cap, 8)))), [
             (1, () => Note("score: identity lambda", ((Score?)z, 1.5))),
             (1, () => Note("score: cap plus a share", ((Score?)Fuzz.Score.Of("add", Fuzz.Score.Of("mul", Fuzz.Score.Of("tanh", z), C(2)), Fuzz.Score.Of("mul", z, C(0.1))), 2))),
-            (1, () => Note("score: function", ((Score?)Fuzz.Score.Of(draw.Of("tanh", "neg"), Fuzz.Score.Of("mul", z, C(draw.Number()))), 2))),
+            (1, () => Note("score: function", ((Score?)Fuzz.Score.Of(draw.Of(OpTable.Smooth), Fuzz.Score.Of("mul", z, C(draw.Number()))), 2))),
             (1, () => Note("score: exp", ((Score?)Fuzz.Score.Of("exp", Fuzz.Score.Of("neg", Fuzz.Score.Of("mul", z, z))), 1))),
             (1, () => Note("score: rsqrt", ((Score?)Fuzz.Score.Of("mul", z, Fuzz.Score.Of("rsqrt", Fuzz.Score.Of("add", Fuzz.Score.Of("mul", z, z), C(1)))), 2))),
             (1, () => Note("score: div", ((Score?)Fuzz.Score.Of("div", z, Fuzz.Score.Of("add", C(2), Fuzz.Score.Of("tanh", z))), 2))),
+            (1, () => Note("score: distance", ((Score?)Fuzz.Score.Of("sub", z, Fuzz.Score.Of("mul", new Score.Distance(), C(0.1))), 2))),
+            (1, () => Note("score: distance and head", ((Score?)Fuzz.Score.Of("sub", z, Fuzz.Score.Of("mul", Fuzz.Score.Of("exp", Fuzz.Score.Of("mul", Fuzz.Score.Of("add", new Score.Head(), C(1)), C(-0.5))), new Score.Distance())), 2))),
+            (1, () => Note("score: function of head", ((Score?)Fuzz.Score.Of("mul", Fuzz.Score.Of("tanh", z), Fuzz.Score.Of("add", new Score.Head(), C(1))), 2))),
             (0.5, () => Note("score: constant", ((Score?)C(0.5), 1)))])();
     }
 }

@@ -4,31 +4,27 @@ using System.Linq;
 
 namespace Graph.Fuzz.Generation;
 
-/// <summary>What sizes a model may have. Gpu: those that the CUDA kernels take.</summary>
-public enum SizeRules { Cpu, Gpu }
-
 /// <summary>The model of a seed.</summary>
 public sealed class RandomModel
 {
     readonly Draw draw;
     readonly ModelBuilder b = new();
     readonly Pieces p;
-    readonly SizeRules rules;
     readonly int hidden, layers;
 
     /// <param name="variety">Share of rare choices that the model may take; null: drawn.</param>
-    public static Model Of(int seed, SizeRules rules = SizeRules.Cpu, double? variety = null) => new RandomModel(seed, rules, variety).Build(seed);
+    public static Model Of(int seed, double? variety = null) => new RandomModel(seed, variety).Build(seed);
 
-    RandomModel(int seed, SizeRules rules, double? variety)
+    RandomModel(int seed, double? variety)
     {
-        this.rules = rules;
         draw = new Draw(seed, variety);
-        p = new Pieces(b, draw, rules);
-        hidden = Size(2, 24);
+        p = new Pieces(b, draw);
+        hidden = Size(1, 4);
         layers = draw.Weighted((5, 1), [(4, 2), (1, 3), (1, 0)]);
     }
 
-    int Size(int least, int most) => rules == SizeRules.Gpu ? 8 * draw.Between(1, Math.Max(1, most / 4)) : draw.Chance(0.5) ? draw.Between(least, most) : 8 * draw.Between(1, Math.Max(1, most / 8));
+// Kernels read 8 columns at a time.
+    int Size(int least, int most) => 8 * draw.Between(least, most);
 
     T Note<T>(string feature, T value)
     {
@@ -39,13 +35,14 @@ public sealed class RandomModel
     Model Build(int seed)
     {
         var table = b.Unique("model") + ".embed";
-        var vocabulary = rules == SizeRules.Gpu ? 8 * draw.Between(2, 12) : draw.Between(5, 70);
+        var vocabulary = Size(1, 9);
         var x = b.Add("embedding", 0, b.Param(table, vocabulary, hidden));
         x = draw.Weighted<Func<int>>(
             (3, () => x), [
             (2, () => b.Add("mul", x, b.Add(new Step("typed_const", [], Number: draw.Of(0.5, 1.5, 2))))),
-            (1, () => Note("embedding: two tables", p.Add(x, b.Add("embedding", 0, b.Param(b.Unique("second") + ".embed", vocabulary + (rules == SizeRules.Gpu ? 8 : draw.Between(0, 9)), hidden))))),
+            (1, () => Note("embedding: two tables", p.Add(x, b.Add("embedding", 0, b.Param(b.Unique("second") + ".embed", vocabulary + draw.Between(0, 9), hidden))))),
             (1, () => Note("embedding: twice", p.Add(x, p.Function(b.Add("embedding", 0, b.Param(table, vocabulary, hidden)))))),
+            (1, () => Note("embedding: positions", p.Add(x, b.Add("embedding", b.Add("positions"), b.Param(b.Unique("positions") + ".embed", 160, hidden))))),
             (1, () => Note("embedding: normed", p.Norm(x)))])();
         var named = draw.Weighted((8, "layers."), [(1, "blocks."), (1, "")]);
         if (named != "layers.") b.Features.Add(named == "" ? "scope: none" : "scope: not a layer");
@@ -57,7 +54,7 @@ public sealed class RandomModel
         b.Scope = "";
         // Something must be trained.
         if (b.Adapters.Count == 0) x = p.Add(x, p.Adapter(x, hidden, b.Unique("adapter")));
-        if (draw.Rarely(0.15)) Note("dead branch", p.Linear(p.RowFunction(x), Size(1, 12), "dead"));
+        if (draw.Rarely(0.15)) Note("dead branch", p.Linear(p.RowFunction(x), Size(1, 2), "dead"));
         if (draw.Chance(0.6)) x = p.Norm(x);
         else b.Features.Add("head: no norm");
         if (draw.Rarely(0.1)) x = Note("head: sum with the embedding", Sum(x));
@@ -69,7 +66,7 @@ public sealed class RandomModel
         var tied = b[x].A == hidden && draw.Chance(0.6);
         // Logits of a tied table would have √H times the size.
         if (tied) x = p.Times(x, Math.Round(1 / Math.Sqrt(hidden), 2));
-        var size = tied ? vocabulary : rules == SizeRules.Gpu ? 8 * draw.Between(2, 12) : draw.Between(2, 60);
+        var size = tied ? vocabulary : Size(1, 9);
         var z = b.Add("linear", x, tied ? b.Param(table, vocabulary, hidden) : b.Param(b.Unique("lm_head") + ".weight", size, b[x].A));
         draw.Weighted<Func<int>>(
             (3, () => Note("head: plain", z)), [
@@ -111,15 +108,15 @@ public sealed class RandomModel
 
     int Attention(int x)
     {
-        var dim = rules == SizeRules.Gpu ? 32 : 2 * draw.Between(1, 8);
+        var dim = draw.Weighted((6, 16), [(2, 32), (1, 48), (1, 64), (0.3, 80), (0.3, 96), (0.5, 128), (0.3, 256)]);
         var (heads, kvHeads) = draw.Of((1, 1), (2, 1), (2, 2), (4, 2), (4, 1), (3, 1), (3, 3), (4, 4), (6, 2));
-        var keys = draw.Rarely(0.1) ? Note("attention: keys of another value", draw.Of(b.Values(t => t.Kind == ValueKind.Rows && t.A > 1 && (rules == SizeRules.Cpu || t.A % 8 == 0)))) : x;
+        var keys = draw.Rarely(0.1) ? Note("attention: keys of another value", draw.Of(b.Values(t => t.Kind == ValueKind.Rows && !t.IsStatistic))) : x;
         var qRows = p.Linear(x, heads * dim, "q_proj");
         var q = b.Add(new Step("split_heads", [qRows], Count: heads));
         var k = heads == kvHeads && draw.Rarely(0.1) ? Note("attention: k is q", q) : b.Add(new Step("split_heads", [p.Linear(keys, kvHeads * dim, "k_proj")], Count: kvHeads));
         var v = draw.Rarely(0.08) ? Note("attention: v is k", k) : b.Add(new Step("split_heads", [p.Linear(keys, kvHeads * dim, "v_proj")], Count: kvHeads));
-        if (draw.Rarely(0.1)) q = Note("attention: function of q", p.Function(q));
-        if (draw.Rarely(0.1)) k = Note("attention: vector along k", p.Mul(k, p.Vector(dim)));
+        if (draw.Rarely(0.2)) q = Note("attention: function of q's heads", p.HeadFunction(q));
+        if (draw.Rarely(0.2)) k = Note("attention: function of k's heads", p.HeadFunction(k));
         var theta = draw.Of(10.0, 10_000);
         int Rope(int y) => b.Add(new Step("rope", [y], Number: theta));
         (q, k) = draw.Weighted<Func<(int, int)>>(
@@ -141,7 +138,7 @@ public sealed class RandomModel
 
     int Mlp(int x)
     {
-        var inner = Size(1, 30);
+        var inner = Size(1, 5);
         var up = p.Linear(x, inner, "up_proj");
         return draw.Weighted<Func<int>>(
             (5, () => p.Linear(p.Mul(p.Function(p.Linear(x, inner, "gate_proj")), up), hidden, "down_proj")), [
@@ -168,7 +165,7 @@ public sealed class RandomModel
 
     Setup Setup(int seed)
     {
-        var tokens = rules == SizeRules.Gpu ? draw.Between(4, 80) : draw.Weighted((9, draw.Between(2, 40)), [(1, 1)]);
+        var tokens = draw.Weighted((9, draw.Between(2, 40)), [(1, 1), (1, draw.Between(41, 150))]);
         var documents = Enumerable.Range(0, draw.Chance(0.3) ? 2 : 1).Select(_ => Documents(tokens)).ToArray();
         var ranks = new Dictionary<string, int>();
         var same = draw.Chance(0.4) ? draw.Of(1, 4, 8, 16) : 0;

@@ -12,7 +12,8 @@ using Xunit;
 
 namespace Graph.Snapshots.Tests;
 
-/// <summary>Row kernels that Gemma 2 has not, through NVRTC for every target: rows that are heads, rows as wide as a rank, other functions, and products that run them in their tiles.</summary>
+/// <summary>Row kernels that Gemma 2 has not, through NVRTC for every target: rows that are heads, rows as wide as a rank, other functions, and products that run them in
+/// their tiles.</summary>
 public sealed class FunctionKernelTests
 {
     static readonly Lazy<IReadOnlyList<(EmittedText Kernel, CompiledKernel Code)>> All = new(() =>

@@ -73,7 +73,8 @@ public sealed class BuildRowBody
     }
 
     /// <summary>
-    /// Whether a value and the one that reads it here would become one sum or one product, whose constants merge and whose terms are taken from left to right, while the kernel of the whole cluster, where the value has
+    /// Whether a value and the one that reads it here would become one sum or one product, whose constants merge and whose terms are taken from left to right, while the
+    /// kernel of the whole cluster, where the value has
     /// more readers, computes it by itself. What a recipe builds again must have the same bits.
     /// </summary>
     bool Merges(Node node, Expr value) =>

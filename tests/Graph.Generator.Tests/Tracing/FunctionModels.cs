@@ -1,7 +1,8 @@
 using Graph.Dsl;
 using static Graph.Dsl.Ops;
 
-// Models of what Gemma 2 has not: norms and statistics of heads, biases, positions, other functions. FunctionTests trains them and compares with the fp64 references of their ops; FunctionKernelTests
+// Models of what Gemma 2 has not: norms and statistics of heads, biases, positions, other functions. FunctionTests trains them and compares with the fp64 references of their
+// ops; FunctionKernelTests
 // assembles their kernels for every target.
 namespace Graph.Generator.Tests.Tracing.Functions;
 
@@ -45,7 +46,8 @@ public sealed class HeadNorms : Small
     }
 }
 
-/// <summary>As GPT-2: learned positions, LayerNorm with bias, biases of linears, exact GELU; one head, a LayerNorm of it besides, and an embedding of its own for every layer.</summary>
+/// <summary>As GPT-2: learned positions, LayerNorm with bias, biases of linears, exact GELU; one head, a LayerNorm of it besides, and an embedding of its own for every
+/// layer.</summary>
 [GraphModel("positions")]
 public sealed class LearnedPositions : Small
 {
@@ -74,7 +76,8 @@ public sealed class LearnedPositions : Small
     }
 }
 
-/// <summary>No model anyone trains: every broadcast of rows and heads, views between pointwise work, statistics that cross rows of other widths, means that are no mean squares.</summary>
+/// <summary>No model anyone trains: every broadcast of rows and heads, views between pointwise work, statistics that cross rows of other widths, means that are no mean
+/// squares.</summary>
 [GraphModel("broadcasts")]
 public sealed class Broadcasts : Small
 {

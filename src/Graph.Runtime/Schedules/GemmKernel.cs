@@ -46,13 +46,15 @@ public static class GemmKernel
     public const int NarrowColumns = 192;
 
     /// <summary>
-    /// What a tile takes besides its columns, in columns, an estimate: the end of its sums, which no product overlaps, and A, which a narrow tile reads for fewer columns. Wide tiles win what is nearly equal.
+    /// What a tile takes besides its columns, in columns, an estimate: the end of its sums, which no product overlaps, and A, which a narrow tile reads for fewer columns.
+    /// Wide tiles win what is nearly equal.
     /// </summary>
     const int TileOverhead = 16;
 
     /// <summary>
-    /// The tile for a product of m x n. Wide or narrow is a matter of the waves that the tiles take, one on every multiprocessor at a time: the least waves * (columns + overhead), wide when equal.
-    /// Bits of D do not depend on that: an element is one accumulator to which the same steps of 16 along k are added in the same order, whatever columns are beside it.
+    /// The tile for a product of m x n. Wide or narrow is a matter of the waves that the tiles take, one on every multiprocessor at a time: the least waves * (columns + overhead),
+    /// wide when equal. Bits of D should not depend on that: an element is one accumulator to which the same steps of 16 along k are added in the same order, whatever columns are beside it.
+    /// How a step adds its 16 products PTX leaves open, for either width.
     /// </summary>
     /// <param name="segments">Of k; a skinny tile takes one.</param>
     /// <param name="multiprocessors">Of the GPU, at least one.</param>

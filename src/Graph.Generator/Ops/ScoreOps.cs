@@ -24,6 +24,7 @@ static class ScoreOps
         int? y;
         try
         {
+            op.Infer(leaves.Select(g.Type).ToArray());
             y = op.Expand(g, leaves);
         }
         catch (ShapeError)

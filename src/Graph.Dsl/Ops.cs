@@ -64,18 +64,22 @@ public static class Ops
     [Op("gelu_tanh")] public static Tensor GeluTanh(Tensor x) => Recorder.Add("gelu_tanh", [x]);
 
     /// <summary>
-    /// The mean over the last dimension, fp32: x [T,H] → f32[T,1], or x [T,N,D] → f32[T,N,1], a mean per head. Errors: the dimension is an adapter's rank, or longer than 8,192; x is such a mean already.
+    /// The mean over the last dimension, fp32: x [T,H] → f32[T,1], or x [T,N,D] → f32[T,N,1], a mean per head. Errors: the dimension is an adapter's rank, or longer than
+    /// 8,192; x is such a mean already.
     /// </summary>
     [Op("row_mean")] public static Tensor RowMean(Tensor x) => Recorder.Add("row_mean", [x]);
 
     /// <summary>
-    /// x · rsqrt(mean(x²) + eps) · (1 + w) over the last dimension: x act[T,H], w act[H] → act[T,H], or x act[T,N,D], w act[D] → act[T,N,D], each head by itself. All in fp32, one rounding at the end;
-    /// the checkpoint stores the weight minus one. Errors: w has not one value per column of x's last dimension; RowMean's. Source: transformers, Gemma2RMSNorm; Gemma3's q_norm and k_norm.
+    /// x · rsqrt(mean(x²) + eps) · (1 + w) over the last dimension: x act[T,H], w act[H] → act[T,H], or x act[T,N,D], w act[D] → act[T,N,D], each head by itself. All in
+    /// fp32, one rounding at the end;
+    /// the checkpoint stores the weight minus one. Errors: w has not one value per column of x's last dimension; RowMean's. Source: transformers, Gemma2RMSNorm; Gemma3's
+    /// q_norm and k_norm.
     /// </summary>
     [Op("rms_norm")] public static Tensor RmsNorm(Tensor x, Tensor w, double eps) => Recorder.Add("rms_norm", [x, w], ("eps", eps));
 
     /// <summary>
-    /// (x − mean(x)) · rsqrt(mean((x − mean(x))²) + eps) · w + b over the last dimension: x act[T,H], w and b act[H] → act[T,H], or x act[T,N,D], w and b act[D] → act[T,N,D]. All in fp32, one rounding at the end.
+    /// (x − mean(x)) · rsqrt(mean((x − mean(x))²) + eps) · w + b over the last dimension: x act[T,H], w and b act[H] → act[T,H], or x act[T,N,D], w and b act[D] →
+    /// act[T,N,D]. All in fp32, one rounding at the end.
     /// Errors: w or b has not one value per column of x's last dimension; RowMean's. Source: torch.nn.functional.layer_norm.
     /// </summary>
     [Op("layer_norm")] public static Tensor LayerNorm(Tensor x, Tensor w, Tensor b, double eps) => Recorder.Add("layer_norm", [x, w, b], ("eps", eps));
@@ -87,7 +91,8 @@ public static class Ops
     [Op("positions")] public static Tensor Positions() => Recorder.Add("positions", []);
 
     /// <summary>
-    /// table[ids]: ids i32[T], table act[V,H] → act[T,H]. A model may have several tables. Errors: before a step, an id that a table has no row for, or a document longer than a table of positions.
+    /// table[ids]: ids i32[T], table act[V,H] → act[T,H]. A model may have several tables. Errors: before a step, an id that a table has no row for, or a document longer
+    /// than a table of positions.
     /// </summary>
     [Op("embedding")] public static Tensor Embedding(Tensor ids, Tensor table) => Recorder.Add("embedding", [ids, table]);
 

@@ -56,7 +56,8 @@ public sealed unsafe class EmitCpuTests
         float[] Y = new float[Rows * columns + 1], R = new float[Rows + 1], Z = new float[Rows * columns + 1];
         fixed (float* px = X, pw = W, pp = P, pa = A, pt = table, py = Y, pr = R, pz = Z)
         fixed (int* pi = ids)
-            Load(body).Run([new((nint)py, columns), new((nint)pr, 0), new((nint)pz, columns), new((nint)px, columns), new((nint)pw, 0), new((nint)pp, 0), new((nint)pa, 0), new((nint)pi, 0), new((nint)pt, columns)], Rows);
+            Load(body).Run([new((nint)py, columns), new((nint)pr, 0), new((nint)pz, columns),
+                new((nint)px, columns), new((nint)pw, 0), new((nint)pp, 0), new((nint)pa, 0), new((nint)pi, 0), new((nint)pt, columns)], Rows);
 
         for (var row = 0; row < Rows; row++)
         {
@@ -82,7 +83,8 @@ public sealed unsafe class EmitCpuTests
         var start = new int[T];
         fixed (float* pq = q, pk = k, pv = v, po = o, pl = lse)
         fixed (int* ps = start)
-            Load(new AttentionBody(AttentionPart.Forward, score, N, 1, D)).Run([new((nint)po, N * D), new((nint)pl, N), new((nint)pq, N * D), new((nint)pk, D), new((nint)pv, D), new((nint)ps, 0)], T);
+            Load(new AttentionBody(AttentionPart.Forward, score, N, 1, D))
+                .Run([new((nint)po, N * D), new((nint)pl, N), new((nint)pq, N * D), new((nint)pk, D), new((nint)pv, D), new((nint)ps, 0)], T);
         for (var t = 0; t < T; t++)
             for (var n = 0; n < N; n++)
             {

@@ -20,7 +20,8 @@ using Xunit;
 
 namespace Graph.Generator.Tests;
 
-/// <summary>Models of FunctionModels.cs: recorded and interpreted, compiled, and trained for a step on the CPU; loss and every adapter's gradient are those of the ops' references in fp64.</summary>
+/// <summary>Models of FunctionModels.cs: recorded and interpreted, compiled, and trained for a step on the CPU; loss and every adapter's gradient are those of the ops'
+/// references in fp64.</summary>
 public sealed class FunctionTests
 {
     const int Tokens = 64, Rank = 3;

@@ -38,7 +38,7 @@ static class KernelJson
                     json.WriteString("layout", ScheduleText.Lower(form.Layout));
                     json.WriteBoolean("f32", form.F32);
                     json.WriteBoolean("accumulate", form.Accumulate);
-                    json.WriteString("skinny", ScheduleText.Lower(form.Skinny));
+                    json.WriteString("tile", ScheduleText.Lower(form.Tile));
                     json.WriteEndObject();
                 }
                 if (kernel.Info.Rank > 0) json.WriteNumber("rank", kernel.Info.Rank);

@@ -17,7 +17,7 @@ static class EpilogueCheck
     internal static Seen Run(CudaDeviceOfTarget on, KernelJob job)
     {
         var (fusion, product, row) = Pair(job);
-        var plain = new GemmForm(product.Layout, false, false, Skinny.None).Name;
+        var plain = new GemmForm(product.Layout, false, false, TileShape.Wide).Name;
         var sources = job.Sources(_ => true).ToDictionary(k => k.Info.Name);
         foreach (var name in new[] { job.Name, plain, row.Kernel }) on.Load(sources[name]);
         // More than 64 rows: fewer may take the two launches to another GEMM, whose sums differ in the last bit.

@@ -147,9 +147,10 @@ static class KernelTimes
 
     static (BoundLaunch, string) Gemm(KernelJob job, Func<long, nint> allocate)
     {
-        var (layout, f32, accumulate, skinny) = job.Source.Info.Gemm!.Value;
-        var (skinnyM, skinnyN) = (skinny == Skinny.M, skinny == Skinny.N);
-        var (m, n, k) = layout == GemmLayout.Tn ? (skinnyM ? 16 : 3584, skinnyN ? 16 : 3584, Tokens) : (skinnyM ? 16 : Tokens, skinnyN ? 16 : 3584, 3584);
+        var (layout, f32, accumulate, tile) = job.Source.Info.Gemm!.Value;
+        // 2B's width is what a narrow tile is for.
+        var (m, n, k) = layout == GemmLayout.Tn ? (tile == TileShape.SkinnyM ? 16 : 3584, tile == TileShape.SkinnyN ? 16 : 3584, Tokens)
+            : (tile == TileShape.SkinnyM ? 16 : Tokens, tile switch { TileShape.SkinnyN => 16, TileShape.Narrow => 2304, _ => 3584 }, 3584);
         var (aRows, aColumns) = layout == GemmLayout.Tn ? (k, m) : (m, k);
         var (bRows, bColumns) = layout == GemmLayout.Nt ? (n, k) : (k, n);
         nint d = allocate((f32 ? 4L : 2L) * m * n), a = allocate(2L * aRows * aColumns), b = allocate(2L * bRows * bColumns);

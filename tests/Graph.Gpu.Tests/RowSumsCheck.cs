@@ -22,7 +22,7 @@ static class RowSumsCheck
         var head = KernelCases.Head(job.Variant);
         var vocabulary = KernelCases.Shapes(job.Variant, 1).Resolve(head.Table).Rows;
         var kernels = head.Sums ?? throw new CheckException($"{job.Variant}: the schedule's cross entropy has no kernels for sums");
-        string[] names = [kernels.Product, kernels.Kernel, head.Kernel, new GemmForm(GemmLayout.Nt, false, false, Skinny.None).Name];
+        string[] names = [kernels.Product, kernels.Kernel, head.Kernel, new GemmForm(GemmLayout.Nt, false, false, TileShape.Wide).Name];
         foreach (var source in job.Sources(info => names.Contains(info.Name))) on.Load(source);
         // More than 64 rows: fewer may take the plain product to another kernel, whose sums differ in the last bit.
         var worst = 0.0;

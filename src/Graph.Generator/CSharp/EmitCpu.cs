@@ -8,7 +8,8 @@ using Graph.Generator.Passes;
 namespace Graph.Generator.CSharp;
 
 /// <summary>
-/// 12: the cpu target. Row kernels print as C# loops over vectors from the same loop IR, fp32 with double sums; what a row has once is a vector of equal lanes, so that there is one way to print an expression.
+/// 12: the cpu target. Row kernels print as C# loops over vectors from the same loop IR, fp32 with double sums.
+/// What a row has once is a vector of equal lanes, so that there is one way to print an expression.
 /// Attention and cross entropy are runtime routines that take the traced functions as generic arguments.
 /// </summary>
 public static class EmitCpu
@@ -47,11 +48,13 @@ public static class EmitCpu
     {
         var value = function.Substitute(v => Expr.Var(v == "head" ? "V(head)" : v));
         string Method(string head, params (string, Expr)[] results) =>
-            "        [System.Runtime.CompilerServices.MethodImpl(System.Runtime.CompilerServices.MethodImplOptions.AggressiveInlining)]\n        public static " + head + "\n        {\n"
+            "        [System.Runtime.CompilerServices.MethodImpl(System.Runtime.CompilerServices.MethodImplOptions.AggressiveInlining)]\n"
+            + "        public static " + head + "\n        {\n"
             + ExprSource.Body(results, ExprLanguage.CSharp, "var", "            ") + "        }\n";
         return "\n    // " + ExprText.Print(function) + "\n    readonly struct " + name + "_function : Graph.Runtime.Cpu.IScore\n    {\n"
             + Method(Vector + " Value(" + Vector + " s, " + Vector + " distance, float head)", ("return ", value)) + "\n"
-            + Method("void ValueAndDerivative(" + Vector + " s, " + Vector + " distance, float head, out " + Vector + " z, out " + Vector + " dz)", ("z = ", value), ("dz = ", value.Derivative("s"))) + "    }\n";
+            + Method("void ValueAndDerivative(" + Vector + " s, " + Vector + " distance, float head, out " + Vector + " z, out " + Vector + " dz)",
+                ("z = ", value), ("dz = ", value.Derivative("s"))) + "    }\n";
     }
 
     static string Row(Kernel kernel, RowBody body)
@@ -101,7 +104,8 @@ public static class EmitCpu
             text.Append("            for (var c = 0; c < ").Append(Columns(body)).Append("; c += ").Append(Vector).Append(".Count)\n            {\n");
             foreach (var name in loaded.Where(needed.Contains))
                 text.Append("                var ").Append(name).Append(" = Graph.Runtime.Cpu.CpuVector.Load(").Append(name).Append("_row + c, ").Append(Left(body)).Append(");\n");
-            foreach (var let in body.Statements.OfType<RowStatement.Let>().Where(l => needed.Contains(l.Name))) text.Append("                var ").Append(let.Name).Append(" = ").Append(Value(let.Value)).Append(";\n");
+            foreach (var let in body.Statements.OfType<RowStatement.Let>().Where(l => needed.Contains(l.Name)))
+                text.Append("                var ").Append(let.Name).Append(" = ").Append(Value(let.Value)).Append(";\n");
             inside();
             text.Append("            }\n");
         }
@@ -113,7 +117,8 @@ public static class EmitCpu
                 case RowStatement.LetRow let: text.Append("            var ").Append(let.Name).Append(" = ").Append(Value(let.Value)).Append(";\n"); break;
                 case RowStatement.Reduce reduce:
                     text.Append("            var ").Append(reduce.Name).Append("_sum = new Graph.Runtime.Cpu.VectorSum();\n");
-                    Loop(reduce.Value.Variables(), () => text.Append("                ").Append(reduce.Name).Append("_sum.Add(").Append(Value(reduce.Value)).Append(", ").Append(Left(body)).Append(");\n"));
+                    Loop(reduce.Value.Variables(), () =>
+                        text.Append("                ").Append(reduce.Name).Append("_sum.Add(").Append(Value(reduce.Value)).Append(", ").Append(Left(body)).Append(");\n"));
                     text.Append("            var ").Append(reduce.Name).Append(" = V((float)").Append(reduce.Name).Append("_sum.Total);\n");
                     break;
                 case RowStatement.StoreRow store: text.Append("            *").Append(store.Name).Append("_row = ").Append(store.Name).Append("[0];\n"); break;
@@ -124,7 +129,8 @@ public static class EmitCpu
         if (stores.Length > 0)
             Loop(stores, () =>
             {
-                foreach (var store in stores) text.Append("                Graph.Runtime.Cpu.CpuVector.Store(").Append(store).Append(", ").Append(store).Append("_row + c, ").Append(Left(body)).Append(");\n");
+                foreach (var store in stores)
+                    text.Append("                Graph.Runtime.Cpu.CpuVector.Store(").Append(store).Append(", ").Append(store).Append("_row + c, ").Append(Left(body)).Append(");\n");
             });
         return text.Append("        }\n    }\n").ToString();
     }

@@ -82,7 +82,7 @@ static class EmitModels
                     .Append(string.Join(", ", new[] { info.Block, info.SharedBytes, info.TileRows, info.TileCols, info.GridY }.Select(N))).Append(")");
                 if (info.Gemm is { } form)
                     text.Append(" { Gemm = new(Graph.Runtime.Schedules.GemmLayout.").Append(form.Layout).Append(", ").Append(Value(form.F32)).Append(", ").Append(Value(form.Accumulate))
-                        .Append(", Graph.Runtime.Schedules.Skinny.").Append(form.Skinny).Append(") }");
+                        .Append(", Graph.Runtime.Schedules.TileShape.").Append(form.Tile).Append(") }");
                 if (info.Rank > 0) text.Append(" { Rank = ").Append(N(info.Rank)).Append(" }");
                 foreach (var part in kernel.Parts)
                 {

@@ -88,8 +88,8 @@ public static class EmitCuda
             AttentionBody => ("", new[] { "@attention_delta_epilogue.cu" }),
             _ => ("", new[] { EpilogueText.Print(epilogue) }),
         };
-        yield return new EmittedKernel(GemmTiles.WgmmaInfo(epilogue.Name, KernelKind.GemmEpilogue),
-            new[] { Header(target, epilogue) + Elem(target) + GemmTiles.WgmmaLiterals(epilogue.Name, epilogue.Layout, epilogue.Form) + literals, "@prelude.cu", "@mma.cu", "@wgmma.cu" }.Concat(work).Append("@gemm_sm90.cu").ToArray());
+        yield return new EmittedKernel(GemmTiles.EpilogueInfo(epilogue.Name),
+            new[] { Header(target, epilogue) + Elem(target) + GemmTiles.EpilogueLiterals(epilogue.Name, epilogue.Layout, epilogue.Form) + literals, "@prelude.cu", "@mma.cu", "@wgmma.cu" }.Concat(work).Append("@gemm_sm90.cu").ToArray());
         if (epilogue.Kernel.Body is CrossEntropyBody rest) yield return FromSums(target, epilogue, rest);
     }
 

@@ -42,7 +42,7 @@ public static class FindEpilogues
             {
                 // Layers may share a kernel that reads their products in different places: then there is a kernel of both for every form.
                 var others = found.Keys.Count(k => k.Item1 == layout && k.Kernel == kernel.Name);
-                var name = new GemmForm(layout, false, false, Skinny.None).Name + "_" + kernel.Name + (others > 0 ? "_" + (others + 1) : "");
+                var name = new GemmForm(layout, false, false, TileShape.Wide).Name + "_" + kernel.Name + (others > 0 ? "_" + (others + 1) : "");
                 found[key] = epilogue = new ProductEpilogue(name, layout, kernel, form, places);
             }
             result.Add(new FusedSteps(first, second, epilogue.Name, places, epilogue.FromSums));

@@ -20,6 +20,18 @@ public sealed record GemmTile(int M, int N, int K, int Stages, int WarpM, int Wa
     public int SharedBytes => Stages * (M + N) * K * 2;
 }
 
+/// <summary>
+/// Literals of Templates/gemm_sm90.cu: a block computes 128 x N of D, 64 deep per stage, Stages of them in shared memory; each multiplying warpgroup has Panels of 64 x 64 sums there on their way out.
+/// All of it must fit 227 KB.
+/// </summary>
+sealed record WgmmaTile(int N, int Stages, int Panels)
+{
+    public const int M = GemmKernel.TileRows, K = 64;
+
+    /// <summary>Dynamic shared memory of a block in bytes: both operands' tiles and the sums of two warpgroups, 2 bytes an element, and barriers.</summary>
+    public int SharedBytes => Stages * (M + N) * K * 2 + 2 * Panels * 64 * 64 * 2 + 128;
+}
+
 /// <summary>The tile of every target. Wide tiles hide ldmatrix behind 64 x 64 per warp; skinny ones keep many bytes in flight, since they only stream the long operand.</summary>
 public static class GemmTiles
 {
@@ -33,32 +45,40 @@ public static class GemmTiles
         (GemmLayout.Tn, true, true),
     }.Concat(HasWgmma(target) ? Array.Empty<(GemmLayout, bool, bool)>() : new[] { (GemmLayout.Nt, false, true), (GemmLayout.Nn, false, true) });
 
+    /// <summary>Of gemm.cu.</summary>
     /// <param name="target">A CUDA target such as "sm_80".</param>
+    /// <param name="shape">Not narrow.</param>
     /// <exception cref="ArgumentException">The target has no row.</exception>
-    public static GemmTile For(string target, Skinny skinny) => (target, skinny != Skinny.None) switch
+    public static GemmTile For(string target, TileShape shape) => (target, shape != TileShape.Wide) switch
     {
         // 64 KB of shared memory, no asynchronous copies: two stages, the next one waits in registers.
         ("sm_75", false) => new GemmTile(128, 256, 32, 2, 64, 64, 1),
-        ("sm_75", true) => Narrow(skinny, 2),
+        ("sm_75", true) => Skinny(shape, 2),
         ("sm_80", false) => new GemmTile(128, 256, 64, 3, 64, 64, 1),
-        ("sm_80", true) => Narrow(skinny, 6),
+        ("sm_80", true) => Skinny(shape, 6),
         // 100 KB of shared memory per multiprocessor.
         ("sm_86" or "sm_89", false) => new GemmTile(128, 128, 32, 3, 64, 64, 2),
-        ("sm_86" or "sm_89", true) => Narrow(skinny, 4),
+        ("sm_86" or "sm_89", true) => Skinny(shape, 4),
         ("sm_90a", false) => new GemmTile(128, 256, 64, 4, 64, 64, 1),
-        ("sm_90a", true) => Narrow(skinny, 8),
+        ("sm_90a", true) => Skinny(shape, 8),
         _ => throw new ArgumentException("gemm: target '" + target + "' has no tile; add a row to GemmTiles.For"),
     };
 
-    static GemmTile Narrow(Skinny skinny, int stages) => skinny == Skinny.N ? new GemmTile(64, 32, 64, stages, 16, 32, 1) : new GemmTile(32, 64, 64, stages, 16, 32, 1);
+    static GemmTile Skinny(TileShape shape, int stages) => shape switch
+    {
+        TileShape.SkinnyM => new GemmTile(32, 64, 64, stages, 16, 32, 1),
+        TileShape.SkinnyN => new GemmTile(64, 32, 64, stages, 16, 32, 1),
+        _ => throw new ArgumentException("gemm: " + shape + " is no tile of gemm.cu"),
+    };
 
     /// <summary>Every GEMM of a target: how it is launched, its #define lines and the templates that follow prelude.cu and mma.cu.</summary>
     public static IEnumerable<(KernelInfo Info, string Literals, string[] Templates)> Kernels(string target) =>
         from product in Products(target)
-        from skinny in new[] { Skinny.None, Skinny.M, Skinny.N }
-        let form = new GemmForm(product.Layout, product.F32, product.Accumulate, skinny)
-        let wide = form with { Layout = GemmLayout.Nt } == new GemmForm(GemmLayout.Nt, false, false, Skinny.None)
-        select wide && HasWgmma(target) ? OnTma(form) : OnMma(form, For(target, skinny));
+        let onTma = HasWgmma(target) && product is { Layout: not GemmLayout.Tn, F32: false, Accumulate: false }
+        from shape in new[] { TileShape.Wide, TileShape.Narrow, TileShape.SkinnyM, TileShape.SkinnyN }
+        where onTma || shape != TileShape.Narrow
+        let form = new GemmForm(product.Layout, product.F32, product.Accumulate, shape)
+        select onTma && shape == TileShape.Wide ? OnTma(form, Wide) : shape == TileShape.Narrow ? OnTma(form, Narrow) : OnMma(form, For(target, shape));
 
     static (KernelInfo, string, string[]) OnMma(GemmForm form, GemmTile tile) =>
         (new KernelInfo(form.Name, KernelKind.Gemm, tile.Threads, tile.SharedBytes, tile.M, tile.N, 1) { Gemm = form },
@@ -66,29 +86,26 @@ public static class GemmTiles
                 ("WARP_M", tile.WarpM), ("WARP_N", tile.WarpN), ("MIN_BLOCKS", tile.MinBlocks)),
             new[] { "@gemm.cu" });
 
-    static (KernelInfo, string, string[]) OnTma(GemmForm form) =>
-        (WgmmaInfo(form.Name, KernelKind.GemmTma) with { Gemm = form }, WgmmaLiterals(form.Name, form.Layout, null), new[] { "@wgmma.cu", "@gemm_sm90.cu" });
+    static (KernelInfo, string, string[]) OnTma(GemmForm form, WgmmaTile tile) =>
+        (Info(form.Name, KernelKind.GemmTma, tile) with { Gemm = form }, Literals(form.Name, form.Layout, null, tile), new[] { "@wgmma.cu", "@gemm_sm90.cu" });
 
     /// <summary>Wide products run on gemm_sm90.cu, and other kernels can be their epilogues.</summary>
     public static bool HasWgmma(string target) => target == "sm_90a";
 
-    const int WgmmaM = 128, WgmmaN = GemmKernel.TileColumns, WgmmaK = 64;
+    // All of a tile's sums wait for an epilogue; a product alone sends them off panel by panel.
+    static readonly WgmmaTile WithEpilogue = new(GemmKernel.TileColumns, 3, 4), Wide = new(GemmKernel.TileColumns, 4, 2), Narrow = new(GemmKernel.NarrowColumns, 4, 3);
 
-    // Three k-blocks and a tile's sums, or four and half of a tile's sums: what fits 227 KB.
-    static (int Stages, int Panels) WgmmaDepth(bool epilogue) => epilogue ? (3, 8) : (4, 4);
+    internal static KernelInfo EpilogueInfo(string name) => Info(name, KernelKind.GemmEpilogue, WithEpilogue);
 
-    /// <summary>gemm_sm90.cu: STAGES k-blocks of both operands, panels of 8 KB through which sums leave, barriers. Two warpgroups multiply, a third one copies and does an epilogue.</summary>
-    internal static KernelInfo WgmmaInfo(string name, KernelKind kind)
-    {
-        var epilogue = kind == KernelKind.GemmEpilogue;
-        var (stages, panels) = WgmmaDepth(epilogue);
-        return new(name, kind, 384, stages * (WgmmaM + WgmmaN) * WgmmaK * 2 + panels * 64 * 128 + 128, WgmmaM, WgmmaN, 1);
-    }
+    internal static string EpilogueLiterals(string name, GemmLayout layout, EpilogueForm epilogue) => Literals(name, layout, epilogue, WithEpilogue);
 
-    /// <param name="epilogue">Null: the product alone.</param>
-    internal static string WgmmaLiterals(string name, GemmLayout layout, EpilogueForm? epilogue) =>
-        Literals(name, ("LAYOUT", (int)layout), ("TILE_M", WgmmaM), ("TILE_N", WgmmaN), ("TILE_K", WgmmaK), ("STAGES", WgmmaDepth(epilogue is not null).Stages), ("EPILOGUE", epilogue is null ? 0 : 1),
-            ("PAIR", epilogue?.Pair ?? 0), ("HALVES", epilogue?.Halves == true ? 1 : 0), ("SUMS", epilogue?.Sums ?? 0));
+    // Two warpgroups multiply, a third one copies and does an epilogue.
+    static KernelInfo Info(string name, KernelKind kind, WgmmaTile tile) => new(name, kind, 384, tile.SharedBytes, WgmmaTile.M, tile.N, 1);
+
+    // No epilogue: the product alone.
+    static string Literals(string name, GemmLayout layout, EpilogueForm? epilogue, WgmmaTile tile) =>
+        Literals(name, ("LAYOUT", (int)layout), ("TILE_M", WgmmaTile.M), ("TILE_N", tile.N), ("TILE_K", WgmmaTile.K), ("STAGES", tile.Stages), ("PANELS", tile.Panels),
+            ("EPILOGUE", epilogue is null ? 0 : 1), ("PAIR", epilogue?.Pair ?? 0), ("HALVES", epilogue?.Halves == true ? 1 : 0), ("SUMS", epilogue?.Sums ?? 0));
 
     static string Literals(string name, params (string Literal, int Value)[] literals)
     {

@@ -8,7 +8,8 @@ using Graph.Generator.Schedules;
 namespace Graph.Generator.Cuda;
 
 /// <summary>
-/// A row kernel whose rows are heads: D columns each, N of them side by side in a token's row. Up to 256 columns a row is a part of a warp and a block has many of them; a wider row has a block of its own.
+/// A row kernel whose rows are heads: D columns each, N of them side by side in a token's row. Up to 256 columns a row is a part of a warp and a block has many of them; a
+/// wider row has a block of its own.
 /// Every thread keeps 8 neighbouring columns, as in the kernels of whole rows.
 /// </summary>
 public static class HeadRowText

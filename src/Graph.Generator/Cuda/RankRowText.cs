@@ -8,7 +8,8 @@ using Graph.Generator.Schedules;
 namespace Graph.Generator.Cuda;
 
 /// <summary>
-/// A pointwise row kernel on [T,R], R an adapter's rank. Its columns are a number of the run: the pitch of the first argument that is a matrix. So a block takes a fixed number of rows, and its threads go over
+/// A pointwise row kernel on [T,R], R an adapter's rank. Its columns are a number of the run: the pitch of the first argument that is a matrix. So a block takes a fixed
+/// number of rows, and its threads go over
 /// their chunks of 8 columns.
 /// </summary>
 public static class RankRowText

@@ -10,7 +10,8 @@ namespace Graph.Generator.Cuda;
 
 /// <summary>
 /// A row kernel as CUDA C. With a reduction: a block has whole rows, every thread keeps 8 neighbouring columns of every tensor in registers, so each element is read and written once.
-/// Without: blocks tile the columns too. Rows that are heads, and rows as wide as a rank, have texts of their own (<see cref="HeadRowText"/>, <see cref="RankRowText"/>) around the same statements.
+/// Without: blocks tile the columns too. Rows that are heads, and rows as wide as a rank, have texts of their own (<see cref="HeadRowText"/>, <see cref="RankRowText"/>)
+/// around the same statements.
 /// </summary>
 public static class RowKernelText
 {

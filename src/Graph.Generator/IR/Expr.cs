@@ -4,7 +4,8 @@ using System.Linq;
 
 namespace Graph.Generator.IR;
 
-/// <summary>Sigmoid is 1 / (1 + e⁻ˣ), Relu max(x, 0), Step 1 where x &gt; 0 and else 0 (the slope of Relu), Log the natural logarithm. All are finite wherever the function is.</summary>
+/// <summary>Sigmoid is 1 / (1 + e⁻ˣ), Relu max(x, 0), Step 1 where x &gt; 0 and else 0 (the slope of Relu), Log the natural logarithm. All are finite wherever the function
+/// is.</summary>
 public enum UnaryKind { Neg, Tanh, Exp, Rsqrt, Sigmoid, Relu, Step, Erf, Sqrt, Log }
 
 public enum BinaryKind { Add, Sub, Mul, Div }

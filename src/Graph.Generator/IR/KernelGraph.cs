@@ -7,7 +7,8 @@ using Graph.Generator.Schedules;
 namespace Graph.Generator.IR;
 
 /// <summary>
-/// How a row kernel reads an input: a whole row, a vector shared by all rows, one fp32 per token, one fp32 of the scalar block, or a table row chosen by an id. Where rows are heads also: one fp32 per head of a
+/// How a row kernel reads an input: a whole row, a vector shared by all rows, one fp32 per token, one fp32 of the scalar block, or a table row chosen by an id. Where rows
+/// are heads also: one fp32 per head of a
 /// token (f32[T,N]), a vector per head shared by all tokens (a weight [N,D]), or one element per head shared by all tokens (a weight [N,1]).
 /// </summary>
 public enum RowInputKind { Matrix, Vector, PerRow, Scalar, Gather, PerHead, HeadVector, HeadScalar }
@@ -46,7 +47,8 @@ public abstract record RowStatement(string Name)
 public abstract record KernelBody;
 
 /// <summary>Reductions over the columns of a row with any pointwise work around them. Arguments: outputs, then inputs.</summary>
-/// <param name="Columns">Columns of a row. <see cref="RankColumns"/>: as many as the first argument that is a matrix has in its pitch, an adapter's padded rank, which is a multiple of 8 known only when the
+/// <param name="Columns">Columns of a row. <see cref="RankColumns"/>: as many as the first argument that is a matrix has in its pitch, an adapter's padded rank, which is a
+/// multiple of 8 known only when the
 /// kernel runs. All of them are worked on, nobody reads those past the rank, and there are no reductions.</param>
 /// <param name="Heads">Rows are the heads of a token, so many of them side by side in [T, Heads·Columns]; 0: a row is a token's.</param>
 public sealed record RowBody(int Columns, EquatableArray<RowOutput> Outputs, EquatableArray<RowInput> Inputs, EquatableArray<RowStatement> Statements, int Heads = 0) : KernelBody

@@ -12,6 +12,7 @@ public sealed record Heads(int Count) : Op(Count > 0 ? "split_heads" : "merge_he
     {
         Expect(inputs, 1);
         var x = inputs[0];
+        if (x.IsRowScalar) throw Error("x is " + x + "; one value per row has no heads to split or merge");
         if (Count == 0)
         {
             if (!x.IsPerToken || x.Rank != 3) throw Error("x is " + x + "; it must be [T,N,D]");

@@ -7,7 +7,8 @@ using Graph.Generator.IR;
 namespace Graph.Generator.Ops;
 
 /// <summary>
-/// y = (x − mean(x)) · rsqrt(mean((x − mean(x))²) + eps) · w + b over the last dimension: x act[T,H] or act[T,N,D], w and b act[H] or act[D], b may be left out; all in fp32, one rounding at the end.
+/// y = (x − mean(x)) · rsqrt(mean((x − mean(x))²) + eps) · w + b over the last dimension: x act[T,H] or act[T,N,D], w and b act[H] or act[D], b may be left out; all in fp32,
+/// one rounding at the end.
 /// Source: torch.nn.functional.layer_norm.
 /// </summary>
 public sealed record LayerNorm(double Eps) : Op("layer_norm")

@@ -20,7 +20,8 @@ public abstract record Pointwise(string Name) : Op(Name)
         return y;
     }
 
-    /// <summary>Which element of x an element of y reads: dimensions from the last one on, those that x has as 1 or not at all held at 0. [T,1] beside [T,N,D] is [T,1,1].</summary>
+    /// <summary>Which element of x an element of y reads: dimensions from the last one on, those that x has as 1 or not at all held at 0. [T,1] beside [T,N,D] is
+    /// [T,1,1].</summary>
     static Func<int, int> Indices(ReferenceSizes sizes, TensorType x, TensorType y)
     {
         var (from, to) = ((x.IsRowScalar && x.Rank < y.Rank ? x.Shape.Append(1) : x.Shape).Select(sizes.Of).ToArray(), y.Shape.Select(sizes.Of).ToArray());
@@ -56,7 +57,8 @@ public abstract record Pointwise(string Name) : Op(Name)
     }
 
     /// <summary>
-    /// Whether x is repeated along y: a scalar along anything; [H] along [T,H], [D] along [T,N,D] and along a weight [N,D]; [T,1] along [T,H] and [T,N,D]; [T,N,1], [N,D] and [N,1] along [T,N,D].
+    /// Whether x is repeated along y: a scalar along anything; [H] along [T,H], [D] along [T,N,D] and along a weight [N,D]; [T,1] along [T,H] and [T,N,D]; [T,N,1], [N,D]
+    /// and [N,1] along [T,N,D].
     /// Not [T,1] along [T,R], whose gradient would be a sum over a rank, nor along [T,N,1].
     /// </summary>
     static bool Spreads(TensorType x, TensorType y)

@@ -56,7 +56,8 @@ public sealed record RowMean() : Op("row_mean")
 }
 
 /// <summary>
-/// y = x · rsqrt(mean(x², -1) + eps) · (1 + w): x act[T,H], w act[H] → as x, or x act[T,N,D], w act[D]; all in fp32, one rounding at the end. The checkpoint stores the weight minus one.
+/// y = x · rsqrt(mean(x², -1) + eps) · (1 + w): x act[T,H], w act[H] → as x, or x act[T,N,D], w act[D]; all in fp32, one rounding at the end. The checkpoint stores the
+/// weight minus one.
 /// Source: transformers, modeling_gemma2.py, Gemma2RMSNorm.
 /// </summary>
 public sealed record RmsNorm(double Eps) : Op("rms_norm")

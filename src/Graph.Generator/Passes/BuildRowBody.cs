@@ -14,7 +14,7 @@ public sealed class BuildRowBody
     readonly HashSet<int> _members;
     readonly HashSet<int> _outputs;
     readonly Dictionary<int, Expr> _values = new();
-    readonly Dictionary<int, int> _uses = new();
+    readonly Dictionary<int, int> _uses, _clusterUses;
     readonly List<RowInput> _inputs = new();
     readonly List<int[]> _inputNodes = new();
     readonly List<RowStatement> _statements = new();
@@ -30,10 +30,12 @@ public sealed class BuildRowBody
     {
         (_graph, _map, _outputs) = (graph, map, new HashSet<int>(outputs));
         _members = new HashSet<int>(map.Members(outputs));
-        foreach (var id in _members)
-            foreach (var input in graph[id].Inputs.Distinct())
-                _uses[input] = _uses.TryGetValue(input, out var n) ? n + 1 : 1;
+        _uses = Uses(graph, _members);
+        var cluster = map.ClusterOf(outputs[0]);
+        _clusterUses = cluster.Outputs.Count == outputs.Count ? _uses : Uses(graph, map.Members(cluster.Outputs));
     }
+
+    static Dictionary<int, int> Uses(TensorGraph graph, IEnumerable<int> members) => members.SelectMany(id => graph[id].Inputs.Distinct()).GroupBy(id => id).ToDictionary(g => g.Key, g => g.Count());
 
     /// <summary>The body, its label for the kernel's name, the nodes its arguments hold (outputs, then inputs; a gather gives ids and table), and the fused nodes as text.</summary>
     public static (RowBody Body, string Label, IReadOnlyList<int> Arguments, IReadOnlyList<string> Source) Run(TensorGraph graph, ClusterMap map, IReadOnlyList<int> outputs)
@@ -71,9 +73,22 @@ public sealed class BuildRowBody
         }
         var value = ((Pointwise)node.Op).Lower(inputs);
         // A row statistic is computed once, not per column; a value read twice gets a name; the rest is written where it is read.
-        if (stored || node.Type.IsRowScalar || _uses.TryGetValue(node.Id, out var uses) && uses > 1) Define(node, stored ? names[node.Id] : Unique(node.Name), value);
+        if (stored || node.Type.IsRowScalar || _uses.TryGetValue(node.Id, out var uses) && uses > 1 || Merges(node, value)) Define(node, stored ? names[node.Id] : Unique(node.Name), value);
         else _values[node.Id] = value;
     }
+
+    /// <summary>
+    /// Whether a value and the one that reads it here would become one sum or one product, whose constants merge and whose terms are taken from left to right, while the
+    /// kernel of the whole cluster, where the value has
+    /// more readers, computes it by itself. What a recipe builds again must have the same bits.
+    /// </summary>
+    bool Merges(Node node, Expr value) =>
+        _clusterUses.TryGetValue(node.Id, out var uses) && uses > 1 && (value, _members.Where(m => _graph[m].Inputs.Contains(node.Id)).Select(m => _graph[m].Op).FirstOrDefault()) switch
+        {
+            (Expr.Bin { Kind: BinaryKind.Add or BinaryKind.Sub }, Binary { Kind: BinaryKind.Add or BinaryKind.Sub }) => true,
+            (Expr.Bin { Kind: BinaryKind.Mul or BinaryKind.Div } or Expr.Un { Kind: UnaryKind.Neg }, Binary { Kind: BinaryKind.Mul or BinaryKind.Div } or Unary { Kind: UnaryKind.Neg }) => true,
+            _ => false,
+        };
 
     void Define(Node node, string name, Expr value)
     {

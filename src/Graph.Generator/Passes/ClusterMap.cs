@@ -5,7 +5,8 @@ using Graph.Generator.Ops;
 
 namespace Graph.Generator.Passes;
 
-/// <summary>What the rows of a value are: Heads of a token of so many columns, or, with Heads 0, a token's. A statistic has the rows it was made of. Columns may be a rank.</summary>
+/// <summary>What the rows of a value are: Heads of a token of so many columns, or, with Heads 0, a token's. A statistic has the rows it was made of. Columns may be a
+/// rank.</summary>
 public readonly record struct RowShape(int Heads, Dim Columns);
 
 /// <summary>Row values that one kernel computes together. Outputs are its stored values; Members also the values that stay in registers.</summary>
@@ -16,7 +17,8 @@ public sealed record Cluster(bool Backward, int Depth, EquatableArray<int> Outpu
 /// between them, so they can be one kernel without a cycle.
 /// Stored are: operands of anchors, forward values that a deeper forward kernel reads, and row statistics the backward reads (4 bytes a token). All else the backward needs of the forward is
 /// computed again in its kernels from stored values, because reading memory costs more than arithmetic there.
-/// The rows of a kernel have one shape. What reads a value through a view, or as a statistic of rows of another shape, is in a later kernel: the value is stored, and its reader is one deeper.
+/// The rows of a kernel have one shape. What reads a value through a view, or as a statistic of rows of another shape, is in a later kernel: the value is stored, and its
+/// reader is one deeper.
 /// </summary>
 public sealed class ClusterMap
 {
@@ -28,6 +30,7 @@ public sealed class ClusterMap
     readonly RowShape[] _rows;
     readonly bool[] _fromLoss;
     readonly HashSet<int> _stored = new();
+    readonly Dictionary<int, Cluster> _clusterOf;
 
     public IReadOnlyList<Cluster> Clusters { get; }
 
@@ -45,6 +48,7 @@ public sealed class ClusterMap
         }
         FindStored();
         Clusters = Group();
+        _clusterOf = Clusters.SelectMany(c => c.Outputs, (c, output) => (c, output)).ToDictionary(p => p.output, p => p.c);
     }
 
     public bool IsStored(int id) => _stored.Contains(id);
@@ -52,6 +56,9 @@ public sealed class ClusterMap
     public bool IsAnchor(int id) => _roles[id] == Role.Anchor;
     public int Depth(int id) => _depth[id];
     public RowShape Rows(int id) => _rows[id];
+
+    /// <summary>The cluster that stores the value.</summary>
+    public Cluster ClusterOf(int id) => _clusterOf[id];
     public bool FromLoss(int id) => _fromLoss[id];
 
     /// <summary>The value whose memory a view shows.</summary>

@@ -7,8 +7,10 @@ using System.Threading.Tasks;
 namespace Graph.Runtime.Cpu;
 
 /// <summary>
-/// Causal attention in fp32 over packed documents: k is visible to q when doc_start[q] ≤ k ≤ q and q − k &lt; window (window 0: no bound). Arguments are in the order of docs/architecture.md.
-/// A panel of 2 vectors of tokens (queries, for dk and dv keys) lies in the lanes and meets all tokens that one of them sees, so that softmax works on whole vectors and sums of a token stay in its lane.
+/// Causal attention in fp32 over packed documents: k is visible to q when doc_start[q] ≤ k ≤ q and q − k &lt; window (window 0: no bound).
+/// Arguments are in the order of docs/architecture.md.
+/// A panel of 2 vectors of tokens (queries, for dk and dv keys) lies in the lanes and meets all tokens that one of them sees, so that softmax works on whole vectors
+/// and sums of a token stay in its lane.
 /// Threads share pieces of 64 tokens of one head; a panel is one thread's work in order, so the thread count never changes a bit.
 /// </summary>
 public static unsafe class CpuAttention
@@ -29,7 +31,8 @@ public static unsafe class CpuAttention
                 Span<double> sums = stackalloc double[CpuTile.Panel];
                 CpuTile.Pack(q, a[2].Row(t) + column, 1, a[2].Pitch, lanes, headDim);
                 CpuTile.Multiply(z, CpuTile.Panel, a[3].Row(low) + kvColumn, a[3].Pitch, 1, q, CpuTile.Panel, count, CpuTile.Panel, headDim, 1, false);
-                for (var lane = 0; lane < CpuTile.Panel; lane += Vector<float>.Count) Softmax<TScore>(z + lane, most + lane, sums[lane..], Reach(a[5], t, lanes, lane, window), t + lane, low, count, head);
+                for (var lane = 0; lane < CpuTile.Panel; lane += Vector<float>.Count)
+                    Softmax<TScore>(z + lane, most + lane, sums[lane..], Reach(a[5], t, lanes, lane, window), t + lane, low, count, head);
                 Spread(a[0].Row(t) + column, a[0].Pitch, z, a[4].Row(low) + kvColumn, a[4].Pitch, lanes, count, headDim, false, panel.Edge(memory));
                 for (var i = 0; i < lanes; i++)
                 {
@@ -84,7 +87,8 @@ public static unsafe class CpuAttention
             var panel = new Pairs(headDim, count, 2);
             fixed (float* memory = panel.Memory)
             {
-                float* q = panel.Tokens(memory, 0), d = panel.Tokens(memory, 1), s = panel.Products(memory, 0), dp = panel.Products(memory, 1), lse = stackalloc float[CpuTile.Panel], delta = stackalloc float[CpuTile.Panel];
+                float* q = panel.Tokens(memory, 0), d = panel.Tokens(memory, 1), s = panel.Products(memory, 0), dp = panel.Products(memory, 1);
+                float* lse = stackalloc float[CpuTile.Panel], delta = stackalloc float[CpuTile.Panel];
                 CpuTile.Pack(q, a[1].Row(t) + column, 1, a[1].Pitch, lanes, headDim);
                 CpuTile.Pack(d, a[4].Row(t) + column, 1, a[4].Pitch, lanes, headDim);
                 CpuTile.Pack(lse, a[5].Row(t) + head, 1, a[5].Pitch, lanes, 1);
@@ -147,7 +151,8 @@ public static unsafe class CpuAttention
 
     // P = exp(score − lse) and dS = P · (dP − delta) · score', 0 where the pair is not visible.
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    static (Vector<float> P, Vector<float> Ds) Gradient<TScore>(float* s, float* dp, Vector<float> distance, Vector<float> reach, float head, Vector<float> lse, Vector<float> delta) where TScore : IScore
+    static (Vector<float> P, Vector<float> Ds) Gradient<TScore>(float* s, float* dp, Vector<float> distance, Vector<float> reach, float head, Vector<float> lse, Vector<float> delta)
+        where TScore : IScore
     {
         TScore.ValueAndDerivative(Vector.Load(s), distance, head, out var z, out var dz);
         var visible = Visible(distance, reach);
@@ -156,7 +161,8 @@ public static unsafe class CpuAttention
     }
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    static Vector<float> Visible(Vector<float> distance, Vector<float> reach) => Vector.AsVectorSingle(Vector.GreaterThanOrEqual(distance, Vector<float>.Zero) & Vector.LessThanOrEqual(distance, reach));
+    static Vector<float> Visible(Vector<float> distance, Vector<float> reach) =>
+        Vector.AsVectorSingle(Vector.GreaterThanOrEqual(distance, Vector<float>.Zero) & Vector.LessThanOrEqual(distance, reach));
 
     // C[lane, :] = or += Σ S[i, lane] · X[i, :] over `count` tokens.
     static void Spread(float* c, nint cPitch, float* s, float* x, nint xPitch, int lanes, int count, int headDim, bool accumulate, float* edge)

@@ -81,7 +81,8 @@ public static unsafe class CpuCrossEntropy
 
     static void Multiply(float* slopes, float* z, float factor, int vocab)
     {
-        for (var c = 0; c < vocab; c += Vector<float>.Count) CpuVector.Store(Vector.Load(z + c) * new Vector<float>(factor) * CpuVector.Load(slopes + c, vocab - c), slopes + c, vocab - c);
+        for (var c = 0; c < vocab; c += Vector<float>.Count)
+            CpuVector.Store(Vector.Load(z + c) * new Vector<float>(factor) * CpuVector.Load(slopes + c, vocab - c), slopes + c, vocab - c);
     }
 
     static float Largest(Vector<float> x)

@@ -6,7 +6,8 @@ using Graph.Runtime.Schedules;
 namespace Graph.Runtime.Cpu;
 
 /// <summary>
-/// D[M,N] (=|+=) alpha · op(A) · op(B) in fp32. Threads share tiles of D; panels of B, and of A where a column of it is not contiguous, are copied together for each tile and each piece of k.
+/// D[M,N] (=|+=) alpha · op(A) · op(B) in fp32. Threads share tiles of D.
+/// For each tile and each piece of k, B's columns are copied into panels; A is read where it lies, except where its columns serve many panels of a Tn product.
 /// The order of an element's sum depends on k alone, so neither the thread count nor the cut into tiles changes a bit.
 /// </summary>
 public static unsafe class CpuGemm
@@ -24,7 +25,8 @@ public static unsafe class CpuGemm
         void Tile(int tile)
         {
             int i = tile / across * rows, j = tile % across * columns;
-            float* da = (float*)dAddress + (long)i * dPitch + j, aa = (float*)aAddress + (layout == GemmLayout.Tn ? i : (long)i * aPitch), ba = (float*)bAddress + (layout == GemmLayout.Nt ? (long)j * bPitch : j);
+            float* da = (float*)dAddress + (long)i * dPitch + j, aa = (float*)aAddress + (layout == GemmLayout.Tn ? i : (long)i * aPitch);
+            float* ba = (float*)bAddress + (layout == GemmLayout.Nt ? (long)j * bPitch : j);
             Multiply(layout, da, dPitch, aa, aPitch, ba, bPitch, Math.Min(rows, m - i), Math.Min(columns, n - j), k, alpha, accumulate);
         }
         if (down * across == 1) Tile(0);
@@ -37,7 +39,8 @@ public static unsafe class CpuGemm
         int rows = Math.Min(m, TileElements / Math.Clamp(k, 1, Depth) / CpuTile.Strip * CpuTile.Strip), down = (m + rows - 1) / rows;
         var panels = (Math.Min(n, MostColumns) + CpuTile.Panel - 1) / CpuTile.Panel;
         while (panels > 1 && down * (n / (panels * CpuTile.Panel)) < tiles) panels /= 2;
-        while (rows > LeastRows && (m + rows - 1) / rows * ((n + CpuTile.Panel * panels - 1) / (CpuTile.Panel * panels)) < tiles) rows /= 2;
+        while (rows > LeastRows && (m + rows - 1) / rows * ((n + CpuTile.Panel * panels - 1) / (CpuTile.Panel * panels)) < tiles)
+            rows = Math.Max(LeastRows, rows / 2 / CpuTile.Strip * CpuTile.Strip);
         return (rows, panels * CpuTile.Panel);
     }
 
@@ -61,7 +64,7 @@ public static unsafe class CpuGemm
                     for (var r = 0; r < depth; r++) new ReadOnlySpan<float>(a + (long)(p + r) * aPitch, rows).CopyTo(new Span<float>(packedA + r * rows, rows));
                 var (from, row, step) = copy ? ((nint)packedA, 1, rows) : layout == GemmLayout.Tn ? ((nint)(a + (long)p * aPitch), 1, aPitch) : ((nint)(a + p), aPitch, 1);
                 for (var j = 0; j < columns; j += panel)
-                    CpuTile.Multiply(d + j, dPitch, (float*)from, row, step, packed + (long)j * depth, panel, rows, Math.Min(panel, columns - j), depth, alpha, accumulate || p > 0);
+                    CpuTile.Multiply(d + j, dPitch, (float*)from, row, step, packed + j * depth, panel, rows, Math.Min(panel, columns - j), depth, alpha, accumulate || p > 0);
             }
         }
         ArrayPool<float>.Shared.Return(buffer);

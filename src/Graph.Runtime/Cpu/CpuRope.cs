@@ -22,7 +22,8 @@ public static unsafe class CpuRope
                 for (var i = 0; i < half; i += Vector<float>.Count)
                 {
                     var left = half - i;
-                    Vector<float> sine = CpuVector.Load(sines + i, left), cosine = CpuVector.Load(cosines + i, left), first = CpuVector.Load(x + i, left), second = CpuVector.Load(x + half + i, left);
+                    Vector<float> sine = CpuVector.Load(sines + i, left), cosine = CpuVector.Load(cosines + i, left);
+                    Vector<float> first = CpuVector.Load(x + i, left), second = CpuVector.Load(x + half + i, left);
                     CpuVector.Store(first * cosine - second * sine, x + i, left);
                     CpuVector.Store(second * cosine + first * sine, x + half + i, left);
                 }

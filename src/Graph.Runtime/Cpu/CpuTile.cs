@@ -15,7 +15,9 @@ static unsafe class CpuTile
     /// <summary>Columns of a panel: two vectors.</summary>
     public static int Panel => 2 * Vector<float>.Count;
 
-    /// <summary>Rows that a thread multiplies at once: with two vectors of columns twelve sums, which hide the latency of a fused multiply-add and leave registers for A and B.</summary>
+    /// <summary>
+    /// Rows that a thread multiplies at once: with two vectors of columns twelve sums, which hide the latency of a fused multiply-add and leave registers for A and B.
+    /// </summary>
     public const int Strip = 6;
 
     /// <summary>`rows` rows of one panel. Columns from `columns` on are computed and dropped, so B must be readable there.</summary>
@@ -46,7 +48,8 @@ static unsafe class CpuTile
 
     static void Six(float* c, nint cPitch, float* a, nint aRow, nint aDepth, float* b, nint bDepth, int depth, float alpha, bool accumulate)
     {
-        Vector<float> s00 = default, s01 = default, s10 = default, s11 = default, s20 = default, s21 = default, s30 = default, s31 = default, s40 = default, s41 = default, s50 = default, s51 = default;
+        Vector<float> s00 = default, s01 = default, s10 = default, s11 = default, s20 = default, s21 = default;
+        Vector<float> s30 = default, s31 = default, s40 = default, s41 = default, s50 = default, s51 = default;
         var width = Vector<float>.Count;
         float* a3 = a + 3 * aRow;
         for (var p = 0; p < depth; p++, a += aDepth, a3 += aDepth, b += bDepth)

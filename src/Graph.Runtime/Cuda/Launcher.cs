@@ -50,17 +50,15 @@ internal sealed record Launcher(CudaStream Stream, KernelTable Kernels, CublasLt
     LoadedKernel? OnTma(BoundGemm g)
     {
         if (Library is not null && !(BeyondLibrary && (g.Limit is not null || g.Segments.Count > 1))) return null;
-        var form = Form(g);
-        // A skinny tile takes one segment.
-        var kernel = g.Segments.Count > 1 ? Kernels.Gemm(form with { Skinny = Skinny.None }) : Kernels.Gemm(form) ?? Kernels.Gemm(form with { Skinny = Skinny.None });
-        return kernel is { Info.Kind: KernelKind.GemmTma } ? kernel : null;
+        return Emitted(g) is { Info.Kind: KernelKind.GemmTma } kernel ? kernel : null;
     }
 
     /// <exception cref="DeviceException">The target has no kernel for such a product.</exception>
-    LoadedKernel OnPointers(BoundGemm g) => Kernels.Gemm(Form(g)) ?? Kernels.Gemm(Form(g) with { Skinny = Skinny.None })
-        ?? throw new DeviceException($"cuda: no emitted GEMM makes {g.Label} ({Form(g).Name})");
+    LoadedKernel OnPointers(BoundGemm g) => Emitted(g) ?? throw new DeviceException($"cuda: no emitted GEMM makes {g.Label} ({Form(g).Name})");
 
-    static GemmForm Form(BoundGemm g) => new(g.Layout, g.DType == ElementType.F32, g.Accumulate, GemmKernel.SkinnyOf(g.M, g.N));
+    LoadedKernel? Emitted(BoundGemm g) => Kernels.Gemm(Form(g)) ?? Kernels.Gemm(Form(g) with { Tile = TileShape.Wide });
+
+    GemmForm Form(BoundGemm g) => new(g.Layout, g.DType == ElementType.F32, g.Accumulate, GemmKernel.TileOf(g.M, g.N, g.Segments.Count, Multiprocessors));
 
     /// <summary>The launch is one kernel with its epilogue; of a product with sums: it makes them; of attention's backward: it keeps dS or starts from it.</summary>
     internal bool Fuses(BoundLaunch launch) => launch switch

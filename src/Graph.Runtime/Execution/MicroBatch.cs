@@ -13,7 +13,8 @@ public sealed record MicroBatch(int[] Ids, int[] Labels, int[] Positions, int[] 
     /// <summary>Tokens of the longest document.</summary>
     public int LongestDocument => DocStart.Zip(DocEnd, (start, end) => end - start).DefaultIfEmpty().Max();
 
-    /// <summary>Documents side by side; what is left up to <paramref name="tokens"/> are short documents without labels, none longer than the longest document, so that no position is new.</summary>
+    /// <summary>Documents side by side; what is left up to <paramref name="tokens"/> are short documents without labels, none longer than the longest document, so that
+    /// no position is new.</summary>
     /// <exception cref="ArgumentException">The documents are longer than T, or ids and labels differ in length.</exception>
     public static MicroBatch Pack(int tokens, IReadOnlyList<(int[] Ids, int[] Labels)> documents)
     {

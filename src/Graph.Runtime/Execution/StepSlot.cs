@@ -57,7 +57,8 @@ sealed unsafe class StepSlot : IDisposable
     public ref ScalarBlock UpdateScalars => ref *(ScalarBlock*)Block(1);
     public ScalarBlock Result => *(ScalarBlock*)Block(2);
 
-    /// <exception cref="ArgumentException">More micro-batches than planned, one of another number of tokens, a document longer than planned, or an id, position or label that a table has no row for.</exception>
+    /// <exception cref="ArgumentException">More micro-batches than planned, one of another number of tokens, a document longer than planned, or an id, position or label
+    /// that a table has no row for.</exception>
     public void Fill(IReadOnlyList<MicroBatch> batches)
     {
         if (batches.Count == 0 || batches.Count > microBatches) throw new ArgumentException($"step: {batches.Count} micro-batches, but the plan stages 1 to {microBatches}.");

@@ -86,7 +86,8 @@ static unsafe class CpuAdamW
     {
         foreach (var segment in Segments(a[0]))
             for (var row = 0; row < segment.Rows; row++)
-                new ReadOnlySpan<float>((float*)segment.Master + (long)row * segment.Columns, segment.Columns).CopyTo(new Span<float>((float*)segment.Copy + (long)row * segment.CopyPitch, segment.Columns));
+                new ReadOnlySpan<float>((float*)segment.Master + (long)row * segment.Columns, segment.Columns)
+                    .CopyTo(new Span<float>((float*)segment.Copy + (long)row * segment.CopyPitch, segment.Columns));
     }
 
     // scalars, loss, rows

@@ -67,6 +67,7 @@ public sealed class DiagnosticTests
     [InlineData("x += Param(\"w\", 8);", "GRAPH003", "x += Param(\"w\", 8)", "add: x is act[T,16] but y is act[8]")]
     [InlineData("x *= RowMean(RowMean(x));", "GRAPH003", "RowMean(RowMean(x))", "row_mean: x is f32[T,1], which has one value per row already")]
     [InlineData("x *= RowMean(SplitHeads(x, 2));", "GRAPH003", "x *= RowMean(SplitHeads(x, 2))", "mul: x is act[T,16] but y is f32[T,2,1]; shapes must be equal, or one of them a scalar")]
+    [InlineData("x += MergeHeads(RowMean(SplitHeads(x, 2)));", "GRAPH003", "MergeHeads(RowMean(SplitHeads(x, 2)))", "merge_heads: x is f32[T,2,1]; one value per row has no heads to split or merge")]
     [InlineData("x *= RowMean(ids);", "GRAPH003", "RowMean(ids)", "row_mean: x is i32[T]; it must have rows of numbers")]
     [InlineData("x *= RowMean(Linear(x, LoraA(\"q\", 16)));", "GRAPH003", "RowMean(Linear(x, LoraA(\"q\", 16)))", "row_mean: x is act[T,R]; there are no reductions over the rank of an adapter")]
     [InlineData("var s = Linear(x, LoraA(\"q\", 16)) * RowMean(x);", "GRAPH003", "Linear(x, LoraA(\"q\", 16)) * RowMean(x)", "mul: x is act[T,R] but y is f32[T,1]")]

@@ -1,7 +1,8 @@
 using Graph.Dsl;
 using static Graph.Dsl.Ops;
 
-// Models of what Gemma 2 has not: norms and statistics of heads, biases, positions, other functions. FunctionTests trains them and compares with the fp64 references of their ops; FunctionKernelTests
+// Models of what Gemma 2 has not: norms and statistics of heads, biases, positions, other functions. FunctionTests trains them and compares with the fp64 references of their
+// ops; FunctionKernelTests
 // assembles their kernels for every target.
 namespace Graph.Generator.Tests.Tracing.Functions;
 
@@ -45,10 +46,13 @@ public sealed class HeadNorms : Small
     }
 }
 
-/// <summary>As GPT-2: learned positions, LayerNorm with bias, biases of linears, exact GELU; a LayerNorm of every head besides, and an embedding of its own for every layer.</summary>
+/// <summary>As GPT-2: learned positions, LayerNorm with bias, biases of linears, exact GELU; one head, a LayerNorm of it besides, and an embedding of its own for every
+/// layer.</summary>
 [GraphModel("positions")]
 public sealed class LearnedPositions : Small
 {
+    new const int Heads = 1;
+
     static Tensor Norm(Tensor x, string name, int columns) => LayerNorm(x, Param(name + ".weight", columns), Param(name + ".bias", columns), 1e-5);
 
     public override Tensor Forward(Tensor ids)
@@ -72,7 +76,8 @@ public sealed class LearnedPositions : Small
     }
 }
 
-/// <summary>No model anyone trains: every broadcast of rows and heads, views between pointwise work, statistics that cross rows of other widths, means that are no mean squares.</summary>
+/// <summary>No model anyone trains: every broadcast of rows and heads, views between pointwise work, statistics that cross rows of other widths, means that are no mean
+/// squares.</summary>
 [GraphModel("broadcasts")]
 public sealed class Broadcasts : Small
 {
@@ -95,6 +100,9 @@ public sealed class Broadcasts : Small
         var z = SplitHeads(y, 8);
         z = Relu(z - RowMean(z)) + z * 0.25;
         y = MergeHeads(z);
+        // A product that two stored values read: each of them built again alone must have the bits of both together.
+        var s = Sigmoid(y) * Param(name + ".slope", Hidden);
+        y += Tanh(Project(s * 1.35, name + ".mix_proj", Hidden, Hidden)) + Tanh(s);
         var f = Project(y, name + ".up_proj", Hidden, Ffn);
         y *= Sigmoid(RowMean(f)) + Exp(-RowMean(Sqrt(y * y + 1)));
         f = Sqrt(f * f + 1) + Log(f * f + 1.5) - Gelu(f) / 2 + RowMean(f + f);

@@ -44,7 +44,8 @@ public unsafe class CpuMathTests
     }
 
     [Theory]
-    [InlineData(0f), InlineData(1f), InlineData(float.PositiveInfinity), InlineData(float.NegativeInfinity), InlineData(float.NaN), InlineData(88.7f), InlineData(88.8f), InlineData(-104f), InlineData(9f)]
+    [InlineData(0f), InlineData(1f), InlineData(float.PositiveInfinity), InlineData(float.NegativeInfinity), InlineData(float.NaN)]
+    [InlineData(88.7f), InlineData(88.8f), InlineData(-104f), InlineData(9f)]
     public void Functions_EveryLane_IsWhatMathSays(float x)
     {
         for (var lane = 0; lane < Vector<float>.Count; lane++)

@@ -24,7 +24,8 @@ public unsafe class CpuRoutineTests
     static float[] Random(int seed, int count) => new Random(seed) is var r ? Enumerable.Range(0, count).Select(_ => (float)(r.NextDouble() * 2 - 1)).ToArray() : [];
 
     [Theory]
-    [InlineData(GemmLayout.Nt, 1, 1, 1), InlineData(GemmLayout.Nt, 65, 129, 257), InlineData(GemmLayout.Nt, 250, 16, 40), InlineData(GemmLayout.Nn, 63, 130, 300), InlineData(GemmLayout.Nn, 10, 300, 70)]
+    [InlineData(GemmLayout.Nt, 1, 1, 1), InlineData(GemmLayout.Nt, 65, 129, 257), InlineData(GemmLayout.Nt, 250, 16, 40)]
+    [InlineData(GemmLayout.Nn, 63, 130, 300), InlineData(GemmLayout.Nn, 10, 300, 70)]
     [InlineData(GemmLayout.Tn, 70, 33, 511), InlineData(GemmLayout.Tn, 5, 17, 513)]
     public void Gemm_OddSizesAndPitches_IsTheProduct(GemmLayout layout, int m, int n, int k)
     {
@@ -60,7 +61,8 @@ public unsafe class CpuRoutineTests
             CpuGemm.Run(layout, pw, N, pa, aPitch, pb, bPitch, M, N, K, 0.3f, accumulate);
             foreach (var (row, rows) in new[] { (0, 1), (1, 17), (18, 5), (23, 8), (31, M - 31) })
                 foreach (var (column, columns) in new[] { (0, 3), (3, 40), (43, 47) })
-                    CpuGemm.Run(layout, pp + row * N + column, N, pa + (layout == GemmLayout.Tn ? row : row * K), aPitch, pb + (layout == GemmLayout.Nt ? column * K : column), bPitch, rows, columns, K, 0.3f, accumulate);
+                    CpuGemm.Run(layout, pp + row * N + column, N, pa + (layout == GemmLayout.Tn ? row : row * K), aPitch,
+                        pb + (layout == GemmLayout.Nt ? column * K : column), bPitch, rows, columns, K, 0.3f, accumulate);
         }
         Assert.Equal(whole, pieces);
     }

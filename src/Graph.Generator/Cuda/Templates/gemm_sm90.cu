@@ -4,13 +4,14 @@
 // Two k-segments with operands of their own, in one accumulation: a linear and its adapter, Y = x W^T + S B^T and dX = dY W + G A. k2 = 0: there is one.
 // Sums in fp32 over k in order, one rounding. n and every pitch are multiples of 8 elems; past an operand's end TMA reads zeros and writes nothing, so m, n and k are free otherwise.
 //
-//   a_map, a2_map: boxes of 64 (k) x 128 (m)     b_map, b2_map: boxes of 64 (k) x 128 (n), in nn 64 (n) x 64 (k)     d_map: boxes of 64 (n) x 64 (m); all with the 128-byte swizzle: panel tiles (wgmma.cu)
+//   a_map, a2_map: boxes of 64 (k) x 128 (m)     b_map, b2_map: boxes of 64 (k) x TILE_N / 2 (n), in nn 64 (n) x 64 (k)     d_map: boxes of 64 (n) x 64 (m); all with the 128-byte swizzle: panel tiles (wgmma.cu)
+//   PANELS: panels of a multiplying warpgroup's sums in shared memory, a divisor of TILE_N / 64
 //   grid: as many blocks as there are multiprocessors, each walks tiles; block and dynamic shared memory as GemmTiles says
 //
 // row_count: null, or only the first *row_count - first_row rows of D are wanted. Tiles wholly behind them are left as they are; the others are computed whole.
 //
-// Two warpgroups multiply 64 rows x 256 columns of a tile each; a warp of the third keeps STAGES k-blocks of 64 in flight, across the borders of tiles, so the next tile's operands arrive while
-// this one's sums are written.
+// Two warpgroups multiply 64 rows x TILE_N columns of a tile each; a warp of the third keeps STAGES k-blocks of 64 in flight, across the borders of tiles, so the next tile's operands arrive while
+// this one's sums are written. TILE_N is 256, or 192, which makes other counts of tiles: an element of D is the sum of the same steps in the same order.
 //
 // EPILOGUE 1: work on D's rounded elements, tile by tile, done by the other three warps of the third warpgroup while the next tile is multiplied: the sums wait in a tile's worth of shared memory,
 // for which one k-block of the pipeline makes room. The work's text is printed before this one:
@@ -21,7 +22,23 @@
 //   store_sum(arguments, row, index, sum)                 takes what columns SUMS * index and the SUMS - 1 behind it give
 // store_d 0: D is not written, because nothing else reads it or because the epilogue does it.
 
-// d += a b^T, 64 x 256 x 16, a with k along its columns; B_ROWS: b has k along its rows.
+// d += a b^T, 64 x n x 16, n twice the number of sums a thread holds, a with k along its columns; B_ROWS: b has k along its rows.
+template <bool B_ROWS>
+__device__ __forceinline__ void wgmma_tile(float (&d)[96], uint64 a, uint64 b)
+{
+    asm volatile("{.reg .pred p; setp.ne.b32 p, %98, 0;\n"
+                 "wgmma.mma_async.sync.aligned.m64n192k16.f32.bf16.bf16 {%0,%1,%2,%3,%4,%5,%6,%7,%8,%9,%10,%11,%12,%13,%14,%15,%16,%17,%18,%19,%20,%21,%22,%23,%24,%25,%26,%27,%28,%29,%30,%31,"
+                 "%32,%33,%34,%35,%36,%37,%38,%39,%40,%41,%42,%43,%44,%45,%46,%47,%48,%49,%50,%51,%52,%53,%54,%55,%56,%57,%58,%59,%60,%61,%62,%63,"
+                 "%64,%65,%66,%67,%68,%69,%70,%71,%72,%73,%74,%75,%76,%77,%78,%79,%80,%81,%82,%83,%84,%85,%86,%87,%88,%89,%90,%91,%92,%93,%94,%95}, %96, %97, p, 1, 1, 0, %99;}"
+                 : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3]), "+f"(d[4]), "+f"(d[5]), "+f"(d[6]), "+f"(d[7]), "+f"(d[8]), "+f"(d[9]), "+f"(d[10]), "+f"(d[11]), "+f"(d[12]), "+f"(d[13]), "+f"(d[14]), "+f"(d[15]),
+                   "+f"(d[16]), "+f"(d[17]), "+f"(d[18]), "+f"(d[19]), "+f"(d[20]), "+f"(d[21]), "+f"(d[22]), "+f"(d[23]), "+f"(d[24]), "+f"(d[25]), "+f"(d[26]), "+f"(d[27]), "+f"(d[28]), "+f"(d[29]), "+f"(d[30]), "+f"(d[31]),
+                   "+f"(d[32]), "+f"(d[33]), "+f"(d[34]), "+f"(d[35]), "+f"(d[36]), "+f"(d[37]), "+f"(d[38]), "+f"(d[39]), "+f"(d[40]), "+f"(d[41]), "+f"(d[42]), "+f"(d[43]), "+f"(d[44]), "+f"(d[45]), "+f"(d[46]), "+f"(d[47]),
+                   "+f"(d[48]), "+f"(d[49]), "+f"(d[50]), "+f"(d[51]), "+f"(d[52]), "+f"(d[53]), "+f"(d[54]), "+f"(d[55]), "+f"(d[56]), "+f"(d[57]), "+f"(d[58]), "+f"(d[59]), "+f"(d[60]), "+f"(d[61]), "+f"(d[62]), "+f"(d[63]),
+                   "+f"(d[64]), "+f"(d[65]), "+f"(d[66]), "+f"(d[67]), "+f"(d[68]), "+f"(d[69]), "+f"(d[70]), "+f"(d[71]), "+f"(d[72]), "+f"(d[73]), "+f"(d[74]), "+f"(d[75]), "+f"(d[76]), "+f"(d[77]), "+f"(d[78]), "+f"(d[79]),
+                   "+f"(d[80]), "+f"(d[81]), "+f"(d[82]), "+f"(d[83]), "+f"(d[84]), "+f"(d[85]), "+f"(d[86]), "+f"(d[87]), "+f"(d[88]), "+f"(d[89]), "+f"(d[90]), "+f"(d[91]), "+f"(d[92]), "+f"(d[93]), "+f"(d[94]), "+f"(d[95])
+                 : "l"(a), "l"(b), "r"(1), "n"(B_ROWS ? 1 : 0));
+}
+
 template <bool B_ROWS>
 __device__ __forceinline__ void wgmma_tile(float (&d)[128], uint64 a, uint64 b)
 {
@@ -67,9 +84,10 @@ KERNEL_NAME(const __grid_constant__ tensor_map a_map, const __grid_constant__ te
             )
 {
     constexpr uint32_t A_BYTES = TILE_M * TILE_K * 2, STAGE_BYTES = A_BYTES + TILE_N * TILE_K * 2, PANEL_BYTES = 64 * 64 * 2;
-    constexpr int PANELS = EPILOGUE ? 4 : 2; // of a multiplying warpgroup's sums in shared memory
     constexpr int TILE_COLUMNS = HALVES ? TILE_N / 2 : TILE_N; // of D, or of each of its halves
-    static_assert(TILE_M == 128 && TILE_N == 256 && TILE_K == 64, "two warpgroups of 64 x 256 sums, panels of 128 bytes");
+    constexpr int B_BOX = LAYOUT == 0 ? TILE_N / 2 : 64; // columns of a tile in a box of B
+    static_assert(TILE_M == 128 && (TILE_N == 256 || TILE_N == 192 && !EPILOGUE) && TILE_K == 64, "two warpgroups of 64 x TILE_N sums, panels of 128 bytes");
+    static_assert(EPILOGUE ? PANELS == TILE_N / 64 : TILE_N / 64 % PANELS == 0, "an epilogue has all of a tile's panels; else a tile begins with the panel that was stored longest ago");
     static_assert(SUMS == 0 || SUMS % 64 == 0 && TILE_N % SUMS == 0 && PAIR == 0, "a sum has panels of one tile");
 
     extern __shared__ __align__(1024) uint8_t shared[];
@@ -130,10 +148,11 @@ KERNEL_NAME(const __grid_constant__ tensor_map a_map, const __grid_constant__ te
                     barrier_expect(arrived, STAGE_BYTES);
                     copy_box(a_tile, a, at, row, arrived);
 #pragma unroll
-                    for (int i = 0; i < 4; i += LAYOUT == 0 ? 2 : 1) // nt: a box has two panels' columns
+                    for (int i = 0; i < TILE_N; i += B_BOX)
                     {
-                        if (LAYOUT == 0) copy_box(b_tile + i * 64 * 128, b, at, panel_column(column, i), arrived);
-                        else copy_box(b_tile + i * 64 * 128, b, panel_column(column, i), at, arrived);
+                        const int first = HALVES ? panel_column(column, i / 64) : column + i; // of a narrow tile, a box begins within a panel
+                        if (LAYOUT == 0) copy_box(b_tile + i * 128, b, at, first, arrived);
+                        else copy_box(b_tile + i * 128, b, first, at, arrived);
                     }
                     if (++stage == STAGES) { stage = 0; phase ^= 1; }
                 }
@@ -272,17 +291,17 @@ KERNEL_NAME(const __grid_constant__ tensor_map a_map, const __grid_constant__ te
         barrier_wait(drained, drained_phase);
         drained_phase ^= 1;
 #endif
-        // The sums leave through panels of shared memory, 64 columns of D each. Without an epilogue there are two of them, which TMA takes on their way while the next tile is multiplied.
+        // The sums leave through panels of shared memory, 64 columns of D each. Without an epilogue there are PANELS of them in turn, which TMA takes on their way while the next tile is multiplied.
         int row, column;
         place(tile, row, column);
         row += group * 64;
         const int warp_row = thread / WARP_SIZE * 16 + lane % 16, own_chunk = lane / 16;
 #pragma unroll
-        for (int panel = 0; panel < 4; panel++)
+        for (int panel = 0; panel < TILE_N / 64; panel++)
         {
             const uint32_t target = staging + (group * PANELS + panel % PANELS) * PANEL_BYTES;
 #if !EPILOGUE
-            if (thread == 0) store_wait<1>();
+            if (thread == 0) store_wait<PANELS - 1>();
             group_sync(1 + group); // what was here has left
 #endif
 #pragma unroll

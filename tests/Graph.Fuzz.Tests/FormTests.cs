@@ -18,11 +18,10 @@ public sealed class FormTests
         ["NoHead"] = "the logits must be one linear of a frozen table",
         ["BiasOnLogits"] = "the logits must be one linear of a frozen table",
         ["ScaleOnLogits"] = "the logits must be one linear of a frozen table",
-        ["ComputedWeight"] = "weight",
-        ["ComputedA"] = "weight",
-        ["MeanOverRanks"] = "rank",
-        ["TrainedTable"] = "table",
-        ["NoDimensions"] = "dimension",
+        ["ComputedWeight"] = "linear: its weight is computed (mul)",
+        ["MeanOverRanks"] = "no reductions over the rank",
+        ["NameWithASpace"] = "must have no spaces",
+        ["NoDimensions"] = "has no dimensions",
         ["LinearOfOneColumn"] = "multiple of 8",
     };
 

@@ -120,3 +120,14 @@ public sealed class Bias : Form { protected override Tensor Body(Tensor x) => Lo
 public sealed class TwoTables : Form { public override Tensor Forward(Tensor ids) => Head(Body(Embedding(ids, Param("model.embed", V, H)) + Embedding(ids, Param("second.embed", 30, H)))); protected override Tensor Body(Tensor x) => Lora(x, "a"); }
 public sealed class TiedHead : Form { protected override Tensor Body(Tensor x) => Lora(x, "a"); protected override Tensor Head(Tensor x) => Tanh(Linear(x * 0.3, Param("model.embed", V, H)) / 3) * 3; }
 public sealed class DeadBranch : Form { protected override Tensor Body(Tensor x) { _ = Lora(Tanh(x), "dead"); return Lora(x, "a"); } }
+
+/// <summary>Names that mean something in the emitted C# and CUDA C, or are none there. Each is the name of a value that a row kernel computes.</summary>
+public sealed class NamesOfEmittedTexts : Form
+{
+    protected override Tensor Body(Tensor x)
+    {
+        foreach (var name in new[] { "a", "c", "row", "rows", "out", "in", "base", "int", "float", "mlp.0", "mlp.2", "\u00e4", "exp", "x-y" }) x = Norm(x + Lora(Tanh(x), name), name + ".norm");
+        foreach (var name in new[] { "c", "out", "0" }) x = x * Param($"gain.{name}.weight", H) + Norm(x, $"norm.{name}");
+        return x;
+    }
+}

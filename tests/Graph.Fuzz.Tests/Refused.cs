@@ -9,14 +9,7 @@ public sealed class NoHead : Form { protected override Tensor Body(Tensor x) => 
 public sealed class BiasOnLogits : Form { protected override Tensor Body(Tensor x) => Lora(x, "a"); protected override Tensor Head(Tensor x) => base.Head(x) + Param("lm_head.bias", V); }
 public sealed class ScaleOnLogits : Form { protected override Tensor Body(Tensor x) => Lora(x, "a"); protected override Tensor Head(Tensor x) => base.Head(x) * LoraScale("a"); }
 public sealed class ComputedWeight : Form { protected override Tensor Body(Tensor x) => Lora(Linear(x, Param("w.weight", H, H) * 2), "a"); }
-public sealed class ComputedA : Form { protected override Tensor Body(Tensor x) => x + Linear(Linear(x, LoraA("w", H) * 2), LoraB("w", H)); }
 public sealed class MeanOverRanks : Form { protected override Tensor Body(Tensor x) => Lora(x, "a") * RowMean(Linear(x, LoraA("a", H))); }
-
-public sealed class TrainedTable : Form
-{
-    public override Tensor Forward(Tensor ids) => Head(Body(Embedding(ids, Param("model.embed", V, H))) + Linear(Embedding(ids, LoraB("a", H)), LoraB("a", H)));
-    protected override Tensor Body(Tensor x) => Lora(x, "a");
-}
-
 public sealed class NoDimensions : Form { protected override Tensor Body(Tensor x) => Lora(x, "a") * Param("gain"); }
 public sealed class LinearOfOneColumn : Form { protected override Tensor Body(Tensor x) => x + Lora(x, "a") * Tanh(Lora(x, "gate", H, 1)); }
+public sealed class NameWithASpace : Form { protected override Tensor Body(Tensor x) => Lora(x, "a b"); }

@@ -85,7 +85,11 @@ public sealed class CompiledBatch : IDisposable
     static void Infer(IReadOnlyList<Dsl.TraceNode> trace)
     {
         var types = new Generator.IR.TensorType[trace.Count];
-        foreach (var node in trace) types[node.Id] = OpCatalog.Infer(node.Op, [.. node.Inputs.Select(i => types[i])], node.Attributes);
+        foreach (var node in trace)
+        {
+            OpCatalog.CheckAttributes(node.Op, node.Attributes);
+            types[node.Id] = OpCatalog.Infer(node.Op, [.. node.Inputs.Select(i => types[i])], node.Attributes);
+        }
     }
 
     static SyntaxTree Tree(int number, string source) => CSharpSyntaxTree.ParseText(SourceText.From($"public static class M{number}\n{{\n{source}}}\n", Encoding.UTF8), new CSharpParseOptions(LanguageVersion.CSharp14), $"M{number}");

@@ -86,6 +86,7 @@ public static class TorchReference
             var ids = tensor(batch.Ids.Select(i => (long)i).ToArray());
             var docStart = tensor(batch.DocStart.Select(i => (long)i).ToArray());
             var inScore = new bool[trace.Count];
+            var perToken = new bool[trace.Count];
             var values = new Tensor[trace.Count];
             foreach (var node in trace)
             {
@@ -94,6 +95,9 @@ public static class TorchReference
                 if (inScore[node.Id]) continue;
                 var attributes = new Attributes(node.Attributes);
                 var x = node.Inputs.Where(i => !inScore[i]).Select(i => values[i]).ToArray();
+                perToken[node.Id] = node.Op is "input" or "positions" || node.Inputs.Any(i => perToken[i]);
+                // Torch aligns dimensions at the end, where [T,1] beside [T,N,D] is one value per token.
+                if (x.Length == 2 && x[0].dim() + x[1].dim() == 5 && node.Inputs.All(i => perToken[i])) x = [.. x.Select(v => v.dim() == 2 ? v.unsqueeze(-1) : v)];
                 values[node.Id] = node.Op switch
                 {
                     "input" => ids,
@@ -130,9 +134,10 @@ public static class TorchReference
             // Not torch's softmax: what its backward cancels exactly, a kernel cancels up to rounding.
             var e = (masked - masked.amax([-1], keepdim: true).detach()).exp();
             var p = Store(e / e.sum(-1, keepdim: true));
-            // A kernel subtracts delta, which it has from o, where autograd subtracts Σ p·dp: what is left of dS where they cancel is rounding of dp, and not of dS. No value, but this gradient.
-            if (storage is not Storage.Exact) p += Random(p, Unit, Seed) * p.detach() * (s - s.detach()).masked_fill(visible.logical_not(), 0);
-            return Store(p.matmul(Repeat(v)).transpose(0, 1));
+            var o = p.matmul(Repeat(v));
+            // A kernel subtracts delta, which it has from o, where autograd subtracts Σ p·dp: what is left of dS where they cancel is rounding of the products in dp, and not of dS. No value, but this gradient.
+            if (storage is not Storage.Exact) o += (p.detach() * (s - s.detach()).masked_fill(visible.logical_not(), 0)).matmul(Repeat(v).detach() * Random(Repeat(v), Unit, Seed));
+            return Store(o.transpose(0, 1));
 
             Tensor Repeat(Tensor x) => x.repeat_interleave(group, 1).transpose(0, 1);
         }

@@ -64,6 +64,7 @@ public static class OpCatalog
     /// <exception cref="ShapeError">A value is out of range; the message has it.</exception>
     public static void CheckAttributes(string op, IReadOnlyList<KeyValuePair<string, object?>> attributes)
     {
+        if (op == "param" && attributes.Count == 1) throw new ShapeError("param: '" + attributes[0].Value + "' has no dimensions; give its shape in the checkpoint");
         foreach (var attribute in attributes)
         {
             var bad = attribute.Value switch
@@ -71,7 +72,7 @@ public static class OpCatalog
                 int i => i < 1 ? "must be at least 1" : null,
                 double d when double.IsNaN(d) || double.IsInfinity(d) => "must be a number",
                 double d => attribute.Key is "theta" or "eps" && d <= 0 ? "must be positive" : null,
-                string s => s.Length == 0 ? "must not be empty" : null,
+                string s => s.Length == 0 ? "must not be empty" : s.Any(c => c <= ' ' || ",:[]{}=".IndexOf(c) >= 0) ? "must have no spaces and none of , : [ ] { } =" : null,
                 null => attribute.Key == "window" ? null : "must not be null",
                 _ => null,
             };

@@ -18,8 +18,13 @@ public sealed class BuildRowBody
     readonly List<RowInput> _inputs = new();
     readonly List<int[]> _inputNodes = new();
     readonly List<RowStatement> _statements = new();
-    // The names of the emitted texts' own variables are taken.
-    readonly HashSet<string> _names = new() { "row", "rows", "column", "inside", "first", "end", "scratch", "vectors", "j", "head", "line", "inner", "token", "place", "columns", "chunks", "item" };
+    // The names of the emitted texts' own variables are taken, and words that C# or CUDA C keeps for itself: a checkpoint may call a linear "out", "in" or "base".
+    readonly HashSet<string> _names = new((
+        "row rows column inside first end scratch vectors j head line inner token place columns chunks item a c "
+        + "abstract alignas alignof as asm auto base bool break byte case catch char checked class const continue decimal default delegate delete do double dynamic else enum event explicit export extern false "
+        + "finally fixed float for foreach friend goto if implicit in inline int interface internal is lock long mutable namespace new null object operator out override params private protected public readonly ref "
+        + "register return sbyte sealed short signed sizeof stackalloc static string struct switch template this throw true try typedef typeid typename typeof uint ulong unchecked union unsafe unsigned ushort using "
+        + "virtual void volatile while").Split(' '));
 
     BuildRowBody(TensorGraph graph, ClusterMap map, IReadOnlyList<int> outputs)
     {
@@ -115,9 +120,13 @@ public sealed class BuildRowBody
         return Expr.Var(name);
     }
 
+    // What both languages take in a name.
+    static string Word(string name) => new(name.Select(c => c < 128 && char.IsLetterOrDigit(c) ? c : '_').ToArray());
+
     string Unique(string name)
     {
-        name = new string(name.Select(c => char.IsLetterOrDigit(c) ? c : '_').ToArray());
+        name = Word(name);
+        if (char.IsDigit(name[0])) name = "_" + name;
         var unique = name;
         for (var i = 2; !_names.Add(unique); i++) unique = name + i;
         return unique;
@@ -126,7 +135,7 @@ public sealed class BuildRowBody
     // "sum_input_layernorm": the stored row values, in order.
     string Label(IReadOnlyList<int> outputs)
     {
-        var names = outputs.Where(id => !_graph[id].Type.IsRowScalar).Select(id => new string(_graph[id].Name.Select(c => char.IsLetterOrDigit(c) ? c : '_').ToArray())).Distinct().ToArray();
+        var names = outputs.Where(id => !_graph[id].Type.IsRowScalar).Select(id => Word(_graph[id].Name)).Distinct().ToArray();
         return names.Length > 0 ? string.Join("_", names) : "row_statistics";
     }
 }

@@ -27,6 +27,8 @@ public static class Import
                 continue;
             }
             var op = OpCatalog.Create(line.Op, line.Attributes);
+            if (op is MatMul or Embedding && g[inputs[1]].Op is not (Param or Adapter))
+                throw new ShapeError(line.Op + ": its weight is computed (" + g[inputs[1]].Op.Name + "); it must be a Param, LoraA or LoraB as it is");
             map[line.Id] = g.Named(Name(g, op, inputs), op, inputs);
         }
         g.Scope = "";   // The loss's origin stays the logits, the last op.

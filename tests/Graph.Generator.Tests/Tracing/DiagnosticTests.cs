@@ -84,6 +84,8 @@ public sealed class DiagnosticTests
     [InlineData("x = RmsNorm(x, Param(\"w\", 16), 0);", "GRAPH003", "RmsNorm(x, Param(\"w\", 16), 0)", "rms_norm: eps is 0; it must be positive")]
     [InlineData("x = MergeHeads(SplitHeads(x, 3));", "GRAPH003", "SplitHeads(x, 3)", "its 16 columns do not divide into 3 heads")]
     [InlineData("x = SplitHeads(x, 0);", "GRAPH003", "SplitHeads(x, 0)", "split_heads: heads is 0; it must be at least 1")]
+    [InlineData("x *= Param(\"a b\", 16);", "GRAPH003", "Param(\"a b\", 16)", "param: name is a b; it must have no spaces")]
+    [InlineData("x *= Param(\"g\");", "GRAPH003", "Param(\"g\")", "param: 'g' has no dimensions; give its shape in the checkpoint")]
     [InlineData("x *= Param(\"table\", 16);", "GRAPH003", "Param(\"table\", 16)", "param: 'table' is act[16] here but act[32,16] where it was used first")]
     [InlineData("x *= 1 / (C(0) * 1.0);\n int C(int i) => i;", "GRAPH003", "1 / (C(0) * 1.0)", "const: value is")]
     [InlineData("var h = SplitHeads(x, 1); x = MergeHeads(Attention(h, h, h, 1, z => RowMean(z)));", "GRAPH003", "RowMean(z)", "the score function calls row_mean; it may use numbers, arithmetic and functions of one element")]

@@ -267,7 +267,7 @@ KERNEL_NAME(const __grid_constant__ tensor_map a_map, const __grid_constant__ te
         for (int i = 0; i < TILE_N / 2; i++) sum[i] = 0.0f;
         hold(sum);
         bool follows = false;
-#pragma unroll 1
+#pragma unroll // a segment that is a variable is one register too many beside some epilogues
         for (int segment = 0; segment < 2; segment++)
         {
             const int depth = segment == 0 ? k : k2;

@@ -1,15 +1,15 @@
-// ======== k00_mul_input_layernorm
-// k00_mul_input_layernorm <sm_90a>  launches: 1
+// ======== k00_embedding_input_layernorm
+// k00_embedding_input_layernorm <sm_90a>  launches: 1
 //   %2 = embedding %0 %1 : act[T,3584]  // Gemma2Model.Forward embedding
-//   %4 = mul %2 %3 : act[T,3584]  // Gemma2Model.Forward mul
-//   %6 = mul %4 %4 : act[T,3584]  // layers.0.self_attn mul
-//   %8 = row_sum %6 : f32[T,1]  // layers.0.self_attn row_sum
-//   %9 = mul %7 %8 : f32[T,1]  // layers.0.self_attn mul
-//   %11 = add %9 %10 : f32[T,1]  // layers.0.self_attn add
-//   %12 = rsqrt %11 : f32[T,1]  // layers.0.self_attn rsqrt
-//   %13 = mul %4 %12 : act[T,3584]  // layers.0.self_attn mul
+//   %4 = mul %2 %3 : act[T,3584]  // Gemma2Model.Forward embedding
+//   %6 = mul %4 %4 : act[T,3584]  // layers.0.self_attn input_layernorm_mul
+//   %8 = row_sum %6 : f32[T,1]  // layers.0.self_attn input_layernorm_row_sum
+//   %9 = mul %7 %8 : f32[T,1]  // layers.0.self_attn input_layernorm_mul
+//   %11 = add %9 %10 : f32[T,1]  // layers.0.self_attn input_layernorm_add
+//   %12 = rsqrt %11 : f32[T,1]  // layers.0.self_attn input_layernorm_rsqrt
+//   %13 = mul %4 %12 : act[T,3584]  // layers.0.self_attn input_layernorm_mul
 //   %16 = mul %13 %15 : act[T,3584]  // layers.0.self_attn input_layernorm
-// tensors of the first launch: mul layers.0.input_layernorm[:,0:3584] ids model.embed_tokens.weight model.layers.0.input_layernorm.weight
+// tensors of the first launch: embedding layers.0.input_layernorm ids model.embed_tokens.weight model.layers.0.input_layernorm.weight
 // 21504 bytes per row; fp32 in registers, one rounding per stored value
 #define ELEM_BF16 1
 #define EXACT_MATH 0
@@ -17,7 +17,7 @@
 @prelude.cu
 @rows.cu
 extern "C" __global__ void __launch_bounds__(448)
-k00_mul_input_layernorm(elem* __restrict__ mul_rows, int mul_pitch,
+k00_embedding_input_layernorm(elem* __restrict__ embedding_rows, int embedding_pitch,
     elem* __restrict__ input_layernorm_rows, int input_layernorm_pitch,
     const int* __restrict__ embed_tokens_ids, const elem* __restrict__ embed_tokens_table, int embed_tokens_pitch,
     const elem* __restrict__ input_layernorm_weight_vector,
@@ -46,25 +46,25 @@ k00_mul_input_layernorm(elem* __restrict__ mul_rows, int mul_pitch,
         }
 
         // mul
-        float mul[8];
-        for (int j = 0; j < 8; j++) mul[j] = embed_tokens[j] * round_elem(59.8665199f);
-        store8(mul_rows + (int64)row * mul_pitch + column, mul);
-        for (int j = 0; j < 8; j++) mul[j] = round_elem(mul[j]);
+        float embedding[8];
+        for (int j = 0; j < 8; j++) embedding[j] = embed_tokens[j] * round_elem(59.8665199f);
+        store8(embedding_rows + (int64)row * embedding_pitch + column, embedding);
+        for (int j = 0; j < 8; j++) embedding[j] = round_elem(embedding[j]);
 
         // row_sum
-        float row_sum_part = 0.0f;
-        for (int j = 0; j < 8; j++) row_sum_part += mul[j] * mul[j];
-        const float row_sum = row_block_sum(row_sum_part, scratch[row & 1]);
-        const float mul2 = 0.00027901787f * row_sum;
-        const float add = mul2 + 9.99999997E-07f;
-        const float rsqrt = rsqrtf(add);
+        float input_layernorm_row_sum_part = 0.0f;
+        for (int j = 0; j < 8; j++) input_layernorm_row_sum_part += embedding[j] * embedding[j];
+        const float input_layernorm_row_sum = row_block_sum(input_layernorm_row_sum_part, scratch[row & 1]);
+        const float input_layernorm_mul = 0.00027901787f * input_layernorm_row_sum;
+        const float input_layernorm_add = input_layernorm_mul + 9.99999997E-07f;
+        const float input_layernorm_rsqrt = rsqrtf(input_layernorm_add);
 
         float input_layernorm_weight[8];
         unpack8(vectors[0][threadIdx.x], input_layernorm_weight);
 
         // mul
         float input_layernorm[8];
-        for (int j = 0; j < 8; j++) input_layernorm[j] = mul[j] * rsqrt * (1.0f + input_layernorm_weight[j]);
+        for (int j = 0; j < 8; j++) input_layernorm[j] = embedding[j] * input_layernorm_rsqrt * (1.0f + input_layernorm_weight[j]);
         store8(input_layernorm_rows + (int64)row * input_layernorm_pitch + column, input_layernorm);
     }
     while (++row < end);
@@ -73,9 +73,9 @@ k00_mul_input_layernorm(elem* __restrict__ mul_rows, int mul_pitch,
 
 // ======== k01_rope
 // k01_rope <sm_90a>  launches: 2
-//   %21 = rope %20 {theta=10000} : act[T,16,256]  // layers.0.self_attn q_proj
-//   %24 = rope %23 {theta=10000} : act[T,8,256]  // layers.0.self_attn k_proj
-// tensors of the first launch: layers.0.q_proj+k_proj+v_proj[:,0:6144] positions
+//   %26 = rope %25 {theta=10000} : act[T,16,256]  // layers.0.self_attn q_proj
+//   %28 = rope %27 {theta=10000} : act[T,8,256]  // layers.0.self_attn k_proj
+// tensors of the first launch: layers.0.q_proj+k_proj+v_proj[0:6144] positions
 #define ELEM_BF16 1
 #define EXACT_MATH 0
 #define KERNEL_NAME k01_rope
@@ -92,8 +92,8 @@ k00_mul_input_layernorm(elem* __restrict__ mul_rows, int mul_pitch,
 
 // ======== k02_attention_forward
 // k02_attention_forward <sm_90a>  launches: 1
-//   %27 = attention %21 %24 %26 {score=(50*tanh((0.00125*s))) window=4096} : act[T,16,256]  // layers.0.self_attn attention
-// tensors of the first launch: layers.0.attention[:,0:4096] layers.0.attention_lse layers.0.q_proj+k_proj+v_proj[:,0:4096] layers.0.q_proj+k_proj+v_proj[:,4096:6144] layers.0.q_proj+k_proj+v_proj[:,6144:8192] doc_start
+//   %30 = attention %26 %28 %29 {score=(50*tanh((0.00125*s))) window=4096} : act[T,16,256]  // layers.0.self_attn attention
+// tensors of the first launch: layers.0.attention layers.0.lse layers.0.q_proj+k_proj+v_proj[0:4096] layers.0.q_proj+k_proj+v_proj[4096:6144] layers.0.q_proj+k_proj+v_proj[6144:8192] doc_start
 #define ELEM_BF16 1
 #define EXACT_MATH 0
 #define KERNEL_NAME k02_attention_forward
@@ -105,18 +105,20 @@ k00_mul_input_layernorm(elem* __restrict__ mul_rows, int mul_pitch,
 #define TILE_K 64
 #define WARPS 12
 #define STAGES 2
+#define MIN_BLOCKS 0
 
 @prelude.cu
 @mma.cu
 @wgmma.cu
-// score(s) = (50*tanh((0.00125*s))), traced from the model; in units of log2.
-__device__ __forceinline__ float score_log2(float s)
+@attention_tiles.cu
+// The score of a pair, s = q k, distance = q - k in tokens, head = the query head: (50*tanh((0.00125*s))), traced from the model; in units of log2.
+__device__ __forceinline__ float score_log2(float s, float distance, float head)
 {
     return 72.1347504f * fast_tanh(0.00124999997f * s);
 }
 
 // The same, and d(score)/ds in natural units, from shared work.
-__device__ __forceinline__ void score_log2_and_derivative(float s, float& z, float& dz)
+__device__ __forceinline__ void score_log2_and_derivative(float s, float distance, float head, float& z, float& dz)
 {
     const float t = fast_tanh(0.00124999997f * s);
     z = 72.1347504f * t;
@@ -126,24 +128,24 @@ __device__ __forceinline__ void score_log2_and_derivative(float s, float& z, flo
 
 @attention_forward_sm90.cu
 
-// ======== k03_sum_pre_feedforward_layernorm
-// k03_sum_pre_feedforward_layernorm <sm_90a>  launches: 1
-//   %33 = mul %31 %31 : act[T,3584]  // layers.0.self_attn mul
-//   %34 = row_sum %33 : f32[T,1]  // layers.0.self_attn row_sum
-//   %35 = mul %7 %34 : f32[T,1]  // layers.0.self_attn mul
-//   %36 = add %35 %10 : f32[T,1]  // layers.0.self_attn add
-//   %37 = rsqrt %36 : f32[T,1]  // layers.0.self_attn rsqrt
-//   %38 = mul %31 %37 : act[T,3584]  // layers.0.self_attn mul
-//   %40 = mul %38 %39 : act[T,3584]  // layers.0.self_attn post_attention_layernorm
-//   %41 = add %4 %40 : act[T,3584]  // layers.0.self_attn sum
-//   %43 = mul %41 %41 : act[T,3584]  // layers.0.mlp mul
-//   %44 = row_sum %43 : f32[T,1]  // layers.0.mlp row_sum
-//   %45 = mul %7 %44 : f32[T,1]  // layers.0.mlp mul
-//   %46 = add %45 %10 : f32[T,1]  // layers.0.mlp add
-//   %47 = rsqrt %46 : f32[T,1]  // layers.0.mlp rsqrt
-//   %48 = mul %41 %47 : act[T,3584]  // layers.0.mlp mul
-//   %50 = mul %48 %49 : act[T,3584]  // layers.0.mlp pre_feedforward_layernorm
-// tensors of the first launch: layers.0.rsqrt layers.0.sum layers.0.rsqrt2 layers.0.pre_feedforward_layernorm[:,0:3584] layers.0.o_proj model.layers.0.post_attention_layernorm.weight mul model.layers.0.pre_feedforward_layernorm.weight
+// ======== k03_residual_pre_feedforward_layernorm
+// k03_residual_pre_feedforward_layernorm <sm_90a>  launches: 3
+//   %38 = mul %36 %36 : act[T,3584]  // layers.0.self_attn post_attention_layernorm_mul
+//   %39 = row_sum %38 : f32[T,1]  // layers.0.self_attn post_attention_layernorm_row_sum
+//   %40 = mul %7 %39 : f32[T,1]  // layers.0.self_attn post_attention_layernorm_mul
+//   %41 = add %40 %10 : f32[T,1]  // layers.0.self_attn post_attention_layernorm_add
+//   %42 = rsqrt %41 : f32[T,1]  // layers.0.self_attn post_attention_layernorm_rsqrt
+//   %43 = mul %36 %42 : act[T,3584]  // layers.0.self_attn post_attention_layernorm_mul
+//   %45 = mul %43 %44 : act[T,3584]  // layers.0.self_attn post_attention_layernorm
+//   %46 = add %4 %45 : act[T,3584]  // layers.0.self_attn residual
+//   %48 = mul %46 %46 : act[T,3584]  // layers.0.mlp pre_feedforward_layernorm_mul
+//   %49 = row_sum %48 : f32[T,1]  // layers.0.mlp pre_feedforward_layernorm_row_sum
+//   %50 = mul %7 %49 : f32[T,1]  // layers.0.mlp pre_feedforward_layernorm_mul
+//   %51 = add %50 %10 : f32[T,1]  // layers.0.mlp pre_feedforward_layernorm_add
+//   %52 = rsqrt %51 : f32[T,1]  // layers.0.mlp pre_feedforward_layernorm_rsqrt
+//   %53 = mul %46 %52 : act[T,3584]  // layers.0.mlp pre_feedforward_layernorm_mul
+//   %55 = mul %53 %54 : act[T,3584]  // layers.0.mlp pre_feedforward_layernorm
+// tensors of the first launch: layers.0.post_attention_layernorm_rsqrt layers.0.residual layers.0.pre_feedforward_layernorm_rsqrt layers.0.pre_feedforward_layernorm layers.0.o_proj model.layers.0.post_attention_layernorm.weight embedding model.layers.0.pre_feedforward_layernorm.weight
 // 28680 bytes per row; fp32 in registers, one rounding per stored value
 #define ELEM_BF16 1
 #define EXACT_MATH 0
@@ -151,13 +153,13 @@ __device__ __forceinline__ void score_log2_and_derivative(float s, float& z, flo
 @prelude.cu
 @rows.cu
 extern "C" __global__ void __launch_bounds__(448)
-k03_sum_pre_feedforward_layernorm(float* __restrict__ rsqrt_rows,
-    elem* __restrict__ sum_rows, int sum_pitch,
-    float* __restrict__ rsqrt2_rows,
+k03_residual_pre_feedforward_layernorm(float* __restrict__ post_attention_layernorm_rsqrt_rows,
+    elem* __restrict__ residual_rows, int residual_pitch,
+    float* __restrict__ pre_feedforward_layernorm_rsqrt_rows,
     elem* __restrict__ pre_feedforward_layernorm_rows, int pre_feedforward_layernorm_pitch,
     const elem* __restrict__ o_proj_rows, int o_proj_pitch,
     const elem* __restrict__ post_attention_layernorm_weight_vector,
-    const elem* __restrict__ mul2_rows, int mul2_pitch,
+    const elem* __restrict__ embedding_rows, int embedding_pitch,
     const elem* __restrict__ pre_feedforward_layernorm_weight_vector,
     int rows)
 {
@@ -167,7 +169,7 @@ k03_sum_pre_feedforward_layernorm(float* __restrict__ rsqrt_rows,
     // What a row needs is loaded while the row before it is reduced, so that loads are always in flight.
     const int first = blockIdx.x * 3, end = min(first + 3, rows);
     uint4 o_proj_next = packed8(o_proj_rows + (int64)first * o_proj_pitch + column);
-    uint4 mul2_next = packed8(mul2_rows + (int64)first * mul2_pitch + column);
+    uint4 embedding_next = packed8(embedding_rows + (int64)first * embedding_pitch + column);
 
     // Vectors that all rows share. A thread reads back what it wrote itself; registers would cost a block per multiprocessor.
     __shared__ uint4 vectors[2][448];
@@ -180,72 +182,72 @@ k03_sum_pre_feedforward_layernorm(float* __restrict__ rsqrt_rows,
     {
         float o_proj[8];
         unpack8(o_proj_next, o_proj);
-        float mul2[8];
-        unpack8(mul2_next, mul2);
+        float embedding[8];
+        unpack8(embedding_next, embedding);
         if (row + 1 < end)
         {
             o_proj_next = packed8(o_proj_rows + (int64)(row + 1) * o_proj_pitch + column);
-            mul2_next = packed8(mul2_rows + (int64)(row + 1) * mul2_pitch + column);
+            embedding_next = packed8(embedding_rows + (int64)(row + 1) * embedding_pitch + column);
         }
 
         // row_sum
-        float row_sum_part = 0.0f;
-        for (int j = 0; j < 8; j++) row_sum_part += o_proj[j] * o_proj[j];
-        const float row_sum = row_block_sum(row_sum_part, scratch[0]);
-        const float mul = 0.00027901787f * row_sum;
-        const float add = mul + 9.99999997E-07f;
-        const float rsqrt = rsqrtf(add);
-        if (threadIdx.x == 0) rsqrt_rows[row] = rsqrt;
+        float post_attention_layernorm_row_sum_part = 0.0f;
+        for (int j = 0; j < 8; j++) post_attention_layernorm_row_sum_part += o_proj[j] * o_proj[j];
+        const float post_attention_layernorm_row_sum = row_block_sum(post_attention_layernorm_row_sum_part, scratch[0]);
+        const float post_attention_layernorm_mul = 0.00027901787f * post_attention_layernorm_row_sum;
+        const float post_attention_layernorm_add = post_attention_layernorm_mul + 9.99999997E-07f;
+        const float post_attention_layernorm_rsqrt = rsqrtf(post_attention_layernorm_add);
+        if (threadIdx.x == 0) post_attention_layernorm_rsqrt_rows[row] = post_attention_layernorm_rsqrt;
 
         float post_attention_layernorm_weight[8];
         unpack8(vectors[0][threadIdx.x], post_attention_layernorm_weight);
 
         // add
-        float sum[8];
-        for (int j = 0; j < 8; j++) sum[j] = mul2[j] + o_proj[j] * rsqrt * (1.0f + post_attention_layernorm_weight[j]);
-        store8(sum_rows + (int64)row * sum_pitch + column, sum);
-        for (int j = 0; j < 8; j++) sum[j] = round_elem(sum[j]);
+        float residual[8];
+        for (int j = 0; j < 8; j++) residual[j] = embedding[j] + o_proj[j] * post_attention_layernorm_rsqrt * (1.0f + post_attention_layernorm_weight[j]);
+        store8(residual_rows + (int64)row * residual_pitch + column, residual);
+        for (int j = 0; j < 8; j++) residual[j] = round_elem(residual[j]);
 
         // row_sum
-        float row_sum2_part = 0.0f;
-        for (int j = 0; j < 8; j++) row_sum2_part += sum[j] * sum[j];
-        const float row_sum2 = row_block_sum(row_sum2_part, scratch[1]);
-        const float mul3 = 0.00027901787f * row_sum2;
-        const float add2 = mul3 + 9.99999997E-07f;
-        const float rsqrt2 = rsqrtf(add2);
-        if (threadIdx.x == 0) rsqrt2_rows[row] = rsqrt2;
+        float pre_feedforward_layernorm_row_sum_part = 0.0f;
+        for (int j = 0; j < 8; j++) pre_feedforward_layernorm_row_sum_part += residual[j] * residual[j];
+        const float pre_feedforward_layernorm_row_sum = row_block_sum(pre_feedforward_layernorm_row_sum_part, scratch[1]);
+        const float pre_feedforward_layernorm_mul = 0.00027901787f * pre_feedforward_layernorm_row_sum;
+        const float pre_feedforward_layernorm_add = pre_feedforward_layernorm_mul + 9.99999997E-07f;
+        const float pre_feedforward_layernorm_rsqrt = rsqrtf(pre_feedforward_layernorm_add);
+        if (threadIdx.x == 0) pre_feedforward_layernorm_rsqrt_rows[row] = pre_feedforward_layernorm_rsqrt;
 
         float pre_feedforward_layernorm_weight[8];
         unpack8(vectors[1][threadIdx.x], pre_feedforward_layernorm_weight);
 
         // mul
         float pre_feedforward_layernorm[8];
-        for (int j = 0; j < 8; j++) pre_feedforward_layernorm[j] = sum[j] * rsqrt2 * (1.0f + pre_feedforward_layernorm_weight[j]);
+        for (int j = 0; j < 8; j++) pre_feedforward_layernorm[j] = residual[j] * pre_feedforward_layernorm_rsqrt * (1.0f + pre_feedforward_layernorm_weight[j]);
         store8(pre_feedforward_layernorm_rows + (int64)row * pre_feedforward_layernorm_pitch + column, pre_feedforward_layernorm);
     }
     while (++row < end);
 }
 
 
-// ======== k04_mul
-// k04_mul <sm_90a>  launches: 2
-//   %57 = mul %53 %53 : act[T,14336]  // layers.0.mlp mul
-//   %58 = mul %56 %57 : act[T,14336]  // layers.0.mlp mul
-//   %59 = add %55 %58 : act[T,14336]  // layers.0.mlp add
-//   %60 = mul %53 %59 : act[T,14336]  // layers.0.mlp mul
-//   %61 = tanh %60 : act[T,14336]  // layers.0.mlp tanh
-//   %62 = mul %54 %61 : act[T,14336]  // layers.0.mlp mul
-//   %63 = add %54 %62 : act[T,14336]  // layers.0.mlp add
-//   %64 = mul %53 %63 : act[T,14336]  // layers.0.mlp gelu_tanh
-//   %66 = mul %64 %65 : act[T,14336]  // layers.0.mlp mul
-// tensors of the first launch: layers.0.mul[:,0:14336] layers.0.gate_proj+up_proj[:,0:14336] layers.0.gate_proj+up_proj[:,14336:28672]
+// ======== k04_geglu
+// k04_geglu <sm_90a>  launches: 2
+//   %66 = mul %61 %61 : act[T,14336]  // layers.0.mlp gelu_tanh_mul
+//   %67 = mul %65 %66 : act[T,14336]  // layers.0.mlp gelu_tanh_mul
+//   %68 = add %64 %67 : act[T,14336]  // layers.0.mlp gelu_tanh_add
+//   %69 = mul %61 %68 : act[T,14336]  // layers.0.mlp gelu_tanh_mul
+//   %70 = tanh %69 : act[T,14336]  // layers.0.mlp gelu_tanh_tanh
+//   %71 = mul %63 %70 : act[T,14336]  // layers.0.mlp gelu_tanh_mul
+//   %72 = add %63 %71 : act[T,14336]  // layers.0.mlp gelu_tanh_add
+//   %73 = mul %61 %72 : act[T,14336]  // layers.0.mlp gelu_tanh
+//   %74 = mul %73 %62 : act[T,14336]  // layers.0.mlp geglu
+// tensors of the first launch: layers.0.geglu layers.0.gate_proj+up_proj[0:14336] layers.0.gate_proj+up_proj[14336:28672]
 // 86016 bytes per row; fp32 in registers, one rounding per stored value
 #define ELEM_BF16 1
 #define EXACT_MATH 0
 
 @prelude.cu
 extern "C" __global__ void __launch_bounds__(256)
-k04_mul(elem* __restrict__ mul_rows, int mul_pitch,
+k04_geglu(elem* __restrict__ geglu_rows, int geglu_pitch,
     const elem* __restrict__ gate_proj_rows, int gate_proj_pitch,
     const elem* __restrict__ up_proj_rows, int up_proj_pitch,
     int rows)
@@ -259,120 +261,19 @@ k04_mul(elem* __restrict__ mul_rows, int mul_pitch,
     load8(up_proj_rows + row * up_proj_pitch + column, up_proj);
 
     // mul
-    float mul[8];
-    for (int j = 0; j < 8; j++) mul[j] = gate_proj[j] * (0.5f + 0.5f * fast_tanh(gate_proj[j] * (0.797884583f + 0.0356774069f * gate_proj[j] * gate_proj[j]))) * up_proj[j];
-    store8(mul_rows + row * mul_pitch + column, mul);
+    float geglu[8];
+    for (int j = 0; j < 8; j++) geglu[j] = gate_proj[j] * (0.5f + 0.5f * fast_tanh(gate_proj[j] * (0.797884583f + 0.0356774069f * gate_proj[j] * gate_proj[j]))) * up_proj[j];
+    store8(geglu_rows + row * geglu_pitch + column, geglu);
 }
 
 
-// ======== k05_sum_input_layernorm
-// k05_sum_input_layernorm <sm_90a>  launches: 1
-//   %71 = mul %69 %69 : act[T,3584]  // layers.0.mlp mul
-//   %72 = row_sum %71 : f32[T,1]  // layers.0.mlp row_sum
-//   %73 = mul %7 %72 : f32[T,1]  // layers.0.mlp mul
-//   %74 = add %73 %10 : f32[T,1]  // layers.0.mlp add
-//   %75 = rsqrt %74 : f32[T,1]  // layers.0.mlp rsqrt
-//   %76 = mul %69 %75 : act[T,3584]  // layers.0.mlp mul
-//   %78 = mul %76 %77 : act[T,3584]  // layers.0.mlp post_feedforward_layernorm
-//   %79 = add %41 %78 : act[T,3584]  // layers.0.mlp sum
-//   %81 = mul %79 %79 : act[T,3584]  // layers.1.self_attn mul
-//   %82 = row_sum %81 : f32[T,1]  // layers.1.self_attn row_sum
-//   %83 = mul %7 %82 : f32[T,1]  // layers.1.self_attn mul
-//   %84 = add %83 %10 : f32[T,1]  // layers.1.self_attn add
-//   %85 = rsqrt %84 : f32[T,1]  // layers.1.self_attn rsqrt
-//   %86 = mul %79 %85 : act[T,3584]  // layers.1.self_attn mul
-//   %88 = mul %86 %87 : act[T,3584]  // layers.1.self_attn input_layernorm
-// tensors of the first launch: layers.0.rsqrt3 layers.0.sum2 layers.1.rsqrt layers.1.input_layernorm[:,0:3584] layers.0.down_proj model.layers.0.post_feedforward_layernorm.weight layers.0.sum model.layers.1.input_layernorm.weight
-// 28680 bytes per row; fp32 in registers, one rounding per stored value
+// ======== k05_attention_forward
+// k05_attention_forward <sm_90a>  launches: 1
+//   %112 = attention %108 %110 %111 {score=(50*tanh((0.00125*s)))} : act[T,16,256]  // layers.1.self_attn attention
+// tensors of the first launch: layers.1.attention layers.1.lse layers.1.q_proj+k_proj+v_proj[0:4096] layers.1.q_proj+k_proj+v_proj[4096:6144] layers.1.q_proj+k_proj+v_proj[6144:8192] doc_start
 #define ELEM_BF16 1
 #define EXACT_MATH 0
-
-@prelude.cu
-@rows.cu
-extern "C" __global__ void __launch_bounds__(448)
-k05_sum_input_layernorm(float* __restrict__ rsqrt_rows,
-    elem* __restrict__ sum_rows, int sum_pitch,
-    float* __restrict__ rsqrt2_rows,
-    elem* __restrict__ input_layernorm_rows, int input_layernorm_pitch,
-    const elem* __restrict__ down_proj_rows, int down_proj_pitch,
-    const elem* __restrict__ post_feedforward_layernorm_weight_vector,
-    const elem* __restrict__ sum2_rows, int sum2_pitch,
-    const elem* __restrict__ input_layernorm_weight_vector,
-    int rows)
-{
-    __shared__ float scratch[2][WARP_SIZE];
-    const int column = threadIdx.x * 8;
-
-    // What a row needs is loaded while the row before it is reduced, so that loads are always in flight.
-    const int first = blockIdx.x * 3, end = min(first + 3, rows);
-    uint4 down_proj_next = packed8(down_proj_rows + (int64)first * down_proj_pitch + column);
-    uint4 sum2_next = packed8(sum2_rows + (int64)first * sum2_pitch + column);
-
-    // Vectors that all rows share. A thread reads back what it wrote itself; registers would cost a block per multiprocessor.
-    __shared__ uint4 vectors[2][448];
-    vectors[0][threadIdx.x] = packed8(post_feedforward_layernorm_weight_vector + column);
-    vectors[1][threadIdx.x] = packed8(input_layernorm_weight_vector + column);
-
-    int row = first;
-#pragma unroll 1
-    do
-    {
-        float down_proj[8];
-        unpack8(down_proj_next, down_proj);
-        float sum2[8];
-        unpack8(sum2_next, sum2);
-        if (row + 1 < end)
-        {
-            down_proj_next = packed8(down_proj_rows + (int64)(row + 1) * down_proj_pitch + column);
-            sum2_next = packed8(sum2_rows + (int64)(row + 1) * sum2_pitch + column);
-        }
-
-        // row_sum
-        float row_sum_part = 0.0f;
-        for (int j = 0; j < 8; j++) row_sum_part += down_proj[j] * down_proj[j];
-        const float row_sum = row_block_sum(row_sum_part, scratch[0]);
-        const float mul = 0.00027901787f * row_sum;
-        const float add = mul + 9.99999997E-07f;
-        const float rsqrt = rsqrtf(add);
-        if (threadIdx.x == 0) rsqrt_rows[row] = rsqrt;
-
-        float post_feedforward_layernorm_weight[8];
-        unpack8(vectors[0][threadIdx.x], post_feedforward_layernorm_weight);
-
-        // add
-        float sum[8];
-        for (int j = 0; j < 8; j++) sum[j] = sum2[j] + down_proj[j] * rsqrt * (1.0f + post_feedforward_layernorm_weight[j]);
-        store8(sum_rows + (int64)row * sum_pitch + column, sum);
-        for (int j = 0; j < 8; j++) sum[j] = round_elem(sum[j]);
-
-        // row_sum
-        float row_sum2_part = 0.0f;
-        for (int j = 0; j < 8; j++) row_sum2_part += sum[j] * sum[j];
-        const float row_sum2 = row_block_sum(row_sum2_part, scratch[1]);
-        const float mul2 = 0.00027901787f * row_sum2;
-        const float add2 = mul2 + 9.99999997E-07f;
-        const float rsqrt2 = rsqrtf(add2);
-        if (threadIdx.x == 0) rsqrt2_rows[row] = rsqrt2;
-
-        float input_layernorm_weight[8];
-        unpack8(vectors[1][threadIdx.x], input_layernorm_weight);
-
-        // mul
-        float input_layernorm[8];
-        for (int j = 0; j < 8; j++) input_layernorm[j] = sum[j] * rsqrt2 * (1.0f + input_layernorm_weight[j]);
-        store8(input_layernorm_rows + (int64)row * input_layernorm_pitch + column, input_layernorm);
-    }
-    while (++row < end);
-}
-
-
-// ======== k06_attention_forward
-// k06_attention_forward <sm_90a>  launches: 1
-//   %99 = attention %93 %96 %98 {score=(50*tanh((0.00125*s)))} : act[T,16,256]  // layers.1.self_attn attention
-// tensors of the first launch: layers.1.attention[:,0:4096] layers.1.attention_lse layers.1.q_proj+k_proj+v_proj[:,0:4096] layers.1.q_proj+k_proj+v_proj[:,4096:6144] layers.1.q_proj+k_proj+v_proj[:,6144:8192] doc_start
-#define ELEM_BF16 1
-#define EXACT_MATH 0
-#define KERNEL_NAME k06_attention_forward
+#define KERNEL_NAME k05_attention_forward
 #define HEAD_DIM 256
 #define GROUP 2
 #define WINDOW 0
@@ -381,18 +282,20 @@ k05_sum_input_layernorm(float* __restrict__ rsqrt_rows,
 #define TILE_K 64
 #define WARPS 12
 #define STAGES 2
+#define MIN_BLOCKS 0
 
 @prelude.cu
 @mma.cu
 @wgmma.cu
-// score(s) = (50*tanh((0.00125*s))), traced from the model; in units of log2.
-__device__ __forceinline__ float score_log2(float s)
+@attention_tiles.cu
+// The score of a pair, s = q k, distance = q - k in tokens, head = the query head: (50*tanh((0.00125*s))), traced from the model; in units of log2.
+__device__ __forceinline__ float score_log2(float s, float distance, float head)
 {
     return 72.1347504f * fast_tanh(0.00124999997f * s);
 }
 
 // The same, and d(score)/ds in natural units, from shared work.
-__device__ __forceinline__ void score_log2_and_derivative(float s, float& z, float& dz)
+__device__ __forceinline__ void score_log2_and_derivative(float s, float distance, float head, float& z, float& dz)
 {
     const float t = fast_tanh(0.00124999997f * s);
     z = 72.1347504f * t;
@@ -402,125 +305,24 @@ __device__ __forceinline__ void score_log2_and_derivative(float s, float& z, flo
 
 @attention_forward_sm90.cu
 
-// ======== k07_sum_pre_feedforward_layernorm
-// k07_sum_pre_feedforward_layernorm <sm_90a>  launches: 1
-//   %105 = mul %103 %103 : act[T,3584]  // layers.1.self_attn mul
-//   %106 = row_sum %105 : f32[T,1]  // layers.1.self_attn row_sum
-//   %107 = mul %7 %106 : f32[T,1]  // layers.1.self_attn mul
-//   %108 = add %107 %10 : f32[T,1]  // layers.1.self_attn add
-//   %109 = rsqrt %108 : f32[T,1]  // layers.1.self_attn rsqrt
-//   %110 = mul %103 %109 : act[T,3584]  // layers.1.self_attn mul
-//   %112 = mul %110 %111 : act[T,3584]  // layers.1.self_attn post_attention_layernorm
-//   %113 = add %79 %112 : act[T,3584]  // layers.1.self_attn sum
-//   %115 = mul %113 %113 : act[T,3584]  // layers.1.mlp mul
-//   %116 = row_sum %115 : f32[T,1]  // layers.1.mlp row_sum
-//   %117 = mul %7 %116 : f32[T,1]  // layers.1.mlp mul
-//   %118 = add %117 %10 : f32[T,1]  // layers.1.mlp add
-//   %119 = rsqrt %118 : f32[T,1]  // layers.1.mlp rsqrt
-//   %120 = mul %113 %119 : act[T,3584]  // layers.1.mlp mul
-//   %122 = mul %120 %121 : act[T,3584]  // layers.1.mlp pre_feedforward_layernorm
-// tensors of the first launch: layers.1.rsqrt2 layers.1.sum layers.1.rsqrt3 layers.1.pre_feedforward_layernorm[:,0:3584] layers.1.o_proj model.layers.1.post_attention_layernorm.weight layers.0.sum2 model.layers.1.pre_feedforward_layernorm.weight
-// 28680 bytes per row; fp32 in registers, one rounding per stored value
-#define ELEM_BF16 1
-#define EXACT_MATH 0
-
-@prelude.cu
-@rows.cu
-extern "C" __global__ void __launch_bounds__(448)
-k07_sum_pre_feedforward_layernorm(float* __restrict__ rsqrt_rows,
-    elem* __restrict__ sum_rows, int sum_pitch,
-    float* __restrict__ rsqrt2_rows,
-    elem* __restrict__ pre_feedforward_layernorm_rows, int pre_feedforward_layernorm_pitch,
-    const elem* __restrict__ o_proj_rows, int o_proj_pitch,
-    const elem* __restrict__ post_attention_layernorm_weight_vector,
-    const elem* __restrict__ sum2_rows, int sum2_pitch,
-    const elem* __restrict__ pre_feedforward_layernorm_weight_vector,
-    int rows)
-{
-    __shared__ float scratch[2][WARP_SIZE];
-    const int column = threadIdx.x * 8;
-
-    // What a row needs is loaded while the row before it is reduced, so that loads are always in flight.
-    const int first = blockIdx.x * 3, end = min(first + 3, rows);
-    uint4 o_proj_next = packed8(o_proj_rows + (int64)first * o_proj_pitch + column);
-    uint4 sum2_next = packed8(sum2_rows + (int64)first * sum2_pitch + column);
-
-    // Vectors that all rows share. A thread reads back what it wrote itself; registers would cost a block per multiprocessor.
-    __shared__ uint4 vectors[2][448];
-    vectors[0][threadIdx.x] = packed8(post_attention_layernorm_weight_vector + column);
-    vectors[1][threadIdx.x] = packed8(pre_feedforward_layernorm_weight_vector + column);
-
-    int row = first;
-#pragma unroll 1
-    do
-    {
-        float o_proj[8];
-        unpack8(o_proj_next, o_proj);
-        float sum2[8];
-        unpack8(sum2_next, sum2);
-        if (row + 1 < end)
-        {
-            o_proj_next = packed8(o_proj_rows + (int64)(row + 1) * o_proj_pitch + column);
-            sum2_next = packed8(sum2_rows + (int64)(row + 1) * sum2_pitch + column);
-        }
-
-        // row_sum
-        float row_sum_part = 0.0f;
-        for (int j = 0; j < 8; j++) row_sum_part += o_proj[j] * o_proj[j];
-        const float row_sum = row_block_sum(row_sum_part, scratch[0]);
-        const float mul = 0.00027901787f * row_sum;
-        const float add = mul + 9.99999997E-07f;
-        const float rsqrt = rsqrtf(add);
-        if (threadIdx.x == 0) rsqrt_rows[row] = rsqrt;
-
-        float post_attention_layernorm_weight[8];
-        unpack8(vectors[0][threadIdx.x], post_attention_layernorm_weight);
-
-        // add
-        float sum[8];
-        for (int j = 0; j < 8; j++) sum[j] = sum2[j] + o_proj[j] * rsqrt * (1.0f + post_attention_layernorm_weight[j]);
-        store8(sum_rows + (int64)row * sum_pitch + column, sum);
-        for (int j = 0; j < 8; j++) sum[j] = round_elem(sum[j]);
-
-        // row_sum
-        float row_sum2_part = 0.0f;
-        for (int j = 0; j < 8; j++) row_sum2_part += sum[j] * sum[j];
-        const float row_sum2 = row_block_sum(row_sum2_part, scratch[1]);
-        const float mul2 = 0.00027901787f * row_sum2;
-        const float add2 = mul2 + 9.99999997E-07f;
-        const float rsqrt2 = rsqrtf(add2);
-        if (threadIdx.x == 0) rsqrt2_rows[row] = rsqrt2;
-
-        float pre_feedforward_layernorm_weight[8];
-        unpack8(vectors[1][threadIdx.x], pre_feedforward_layernorm_weight);
-
-        // mul
-        float pre_feedforward_layernorm[8];
-        for (int j = 0; j < 8; j++) pre_feedforward_layernorm[j] = sum[j] * rsqrt2 * (1.0f + pre_feedforward_layernorm_weight[j]);
-        store8(pre_feedforward_layernorm_rows + (int64)row * pre_feedforward_layernorm_pitch + column, pre_feedforward_layernorm);
-    }
-    while (++row < end);
-}
-
-
-// ======== k08_norm
-// k08_norm <sm_90a>  launches: 1
-//   %140 = mul %138 %138 : act[T,3584]  // layers.1.mlp mul
-//   %141 = row_sum %140 : f32[T,1]  // layers.1.mlp row_sum
-//   %142 = mul %7 %141 : f32[T,1]  // layers.1.mlp mul
-//   %143 = add %142 %10 : f32[T,1]  // layers.1.mlp add
-//   %144 = rsqrt %143 : f32[T,1]  // layers.1.mlp rsqrt
-//   %145 = mul %138 %144 : act[T,3584]  // layers.1.mlp mul
-//   %147 = mul %145 %146 : act[T,3584]  // layers.1.mlp post_feedforward_layernorm
-//   %148 = add %113 %147 : act[T,3584]  // layers.1.mlp sum
-//   %150 = mul %148 %148 : act[T,3584]  // Gemma2Model.Forward mul
-//   %151 = row_sum %150 : f32[T,1]  // Gemma2Model.Forward row_sum
-//   %152 = mul %7 %151 : f32[T,1]  // Gemma2Model.Forward mul
-//   %153 = add %152 %10 : f32[T,1]  // Gemma2Model.Forward add
-//   %154 = rsqrt %153 : f32[T,1]  // Gemma2Model.Forward rsqrt
-//   %155 = mul %148 %154 : act[T,3584]  // Gemma2Model.Forward mul
-//   %157 = mul %155 %156 : act[T,3584]  // Gemma2Model.Forward norm
-// tensors of the first launch: layers.1.rsqrt4 rsqrt norm layers.1.down_proj model.layers.1.post_feedforward_layernorm.weight layers.1.sum model.norm.weight
+// ======== k06_norm
+// k06_norm <sm_90a>  launches: 1
+//   %160 = mul %158 %158 : act[T,3584]  // layers.1.mlp post_feedforward_layernorm_mul
+//   %161 = row_sum %160 : f32[T,1]  // layers.1.mlp post_feedforward_layernorm_row_sum
+//   %162 = mul %7 %161 : f32[T,1]  // layers.1.mlp post_feedforward_layernorm_mul
+//   %163 = add %162 %10 : f32[T,1]  // layers.1.mlp post_feedforward_layernorm_add
+//   %164 = rsqrt %163 : f32[T,1]  // layers.1.mlp post_feedforward_layernorm_rsqrt
+//   %165 = mul %158 %164 : act[T,3584]  // layers.1.mlp post_feedforward_layernorm_mul
+//   %167 = mul %165 %166 : act[T,3584]  // layers.1.mlp post_feedforward_layernorm
+//   %168 = add %128 %167 : act[T,3584]  // layers.1.mlp residual
+//   %170 = mul %168 %168 : act[T,3584]  // Gemma2Model.Forward norm_mul
+//   %171 = row_sum %170 : f32[T,1]  // Gemma2Model.Forward norm_row_sum
+//   %172 = mul %7 %171 : f32[T,1]  // Gemma2Model.Forward norm_mul
+//   %173 = add %172 %10 : f32[T,1]  // Gemma2Model.Forward norm_add
+//   %174 = rsqrt %173 : f32[T,1]  // Gemma2Model.Forward norm_rsqrt
+//   %175 = mul %168 %174 : act[T,3584]  // Gemma2Model.Forward norm_mul
+//   %177 = mul %175 %176 : act[T,3584]  // Gemma2Model.Forward norm
+// tensors of the first launch: layers.1.post_feedforward_layernorm_rsqrt norm_rsqrt norm layers.1.down_proj model.layers.1.post_feedforward_layernorm.weight layers.1.residual model.norm.weight
 // 21512 bytes per row; fp32 in registers, one rounding per stored value
 #define ELEM_BF16 1
 #define EXACT_MATH 0
@@ -528,12 +330,12 @@ k07_sum_pre_feedforward_layernorm(float* __restrict__ rsqrt_rows,
 @prelude.cu
 @rows.cu
 extern "C" __global__ void __launch_bounds__(448)
-k08_norm(float* __restrict__ rsqrt_rows,
-    float* __restrict__ rsqrt2_rows,
+k06_norm(float* __restrict__ post_feedforward_layernorm_rsqrt_rows,
+    float* __restrict__ norm_rsqrt_rows,
     elem* __restrict__ norm_rows, int norm_pitch,
     const elem* __restrict__ down_proj_rows, int down_proj_pitch,
     const elem* __restrict__ post_feedforward_layernorm_weight_vector,
-    const elem* __restrict__ sum_rows, int sum_pitch,
+    const elem* __restrict__ residual_rows, int residual_pitch,
     const elem* __restrict__ norm_weight_vector,
     int rows)
 {
@@ -543,7 +345,7 @@ k08_norm(float* __restrict__ rsqrt_rows,
     // What a row needs is loaded while the row before it is reduced, so that loads are always in flight.
     const int first = blockIdx.x * 3, end = min(first + 3, rows);
     uint4 down_proj_next = packed8(down_proj_rows + (int64)first * down_proj_pitch + column);
-    uint4 sum_next = packed8(sum_rows + (int64)first * sum_pitch + column);
+    uint4 residual_next = packed8(residual_rows + (int64)first * residual_pitch + column);
 
     // Vectors that all rows share. A thread reads back what it wrote itself; registers would cost a block per multiprocessor.
     __shared__ uint4 vectors[2][448];
@@ -556,58 +358,58 @@ k08_norm(float* __restrict__ rsqrt_rows,
     {
         float down_proj[8];
         unpack8(down_proj_next, down_proj);
-        float sum[8];
-        unpack8(sum_next, sum);
+        float residual[8];
+        unpack8(residual_next, residual);
         if (row + 1 < end)
         {
             down_proj_next = packed8(down_proj_rows + (int64)(row + 1) * down_proj_pitch + column);
-            sum_next = packed8(sum_rows + (int64)(row + 1) * sum_pitch + column);
+            residual_next = packed8(residual_rows + (int64)(row + 1) * residual_pitch + column);
         }
 
         // row_sum
-        float row_sum_part = 0.0f;
-        for (int j = 0; j < 8; j++) row_sum_part += down_proj[j] * down_proj[j];
-        const float row_sum = row_block_sum(row_sum_part, scratch[0]);
-        const float mul = 0.00027901787f * row_sum;
-        const float add = mul + 9.99999997E-07f;
-        const float rsqrt = rsqrtf(add);
-        if (threadIdx.x == 0) rsqrt_rows[row] = rsqrt;
+        float post_feedforward_layernorm_row_sum_part = 0.0f;
+        for (int j = 0; j < 8; j++) post_feedforward_layernorm_row_sum_part += down_proj[j] * down_proj[j];
+        const float post_feedforward_layernorm_row_sum = row_block_sum(post_feedforward_layernorm_row_sum_part, scratch[0]);
+        const float post_feedforward_layernorm_mul = 0.00027901787f * post_feedforward_layernorm_row_sum;
+        const float post_feedforward_layernorm_add = post_feedforward_layernorm_mul + 9.99999997E-07f;
+        const float post_feedforward_layernorm_rsqrt = rsqrtf(post_feedforward_layernorm_add);
+        if (threadIdx.x == 0) post_feedforward_layernorm_rsqrt_rows[row] = post_feedforward_layernorm_rsqrt;
 
         float post_feedforward_layernorm_weight[8];
         unpack8(vectors[0][threadIdx.x], post_feedforward_layernorm_weight);
 
         // add
-        float sum2[8];
-        for (int j = 0; j < 8; j++) sum2[j] = sum[j] + down_proj[j] * rsqrt * (1.0f + post_feedforward_layernorm_weight[j]);
+        float residual2[8];
+        for (int j = 0; j < 8; j++) residual2[j] = residual[j] + down_proj[j] * post_feedforward_layernorm_rsqrt * (1.0f + post_feedforward_layernorm_weight[j]);
 
         // row_sum
-        float row_sum2_part = 0.0f;
-        for (int j = 0; j < 8; j++) row_sum2_part += sum2[j] * sum2[j];
-        const float row_sum2 = row_block_sum(row_sum2_part, scratch[1]);
-        const float mul2 = 0.00027901787f * row_sum2;
-        const float add2 = mul2 + 9.99999997E-07f;
-        const float rsqrt2 = rsqrtf(add2);
-        if (threadIdx.x == 0) rsqrt2_rows[row] = rsqrt2;
+        float norm_row_sum_part = 0.0f;
+        for (int j = 0; j < 8; j++) norm_row_sum_part += residual2[j] * residual2[j];
+        const float norm_row_sum = row_block_sum(norm_row_sum_part, scratch[1]);
+        const float norm_mul = 0.00027901787f * norm_row_sum;
+        const float norm_add = norm_mul + 9.99999997E-07f;
+        const float norm_rsqrt = rsqrtf(norm_add);
+        if (threadIdx.x == 0) norm_rsqrt_rows[row] = norm_rsqrt;
 
         float norm_weight[8];
         unpack8(vectors[1][threadIdx.x], norm_weight);
 
         // mul
         float norm[8];
-        for (int j = 0; j < 8; j++) norm[j] = sum2[j] * rsqrt2 * (1.0f + norm_weight[j]);
+        for (int j = 0; j < 8; j++) norm[j] = residual2[j] * norm_rsqrt * (1.0f + norm_weight[j]);
         store8(norm_rows + (int64)row * norm_pitch + column, norm);
     }
     while (++row < end);
 }
 
 
-// ======== k09_cross_entropy
-// k09_cross_entropy <sm_90a>  launches: 1
-//   %159 = linear_cross_entropy %157 %1 %158 {logit=(30*tanh((0.03333333333333333*s)))} : f32[T,1]  // loss
+// ======== k07_cross_entropy
+// k07_cross_entropy <sm_90a>  launches: 1
+//   %179 = linear_cross_entropy %177 %1 %178 {logit=(30*tanh((0.03333333333333333*s)))} : f32[T,1]  // loss
 // tensors of the first launch: norm model.embed_tokens.weight loss
 #define ELEM_BF16 1
 #define EXACT_MATH 0
-#define KERNEL_NAME k09_cross_entropy
+#define KERNEL_NAME k07_cross_entropy
 #define VOCAB 256000
 #define THREADS 1024
 #define GRAD 1
@@ -631,36 +433,36 @@ __device__ __forceinline__ void logit_and_derivative(float s, float& z, float& d
 
 @cross_entropy.cu
 
-// ======== k10_d_post_feedforward_layernorm_d_down_proj_b
-// k10_d_post_feedforward_layernorm_d_down_proj_b <sm_90a>  launches: 1
-//   %145 = mul %138 %144 : act[T,3584]  // layers.1.mlp mul
-//   %147 = mul %145 %146 : act[T,3584]  // layers.1.mlp post_feedforward_layernorm
-//   %148 = add %113 %147 : act[T,3584]  // layers.1.mlp sum
-//   %162 = mul %161 %156 : act[T,3584]  // Gemma2Model.Forward d_mul
-//   %163 = mul %162 %154 : act[T,3584]  // Gemma2Model.Forward d_sum
-//   %164 = mul %162 %148 : act[T,3584]  // Gemma2Model.Forward mul
-//   %165 = row_sum %164 : f32[T,1]  // Gemma2Model.Forward d_rsqrt
-//   %167 = mul %154 %154 : f32[T,1]  // Gemma2Model.Forward mul
-//   %168 = mul %154 %167 : f32[T,1]  // Gemma2Model.Forward mul
-//   %169 = mul %166 %168 : f32[T,1]  // Gemma2Model.Forward mul
-//   %170 = mul %165 %169 : f32[T,1]  // Gemma2Model.Forward d_mul
-//   %171 = mul %170 %7 : f32[T,1]  // Gemma2Model.Forward d_mul
-//   %173 = mul %172 %171 : f32[T,1]  // Gemma2Model.Forward mul
-//   %174 = mul %173 %148 : act[T,3584]  // Gemma2Model.Forward mul
-//   %175 = add %163 %174 : act[T,3584]  // Gemma2Model.Forward d_post_feedforward_layernorm
-//   %176 = mul %175 %146 : act[T,3584]  // layers.1.mlp d_mul
-//   %177 = mul %176 %144 : act[T,3584]  // layers.1.mlp d_down_proj
-//   %178 = mul %176 %138 : act[T,3584]  // layers.1.mlp mul
-//   %179 = row_sum %178 : f32[T,1]  // layers.1.mlp d_rsqrt
-//   %180 = mul %144 %144 : f32[T,1]  // layers.1.mlp mul
-//   %181 = mul %144 %180 : f32[T,1]  // layers.1.mlp mul
-//   %182 = mul %166 %181 : f32[T,1]  // layers.1.mlp mul
-//   %183 = mul %179 %182 : f32[T,1]  // layers.1.mlp d_mul
-//   %184 = mul %183 %7 : f32[T,1]  // layers.1.mlp d_mul
-//   %185 = mul %172 %184 : f32[T,1]  // layers.1.mlp mul
-//   %186 = mul %185 %138 : act[T,3584]  // layers.1.mlp mul
-//   %187 = add %177 %186 : act[T,3584]  // layers.1.mlp d_down_proj_b
-// tensors of the first launch: d_post_feedforward_layernorm layers.1.d_down_proj[:,0:3584] layers.1.down_proj layers.1.rsqrt4 model.layers.1.post_feedforward_layernorm.weight layers.1.sum d_norm model.norm.weight rsqrt
+// ======== k08_d_residual_d_down_proj
+// k08_d_residual_d_down_proj <sm_90a>  launches: 1
+//   %165 = mul %158 %164 : act[T,3584]  // layers.1.mlp post_feedforward_layernorm_mul
+//   %167 = mul %165 %166 : act[T,3584]  // layers.1.mlp post_feedforward_layernorm
+//   %168 = add %128 %167 : act[T,3584]  // layers.1.mlp residual
+//   %182 = mul %181 %176 : act[T,3584]  // Gemma2Model.Forward d_norm_mul
+//   %183 = mul %182 %174 : act[T,3584]  // Gemma2Model.Forward d_residual
+//   %184 = mul %182 %168 : act[T,3584]  // Gemma2Model.Forward d_norm_mul_mul
+//   %185 = row_sum %184 : f32[T,1]  // Gemma2Model.Forward d_norm_rsqrt
+//   %187 = mul %174 %174 : f32[T,1]  // Gemma2Model.Forward d_norm_rsqrt_mul
+//   %188 = mul %174 %187 : f32[T,1]  // Gemma2Model.Forward d_norm_rsqrt_mul
+//   %189 = mul %186 %188 : f32[T,1]  // Gemma2Model.Forward d_norm_rsqrt_mul
+//   %190 = mul %185 %189 : f32[T,1]  // Gemma2Model.Forward d_norm_add
+//   %191 = mul %190 %7 : f32[T,1]  // Gemma2Model.Forward d_norm_row_sum
+//   %193 = mul %192 %191 : f32[T,1]  // Gemma2Model.Forward d_norm_mul_mul
+//   %194 = mul %193 %168 : act[T,3584]  // Gemma2Model.Forward d_residual
+//   %195 = add %183 %194 : act[T,3584]  // Gemma2Model.Forward d_residual
+//   %196 = mul %195 %166 : act[T,3584]  // layers.1.mlp d_post_feedforward_layernorm_mul
+//   %197 = mul %196 %164 : act[T,3584]  // layers.1.mlp d_down_proj
+//   %198 = mul %196 %158 : act[T,3584]  // layers.1.mlp d_post_feedforward_layernorm_mul_mul
+//   %199 = row_sum %198 : f32[T,1]  // layers.1.mlp d_post_feedforward_layernorm_rsqrt
+//   %200 = mul %164 %164 : f32[T,1]  // layers.1.mlp d_post_feedforward_layernorm_rsqrt_mul
+//   %201 = mul %164 %200 : f32[T,1]  // layers.1.mlp d_post_feedforward_layernorm_rsqrt_mul
+//   %202 = mul %186 %201 : f32[T,1]  // layers.1.mlp d_post_feedforward_layernorm_rsqrt_mul
+//   %203 = mul %199 %202 : f32[T,1]  // layers.1.mlp d_post_feedforward_layernorm_add
+//   %204 = mul %203 %7 : f32[T,1]  // layers.1.mlp d_post_feedforward_layernorm_row_sum
+//   %205 = mul %192 %204 : f32[T,1]  // layers.1.mlp d_post_feedforward_layernorm_mul_mul
+//   %206 = mul %205 %158 : act[T,3584]  // layers.1.mlp d_down_proj
+//   %207 = add %197 %206 : act[T,3584]  // layers.1.mlp d_down_proj
+// tensors of the first launch: d_residual layers.1.d_down_proj layers.1.down_proj layers.1.post_feedforward_layernorm_rsqrt model.layers.1.post_feedforward_layernorm.weight layers.1.residual d_norm model.norm.weight norm_rsqrt
 // 35848 bytes per row; fp32 in registers, one rounding per stored value
 #define ELEM_BF16 1
 #define EXACT_MATH 0
@@ -668,15 +470,15 @@ __device__ __forceinline__ void logit_and_derivative(float s, float& z, float& d
 @prelude.cu
 @rows.cu
 extern "C" __global__ void __launch_bounds__(448)
-k10_d_post_feedforward_layernorm_d_down_proj_b(elem* __restrict__ d_post_feedforward_layernorm_rows, int d_post_feedforward_layernorm_pitch,
-    elem* __restrict__ d_down_proj_b_rows, int d_down_proj_b_pitch,
+k08_d_residual_d_down_proj(elem* __restrict__ d_residual_rows, int d_residual_pitch,
+    elem* __restrict__ d_down_proj_rows, int d_down_proj_pitch,
     const elem* __restrict__ down_proj_rows, int down_proj_pitch,
-    const float* __restrict__ rsqrt_rows,
+    const float* __restrict__ post_feedforward_layernorm_rsqrt_rows,
     const elem* __restrict__ post_feedforward_layernorm_weight_vector,
-    const elem* __restrict__ sum_rows, int sum_pitch,
+    const elem* __restrict__ residual_rows, int residual_pitch,
     const elem* __restrict__ d_norm_rows, int d_norm_pitch,
     const elem* __restrict__ norm_weight_vector,
-    const float* __restrict__ rsqrt2_rows,
+    const float* __restrict__ norm_rsqrt_rows,
     int rows)
 {
     __shared__ float scratch[2][WARP_SIZE];
@@ -685,100 +487,100 @@ k10_d_post_feedforward_layernorm_d_down_proj_b(elem* __restrict__ d_post_feedfor
 
     float down_proj[8];
     load8(down_proj_rows + row * down_proj_pitch + column, down_proj);
-    const float rsqrt = rsqrt_rows[row];
+    const float post_feedforward_layernorm_rsqrt = post_feedforward_layernorm_rsqrt_rows[row];
     float post_feedforward_layernorm_weight[8];
     load8(post_feedforward_layernorm_weight_vector + column, post_feedforward_layernorm_weight);
-    float sum[8];
-    load8(sum_rows + row * sum_pitch + column, sum);
+    float residual[8];
+    load8(residual_rows + row * residual_pitch + column, residual);
     float d_norm[8];
     load8(d_norm_rows + row * d_norm_pitch + column, d_norm);
     float norm_weight[8];
     load8(norm_weight_vector + column, norm_weight);
-    const float rsqrt2 = rsqrt2_rows[row];
+    const float norm_rsqrt = norm_rsqrt_rows[row];
 
     // add
-    float sum2[8];
-    for (int j = 0; j < 8; j++) sum2[j] = sum[j] + down_proj[j] * rsqrt * (1.0f + post_feedforward_layernorm_weight[j]);
+    float residual2[8];
+    for (int j = 0; j < 8; j++) residual2[j] = residual[j] + down_proj[j] * post_feedforward_layernorm_rsqrt * (1.0f + post_feedforward_layernorm_weight[j]);
 
     // mul
-    float d_mul[8];
-    for (int j = 0; j < 8; j++) d_mul[j] = d_norm[j] * (1.0f + norm_weight[j]);
+    float d_norm_mul[8];
+    for (int j = 0; j < 8; j++) d_norm_mul[j] = d_norm[j] * (1.0f + norm_weight[j]);
 
     // row_sum
-    float d_rsqrt_part = 0.0f;
-    for (int j = 0; j < 8; j++) d_rsqrt_part += d_mul[j] * sum2[j];
-    const float d_rsqrt = row_block_sum(d_rsqrt_part, scratch[0]);
-    const float mul = rsqrt2 * rsqrt2;
-    const float mul2 = rsqrt2 * mul;
-    const float mul3 = (-0.5f) * mul2;
-    const float d_mul2 = d_rsqrt * mul3;
-    const float d_mul3 = 0.00027901787f * d_mul2;
-    const float mul4 = 2.0f * d_mul3;
+    float d_norm_rsqrt_part = 0.0f;
+    for (int j = 0; j < 8; j++) d_norm_rsqrt_part += d_norm_mul[j] * residual2[j];
+    const float d_norm_rsqrt = row_block_sum(d_norm_rsqrt_part, scratch[0]);
+    const float d_norm_rsqrt_mul = norm_rsqrt * norm_rsqrt;
+    const float d_norm_rsqrt_mul2 = norm_rsqrt * d_norm_rsqrt_mul;
+    const float d_norm_rsqrt_mul3 = (-0.5f) * d_norm_rsqrt_mul2;
+    const float d_norm_add = d_norm_rsqrt * d_norm_rsqrt_mul3;
+    const float d_norm_row_sum = 0.00027901787f * d_norm_add;
+    const float d_norm_mul_mul = 2.0f * d_norm_row_sum;
 
     // add
-    float d_post_feedforward_layernorm[8];
-    for (int j = 0; j < 8; j++) d_post_feedforward_layernorm[j] = d_mul[j] * rsqrt2 + mul4 * sum2[j];
-    store8(d_post_feedforward_layernorm_rows + row * d_post_feedforward_layernorm_pitch + column, d_post_feedforward_layernorm);
-    for (int j = 0; j < 8; j++) d_post_feedforward_layernorm[j] = round_elem(d_post_feedforward_layernorm[j]);
+    float d_residual[8];
+    for (int j = 0; j < 8; j++) d_residual[j] = d_norm_mul[j] * norm_rsqrt + d_norm_mul_mul * residual2[j];
+    store8(d_residual_rows + row * d_residual_pitch + column, d_residual);
+    for (int j = 0; j < 8; j++) d_residual[j] = round_elem(d_residual[j]);
 
     // mul
-    float d_mul4[8];
-    for (int j = 0; j < 8; j++) d_mul4[j] = d_post_feedforward_layernorm[j] * (1.0f + post_feedforward_layernorm_weight[j]);
+    float d_post_feedforward_layernorm_mul[8];
+    for (int j = 0; j < 8; j++) d_post_feedforward_layernorm_mul[j] = d_residual[j] * (1.0f + post_feedforward_layernorm_weight[j]);
 
     // row_sum
-    float d_rsqrt2_part = 0.0f;
-    for (int j = 0; j < 8; j++) d_rsqrt2_part += d_mul4[j] * down_proj[j];
-    const float d_rsqrt2 = row_block_sum(d_rsqrt2_part, scratch[1]);
-    const float mul5 = rsqrt * rsqrt;
-    const float mul6 = rsqrt * mul5;
-    const float mul7 = (-0.5f) * mul6;
-    const float d_mul5 = d_rsqrt2 * mul7;
-    const float d_mul6 = 0.00027901787f * d_mul5;
-    const float mul8 = 2.0f * d_mul6;
+    float d_post_feedforward_layernorm_rsqrt_part = 0.0f;
+    for (int j = 0; j < 8; j++) d_post_feedforward_layernorm_rsqrt_part += d_post_feedforward_layernorm_mul[j] * down_proj[j];
+    const float d_post_feedforward_layernorm_rsqrt = row_block_sum(d_post_feedforward_layernorm_rsqrt_part, scratch[1]);
+    const float d_post_feedforward_layernorm_rsqrt_mul = post_feedforward_layernorm_rsqrt * post_feedforward_layernorm_rsqrt;
+    const float d_post_feedforward_layernorm_rsqrt_mul2 = post_feedforward_layernorm_rsqrt * d_post_feedforward_layernorm_rsqrt_mul;
+    const float d_post_feedforward_layernorm_rsqrt_mul3 = (-0.5f) * d_post_feedforward_layernorm_rsqrt_mul2;
+    const float d_post_feedforward_layernorm_add = d_post_feedforward_layernorm_rsqrt * d_post_feedforward_layernorm_rsqrt_mul3;
+    const float d_post_feedforward_layernorm_row_sum = 0.00027901787f * d_post_feedforward_layernorm_add;
+    const float d_post_feedforward_layernorm_mul_mul = 2.0f * d_post_feedforward_layernorm_row_sum;
 
     // add
-    float d_down_proj_b[8];
-    for (int j = 0; j < 8; j++) d_down_proj_b[j] = d_mul4[j] * rsqrt + mul8 * down_proj[j];
-    store8(d_down_proj_b_rows + row * d_down_proj_b_pitch + column, d_down_proj_b);
+    float d_down_proj[8];
+    for (int j = 0; j < 8; j++) d_down_proj[j] = d_post_feedforward_layernorm_mul[j] * post_feedforward_layernorm_rsqrt + d_post_feedforward_layernorm_mul_mul * down_proj[j];
+    store8(d_down_proj_rows + row * d_down_proj_pitch + column, d_down_proj);
 }
 
 
-// ======== k11_d_up_proj_b_d_gate_proj_b
-// k11_d_up_proj_b_d_gate_proj_b <sm_90a>  launches: 2
-//   %126 = mul %125 %125 : act[T,14336]  // layers.1.mlp mul
-//   %127 = mul %56 %126 : act[T,14336]  // layers.1.mlp mul
-//   %128 = add %55 %127 : act[T,14336]  // layers.1.mlp add
-//   %129 = mul %125 %128 : act[T,14336]  // layers.1.mlp mul
-//   %130 = tanh %129 : act[T,14336]  // layers.1.mlp tanh
-//   %131 = mul %54 %130 : act[T,14336]  // layers.1.mlp mul
-//   %132 = add %54 %131 : act[T,14336]  // layers.1.mlp add
-//   %133 = mul %125 %132 : act[T,14336]  // layers.1.mlp gelu_tanh
-//   %192 = mul %191 %134 : act[T,14336]  // layers.1.mlp d_gelu_tanh
-//   %193 = mul %191 %133 : act[T,14336]  // layers.1.mlp d_up_proj_b
-//   %194 = mul %192 %132 : act[T,14336]  // layers.1.mlp d_gate_proj
-//   %195 = mul %192 %125 : act[T,14336]  // layers.1.mlp d_mul
-//   %196 = mul %195 %54 : act[T,14336]  // layers.1.mlp d_tanh
-//   %197 = mul %130 %130 : act[T,14336]  // layers.1.mlp mul
-//   %198 = sub %14 %197 : act[T,14336]  // layers.1.mlp sub
-//   %199 = mul %196 %198 : act[T,14336]  // layers.1.mlp d_mul
-//   %200 = mul %199 %128 : act[T,14336]  // layers.1.mlp mul
-//   %201 = add %194 %200 : act[T,14336]  // layers.1.mlp d_gate_proj
-//   %202 = mul %199 %125 : act[T,14336]  // layers.1.mlp d_mul
-//   %203 = mul %202 %56 : act[T,14336]  // layers.1.mlp d_mul
-//   %204 = mul %172 %203 : act[T,14336]  // layers.1.mlp mul
-//   %205 = mul %204 %125 : act[T,14336]  // layers.1.mlp mul
-//   %206 = add %201 %205 : act[T,14336]  // layers.1.mlp d_gate_proj_b
-// tensors of the first launch: layers.1.d_gate_proj+up_proj[:,14336:28672] layers.1.d_gate_proj+up_proj[:,0:14336] layers.1.gate_proj+up_proj[:,0:14336] layers.1.d_mul layers.1.gate_proj+up_proj[:,14336:28672]
+// ======== k09_d_up_proj_d_gate_proj
+// k09_d_up_proj_d_gate_proj <sm_90a>  launches: 2
+//   %145 = mul %143 %143 : act[T,14336]  // layers.1.mlp gelu_tanh_mul
+//   %146 = mul %65 %145 : act[T,14336]  // layers.1.mlp gelu_tanh_mul
+//   %147 = add %64 %146 : act[T,14336]  // layers.1.mlp gelu_tanh_add
+//   %148 = mul %143 %147 : act[T,14336]  // layers.1.mlp gelu_tanh_mul
+//   %149 = tanh %148 : act[T,14336]  // layers.1.mlp gelu_tanh_tanh
+//   %150 = mul %63 %149 : act[T,14336]  // layers.1.mlp gelu_tanh_mul
+//   %151 = add %63 %150 : act[T,14336]  // layers.1.mlp gelu_tanh_add
+//   %152 = mul %143 %151 : act[T,14336]  // layers.1.mlp gelu_tanh
+//   %214 = mul %213 %144 : act[T,14336]  // layers.1.mlp d_gelu_tanh
+//   %215 = mul %213 %152 : act[T,14336]  // layers.1.mlp d_up_proj
+//   %216 = mul %214 %151 : act[T,14336]  // layers.1.mlp d_gate_proj
+//   %217 = mul %214 %143 : act[T,14336]  // layers.1.mlp d_gelu_tanh_add
+//   %218 = mul %217 %63 : act[T,14336]  // layers.1.mlp d_gelu_tanh_tanh
+//   %219 = mul %149 %149 : act[T,14336]  // layers.1.mlp d_gelu_tanh_tanh_mul
+//   %220 = sub %14 %219 : act[T,14336]  // layers.1.mlp d_gelu_tanh_tanh_sub
+//   %221 = mul %218 %220 : act[T,14336]  // layers.1.mlp d_gelu_tanh_mul
+//   %222 = mul %221 %147 : act[T,14336]  // layers.1.mlp d_gate_proj
+//   %223 = mul %221 %143 : act[T,14336]  // layers.1.mlp d_gelu_tanh_add
+//   %224 = mul %223 %65 : act[T,14336]  // layers.1.mlp d_gelu_tanh_mul
+//   %225 = mul %192 %224 : act[T,14336]  // layers.1.mlp d_gelu_tanh_mul_mul
+//   %226 = mul %225 %143 : act[T,14336]  // layers.1.mlp d_gate_proj
+//   %227 = add %216 %222 : act[T,14336]  // layers.1.mlp add
+//   %228 = add %227 %226 : act[T,14336]  // layers.1.mlp d_gate_proj
+// tensors of the first launch: layers.1.d_gate_proj+up_proj[14336:28672] layers.1.d_gate_proj+up_proj[0:14336] layers.1.gate_proj+up_proj[0:14336] layers.1.d_geglu layers.1.gate_proj+up_proj[14336:28672]
 // 143360 bytes per row; fp32 in registers, one rounding per stored value
 #define ELEM_BF16 1
 #define EXACT_MATH 0
 
 @prelude.cu
 extern "C" __global__ void __launch_bounds__(256)
-k11_d_up_proj_b_d_gate_proj_b(elem* __restrict__ d_up_proj_b_rows, int d_up_proj_b_pitch,
-    elem* __restrict__ d_gate_proj_b_rows, int d_gate_proj_b_pitch,
+k09_d_up_proj_d_gate_proj(elem* __restrict__ d_up_proj_rows, int d_up_proj_pitch,
+    elem* __restrict__ d_gate_proj_rows, int d_gate_proj_pitch,
     const elem* __restrict__ gate_proj_rows, int gate_proj_pitch,
-    const elem* __restrict__ d_mul_rows, int d_mul_pitch,
+    const elem* __restrict__ d_geglu_rows, int d_geglu_pitch,
     const elem* __restrict__ up_proj_rows, int up_proj_pitch,
     int rows)
 {
@@ -787,71 +589,71 @@ k11_d_up_proj_b_d_gate_proj_b(elem* __restrict__ d_up_proj_b_rows, int d_up_proj
 
     float gate_proj[8];
     load8(gate_proj_rows + row * gate_proj_pitch + column, gate_proj);
-    float d_mul[8];
-    load8(d_mul_rows + row * d_mul_pitch + column, d_mul);
+    float d_geglu[8];
+    load8(d_geglu_rows + row * d_geglu_pitch + column, d_geglu);
     float up_proj[8];
     load8(up_proj_rows + row * up_proj_pitch + column, up_proj);
 
     // add
-    float add[8];
-    for (int j = 0; j < 8; j++) add[j] = 0.797884583f + 0.0356774069f * gate_proj[j] * gate_proj[j];
+    float gelu_tanh_add[8];
+    for (int j = 0; j < 8; j++) gelu_tanh_add[j] = 0.797884583f + 0.0356774069f * gate_proj[j] * gate_proj[j];
 
     // tanh
-    float tanh[8];
-    for (int j = 0; j < 8; j++) tanh[j] = fast_tanh(gate_proj[j] * add[j]);
+    float gelu_tanh_tanh[8];
+    for (int j = 0; j < 8; j++) gelu_tanh_tanh[j] = fast_tanh(gate_proj[j] * gelu_tanh_add[j]);
 
     // add
-    float add2[8];
-    for (int j = 0; j < 8; j++) add2[j] = 0.5f + 0.5f * tanh[j];
+    float gelu_tanh_add2[8];
+    for (int j = 0; j < 8; j++) gelu_tanh_add2[j] = 0.5f + 0.5f * gelu_tanh_tanh[j];
 
     // mul
     float d_gelu_tanh[8];
-    for (int j = 0; j < 8; j++) d_gelu_tanh[j] = d_mul[j] * up_proj[j];
+    for (int j = 0; j < 8; j++) d_gelu_tanh[j] = d_geglu[j] * up_proj[j];
 
     // mul
-    float d_up_proj_b[8];
-    for (int j = 0; j < 8; j++) d_up_proj_b[j] = d_mul[j] * gate_proj[j] * add2[j];
-    store8(d_up_proj_b_rows + row * d_up_proj_b_pitch + column, d_up_proj_b);
+    float d_up_proj[8];
+    for (int j = 0; j < 8; j++) d_up_proj[j] = d_geglu[j] * gate_proj[j] * gelu_tanh_add2[j];
+    store8(d_up_proj_rows + row * d_up_proj_pitch + column, d_up_proj);
 
     // mul
-    float d_mul2[8];
-    for (int j = 0; j < 8; j++) d_mul2[j] = 0.5f * d_gelu_tanh[j] * gate_proj[j] * (1.0f - tanh[j] * tanh[j]);
+    float d_gelu_tanh_mul[8];
+    for (int j = 0; j < 8; j++) d_gelu_tanh_mul[j] = 0.5f * d_gelu_tanh[j] * gate_proj[j] * (1.0f - gelu_tanh_tanh[j] * gelu_tanh_tanh[j]);
 
     // add
-    float d_gate_proj_b[8];
-    for (int j = 0; j < 8; j++) d_gate_proj_b[j] = d_gelu_tanh[j] * add2[j] + d_mul2[j] * add[j] + 0.0713548139f * d_mul2[j] * gate_proj[j] * gate_proj[j];
-    store8(d_gate_proj_b_rows + row * d_gate_proj_b_pitch + column, d_gate_proj_b);
+    float d_gate_proj[8];
+    for (int j = 0; j < 8; j++) d_gate_proj[j] = d_gelu_tanh[j] * gelu_tanh_add2[j] + d_gelu_tanh_mul[j] * gelu_tanh_add[j] + 0.0713548139f * d_gelu_tanh_mul[j] * gate_proj[j] * gate_proj[j];
+    store8(d_gate_proj_rows + row * d_gate_proj_pitch + column, d_gate_proj);
 }
 
 
-// ======== k12_d_post_attention_layernorm_d_o_proj_b
-// k12_d_post_attention_layernorm_d_o_proj_b <sm_90a>  launches: 1
-//   %211 = mul %210 %121 : act[T,3584]  // layers.1.mlp d_mul
-//   %212 = mul %211 %119 : act[T,3584]  // layers.1.mlp mul
-//   %213 = mul %211 %113 : act[T,3584]  // layers.1.mlp mul
-//   %214 = row_sum %213 : f32[T,1]  // layers.1.mlp d_rsqrt
-//   %215 = add %175 %212 : act[T,3584]  // layers.1.mlp d_sum
-//   %216 = mul %119 %119 : f32[T,1]  // layers.1.mlp mul
-//   %217 = mul %119 %216 : f32[T,1]  // layers.1.mlp mul
-//   %218 = mul %166 %217 : f32[T,1]  // layers.1.mlp mul
-//   %219 = mul %214 %218 : f32[T,1]  // layers.1.mlp d_mul
-//   %220 = mul %219 %7 : f32[T,1]  // layers.1.mlp d_mul
-//   %221 = mul %172 %220 : f32[T,1]  // layers.1.mlp mul
-//   %222 = mul %221 %113 : act[T,3584]  // layers.1.mlp mul
-//   %223 = add %215 %222 : act[T,3584]  // layers.1.mlp d_post_attention_layernorm
-//   %224 = mul %223 %111 : act[T,3584]  // layers.1.self_attn d_mul
-//   %225 = mul %224 %109 : act[T,3584]  // layers.1.self_attn d_o_proj
-//   %226 = mul %224 %103 : act[T,3584]  // layers.1.self_attn mul
-//   %227 = row_sum %226 : f32[T,1]  // layers.1.self_attn d_rsqrt
-//   %228 = mul %109 %109 : f32[T,1]  // layers.1.self_attn mul
-//   %229 = mul %109 %228 : f32[T,1]  // layers.1.self_attn mul
-//   %230 = mul %166 %229 : f32[T,1]  // layers.1.self_attn mul
-//   %231 = mul %227 %230 : f32[T,1]  // layers.1.self_attn d_mul
-//   %232 = mul %231 %7 : f32[T,1]  // layers.1.self_attn d_mul
-//   %233 = mul %172 %232 : f32[T,1]  // layers.1.self_attn mul
-//   %234 = mul %233 %103 : act[T,3584]  // layers.1.self_attn mul
-//   %235 = add %225 %234 : act[T,3584]  // layers.1.self_attn d_o_proj_b
-// tensors of the first launch: layers.1.d_post_attention_layernorm layers.1.d_o_proj[:,0:3584] layers.1.d_pre_feedforward_layernorm model.layers.1.pre_feedforward_layernorm.weight layers.1.rsqrt3 layers.1.sum d_post_feedforward_layernorm model.layers.1.post_attention_layernorm.weight layers.1.rsqrt2 layers.1.o_proj
+// ======== k10_d_residual_d_o_proj
+// k10_d_residual_d_o_proj <sm_90a>  launches: 2
+//   %236 = mul %235 %136 : act[T,3584]  // layers.1.mlp d_pre_feedforward_layernorm_mul
+//   %237 = mul %236 %134 : act[T,3584]  // layers.1.mlp d_residual
+//   %238 = mul %236 %128 : act[T,3584]  // layers.1.mlp d_pre_feedforward_layernorm_mul_mul
+//   %239 = row_sum %238 : f32[T,1]  // layers.1.mlp d_pre_feedforward_layernorm_rsqrt
+//   %240 = mul %134 %134 : f32[T,1]  // layers.1.mlp d_pre_feedforward_layernorm_rsqrt_mul
+//   %241 = mul %134 %240 : f32[T,1]  // layers.1.mlp d_pre_feedforward_layernorm_rsqrt_mul
+//   %242 = mul %186 %241 : f32[T,1]  // layers.1.mlp d_pre_feedforward_layernorm_rsqrt_mul
+//   %243 = mul %239 %242 : f32[T,1]  // layers.1.mlp d_pre_feedforward_layernorm_add
+//   %244 = mul %243 %7 : f32[T,1]  // layers.1.mlp d_pre_feedforward_layernorm_row_sum
+//   %245 = mul %192 %244 : f32[T,1]  // layers.1.mlp d_pre_feedforward_layernorm_mul_mul
+//   %246 = mul %245 %128 : act[T,3584]  // layers.1.mlp d_residual
+//   %247 = add %195 %237 : act[T,3584]  // layers.1.mlp add
+//   %248 = add %247 %246 : act[T,3584]  // layers.1.mlp d_residual
+//   %249 = mul %248 %126 : act[T,3584]  // layers.1.self_attn d_post_attention_layernorm_mul
+//   %250 = mul %249 %124 : act[T,3584]  // layers.1.self_attn d_o_proj
+//   %251 = mul %249 %118 : act[T,3584]  // layers.1.self_attn d_post_attention_layernorm_mul_mul
+//   %252 = row_sum %251 : f32[T,1]  // layers.1.self_attn d_post_attention_layernorm_rsqrt
+//   %253 = mul %124 %124 : f32[T,1]  // layers.1.self_attn d_post_attention_layernorm_rsqrt_mul
+//   %254 = mul %124 %253 : f32[T,1]  // layers.1.self_attn d_post_attention_layernorm_rsqrt_mul
+//   %255 = mul %186 %254 : f32[T,1]  // layers.1.self_attn d_post_attention_layernorm_rsqrt_mul
+//   %256 = mul %252 %255 : f32[T,1]  // layers.1.self_attn d_post_attention_layernorm_add
+//   %257 = mul %256 %7 : f32[T,1]  // layers.1.self_attn d_post_attention_layernorm_row_sum
+//   %258 = mul %192 %257 : f32[T,1]  // layers.1.self_attn d_post_attention_layernorm_mul_mul
+//   %259 = mul %258 %118 : act[T,3584]  // layers.1.self_attn d_o_proj
+//   %260 = add %250 %259 : act[T,3584]  // layers.1.self_attn d_o_proj
+// tensors of the first launch: layers.1.d_residual layers.1.d_o_proj layers.1.d_pre_feedforward_layernorm model.layers.1.pre_feedforward_layernorm.weight layers.1.pre_feedforward_layernorm_rsqrt layers.1.residual d_residual model.layers.1.post_attention_layernorm.weight layers.1.post_attention_layernorm_rsqrt layers.1.o_proj
 // 43016 bytes per row; fp32 in registers, one rounding per stored value
 #define ELEM_BF16 1
 #define EXACT_MATH 0
@@ -859,15 +661,15 @@ k11_d_up_proj_b_d_gate_proj_b(elem* __restrict__ d_up_proj_b_rows, int d_up_proj
 @prelude.cu
 @rows.cu
 extern "C" __global__ void __launch_bounds__(448)
-k12_d_post_attention_layernorm_d_o_proj_b(elem* __restrict__ d_post_attention_layernorm_rows, int d_post_attention_layernorm_pitch,
-    elem* __restrict__ d_o_proj_b_rows, int d_o_proj_b_pitch,
+k10_d_residual_d_o_proj(elem* __restrict__ d_residual_rows, int d_residual_pitch,
+    elem* __restrict__ d_o_proj_rows, int d_o_proj_pitch,
     const elem* __restrict__ d_pre_feedforward_layernorm_rows, int d_pre_feedforward_layernorm_pitch,
     const elem* __restrict__ pre_feedforward_layernorm_weight_vector,
-    const float* __restrict__ rsqrt_rows,
-    const elem* __restrict__ sum_rows, int sum_pitch,
-    const elem* __restrict__ d_post_feedforward_layernorm_rows, int d_post_feedforward_layernorm_pitch,
+    const float* __restrict__ pre_feedforward_layernorm_rsqrt_rows,
+    const elem* __restrict__ residual_rows, int residual_pitch,
+    const elem* __restrict__ d_residual2_rows, int d_residual2_pitch,
     const elem* __restrict__ post_attention_layernorm_weight_vector,
-    const float* __restrict__ rsqrt2_rows,
+    const float* __restrict__ post_attention_layernorm_rsqrt_rows,
     const elem* __restrict__ o_proj_rows, int o_proj_pitch,
     int rows)
 {
@@ -879,67 +681,67 @@ k12_d_post_attention_layernorm_d_o_proj_b(elem* __restrict__ d_post_attention_la
     load8(d_pre_feedforward_layernorm_rows + row * d_pre_feedforward_layernorm_pitch + column, d_pre_feedforward_layernorm);
     float pre_feedforward_layernorm_weight[8];
     load8(pre_feedforward_layernorm_weight_vector + column, pre_feedforward_layernorm_weight);
-    const float rsqrt = rsqrt_rows[row];
-    float sum[8];
-    load8(sum_rows + row * sum_pitch + column, sum);
-    float d_post_feedforward_layernorm[8];
-    load8(d_post_feedforward_layernorm_rows + row * d_post_feedforward_layernorm_pitch + column, d_post_feedforward_layernorm);
+    const float pre_feedforward_layernorm_rsqrt = pre_feedforward_layernorm_rsqrt_rows[row];
+    float residual[8];
+    load8(residual_rows + row * residual_pitch + column, residual);
+    float d_residual2[8];
+    load8(d_residual2_rows + row * d_residual2_pitch + column, d_residual2);
     float post_attention_layernorm_weight[8];
     load8(post_attention_layernorm_weight_vector + column, post_attention_layernorm_weight);
-    const float rsqrt2 = rsqrt2_rows[row];
+    const float post_attention_layernorm_rsqrt = post_attention_layernorm_rsqrt_rows[row];
     float o_proj[8];
     load8(o_proj_rows + row * o_proj_pitch + column, o_proj);
 
     // mul
-    float d_mul[8];
-    for (int j = 0; j < 8; j++) d_mul[j] = d_pre_feedforward_layernorm[j] * (1.0f + pre_feedforward_layernorm_weight[j]);
+    float d_pre_feedforward_layernorm_mul[8];
+    for (int j = 0; j < 8; j++) d_pre_feedforward_layernorm_mul[j] = d_pre_feedforward_layernorm[j] * (1.0f + pre_feedforward_layernorm_weight[j]);
 
     // row_sum
-    float d_rsqrt_part = 0.0f;
-    for (int j = 0; j < 8; j++) d_rsqrt_part += d_mul[j] * sum[j];
-    const float d_rsqrt = row_block_sum(d_rsqrt_part, scratch[0]);
-    const float mul = rsqrt * rsqrt;
-    const float mul2 = rsqrt * mul;
-    const float mul3 = (-0.5f) * mul2;
-    const float d_mul2 = d_rsqrt * mul3;
-    const float d_mul3 = 0.00027901787f * d_mul2;
-    const float mul4 = 2.0f * d_mul3;
+    float d_pre_feedforward_layernorm_rsqrt_part = 0.0f;
+    for (int j = 0; j < 8; j++) d_pre_feedforward_layernorm_rsqrt_part += d_pre_feedforward_layernorm_mul[j] * residual[j];
+    const float d_pre_feedforward_layernorm_rsqrt = row_block_sum(d_pre_feedforward_layernorm_rsqrt_part, scratch[0]);
+    const float d_pre_feedforward_layernorm_rsqrt_mul = pre_feedforward_layernorm_rsqrt * pre_feedforward_layernorm_rsqrt;
+    const float d_pre_feedforward_layernorm_rsqrt_mul2 = pre_feedforward_layernorm_rsqrt * d_pre_feedforward_layernorm_rsqrt_mul;
+    const float d_pre_feedforward_layernorm_rsqrt_mul3 = (-0.5f) * d_pre_feedforward_layernorm_rsqrt_mul2;
+    const float d_pre_feedforward_layernorm_add = d_pre_feedforward_layernorm_rsqrt * d_pre_feedforward_layernorm_rsqrt_mul3;
+    const float d_pre_feedforward_layernorm_row_sum = 0.00027901787f * d_pre_feedforward_layernorm_add;
+    const float d_pre_feedforward_layernorm_mul_mul = 2.0f * d_pre_feedforward_layernorm_row_sum;
 
     // add
-    float d_post_attention_layernorm[8];
-    for (int j = 0; j < 8; j++) d_post_attention_layernorm[j] = d_post_feedforward_layernorm[j] + d_mul[j] * rsqrt + mul4 * sum[j];
-    store8(d_post_attention_layernorm_rows + row * d_post_attention_layernorm_pitch + column, d_post_attention_layernorm);
-    for (int j = 0; j < 8; j++) d_post_attention_layernorm[j] = round_elem(d_post_attention_layernorm[j]);
+    float d_residual[8];
+    for (int j = 0; j < 8; j++) d_residual[j] = d_residual2[j] + d_pre_feedforward_layernorm_mul[j] * pre_feedforward_layernorm_rsqrt + d_pre_feedforward_layernorm_mul_mul * residual[j];
+    store8(d_residual_rows + row * d_residual_pitch + column, d_residual);
+    for (int j = 0; j < 8; j++) d_residual[j] = round_elem(d_residual[j]);
 
     // mul
-    float d_mul4[8];
-    for (int j = 0; j < 8; j++) d_mul4[j] = d_post_attention_layernorm[j] * (1.0f + post_attention_layernorm_weight[j]);
+    float d_post_attention_layernorm_mul[8];
+    for (int j = 0; j < 8; j++) d_post_attention_layernorm_mul[j] = d_residual[j] * (1.0f + post_attention_layernorm_weight[j]);
 
     // row_sum
-    float d_rsqrt2_part = 0.0f;
-    for (int j = 0; j < 8; j++) d_rsqrt2_part += d_mul4[j] * o_proj[j];
-    const float d_rsqrt2 = row_block_sum(d_rsqrt2_part, scratch[1]);
-    const float mul5 = rsqrt2 * rsqrt2;
-    const float mul6 = rsqrt2 * mul5;
-    const float mul7 = (-0.5f) * mul6;
-    const float d_mul5 = d_rsqrt2 * mul7;
-    const float d_mul6 = 0.00027901787f * d_mul5;
-    const float mul8 = 2.0f * d_mul6;
+    float d_post_attention_layernorm_rsqrt_part = 0.0f;
+    for (int j = 0; j < 8; j++) d_post_attention_layernorm_rsqrt_part += d_post_attention_layernorm_mul[j] * o_proj[j];
+    const float d_post_attention_layernorm_rsqrt = row_block_sum(d_post_attention_layernorm_rsqrt_part, scratch[1]);
+    const float d_post_attention_layernorm_rsqrt_mul = post_attention_layernorm_rsqrt * post_attention_layernorm_rsqrt;
+    const float d_post_attention_layernorm_rsqrt_mul2 = post_attention_layernorm_rsqrt * d_post_attention_layernorm_rsqrt_mul;
+    const float d_post_attention_layernorm_rsqrt_mul3 = (-0.5f) * d_post_attention_layernorm_rsqrt_mul2;
+    const float d_post_attention_layernorm_add = d_post_attention_layernorm_rsqrt * d_post_attention_layernorm_rsqrt_mul3;
+    const float d_post_attention_layernorm_row_sum = 0.00027901787f * d_post_attention_layernorm_add;
+    const float d_post_attention_layernorm_mul_mul = 2.0f * d_post_attention_layernorm_row_sum;
 
     // add
-    float d_o_proj_b[8];
-    for (int j = 0; j < 8; j++) d_o_proj_b[j] = d_mul4[j] * rsqrt2 + mul8 * o_proj[j];
-    store8(d_o_proj_b_rows + row * d_o_proj_b_pitch + column, d_o_proj_b);
+    float d_o_proj[8];
+    for (int j = 0; j < 8; j++) d_o_proj[j] = d_post_attention_layernorm_mul[j] * post_attention_layernorm_rsqrt + d_post_attention_layernorm_mul_mul * o_proj[j];
+    store8(d_o_proj_rows + row * d_o_proj_pitch + column, d_o_proj);
 }
 
 
-// ======== k13_attention_delta
-// k13_attention_delta <sm_90a>  launches: 2
-//   %242 = attention_delta %99 %240 : f32[T,16]  // layers.1.self_attn attention_delta
-// tensors of the first launch: layers.1.attention_delta layers.1.attention[:,0:4096] layers.1.d_attention
+// ======== k11_attention_delta
+// k11_attention_delta <sm_90a>  launches: 2
+//   %269 = attention_delta %112 %267 : f32[T,16]  // layers.1.self_attn delta
+// tensors of the first launch: layers.1.delta layers.1.attention layers.1.d_attention
 #define ELEM_BF16 1
 #define EXACT_MATH 0
-#define KERNEL_NAME k13_attention_delta
+#define KERNEL_NAME k11_attention_delta
 #define HEAD_DIM 256
 #define GROUP 1
 #define WINDOW 0
@@ -948,17 +750,18 @@ k12_d_post_attention_layernorm_d_o_proj_b(elem* __restrict__ d_post_attention_la
 #define TILE_K 16
 #define WARPS 4
 #define STAGES 1
+#define MIN_BLOCKS 0
 
 @prelude.cu
 @attention_delta.cu
 
-// ======== k14_attention_dkdv
-// k14_attention_dkdv <sm_90a>  launches: 1
-//   %243 = attention_grad_k %93 %96 %98 %240 %241 %242 {score=(50*tanh((0.00125*s)))} : act[T,8,256]  // layers.1.self_attn d_k_proj
-// tensors of the first launch: layers.1.d_q_proj+k_proj+v_proj[:,4096:6144] layers.1.d_q_proj+k_proj+v_proj[:,6144:8192] layers.1.q_proj+k_proj+v_proj[:,0:4096] layers.1.q_proj+k_proj+v_proj[:,4096:6144] layers.1.q_proj+k_proj+v_proj[:,6144:8192] layers.1.d_attention layers.1.attention_lse layers.1.attention_delta doc_start doc_end
+// ======== k12_attention_dkdv
+// k12_attention_dkdv <sm_90a>  launches: 1
+//   %270 = attention_grad_k %108 %110 %111 %267 %268 %269 {score=(50*tanh((0.00125*s)))} : act[T,8,256]  // layers.1.self_attn d_k_proj
+// tensors of the first launch: layers.1.d_q_proj+k_proj+v_proj[4096:6144] layers.1.d_q_proj+k_proj+v_proj[6144:8192] layers.1.q_proj+k_proj+v_proj[0:4096] layers.1.q_proj+k_proj+v_proj[4096:6144] layers.1.q_proj+k_proj+v_proj[6144:8192] layers.1.d_attention layers.1.lse layers.1.delta doc_start doc_end
 #define ELEM_BF16 1
 #define EXACT_MATH 0
-#define KERNEL_NAME k14_attention_dkdv
+#define KERNEL_NAME k12_attention_dkdv
 #define HEAD_DIM 256
 #define GROUP 2
 #define WINDOW 0
@@ -967,19 +770,21 @@ k12_d_post_attention_layernorm_d_o_proj_b(elem* __restrict__ d_post_attention_la
 #define TILE_K 64
 #define WARPS 12
 #define STAGES 2
+#define MIN_BLOCKS 0
 
 @prelude.cu
 @mma.cu
 @wgmma.cu
+@attention_tiles.cu
 @score_gradients.cu
-// score(s) = (50*tanh((0.00125*s))), traced from the model; in units of log2.
-__device__ __forceinline__ float score_log2(float s)
+// The score of a pair, s = q k, distance = q - k in tokens, head = the query head: (50*tanh((0.00125*s))), traced from the model; in units of log2.
+__device__ __forceinline__ float score_log2(float s, float distance, float head)
 {
     return 72.1347504f * fast_tanh(0.00124999997f * s);
 }
 
 // The same, and d(score)/ds in natural units, from shared work.
-__device__ __forceinline__ void score_log2_and_derivative(float s, float& z, float& dz)
+__device__ __forceinline__ void score_log2_and_derivative(float s, float distance, float head, float& z, float& dz)
 {
     const float t = fast_tanh(0.00124999997f * s);
     z = 72.1347504f * t;
@@ -989,13 +794,13 @@ __device__ __forceinline__ void score_log2_and_derivative(float s, float& z, flo
 
 @attention_dkdv_sm90_d256.cu
 
-// ======== k15_attention_dq
-// k15_attention_dq <sm_90a>  launches: 1
-//   %245 = attention_grad_q %93 %96 %98 %240 %241 %242 {score=(50*tanh((0.00125*s)))} : act[T,16,256]  // layers.1.self_attn d_q_proj
-// tensors of the first launch: layers.1.d_q_proj+k_proj+v_proj[:,0:4096] layers.1.q_proj+k_proj+v_proj[:,0:4096] layers.1.q_proj+k_proj+v_proj[:,4096:6144] layers.1.q_proj+k_proj+v_proj[:,6144:8192] layers.1.d_attention layers.1.attention_lse layers.1.attention_delta doc_start
+// ======== k13_attention_dq
+// k13_attention_dq <sm_90a>  launches: 1
+//   %272 = attention_grad_q %108 %110 %111 %267 %268 %269 {score=(50*tanh((0.00125*s)))} : act[T,16,256]  // layers.1.self_attn d_q_proj
+// tensors of the first launch: layers.1.d_q_proj+k_proj+v_proj[0:4096] layers.1.q_proj+k_proj+v_proj[0:4096] layers.1.q_proj+k_proj+v_proj[4096:6144] layers.1.q_proj+k_proj+v_proj[6144:8192] layers.1.d_attention layers.1.lse layers.1.delta doc_start
 #define ELEM_BF16 1
 #define EXACT_MATH 0
-#define KERNEL_NAME k15_attention_dq
+#define KERNEL_NAME k13_attention_dq
 #define HEAD_DIM 256
 #define GROUP 2
 #define WINDOW 0
@@ -1004,18 +809,20 @@ __device__ __forceinline__ void score_log2_and_derivative(float s, float& z, flo
 #define TILE_K 64
 #define WARPS 12
 #define STAGES 2
+#define MIN_BLOCKS 0
 
 @prelude.cu
 @mma.cu
 @wgmma.cu
-// score(s) = (50*tanh((0.00125*s))), traced from the model; in units of log2.
-__device__ __forceinline__ float score_log2(float s)
+@attention_tiles.cu
+// The score of a pair, s = q k, distance = q - k in tokens, head = the query head: (50*tanh((0.00125*s))), traced from the model; in units of log2.
+__device__ __forceinline__ float score_log2(float s, float distance, float head)
 {
     return 72.1347504f * fast_tanh(0.00124999997f * s);
 }
 
 // The same, and d(score)/ds in natural units, from shared work.
-__device__ __forceinline__ void score_log2_and_derivative(float s, float& z, float& dz)
+__device__ __forceinline__ void score_log2_and_derivative(float s, float distance, float head, float& z, float& dz)
 {
     const float t = fast_tanh(0.00124999997f * s);
     z = 72.1347504f * t;
@@ -1025,13 +832,13 @@ __device__ __forceinline__ void score_log2_and_derivative(float s, float& z, flo
 
 @attention_dq_sm90.cu
 
-// ======== k15_attention_dq_from_ds
-// k15_attention_dq <sm_90a>  launches: 1
-//   %245 = attention_grad_q %93 %96 %98 %240 %241 %242 {score=(50*tanh((0.00125*s)))} : act[T,16,256]  // layers.1.self_attn d_q_proj
-// tensors of the first launch: layers.1.d_q_proj+k_proj+v_proj[:,0:4096] layers.1.q_proj+k_proj+v_proj[:,0:4096] layers.1.q_proj+k_proj+v_proj[:,4096:6144] layers.1.q_proj+k_proj+v_proj[:,6144:8192] layers.1.d_attention layers.1.attention_lse layers.1.attention_delta doc_start
+// ======== k13_attention_dq_from_ds
+// k13_attention_dq <sm_90a>  launches: 1
+//   %272 = attention_grad_q %108 %110 %111 %267 %268 %269 {score=(50*tanh((0.00125*s)))} : act[T,16,256]  // layers.1.self_attn d_q_proj
+// tensors of the first launch: layers.1.d_q_proj+k_proj+v_proj[0:4096] layers.1.q_proj+k_proj+v_proj[0:4096] layers.1.q_proj+k_proj+v_proj[4096:6144] layers.1.q_proj+k_proj+v_proj[6144:8192] layers.1.d_attention layers.1.lse layers.1.delta doc_start
 #define ELEM_BF16 1
 #define EXACT_MATH 0
-#define KERNEL_NAME k15_attention_dq_from_ds
+#define KERNEL_NAME k13_attention_dq_from_ds
 #define HEAD_DIM 256
 #define GROUP 2
 #define WINDOW 0
@@ -1040,21 +847,23 @@ __device__ __forceinline__ void score_log2_and_derivative(float s, float& z, flo
 #define TILE_K 64
 #define WARPS 12
 #define STAGES 4
+#define MIN_BLOCKS 0
 
 @prelude.cu
 @mma.cu
 @wgmma.cu
+@attention_tiles.cu
 @score_gradients.cu
 @attention_dq_from_ds_sm90.cu
 
-// ======== k16_rope_inverse
-// k16_rope_inverse <sm_90a>  launches: 2
-//   %247 = rope %245 {theta=10000 inverse} : act[T,16,256]  // layers.1.self_attn d_q_proj
-//   %249 = rope %243 {theta=10000 inverse} : act[T,8,256]  // layers.1.self_attn d_k_proj
-// tensors of the first launch: layers.1.d_q_proj+k_proj+v_proj[:,0:6144] positions
+// ======== k14_rope_inverse
+// k14_rope_inverse <sm_90a>  launches: 2
+//   %274 = rope %270 {theta=10000 inverse} : act[T,8,256]  // layers.1.self_attn d_k_proj
+//   %276 = rope %272 {theta=10000 inverse} : act[T,16,256]  // layers.1.self_attn d_q_proj
+// tensors of the first launch: layers.1.d_q_proj+k_proj+v_proj[0:6144] positions
 #define ELEM_BF16 1
 #define EXACT_MATH 0
-#define KERNEL_NAME k16_rope_inverse
+#define KERNEL_NAME k14_rope_inverse
 #define HEADS 24
 #define INVERSE 1
 #define TILE_ROWS 16
@@ -1066,143 +875,34 @@ __device__ __forceinline__ void score_log2_and_derivative(float s, float& z, flo
 @rotation.cu
 @rope.cu
 
-// ======== k17_d_post_feedforward_layernorm_d_down_proj_b
-// k17_d_post_feedforward_layernorm_d_down_proj_b <sm_90a>  launches: 1
-//   %255 = mul %254 %87 : act[T,3584]  // layers.1.self_attn d_mul
-//   %256 = mul %255 %85 : act[T,3584]  // layers.1.self_attn mul
-//   %257 = mul %255 %79 : act[T,3584]  // layers.1.self_attn mul
-//   %258 = row_sum %257 : f32[T,1]  // layers.1.self_attn d_rsqrt
-//   %259 = add %223 %256 : act[T,3584]  // layers.1.self_attn d_sum
-//   %260 = mul %85 %85 : f32[T,1]  // layers.1.self_attn mul
-//   %261 = mul %85 %260 : f32[T,1]  // layers.1.self_attn mul
-//   %262 = mul %166 %261 : f32[T,1]  // layers.1.self_attn mul
-//   %263 = mul %258 %262 : f32[T,1]  // layers.1.self_attn d_mul
-//   %264 = mul %263 %7 : f32[T,1]  // layers.1.self_attn d_mul
-//   %265 = mul %172 %264 : f32[T,1]  // layers.1.self_attn mul
-//   %266 = mul %265 %79 : act[T,3584]  // layers.1.self_attn mul
-//   %267 = add %259 %266 : act[T,3584]  // layers.1.self_attn d_post_feedforward_layernorm
-//   %268 = mul %267 %77 : act[T,3584]  // layers.0.mlp d_mul
-//   %269 = mul %268 %75 : act[T,3584]  // layers.0.mlp d_down_proj
-//   %270 = mul %268 %69 : act[T,3584]  // layers.0.mlp mul
-//   %271 = row_sum %270 : f32[T,1]  // layers.0.mlp d_rsqrt
-//   %272 = mul %75 %75 : f32[T,1]  // layers.0.mlp mul
-//   %273 = mul %75 %272 : f32[T,1]  // layers.0.mlp mul
-//   %274 = mul %166 %273 : f32[T,1]  // layers.0.mlp mul
-//   %275 = mul %271 %274 : f32[T,1]  // layers.0.mlp d_mul
-//   %276 = mul %275 %7 : f32[T,1]  // layers.0.mlp d_mul
-//   %277 = mul %172 %276 : f32[T,1]  // layers.0.mlp mul
-//   %278 = mul %277 %69 : act[T,3584]  // layers.0.mlp mul
-//   %279 = add %269 %278 : act[T,3584]  // layers.0.mlp d_down_proj_b
-// tensors of the first launch: layers.1.d_post_feedforward_layernorm layers.0.d_down_proj[:,0:3584] layers.1.d_input_layernorm model.layers.1.input_layernorm.weight layers.1.rsqrt layers.0.sum2 layers.1.d_post_attention_layernorm model.layers.0.post_feedforward_layernorm.weight layers.0.rsqrt3 layers.0.down_proj
-// 43016 bytes per row; fp32 in registers, one rounding per stored value
-#define ELEM_BF16 1
-#define EXACT_MATH 0
-
-@prelude.cu
-@rows.cu
-extern "C" __global__ void __launch_bounds__(448)
-k17_d_post_feedforward_layernorm_d_down_proj_b(elem* __restrict__ d_post_feedforward_layernorm_rows, int d_post_feedforward_layernorm_pitch,
-    elem* __restrict__ d_down_proj_b_rows, int d_down_proj_b_pitch,
-    const elem* __restrict__ d_input_layernorm_rows, int d_input_layernorm_pitch,
-    const elem* __restrict__ input_layernorm_weight_vector,
-    const float* __restrict__ rsqrt_rows,
-    const elem* __restrict__ sum_rows, int sum_pitch,
-    const elem* __restrict__ d_post_attention_layernorm_rows, int d_post_attention_layernorm_pitch,
-    const elem* __restrict__ post_feedforward_layernorm_weight_vector,
-    const float* __restrict__ rsqrt2_rows,
-    const elem* __restrict__ down_proj_rows, int down_proj_pitch,
-    int rows)
-{
-    __shared__ float scratch[2][WARP_SIZE];
-    const int64 row = blockIdx.x;
-    const int column = threadIdx.x * 8;
-
-    float d_input_layernorm[8];
-    load8(d_input_layernorm_rows + row * d_input_layernorm_pitch + column, d_input_layernorm);
-    float input_layernorm_weight[8];
-    load8(input_layernorm_weight_vector + column, input_layernorm_weight);
-    const float rsqrt = rsqrt_rows[row];
-    float sum[8];
-    load8(sum_rows + row * sum_pitch + column, sum);
-    float d_post_attention_layernorm[8];
-    load8(d_post_attention_layernorm_rows + row * d_post_attention_layernorm_pitch + column, d_post_attention_layernorm);
-    float post_feedforward_layernorm_weight[8];
-    load8(post_feedforward_layernorm_weight_vector + column, post_feedforward_layernorm_weight);
-    const float rsqrt2 = rsqrt2_rows[row];
-    float down_proj[8];
-    load8(down_proj_rows + row * down_proj_pitch + column, down_proj);
-
-    // mul
-    float d_mul[8];
-    for (int j = 0; j < 8; j++) d_mul[j] = d_input_layernorm[j] * (1.0f + input_layernorm_weight[j]);
-
-    // row_sum
-    float d_rsqrt_part = 0.0f;
-    for (int j = 0; j < 8; j++) d_rsqrt_part += d_mul[j] * sum[j];
-    const float d_rsqrt = row_block_sum(d_rsqrt_part, scratch[0]);
-    const float mul = rsqrt * rsqrt;
-    const float mul2 = rsqrt * mul;
-    const float mul3 = (-0.5f) * mul2;
-    const float d_mul2 = d_rsqrt * mul3;
-    const float d_mul3 = 0.00027901787f * d_mul2;
-    const float mul4 = 2.0f * d_mul3;
-
-    // add
-    float d_post_feedforward_layernorm[8];
-    for (int j = 0; j < 8; j++) d_post_feedforward_layernorm[j] = d_post_attention_layernorm[j] + d_mul[j] * rsqrt + mul4 * sum[j];
-    store8(d_post_feedforward_layernorm_rows + row * d_post_feedforward_layernorm_pitch + column, d_post_feedforward_layernorm);
-    for (int j = 0; j < 8; j++) d_post_feedforward_layernorm[j] = round_elem(d_post_feedforward_layernorm[j]);
-
-    // mul
-    float d_mul4[8];
-    for (int j = 0; j < 8; j++) d_mul4[j] = d_post_feedforward_layernorm[j] * (1.0f + post_feedforward_layernorm_weight[j]);
-
-    // row_sum
-    float d_rsqrt2_part = 0.0f;
-    for (int j = 0; j < 8; j++) d_rsqrt2_part += d_mul4[j] * down_proj[j];
-    const float d_rsqrt2 = row_block_sum(d_rsqrt2_part, scratch[1]);
-    const float mul5 = rsqrt2 * rsqrt2;
-    const float mul6 = rsqrt2 * mul5;
-    const float mul7 = (-0.5f) * mul6;
-    const float d_mul5 = d_rsqrt2 * mul7;
-    const float d_mul6 = 0.00027901787f * d_mul5;
-    const float mul8 = 2.0f * d_mul6;
-
-    // add
-    float d_down_proj_b[8];
-    for (int j = 0; j < 8; j++) d_down_proj_b[j] = d_mul4[j] * rsqrt2 + mul8 * down_proj[j];
-    store8(d_down_proj_b_rows + row * d_down_proj_b_pitch + column, d_down_proj_b);
-}
-
-
-// ======== k18_d_o_proj_b
-// k18_d_o_proj_b <sm_90a>  launches: 1
-//   %303 = mul %302 %49 : act[T,3584]  // layers.0.mlp d_mul
-//   %304 = mul %303 %47 : act[T,3584]  // layers.0.mlp mul
-//   %305 = mul %303 %41 : act[T,3584]  // layers.0.mlp mul
-//   %306 = row_sum %305 : f32[T,1]  // layers.0.mlp d_rsqrt
-//   %307 = add %267 %304 : act[T,3584]  // layers.0.mlp d_sum
-//   %308 = mul %47 %47 : f32[T,1]  // layers.0.mlp mul
-//   %309 = mul %47 %308 : f32[T,1]  // layers.0.mlp mul
-//   %310 = mul %166 %309 : f32[T,1]  // layers.0.mlp mul
-//   %311 = mul %306 %310 : f32[T,1]  // layers.0.mlp d_mul
-//   %312 = mul %311 %7 : f32[T,1]  // layers.0.mlp d_mul
-//   %313 = mul %172 %312 : f32[T,1]  // layers.0.mlp mul
-//   %314 = mul %313 %41 : act[T,3584]  // layers.0.mlp mul
-//   %315 = add %307 %314 : act[T,3584]  // layers.0.mlp d_post_attention_layernorm
-//   %316 = mul %315 %39 : act[T,3584]  // layers.0.self_attn d_mul
-//   %317 = mul %316 %37 : act[T,3584]  // layers.0.self_attn d_o_proj
-//   %318 = mul %316 %31 : act[T,3584]  // layers.0.self_attn mul
-//   %319 = row_sum %318 : f32[T,1]  // layers.0.self_attn d_rsqrt
-//   %320 = mul %37 %37 : f32[T,1]  // layers.0.self_attn mul
-//   %321 = mul %37 %320 : f32[T,1]  // layers.0.self_attn mul
-//   %322 = mul %166 %321 : f32[T,1]  // layers.0.self_attn mul
-//   %323 = mul %319 %322 : f32[T,1]  // layers.0.self_attn d_mul
-//   %324 = mul %323 %7 : f32[T,1]  // layers.0.self_attn d_mul
-//   %325 = mul %172 %324 : f32[T,1]  // layers.0.self_attn mul
-//   %326 = mul %325 %31 : act[T,3584]  // layers.0.self_attn mul
-//   %327 = add %317 %326 : act[T,3584]  // layers.0.self_attn d_o_proj_b
-// tensors of the first launch: layers.0.d_o_proj[:,0:3584] layers.0.d_pre_feedforward_layernorm model.layers.0.pre_feedforward_layernorm.weight layers.0.rsqrt2 layers.0.sum layers.1.d_post_feedforward_layernorm model.layers.0.post_attention_layernorm.weight layers.0.rsqrt layers.0.o_proj
+// ======== k15_d_o_proj
+// k15_d_o_proj <sm_90a>  launches: 1
+//   %338 = mul %337 %54 : act[T,3584]  // layers.0.mlp d_pre_feedforward_layernorm_mul
+//   %339 = mul %338 %52 : act[T,3584]  // layers.0.mlp d_residual
+//   %340 = mul %338 %46 : act[T,3584]  // layers.0.mlp d_pre_feedforward_layernorm_mul_mul
+//   %341 = row_sum %340 : f32[T,1]  // layers.0.mlp d_pre_feedforward_layernorm_rsqrt
+//   %342 = mul %52 %52 : f32[T,1]  // layers.0.mlp d_pre_feedforward_layernorm_rsqrt_mul
+//   %343 = mul %52 %342 : f32[T,1]  // layers.0.mlp d_pre_feedforward_layernorm_rsqrt_mul
+//   %344 = mul %186 %343 : f32[T,1]  // layers.0.mlp d_pre_feedforward_layernorm_rsqrt_mul
+//   %345 = mul %341 %344 : f32[T,1]  // layers.0.mlp d_pre_feedforward_layernorm_add
+//   %346 = mul %345 %7 : f32[T,1]  // layers.0.mlp d_pre_feedforward_layernorm_row_sum
+//   %347 = mul %192 %346 : f32[T,1]  // layers.0.mlp d_pre_feedforward_layernorm_mul_mul
+//   %348 = mul %347 %46 : act[T,3584]  // layers.0.mlp d_residual
+//   %349 = add %297 %339 : act[T,3584]  // layers.0.mlp add
+//   %350 = add %349 %348 : act[T,3584]  // layers.0.mlp d_residual
+//   %351 = mul %350 %44 : act[T,3584]  // layers.0.self_attn d_post_attention_layernorm_mul
+//   %352 = mul %351 %42 : act[T,3584]  // layers.0.self_attn d_o_proj
+//   %353 = mul %351 %36 : act[T,3584]  // layers.0.self_attn d_post_attention_layernorm_mul_mul
+//   %354 = row_sum %353 : f32[T,1]  // layers.0.self_attn d_post_attention_layernorm_rsqrt
+//   %355 = mul %42 %42 : f32[T,1]  // layers.0.self_attn d_post_attention_layernorm_rsqrt_mul
+//   %356 = mul %42 %355 : f32[T,1]  // layers.0.self_attn d_post_attention_layernorm_rsqrt_mul
+//   %357 = mul %186 %356 : f32[T,1]  // layers.0.self_attn d_post_attention_layernorm_rsqrt_mul
+//   %358 = mul %354 %357 : f32[T,1]  // layers.0.self_attn d_post_attention_layernorm_add
+//   %359 = mul %358 %7 : f32[T,1]  // layers.0.self_attn d_post_attention_layernorm_row_sum
+//   %360 = mul %192 %359 : f32[T,1]  // layers.0.self_attn d_post_attention_layernorm_mul_mul
+//   %361 = mul %360 %36 : act[T,3584]  // layers.0.self_attn d_o_proj
+//   %362 = add %352 %361 : act[T,3584]  // layers.0.self_attn d_o_proj
+// tensors of the first launch: layers.0.d_o_proj layers.0.d_pre_feedforward_layernorm model.layers.0.pre_feedforward_layernorm.weight layers.0.pre_feedforward_layernorm_rsqrt layers.0.residual layers.1.d_residual2 model.layers.0.post_attention_layernorm.weight layers.0.post_attention_layernorm_rsqrt layers.0.o_proj
 // 35848 bytes per row; fp32 in registers, one rounding per stored value
 #define ELEM_BF16 1
 #define EXACT_MATH 0
@@ -1210,14 +910,14 @@ k17_d_post_feedforward_layernorm_d_down_proj_b(elem* __restrict__ d_post_feedfor
 @prelude.cu
 @rows.cu
 extern "C" __global__ void __launch_bounds__(448)
-k18_d_o_proj_b(elem* __restrict__ d_o_proj_b_rows, int d_o_proj_b_pitch,
+k15_d_o_proj(elem* __restrict__ d_o_proj_rows, int d_o_proj_pitch,
     const elem* __restrict__ d_pre_feedforward_layernorm_rows, int d_pre_feedforward_layernorm_pitch,
     const elem* __restrict__ pre_feedforward_layernorm_weight_vector,
-    const float* __restrict__ rsqrt_rows,
-    const elem* __restrict__ sum_rows, int sum_pitch,
-    const elem* __restrict__ d_post_feedforward_layernorm_rows, int d_post_feedforward_layernorm_pitch,
+    const float* __restrict__ pre_feedforward_layernorm_rsqrt_rows,
+    const elem* __restrict__ residual_rows, int residual_pitch,
+    const elem* __restrict__ d_residual_rows, int d_residual_pitch,
     const elem* __restrict__ post_attention_layernorm_weight_vector,
-    const float* __restrict__ rsqrt2_rows,
+    const float* __restrict__ post_attention_layernorm_rsqrt_rows,
     const elem* __restrict__ o_proj_rows, int o_proj_pitch,
     int rows)
 {
@@ -1229,61 +929,61 @@ k18_d_o_proj_b(elem* __restrict__ d_o_proj_b_rows, int d_o_proj_b_pitch,
     load8(d_pre_feedforward_layernorm_rows + row * d_pre_feedforward_layernorm_pitch + column, d_pre_feedforward_layernorm);
     float pre_feedforward_layernorm_weight[8];
     load8(pre_feedforward_layernorm_weight_vector + column, pre_feedforward_layernorm_weight);
-    const float rsqrt = rsqrt_rows[row];
-    float sum[8];
-    load8(sum_rows + row * sum_pitch + column, sum);
-    float d_post_feedforward_layernorm[8];
-    load8(d_post_feedforward_layernorm_rows + row * d_post_feedforward_layernorm_pitch + column, d_post_feedforward_layernorm);
+    const float pre_feedforward_layernorm_rsqrt = pre_feedforward_layernorm_rsqrt_rows[row];
+    float residual[8];
+    load8(residual_rows + row * residual_pitch + column, residual);
+    float d_residual[8];
+    load8(d_residual_rows + row * d_residual_pitch + column, d_residual);
     float post_attention_layernorm_weight[8];
     load8(post_attention_layernorm_weight_vector + column, post_attention_layernorm_weight);
-    const float rsqrt2 = rsqrt2_rows[row];
+    const float post_attention_layernorm_rsqrt = post_attention_layernorm_rsqrt_rows[row];
     float o_proj[8];
     load8(o_proj_rows + row * o_proj_pitch + column, o_proj);
 
     // mul
-    float d_mul[8];
-    for (int j = 0; j < 8; j++) d_mul[j] = d_pre_feedforward_layernorm[j] * (1.0f + pre_feedforward_layernorm_weight[j]);
+    float d_pre_feedforward_layernorm_mul[8];
+    for (int j = 0; j < 8; j++) d_pre_feedforward_layernorm_mul[j] = d_pre_feedforward_layernorm[j] * (1.0f + pre_feedforward_layernorm_weight[j]);
 
     // row_sum
-    float d_rsqrt_part = 0.0f;
-    for (int j = 0; j < 8; j++) d_rsqrt_part += d_mul[j] * sum[j];
-    const float d_rsqrt = row_block_sum(d_rsqrt_part, scratch[0]);
-    const float mul = rsqrt * rsqrt;
-    const float mul2 = rsqrt * mul;
-    const float mul3 = (-0.5f) * mul2;
-    const float d_mul2 = d_rsqrt * mul3;
-    const float d_mul3 = 0.00027901787f * d_mul2;
-    const float mul4 = 2.0f * d_mul3;
+    float d_pre_feedforward_layernorm_rsqrt_part = 0.0f;
+    for (int j = 0; j < 8; j++) d_pre_feedforward_layernorm_rsqrt_part += d_pre_feedforward_layernorm_mul[j] * residual[j];
+    const float d_pre_feedforward_layernorm_rsqrt = row_block_sum(d_pre_feedforward_layernorm_rsqrt_part, scratch[0]);
+    const float d_pre_feedforward_layernorm_rsqrt_mul = pre_feedforward_layernorm_rsqrt * pre_feedforward_layernorm_rsqrt;
+    const float d_pre_feedforward_layernorm_rsqrt_mul2 = pre_feedforward_layernorm_rsqrt * d_pre_feedforward_layernorm_rsqrt_mul;
+    const float d_pre_feedforward_layernorm_rsqrt_mul3 = (-0.5f) * d_pre_feedforward_layernorm_rsqrt_mul2;
+    const float d_pre_feedforward_layernorm_add = d_pre_feedforward_layernorm_rsqrt * d_pre_feedforward_layernorm_rsqrt_mul3;
+    const float d_pre_feedforward_layernorm_row_sum = 0.00027901787f * d_pre_feedforward_layernorm_add;
+    const float d_pre_feedforward_layernorm_mul_mul = 2.0f * d_pre_feedforward_layernorm_row_sum;
 
     // mul
-    float d_mul4[8];
-    for (int j = 0; j < 8; j++) d_mul4[j] = (d_post_feedforward_layernorm[j] + d_mul[j] * rsqrt + mul4 * sum[j]) * (1.0f + post_attention_layernorm_weight[j]);
+    float d_post_attention_layernorm_mul[8];
+    for (int j = 0; j < 8; j++) d_post_attention_layernorm_mul[j] = (d_residual[j] + d_pre_feedforward_layernorm_mul[j] * pre_feedforward_layernorm_rsqrt + d_pre_feedforward_layernorm_mul_mul * residual[j]) * (1.0f + post_attention_layernorm_weight[j]);
 
     // row_sum
-    float d_rsqrt2_part = 0.0f;
-    for (int j = 0; j < 8; j++) d_rsqrt2_part += d_mul4[j] * o_proj[j];
-    const float d_rsqrt2 = row_block_sum(d_rsqrt2_part, scratch[1]);
-    const float mul5 = rsqrt2 * rsqrt2;
-    const float mul6 = rsqrt2 * mul5;
-    const float mul7 = (-0.5f) * mul6;
-    const float d_mul5 = d_rsqrt2 * mul7;
-    const float d_mul6 = 0.00027901787f * d_mul5;
-    const float mul8 = 2.0f * d_mul6;
+    float d_post_attention_layernorm_rsqrt_part = 0.0f;
+    for (int j = 0; j < 8; j++) d_post_attention_layernorm_rsqrt_part += d_post_attention_layernorm_mul[j] * o_proj[j];
+    const float d_post_attention_layernorm_rsqrt = row_block_sum(d_post_attention_layernorm_rsqrt_part, scratch[1]);
+    const float d_post_attention_layernorm_rsqrt_mul = post_attention_layernorm_rsqrt * post_attention_layernorm_rsqrt;
+    const float d_post_attention_layernorm_rsqrt_mul2 = post_attention_layernorm_rsqrt * d_post_attention_layernorm_rsqrt_mul;
+    const float d_post_attention_layernorm_rsqrt_mul3 = (-0.5f) * d_post_attention_layernorm_rsqrt_mul2;
+    const float d_post_attention_layernorm_add = d_post_attention_layernorm_rsqrt * d_post_attention_layernorm_rsqrt_mul3;
+    const float d_post_attention_layernorm_row_sum = 0.00027901787f * d_post_attention_layernorm_add;
+    const float d_post_attention_layernorm_mul_mul = 2.0f * d_post_attention_layernorm_row_sum;
 
     // add
-    float d_o_proj_b[8];
-    for (int j = 0; j < 8; j++) d_o_proj_b[j] = d_mul4[j] * rsqrt2 + mul8 * o_proj[j];
-    store8(d_o_proj_b_rows + row * d_o_proj_b_pitch + column, d_o_proj_b);
+    float d_o_proj[8];
+    for (int j = 0; j < 8; j++) d_o_proj[j] = d_post_attention_layernorm_mul[j] * post_attention_layernorm_rsqrt + d_post_attention_layernorm_mul_mul * o_proj[j];
+    store8(d_o_proj_rows + row * d_o_proj_pitch + column, d_o_proj);
 }
 
 
-// ======== k19_attention_dkdv
-// k19_attention_dkdv <sm_90a>  launches: 1
-//   %335 = attention_grad_k %21 %24 %26 %332 %333 %334 {score=(50*tanh((0.00125*s))) window=4096} : act[T,8,256]  // layers.0.self_attn d_k_proj
-// tensors of the first launch: layers.0.d_q_proj+k_proj+v_proj[:,4096:6144] layers.0.d_q_proj+k_proj+v_proj[:,6144:8192] layers.0.q_proj+k_proj+v_proj[:,0:4096] layers.0.q_proj+k_proj+v_proj[:,4096:6144] layers.0.q_proj+k_proj+v_proj[:,6144:8192] layers.0.d_attention layers.0.attention_lse layers.0.attention_delta doc_start doc_end
+// ======== k16_attention_dkdv
+// k16_attention_dkdv <sm_90a>  launches: 1
+//   %372 = attention_grad_k %26 %28 %29 %369 %370 %371 {score=(50*tanh((0.00125*s))) window=4096} : act[T,8,256]  // layers.0.self_attn d_k_proj
+// tensors of the first launch: layers.0.d_q_proj+k_proj+v_proj[4096:6144] layers.0.d_q_proj+k_proj+v_proj[6144:8192] layers.0.q_proj+k_proj+v_proj[0:4096] layers.0.q_proj+k_proj+v_proj[4096:6144] layers.0.q_proj+k_proj+v_proj[6144:8192] layers.0.d_attention layers.0.lse layers.0.delta doc_start doc_end
 #define ELEM_BF16 1
 #define EXACT_MATH 0
-#define KERNEL_NAME k19_attention_dkdv
+#define KERNEL_NAME k16_attention_dkdv
 #define HEAD_DIM 256
 #define GROUP 2
 #define WINDOW 4096
@@ -1292,19 +992,21 @@ k18_d_o_proj_b(elem* __restrict__ d_o_proj_b_rows, int d_o_proj_b_pitch,
 #define TILE_K 64
 #define WARPS 12
 #define STAGES 2
+#define MIN_BLOCKS 0
 
 @prelude.cu
 @mma.cu
 @wgmma.cu
+@attention_tiles.cu
 @score_gradients.cu
-// score(s) = (50*tanh((0.00125*s))), traced from the model; in units of log2.
-__device__ __forceinline__ float score_log2(float s)
+// The score of a pair, s = q k, distance = q - k in tokens, head = the query head: (50*tanh((0.00125*s))), traced from the model; in units of log2.
+__device__ __forceinline__ float score_log2(float s, float distance, float head)
 {
     return 72.1347504f * fast_tanh(0.00124999997f * s);
 }
 
 // The same, and d(score)/ds in natural units, from shared work.
-__device__ __forceinline__ void score_log2_and_derivative(float s, float& z, float& dz)
+__device__ __forceinline__ void score_log2_and_derivative(float s, float distance, float head, float& z, float& dz)
 {
     const float t = fast_tanh(0.00124999997f * s);
     z = 72.1347504f * t;
@@ -1314,13 +1016,13 @@ __device__ __forceinline__ void score_log2_and_derivative(float s, float& z, flo
 
 @attention_dkdv_sm90_d256.cu
 
-// ======== k20_attention_dq
-// k20_attention_dq <sm_90a>  launches: 1
-//   %337 = attention_grad_q %21 %24 %26 %332 %333 %334 {score=(50*tanh((0.00125*s))) window=4096} : act[T,16,256]  // layers.0.self_attn d_q_proj
-// tensors of the first launch: layers.0.d_q_proj+k_proj+v_proj[:,0:4096] layers.0.q_proj+k_proj+v_proj[:,0:4096] layers.0.q_proj+k_proj+v_proj[:,4096:6144] layers.0.q_proj+k_proj+v_proj[:,6144:8192] layers.0.d_attention layers.0.attention_lse layers.0.attention_delta doc_start
+// ======== k17_attention_dq
+// k17_attention_dq <sm_90a>  launches: 1
+//   %374 = attention_grad_q %26 %28 %29 %369 %370 %371 {score=(50*tanh((0.00125*s))) window=4096} : act[T,16,256]  // layers.0.self_attn d_q_proj
+// tensors of the first launch: layers.0.d_q_proj+k_proj+v_proj[0:4096] layers.0.q_proj+k_proj+v_proj[0:4096] layers.0.q_proj+k_proj+v_proj[4096:6144] layers.0.q_proj+k_proj+v_proj[6144:8192] layers.0.d_attention layers.0.lse layers.0.delta doc_start
 #define ELEM_BF16 1
 #define EXACT_MATH 0
-#define KERNEL_NAME k20_attention_dq
+#define KERNEL_NAME k17_attention_dq
 #define HEAD_DIM 256
 #define GROUP 2
 #define WINDOW 4096
@@ -1329,18 +1031,20 @@ __device__ __forceinline__ void score_log2_and_derivative(float s, float& z, flo
 #define TILE_K 64
 #define WARPS 12
 #define STAGES 2
+#define MIN_BLOCKS 0
 
 @prelude.cu
 @mma.cu
 @wgmma.cu
-// score(s) = (50*tanh((0.00125*s))), traced from the model; in units of log2.
-__device__ __forceinline__ float score_log2(float s)
+@attention_tiles.cu
+// The score of a pair, s = q k, distance = q - k in tokens, head = the query head: (50*tanh((0.00125*s))), traced from the model; in units of log2.
+__device__ __forceinline__ float score_log2(float s, float distance, float head)
 {
     return 72.1347504f * fast_tanh(0.00124999997f * s);
 }
 
 // The same, and d(score)/ds in natural units, from shared work.
-__device__ __forceinline__ void score_log2_and_derivative(float s, float& z, float& dz)
+__device__ __forceinline__ void score_log2_and_derivative(float s, float distance, float head, float& z, float& dz)
 {
     const float t = fast_tanh(0.00124999997f * s);
     z = 72.1347504f * t;
@@ -1350,13 +1054,13 @@ __device__ __forceinline__ void score_log2_and_derivative(float s, float& z, flo
 
 @attention_dq_sm90.cu
 
-// ======== k20_attention_dq_from_ds
-// k20_attention_dq <sm_90a>  launches: 1
-//   %337 = attention_grad_q %21 %24 %26 %332 %333 %334 {score=(50*tanh((0.00125*s))) window=4096} : act[T,16,256]  // layers.0.self_attn d_q_proj
-// tensors of the first launch: layers.0.d_q_proj+k_proj+v_proj[:,0:4096] layers.0.q_proj+k_proj+v_proj[:,0:4096] layers.0.q_proj+k_proj+v_proj[:,4096:6144] layers.0.q_proj+k_proj+v_proj[:,6144:8192] layers.0.d_attention layers.0.attention_lse layers.0.attention_delta doc_start
+// ======== k17_attention_dq_from_ds
+// k17_attention_dq <sm_90a>  launches: 1
+//   %374 = attention_grad_q %26 %28 %29 %369 %370 %371 {score=(50*tanh((0.00125*s))) window=4096} : act[T,16,256]  // layers.0.self_attn d_q_proj
+// tensors of the first launch: layers.0.d_q_proj+k_proj+v_proj[0:4096] layers.0.q_proj+k_proj+v_proj[0:4096] layers.0.q_proj+k_proj+v_proj[4096:6144] layers.0.q_proj+k_proj+v_proj[6144:8192] layers.0.d_attention layers.0.lse layers.0.delta doc_start
 #define ELEM_BF16 1
 #define EXACT_MATH 0
-#define KERNEL_NAME k20_attention_dq_from_ds
+#define KERNEL_NAME k17_attention_dq_from_ds
 #define HEAD_DIM 256
 #define GROUP 2
 #define WINDOW 4096
@@ -1365,155 +1069,27 @@ __device__ __forceinline__ void score_log2_and_derivative(float s, float& z, flo
 #define TILE_K 64
 #define WARPS 12
 #define STAGES 4
+#define MIN_BLOCKS 0
 
 @prelude.cu
 @mma.cu
 @wgmma.cu
+@attention_tiles.cu
 @score_gradients.cu
 @attention_dq_from_ds_sm90.cu
 
-// ======== k21_input_layernorm
-// k21_input_layernorm <sm_90a>  recompute only
-//   %6 = mul %4 %4 : act[T,3584]  // layers.0.self_attn mul
-//   %8 = row_sum %6 : f32[T,1]  // layers.0.self_attn row_sum
-//   %9 = mul %7 %8 : f32[T,1]  // layers.0.self_attn mul
-//   %11 = add %9 %10 : f32[T,1]  // layers.0.self_attn add
-//   %12 = rsqrt %11 : f32[T,1]  // layers.0.self_attn rsqrt
-//   %13 = mul %4 %12 : act[T,3584]  // layers.0.self_attn mul
-//   %16 = mul %13 %15 : act[T,3584]  // layers.0.self_attn input_layernorm
-// tensors of the first launch: layers.0.input_layernorm[:,0:3584] mul model.layers.0.input_layernorm.weight
-// 14336 bytes per row; fp32 in registers, one rounding per stored value
-#define ELEM_BF16 1
-#define EXACT_MATH 0
-
-@prelude.cu
-@rows.cu
-extern "C" __global__ void __launch_bounds__(448)
-k21_input_layernorm(elem* __restrict__ input_layernorm_rows, int input_layernorm_pitch,
-    const elem* __restrict__ mul_rows, int mul_pitch,
-    const elem* __restrict__ input_layernorm_weight_vector,
-    int rows)
-{
-    __shared__ float scratch[2][WARP_SIZE];
-    const int column = threadIdx.x * 8;
-
-    // What a row needs is loaded while the row before it is reduced, so that loads are always in flight.
-    const int first = blockIdx.x * 3, end = min(first + 3, rows);
-    uint4 mul_next = packed8(mul_rows + (int64)first * mul_pitch + column);
-
-    // Vectors that all rows share. A thread reads back what it wrote itself; registers would cost a block per multiprocessor.
-    __shared__ uint4 vectors[1][448];
-    vectors[0][threadIdx.x] = packed8(input_layernorm_weight_vector + column);
-
-    int row = first;
-#pragma unroll 1
-    do
-    {
-        float mul[8];
-        unpack8(mul_next, mul);
-        if (row + 1 < end)
-        {
-            mul_next = packed8(mul_rows + (int64)(row + 1) * mul_pitch + column);
-        }
-
-        // row_sum
-        float row_sum_part = 0.0f;
-        for (int j = 0; j < 8; j++) row_sum_part += mul[j] * mul[j];
-        const float row_sum = row_block_sum(row_sum_part, scratch[row & 1]);
-        const float mul2 = 0.00027901787f * row_sum;
-        const float add = mul2 + 9.99999997E-07f;
-        const float rsqrt = rsqrtf(add);
-
-        float input_layernorm_weight[8];
-        unpack8(vectors[0][threadIdx.x], input_layernorm_weight);
-
-        // mul
-        float input_layernorm[8];
-        for (int j = 0; j < 8; j++) input_layernorm[j] = mul[j] * rsqrt * (1.0f + input_layernorm_weight[j]);
-        store8(input_layernorm_rows + (int64)row * input_layernorm_pitch + column, input_layernorm);
-    }
-    while (++row < end);
-}
-
-
-// ======== k22_pre_feedforward_layernorm
-// k22_pre_feedforward_layernorm <sm_90a>  recompute only
-//   %48 = mul %41 %47 : act[T,3584]  // layers.0.mlp mul
-//   %50 = mul %48 %49 : act[T,3584]  // layers.0.mlp pre_feedforward_layernorm
-// tensors of the first launch: layers.0.pre_feedforward_layernorm[:,0:3584] layers.0.sum layers.0.rsqrt2 model.layers.0.pre_feedforward_layernorm.weight
-// 14340 bytes per row; fp32 in registers, one rounding per stored value
-#define ELEM_BF16 1
-#define EXACT_MATH 0
-
-@prelude.cu
-extern "C" __global__ void __launch_bounds__(448)
-k22_pre_feedforward_layernorm(elem* __restrict__ pre_feedforward_layernorm_rows, int pre_feedforward_layernorm_pitch,
-    const elem* __restrict__ sum_rows, int sum_pitch,
-    const float* __restrict__ rsqrt_rows,
-    const elem* __restrict__ pre_feedforward_layernorm_weight_vector,
-    int rows)
-{
-    const int64 row = blockIdx.x;
-    const int column = (blockIdx.y * 448 + threadIdx.x) * 8;
-
-    float sum[8];
-    load8(sum_rows + row * sum_pitch + column, sum);
-    const float rsqrt = rsqrt_rows[row];
-    float pre_feedforward_layernorm_weight[8];
-    load8(pre_feedforward_layernorm_weight_vector + column, pre_feedforward_layernorm_weight);
-
-    // mul
-    float pre_feedforward_layernorm[8];
-    for (int j = 0; j < 8; j++) pre_feedforward_layernorm[j] = sum[j] * rsqrt * (1.0f + pre_feedforward_layernorm_weight[j]);
-    store8(pre_feedforward_layernorm_rows + row * pre_feedforward_layernorm_pitch + column, pre_feedforward_layernorm);
-}
-
-
-// ======== k23_input_layernorm
-// k23_input_layernorm <sm_90a>  recompute only
-//   %86 = mul %79 %85 : act[T,3584]  // layers.1.self_attn mul
-//   %88 = mul %86 %87 : act[T,3584]  // layers.1.self_attn input_layernorm
-// tensors of the first launch: layers.1.input_layernorm[:,0:3584] layers.0.sum2 layers.1.rsqrt model.layers.1.input_layernorm.weight
-// 14340 bytes per row; fp32 in registers, one rounding per stored value
-#define ELEM_BF16 1
-#define EXACT_MATH 0
-
-@prelude.cu
-extern "C" __global__ void __launch_bounds__(448)
-k23_input_layernorm(elem* __restrict__ input_layernorm_rows, int input_layernorm_pitch,
-    const elem* __restrict__ sum_rows, int sum_pitch,
-    const float* __restrict__ rsqrt_rows,
-    const elem* __restrict__ input_layernorm_weight_vector,
-    int rows)
-{
-    const int64 row = blockIdx.x;
-    const int column = (blockIdx.y * 448 + threadIdx.x) * 8;
-
-    float sum[8];
-    load8(sum_rows + row * sum_pitch + column, sum);
-    const float rsqrt = rsqrt_rows[row];
-    float input_layernorm_weight[8];
-    load8(input_layernorm_weight_vector + column, input_layernorm_weight);
-
-    // mul
-    float input_layernorm[8];
-    for (int j = 0; j < 8; j++) input_layernorm[j] = sum[j] * rsqrt * (1.0f + input_layernorm_weight[j]);
-    store8(input_layernorm_rows + row * input_layernorm_pitch + column, input_layernorm);
-}
-
-
-// ======== k24_mul
-// k24_mul <sm_90a>  recompute only
+// ======== k18_embedding
+// k18_embedding <sm_90a>  recompute only
 //   %2 = embedding %0 %1 : act[T,3584]  // Gemma2Model.Forward embedding
-//   %4 = mul %2 %3 : act[T,3584]  // Gemma2Model.Forward mul
-// tensors of the first launch: mul ids model.embed_tokens.weight
+//   %4 = mul %2 %3 : act[T,3584]  // Gemma2Model.Forward embedding
+// tensors of the first launch: embedding ids model.embed_tokens.weight
 // 14336 bytes per row; fp32 in registers, one rounding per stored value
 #define ELEM_BF16 1
 #define EXACT_MATH 0
 
 @prelude.cu
 extern "C" __global__ void __launch_bounds__(448)
-k24_mul(elem* __restrict__ mul_rows, int mul_pitch,
+k18_embedding(elem* __restrict__ embedding_rows, int embedding_pitch,
     const int* __restrict__ embed_tokens_ids, const elem* __restrict__ embed_tokens_table, int embed_tokens_pitch,
     int rows)
 {
@@ -1524,29 +1100,93 @@ k24_mul(elem* __restrict__ mul_rows, int mul_pitch,
     load8(embed_tokens_table + (int64)embed_tokens_ids[row] * embed_tokens_pitch + column, embed_tokens);
 
     // mul
-    float mul[8];
-    for (int j = 0; j < 8; j++) mul[j] = embed_tokens[j] * round_elem(59.8665199f);
-    store8(mul_rows + row * mul_pitch + column, mul);
+    float embedding[8];
+    for (int j = 0; j < 8; j++) embedding[j] = embed_tokens[j] * round_elem(59.8665199f);
+    store8(embedding_rows + row * embedding_pitch + column, embedding);
 }
 
 
-// ======== k25_sum
-// k25_sum <sm_90a>  recompute only
-//   %38 = mul %31 %37 : act[T,3584]  // layers.0.self_attn mul
-//   %40 = mul %38 %39 : act[T,3584]  // layers.0.self_attn post_attention_layernorm
-//   %41 = add %4 %40 : act[T,3584]  // layers.0.self_attn sum
-// tensors of the first launch: layers.0.sum layers.0.o_proj layers.0.rsqrt model.layers.0.post_attention_layernorm.weight mul
+// ======== k19_input_layernorm
+// k19_input_layernorm <sm_90a>  recompute only
+//   %6 = mul %4 %4 : act[T,3584]  // layers.0.self_attn input_layernorm_mul
+//   %8 = row_sum %6 : f32[T,1]  // layers.0.self_attn input_layernorm_row_sum
+//   %9 = mul %7 %8 : f32[T,1]  // layers.0.self_attn input_layernorm_mul
+//   %11 = add %9 %10 : f32[T,1]  // layers.0.self_attn input_layernorm_add
+//   %12 = rsqrt %11 : f32[T,1]  // layers.0.self_attn input_layernorm_rsqrt
+//   %13 = mul %4 %12 : act[T,3584]  // layers.0.self_attn input_layernorm_mul
+//   %16 = mul %13 %15 : act[T,3584]  // layers.0.self_attn input_layernorm
+// tensors of the first launch: layers.0.input_layernorm embedding model.layers.0.input_layernorm.weight
+// 14336 bytes per row; fp32 in registers, one rounding per stored value
+#define ELEM_BF16 1
+#define EXACT_MATH 0
+
+@prelude.cu
+@rows.cu
+extern "C" __global__ void __launch_bounds__(448)
+k19_input_layernorm(elem* __restrict__ input_layernorm_rows, int input_layernorm_pitch,
+    const elem* __restrict__ embedding_rows, int embedding_pitch,
+    const elem* __restrict__ input_layernorm_weight_vector,
+    int rows)
+{
+    __shared__ float scratch[2][WARP_SIZE];
+    const int column = threadIdx.x * 8;
+
+    // What a row needs is loaded while the row before it is reduced, so that loads are always in flight.
+    const int first = blockIdx.x * 3, end = min(first + 3, rows);
+    uint4 embedding_next = packed8(embedding_rows + (int64)first * embedding_pitch + column);
+
+    // Vectors that all rows share. A thread reads back what it wrote itself; registers would cost a block per multiprocessor.
+    __shared__ uint4 vectors[1][448];
+    vectors[0][threadIdx.x] = packed8(input_layernorm_weight_vector + column);
+
+    int row = first;
+#pragma unroll 1
+    do
+    {
+        float embedding[8];
+        unpack8(embedding_next, embedding);
+        if (row + 1 < end)
+        {
+            embedding_next = packed8(embedding_rows + (int64)(row + 1) * embedding_pitch + column);
+        }
+
+        // row_sum
+        float input_layernorm_row_sum_part = 0.0f;
+        for (int j = 0; j < 8; j++) input_layernorm_row_sum_part += embedding[j] * embedding[j];
+        const float input_layernorm_row_sum = row_block_sum(input_layernorm_row_sum_part, scratch[row & 1]);
+        const float input_layernorm_mul = 0.00027901787f * input_layernorm_row_sum;
+        const float input_layernorm_add = input_layernorm_mul + 9.99999997E-07f;
+        const float input_layernorm_rsqrt = rsqrtf(input_layernorm_add);
+
+        float input_layernorm_weight[8];
+        unpack8(vectors[0][threadIdx.x], input_layernorm_weight);
+
+        // mul
+        float input_layernorm[8];
+        for (int j = 0; j < 8; j++) input_layernorm[j] = embedding[j] * input_layernorm_rsqrt * (1.0f + input_layernorm_weight[j]);
+        store8(input_layernorm_rows + (int64)row * input_layernorm_pitch + column, input_layernorm);
+    }
+    while (++row < end);
+}
+
+
+// ======== k20_residual
+// k20_residual <sm_90a>  recompute only
+//   %43 = mul %36 %42 : act[T,3584]  // layers.0.self_attn post_attention_layernorm_mul
+//   %45 = mul %43 %44 : act[T,3584]  // layers.0.self_attn post_attention_layernorm
+//   %46 = add %4 %45 : act[T,3584]  // layers.0.self_attn residual
+// tensors of the first launch: layers.0.residual layers.0.o_proj layers.0.post_attention_layernorm_rsqrt model.layers.0.post_attention_layernorm.weight embedding
 // 21508 bytes per row; fp32 in registers, one rounding per stored value
 #define ELEM_BF16 1
 #define EXACT_MATH 0
 
 @prelude.cu
 extern "C" __global__ void __launch_bounds__(448)
-k25_sum(elem* __restrict__ sum_rows, int sum_pitch,
+k20_residual(elem* __restrict__ residual_rows, int residual_pitch,
     const elem* __restrict__ o_proj_rows, int o_proj_pitch,
-    const float* __restrict__ rsqrt_rows,
+    const float* __restrict__ post_attention_layernorm_rsqrt_rows,
     const elem* __restrict__ post_attention_layernorm_weight_vector,
-    const elem* __restrict__ mul_rows, int mul_pitch,
+    const elem* __restrict__ embedding_rows, int embedding_pitch,
     int rows)
 {
     const int64 row = blockIdx.x;
@@ -1554,113 +1194,72 @@ k25_sum(elem* __restrict__ sum_rows, int sum_pitch,
 
     float o_proj[8];
     load8(o_proj_rows + row * o_proj_pitch + column, o_proj);
-    const float rsqrt = rsqrt_rows[row];
+    const float post_attention_layernorm_rsqrt = post_attention_layernorm_rsqrt_rows[row];
     float post_attention_layernorm_weight[8];
     load8(post_attention_layernorm_weight_vector + column, post_attention_layernorm_weight);
-    float mul[8];
-    load8(mul_rows + row * mul_pitch + column, mul);
+    float embedding[8];
+    load8(embedding_rows + row * embedding_pitch + column, embedding);
 
     // add
-    float sum[8];
-    for (int j = 0; j < 8; j++) sum[j] = mul[j] + o_proj[j] * rsqrt * (1.0f + post_attention_layernorm_weight[j]);
-    store8(sum_rows + row * sum_pitch + column, sum);
+    float residual[8];
+    for (int j = 0; j < 8; j++) residual[j] = embedding[j] + o_proj[j] * post_attention_layernorm_rsqrt * (1.0f + post_attention_layernorm_weight[j]);
+    store8(residual_rows + row * residual_pitch + column, residual);
 }
 
 
-// ======== k26_sum
-// k26_sum <sm_90a>  recompute only
-//   %76 = mul %69 %75 : act[T,3584]  // layers.0.mlp mul
-//   %78 = mul %76 %77 : act[T,3584]  // layers.0.mlp post_feedforward_layernorm
-//   %79 = add %41 %78 : act[T,3584]  // layers.0.mlp sum
-// tensors of the first launch: layers.0.sum2 layers.0.down_proj layers.0.rsqrt3 model.layers.0.post_feedforward_layernorm.weight layers.0.sum
-// 21508 bytes per row; fp32 in registers, one rounding per stored value
+// ======== k21_pre_feedforward_layernorm
+// k21_pre_feedforward_layernorm <sm_90a>  recompute only
+//   %53 = mul %46 %52 : act[T,3584]  // layers.0.mlp pre_feedforward_layernorm_mul
+//   %55 = mul %53 %54 : act[T,3584]  // layers.0.mlp pre_feedforward_layernorm
+// tensors of the first launch: layers.0.pre_feedforward_layernorm layers.0.residual layers.0.pre_feedforward_layernorm_rsqrt model.layers.0.pre_feedforward_layernorm.weight
+// 14340 bytes per row; fp32 in registers, one rounding per stored value
 #define ELEM_BF16 1
 #define EXACT_MATH 0
 
 @prelude.cu
 extern "C" __global__ void __launch_bounds__(448)
-k26_sum(elem* __restrict__ sum_rows, int sum_pitch,
-    const elem* __restrict__ down_proj_rows, int down_proj_pitch,
-    const float* __restrict__ rsqrt_rows,
-    const elem* __restrict__ post_feedforward_layernorm_weight_vector,
-    const elem* __restrict__ sum2_rows, int sum2_pitch,
+k21_pre_feedforward_layernorm(elem* __restrict__ pre_feedforward_layernorm_rows, int pre_feedforward_layernorm_pitch,
+    const elem* __restrict__ residual_rows, int residual_pitch,
+    const float* __restrict__ pre_feedforward_layernorm_rsqrt_rows,
+    const elem* __restrict__ pre_feedforward_layernorm_weight_vector,
     int rows)
 {
     const int64 row = blockIdx.x;
     const int column = (blockIdx.y * 448 + threadIdx.x) * 8;
 
-    float down_proj[8];
-    load8(down_proj_rows + row * down_proj_pitch + column, down_proj);
-    const float rsqrt = rsqrt_rows[row];
-    float post_feedforward_layernorm_weight[8];
-    load8(post_feedforward_layernorm_weight_vector + column, post_feedforward_layernorm_weight);
-    float sum2[8];
-    load8(sum2_rows + row * sum2_pitch + column, sum2);
+    float residual[8];
+    load8(residual_rows + row * residual_pitch + column, residual);
+    const float pre_feedforward_layernorm_rsqrt = pre_feedforward_layernorm_rsqrt_rows[row];
+    float pre_feedforward_layernorm_weight[8];
+    load8(pre_feedforward_layernorm_weight_vector + column, pre_feedforward_layernorm_weight);
 
-    // add
-    float sum[8];
-    for (int j = 0; j < 8; j++) sum[j] = sum2[j] + down_proj[j] * rsqrt * (1.0f + post_feedforward_layernorm_weight[j]);
-    store8(sum_rows + row * sum_pitch + column, sum);
+    // mul
+    float pre_feedforward_layernorm[8];
+    for (int j = 0; j < 8; j++) pre_feedforward_layernorm[j] = residual[j] * pre_feedforward_layernorm_rsqrt * (1.0f + pre_feedforward_layernorm_weight[j]);
+    store8(pre_feedforward_layernorm_rows + row * pre_feedforward_layernorm_pitch + column, pre_feedforward_layernorm);
 }
 
 
-// ======== k27_sum
-// k27_sum <sm_90a>  recompute only
-//   %110 = mul %103 %109 : act[T,3584]  // layers.1.self_attn mul
-//   %112 = mul %110 %111 : act[T,3584]  // layers.1.self_attn post_attention_layernorm
-//   %113 = add %79 %112 : act[T,3584]  // layers.1.self_attn sum
-// tensors of the first launch: layers.1.sum layers.1.o_proj layers.1.rsqrt2 model.layers.1.post_attention_layernorm.weight layers.0.sum2
-// 21508 bytes per row; fp32 in registers, one rounding per stored value
-#define ELEM_BF16 1
-#define EXACT_MATH 0
-
-@prelude.cu
-extern "C" __global__ void __launch_bounds__(448)
-k27_sum(elem* __restrict__ sum_rows, int sum_pitch,
-    const elem* __restrict__ o_proj_rows, int o_proj_pitch,
-    const float* __restrict__ rsqrt_rows,
-    const elem* __restrict__ post_attention_layernorm_weight_vector,
-    const elem* __restrict__ sum2_rows, int sum2_pitch,
-    int rows)
-{
-    const int64 row = blockIdx.x;
-    const int column = (blockIdx.y * 448 + threadIdx.x) * 8;
-
-    float o_proj[8];
-    load8(o_proj_rows + row * o_proj_pitch + column, o_proj);
-    const float rsqrt = rsqrt_rows[row];
-    float post_attention_layernorm_weight[8];
-    load8(post_attention_layernorm_weight_vector + column, post_attention_layernorm_weight);
-    float sum2[8];
-    load8(sum2_rows + row * sum2_pitch + column, sum2);
-
-    // add
-    float sum[8];
-    for (int j = 0; j < 8; j++) sum[j] = sum2[j] + o_proj[j] * rsqrt * (1.0f + post_attention_layernorm_weight[j]);
-    store8(sum_rows + row * sum_pitch + column, sum);
-}
-
-
-// ======== k28_norm
-// k28_norm <sm_90a>  recompute only
-//   %145 = mul %138 %144 : act[T,3584]  // layers.1.mlp mul
-//   %147 = mul %145 %146 : act[T,3584]  // layers.1.mlp post_feedforward_layernorm
-//   %148 = add %113 %147 : act[T,3584]  // layers.1.mlp sum
-//   %155 = mul %148 %154 : act[T,3584]  // Gemma2Model.Forward mul
-//   %157 = mul %155 %156 : act[T,3584]  // Gemma2Model.Forward norm
-// tensors of the first launch: norm layers.1.down_proj layers.1.rsqrt4 model.layers.1.post_feedforward_layernorm.weight layers.1.sum rsqrt model.norm.weight
+// ======== k22_norm
+// k22_norm <sm_90a>  recompute only
+//   %165 = mul %158 %164 : act[T,3584]  // layers.1.mlp post_feedforward_layernorm_mul
+//   %167 = mul %165 %166 : act[T,3584]  // layers.1.mlp post_feedforward_layernorm
+//   %168 = add %128 %167 : act[T,3584]  // layers.1.mlp residual
+//   %175 = mul %168 %174 : act[T,3584]  // Gemma2Model.Forward norm_mul
+//   %177 = mul %175 %176 : act[T,3584]  // Gemma2Model.Forward norm
+// tensors of the first launch: norm layers.1.down_proj layers.1.post_feedforward_layernorm_rsqrt model.layers.1.post_feedforward_layernorm.weight layers.1.residual norm_rsqrt model.norm.weight
 // 21512 bytes per row; fp32 in registers, one rounding per stored value
 #define ELEM_BF16 1
 #define EXACT_MATH 0
 
 @prelude.cu
 extern "C" __global__ void __launch_bounds__(448)
-k28_norm(elem* __restrict__ norm_rows, int norm_pitch,
+k22_norm(elem* __restrict__ norm_rows, int norm_pitch,
     const elem* __restrict__ down_proj_rows, int down_proj_pitch,
-    const float* __restrict__ rsqrt_rows,
+    const float* __restrict__ post_feedforward_layernorm_rsqrt_rows,
     const elem* __restrict__ post_feedforward_layernorm_weight_vector,
-    const elem* __restrict__ sum_rows, int sum_pitch,
-    const float* __restrict__ rsqrt2_rows,
+    const elem* __restrict__ residual_rows, int residual_pitch,
+    const float* __restrict__ norm_rsqrt_rows,
     const elem* __restrict__ norm_weight_vector,
     int rows)
 {
@@ -1669,27 +1268,27 @@ k28_norm(elem* __restrict__ norm_rows, int norm_pitch,
 
     float down_proj[8];
     load8(down_proj_rows + row * down_proj_pitch + column, down_proj);
-    const float rsqrt = rsqrt_rows[row];
+    const float post_feedforward_layernorm_rsqrt = post_feedforward_layernorm_rsqrt_rows[row];
     float post_feedforward_layernorm_weight[8];
     load8(post_feedforward_layernorm_weight_vector + column, post_feedforward_layernorm_weight);
-    float sum[8];
-    load8(sum_rows + row * sum_pitch + column, sum);
-    const float rsqrt2 = rsqrt2_rows[row];
+    float residual[8];
+    load8(residual_rows + row * residual_pitch + column, residual);
+    const float norm_rsqrt = norm_rsqrt_rows[row];
     float norm_weight[8];
     load8(norm_weight_vector + column, norm_weight);
 
     // mul
     float norm[8];
-    for (int j = 0; j < 8; j++) norm[j] = (sum[j] + down_proj[j] * rsqrt * (1.0f + post_feedforward_layernorm_weight[j])) * rsqrt2 * (1.0f + norm_weight[j]);
+    for (int j = 0; j < 8; j++) norm[j] = (residual[j] + down_proj[j] * post_feedforward_layernorm_rsqrt * (1.0f + post_feedforward_layernorm_weight[j])) * norm_rsqrt * (1.0f + norm_weight[j]);
     store8(norm_rows + row * norm_pitch + column, norm);
 }
 
 
 // ======== gemm_nt_k01_rope
 // gemm_nt_k01_rope <sm_90a>  k01_rope on the tiles of the product before it, which the schedule keeps as two launches
-//   %21 = rope %20 {theta=10000} : act[T,16,256]  // layers.0.self_attn q_proj
-//   %24 = rope %23 {theta=10000} : act[T,8,256]  // layers.0.self_attn k_proj
-// tensors of the first launch: layers.0.q_proj+k_proj+v_proj[:,0:6144] positions
+//   %26 = rope %25 {theta=10000} : act[T,16,256]  // layers.0.self_attn q_proj
+//   %28 = rope %27 {theta=10000} : act[T,8,256]  // layers.0.self_attn k_proj
+// tensors of the first launch: layers.0.q_proj+k_proj+v_proj[0:6144] positions
 #define ELEM_BF16 1
 #define EXACT_MATH 0
 #define KERNEL_NAME gemm_nt_k01_rope
@@ -1698,6 +1297,7 @@ k28_norm(elem* __restrict__ norm_rows, int norm_pitch,
 #define TILE_N 256
 #define TILE_K 64
 #define STAGES 3
+#define PANELS 4
 #define EPILOGUE 1
 #define PAIR 2
 #define HALVES 0
@@ -1713,26 +1313,27 @@ k28_norm(elem* __restrict__ norm_rows, int norm_pitch,
 @rope_epilogue.cu
 @gemm_sm90.cu
 
-// ======== gemm_nt_k04_mul
-// gemm_nt_k04_mul <sm_90a>  k04_mul on the tiles of the product before it, which the schedule keeps as two launches
-//   %57 = mul %53 %53 : act[T,14336]  // layers.0.mlp mul
-//   %58 = mul %56 %57 : act[T,14336]  // layers.0.mlp mul
-//   %59 = add %55 %58 : act[T,14336]  // layers.0.mlp add
-//   %60 = mul %53 %59 : act[T,14336]  // layers.0.mlp mul
-//   %61 = tanh %60 : act[T,14336]  // layers.0.mlp tanh
-//   %62 = mul %54 %61 : act[T,14336]  // layers.0.mlp mul
-//   %63 = add %54 %62 : act[T,14336]  // layers.0.mlp add
-//   %64 = mul %53 %63 : act[T,14336]  // layers.0.mlp gelu_tanh
-//   %66 = mul %64 %65 : act[T,14336]  // layers.0.mlp mul
-// tensors of the first launch: layers.0.mul[:,0:14336] layers.0.gate_proj+up_proj[:,0:14336] layers.0.gate_proj+up_proj[:,14336:28672]
+// ======== gemm_nt_k04_geglu
+// gemm_nt_k04_geglu <sm_90a>  k04_geglu on the tiles of the product before it, which the schedule keeps as two launches
+//   %66 = mul %61 %61 : act[T,14336]  // layers.0.mlp gelu_tanh_mul
+//   %67 = mul %65 %66 : act[T,14336]  // layers.0.mlp gelu_tanh_mul
+//   %68 = add %64 %67 : act[T,14336]  // layers.0.mlp gelu_tanh_add
+//   %69 = mul %61 %68 : act[T,14336]  // layers.0.mlp gelu_tanh_mul
+//   %70 = tanh %69 : act[T,14336]  // layers.0.mlp gelu_tanh_tanh
+//   %71 = mul %63 %70 : act[T,14336]  // layers.0.mlp gelu_tanh_mul
+//   %72 = add %63 %71 : act[T,14336]  // layers.0.mlp gelu_tanh_add
+//   %73 = mul %61 %72 : act[T,14336]  // layers.0.mlp gelu_tanh
+//   %74 = mul %73 %62 : act[T,14336]  // layers.0.mlp geglu
+// tensors of the first launch: layers.0.geglu layers.0.gate_proj+up_proj[0:14336] layers.0.gate_proj+up_proj[14336:28672]
 #define ELEM_BF16 1
 #define EXACT_MATH 0
-#define KERNEL_NAME gemm_nt_k04_mul
+#define KERNEL_NAME gemm_nt_k04_geglu
 #define LAYOUT 0
 #define TILE_M 128
 #define TILE_N 256
 #define TILE_K 64
 #define STAGES 3
+#define PANELS 4
 #define EPILOGUE 1
 #define PAIR 2
 #define HALVES 1
@@ -1741,10 +1342,10 @@ k28_norm(elem* __restrict__ norm_rows, int norm_pitch,
 @prelude.cu
 @mma.cu
 @wgmma.cu
-// What k04_mul writes, and reads besides the product.
+// What k04_geglu writes, and reads besides the product.
 struct Epilogue
 {
-    elem* mul_rows; int mul_pitch;
+    elem* geglu_rows; int geglu_pitch;
 };
 
 struct Beside {};
@@ -1754,53 +1355,54 @@ __device__ __forceinline__ Beside load_beside(const Epilogue& arguments, int64 r
     return {};
 }
 
-// k04_mul on 8 columns of a row; gate_proj and up_proj: the product's left and right half.
+// k04_geglu on 8 columns of a row; gate_proj and up_proj: the product's left and right half.
 __device__ __forceinline__ void epilogue(const Epilogue& arguments, const Beside& beside, int64 row, int column, const float (&gate_proj)[8], const float (&up_proj)[8])
 {
 
     // mul
-    float mul[8];
-    for (int j = 0; j < 8; j++) mul[j] = gate_proj[j] * (0.5f + 0.5f * fast_tanh(gate_proj[j] * (0.797884583f + 0.0356774069f * gate_proj[j] * gate_proj[j]))) * up_proj[j];
-    store8(arguments.mul_rows + row * arguments.mul_pitch + column, mul);
+    float geglu[8];
+    for (int j = 0; j < 8; j++) geglu[j] = gate_proj[j] * (0.5f + 0.5f * fast_tanh(gate_proj[j] * (0.797884583f + 0.0356774069f * gate_proj[j] * gate_proj[j]))) * up_proj[j];
+    store8(arguments.geglu_rows + row * arguments.geglu_pitch + column, geglu);
 }
 
 
 @gemm_sm90.cu
 
-// ======== gemm_nn_k11_d_up_proj_b_d_gate_proj_b
-// gemm_nn_k11_d_up_proj_b_d_gate_proj_b <sm_90a>  k11_d_up_proj_b_d_gate_proj_b on the tiles of the product before it, which the schedule keeps as two launches
-//   %126 = mul %125 %125 : act[T,14336]  // layers.1.mlp mul
-//   %127 = mul %56 %126 : act[T,14336]  // layers.1.mlp mul
-//   %128 = add %55 %127 : act[T,14336]  // layers.1.mlp add
-//   %129 = mul %125 %128 : act[T,14336]  // layers.1.mlp mul
-//   %130 = tanh %129 : act[T,14336]  // layers.1.mlp tanh
-//   %131 = mul %54 %130 : act[T,14336]  // layers.1.mlp mul
-//   %132 = add %54 %131 : act[T,14336]  // layers.1.mlp add
-//   %133 = mul %125 %132 : act[T,14336]  // layers.1.mlp gelu_tanh
-//   %192 = mul %191 %134 : act[T,14336]  // layers.1.mlp d_gelu_tanh
-//   %193 = mul %191 %133 : act[T,14336]  // layers.1.mlp d_up_proj_b
-//   %194 = mul %192 %132 : act[T,14336]  // layers.1.mlp d_gate_proj
-//   %195 = mul %192 %125 : act[T,14336]  // layers.1.mlp d_mul
-//   %196 = mul %195 %54 : act[T,14336]  // layers.1.mlp d_tanh
-//   %197 = mul %130 %130 : act[T,14336]  // layers.1.mlp mul
-//   %198 = sub %14 %197 : act[T,14336]  // layers.1.mlp sub
-//   %199 = mul %196 %198 : act[T,14336]  // layers.1.mlp d_mul
-//   %200 = mul %199 %128 : act[T,14336]  // layers.1.mlp mul
-//   %201 = add %194 %200 : act[T,14336]  // layers.1.mlp d_gate_proj
-//   %202 = mul %199 %125 : act[T,14336]  // layers.1.mlp d_mul
-//   %203 = mul %202 %56 : act[T,14336]  // layers.1.mlp d_mul
-//   %204 = mul %172 %203 : act[T,14336]  // layers.1.mlp mul
-//   %205 = mul %204 %125 : act[T,14336]  // layers.1.mlp mul
-//   %206 = add %201 %205 : act[T,14336]  // layers.1.mlp d_gate_proj_b
-// tensors of the first launch: layers.1.d_gate_proj+up_proj[:,14336:28672] layers.1.d_gate_proj+up_proj[:,0:14336] layers.1.gate_proj+up_proj[:,0:14336] layers.1.d_mul layers.1.gate_proj+up_proj[:,14336:28672]
+// ======== gemm_nn_k09_d_up_proj_d_gate_proj
+// gemm_nn_k09_d_up_proj_d_gate_proj <sm_90a>  k09_d_up_proj_d_gate_proj on the tiles of the product before it, which the schedule keeps as two launches
+//   %145 = mul %143 %143 : act[T,14336]  // layers.1.mlp gelu_tanh_mul
+//   %146 = mul %65 %145 : act[T,14336]  // layers.1.mlp gelu_tanh_mul
+//   %147 = add %64 %146 : act[T,14336]  // layers.1.mlp gelu_tanh_add
+//   %148 = mul %143 %147 : act[T,14336]  // layers.1.mlp gelu_tanh_mul
+//   %149 = tanh %148 : act[T,14336]  // layers.1.mlp gelu_tanh_tanh
+//   %150 = mul %63 %149 : act[T,14336]  // layers.1.mlp gelu_tanh_mul
+//   %151 = add %63 %150 : act[T,14336]  // layers.1.mlp gelu_tanh_add
+//   %152 = mul %143 %151 : act[T,14336]  // layers.1.mlp gelu_tanh
+//   %214 = mul %213 %144 : act[T,14336]  // layers.1.mlp d_gelu_tanh
+//   %215 = mul %213 %152 : act[T,14336]  // layers.1.mlp d_up_proj
+//   %216 = mul %214 %151 : act[T,14336]  // layers.1.mlp d_gate_proj
+//   %217 = mul %214 %143 : act[T,14336]  // layers.1.mlp d_gelu_tanh_add
+//   %218 = mul %217 %63 : act[T,14336]  // layers.1.mlp d_gelu_tanh_tanh
+//   %219 = mul %149 %149 : act[T,14336]  // layers.1.mlp d_gelu_tanh_tanh_mul
+//   %220 = sub %14 %219 : act[T,14336]  // layers.1.mlp d_gelu_tanh_tanh_sub
+//   %221 = mul %218 %220 : act[T,14336]  // layers.1.mlp d_gelu_tanh_mul
+//   %222 = mul %221 %147 : act[T,14336]  // layers.1.mlp d_gate_proj
+//   %223 = mul %221 %143 : act[T,14336]  // layers.1.mlp d_gelu_tanh_add
+//   %224 = mul %223 %65 : act[T,14336]  // layers.1.mlp d_gelu_tanh_mul
+//   %225 = mul %192 %224 : act[T,14336]  // layers.1.mlp d_gelu_tanh_mul_mul
+//   %226 = mul %225 %143 : act[T,14336]  // layers.1.mlp d_gate_proj
+//   %227 = add %216 %222 : act[T,14336]  // layers.1.mlp add
+//   %228 = add %227 %226 : act[T,14336]  // layers.1.mlp d_gate_proj
+// tensors of the first launch: layers.1.d_gate_proj+up_proj[14336:28672] layers.1.d_gate_proj+up_proj[0:14336] layers.1.gate_proj+up_proj[0:14336] layers.1.d_geglu layers.1.gate_proj+up_proj[14336:28672]
 #define ELEM_BF16 1
 #define EXACT_MATH 0
-#define KERNEL_NAME gemm_nn_k11_d_up_proj_b_d_gate_proj_b
+#define KERNEL_NAME gemm_nn_k09_d_up_proj_d_gate_proj
 #define LAYOUT 1
 #define TILE_M 128
 #define TILE_N 256
 #define TILE_K 64
 #define STAGES 3
+#define PANELS 4
 #define EPILOGUE 1
 #define PAIR 0
 #define HALVES 0
@@ -1809,11 +1411,11 @@ __device__ __forceinline__ void epilogue(const Epilogue& arguments, const Beside
 @prelude.cu
 @mma.cu
 @wgmma.cu
-// What k11_d_up_proj_b_d_gate_proj_b writes, and reads besides the product.
+// What k09_d_up_proj_d_gate_proj writes, and reads besides the product.
 struct Epilogue
 {
-    elem* d_up_proj_b_rows; int d_up_proj_b_pitch;
-    elem* d_gate_proj_b_rows; int d_gate_proj_b_pitch;
+    elem* d_up_proj_rows; int d_up_proj_pitch;
+    elem* d_gate_proj_rows; int d_gate_proj_pitch;
     const elem* gate_proj_rows; int gate_proj_pitch;
     const elem* up_proj_rows; int up_proj_pitch;
 };
@@ -1828,8 +1430,8 @@ __device__ __forceinline__ Beside load_beside(const Epilogue& arguments, int64 r
     return { *reinterpret_cast<const uint4*>(arguments.gate_proj_rows + row * arguments.gate_proj_pitch + column), *reinterpret_cast<const uint4*>(arguments.up_proj_rows + row * arguments.up_proj_pitch + column) };
 }
 
-// k11_d_up_proj_b_d_gate_proj_b on 8 columns of a row; d_mul: the product.
-__device__ __forceinline__ void epilogue(const Epilogue& arguments, const Beside& beside, int64 row, int column, const float (&d_mul)[8])
+// k09_d_up_proj_d_gate_proj on 8 columns of a row; d_geglu: the product.
+__device__ __forceinline__ void epilogue(const Epilogue& arguments, const Beside& beside, int64 row, int column, const float (&d_geglu)[8])
 {
     float gate_proj[8];
     unpack8(beside.gate_proj, gate_proj);
@@ -1837,51 +1439,52 @@ __device__ __forceinline__ void epilogue(const Epilogue& arguments, const Beside
     unpack8(beside.up_proj, up_proj);
 
     // add
-    float add[8];
-    for (int j = 0; j < 8; j++) add[j] = 0.797884583f + 0.0356774069f * gate_proj[j] * gate_proj[j];
+    float gelu_tanh_add[8];
+    for (int j = 0; j < 8; j++) gelu_tanh_add[j] = 0.797884583f + 0.0356774069f * gate_proj[j] * gate_proj[j];
 
     // tanh
-    float tanh[8];
-    for (int j = 0; j < 8; j++) tanh[j] = fast_tanh(gate_proj[j] * add[j]);
+    float gelu_tanh_tanh[8];
+    for (int j = 0; j < 8; j++) gelu_tanh_tanh[j] = fast_tanh(gate_proj[j] * gelu_tanh_add[j]);
 
     // add
-    float add2[8];
-    for (int j = 0; j < 8; j++) add2[j] = 0.5f + 0.5f * tanh[j];
+    float gelu_tanh_add2[8];
+    for (int j = 0; j < 8; j++) gelu_tanh_add2[j] = 0.5f + 0.5f * gelu_tanh_tanh[j];
 
     // mul
     float d_gelu_tanh[8];
-    for (int j = 0; j < 8; j++) d_gelu_tanh[j] = d_mul[j] * up_proj[j];
+    for (int j = 0; j < 8; j++) d_gelu_tanh[j] = d_geglu[j] * up_proj[j];
 
     // mul
-    float d_up_proj_b[8];
-    for (int j = 0; j < 8; j++) d_up_proj_b[j] = d_mul[j] * gate_proj[j] * add2[j];
-    store8(arguments.d_up_proj_b_rows + row * arguments.d_up_proj_b_pitch + column, d_up_proj_b);
+    float d_up_proj[8];
+    for (int j = 0; j < 8; j++) d_up_proj[j] = d_geglu[j] * gate_proj[j] * gelu_tanh_add2[j];
+    store8(arguments.d_up_proj_rows + row * arguments.d_up_proj_pitch + column, d_up_proj);
 
     // mul
-    float d_mul2[8];
-    for (int j = 0; j < 8; j++) d_mul2[j] = 0.5f * d_gelu_tanh[j] * gate_proj[j] * (1.0f - tanh[j] * tanh[j]);
+    float d_gelu_tanh_mul[8];
+    for (int j = 0; j < 8; j++) d_gelu_tanh_mul[j] = 0.5f * d_gelu_tanh[j] * gate_proj[j] * (1.0f - gelu_tanh_tanh[j] * gelu_tanh_tanh[j]);
 
     // add
-    float d_gate_proj_b[8];
-    for (int j = 0; j < 8; j++) d_gate_proj_b[j] = d_gelu_tanh[j] * add2[j] + d_mul2[j] * add[j] + 0.0713548139f * d_mul2[j] * gate_proj[j] * gate_proj[j];
-    store8(arguments.d_gate_proj_b_rows + row * arguments.d_gate_proj_b_pitch + column, d_gate_proj_b);
+    float d_gate_proj[8];
+    for (int j = 0; j < 8; j++) d_gate_proj[j] = d_gelu_tanh[j] * gelu_tanh_add2[j] + d_gelu_tanh_mul[j] * gelu_tanh_add[j] + 0.0713548139f * d_gelu_tanh_mul[j] * gate_proj[j] * gate_proj[j];
+    store8(arguments.d_gate_proj_rows + row * arguments.d_gate_proj_pitch + column, d_gate_proj);
 }
 
 
 @gemm_sm90.cu
 
-// ======== gemm_nn_k13_attention_delta
-// gemm_nn_k13_attention_delta <sm_90a>  k13_attention_delta on the tiles of the product before it, which the schedule keeps as two launches
-//   %242 = attention_delta %99 %240 : f32[T,16]  // layers.1.self_attn attention_delta
-// tensors of the first launch: layers.1.attention_delta layers.1.attention[:,0:4096] layers.1.d_attention
+// ======== gemm_nn_k11_attention_delta
+// gemm_nn_k11_attention_delta <sm_90a>  k11_attention_delta on the tiles of the product before it, which the schedule keeps as two launches
+//   %269 = attention_delta %112 %267 : f32[T,16]  // layers.1.self_attn delta
+// tensors of the first launch: layers.1.delta layers.1.attention layers.1.d_attention
 #define ELEM_BF16 1
 #define EXACT_MATH 0
-#define KERNEL_NAME gemm_nn_k13_attention_delta
+#define KERNEL_NAME gemm_nn_k11_attention_delta
 #define LAYOUT 1
 #define TILE_M 128
 #define TILE_N 256
 #define TILE_K 64
 #define STAGES 3
+#define PANELS 4
 #define EPILOGUE 1
 #define PAIR 0
 #define HALVES 0
@@ -1893,18 +1496,19 @@ __device__ __forceinline__ void epilogue(const Epilogue& arguments, const Beside
 @attention_delta_epilogue.cu
 @gemm_sm90.cu
 
-// ======== gemm_nt_k09_cross_entropy
-// gemm_nt_k09_cross_entropy <sm_90a>  the sums of k09_cross_entropy on the tiles of the product before it, which the schedule keeps as one launch
-//   %159 = linear_cross_entropy %157 %1 %158 {logit=(30*tanh((0.03333333333333333*s)))} : f32[T,1]  // loss
+// ======== gemm_nt_k07_cross_entropy
+// gemm_nt_k07_cross_entropy <sm_90a>  the sums of k07_cross_entropy on the tiles of the product before it, which the schedule keeps as one launch
+//   %179 = linear_cross_entropy %177 %1 %178 {logit=(30*tanh((0.03333333333333333*s)))} : f32[T,1]  // loss
 // tensors of the first launch: norm model.embed_tokens.weight loss
 #define ELEM_BF16 1
 #define EXACT_MATH 0
-#define KERNEL_NAME gemm_nt_k09_cross_entropy
+#define KERNEL_NAME gemm_nt_k07_cross_entropy
 #define LAYOUT 0
 #define TILE_M 128
 #define TILE_N 256
 #define TILE_K 64
 #define STAGES 3
+#define PANELS 4
 #define EPILOGUE 1
 #define PAIR 0
 #define HALVES 0
@@ -1923,13 +1527,13 @@ __device__ __forceinline__ float logit_log2(float s)
 @cross_entropy_epilogue.cu
 @gemm_sm90.cu
 
-// ======== k09_cross_entropy_from_sums
-// k09_cross_entropy <sm_90a>  launches: 1
-//   %159 = linear_cross_entropy %157 %1 %158 {logit=(30*tanh((0.03333333333333333*s)))} : f32[T,1]  // loss
+// ======== k07_cross_entropy_from_sums
+// k07_cross_entropy <sm_90a>  launches: 1
+//   %179 = linear_cross_entropy %177 %1 %178 {logit=(30*tanh((0.03333333333333333*s)))} : f32[T,1]  // loss
 // tensors of the first launch: norm model.embed_tokens.weight loss
 #define ELEM_BF16 1
 #define EXACT_MATH 0
-#define KERNEL_NAME k09_cross_entropy_from_sums
+#define KERNEL_NAME k07_cross_entropy_from_sums
 #define VOCAB 256000
 #define THREADS 512
 #define PARTS 8
@@ -1958,6 +1562,27 @@ __device__ __forceinline__ void logit_log2_and_derivative(float s, float& z, flo
 #define TILE_N 256
 #define TILE_K 64
 #define STAGES 4
+#define PANELS 2
+#define EPILOGUE 0
+#define PAIR 0
+#define HALVES 0
+#define SUMS 0
+
+@prelude.cu
+@mma.cu
+@wgmma.cu
+@gemm_sm90.cu
+
+// ======== gemm_nt_n192
+#define ELEM_BF16 1
+#define EXACT_MATH 0
+#define KERNEL_NAME gemm_nt_n192
+#define LAYOUT 0
+#define TILE_M 128
+#define TILE_N 192
+#define TILE_K 64
+#define STAGES 4
+#define PANELS 3
 #define EPILOGUE 0
 #define PAIR 0
 #define HALVES 0
@@ -2015,6 +1640,27 @@ __device__ __forceinline__ void logit_log2_and_derivative(float s, float& z, flo
 #define TILE_N 256
 #define TILE_K 64
 #define STAGES 4
+#define PANELS 2
+#define EPILOGUE 0
+#define PAIR 0
+#define HALVES 0
+#define SUMS 0
+
+@prelude.cu
+@mma.cu
+@wgmma.cu
+@gemm_sm90.cu
+
+// ======== gemm_nn_n192
+#define ELEM_BF16 1
+#define EXACT_MATH 0
+#define KERNEL_NAME gemm_nn_n192
+#define LAYOUT 1
+#define TILE_M 128
+#define TILE_N 192
+#define TILE_K 64
+#define STAGES 4
+#define PANELS 3
 #define EPILOGUE 0
 #define PAIR 0
 #define HALVES 0
@@ -2050,120 +1696,6 @@ __device__ __forceinline__ void logit_log2_and_derivative(float s, float& z, flo
 #define KERNEL_NAME gemm_nn_skinny_n
 #define LAYOUT 1
 #define OUT_F32 0
-#define ACCUMULATE 0
-#define TILE_M 64
-#define TILE_N 32
-#define TILE_K 64
-#define STAGES 8
-#define WARP_M 16
-#define WARP_N 32
-#define MIN_BLOCKS 1
-
-@prelude.cu
-@mma.cu
-@gemm.cu
-
-// ======== gemm_nn_add
-#define ELEM_BF16 1
-#define EXACT_MATH 0
-#define KERNEL_NAME gemm_nn_add
-#define LAYOUT 1
-#define OUT_F32 0
-#define ACCUMULATE 1
-#define TILE_M 128
-#define TILE_N 256
-#define TILE_K 64
-#define STAGES 4
-#define WARP_M 64
-#define WARP_N 64
-#define MIN_BLOCKS 1
-
-@prelude.cu
-@mma.cu
-@gemm.cu
-
-// ======== gemm_nn_add_skinny_m
-#define ELEM_BF16 1
-#define EXACT_MATH 0
-#define KERNEL_NAME gemm_nn_add_skinny_m
-#define LAYOUT 1
-#define OUT_F32 0
-#define ACCUMULATE 1
-#define TILE_M 32
-#define TILE_N 64
-#define TILE_K 64
-#define STAGES 8
-#define WARP_M 16
-#define WARP_N 32
-#define MIN_BLOCKS 1
-
-@prelude.cu
-@mma.cu
-@gemm.cu
-
-// ======== gemm_nn_add_skinny_n
-#define ELEM_BF16 1
-#define EXACT_MATH 0
-#define KERNEL_NAME gemm_nn_add_skinny_n
-#define LAYOUT 1
-#define OUT_F32 0
-#define ACCUMULATE 1
-#define TILE_M 64
-#define TILE_N 32
-#define TILE_K 64
-#define STAGES 8
-#define WARP_M 16
-#define WARP_N 32
-#define MIN_BLOCKS 1
-
-@prelude.cu
-@mma.cu
-@gemm.cu
-
-// ======== gemm_tn_f32
-#define ELEM_BF16 1
-#define EXACT_MATH 0
-#define KERNEL_NAME gemm_tn_f32
-#define LAYOUT 2
-#define OUT_F32 1
-#define ACCUMULATE 0
-#define TILE_M 128
-#define TILE_N 256
-#define TILE_K 64
-#define STAGES 4
-#define WARP_M 64
-#define WARP_N 64
-#define MIN_BLOCKS 1
-
-@prelude.cu
-@mma.cu
-@gemm.cu
-
-// ======== gemm_tn_f32_skinny_m
-#define ELEM_BF16 1
-#define EXACT_MATH 0
-#define KERNEL_NAME gemm_tn_f32_skinny_m
-#define LAYOUT 2
-#define OUT_F32 1
-#define ACCUMULATE 0
-#define TILE_M 32
-#define TILE_N 64
-#define TILE_K 64
-#define STAGES 8
-#define WARP_M 16
-#define WARP_N 32
-#define MIN_BLOCKS 1
-
-@prelude.cu
-@mma.cu
-@gemm.cu
-
-// ======== gemm_tn_f32_skinny_n
-#define ELEM_BF16 1
-#define EXACT_MATH 0
-#define KERNEL_NAME gemm_tn_f32_skinny_n
-#define LAYOUT 2
-#define OUT_F32 1
 #define ACCUMULATE 0
 #define TILE_M 64
 #define TILE_N 32

@@ -1,15 +1,15 @@
-// ======== k00_mul_input_layernorm
-// k00_mul_input_layernorm <sm_90a>  launches: 1
+// ======== k00_embedding_input_layernorm
+// k00_embedding_input_layernorm <sm_90a>  launches: 1
 //   %2 = embedding %0 %1 : act[T,128]  // Gemma2Model.Forward embedding
-//   %4 = mul %2 %3 : act[T,128]  // Gemma2Model.Forward mul
-//   %6 = mul %4 %4 : act[T,128]  // layers.0.self_attn mul
-//   %8 = row_sum %6 : f32[T,1]  // layers.0.self_attn row_sum
-//   %9 = mul %7 %8 : f32[T,1]  // layers.0.self_attn mul
-//   %11 = add %9 %10 : f32[T,1]  // layers.0.self_attn add
-//   %12 = rsqrt %11 : f32[T,1]  // layers.0.self_attn rsqrt
-//   %13 = mul %4 %12 : act[T,128]  // layers.0.self_attn mul
+//   %4 = mul %2 %3 : act[T,128]  // Gemma2Model.Forward embedding
+//   %6 = mul %4 %4 : act[T,128]  // layers.0.self_attn input_layernorm_mul
+//   %8 = row_sum %6 : f32[T,1]  // layers.0.self_attn input_layernorm_row_sum
+//   %9 = mul %7 %8 : f32[T,1]  // layers.0.self_attn input_layernorm_mul
+//   %11 = add %9 %10 : f32[T,1]  // layers.0.self_attn input_layernorm_add
+//   %12 = rsqrt %11 : f32[T,1]  // layers.0.self_attn input_layernorm_rsqrt
+//   %13 = mul %4 %12 : act[T,128]  // layers.0.self_attn input_layernorm_mul
 //   %16 = mul %13 %15 : act[T,128]  // layers.0.self_attn input_layernorm
-// tensors of the first launch: mul layers.0.input_layernorm[:,0:128] ids model.embed_tokens.weight model.layers.0.input_layernorm.weight
+// tensors of the first launch: embedding layers.0.input_layernorm ids model.embed_tokens.weight model.layers.0.input_layernorm.weight
 // 768 bytes per row; fp32 in registers, one rounding per stored value
 #define ELEM_BF16 1
 #define EXACT_MATH 0
@@ -17,7 +17,7 @@
 @prelude.cu
 @rows.cu
 extern "C" __global__ void __launch_bounds__(32)
-k00_mul_input_layernorm(elem* __restrict__ mul_rows, int mul_pitch,
+k00_embedding_input_layernorm(elem* __restrict__ embedding_rows, int embedding_pitch,
     elem* __restrict__ input_layernorm_rows, int input_layernorm_pitch,
     const int* __restrict__ embed_tokens_ids, const elem* __restrict__ embed_tokens_table, int embed_tokens_pitch,
     const elem* __restrict__ input_layernorm_weight_vector,
@@ -48,25 +48,25 @@ k00_mul_input_layernorm(elem* __restrict__ mul_rows, int mul_pitch,
         }
 
         // mul
-        float mul[8];
-        for (int j = 0; j < 8; j++) mul[j] = embed_tokens[j] * round_elem(11.3137083f);
-        if (inside) store8(mul_rows + (int64)row * mul_pitch + column, mul);
-        for (int j = 0; j < 8; j++) mul[j] = round_elem(mul[j]);
+        float embedding[8];
+        for (int j = 0; j < 8; j++) embedding[j] = embed_tokens[j] * round_elem(11.3137083f);
+        if (inside) store8(embedding_rows + (int64)row * embedding_pitch + column, embedding);
+        for (int j = 0; j < 8; j++) embedding[j] = round_elem(embedding[j]);
 
         // row_sum
-        float row_sum_part = 0.0f;
-        if (inside) for (int j = 0; j < 8; j++) row_sum_part += mul[j] * mul[j];
-        const float row_sum = row_block_sum(row_sum_part, scratch[row & 1]);
-        const float mul2 = 0.0078125f * row_sum;
-        const float add = mul2 + 9.99999997E-07f;
-        const float rsqrt = rsqrtf(add);
+        float input_layernorm_row_sum_part = 0.0f;
+        if (inside) for (int j = 0; j < 8; j++) input_layernorm_row_sum_part += embedding[j] * embedding[j];
+        const float input_layernorm_row_sum = row_block_sum(input_layernorm_row_sum_part, scratch[row & 1]);
+        const float input_layernorm_mul = 0.0078125f * input_layernorm_row_sum;
+        const float input_layernorm_add = input_layernorm_mul + 9.99999997E-07f;
+        const float input_layernorm_rsqrt = rsqrtf(input_layernorm_add);
 
         float input_layernorm_weight[8];
         unpack8(vectors[0][threadIdx.x], input_layernorm_weight);
 
         // mul
         float input_layernorm[8];
-        for (int j = 0; j < 8; j++) input_layernorm[j] = mul[j] * rsqrt * (1.0f + input_layernorm_weight[j]);
+        for (int j = 0; j < 8; j++) input_layernorm[j] = embedding[j] * input_layernorm_rsqrt * (1.0f + input_layernorm_weight[j]);
         if (inside) store8(input_layernorm_rows + (int64)row * input_layernorm_pitch + column, input_layernorm);
     }
     while (++row < end);
@@ -75,9 +75,9 @@ k00_mul_input_layernorm(elem* __restrict__ mul_rows, int mul_pitch,
 
 // ======== k01_rope
 // k01_rope <sm_90a>  launches: 4
-//   %21 = rope %20 {theta=10000} : act[T,4,32]  // layers.0.self_attn q_proj
-//   %24 = rope %23 {theta=10000} : act[T,2,32]  // layers.0.self_attn k_proj
-// tensors of the first launch: layers.0.q_proj+k_proj+v_proj[:,0:192] positions
+//   %26 = rope %25 {theta=10000} : act[T,4,32]  // layers.0.self_attn q_proj
+//   %28 = rope %27 {theta=10000} : act[T,2,32]  // layers.0.self_attn k_proj
+// tensors of the first launch: layers.0.q_proj+k_proj+v_proj[0:192] positions
 #define ELEM_BF16 1
 #define EXACT_MATH 0
 #define KERNEL_NAME k01_rope
@@ -94,8 +94,8 @@ k00_mul_input_layernorm(elem* __restrict__ mul_rows, int mul_pitch,
 
 // ======== k02_attention_forward
 // k02_attention_forward <sm_90a>  launches: 2
-//   %27 = attention %21 %24 %26 {score=(50*tanh((0.0035355339059327372*s))) window=16} : act[T,4,32]  // layers.0.self_attn attention
-// tensors of the first launch: layers.0.attention[:,0:128] layers.0.attention_lse layers.0.q_proj+k_proj+v_proj[:,0:128] layers.0.q_proj+k_proj+v_proj[:,128:192] layers.0.q_proj+k_proj+v_proj[:,192:256] doc_start
+//   %30 = attention %26 %28 %29 {score=(50*tanh((0.0035355339059327372*s))) window=16} : act[T,4,32]  // layers.0.self_attn attention
+// tensors of the first launch: layers.0.attention layers.0.lse layers.0.q_proj+k_proj+v_proj[0:128] layers.0.q_proj+k_proj+v_proj[128:192] layers.0.q_proj+k_proj+v_proj[192:256] doc_start
 #define ELEM_BF16 1
 #define EXACT_MATH 0
 #define KERNEL_NAME k02_attention_forward
@@ -107,17 +107,20 @@ k00_mul_input_layernorm(elem* __restrict__ mul_rows, int mul_pitch,
 #define TILE_K 64
 #define WARPS 4
 #define STAGES 1
+#define MIN_BLOCKS 2
 
 @prelude.cu
 @mma.cu
-// score(s) = (50*tanh((0.0035355339059327372*s))), traced from the model; in units of log2.
-__device__ __forceinline__ float score_log2(float s)
+@attention_tiles.cu
+@attention_mma.cu
+// The score of a pair, s = q k, distance = q - k in tokens, head = the query head: (50*tanh((0.0035355339059327372*s))), traced from the model; in units of log2.
+__device__ __forceinline__ float score_log2(float s, float distance, float head)
 {
     return 72.1347504f * fast_tanh(0.00353553379f * s);
 }
 
 // The same, and d(score)/ds in natural units, from shared work.
-__device__ __forceinline__ void score_log2_and_derivative(float s, float& z, float& dz)
+__device__ __forceinline__ void score_log2_and_derivative(float s, float distance, float head, float& z, float& dz)
 {
     const float t = fast_tanh(0.00353553379f * s);
     z = 72.1347504f * t;
@@ -127,24 +130,24 @@ __device__ __forceinline__ void score_log2_and_derivative(float s, float& z, flo
 
 @attention_forward.cu
 
-// ======== k03_sum_pre_feedforward_layernorm
-// k03_sum_pre_feedforward_layernorm <sm_90a>  launches: 1
-//   %33 = mul %31 %31 : act[T,128]  // layers.0.self_attn mul
-//   %34 = row_sum %33 : f32[T,1]  // layers.0.self_attn row_sum
-//   %35 = mul %7 %34 : f32[T,1]  // layers.0.self_attn mul
-//   %36 = add %35 %10 : f32[T,1]  // layers.0.self_attn add
-//   %37 = rsqrt %36 : f32[T,1]  // layers.0.self_attn rsqrt
-//   %38 = mul %31 %37 : act[T,128]  // layers.0.self_attn mul
-//   %40 = mul %38 %39 : act[T,128]  // layers.0.self_attn post_attention_layernorm
-//   %41 = add %4 %40 : act[T,128]  // layers.0.self_attn sum
-//   %43 = mul %41 %41 : act[T,128]  // layers.0.mlp mul
-//   %44 = row_sum %43 : f32[T,1]  // layers.0.mlp row_sum
-//   %45 = mul %7 %44 : f32[T,1]  // layers.0.mlp mul
-//   %46 = add %45 %10 : f32[T,1]  // layers.0.mlp add
-//   %47 = rsqrt %46 : f32[T,1]  // layers.0.mlp rsqrt
-//   %48 = mul %41 %47 : act[T,128]  // layers.0.mlp mul
-//   %50 = mul %48 %49 : act[T,128]  // layers.0.mlp pre_feedforward_layernorm
-// tensors of the first launch: layers.0.rsqrt layers.0.sum layers.0.rsqrt2 layers.0.pre_feedforward_layernorm[:,0:128] layers.0.o_proj model.layers.0.post_attention_layernorm.weight mul model.layers.0.pre_feedforward_layernorm.weight
+// ======== k03_residual_pre_feedforward_layernorm
+// k03_residual_pre_feedforward_layernorm <sm_90a>  launches: 7
+//   %38 = mul %36 %36 : act[T,128]  // layers.0.self_attn post_attention_layernorm_mul
+//   %39 = row_sum %38 : f32[T,1]  // layers.0.self_attn post_attention_layernorm_row_sum
+//   %40 = mul %7 %39 : f32[T,1]  // layers.0.self_attn post_attention_layernorm_mul
+//   %41 = add %40 %10 : f32[T,1]  // layers.0.self_attn post_attention_layernorm_add
+//   %42 = rsqrt %41 : f32[T,1]  // layers.0.self_attn post_attention_layernorm_rsqrt
+//   %43 = mul %36 %42 : act[T,128]  // layers.0.self_attn post_attention_layernorm_mul
+//   %45 = mul %43 %44 : act[T,128]  // layers.0.self_attn post_attention_layernorm
+//   %46 = add %4 %45 : act[T,128]  // layers.0.self_attn residual
+//   %48 = mul %46 %46 : act[T,128]  // layers.0.mlp pre_feedforward_layernorm_mul
+//   %49 = row_sum %48 : f32[T,1]  // layers.0.mlp pre_feedforward_layernorm_row_sum
+//   %50 = mul %7 %49 : f32[T,1]  // layers.0.mlp pre_feedforward_layernorm_mul
+//   %51 = add %50 %10 : f32[T,1]  // layers.0.mlp pre_feedforward_layernorm_add
+//   %52 = rsqrt %51 : f32[T,1]  // layers.0.mlp pre_feedforward_layernorm_rsqrt
+//   %53 = mul %46 %52 : act[T,128]  // layers.0.mlp pre_feedforward_layernorm_mul
+//   %55 = mul %53 %54 : act[T,128]  // layers.0.mlp pre_feedforward_layernorm
+// tensors of the first launch: layers.0.post_attention_layernorm_rsqrt layers.0.residual layers.0.pre_feedforward_layernorm_rsqrt layers.0.pre_feedforward_layernorm layers.0.o_proj model.layers.0.post_attention_layernorm.weight embedding model.layers.0.pre_feedforward_layernorm.weight
 // 1032 bytes per row; fp32 in registers, one rounding per stored value
 #define ELEM_BF16 1
 #define EXACT_MATH 0
@@ -152,13 +155,13 @@ __device__ __forceinline__ void score_log2_and_derivative(float s, float& z, flo
 @prelude.cu
 @rows.cu
 extern "C" __global__ void __launch_bounds__(32)
-k03_sum_pre_feedforward_layernorm(float* __restrict__ rsqrt_rows,
-    elem* __restrict__ sum_rows, int sum_pitch,
-    float* __restrict__ rsqrt2_rows,
+k03_residual_pre_feedforward_layernorm(float* __restrict__ post_attention_layernorm_rsqrt_rows,
+    elem* __restrict__ residual_rows, int residual_pitch,
+    float* __restrict__ pre_feedforward_layernorm_rsqrt_rows,
     elem* __restrict__ pre_feedforward_layernorm_rows, int pre_feedforward_layernorm_pitch,
     const elem* __restrict__ o_proj_rows, int o_proj_pitch,
     const elem* __restrict__ post_attention_layernorm_weight_vector,
-    const elem* __restrict__ mul2_rows, int mul2_pitch,
+    const elem* __restrict__ embedding_rows, int embedding_pitch,
     const elem* __restrict__ pre_feedforward_layernorm_weight_vector,
     int rows)
 {
@@ -170,8 +173,8 @@ k03_sum_pre_feedforward_layernorm(float* __restrict__ rsqrt_rows,
     const int first = blockIdx.x * 3, end = min(first + 3, rows);
     uint4 o_proj_next = {};
     if (inside) o_proj_next = packed8(o_proj_rows + (int64)first * o_proj_pitch + column);
-    uint4 mul2_next = {};
-    if (inside) mul2_next = packed8(mul2_rows + (int64)first * mul2_pitch + column);
+    uint4 embedding_next = {};
+    if (inside) embedding_next = packed8(embedding_rows + (int64)first * embedding_pitch + column);
 
     // Vectors that all rows share. A thread reads back what it wrote itself; registers would cost a block per multiprocessor.
     __shared__ uint4 vectors[2][32];
@@ -184,72 +187,72 @@ k03_sum_pre_feedforward_layernorm(float* __restrict__ rsqrt_rows,
     {
         float o_proj[8];
         unpack8(o_proj_next, o_proj);
-        float mul2[8];
-        unpack8(mul2_next, mul2);
+        float embedding[8];
+        unpack8(embedding_next, embedding);
         if (row + 1 < end)
         {
             if (inside) o_proj_next = packed8(o_proj_rows + (int64)(row + 1) * o_proj_pitch + column);
-            if (inside) mul2_next = packed8(mul2_rows + (int64)(row + 1) * mul2_pitch + column);
+            if (inside) embedding_next = packed8(embedding_rows + (int64)(row + 1) * embedding_pitch + column);
         }
 
         // row_sum
-        float row_sum_part = 0.0f;
-        if (inside) for (int j = 0; j < 8; j++) row_sum_part += o_proj[j] * o_proj[j];
-        const float row_sum = row_block_sum(row_sum_part, scratch[0]);
-        const float mul = 0.0078125f * row_sum;
-        const float add = mul + 9.99999997E-07f;
-        const float rsqrt = rsqrtf(add);
-        if (threadIdx.x == 0) rsqrt_rows[row] = rsqrt;
+        float post_attention_layernorm_row_sum_part = 0.0f;
+        if (inside) for (int j = 0; j < 8; j++) post_attention_layernorm_row_sum_part += o_proj[j] * o_proj[j];
+        const float post_attention_layernorm_row_sum = row_block_sum(post_attention_layernorm_row_sum_part, scratch[0]);
+        const float post_attention_layernorm_mul = 0.0078125f * post_attention_layernorm_row_sum;
+        const float post_attention_layernorm_add = post_attention_layernorm_mul + 9.99999997E-07f;
+        const float post_attention_layernorm_rsqrt = rsqrtf(post_attention_layernorm_add);
+        if (threadIdx.x == 0) post_attention_layernorm_rsqrt_rows[row] = post_attention_layernorm_rsqrt;
 
         float post_attention_layernorm_weight[8];
         unpack8(vectors[0][threadIdx.x], post_attention_layernorm_weight);
 
         // add
-        float sum[8];
-        for (int j = 0; j < 8; j++) sum[j] = mul2[j] + o_proj[j] * rsqrt * (1.0f + post_attention_layernorm_weight[j]);
-        if (inside) store8(sum_rows + (int64)row * sum_pitch + column, sum);
-        for (int j = 0; j < 8; j++) sum[j] = round_elem(sum[j]);
+        float residual[8];
+        for (int j = 0; j < 8; j++) residual[j] = embedding[j] + o_proj[j] * post_attention_layernorm_rsqrt * (1.0f + post_attention_layernorm_weight[j]);
+        if (inside) store8(residual_rows + (int64)row * residual_pitch + column, residual);
+        for (int j = 0; j < 8; j++) residual[j] = round_elem(residual[j]);
 
         // row_sum
-        float row_sum2_part = 0.0f;
-        if (inside) for (int j = 0; j < 8; j++) row_sum2_part += sum[j] * sum[j];
-        const float row_sum2 = row_block_sum(row_sum2_part, scratch[1]);
-        const float mul3 = 0.0078125f * row_sum2;
-        const float add2 = mul3 + 9.99999997E-07f;
-        const float rsqrt2 = rsqrtf(add2);
-        if (threadIdx.x == 0) rsqrt2_rows[row] = rsqrt2;
+        float pre_feedforward_layernorm_row_sum_part = 0.0f;
+        if (inside) for (int j = 0; j < 8; j++) pre_feedforward_layernorm_row_sum_part += residual[j] * residual[j];
+        const float pre_feedforward_layernorm_row_sum = row_block_sum(pre_feedforward_layernorm_row_sum_part, scratch[1]);
+        const float pre_feedforward_layernorm_mul = 0.0078125f * pre_feedforward_layernorm_row_sum;
+        const float pre_feedforward_layernorm_add = pre_feedforward_layernorm_mul + 9.99999997E-07f;
+        const float pre_feedforward_layernorm_rsqrt = rsqrtf(pre_feedforward_layernorm_add);
+        if (threadIdx.x == 0) pre_feedforward_layernorm_rsqrt_rows[row] = pre_feedforward_layernorm_rsqrt;
 
         float pre_feedforward_layernorm_weight[8];
         unpack8(vectors[1][threadIdx.x], pre_feedforward_layernorm_weight);
 
         // mul
         float pre_feedforward_layernorm[8];
-        for (int j = 0; j < 8; j++) pre_feedforward_layernorm[j] = sum[j] * rsqrt2 * (1.0f + pre_feedforward_layernorm_weight[j]);
+        for (int j = 0; j < 8; j++) pre_feedforward_layernorm[j] = residual[j] * pre_feedforward_layernorm_rsqrt * (1.0f + pre_feedforward_layernorm_weight[j]);
         if (inside) store8(pre_feedforward_layernorm_rows + (int64)row * pre_feedforward_layernorm_pitch + column, pre_feedforward_layernorm);
     }
     while (++row < end);
 }
 
 
-// ======== k04_mul
-// k04_mul <sm_90a>  launches: 4
-//   %57 = mul %53 %53 : act[T,256]  // layers.0.mlp mul
-//   %58 = mul %56 %57 : act[T,256]  // layers.0.mlp mul
-//   %59 = add %55 %58 : act[T,256]  // layers.0.mlp add
-//   %60 = mul %53 %59 : act[T,256]  // layers.0.mlp mul
-//   %61 = tanh %60 : act[T,256]  // layers.0.mlp tanh
-//   %62 = mul %54 %61 : act[T,256]  // layers.0.mlp mul
-//   %63 = add %54 %62 : act[T,256]  // layers.0.mlp add
-//   %64 = mul %53 %63 : act[T,256]  // layers.0.mlp gelu_tanh
-//   %66 = mul %64 %65 : act[T,256]  // layers.0.mlp mul
-// tensors of the first launch: layers.0.mul[:,0:256] layers.0.gate_proj+up_proj[:,0:256] layers.0.gate_proj+up_proj[:,256:512]
+// ======== k04_geglu
+// k04_geglu <sm_90a>  launches: 4
+//   %66 = mul %61 %61 : act[T,256]  // layers.0.mlp gelu_tanh_mul
+//   %67 = mul %65 %66 : act[T,256]  // layers.0.mlp gelu_tanh_mul
+//   %68 = add %64 %67 : act[T,256]  // layers.0.mlp gelu_tanh_add
+//   %69 = mul %61 %68 : act[T,256]  // layers.0.mlp gelu_tanh_mul
+//   %70 = tanh %69 : act[T,256]  // layers.0.mlp gelu_tanh_tanh
+//   %71 = mul %63 %70 : act[T,256]  // layers.0.mlp gelu_tanh_mul
+//   %72 = add %63 %71 : act[T,256]  // layers.0.mlp gelu_tanh_add
+//   %73 = mul %61 %72 : act[T,256]  // layers.0.mlp gelu_tanh
+//   %74 = mul %73 %62 : act[T,256]  // layers.0.mlp geglu
+// tensors of the first launch: layers.0.geglu layers.0.gate_proj+up_proj[0:256] layers.0.gate_proj+up_proj[256:512]
 // 1536 bytes per row; fp32 in registers, one rounding per stored value
 #define ELEM_BF16 1
 #define EXACT_MATH 0
 
 @prelude.cu
 extern "C" __global__ void __launch_bounds__(32)
-k04_mul(elem* __restrict__ mul_rows, int mul_pitch,
+k04_geglu(elem* __restrict__ geglu_rows, int geglu_pitch,
     const elem* __restrict__ gate_proj_rows, int gate_proj_pitch,
     const elem* __restrict__ up_proj_rows, int up_proj_pitch,
     int rows)
@@ -263,123 +266,19 @@ k04_mul(elem* __restrict__ mul_rows, int mul_pitch,
     load8(up_proj_rows + row * up_proj_pitch + column, up_proj);
 
     // mul
-    float mul[8];
-    for (int j = 0; j < 8; j++) mul[j] = gate_proj[j] * (0.5f + 0.5f * fast_tanh(gate_proj[j] * (0.797884583f + 0.0356774069f * gate_proj[j] * gate_proj[j]))) * up_proj[j];
-    store8(mul_rows + row * mul_pitch + column, mul);
+    float geglu[8];
+    for (int j = 0; j < 8; j++) geglu[j] = gate_proj[j] * (0.5f + 0.5f * fast_tanh(gate_proj[j] * (0.797884583f + 0.0356774069f * gate_proj[j] * gate_proj[j]))) * up_proj[j];
+    store8(geglu_rows + row * geglu_pitch + column, geglu);
 }
 
 
-// ======== k05_sum_input_layernorm
-// k05_sum_input_layernorm <sm_90a>  launches: 3
-//   %71 = mul %69 %69 : act[T,128]  // layers.0.mlp mul
-//   %72 = row_sum %71 : f32[T,1]  // layers.0.mlp row_sum
-//   %73 = mul %7 %72 : f32[T,1]  // layers.0.mlp mul
-//   %74 = add %73 %10 : f32[T,1]  // layers.0.mlp add
-//   %75 = rsqrt %74 : f32[T,1]  // layers.0.mlp rsqrt
-//   %76 = mul %69 %75 : act[T,128]  // layers.0.mlp mul
-//   %78 = mul %76 %77 : act[T,128]  // layers.0.mlp post_feedforward_layernorm
-//   %79 = add %41 %78 : act[T,128]  // layers.0.mlp sum
-//   %81 = mul %79 %79 : act[T,128]  // layers.1.self_attn mul
-//   %82 = row_sum %81 : f32[T,1]  // layers.1.self_attn row_sum
-//   %83 = mul %7 %82 : f32[T,1]  // layers.1.self_attn mul
-//   %84 = add %83 %10 : f32[T,1]  // layers.1.self_attn add
-//   %85 = rsqrt %84 : f32[T,1]  // layers.1.self_attn rsqrt
-//   %86 = mul %79 %85 : act[T,128]  // layers.1.self_attn mul
-//   %88 = mul %86 %87 : act[T,128]  // layers.1.self_attn input_layernorm
-// tensors of the first launch: layers.0.rsqrt3 layers.0.sum2 layers.1.rsqrt layers.1.input_layernorm[:,0:128] layers.0.down_proj model.layers.0.post_feedforward_layernorm.weight layers.0.sum model.layers.1.input_layernorm.weight
-// 1032 bytes per row; fp32 in registers, one rounding per stored value
+// ======== k05_attention_forward
+// k05_attention_forward <sm_90a>  launches: 2
+//   %112 = attention %108 %110 %111 {score=(50*tanh((0.0035355339059327372*s)))} : act[T,4,32]  // layers.1.self_attn attention
+// tensors of the first launch: layers.1.attention layers.1.lse layers.1.q_proj+k_proj+v_proj[0:128] layers.1.q_proj+k_proj+v_proj[128:192] layers.1.q_proj+k_proj+v_proj[192:256] doc_start
 #define ELEM_BF16 1
 #define EXACT_MATH 0
-
-@prelude.cu
-@rows.cu
-extern "C" __global__ void __launch_bounds__(32)
-k05_sum_input_layernorm(float* __restrict__ rsqrt_rows,
-    elem* __restrict__ sum_rows, int sum_pitch,
-    float* __restrict__ rsqrt2_rows,
-    elem* __restrict__ input_layernorm_rows, int input_layernorm_pitch,
-    const elem* __restrict__ down_proj_rows, int down_proj_pitch,
-    const elem* __restrict__ post_feedforward_layernorm_weight_vector,
-    const elem* __restrict__ sum2_rows, int sum2_pitch,
-    const elem* __restrict__ input_layernorm_weight_vector,
-    int rows)
-{
-    __shared__ float scratch[2][WARP_SIZE];
-    const int column = threadIdx.x * 8;
-    const bool inside = column < 128;
-
-    // What a row needs is loaded while the row before it is reduced, so that loads are always in flight.
-    const int first = blockIdx.x * 3, end = min(first + 3, rows);
-    uint4 down_proj_next = {};
-    if (inside) down_proj_next = packed8(down_proj_rows + (int64)first * down_proj_pitch + column);
-    uint4 sum2_next = {};
-    if (inside) sum2_next = packed8(sum2_rows + (int64)first * sum2_pitch + column);
-
-    // Vectors that all rows share. A thread reads back what it wrote itself; registers would cost a block per multiprocessor.
-    __shared__ uint4 vectors[2][32];
-    if (inside) vectors[0][threadIdx.x] = packed8(post_feedforward_layernorm_weight_vector + column);
-    if (inside) vectors[1][threadIdx.x] = packed8(input_layernorm_weight_vector + column);
-
-    int row = first;
-#pragma unroll 1
-    do
-    {
-        float down_proj[8];
-        unpack8(down_proj_next, down_proj);
-        float sum2[8];
-        unpack8(sum2_next, sum2);
-        if (row + 1 < end)
-        {
-            if (inside) down_proj_next = packed8(down_proj_rows + (int64)(row + 1) * down_proj_pitch + column);
-            if (inside) sum2_next = packed8(sum2_rows + (int64)(row + 1) * sum2_pitch + column);
-        }
-
-        // row_sum
-        float row_sum_part = 0.0f;
-        if (inside) for (int j = 0; j < 8; j++) row_sum_part += down_proj[j] * down_proj[j];
-        const float row_sum = row_block_sum(row_sum_part, scratch[0]);
-        const float mul = 0.0078125f * row_sum;
-        const float add = mul + 9.99999997E-07f;
-        const float rsqrt = rsqrtf(add);
-        if (threadIdx.x == 0) rsqrt_rows[row] = rsqrt;
-
-        float post_feedforward_layernorm_weight[8];
-        unpack8(vectors[0][threadIdx.x], post_feedforward_layernorm_weight);
-
-        // add
-        float sum[8];
-        for (int j = 0; j < 8; j++) sum[j] = sum2[j] + down_proj[j] * rsqrt * (1.0f + post_feedforward_layernorm_weight[j]);
-        if (inside) store8(sum_rows + (int64)row * sum_pitch + column, sum);
-        for (int j = 0; j < 8; j++) sum[j] = round_elem(sum[j]);
-
-        // row_sum
-        float row_sum2_part = 0.0f;
-        if (inside) for (int j = 0; j < 8; j++) row_sum2_part += sum[j] * sum[j];
-        const float row_sum2 = row_block_sum(row_sum2_part, scratch[1]);
-        const float mul2 = 0.0078125f * row_sum2;
-        const float add2 = mul2 + 9.99999997E-07f;
-        const float rsqrt2 = rsqrtf(add2);
-        if (threadIdx.x == 0) rsqrt2_rows[row] = rsqrt2;
-
-        float input_layernorm_weight[8];
-        unpack8(vectors[1][threadIdx.x], input_layernorm_weight);
-
-        // mul
-        float input_layernorm[8];
-        for (int j = 0; j < 8; j++) input_layernorm[j] = sum[j] * rsqrt2 * (1.0f + input_layernorm_weight[j]);
-        if (inside) store8(input_layernorm_rows + (int64)row * input_layernorm_pitch + column, input_layernorm);
-    }
-    while (++row < end);
-}
-
-
-// ======== k06_attention_forward
-// k06_attention_forward <sm_90a>  launches: 2
-//   %99 = attention %93 %96 %98 {score=(50*tanh((0.0035355339059327372*s)))} : act[T,4,32]  // layers.1.self_attn attention
-// tensors of the first launch: layers.1.attention[:,0:128] layers.1.attention_lse layers.1.q_proj+k_proj+v_proj[:,0:128] layers.1.q_proj+k_proj+v_proj[:,128:192] layers.1.q_proj+k_proj+v_proj[:,192:256] doc_start
-#define ELEM_BF16 1
-#define EXACT_MATH 0
-#define KERNEL_NAME k06_attention_forward
+#define KERNEL_NAME k05_attention_forward
 #define HEAD_DIM 32
 #define GROUP 2
 #define WINDOW 0
@@ -388,17 +287,20 @@ k05_sum_input_layernorm(float* __restrict__ rsqrt_rows,
 #define TILE_K 64
 #define WARPS 4
 #define STAGES 1
+#define MIN_BLOCKS 2
 
 @prelude.cu
 @mma.cu
-// score(s) = (50*tanh((0.0035355339059327372*s))), traced from the model; in units of log2.
-__device__ __forceinline__ float score_log2(float s)
+@attention_tiles.cu
+@attention_mma.cu
+// The score of a pair, s = q k, distance = q - k in tokens, head = the query head: (50*tanh((0.0035355339059327372*s))), traced from the model; in units of log2.
+__device__ __forceinline__ float score_log2(float s, float distance, float head)
 {
     return 72.1347504f * fast_tanh(0.00353553379f * s);
 }
 
 // The same, and d(score)/ds in natural units, from shared work.
-__device__ __forceinline__ void score_log2_and_derivative(float s, float& z, float& dz)
+__device__ __forceinline__ void score_log2_and_derivative(float s, float distance, float head, float& z, float& dz)
 {
     const float t = fast_tanh(0.00353553379f * s);
     z = 72.1347504f * t;
@@ -408,128 +310,24 @@ __device__ __forceinline__ void score_log2_and_derivative(float s, float& z, flo
 
 @attention_forward.cu
 
-// ======== k07_sum_pre_feedforward_layernorm
-// k07_sum_pre_feedforward_layernorm <sm_90a>  launches: 3
-//   %105 = mul %103 %103 : act[T,128]  // layers.1.self_attn mul
-//   %106 = row_sum %105 : f32[T,1]  // layers.1.self_attn row_sum
-//   %107 = mul %7 %106 : f32[T,1]  // layers.1.self_attn mul
-//   %108 = add %107 %10 : f32[T,1]  // layers.1.self_attn add
-//   %109 = rsqrt %108 : f32[T,1]  // layers.1.self_attn rsqrt
-//   %110 = mul %103 %109 : act[T,128]  // layers.1.self_attn mul
-//   %112 = mul %110 %111 : act[T,128]  // layers.1.self_attn post_attention_layernorm
-//   %113 = add %79 %112 : act[T,128]  // layers.1.self_attn sum
-//   %115 = mul %113 %113 : act[T,128]  // layers.1.mlp mul
-//   %116 = row_sum %115 : f32[T,1]  // layers.1.mlp row_sum
-//   %117 = mul %7 %116 : f32[T,1]  // layers.1.mlp mul
-//   %118 = add %117 %10 : f32[T,1]  // layers.1.mlp add
-//   %119 = rsqrt %118 : f32[T,1]  // layers.1.mlp rsqrt
-//   %120 = mul %113 %119 : act[T,128]  // layers.1.mlp mul
-//   %122 = mul %120 %121 : act[T,128]  // layers.1.mlp pre_feedforward_layernorm
-// tensors of the first launch: layers.1.rsqrt2 layers.1.sum layers.1.rsqrt3 layers.1.pre_feedforward_layernorm[:,0:128] layers.1.o_proj model.layers.1.post_attention_layernorm.weight layers.0.sum2 model.layers.1.pre_feedforward_layernorm.weight
-// 1032 bytes per row; fp32 in registers, one rounding per stored value
-#define ELEM_BF16 1
-#define EXACT_MATH 0
-
-@prelude.cu
-@rows.cu
-extern "C" __global__ void __launch_bounds__(32)
-k07_sum_pre_feedforward_layernorm(float* __restrict__ rsqrt_rows,
-    elem* __restrict__ sum_rows, int sum_pitch,
-    float* __restrict__ rsqrt2_rows,
-    elem* __restrict__ pre_feedforward_layernorm_rows, int pre_feedforward_layernorm_pitch,
-    const elem* __restrict__ o_proj_rows, int o_proj_pitch,
-    const elem* __restrict__ post_attention_layernorm_weight_vector,
-    const elem* __restrict__ sum2_rows, int sum2_pitch,
-    const elem* __restrict__ pre_feedforward_layernorm_weight_vector,
-    int rows)
-{
-    __shared__ float scratch[2][WARP_SIZE];
-    const int column = threadIdx.x * 8;
-    const bool inside = column < 128;
-
-    // What a row needs is loaded while the row before it is reduced, so that loads are always in flight.
-    const int first = blockIdx.x * 3, end = min(first + 3, rows);
-    uint4 o_proj_next = {};
-    if (inside) o_proj_next = packed8(o_proj_rows + (int64)first * o_proj_pitch + column);
-    uint4 sum2_next = {};
-    if (inside) sum2_next = packed8(sum2_rows + (int64)first * sum2_pitch + column);
-
-    // Vectors that all rows share. A thread reads back what it wrote itself; registers would cost a block per multiprocessor.
-    __shared__ uint4 vectors[2][32];
-    if (inside) vectors[0][threadIdx.x] = packed8(post_attention_layernorm_weight_vector + column);
-    if (inside) vectors[1][threadIdx.x] = packed8(pre_feedforward_layernorm_weight_vector + column);
-
-    int row = first;
-#pragma unroll 1
-    do
-    {
-        float o_proj[8];
-        unpack8(o_proj_next, o_proj);
-        float sum2[8];
-        unpack8(sum2_next, sum2);
-        if (row + 1 < end)
-        {
-            if (inside) o_proj_next = packed8(o_proj_rows + (int64)(row + 1) * o_proj_pitch + column);
-            if (inside) sum2_next = packed8(sum2_rows + (int64)(row + 1) * sum2_pitch + column);
-        }
-
-        // row_sum
-        float row_sum_part = 0.0f;
-        if (inside) for (int j = 0; j < 8; j++) row_sum_part += o_proj[j] * o_proj[j];
-        const float row_sum = row_block_sum(row_sum_part, scratch[0]);
-        const float mul = 0.0078125f * row_sum;
-        const float add = mul + 9.99999997E-07f;
-        const float rsqrt = rsqrtf(add);
-        if (threadIdx.x == 0) rsqrt_rows[row] = rsqrt;
-
-        float post_attention_layernorm_weight[8];
-        unpack8(vectors[0][threadIdx.x], post_attention_layernorm_weight);
-
-        // add
-        float sum[8];
-        for (int j = 0; j < 8; j++) sum[j] = sum2[j] + o_proj[j] * rsqrt * (1.0f + post_attention_layernorm_weight[j]);
-        if (inside) store8(sum_rows + (int64)row * sum_pitch + column, sum);
-        for (int j = 0; j < 8; j++) sum[j] = round_elem(sum[j]);
-
-        // row_sum
-        float row_sum2_part = 0.0f;
-        if (inside) for (int j = 0; j < 8; j++) row_sum2_part += sum[j] * sum[j];
-        const float row_sum2 = row_block_sum(row_sum2_part, scratch[1]);
-        const float mul2 = 0.0078125f * row_sum2;
-        const float add2 = mul2 + 9.99999997E-07f;
-        const float rsqrt2 = rsqrtf(add2);
-        if (threadIdx.x == 0) rsqrt2_rows[row] = rsqrt2;
-
-        float pre_feedforward_layernorm_weight[8];
-        unpack8(vectors[1][threadIdx.x], pre_feedforward_layernorm_weight);
-
-        // mul
-        float pre_feedforward_layernorm[8];
-        for (int j = 0; j < 8; j++) pre_feedforward_layernorm[j] = sum[j] * rsqrt2 * (1.0f + pre_feedforward_layernorm_weight[j]);
-        if (inside) store8(pre_feedforward_layernorm_rows + (int64)row * pre_feedforward_layernorm_pitch + column, pre_feedforward_layernorm);
-    }
-    while (++row < end);
-}
-
-
-// ======== k08_norm
-// k08_norm <sm_90a>  launches: 1
-//   %278 = mul %276 %276 : act[T,128]  // layers.3.mlp mul
-//   %279 = row_sum %278 : f32[T,1]  // layers.3.mlp row_sum
-//   %280 = mul %7 %279 : f32[T,1]  // layers.3.mlp mul
-//   %281 = add %280 %10 : f32[T,1]  // layers.3.mlp add
-//   %282 = rsqrt %281 : f32[T,1]  // layers.3.mlp rsqrt
-//   %283 = mul %276 %282 : act[T,128]  // layers.3.mlp mul
-//   %285 = mul %283 %284 : act[T,128]  // layers.3.mlp post_feedforward_layernorm
-//   %286 = add %251 %285 : act[T,128]  // layers.3.mlp sum
-//   %288 = mul %286 %286 : act[T,128]  // Gemma2Model.Forward mul
-//   %289 = row_sum %288 : f32[T,1]  // Gemma2Model.Forward row_sum
-//   %290 = mul %7 %289 : f32[T,1]  // Gemma2Model.Forward mul
-//   %291 = add %290 %10 : f32[T,1]  // Gemma2Model.Forward add
-//   %292 = rsqrt %291 : f32[T,1]  // Gemma2Model.Forward rsqrt
-//   %293 = mul %286 %292 : act[T,128]  // Gemma2Model.Forward mul
-//   %295 = mul %293 %294 : act[T,128]  // Gemma2Model.Forward norm
-// tensors of the first launch: layers.3.rsqrt4 rsqrt norm layers.3.down_proj model.layers.3.post_feedforward_layernorm.weight layers.3.sum model.norm.weight
+// ======== k06_norm
+// k06_norm <sm_90a>  launches: 1
+//   %318 = mul %316 %316 : act[T,128]  // layers.3.mlp post_feedforward_layernorm_mul
+//   %319 = row_sum %318 : f32[T,1]  // layers.3.mlp post_feedforward_layernorm_row_sum
+//   %320 = mul %7 %319 : f32[T,1]  // layers.3.mlp post_feedforward_layernorm_mul
+//   %321 = add %320 %10 : f32[T,1]  // layers.3.mlp post_feedforward_layernorm_add
+//   %322 = rsqrt %321 : f32[T,1]  // layers.3.mlp post_feedforward_layernorm_rsqrt
+//   %323 = mul %316 %322 : act[T,128]  // layers.3.mlp post_feedforward_layernorm_mul
+//   %325 = mul %323 %324 : act[T,128]  // layers.3.mlp post_feedforward_layernorm
+//   %326 = add %286 %325 : act[T,128]  // layers.3.mlp residual
+//   %328 = mul %326 %326 : act[T,128]  // Gemma2Model.Forward norm_mul
+//   %329 = row_sum %328 : f32[T,1]  // Gemma2Model.Forward norm_row_sum
+//   %330 = mul %7 %329 : f32[T,1]  // Gemma2Model.Forward norm_mul
+//   %331 = add %330 %10 : f32[T,1]  // Gemma2Model.Forward norm_add
+//   %332 = rsqrt %331 : f32[T,1]  // Gemma2Model.Forward norm_rsqrt
+//   %333 = mul %326 %332 : act[T,128]  // Gemma2Model.Forward norm_mul
+//   %335 = mul %333 %334 : act[T,128]  // Gemma2Model.Forward norm
+// tensors of the first launch: layers.3.post_feedforward_layernorm_rsqrt norm_rsqrt norm layers.3.down_proj model.layers.3.post_feedforward_layernorm.weight layers.3.residual model.norm.weight
 // 776 bytes per row; fp32 in registers, one rounding per stored value
 #define ELEM_BF16 1
 #define EXACT_MATH 0
@@ -537,12 +335,12 @@ k07_sum_pre_feedforward_layernorm(float* __restrict__ rsqrt_rows,
 @prelude.cu
 @rows.cu
 extern "C" __global__ void __launch_bounds__(32)
-k08_norm(float* __restrict__ rsqrt_rows,
-    float* __restrict__ rsqrt2_rows,
+k06_norm(float* __restrict__ post_feedforward_layernorm_rsqrt_rows,
+    float* __restrict__ norm_rsqrt_rows,
     elem* __restrict__ norm_rows, int norm_pitch,
     const elem* __restrict__ down_proj_rows, int down_proj_pitch,
     const elem* __restrict__ post_feedforward_layernorm_weight_vector,
-    const elem* __restrict__ sum_rows, int sum_pitch,
+    const elem* __restrict__ residual_rows, int residual_pitch,
     const elem* __restrict__ norm_weight_vector,
     int rows)
 {
@@ -554,8 +352,8 @@ k08_norm(float* __restrict__ rsqrt_rows,
     const int first = blockIdx.x * 3, end = min(first + 3, rows);
     uint4 down_proj_next = {};
     if (inside) down_proj_next = packed8(down_proj_rows + (int64)first * down_proj_pitch + column);
-    uint4 sum_next = {};
-    if (inside) sum_next = packed8(sum_rows + (int64)first * sum_pitch + column);
+    uint4 residual_next = {};
+    if (inside) residual_next = packed8(residual_rows + (int64)first * residual_pitch + column);
 
     // Vectors that all rows share. A thread reads back what it wrote itself; registers would cost a block per multiprocessor.
     __shared__ uint4 vectors[2][32];
@@ -568,58 +366,58 @@ k08_norm(float* __restrict__ rsqrt_rows,
     {
         float down_proj[8];
         unpack8(down_proj_next, down_proj);
-        float sum[8];
-        unpack8(sum_next, sum);
+        float residual[8];
+        unpack8(residual_next, residual);
         if (row + 1 < end)
         {
             if (inside) down_proj_next = packed8(down_proj_rows + (int64)(row + 1) * down_proj_pitch + column);
-            if (inside) sum_next = packed8(sum_rows + (int64)(row + 1) * sum_pitch + column);
+            if (inside) residual_next = packed8(residual_rows + (int64)(row + 1) * residual_pitch + column);
         }
 
         // row_sum
-        float row_sum_part = 0.0f;
-        if (inside) for (int j = 0; j < 8; j++) row_sum_part += down_proj[j] * down_proj[j];
-        const float row_sum = row_block_sum(row_sum_part, scratch[0]);
-        const float mul = 0.0078125f * row_sum;
-        const float add = mul + 9.99999997E-07f;
-        const float rsqrt = rsqrtf(add);
-        if (threadIdx.x == 0) rsqrt_rows[row] = rsqrt;
+        float post_feedforward_layernorm_row_sum_part = 0.0f;
+        if (inside) for (int j = 0; j < 8; j++) post_feedforward_layernorm_row_sum_part += down_proj[j] * down_proj[j];
+        const float post_feedforward_layernorm_row_sum = row_block_sum(post_feedforward_layernorm_row_sum_part, scratch[0]);
+        const float post_feedforward_layernorm_mul = 0.0078125f * post_feedforward_layernorm_row_sum;
+        const float post_feedforward_layernorm_add = post_feedforward_layernorm_mul + 9.99999997E-07f;
+        const float post_feedforward_layernorm_rsqrt = rsqrtf(post_feedforward_layernorm_add);
+        if (threadIdx.x == 0) post_feedforward_layernorm_rsqrt_rows[row] = post_feedforward_layernorm_rsqrt;
 
         float post_feedforward_layernorm_weight[8];
         unpack8(vectors[0][threadIdx.x], post_feedforward_layernorm_weight);
 
         // add
-        float sum2[8];
-        for (int j = 0; j < 8; j++) sum2[j] = sum[j] + down_proj[j] * rsqrt * (1.0f + post_feedforward_layernorm_weight[j]);
+        float residual2[8];
+        for (int j = 0; j < 8; j++) residual2[j] = residual[j] + down_proj[j] * post_feedforward_layernorm_rsqrt * (1.0f + post_feedforward_layernorm_weight[j]);
 
         // row_sum
-        float row_sum2_part = 0.0f;
-        if (inside) for (int j = 0; j < 8; j++) row_sum2_part += sum2[j] * sum2[j];
-        const float row_sum2 = row_block_sum(row_sum2_part, scratch[1]);
-        const float mul2 = 0.0078125f * row_sum2;
-        const float add2 = mul2 + 9.99999997E-07f;
-        const float rsqrt2 = rsqrtf(add2);
-        if (threadIdx.x == 0) rsqrt2_rows[row] = rsqrt2;
+        float norm_row_sum_part = 0.0f;
+        if (inside) for (int j = 0; j < 8; j++) norm_row_sum_part += residual2[j] * residual2[j];
+        const float norm_row_sum = row_block_sum(norm_row_sum_part, scratch[1]);
+        const float norm_mul = 0.0078125f * norm_row_sum;
+        const float norm_add = norm_mul + 9.99999997E-07f;
+        const float norm_rsqrt = rsqrtf(norm_add);
+        if (threadIdx.x == 0) norm_rsqrt_rows[row] = norm_rsqrt;
 
         float norm_weight[8];
         unpack8(vectors[1][threadIdx.x], norm_weight);
 
         // mul
         float norm[8];
-        for (int j = 0; j < 8; j++) norm[j] = sum2[j] * rsqrt2 * (1.0f + norm_weight[j]);
+        for (int j = 0; j < 8; j++) norm[j] = residual2[j] * norm_rsqrt * (1.0f + norm_weight[j]);
         if (inside) store8(norm_rows + (int64)row * norm_pitch + column, norm);
     }
     while (++row < end);
 }
 
 
-// ======== k09_cross_entropy
-// k09_cross_entropy <sm_90a>  launches: 1
-//   %297 = linear_cross_entropy %295 %1 %296 {logit=(30*tanh((0.03333333333333333*s)))} : f32[T,1]  // loss
+// ======== k07_cross_entropy
+// k07_cross_entropy <sm_90a>  launches: 1
+//   %337 = linear_cross_entropy %335 %1 %336 {logit=(30*tanh((0.03333333333333333*s)))} : f32[T,1]  // loss
 // tensors of the first launch: norm model.embed_tokens.weight loss
 #define ELEM_BF16 1
 #define EXACT_MATH 0
-#define KERNEL_NAME k09_cross_entropy
+#define KERNEL_NAME k07_cross_entropy
 #define VOCAB 4096
 #define THREADS 1024
 #define GRAD 1
@@ -643,36 +441,36 @@ __device__ __forceinline__ void logit_and_derivative(float s, float& z, float& d
 
 @cross_entropy.cu
 
-// ======== k10_d_post_feedforward_layernorm_d_down_proj_b
-// k10_d_post_feedforward_layernorm_d_down_proj_b <sm_90a>  launches: 1
-//   %283 = mul %276 %282 : act[T,128]  // layers.3.mlp mul
-//   %285 = mul %283 %284 : act[T,128]  // layers.3.mlp post_feedforward_layernorm
-//   %286 = add %251 %285 : act[T,128]  // layers.3.mlp sum
-//   %300 = mul %299 %294 : act[T,128]  // Gemma2Model.Forward d_mul
-//   %301 = mul %300 %292 : act[T,128]  // Gemma2Model.Forward d_sum
-//   %302 = mul %300 %286 : act[T,128]  // Gemma2Model.Forward mul
-//   %303 = row_sum %302 : f32[T,1]  // Gemma2Model.Forward d_rsqrt
-//   %305 = mul %292 %292 : f32[T,1]  // Gemma2Model.Forward mul
-//   %306 = mul %292 %305 : f32[T,1]  // Gemma2Model.Forward mul
-//   %307 = mul %304 %306 : f32[T,1]  // Gemma2Model.Forward mul
-//   %308 = mul %303 %307 : f32[T,1]  // Gemma2Model.Forward d_mul
-//   %309 = mul %308 %7 : f32[T,1]  // Gemma2Model.Forward d_mul
-//   %311 = mul %310 %309 : f32[T,1]  // Gemma2Model.Forward mul
-//   %312 = mul %311 %286 : act[T,128]  // Gemma2Model.Forward mul
-//   %313 = add %301 %312 : act[T,128]  // Gemma2Model.Forward d_post_feedforward_layernorm
-//   %314 = mul %313 %284 : act[T,128]  // layers.3.mlp d_mul
-//   %315 = mul %314 %282 : act[T,128]  // layers.3.mlp d_down_proj
-//   %316 = mul %314 %276 : act[T,128]  // layers.3.mlp mul
-//   %317 = row_sum %316 : f32[T,1]  // layers.3.mlp d_rsqrt
-//   %318 = mul %282 %282 : f32[T,1]  // layers.3.mlp mul
-//   %319 = mul %282 %318 : f32[T,1]  // layers.3.mlp mul
-//   %320 = mul %304 %319 : f32[T,1]  // layers.3.mlp mul
-//   %321 = mul %317 %320 : f32[T,1]  // layers.3.mlp d_mul
-//   %322 = mul %321 %7 : f32[T,1]  // layers.3.mlp d_mul
-//   %323 = mul %310 %322 : f32[T,1]  // layers.3.mlp mul
-//   %324 = mul %323 %276 : act[T,128]  // layers.3.mlp mul
-//   %325 = add %315 %324 : act[T,128]  // layers.3.mlp d_down_proj_b
-// tensors of the first launch: d_post_feedforward_layernorm layers.3.d_down_proj[:,0:128] layers.3.down_proj layers.3.rsqrt4 model.layers.3.post_feedforward_layernorm.weight layers.3.sum d_norm model.norm.weight rsqrt
+// ======== k08_d_residual_d_down_proj
+// k08_d_residual_d_down_proj <sm_90a>  launches: 1
+//   %323 = mul %316 %322 : act[T,128]  // layers.3.mlp post_feedforward_layernorm_mul
+//   %325 = mul %323 %324 : act[T,128]  // layers.3.mlp post_feedforward_layernorm
+//   %326 = add %286 %325 : act[T,128]  // layers.3.mlp residual
+//   %340 = mul %339 %334 : act[T,128]  // Gemma2Model.Forward d_norm_mul
+//   %341 = mul %340 %332 : act[T,128]  // Gemma2Model.Forward d_residual
+//   %342 = mul %340 %326 : act[T,128]  // Gemma2Model.Forward d_norm_mul_mul
+//   %343 = row_sum %342 : f32[T,1]  // Gemma2Model.Forward d_norm_rsqrt
+//   %345 = mul %332 %332 : f32[T,1]  // Gemma2Model.Forward d_norm_rsqrt_mul
+//   %346 = mul %332 %345 : f32[T,1]  // Gemma2Model.Forward d_norm_rsqrt_mul
+//   %347 = mul %344 %346 : f32[T,1]  // Gemma2Model.Forward d_norm_rsqrt_mul
+//   %348 = mul %343 %347 : f32[T,1]  // Gemma2Model.Forward d_norm_add
+//   %349 = mul %348 %7 : f32[T,1]  // Gemma2Model.Forward d_norm_row_sum
+//   %351 = mul %350 %349 : f32[T,1]  // Gemma2Model.Forward d_norm_mul_mul
+//   %352 = mul %351 %326 : act[T,128]  // Gemma2Model.Forward d_residual
+//   %353 = add %341 %352 : act[T,128]  // Gemma2Model.Forward d_residual
+//   %354 = mul %353 %324 : act[T,128]  // layers.3.mlp d_post_feedforward_layernorm_mul
+//   %355 = mul %354 %322 : act[T,128]  // layers.3.mlp d_down_proj
+//   %356 = mul %354 %316 : act[T,128]  // layers.3.mlp d_post_feedforward_layernorm_mul_mul
+//   %357 = row_sum %356 : f32[T,1]  // layers.3.mlp d_post_feedforward_layernorm_rsqrt
+//   %358 = mul %322 %322 : f32[T,1]  // layers.3.mlp d_post_feedforward_layernorm_rsqrt_mul
+//   %359 = mul %322 %358 : f32[T,1]  // layers.3.mlp d_post_feedforward_layernorm_rsqrt_mul
+//   %360 = mul %344 %359 : f32[T,1]  // layers.3.mlp d_post_feedforward_layernorm_rsqrt_mul
+//   %361 = mul %357 %360 : f32[T,1]  // layers.3.mlp d_post_feedforward_layernorm_add
+//   %362 = mul %361 %7 : f32[T,1]  // layers.3.mlp d_post_feedforward_layernorm_row_sum
+//   %363 = mul %350 %362 : f32[T,1]  // layers.3.mlp d_post_feedforward_layernorm_mul_mul
+//   %364 = mul %363 %316 : act[T,128]  // layers.3.mlp d_down_proj
+//   %365 = add %355 %364 : act[T,128]  // layers.3.mlp d_down_proj
+// tensors of the first launch: d_residual layers.3.d_down_proj layers.3.down_proj layers.3.post_feedforward_layernorm_rsqrt model.layers.3.post_feedforward_layernorm.weight layers.3.residual d_norm model.norm.weight norm_rsqrt
 // 1288 bytes per row; fp32 in registers, one rounding per stored value
 #define ELEM_BF16 1
 #define EXACT_MATH 0
@@ -680,15 +478,15 @@ __device__ __forceinline__ void logit_and_derivative(float s, float& z, float& d
 @prelude.cu
 @rows.cu
 extern "C" __global__ void __launch_bounds__(32)
-k10_d_post_feedforward_layernorm_d_down_proj_b(elem* __restrict__ d_post_feedforward_layernorm_rows, int d_post_feedforward_layernorm_pitch,
-    elem* __restrict__ d_down_proj_b_rows, int d_down_proj_b_pitch,
+k08_d_residual_d_down_proj(elem* __restrict__ d_residual_rows, int d_residual_pitch,
+    elem* __restrict__ d_down_proj_rows, int d_down_proj_pitch,
     const elem* __restrict__ down_proj_rows, int down_proj_pitch,
-    const float* __restrict__ rsqrt_rows,
+    const float* __restrict__ post_feedforward_layernorm_rsqrt_rows,
     const elem* __restrict__ post_feedforward_layernorm_weight_vector,
-    const elem* __restrict__ sum_rows, int sum_pitch,
+    const elem* __restrict__ residual_rows, int residual_pitch,
     const elem* __restrict__ d_norm_rows, int d_norm_pitch,
     const elem* __restrict__ norm_weight_vector,
-    const float* __restrict__ rsqrt2_rows,
+    const float* __restrict__ norm_rsqrt_rows,
     int rows)
 {
     __shared__ float scratch[2][WARP_SIZE];
@@ -698,100 +496,100 @@ k10_d_post_feedforward_layernorm_d_down_proj_b(elem* __restrict__ d_post_feedfor
 
     float down_proj[8] = {};
     if (inside) load8(down_proj_rows + row * down_proj_pitch + column, down_proj);
-    const float rsqrt = rsqrt_rows[row];
+    const float post_feedforward_layernorm_rsqrt = post_feedforward_layernorm_rsqrt_rows[row];
     float post_feedforward_layernorm_weight[8] = {};
     if (inside) load8(post_feedforward_layernorm_weight_vector + column, post_feedforward_layernorm_weight);
-    float sum[8] = {};
-    if (inside) load8(sum_rows + row * sum_pitch + column, sum);
+    float residual[8] = {};
+    if (inside) load8(residual_rows + row * residual_pitch + column, residual);
     float d_norm[8] = {};
     if (inside) load8(d_norm_rows + row * d_norm_pitch + column, d_norm);
     float norm_weight[8] = {};
     if (inside) load8(norm_weight_vector + column, norm_weight);
-    const float rsqrt2 = rsqrt2_rows[row];
+    const float norm_rsqrt = norm_rsqrt_rows[row];
 
     // add
-    float sum2[8];
-    for (int j = 0; j < 8; j++) sum2[j] = sum[j] + down_proj[j] * rsqrt * (1.0f + post_feedforward_layernorm_weight[j]);
+    float residual2[8];
+    for (int j = 0; j < 8; j++) residual2[j] = residual[j] + down_proj[j] * post_feedforward_layernorm_rsqrt * (1.0f + post_feedforward_layernorm_weight[j]);
 
     // mul
-    float d_mul[8];
-    for (int j = 0; j < 8; j++) d_mul[j] = d_norm[j] * (1.0f + norm_weight[j]);
+    float d_norm_mul[8];
+    for (int j = 0; j < 8; j++) d_norm_mul[j] = d_norm[j] * (1.0f + norm_weight[j]);
 
     // row_sum
-    float d_rsqrt_part = 0.0f;
-    if (inside) for (int j = 0; j < 8; j++) d_rsqrt_part += d_mul[j] * sum2[j];
-    const float d_rsqrt = row_block_sum(d_rsqrt_part, scratch[0]);
-    const float mul = rsqrt2 * rsqrt2;
-    const float mul2 = rsqrt2 * mul;
-    const float mul3 = (-0.5f) * mul2;
-    const float d_mul2 = d_rsqrt * mul3;
-    const float d_mul3 = 0.0078125f * d_mul2;
-    const float mul4 = 2.0f * d_mul3;
+    float d_norm_rsqrt_part = 0.0f;
+    if (inside) for (int j = 0; j < 8; j++) d_norm_rsqrt_part += d_norm_mul[j] * residual2[j];
+    const float d_norm_rsqrt = row_block_sum(d_norm_rsqrt_part, scratch[0]);
+    const float d_norm_rsqrt_mul = norm_rsqrt * norm_rsqrt;
+    const float d_norm_rsqrt_mul2 = norm_rsqrt * d_norm_rsqrt_mul;
+    const float d_norm_rsqrt_mul3 = (-0.5f) * d_norm_rsqrt_mul2;
+    const float d_norm_add = d_norm_rsqrt * d_norm_rsqrt_mul3;
+    const float d_norm_row_sum = 0.0078125f * d_norm_add;
+    const float d_norm_mul_mul = 2.0f * d_norm_row_sum;
 
     // add
-    float d_post_feedforward_layernorm[8];
-    for (int j = 0; j < 8; j++) d_post_feedforward_layernorm[j] = d_mul[j] * rsqrt2 + mul4 * sum2[j];
-    if (inside) store8(d_post_feedforward_layernorm_rows + row * d_post_feedforward_layernorm_pitch + column, d_post_feedforward_layernorm);
-    for (int j = 0; j < 8; j++) d_post_feedforward_layernorm[j] = round_elem(d_post_feedforward_layernorm[j]);
+    float d_residual[8];
+    for (int j = 0; j < 8; j++) d_residual[j] = d_norm_mul[j] * norm_rsqrt + d_norm_mul_mul * residual2[j];
+    if (inside) store8(d_residual_rows + row * d_residual_pitch + column, d_residual);
+    for (int j = 0; j < 8; j++) d_residual[j] = round_elem(d_residual[j]);
 
     // mul
-    float d_mul4[8];
-    for (int j = 0; j < 8; j++) d_mul4[j] = d_post_feedforward_layernorm[j] * (1.0f + post_feedforward_layernorm_weight[j]);
+    float d_post_feedforward_layernorm_mul[8];
+    for (int j = 0; j < 8; j++) d_post_feedforward_layernorm_mul[j] = d_residual[j] * (1.0f + post_feedforward_layernorm_weight[j]);
 
     // row_sum
-    float d_rsqrt2_part = 0.0f;
-    if (inside) for (int j = 0; j < 8; j++) d_rsqrt2_part += d_mul4[j] * down_proj[j];
-    const float d_rsqrt2 = row_block_sum(d_rsqrt2_part, scratch[1]);
-    const float mul5 = rsqrt * rsqrt;
-    const float mul6 = rsqrt * mul5;
-    const float mul7 = (-0.5f) * mul6;
-    const float d_mul5 = d_rsqrt2 * mul7;
-    const float d_mul6 = 0.0078125f * d_mul5;
-    const float mul8 = 2.0f * d_mul6;
+    float d_post_feedforward_layernorm_rsqrt_part = 0.0f;
+    if (inside) for (int j = 0; j < 8; j++) d_post_feedforward_layernorm_rsqrt_part += d_post_feedforward_layernorm_mul[j] * down_proj[j];
+    const float d_post_feedforward_layernorm_rsqrt = row_block_sum(d_post_feedforward_layernorm_rsqrt_part, scratch[1]);
+    const float d_post_feedforward_layernorm_rsqrt_mul = post_feedforward_layernorm_rsqrt * post_feedforward_layernorm_rsqrt;
+    const float d_post_feedforward_layernorm_rsqrt_mul2 = post_feedforward_layernorm_rsqrt * d_post_feedforward_layernorm_rsqrt_mul;
+    const float d_post_feedforward_layernorm_rsqrt_mul3 = (-0.5f) * d_post_feedforward_layernorm_rsqrt_mul2;
+    const float d_post_feedforward_layernorm_add = d_post_feedforward_layernorm_rsqrt * d_post_feedforward_layernorm_rsqrt_mul3;
+    const float d_post_feedforward_layernorm_row_sum = 0.0078125f * d_post_feedforward_layernorm_add;
+    const float d_post_feedforward_layernorm_mul_mul = 2.0f * d_post_feedforward_layernorm_row_sum;
 
     // add
-    float d_down_proj_b[8];
-    for (int j = 0; j < 8; j++) d_down_proj_b[j] = d_mul4[j] * rsqrt + mul8 * down_proj[j];
-    if (inside) store8(d_down_proj_b_rows + row * d_down_proj_b_pitch + column, d_down_proj_b);
+    float d_down_proj[8];
+    for (int j = 0; j < 8; j++) d_down_proj[j] = d_post_feedforward_layernorm_mul[j] * post_feedforward_layernorm_rsqrt + d_post_feedforward_layernorm_mul_mul * down_proj[j];
+    if (inside) store8(d_down_proj_rows + row * d_down_proj_pitch + column, d_down_proj);
 }
 
 
-// ======== k11_d_up_proj_b_d_gate_proj_b
-// k11_d_up_proj_b_d_gate_proj_b <sm_90a>  launches: 4
-//   %264 = mul %263 %263 : act[T,256]  // layers.3.mlp mul
-//   %265 = mul %56 %264 : act[T,256]  // layers.3.mlp mul
-//   %266 = add %55 %265 : act[T,256]  // layers.3.mlp add
-//   %267 = mul %263 %266 : act[T,256]  // layers.3.mlp mul
-//   %268 = tanh %267 : act[T,256]  // layers.3.mlp tanh
-//   %269 = mul %54 %268 : act[T,256]  // layers.3.mlp mul
-//   %270 = add %54 %269 : act[T,256]  // layers.3.mlp add
-//   %271 = mul %263 %270 : act[T,256]  // layers.3.mlp gelu_tanh
-//   %330 = mul %329 %272 : act[T,256]  // layers.3.mlp d_gelu_tanh
-//   %331 = mul %329 %271 : act[T,256]  // layers.3.mlp d_up_proj_b
-//   %332 = mul %330 %270 : act[T,256]  // layers.3.mlp d_gate_proj
-//   %333 = mul %330 %263 : act[T,256]  // layers.3.mlp d_mul
-//   %334 = mul %333 %54 : act[T,256]  // layers.3.mlp d_tanh
-//   %335 = mul %268 %268 : act[T,256]  // layers.3.mlp mul
-//   %336 = sub %14 %335 : act[T,256]  // layers.3.mlp sub
-//   %337 = mul %334 %336 : act[T,256]  // layers.3.mlp d_mul
-//   %338 = mul %337 %266 : act[T,256]  // layers.3.mlp mul
-//   %339 = add %332 %338 : act[T,256]  // layers.3.mlp d_gate_proj
-//   %340 = mul %337 %263 : act[T,256]  // layers.3.mlp d_mul
-//   %341 = mul %340 %56 : act[T,256]  // layers.3.mlp d_mul
-//   %342 = mul %310 %341 : act[T,256]  // layers.3.mlp mul
-//   %343 = mul %342 %263 : act[T,256]  // layers.3.mlp mul
-//   %344 = add %339 %343 : act[T,256]  // layers.3.mlp d_gate_proj_b
-// tensors of the first launch: layers.3.d_gate_proj+up_proj[:,256:512] layers.3.d_gate_proj+up_proj[:,0:256] layers.3.gate_proj+up_proj[:,0:256] layers.3.d_mul layers.3.gate_proj+up_proj[:,256:512]
+// ======== k09_d_up_proj_d_gate_proj
+// k09_d_up_proj_d_gate_proj <sm_90a>  launches: 4
+//   %303 = mul %301 %301 : act[T,256]  // layers.3.mlp gelu_tanh_mul
+//   %304 = mul %65 %303 : act[T,256]  // layers.3.mlp gelu_tanh_mul
+//   %305 = add %64 %304 : act[T,256]  // layers.3.mlp gelu_tanh_add
+//   %306 = mul %301 %305 : act[T,256]  // layers.3.mlp gelu_tanh_mul
+//   %307 = tanh %306 : act[T,256]  // layers.3.mlp gelu_tanh_tanh
+//   %308 = mul %63 %307 : act[T,256]  // layers.3.mlp gelu_tanh_mul
+//   %309 = add %63 %308 : act[T,256]  // layers.3.mlp gelu_tanh_add
+//   %310 = mul %301 %309 : act[T,256]  // layers.3.mlp gelu_tanh
+//   %372 = mul %371 %302 : act[T,256]  // layers.3.mlp d_gelu_tanh
+//   %373 = mul %371 %310 : act[T,256]  // layers.3.mlp d_up_proj
+//   %374 = mul %372 %309 : act[T,256]  // layers.3.mlp d_gate_proj
+//   %375 = mul %372 %301 : act[T,256]  // layers.3.mlp d_gelu_tanh_add
+//   %376 = mul %375 %63 : act[T,256]  // layers.3.mlp d_gelu_tanh_tanh
+//   %377 = mul %307 %307 : act[T,256]  // layers.3.mlp d_gelu_tanh_tanh_mul
+//   %378 = sub %14 %377 : act[T,256]  // layers.3.mlp d_gelu_tanh_tanh_sub
+//   %379 = mul %376 %378 : act[T,256]  // layers.3.mlp d_gelu_tanh_mul
+//   %380 = mul %379 %305 : act[T,256]  // layers.3.mlp d_gate_proj
+//   %381 = mul %379 %301 : act[T,256]  // layers.3.mlp d_gelu_tanh_add
+//   %382 = mul %381 %65 : act[T,256]  // layers.3.mlp d_gelu_tanh_mul
+//   %383 = mul %350 %382 : act[T,256]  // layers.3.mlp d_gelu_tanh_mul_mul
+//   %384 = mul %383 %301 : act[T,256]  // layers.3.mlp d_gate_proj
+//   %385 = add %374 %380 : act[T,256]  // layers.3.mlp add
+//   %386 = add %385 %384 : act[T,256]  // layers.3.mlp d_gate_proj
+// tensors of the first launch: layers.3.d_gate_proj+up_proj[256:512] layers.3.d_gate_proj+up_proj[0:256] layers.3.gate_proj+up_proj[0:256] layers.3.d_geglu layers.3.gate_proj+up_proj[256:512]
 // 2560 bytes per row; fp32 in registers, one rounding per stored value
 #define ELEM_BF16 1
 #define EXACT_MATH 0
 
 @prelude.cu
 extern "C" __global__ void __launch_bounds__(32)
-k11_d_up_proj_b_d_gate_proj_b(elem* __restrict__ d_up_proj_b_rows, int d_up_proj_b_pitch,
-    elem* __restrict__ d_gate_proj_b_rows, int d_gate_proj_b_pitch,
+k09_d_up_proj_d_gate_proj(elem* __restrict__ d_up_proj_rows, int d_up_proj_pitch,
+    elem* __restrict__ d_gate_proj_rows, int d_gate_proj_pitch,
     const elem* __restrict__ gate_proj_rows, int gate_proj_pitch,
-    const elem* __restrict__ d_mul_rows, int d_mul_pitch,
+    const elem* __restrict__ d_geglu_rows, int d_geglu_pitch,
     const elem* __restrict__ up_proj_rows, int up_proj_pitch,
     int rows)
 {
@@ -800,71 +598,71 @@ k11_d_up_proj_b_d_gate_proj_b(elem* __restrict__ d_up_proj_b_rows, int d_up_proj
 
     float gate_proj[8];
     load8(gate_proj_rows + row * gate_proj_pitch + column, gate_proj);
-    float d_mul[8];
-    load8(d_mul_rows + row * d_mul_pitch + column, d_mul);
+    float d_geglu[8];
+    load8(d_geglu_rows + row * d_geglu_pitch + column, d_geglu);
     float up_proj[8];
     load8(up_proj_rows + row * up_proj_pitch + column, up_proj);
 
     // add
-    float add[8];
-    for (int j = 0; j < 8; j++) add[j] = 0.797884583f + 0.0356774069f * gate_proj[j] * gate_proj[j];
+    float gelu_tanh_add[8];
+    for (int j = 0; j < 8; j++) gelu_tanh_add[j] = 0.797884583f + 0.0356774069f * gate_proj[j] * gate_proj[j];
 
     // tanh
-    float tanh[8];
-    for (int j = 0; j < 8; j++) tanh[j] = fast_tanh(gate_proj[j] * add[j]);
+    float gelu_tanh_tanh[8];
+    for (int j = 0; j < 8; j++) gelu_tanh_tanh[j] = fast_tanh(gate_proj[j] * gelu_tanh_add[j]);
 
     // add
-    float add2[8];
-    for (int j = 0; j < 8; j++) add2[j] = 0.5f + 0.5f * tanh[j];
+    float gelu_tanh_add2[8];
+    for (int j = 0; j < 8; j++) gelu_tanh_add2[j] = 0.5f + 0.5f * gelu_tanh_tanh[j];
 
     // mul
     float d_gelu_tanh[8];
-    for (int j = 0; j < 8; j++) d_gelu_tanh[j] = d_mul[j] * up_proj[j];
+    for (int j = 0; j < 8; j++) d_gelu_tanh[j] = d_geglu[j] * up_proj[j];
 
     // mul
-    float d_up_proj_b[8];
-    for (int j = 0; j < 8; j++) d_up_proj_b[j] = d_mul[j] * gate_proj[j] * add2[j];
-    store8(d_up_proj_b_rows + row * d_up_proj_b_pitch + column, d_up_proj_b);
+    float d_up_proj[8];
+    for (int j = 0; j < 8; j++) d_up_proj[j] = d_geglu[j] * gate_proj[j] * gelu_tanh_add2[j];
+    store8(d_up_proj_rows + row * d_up_proj_pitch + column, d_up_proj);
 
     // mul
-    float d_mul2[8];
-    for (int j = 0; j < 8; j++) d_mul2[j] = 0.5f * d_gelu_tanh[j] * gate_proj[j] * (1.0f - tanh[j] * tanh[j]);
+    float d_gelu_tanh_mul[8];
+    for (int j = 0; j < 8; j++) d_gelu_tanh_mul[j] = 0.5f * d_gelu_tanh[j] * gate_proj[j] * (1.0f - gelu_tanh_tanh[j] * gelu_tanh_tanh[j]);
 
     // add
-    float d_gate_proj_b[8];
-    for (int j = 0; j < 8; j++) d_gate_proj_b[j] = d_gelu_tanh[j] * add2[j] + d_mul2[j] * add[j] + 0.0713548139f * d_mul2[j] * gate_proj[j] * gate_proj[j];
-    store8(d_gate_proj_b_rows + row * d_gate_proj_b_pitch + column, d_gate_proj_b);
+    float d_gate_proj[8];
+    for (int j = 0; j < 8; j++) d_gate_proj[j] = d_gelu_tanh[j] * gelu_tanh_add2[j] + d_gelu_tanh_mul[j] * gelu_tanh_add[j] + 0.0713548139f * d_gelu_tanh_mul[j] * gate_proj[j] * gate_proj[j];
+    store8(d_gate_proj_rows + row * d_gate_proj_pitch + column, d_gate_proj);
 }
 
 
-// ======== k12_d_post_attention_layernorm_d_o_proj_b
-// k12_d_post_attention_layernorm_d_o_proj_b <sm_90a>  launches: 3
-//   %349 = mul %348 %259 : act[T,128]  // layers.3.mlp d_mul
-//   %350 = mul %349 %257 : act[T,128]  // layers.3.mlp mul
-//   %351 = mul %349 %251 : act[T,128]  // layers.3.mlp mul
-//   %352 = row_sum %351 : f32[T,1]  // layers.3.mlp d_rsqrt
-//   %353 = add %313 %350 : act[T,128]  // layers.3.mlp d_sum
-//   %354 = mul %257 %257 : f32[T,1]  // layers.3.mlp mul
-//   %355 = mul %257 %354 : f32[T,1]  // layers.3.mlp mul
-//   %356 = mul %304 %355 : f32[T,1]  // layers.3.mlp mul
-//   %357 = mul %352 %356 : f32[T,1]  // layers.3.mlp d_mul
-//   %358 = mul %357 %7 : f32[T,1]  // layers.3.mlp d_mul
-//   %359 = mul %310 %358 : f32[T,1]  // layers.3.mlp mul
-//   %360 = mul %359 %251 : act[T,128]  // layers.3.mlp mul
-//   %361 = add %353 %360 : act[T,128]  // layers.3.mlp d_post_attention_layernorm
-//   %362 = mul %361 %249 : act[T,128]  // layers.3.self_attn d_mul
-//   %363 = mul %362 %247 : act[T,128]  // layers.3.self_attn d_o_proj
-//   %364 = mul %362 %241 : act[T,128]  // layers.3.self_attn mul
-//   %365 = row_sum %364 : f32[T,1]  // layers.3.self_attn d_rsqrt
-//   %366 = mul %247 %247 : f32[T,1]  // layers.3.self_attn mul
-//   %367 = mul %247 %366 : f32[T,1]  // layers.3.self_attn mul
-//   %368 = mul %304 %367 : f32[T,1]  // layers.3.self_attn mul
-//   %369 = mul %365 %368 : f32[T,1]  // layers.3.self_attn d_mul
-//   %370 = mul %369 %7 : f32[T,1]  // layers.3.self_attn d_mul
-//   %371 = mul %310 %370 : f32[T,1]  // layers.3.self_attn mul
-//   %372 = mul %371 %241 : act[T,128]  // layers.3.self_attn mul
-//   %373 = add %363 %372 : act[T,128]  // layers.3.self_attn d_o_proj_b
-// tensors of the first launch: layers.3.d_post_attention_layernorm layers.3.d_o_proj[:,0:128] layers.3.d_pre_feedforward_layernorm model.layers.3.pre_feedforward_layernorm.weight layers.3.rsqrt3 layers.3.sum d_post_feedforward_layernorm model.layers.3.post_attention_layernorm.weight layers.3.rsqrt2 layers.3.o_proj
+// ======== k10_d_residual_d_o_proj
+// k10_d_residual_d_o_proj <sm_90a>  launches: 6
+//   %394 = mul %393 %294 : act[T,128]  // layers.3.mlp d_pre_feedforward_layernorm_mul
+//   %395 = mul %394 %292 : act[T,128]  // layers.3.mlp d_residual
+//   %396 = mul %394 %286 : act[T,128]  // layers.3.mlp d_pre_feedforward_layernorm_mul_mul
+//   %397 = row_sum %396 : f32[T,1]  // layers.3.mlp d_pre_feedforward_layernorm_rsqrt
+//   %398 = mul %292 %292 : f32[T,1]  // layers.3.mlp d_pre_feedforward_layernorm_rsqrt_mul
+//   %399 = mul %292 %398 : f32[T,1]  // layers.3.mlp d_pre_feedforward_layernorm_rsqrt_mul
+//   %400 = mul %344 %399 : f32[T,1]  // layers.3.mlp d_pre_feedforward_layernorm_rsqrt_mul
+//   %401 = mul %397 %400 : f32[T,1]  // layers.3.mlp d_pre_feedforward_layernorm_add
+//   %402 = mul %401 %7 : f32[T,1]  // layers.3.mlp d_pre_feedforward_layernorm_row_sum
+//   %403 = mul %350 %402 : f32[T,1]  // layers.3.mlp d_pre_feedforward_layernorm_mul_mul
+//   %404 = mul %403 %286 : act[T,128]  // layers.3.mlp d_residual
+//   %405 = add %353 %395 : act[T,128]  // layers.3.mlp add
+//   %406 = add %405 %404 : act[T,128]  // layers.3.mlp d_residual
+//   %407 = mul %406 %284 : act[T,128]  // layers.3.self_attn d_post_attention_layernorm_mul
+//   %408 = mul %407 %282 : act[T,128]  // layers.3.self_attn d_o_proj
+//   %409 = mul %407 %276 : act[T,128]  // layers.3.self_attn d_post_attention_layernorm_mul_mul
+//   %410 = row_sum %409 : f32[T,1]  // layers.3.self_attn d_post_attention_layernorm_rsqrt
+//   %411 = mul %282 %282 : f32[T,1]  // layers.3.self_attn d_post_attention_layernorm_rsqrt_mul
+//   %412 = mul %282 %411 : f32[T,1]  // layers.3.self_attn d_post_attention_layernorm_rsqrt_mul
+//   %413 = mul %344 %412 : f32[T,1]  // layers.3.self_attn d_post_attention_layernorm_rsqrt_mul
+//   %414 = mul %410 %413 : f32[T,1]  // layers.3.self_attn d_post_attention_layernorm_add
+//   %415 = mul %414 %7 : f32[T,1]  // layers.3.self_attn d_post_attention_layernorm_row_sum
+//   %416 = mul %350 %415 : f32[T,1]  // layers.3.self_attn d_post_attention_layernorm_mul_mul
+//   %417 = mul %416 %276 : act[T,128]  // layers.3.self_attn d_o_proj
+//   %418 = add %408 %417 : act[T,128]  // layers.3.self_attn d_o_proj
+// tensors of the first launch: layers.3.d_residual layers.3.d_o_proj layers.3.d_pre_feedforward_layernorm model.layers.3.pre_feedforward_layernorm.weight layers.3.pre_feedforward_layernorm_rsqrt layers.3.residual d_residual model.layers.3.post_attention_layernorm.weight layers.3.post_attention_layernorm_rsqrt layers.3.o_proj
 // 1544 bytes per row; fp32 in registers, one rounding per stored value
 #define ELEM_BF16 1
 #define EXACT_MATH 0
@@ -872,15 +670,15 @@ k11_d_up_proj_b_d_gate_proj_b(elem* __restrict__ d_up_proj_b_rows, int d_up_proj
 @prelude.cu
 @rows.cu
 extern "C" __global__ void __launch_bounds__(32)
-k12_d_post_attention_layernorm_d_o_proj_b(elem* __restrict__ d_post_attention_layernorm_rows, int d_post_attention_layernorm_pitch,
-    elem* __restrict__ d_o_proj_b_rows, int d_o_proj_b_pitch,
+k10_d_residual_d_o_proj(elem* __restrict__ d_residual_rows, int d_residual_pitch,
+    elem* __restrict__ d_o_proj_rows, int d_o_proj_pitch,
     const elem* __restrict__ d_pre_feedforward_layernorm_rows, int d_pre_feedforward_layernorm_pitch,
     const elem* __restrict__ pre_feedforward_layernorm_weight_vector,
-    const float* __restrict__ rsqrt_rows,
-    const elem* __restrict__ sum_rows, int sum_pitch,
-    const elem* __restrict__ d_post_feedforward_layernorm_rows, int d_post_feedforward_layernorm_pitch,
+    const float* __restrict__ pre_feedforward_layernorm_rsqrt_rows,
+    const elem* __restrict__ residual_rows, int residual_pitch,
+    const elem* __restrict__ d_residual2_rows, int d_residual2_pitch,
     const elem* __restrict__ post_attention_layernorm_weight_vector,
-    const float* __restrict__ rsqrt2_rows,
+    const float* __restrict__ post_attention_layernorm_rsqrt_rows,
     const elem* __restrict__ o_proj_rows, int o_proj_pitch,
     int rows)
 {
@@ -893,67 +691,67 @@ k12_d_post_attention_layernorm_d_o_proj_b(elem* __restrict__ d_post_attention_la
     if (inside) load8(d_pre_feedforward_layernorm_rows + row * d_pre_feedforward_layernorm_pitch + column, d_pre_feedforward_layernorm);
     float pre_feedforward_layernorm_weight[8] = {};
     if (inside) load8(pre_feedforward_layernorm_weight_vector + column, pre_feedforward_layernorm_weight);
-    const float rsqrt = rsqrt_rows[row];
-    float sum[8] = {};
-    if (inside) load8(sum_rows + row * sum_pitch + column, sum);
-    float d_post_feedforward_layernorm[8] = {};
-    if (inside) load8(d_post_feedforward_layernorm_rows + row * d_post_feedforward_layernorm_pitch + column, d_post_feedforward_layernorm);
+    const float pre_feedforward_layernorm_rsqrt = pre_feedforward_layernorm_rsqrt_rows[row];
+    float residual[8] = {};
+    if (inside) load8(residual_rows + row * residual_pitch + column, residual);
+    float d_residual2[8] = {};
+    if (inside) load8(d_residual2_rows + row * d_residual2_pitch + column, d_residual2);
     float post_attention_layernorm_weight[8] = {};
     if (inside) load8(post_attention_layernorm_weight_vector + column, post_attention_layernorm_weight);
-    const float rsqrt2 = rsqrt2_rows[row];
+    const float post_attention_layernorm_rsqrt = post_attention_layernorm_rsqrt_rows[row];
     float o_proj[8] = {};
     if (inside) load8(o_proj_rows + row * o_proj_pitch + column, o_proj);
 
     // mul
-    float d_mul[8];
-    for (int j = 0; j < 8; j++) d_mul[j] = d_pre_feedforward_layernorm[j] * (1.0f + pre_feedforward_layernorm_weight[j]);
+    float d_pre_feedforward_layernorm_mul[8];
+    for (int j = 0; j < 8; j++) d_pre_feedforward_layernorm_mul[j] = d_pre_feedforward_layernorm[j] * (1.0f + pre_feedforward_layernorm_weight[j]);
 
     // row_sum
-    float d_rsqrt_part = 0.0f;
-    if (inside) for (int j = 0; j < 8; j++) d_rsqrt_part += d_mul[j] * sum[j];
-    const float d_rsqrt = row_block_sum(d_rsqrt_part, scratch[0]);
-    const float mul = rsqrt * rsqrt;
-    const float mul2 = rsqrt * mul;
-    const float mul3 = (-0.5f) * mul2;
-    const float d_mul2 = d_rsqrt * mul3;
-    const float d_mul3 = 0.0078125f * d_mul2;
-    const float mul4 = 2.0f * d_mul3;
+    float d_pre_feedforward_layernorm_rsqrt_part = 0.0f;
+    if (inside) for (int j = 0; j < 8; j++) d_pre_feedforward_layernorm_rsqrt_part += d_pre_feedforward_layernorm_mul[j] * residual[j];
+    const float d_pre_feedforward_layernorm_rsqrt = row_block_sum(d_pre_feedforward_layernorm_rsqrt_part, scratch[0]);
+    const float d_pre_feedforward_layernorm_rsqrt_mul = pre_feedforward_layernorm_rsqrt * pre_feedforward_layernorm_rsqrt;
+    const float d_pre_feedforward_layernorm_rsqrt_mul2 = pre_feedforward_layernorm_rsqrt * d_pre_feedforward_layernorm_rsqrt_mul;
+    const float d_pre_feedforward_layernorm_rsqrt_mul3 = (-0.5f) * d_pre_feedforward_layernorm_rsqrt_mul2;
+    const float d_pre_feedforward_layernorm_add = d_pre_feedforward_layernorm_rsqrt * d_pre_feedforward_layernorm_rsqrt_mul3;
+    const float d_pre_feedforward_layernorm_row_sum = 0.0078125f * d_pre_feedforward_layernorm_add;
+    const float d_pre_feedforward_layernorm_mul_mul = 2.0f * d_pre_feedforward_layernorm_row_sum;
 
     // add
-    float d_post_attention_layernorm[8];
-    for (int j = 0; j < 8; j++) d_post_attention_layernorm[j] = d_post_feedforward_layernorm[j] + d_mul[j] * rsqrt + mul4 * sum[j];
-    if (inside) store8(d_post_attention_layernorm_rows + row * d_post_attention_layernorm_pitch + column, d_post_attention_layernorm);
-    for (int j = 0; j < 8; j++) d_post_attention_layernorm[j] = round_elem(d_post_attention_layernorm[j]);
+    float d_residual[8];
+    for (int j = 0; j < 8; j++) d_residual[j] = d_residual2[j] + d_pre_feedforward_layernorm_mul[j] * pre_feedforward_layernorm_rsqrt + d_pre_feedforward_layernorm_mul_mul * residual[j];
+    if (inside) store8(d_residual_rows + row * d_residual_pitch + column, d_residual);
+    for (int j = 0; j < 8; j++) d_residual[j] = round_elem(d_residual[j]);
 
     // mul
-    float d_mul4[8];
-    for (int j = 0; j < 8; j++) d_mul4[j] = d_post_attention_layernorm[j] * (1.0f + post_attention_layernorm_weight[j]);
+    float d_post_attention_layernorm_mul[8];
+    for (int j = 0; j < 8; j++) d_post_attention_layernorm_mul[j] = d_residual[j] * (1.0f + post_attention_layernorm_weight[j]);
 
     // row_sum
-    float d_rsqrt2_part = 0.0f;
-    if (inside) for (int j = 0; j < 8; j++) d_rsqrt2_part += d_mul4[j] * o_proj[j];
-    const float d_rsqrt2 = row_block_sum(d_rsqrt2_part, scratch[1]);
-    const float mul5 = rsqrt2 * rsqrt2;
-    const float mul6 = rsqrt2 * mul5;
-    const float mul7 = (-0.5f) * mul6;
-    const float d_mul5 = d_rsqrt2 * mul7;
-    const float d_mul6 = 0.0078125f * d_mul5;
-    const float mul8 = 2.0f * d_mul6;
+    float d_post_attention_layernorm_rsqrt_part = 0.0f;
+    if (inside) for (int j = 0; j < 8; j++) d_post_attention_layernorm_rsqrt_part += d_post_attention_layernorm_mul[j] * o_proj[j];
+    const float d_post_attention_layernorm_rsqrt = row_block_sum(d_post_attention_layernorm_rsqrt_part, scratch[1]);
+    const float d_post_attention_layernorm_rsqrt_mul = post_attention_layernorm_rsqrt * post_attention_layernorm_rsqrt;
+    const float d_post_attention_layernorm_rsqrt_mul2 = post_attention_layernorm_rsqrt * d_post_attention_layernorm_rsqrt_mul;
+    const float d_post_attention_layernorm_rsqrt_mul3 = (-0.5f) * d_post_attention_layernorm_rsqrt_mul2;
+    const float d_post_attention_layernorm_add = d_post_attention_layernorm_rsqrt * d_post_attention_layernorm_rsqrt_mul3;
+    const float d_post_attention_layernorm_row_sum = 0.0078125f * d_post_attention_layernorm_add;
+    const float d_post_attention_layernorm_mul_mul = 2.0f * d_post_attention_layernorm_row_sum;
 
     // add
-    float d_o_proj_b[8];
-    for (int j = 0; j < 8; j++) d_o_proj_b[j] = d_mul4[j] * rsqrt2 + mul8 * o_proj[j];
-    if (inside) store8(d_o_proj_b_rows + row * d_o_proj_b_pitch + column, d_o_proj_b);
+    float d_o_proj[8];
+    for (int j = 0; j < 8; j++) d_o_proj[j] = d_post_attention_layernorm_mul[j] * post_attention_layernorm_rsqrt + d_post_attention_layernorm_mul_mul * o_proj[j];
+    if (inside) store8(d_o_proj_rows + row * d_o_proj_pitch + column, d_o_proj);
 }
 
 
-// ======== k13_attention_delta
-// k13_attention_delta <sm_90a>  launches: 4
-//   %380 = attention_delta %237 %378 : f32[T,4]  // layers.3.self_attn attention_delta
-// tensors of the first launch: layers.3.attention_delta layers.3.attention[:,0:128] layers.3.d_attention
+// ======== k11_attention_delta
+// k11_attention_delta <sm_90a>  launches: 4
+//   %427 = attention_delta %270 %425 : f32[T,4]  // layers.3.self_attn delta
+// tensors of the first launch: layers.3.delta layers.3.attention layers.3.d_attention
 #define ELEM_BF16 1
 #define EXACT_MATH 0
-#define KERNEL_NAME k13_attention_delta
+#define KERNEL_NAME k11_attention_delta
 #define HEAD_DIM 32
 #define GROUP 1
 #define WINDOW 0
@@ -962,17 +760,18 @@ k12_d_post_attention_layernorm_d_o_proj_b(elem* __restrict__ d_post_attention_la
 #define TILE_K 16
 #define WARPS 4
 #define STAGES 1
+#define MIN_BLOCKS 0
 
 @prelude.cu
 @attention_delta.cu
 
-// ======== k14_attention_dkdv
-// k14_attention_dkdv <sm_90a>  launches: 2
-//   %381 = attention_grad_k %231 %234 %236 %378 %379 %380 {score=(50*tanh((0.0035355339059327372*s)))} : act[T,2,32]  // layers.3.self_attn d_k_proj
-// tensors of the first launch: layers.3.d_q_proj+k_proj+v_proj[:,128:192] layers.3.d_q_proj+k_proj+v_proj[:,192:256] layers.3.q_proj+k_proj+v_proj[:,0:128] layers.3.q_proj+k_proj+v_proj[:,128:192] layers.3.q_proj+k_proj+v_proj[:,192:256] layers.3.d_attention layers.3.attention_lse layers.3.attention_delta doc_start doc_end
+// ======== k12_attention_dkdv
+// k12_attention_dkdv <sm_90a>  launches: 2
+//   %428 = attention_grad_k %266 %268 %269 %425 %426 %427 {score=(50*tanh((0.0035355339059327372*s)))} : act[T,2,32]  // layers.3.self_attn d_k_proj
+// tensors of the first launch: layers.3.d_q_proj+k_proj+v_proj[128:192] layers.3.d_q_proj+k_proj+v_proj[192:256] layers.3.q_proj+k_proj+v_proj[0:128] layers.3.q_proj+k_proj+v_proj[128:192] layers.3.q_proj+k_proj+v_proj[192:256] layers.3.d_attention layers.3.lse layers.3.delta doc_start doc_end
 #define ELEM_BF16 1
 #define EXACT_MATH 0
-#define KERNEL_NAME k14_attention_dkdv
+#define KERNEL_NAME k12_attention_dkdv
 #define HEAD_DIM 32
 #define GROUP 2
 #define WINDOW 0
@@ -981,17 +780,20 @@ k12_d_post_attention_layernorm_d_o_proj_b(elem* __restrict__ d_post_attention_la
 #define TILE_K 64
 #define WARPS 4
 #define STAGES 2
+#define MIN_BLOCKS 2
 
 @prelude.cu
 @mma.cu
-// score(s) = (50*tanh((0.0035355339059327372*s))), traced from the model; in units of log2.
-__device__ __forceinline__ float score_log2(float s)
+@attention_tiles.cu
+@attention_mma.cu
+// The score of a pair, s = q k, distance = q - k in tokens, head = the query head: (50*tanh((0.0035355339059327372*s))), traced from the model; in units of log2.
+__device__ __forceinline__ float score_log2(float s, float distance, float head)
 {
     return 72.1347504f * fast_tanh(0.00353553379f * s);
 }
 
 // The same, and d(score)/ds in natural units, from shared work.
-__device__ __forceinline__ void score_log2_and_derivative(float s, float& z, float& dz)
+__device__ __forceinline__ void score_log2_and_derivative(float s, float distance, float head, float& z, float& dz)
 {
     const float t = fast_tanh(0.00353553379f * s);
     z = 72.1347504f * t;
@@ -1001,13 +803,13 @@ __device__ __forceinline__ void score_log2_and_derivative(float s, float& z, flo
 
 @attention_dkdv.cu
 
-// ======== k15_attention_dq
-// k15_attention_dq <sm_90a>  launches: 2
-//   %383 = attention_grad_q %231 %234 %236 %378 %379 %380 {score=(50*tanh((0.0035355339059327372*s)))} : act[T,4,32]  // layers.3.self_attn d_q_proj
-// tensors of the first launch: layers.3.d_q_proj+k_proj+v_proj[:,0:128] layers.3.q_proj+k_proj+v_proj[:,0:128] layers.3.q_proj+k_proj+v_proj[:,128:192] layers.3.q_proj+k_proj+v_proj[:,192:256] layers.3.d_attention layers.3.attention_lse layers.3.attention_delta doc_start
+// ======== k13_attention_dq
+// k13_attention_dq <sm_90a>  launches: 2
+//   %430 = attention_grad_q %266 %268 %269 %425 %426 %427 {score=(50*tanh((0.0035355339059327372*s)))} : act[T,4,32]  // layers.3.self_attn d_q_proj
+// tensors of the first launch: layers.3.d_q_proj+k_proj+v_proj[0:128] layers.3.q_proj+k_proj+v_proj[0:128] layers.3.q_proj+k_proj+v_proj[128:192] layers.3.q_proj+k_proj+v_proj[192:256] layers.3.d_attention layers.3.lse layers.3.delta doc_start
 #define ELEM_BF16 1
 #define EXACT_MATH 0
-#define KERNEL_NAME k15_attention_dq
+#define KERNEL_NAME k13_attention_dq
 #define HEAD_DIM 32
 #define GROUP 2
 #define WINDOW 0
@@ -1016,17 +818,20 @@ __device__ __forceinline__ void score_log2_and_derivative(float s, float& z, flo
 #define TILE_K 64
 #define WARPS 4
 #define STAGES 1
+#define MIN_BLOCKS 2
 
 @prelude.cu
 @mma.cu
-// score(s) = (50*tanh((0.0035355339059327372*s))), traced from the model; in units of log2.
-__device__ __forceinline__ float score_log2(float s)
+@attention_tiles.cu
+@attention_mma.cu
+// The score of a pair, s = q k, distance = q - k in tokens, head = the query head: (50*tanh((0.0035355339059327372*s))), traced from the model; in units of log2.
+__device__ __forceinline__ float score_log2(float s, float distance, float head)
 {
     return 72.1347504f * fast_tanh(0.00353553379f * s);
 }
 
 // The same, and d(score)/ds in natural units, from shared work.
-__device__ __forceinline__ void score_log2_and_derivative(float s, float& z, float& dz)
+__device__ __forceinline__ void score_log2_and_derivative(float s, float distance, float head, float& z, float& dz)
 {
     const float t = fast_tanh(0.00353553379f * s);
     z = 72.1347504f * t;
@@ -1036,14 +841,14 @@ __device__ __forceinline__ void score_log2_and_derivative(float s, float& z, flo
 
 @attention_dq.cu
 
-// ======== k16_rope_inverse
-// k16_rope_inverse <sm_90a>  launches: 4
-//   %385 = rope %383 {theta=10000 inverse} : act[T,4,32]  // layers.3.self_attn d_q_proj
-//   %387 = rope %381 {theta=10000 inverse} : act[T,2,32]  // layers.3.self_attn d_k_proj
-// tensors of the first launch: layers.3.d_q_proj+k_proj+v_proj[:,0:192] positions
+// ======== k14_rope_inverse
+// k14_rope_inverse <sm_90a>  launches: 4
+//   %432 = rope %428 {theta=10000 inverse} : act[T,2,32]  // layers.3.self_attn d_k_proj
+//   %434 = rope %430 {theta=10000 inverse} : act[T,4,32]  // layers.3.self_attn d_q_proj
+// tensors of the first launch: layers.3.d_q_proj+k_proj+v_proj[0:192] positions
 #define ELEM_BF16 1
 #define EXACT_MATH 0
-#define KERNEL_NAME k16_rope_inverse
+#define KERNEL_NAME k14_rope_inverse
 #define HEADS 6
 #define INVERSE 1
 #define TILE_ROWS 128
@@ -1055,123 +860,13 @@ __device__ __forceinline__ void score_log2_and_derivative(float s, float& z, flo
 @rotation.cu
 @rope.cu
 
-// ======== k17_d_post_feedforward_layernorm_d_down_proj_b
-// k17_d_post_feedforward_layernorm_d_down_proj_b <sm_90a>  launches: 3
-//   %393 = mul %392 %225 : act[T,128]  // layers.3.self_attn d_mul
-//   %394 = mul %393 %223 : act[T,128]  // layers.3.self_attn mul
-//   %395 = mul %393 %217 : act[T,128]  // layers.3.self_attn mul
-//   %396 = row_sum %395 : f32[T,1]  // layers.3.self_attn d_rsqrt
-//   %397 = add %361 %394 : act[T,128]  // layers.3.self_attn d_sum
-//   %398 = mul %223 %223 : f32[T,1]  // layers.3.self_attn mul
-//   %399 = mul %223 %398 : f32[T,1]  // layers.3.self_attn mul
-//   %400 = mul %304 %399 : f32[T,1]  // layers.3.self_attn mul
-//   %401 = mul %396 %400 : f32[T,1]  // layers.3.self_attn d_mul
-//   %402 = mul %401 %7 : f32[T,1]  // layers.3.self_attn d_mul
-//   %403 = mul %310 %402 : f32[T,1]  // layers.3.self_attn mul
-//   %404 = mul %403 %217 : act[T,128]  // layers.3.self_attn mul
-//   %405 = add %397 %404 : act[T,128]  // layers.3.self_attn d_post_feedforward_layernorm
-//   %406 = mul %405 %215 : act[T,128]  // layers.2.mlp d_mul
-//   %407 = mul %406 %213 : act[T,128]  // layers.2.mlp d_down_proj
-//   %408 = mul %406 %207 : act[T,128]  // layers.2.mlp mul
-//   %409 = row_sum %408 : f32[T,1]  // layers.2.mlp d_rsqrt
-//   %410 = mul %213 %213 : f32[T,1]  // layers.2.mlp mul
-//   %411 = mul %213 %410 : f32[T,1]  // layers.2.mlp mul
-//   %412 = mul %304 %411 : f32[T,1]  // layers.2.mlp mul
-//   %413 = mul %409 %412 : f32[T,1]  // layers.2.mlp d_mul
-//   %414 = mul %413 %7 : f32[T,1]  // layers.2.mlp d_mul
-//   %415 = mul %310 %414 : f32[T,1]  // layers.2.mlp mul
-//   %416 = mul %415 %207 : act[T,128]  // layers.2.mlp mul
-//   %417 = add %407 %416 : act[T,128]  // layers.2.mlp d_down_proj_b
-// tensors of the first launch: layers.3.d_post_feedforward_layernorm layers.2.d_down_proj[:,0:128] layers.3.d_input_layernorm model.layers.3.input_layernorm.weight layers.3.rsqrt layers.2.sum2 layers.3.d_post_attention_layernorm model.layers.2.post_feedforward_layernorm.weight layers.2.rsqrt4 layers.2.down_proj
-// 1544 bytes per row; fp32 in registers, one rounding per stored value
+// ======== k15_attention_dkdv
+// k15_attention_dkdv <sm_90a>  launches: 2
+//   %530 = attention_grad_k %187 %189 %190 %527 %528 %529 {score=(50*tanh((0.0035355339059327372*s))) window=16} : act[T,2,32]  // layers.2.self_attn d_k_proj
+// tensors of the first launch: layers.2.d_q_proj+k_proj+v_proj[128:192] layers.2.d_q_proj+k_proj+v_proj[192:256] layers.2.q_proj+k_proj+v_proj[0:128] layers.2.q_proj+k_proj+v_proj[128:192] layers.2.q_proj+k_proj+v_proj[192:256] layers.2.d_attention layers.2.lse layers.2.delta doc_start doc_end
 #define ELEM_BF16 1
 #define EXACT_MATH 0
-
-@prelude.cu
-@rows.cu
-extern "C" __global__ void __launch_bounds__(32)
-k17_d_post_feedforward_layernorm_d_down_proj_b(elem* __restrict__ d_post_feedforward_layernorm_rows, int d_post_feedforward_layernorm_pitch,
-    elem* __restrict__ d_down_proj_b_rows, int d_down_proj_b_pitch,
-    const elem* __restrict__ d_input_layernorm_rows, int d_input_layernorm_pitch,
-    const elem* __restrict__ input_layernorm_weight_vector,
-    const float* __restrict__ rsqrt_rows,
-    const elem* __restrict__ sum_rows, int sum_pitch,
-    const elem* __restrict__ d_post_attention_layernorm_rows, int d_post_attention_layernorm_pitch,
-    const elem* __restrict__ post_feedforward_layernorm_weight_vector,
-    const float* __restrict__ rsqrt2_rows,
-    const elem* __restrict__ down_proj_rows, int down_proj_pitch,
-    int rows)
-{
-    __shared__ float scratch[2][WARP_SIZE];
-    const int64 row = blockIdx.x;
-    const int column = threadIdx.x * 8;
-    const bool inside = column < 128;
-
-    float d_input_layernorm[8] = {};
-    if (inside) load8(d_input_layernorm_rows + row * d_input_layernorm_pitch + column, d_input_layernorm);
-    float input_layernorm_weight[8] = {};
-    if (inside) load8(input_layernorm_weight_vector + column, input_layernorm_weight);
-    const float rsqrt = rsqrt_rows[row];
-    float sum[8] = {};
-    if (inside) load8(sum_rows + row * sum_pitch + column, sum);
-    float d_post_attention_layernorm[8] = {};
-    if (inside) load8(d_post_attention_layernorm_rows + row * d_post_attention_layernorm_pitch + column, d_post_attention_layernorm);
-    float post_feedforward_layernorm_weight[8] = {};
-    if (inside) load8(post_feedforward_layernorm_weight_vector + column, post_feedforward_layernorm_weight);
-    const float rsqrt2 = rsqrt2_rows[row];
-    float down_proj[8] = {};
-    if (inside) load8(down_proj_rows + row * down_proj_pitch + column, down_proj);
-
-    // mul
-    float d_mul[8];
-    for (int j = 0; j < 8; j++) d_mul[j] = d_input_layernorm[j] * (1.0f + input_layernorm_weight[j]);
-
-    // row_sum
-    float d_rsqrt_part = 0.0f;
-    if (inside) for (int j = 0; j < 8; j++) d_rsqrt_part += d_mul[j] * sum[j];
-    const float d_rsqrt = row_block_sum(d_rsqrt_part, scratch[0]);
-    const float mul = rsqrt * rsqrt;
-    const float mul2 = rsqrt * mul;
-    const float mul3 = (-0.5f) * mul2;
-    const float d_mul2 = d_rsqrt * mul3;
-    const float d_mul3 = 0.0078125f * d_mul2;
-    const float mul4 = 2.0f * d_mul3;
-
-    // add
-    float d_post_feedforward_layernorm[8];
-    for (int j = 0; j < 8; j++) d_post_feedforward_layernorm[j] = d_post_attention_layernorm[j] + d_mul[j] * rsqrt + mul4 * sum[j];
-    if (inside) store8(d_post_feedforward_layernorm_rows + row * d_post_feedforward_layernorm_pitch + column, d_post_feedforward_layernorm);
-    for (int j = 0; j < 8; j++) d_post_feedforward_layernorm[j] = round_elem(d_post_feedforward_layernorm[j]);
-
-    // mul
-    float d_mul4[8];
-    for (int j = 0; j < 8; j++) d_mul4[j] = d_post_feedforward_layernorm[j] * (1.0f + post_feedforward_layernorm_weight[j]);
-
-    // row_sum
-    float d_rsqrt2_part = 0.0f;
-    if (inside) for (int j = 0; j < 8; j++) d_rsqrt2_part += d_mul4[j] * down_proj[j];
-    const float d_rsqrt2 = row_block_sum(d_rsqrt2_part, scratch[1]);
-    const float mul5 = rsqrt2 * rsqrt2;
-    const float mul6 = rsqrt2 * mul5;
-    const float mul7 = (-0.5f) * mul6;
-    const float d_mul5 = d_rsqrt2 * mul7;
-    const float d_mul6 = 0.0078125f * d_mul5;
-    const float mul8 = 2.0f * d_mul6;
-
-    // add
-    float d_down_proj_b[8];
-    for (int j = 0; j < 8; j++) d_down_proj_b[j] = d_mul4[j] * rsqrt2 + mul8 * down_proj[j];
-    if (inside) store8(d_down_proj_b_rows + row * d_down_proj_b_pitch + column, d_down_proj_b);
-}
-
-
-// ======== k18_attention_dkdv
-// k18_attention_dkdv <sm_90a>  launches: 2
-//   %473 = attention_grad_k %162 %165 %167 %470 %471 %472 {score=(50*tanh((0.0035355339059327372*s))) window=16} : act[T,2,32]  // layers.2.self_attn d_k_proj
-// tensors of the first launch: layers.2.d_q_proj+k_proj+v_proj[:,128:192] layers.2.d_q_proj+k_proj+v_proj[:,192:256] layers.2.q_proj+k_proj+v_proj[:,0:128] layers.2.q_proj+k_proj+v_proj[:,128:192] layers.2.q_proj+k_proj+v_proj[:,192:256] layers.2.d_attention layers.2.attention_lse layers.2.attention_delta doc_start doc_end
-#define ELEM_BF16 1
-#define EXACT_MATH 0
-#define KERNEL_NAME k18_attention_dkdv
+#define KERNEL_NAME k15_attention_dkdv
 #define HEAD_DIM 32
 #define GROUP 2
 #define WINDOW 16
@@ -1180,17 +875,20 @@ k17_d_post_feedforward_layernorm_d_down_proj_b(elem* __restrict__ d_post_feedfor
 #define TILE_K 64
 #define WARPS 4
 #define STAGES 2
+#define MIN_BLOCKS 2
 
 @prelude.cu
 @mma.cu
-// score(s) = (50*tanh((0.0035355339059327372*s))), traced from the model; in units of log2.
-__device__ __forceinline__ float score_log2(float s)
+@attention_tiles.cu
+@attention_mma.cu
+// The score of a pair, s = q k, distance = q - k in tokens, head = the query head: (50*tanh((0.0035355339059327372*s))), traced from the model; in units of log2.
+__device__ __forceinline__ float score_log2(float s, float distance, float head)
 {
     return 72.1347504f * fast_tanh(0.00353553379f * s);
 }
 
 // The same, and d(score)/ds in natural units, from shared work.
-__device__ __forceinline__ void score_log2_and_derivative(float s, float& z, float& dz)
+__device__ __forceinline__ void score_log2_and_derivative(float s, float distance, float head, float& z, float& dz)
 {
     const float t = fast_tanh(0.00353553379f * s);
     z = 72.1347504f * t;
@@ -1200,13 +898,13 @@ __device__ __forceinline__ void score_log2_and_derivative(float s, float& z, flo
 
 @attention_dkdv.cu
 
-// ======== k19_attention_dq
-// k19_attention_dq <sm_90a>  launches: 2
-//   %475 = attention_grad_q %162 %165 %167 %470 %471 %472 {score=(50*tanh((0.0035355339059327372*s))) window=16} : act[T,4,32]  // layers.2.self_attn d_q_proj
-// tensors of the first launch: layers.2.d_q_proj+k_proj+v_proj[:,0:128] layers.2.q_proj+k_proj+v_proj[:,0:128] layers.2.q_proj+k_proj+v_proj[:,128:192] layers.2.q_proj+k_proj+v_proj[:,192:256] layers.2.d_attention layers.2.attention_lse layers.2.attention_delta doc_start
+// ======== k16_attention_dq
+// k16_attention_dq <sm_90a>  launches: 2
+//   %532 = attention_grad_q %187 %189 %190 %527 %528 %529 {score=(50*tanh((0.0035355339059327372*s))) window=16} : act[T,4,32]  // layers.2.self_attn d_q_proj
+// tensors of the first launch: layers.2.d_q_proj+k_proj+v_proj[0:128] layers.2.q_proj+k_proj+v_proj[0:128] layers.2.q_proj+k_proj+v_proj[128:192] layers.2.q_proj+k_proj+v_proj[192:256] layers.2.d_attention layers.2.lse layers.2.delta doc_start
 #define ELEM_BF16 1
 #define EXACT_MATH 0
-#define KERNEL_NAME k19_attention_dq
+#define KERNEL_NAME k16_attention_dq
 #define HEAD_DIM 32
 #define GROUP 2
 #define WINDOW 16
@@ -1215,17 +913,20 @@ __device__ __forceinline__ void score_log2_and_derivative(float s, float& z, flo
 #define TILE_K 64
 #define WARPS 4
 #define STAGES 1
+#define MIN_BLOCKS 2
 
 @prelude.cu
 @mma.cu
-// score(s) = (50*tanh((0.0035355339059327372*s))), traced from the model; in units of log2.
-__device__ __forceinline__ float score_log2(float s)
+@attention_tiles.cu
+@attention_mma.cu
+// The score of a pair, s = q k, distance = q - k in tokens, head = the query head: (50*tanh((0.0035355339059327372*s))), traced from the model; in units of log2.
+__device__ __forceinline__ float score_log2(float s, float distance, float head)
 {
     return 72.1347504f * fast_tanh(0.00353553379f * s);
 }
 
 // The same, and d(score)/ds in natural units, from shared work.
-__device__ __forceinline__ void score_log2_and_derivative(float s, float& z, float& dz)
+__device__ __forceinline__ void score_log2_and_derivative(float s, float distance, float head, float& z, float& dz)
 {
     const float t = fast_tanh(0.00353553379f * s);
     z = 72.1347504f * t;
@@ -1235,34 +936,34 @@ __device__ __forceinline__ void score_log2_and_derivative(float s, float& z, flo
 
 @attention_dq.cu
 
-// ======== k20_d_o_proj_b
-// k20_d_o_proj_b <sm_90a>  launches: 1
-//   %625 = mul %624 %49 : act[T,128]  // layers.0.mlp d_mul
-//   %626 = mul %625 %47 : act[T,128]  // layers.0.mlp mul
-//   %627 = mul %625 %41 : act[T,128]  // layers.0.mlp mul
-//   %628 = row_sum %627 : f32[T,1]  // layers.0.mlp d_rsqrt
-//   %629 = add %589 %626 : act[T,128]  // layers.0.mlp d_sum
-//   %630 = mul %47 %47 : f32[T,1]  // layers.0.mlp mul
-//   %631 = mul %47 %630 : f32[T,1]  // layers.0.mlp mul
-//   %632 = mul %304 %631 : f32[T,1]  // layers.0.mlp mul
-//   %633 = mul %628 %632 : f32[T,1]  // layers.0.mlp d_mul
-//   %634 = mul %633 %7 : f32[T,1]  // layers.0.mlp d_mul
-//   %635 = mul %310 %634 : f32[T,1]  // layers.0.mlp mul
-//   %636 = mul %635 %41 : act[T,128]  // layers.0.mlp mul
-//   %637 = add %629 %636 : act[T,128]  // layers.0.mlp d_post_attention_layernorm
-//   %638 = mul %637 %39 : act[T,128]  // layers.0.self_attn d_mul
-//   %639 = mul %638 %37 : act[T,128]  // layers.0.self_attn d_o_proj
-//   %640 = mul %638 %31 : act[T,128]  // layers.0.self_attn mul
-//   %641 = row_sum %640 : f32[T,1]  // layers.0.self_attn d_rsqrt
-//   %642 = mul %37 %37 : f32[T,1]  // layers.0.self_attn mul
-//   %643 = mul %37 %642 : f32[T,1]  // layers.0.self_attn mul
-//   %644 = mul %304 %643 : f32[T,1]  // layers.0.self_attn mul
-//   %645 = mul %641 %644 : f32[T,1]  // layers.0.self_attn d_mul
-//   %646 = mul %645 %7 : f32[T,1]  // layers.0.self_attn d_mul
-//   %647 = mul %310 %646 : f32[T,1]  // layers.0.self_attn mul
-//   %648 = mul %647 %31 : act[T,128]  // layers.0.self_attn mul
-//   %649 = add %639 %648 : act[T,128]  // layers.0.self_attn d_o_proj_b
-// tensors of the first launch: layers.0.d_o_proj[:,0:128] layers.0.d_pre_feedforward_layernorm model.layers.0.pre_feedforward_layernorm.weight layers.0.rsqrt2 layers.0.sum layers.1.d_post_feedforward_layernorm model.layers.0.post_attention_layernorm.weight layers.0.rsqrt layers.0.o_proj
+// ======== k17_d_o_proj
+// k17_d_o_proj <sm_90a>  launches: 1
+//   %700 = mul %699 %54 : act[T,128]  // layers.0.mlp d_pre_feedforward_layernorm_mul
+//   %701 = mul %700 %52 : act[T,128]  // layers.0.mlp d_residual
+//   %702 = mul %700 %46 : act[T,128]  // layers.0.mlp d_pre_feedforward_layernorm_mul_mul
+//   %703 = row_sum %702 : f32[T,1]  // layers.0.mlp d_pre_feedforward_layernorm_rsqrt
+//   %704 = mul %52 %52 : f32[T,1]  // layers.0.mlp d_pre_feedforward_layernorm_rsqrt_mul
+//   %705 = mul %52 %704 : f32[T,1]  // layers.0.mlp d_pre_feedforward_layernorm_rsqrt_mul
+//   %706 = mul %344 %705 : f32[T,1]  // layers.0.mlp d_pre_feedforward_layernorm_rsqrt_mul
+//   %707 = mul %703 %706 : f32[T,1]  // layers.0.mlp d_pre_feedforward_layernorm_add
+//   %708 = mul %707 %7 : f32[T,1]  // layers.0.mlp d_pre_feedforward_layernorm_row_sum
+//   %709 = mul %350 %708 : f32[T,1]  // layers.0.mlp d_pre_feedforward_layernorm_mul_mul
+//   %710 = mul %709 %46 : act[T,128]  // layers.0.mlp d_residual
+//   %711 = add %659 %701 : act[T,128]  // layers.0.mlp add
+//   %712 = add %711 %710 : act[T,128]  // layers.0.mlp d_residual
+//   %713 = mul %712 %44 : act[T,128]  // layers.0.self_attn d_post_attention_layernorm_mul
+//   %714 = mul %713 %42 : act[T,128]  // layers.0.self_attn d_o_proj
+//   %715 = mul %713 %36 : act[T,128]  // layers.0.self_attn d_post_attention_layernorm_mul_mul
+//   %716 = row_sum %715 : f32[T,1]  // layers.0.self_attn d_post_attention_layernorm_rsqrt
+//   %717 = mul %42 %42 : f32[T,1]  // layers.0.self_attn d_post_attention_layernorm_rsqrt_mul
+//   %718 = mul %42 %717 : f32[T,1]  // layers.0.self_attn d_post_attention_layernorm_rsqrt_mul
+//   %719 = mul %344 %718 : f32[T,1]  // layers.0.self_attn d_post_attention_layernorm_rsqrt_mul
+//   %720 = mul %716 %719 : f32[T,1]  // layers.0.self_attn d_post_attention_layernorm_add
+//   %721 = mul %720 %7 : f32[T,1]  // layers.0.self_attn d_post_attention_layernorm_row_sum
+//   %722 = mul %350 %721 : f32[T,1]  // layers.0.self_attn d_post_attention_layernorm_mul_mul
+//   %723 = mul %722 %36 : act[T,128]  // layers.0.self_attn d_o_proj
+//   %724 = add %714 %723 : act[T,128]  // layers.0.self_attn d_o_proj
+// tensors of the first launch: layers.0.d_o_proj layers.0.d_pre_feedforward_layernorm model.layers.0.pre_feedforward_layernorm.weight layers.0.pre_feedforward_layernorm_rsqrt layers.0.residual layers.1.d_residual2 model.layers.0.post_attention_layernorm.weight layers.0.post_attention_layernorm_rsqrt layers.0.o_proj
 // 1288 bytes per row; fp32 in registers, one rounding per stored value
 #define ELEM_BF16 1
 #define EXACT_MATH 0
@@ -1270,14 +971,14 @@ __device__ __forceinline__ void score_log2_and_derivative(float s, float& z, flo
 @prelude.cu
 @rows.cu
 extern "C" __global__ void __launch_bounds__(32)
-k20_d_o_proj_b(elem* __restrict__ d_o_proj_b_rows, int d_o_proj_b_pitch,
+k17_d_o_proj(elem* __restrict__ d_o_proj_rows, int d_o_proj_pitch,
     const elem* __restrict__ d_pre_feedforward_layernorm_rows, int d_pre_feedforward_layernorm_pitch,
     const elem* __restrict__ pre_feedforward_layernorm_weight_vector,
-    const float* __restrict__ rsqrt_rows,
-    const elem* __restrict__ sum_rows, int sum_pitch,
-    const elem* __restrict__ d_post_feedforward_layernorm_rows, int d_post_feedforward_layernorm_pitch,
+    const float* __restrict__ pre_feedforward_layernorm_rsqrt_rows,
+    const elem* __restrict__ residual_rows, int residual_pitch,
+    const elem* __restrict__ d_residual_rows, int d_residual_pitch,
     const elem* __restrict__ post_attention_layernorm_weight_vector,
-    const float* __restrict__ rsqrt2_rows,
+    const float* __restrict__ post_attention_layernorm_rsqrt_rows,
     const elem* __restrict__ o_proj_rows, int o_proj_pitch,
     int rows)
 {
@@ -1290,202 +991,66 @@ k20_d_o_proj_b(elem* __restrict__ d_o_proj_b_rows, int d_o_proj_b_pitch,
     if (inside) load8(d_pre_feedforward_layernorm_rows + row * d_pre_feedforward_layernorm_pitch + column, d_pre_feedforward_layernorm);
     float pre_feedforward_layernorm_weight[8] = {};
     if (inside) load8(pre_feedforward_layernorm_weight_vector + column, pre_feedforward_layernorm_weight);
-    const float rsqrt = rsqrt_rows[row];
-    float sum[8] = {};
-    if (inside) load8(sum_rows + row * sum_pitch + column, sum);
-    float d_post_feedforward_layernorm[8] = {};
-    if (inside) load8(d_post_feedforward_layernorm_rows + row * d_post_feedforward_layernorm_pitch + column, d_post_feedforward_layernorm);
+    const float pre_feedforward_layernorm_rsqrt = pre_feedforward_layernorm_rsqrt_rows[row];
+    float residual[8] = {};
+    if (inside) load8(residual_rows + row * residual_pitch + column, residual);
+    float d_residual[8] = {};
+    if (inside) load8(d_residual_rows + row * d_residual_pitch + column, d_residual);
     float post_attention_layernorm_weight[8] = {};
     if (inside) load8(post_attention_layernorm_weight_vector + column, post_attention_layernorm_weight);
-    const float rsqrt2 = rsqrt2_rows[row];
+    const float post_attention_layernorm_rsqrt = post_attention_layernorm_rsqrt_rows[row];
     float o_proj[8] = {};
     if (inside) load8(o_proj_rows + row * o_proj_pitch + column, o_proj);
 
     // mul
-    float d_mul[8];
-    for (int j = 0; j < 8; j++) d_mul[j] = d_pre_feedforward_layernorm[j] * (1.0f + pre_feedforward_layernorm_weight[j]);
+    float d_pre_feedforward_layernorm_mul[8];
+    for (int j = 0; j < 8; j++) d_pre_feedforward_layernorm_mul[j] = d_pre_feedforward_layernorm[j] * (1.0f + pre_feedforward_layernorm_weight[j]);
 
     // row_sum
-    float d_rsqrt_part = 0.0f;
-    if (inside) for (int j = 0; j < 8; j++) d_rsqrt_part += d_mul[j] * sum[j];
-    const float d_rsqrt = row_block_sum(d_rsqrt_part, scratch[0]);
-    const float mul = rsqrt * rsqrt;
-    const float mul2 = rsqrt * mul;
-    const float mul3 = (-0.5f) * mul2;
-    const float d_mul2 = d_rsqrt * mul3;
-    const float d_mul3 = 0.0078125f * d_mul2;
-    const float mul4 = 2.0f * d_mul3;
+    float d_pre_feedforward_layernorm_rsqrt_part = 0.0f;
+    if (inside) for (int j = 0; j < 8; j++) d_pre_feedforward_layernorm_rsqrt_part += d_pre_feedforward_layernorm_mul[j] * residual[j];
+    const float d_pre_feedforward_layernorm_rsqrt = row_block_sum(d_pre_feedforward_layernorm_rsqrt_part, scratch[0]);
+    const float d_pre_feedforward_layernorm_rsqrt_mul = pre_feedforward_layernorm_rsqrt * pre_feedforward_layernorm_rsqrt;
+    const float d_pre_feedforward_layernorm_rsqrt_mul2 = pre_feedforward_layernorm_rsqrt * d_pre_feedforward_layernorm_rsqrt_mul;
+    const float d_pre_feedforward_layernorm_rsqrt_mul3 = (-0.5f) * d_pre_feedforward_layernorm_rsqrt_mul2;
+    const float d_pre_feedforward_layernorm_add = d_pre_feedforward_layernorm_rsqrt * d_pre_feedforward_layernorm_rsqrt_mul3;
+    const float d_pre_feedforward_layernorm_row_sum = 0.0078125f * d_pre_feedforward_layernorm_add;
+    const float d_pre_feedforward_layernorm_mul_mul = 2.0f * d_pre_feedforward_layernorm_row_sum;
 
     // mul
-    float d_mul4[8];
-    for (int j = 0; j < 8; j++) d_mul4[j] = (d_post_feedforward_layernorm[j] + d_mul[j] * rsqrt + mul4 * sum[j]) * (1.0f + post_attention_layernorm_weight[j]);
+    float d_post_attention_layernorm_mul[8];
+    for (int j = 0; j < 8; j++) d_post_attention_layernorm_mul[j] = (d_residual[j] + d_pre_feedforward_layernorm_mul[j] * pre_feedforward_layernorm_rsqrt + d_pre_feedforward_layernorm_mul_mul * residual[j]) * (1.0f + post_attention_layernorm_weight[j]);
 
     // row_sum
-    float d_rsqrt2_part = 0.0f;
-    if (inside) for (int j = 0; j < 8; j++) d_rsqrt2_part += d_mul4[j] * o_proj[j];
-    const float d_rsqrt2 = row_block_sum(d_rsqrt2_part, scratch[1]);
-    const float mul5 = rsqrt2 * rsqrt2;
-    const float mul6 = rsqrt2 * mul5;
-    const float mul7 = (-0.5f) * mul6;
-    const float d_mul5 = d_rsqrt2 * mul7;
-    const float d_mul6 = 0.0078125f * d_mul5;
-    const float mul8 = 2.0f * d_mul6;
+    float d_post_attention_layernorm_rsqrt_part = 0.0f;
+    if (inside) for (int j = 0; j < 8; j++) d_post_attention_layernorm_rsqrt_part += d_post_attention_layernorm_mul[j] * o_proj[j];
+    const float d_post_attention_layernorm_rsqrt = row_block_sum(d_post_attention_layernorm_rsqrt_part, scratch[1]);
+    const float d_post_attention_layernorm_rsqrt_mul = post_attention_layernorm_rsqrt * post_attention_layernorm_rsqrt;
+    const float d_post_attention_layernorm_rsqrt_mul2 = post_attention_layernorm_rsqrt * d_post_attention_layernorm_rsqrt_mul;
+    const float d_post_attention_layernorm_rsqrt_mul3 = (-0.5f) * d_post_attention_layernorm_rsqrt_mul2;
+    const float d_post_attention_layernorm_add = d_post_attention_layernorm_rsqrt * d_post_attention_layernorm_rsqrt_mul3;
+    const float d_post_attention_layernorm_row_sum = 0.0078125f * d_post_attention_layernorm_add;
+    const float d_post_attention_layernorm_mul_mul = 2.0f * d_post_attention_layernorm_row_sum;
 
     // add
-    float d_o_proj_b[8];
-    for (int j = 0; j < 8; j++) d_o_proj_b[j] = d_mul4[j] * rsqrt2 + mul8 * o_proj[j];
-    if (inside) store8(d_o_proj_b_rows + row * d_o_proj_b_pitch + column, d_o_proj_b);
+    float d_o_proj[8];
+    for (int j = 0; j < 8; j++) d_o_proj[j] = d_post_attention_layernorm_mul[j] * post_attention_layernorm_rsqrt + d_post_attention_layernorm_mul_mul * o_proj[j];
+    if (inside) store8(d_o_proj_rows + row * d_o_proj_pitch + column, d_o_proj);
 }
 
 
-// ======== k21_input_layernorm
-// k21_input_layernorm <sm_90a>  recompute only
-//   %6 = mul %4 %4 : act[T,128]  // layers.0.self_attn mul
-//   %8 = row_sum %6 : f32[T,1]  // layers.0.self_attn row_sum
-//   %9 = mul %7 %8 : f32[T,1]  // layers.0.self_attn mul
-//   %11 = add %9 %10 : f32[T,1]  // layers.0.self_attn add
-//   %12 = rsqrt %11 : f32[T,1]  // layers.0.self_attn rsqrt
-//   %13 = mul %4 %12 : act[T,128]  // layers.0.self_attn mul
-//   %16 = mul %13 %15 : act[T,128]  // layers.0.self_attn input_layernorm
-// tensors of the first launch: layers.0.input_layernorm[:,0:128] mul model.layers.0.input_layernorm.weight
-// 512 bytes per row; fp32 in registers, one rounding per stored value
-#define ELEM_BF16 1
-#define EXACT_MATH 0
-
-@prelude.cu
-@rows.cu
-extern "C" __global__ void __launch_bounds__(32)
-k21_input_layernorm(elem* __restrict__ input_layernorm_rows, int input_layernorm_pitch,
-    const elem* __restrict__ mul_rows, int mul_pitch,
-    const elem* __restrict__ input_layernorm_weight_vector,
-    int rows)
-{
-    __shared__ float scratch[2][WARP_SIZE];
-    const int column = threadIdx.x * 8;
-    const bool inside = column < 128;
-
-    // What a row needs is loaded while the row before it is reduced, so that loads are always in flight.
-    const int first = blockIdx.x * 3, end = min(first + 3, rows);
-    uint4 mul_next = {};
-    if (inside) mul_next = packed8(mul_rows + (int64)first * mul_pitch + column);
-
-    // Vectors that all rows share. A thread reads back what it wrote itself; registers would cost a block per multiprocessor.
-    __shared__ uint4 vectors[1][32];
-    if (inside) vectors[0][threadIdx.x] = packed8(input_layernorm_weight_vector + column);
-
-    int row = first;
-#pragma unroll 1
-    do
-    {
-        float mul[8];
-        unpack8(mul_next, mul);
-        if (row + 1 < end)
-        {
-            if (inside) mul_next = packed8(mul_rows + (int64)(row + 1) * mul_pitch + column);
-        }
-
-        // row_sum
-        float row_sum_part = 0.0f;
-        if (inside) for (int j = 0; j < 8; j++) row_sum_part += mul[j] * mul[j];
-        const float row_sum = row_block_sum(row_sum_part, scratch[row & 1]);
-        const float mul2 = 0.0078125f * row_sum;
-        const float add = mul2 + 9.99999997E-07f;
-        const float rsqrt = rsqrtf(add);
-
-        float input_layernorm_weight[8];
-        unpack8(vectors[0][threadIdx.x], input_layernorm_weight);
-
-        // mul
-        float input_layernorm[8];
-        for (int j = 0; j < 8; j++) input_layernorm[j] = mul[j] * rsqrt * (1.0f + input_layernorm_weight[j]);
-        if (inside) store8(input_layernorm_rows + (int64)row * input_layernorm_pitch + column, input_layernorm);
-    }
-    while (++row < end);
-}
-
-
-// ======== k22_pre_feedforward_layernorm
-// k22_pre_feedforward_layernorm <sm_90a>  recompute only
-//   %48 = mul %41 %47 : act[T,128]  // layers.0.mlp mul
-//   %50 = mul %48 %49 : act[T,128]  // layers.0.mlp pre_feedforward_layernorm
-// tensors of the first launch: layers.0.pre_feedforward_layernorm[:,0:128] layers.0.sum layers.0.rsqrt2 model.layers.0.pre_feedforward_layernorm.weight
-// 516 bytes per row; fp32 in registers, one rounding per stored value
-#define ELEM_BF16 1
-#define EXACT_MATH 0
-
-@prelude.cu
-extern "C" __global__ void __launch_bounds__(32)
-k22_pre_feedforward_layernorm(elem* __restrict__ pre_feedforward_layernorm_rows, int pre_feedforward_layernorm_pitch,
-    const elem* __restrict__ sum_rows, int sum_pitch,
-    const float* __restrict__ rsqrt_rows,
-    const elem* __restrict__ pre_feedforward_layernorm_weight_vector,
-    int rows)
-{
-    const int64 row = blockIdx.x;
-    const int column = (blockIdx.y * 32 + threadIdx.x) * 8;
-    const bool inside = column < 128;
-    if (!inside) return;
-
-    float sum[8];
-    load8(sum_rows + row * sum_pitch + column, sum);
-    const float rsqrt = rsqrt_rows[row];
-    float pre_feedforward_layernorm_weight[8];
-    load8(pre_feedforward_layernorm_weight_vector + column, pre_feedforward_layernorm_weight);
-
-    // mul
-    float pre_feedforward_layernorm[8];
-    for (int j = 0; j < 8; j++) pre_feedforward_layernorm[j] = sum[j] * rsqrt * (1.0f + pre_feedforward_layernorm_weight[j]);
-    store8(pre_feedforward_layernorm_rows + row * pre_feedforward_layernorm_pitch + column, pre_feedforward_layernorm);
-}
-
-
-// ======== k23_input_layernorm
-// k23_input_layernorm <sm_90a>  recompute only
-//   %86 = mul %79 %85 : act[T,128]  // layers.1.self_attn mul
-//   %88 = mul %86 %87 : act[T,128]  // layers.1.self_attn input_layernorm
-// tensors of the first launch: layers.1.input_layernorm[:,0:128] layers.0.sum2 layers.1.rsqrt model.layers.1.input_layernorm.weight
-// 516 bytes per row; fp32 in registers, one rounding per stored value
-#define ELEM_BF16 1
-#define EXACT_MATH 0
-
-@prelude.cu
-extern "C" __global__ void __launch_bounds__(32)
-k23_input_layernorm(elem* __restrict__ input_layernorm_rows, int input_layernorm_pitch,
-    const elem* __restrict__ sum_rows, int sum_pitch,
-    const float* __restrict__ rsqrt_rows,
-    const elem* __restrict__ input_layernorm_weight_vector,
-    int rows)
-{
-    const int64 row = blockIdx.x;
-    const int column = (blockIdx.y * 32 + threadIdx.x) * 8;
-    const bool inside = column < 128;
-    if (!inside) return;
-
-    float sum[8];
-    load8(sum_rows + row * sum_pitch + column, sum);
-    const float rsqrt = rsqrt_rows[row];
-    float input_layernorm_weight[8];
-    load8(input_layernorm_weight_vector + column, input_layernorm_weight);
-
-    // mul
-    float input_layernorm[8];
-    for (int j = 0; j < 8; j++) input_layernorm[j] = sum[j] * rsqrt * (1.0f + input_layernorm_weight[j]);
-    store8(input_layernorm_rows + row * input_layernorm_pitch + column, input_layernorm);
-}
-
-
-// ======== k24_mul
-// k24_mul <sm_90a>  recompute only
+// ======== k18_embedding
+// k18_embedding <sm_90a>  recompute only
 //   %2 = embedding %0 %1 : act[T,128]  // Gemma2Model.Forward embedding
-//   %4 = mul %2 %3 : act[T,128]  // Gemma2Model.Forward mul
-// tensors of the first launch: mul ids model.embed_tokens.weight
+//   %4 = mul %2 %3 : act[T,128]  // Gemma2Model.Forward embedding
+// tensors of the first launch: embedding ids model.embed_tokens.weight
 // 512 bytes per row; fp32 in registers, one rounding per stored value
 #define ELEM_BF16 1
 #define EXACT_MATH 0
 
 @prelude.cu
 extern "C" __global__ void __launch_bounds__(32)
-k24_mul(elem* __restrict__ mul_rows, int mul_pitch,
+k18_embedding(elem* __restrict__ embedding_rows, int embedding_pitch,
     const int* __restrict__ embed_tokens_ids, const elem* __restrict__ embed_tokens_table, int embed_tokens_pitch,
     int rows)
 {
@@ -1498,29 +1063,95 @@ k24_mul(elem* __restrict__ mul_rows, int mul_pitch,
     load8(embed_tokens_table + (int64)embed_tokens_ids[row] * embed_tokens_pitch + column, embed_tokens);
 
     // mul
-    float mul[8];
-    for (int j = 0; j < 8; j++) mul[j] = embed_tokens[j] * round_elem(11.3137083f);
-    store8(mul_rows + row * mul_pitch + column, mul);
+    float embedding[8];
+    for (int j = 0; j < 8; j++) embedding[j] = embed_tokens[j] * round_elem(11.3137083f);
+    store8(embedding_rows + row * embedding_pitch + column, embedding);
 }
 
 
-// ======== k25_sum
-// k25_sum <sm_90a>  recompute only
-//   %38 = mul %31 %37 : act[T,128]  // layers.0.self_attn mul
-//   %40 = mul %38 %39 : act[T,128]  // layers.0.self_attn post_attention_layernorm
-//   %41 = add %4 %40 : act[T,128]  // layers.0.self_attn sum
-// tensors of the first launch: layers.0.sum layers.0.o_proj layers.0.rsqrt model.layers.0.post_attention_layernorm.weight mul
+// ======== k19_input_layernorm
+// k19_input_layernorm <sm_90a>  recompute only
+//   %6 = mul %4 %4 : act[T,128]  // layers.0.self_attn input_layernorm_mul
+//   %8 = row_sum %6 : f32[T,1]  // layers.0.self_attn input_layernorm_row_sum
+//   %9 = mul %7 %8 : f32[T,1]  // layers.0.self_attn input_layernorm_mul
+//   %11 = add %9 %10 : f32[T,1]  // layers.0.self_attn input_layernorm_add
+//   %12 = rsqrt %11 : f32[T,1]  // layers.0.self_attn input_layernorm_rsqrt
+//   %13 = mul %4 %12 : act[T,128]  // layers.0.self_attn input_layernorm_mul
+//   %16 = mul %13 %15 : act[T,128]  // layers.0.self_attn input_layernorm
+// tensors of the first launch: layers.0.input_layernorm embedding model.layers.0.input_layernorm.weight
+// 512 bytes per row; fp32 in registers, one rounding per stored value
+#define ELEM_BF16 1
+#define EXACT_MATH 0
+
+@prelude.cu
+@rows.cu
+extern "C" __global__ void __launch_bounds__(32)
+k19_input_layernorm(elem* __restrict__ input_layernorm_rows, int input_layernorm_pitch,
+    const elem* __restrict__ embedding_rows, int embedding_pitch,
+    const elem* __restrict__ input_layernorm_weight_vector,
+    int rows)
+{
+    __shared__ float scratch[2][WARP_SIZE];
+    const int column = threadIdx.x * 8;
+    const bool inside = column < 128;
+
+    // What a row needs is loaded while the row before it is reduced, so that loads are always in flight.
+    const int first = blockIdx.x * 3, end = min(first + 3, rows);
+    uint4 embedding_next = {};
+    if (inside) embedding_next = packed8(embedding_rows + (int64)first * embedding_pitch + column);
+
+    // Vectors that all rows share. A thread reads back what it wrote itself; registers would cost a block per multiprocessor.
+    __shared__ uint4 vectors[1][32];
+    if (inside) vectors[0][threadIdx.x] = packed8(input_layernorm_weight_vector + column);
+
+    int row = first;
+#pragma unroll 1
+    do
+    {
+        float embedding[8];
+        unpack8(embedding_next, embedding);
+        if (row + 1 < end)
+        {
+            if (inside) embedding_next = packed8(embedding_rows + (int64)(row + 1) * embedding_pitch + column);
+        }
+
+        // row_sum
+        float input_layernorm_row_sum_part = 0.0f;
+        if (inside) for (int j = 0; j < 8; j++) input_layernorm_row_sum_part += embedding[j] * embedding[j];
+        const float input_layernorm_row_sum = row_block_sum(input_layernorm_row_sum_part, scratch[row & 1]);
+        const float input_layernorm_mul = 0.0078125f * input_layernorm_row_sum;
+        const float input_layernorm_add = input_layernorm_mul + 9.99999997E-07f;
+        const float input_layernorm_rsqrt = rsqrtf(input_layernorm_add);
+
+        float input_layernorm_weight[8];
+        unpack8(vectors[0][threadIdx.x], input_layernorm_weight);
+
+        // mul
+        float input_layernorm[8];
+        for (int j = 0; j < 8; j++) input_layernorm[j] = embedding[j] * input_layernorm_rsqrt * (1.0f + input_layernorm_weight[j]);
+        if (inside) store8(input_layernorm_rows + (int64)row * input_layernorm_pitch + column, input_layernorm);
+    }
+    while (++row < end);
+}
+
+
+// ======== k20_residual
+// k20_residual <sm_90a>  recompute only
+//   %43 = mul %36 %42 : act[T,128]  // layers.0.self_attn post_attention_layernorm_mul
+//   %45 = mul %43 %44 : act[T,128]  // layers.0.self_attn post_attention_layernorm
+//   %46 = add %4 %45 : act[T,128]  // layers.0.self_attn residual
+// tensors of the first launch: layers.0.residual layers.0.o_proj layers.0.post_attention_layernorm_rsqrt model.layers.0.post_attention_layernorm.weight embedding
 // 772 bytes per row; fp32 in registers, one rounding per stored value
 #define ELEM_BF16 1
 #define EXACT_MATH 0
 
 @prelude.cu
 extern "C" __global__ void __launch_bounds__(32)
-k25_sum(elem* __restrict__ sum_rows, int sum_pitch,
+k20_residual(elem* __restrict__ residual_rows, int residual_pitch,
     const elem* __restrict__ o_proj_rows, int o_proj_pitch,
-    const float* __restrict__ rsqrt_rows,
+    const float* __restrict__ post_attention_layernorm_rsqrt_rows,
     const elem* __restrict__ post_attention_layernorm_weight_vector,
-    const elem* __restrict__ mul_rows, int mul_pitch,
+    const elem* __restrict__ embedding_rows, int embedding_pitch,
     int rows)
 {
     const int64 row = blockIdx.x;
@@ -1530,36 +1161,34 @@ k25_sum(elem* __restrict__ sum_rows, int sum_pitch,
 
     float o_proj[8];
     load8(o_proj_rows + row * o_proj_pitch + column, o_proj);
-    const float rsqrt = rsqrt_rows[row];
+    const float post_attention_layernorm_rsqrt = post_attention_layernorm_rsqrt_rows[row];
     float post_attention_layernorm_weight[8];
     load8(post_attention_layernorm_weight_vector + column, post_attention_layernorm_weight);
-    float mul[8];
-    load8(mul_rows + row * mul_pitch + column, mul);
+    float embedding[8];
+    load8(embedding_rows + row * embedding_pitch + column, embedding);
 
     // add
-    float sum[8];
-    for (int j = 0; j < 8; j++) sum[j] = mul[j] + o_proj[j] * rsqrt * (1.0f + post_attention_layernorm_weight[j]);
-    store8(sum_rows + row * sum_pitch + column, sum);
+    float residual[8];
+    for (int j = 0; j < 8; j++) residual[j] = embedding[j] + o_proj[j] * post_attention_layernorm_rsqrt * (1.0f + post_attention_layernorm_weight[j]);
+    store8(residual_rows + row * residual_pitch + column, residual);
 }
 
 
-// ======== k26_sum
-// k26_sum <sm_90a>  recompute only
-//   %76 = mul %69 %75 : act[T,128]  // layers.0.mlp mul
-//   %78 = mul %76 %77 : act[T,128]  // layers.0.mlp post_feedforward_layernorm
-//   %79 = add %41 %78 : act[T,128]  // layers.0.mlp sum
-// tensors of the first launch: layers.0.sum2 layers.0.down_proj layers.0.rsqrt3 model.layers.0.post_feedforward_layernorm.weight layers.0.sum
-// 772 bytes per row; fp32 in registers, one rounding per stored value
+// ======== k21_pre_feedforward_layernorm
+// k21_pre_feedforward_layernorm <sm_90a>  recompute only
+//   %53 = mul %46 %52 : act[T,128]  // layers.0.mlp pre_feedforward_layernorm_mul
+//   %55 = mul %53 %54 : act[T,128]  // layers.0.mlp pre_feedforward_layernorm
+// tensors of the first launch: layers.0.pre_feedforward_layernorm layers.0.residual layers.0.pre_feedforward_layernorm_rsqrt model.layers.0.pre_feedforward_layernorm.weight
+// 516 bytes per row; fp32 in registers, one rounding per stored value
 #define ELEM_BF16 1
 #define EXACT_MATH 0
 
 @prelude.cu
 extern "C" __global__ void __launch_bounds__(32)
-k26_sum(elem* __restrict__ sum_rows, int sum_pitch,
-    const elem* __restrict__ down_proj_rows, int down_proj_pitch,
-    const float* __restrict__ rsqrt_rows,
-    const elem* __restrict__ post_feedforward_layernorm_weight_vector,
-    const elem* __restrict__ sum2_rows, int sum2_pitch,
+k21_pre_feedforward_layernorm(elem* __restrict__ pre_feedforward_layernorm_rows, int pre_feedforward_layernorm_pitch,
+    const elem* __restrict__ residual_rows, int residual_pitch,
+    const float* __restrict__ pre_feedforward_layernorm_rsqrt_rows,
+    const elem* __restrict__ pre_feedforward_layernorm_weight_vector,
     int rows)
 {
     const int64 row = blockIdx.x;
@@ -1567,80 +1196,39 @@ k26_sum(elem* __restrict__ sum_rows, int sum_pitch,
     const bool inside = column < 128;
     if (!inside) return;
 
-    float down_proj[8];
-    load8(down_proj_rows + row * down_proj_pitch + column, down_proj);
-    const float rsqrt = rsqrt_rows[row];
-    float post_feedforward_layernorm_weight[8];
-    load8(post_feedforward_layernorm_weight_vector + column, post_feedforward_layernorm_weight);
-    float sum2[8];
-    load8(sum2_rows + row * sum2_pitch + column, sum2);
+    float residual[8];
+    load8(residual_rows + row * residual_pitch + column, residual);
+    const float pre_feedforward_layernorm_rsqrt = pre_feedforward_layernorm_rsqrt_rows[row];
+    float pre_feedforward_layernorm_weight[8];
+    load8(pre_feedforward_layernorm_weight_vector + column, pre_feedforward_layernorm_weight);
 
-    // add
-    float sum[8];
-    for (int j = 0; j < 8; j++) sum[j] = sum2[j] + down_proj[j] * rsqrt * (1.0f + post_feedforward_layernorm_weight[j]);
-    store8(sum_rows + row * sum_pitch + column, sum);
+    // mul
+    float pre_feedforward_layernorm[8];
+    for (int j = 0; j < 8; j++) pre_feedforward_layernorm[j] = residual[j] * pre_feedforward_layernorm_rsqrt * (1.0f + pre_feedforward_layernorm_weight[j]);
+    store8(pre_feedforward_layernorm_rows + row * pre_feedforward_layernorm_pitch + column, pre_feedforward_layernorm);
 }
 
 
-// ======== k27_sum
-// k27_sum <sm_90a>  recompute only
-//   %110 = mul %103 %109 : act[T,128]  // layers.1.self_attn mul
-//   %112 = mul %110 %111 : act[T,128]  // layers.1.self_attn post_attention_layernorm
-//   %113 = add %79 %112 : act[T,128]  // layers.1.self_attn sum
-// tensors of the first launch: layers.1.sum layers.1.o_proj layers.1.rsqrt2 model.layers.1.post_attention_layernorm.weight layers.0.sum2
-// 772 bytes per row; fp32 in registers, one rounding per stored value
-#define ELEM_BF16 1
-#define EXACT_MATH 0
-
-@prelude.cu
-extern "C" __global__ void __launch_bounds__(32)
-k27_sum(elem* __restrict__ sum_rows, int sum_pitch,
-    const elem* __restrict__ o_proj_rows, int o_proj_pitch,
-    const float* __restrict__ rsqrt_rows,
-    const elem* __restrict__ post_attention_layernorm_weight_vector,
-    const elem* __restrict__ sum2_rows, int sum2_pitch,
-    int rows)
-{
-    const int64 row = blockIdx.x;
-    const int column = (blockIdx.y * 32 + threadIdx.x) * 8;
-    const bool inside = column < 128;
-    if (!inside) return;
-
-    float o_proj[8];
-    load8(o_proj_rows + row * o_proj_pitch + column, o_proj);
-    const float rsqrt = rsqrt_rows[row];
-    float post_attention_layernorm_weight[8];
-    load8(post_attention_layernorm_weight_vector + column, post_attention_layernorm_weight);
-    float sum2[8];
-    load8(sum2_rows + row * sum2_pitch + column, sum2);
-
-    // add
-    float sum[8];
-    for (int j = 0; j < 8; j++) sum[j] = sum2[j] + o_proj[j] * rsqrt * (1.0f + post_attention_layernorm_weight[j]);
-    store8(sum_rows + row * sum_pitch + column, sum);
-}
-
-
-// ======== k28_norm
-// k28_norm <sm_90a>  recompute only
-//   %283 = mul %276 %282 : act[T,128]  // layers.3.mlp mul
-//   %285 = mul %283 %284 : act[T,128]  // layers.3.mlp post_feedforward_layernorm
-//   %286 = add %251 %285 : act[T,128]  // layers.3.mlp sum
-//   %293 = mul %286 %292 : act[T,128]  // Gemma2Model.Forward mul
-//   %295 = mul %293 %294 : act[T,128]  // Gemma2Model.Forward norm
-// tensors of the first launch: norm layers.3.down_proj layers.3.rsqrt4 model.layers.3.post_feedforward_layernorm.weight layers.3.sum rsqrt model.norm.weight
+// ======== k22_norm
+// k22_norm <sm_90a>  recompute only
+//   %323 = mul %316 %322 : act[T,128]  // layers.3.mlp post_feedforward_layernorm_mul
+//   %325 = mul %323 %324 : act[T,128]  // layers.3.mlp post_feedforward_layernorm
+//   %326 = add %286 %325 : act[T,128]  // layers.3.mlp residual
+//   %333 = mul %326 %332 : act[T,128]  // Gemma2Model.Forward norm_mul
+//   %335 = mul %333 %334 : act[T,128]  // Gemma2Model.Forward norm
+// tensors of the first launch: norm layers.3.down_proj layers.3.post_feedforward_layernorm_rsqrt model.layers.3.post_feedforward_layernorm.weight layers.3.residual norm_rsqrt model.norm.weight
 // 776 bytes per row; fp32 in registers, one rounding per stored value
 #define ELEM_BF16 1
 #define EXACT_MATH 0
 
 @prelude.cu
 extern "C" __global__ void __launch_bounds__(32)
-k28_norm(elem* __restrict__ norm_rows, int norm_pitch,
+k22_norm(elem* __restrict__ norm_rows, int norm_pitch,
     const elem* __restrict__ down_proj_rows, int down_proj_pitch,
-    const float* __restrict__ rsqrt_rows,
+    const float* __restrict__ post_feedforward_layernorm_rsqrt_rows,
     const elem* __restrict__ post_feedforward_layernorm_weight_vector,
-    const elem* __restrict__ sum_rows, int sum_pitch,
-    const float* __restrict__ rsqrt2_rows,
+    const elem* __restrict__ residual_rows, int residual_pitch,
+    const float* __restrict__ norm_rsqrt_rows,
     const elem* __restrict__ norm_weight_vector,
     int rows)
 {
@@ -1651,42 +1239,43 @@ k28_norm(elem* __restrict__ norm_rows, int norm_pitch,
 
     float down_proj[8];
     load8(down_proj_rows + row * down_proj_pitch + column, down_proj);
-    const float rsqrt = rsqrt_rows[row];
+    const float post_feedforward_layernorm_rsqrt = post_feedforward_layernorm_rsqrt_rows[row];
     float post_feedforward_layernorm_weight[8];
     load8(post_feedforward_layernorm_weight_vector + column, post_feedforward_layernorm_weight);
-    float sum[8];
-    load8(sum_rows + row * sum_pitch + column, sum);
-    const float rsqrt2 = rsqrt2_rows[row];
+    float residual[8];
+    load8(residual_rows + row * residual_pitch + column, residual);
+    const float norm_rsqrt = norm_rsqrt_rows[row];
     float norm_weight[8];
     load8(norm_weight_vector + column, norm_weight);
 
     // mul
     float norm[8];
-    for (int j = 0; j < 8; j++) norm[j] = (sum[j] + down_proj[j] * rsqrt * (1.0f + post_feedforward_layernorm_weight[j])) * rsqrt2 * (1.0f + norm_weight[j]);
+    for (int j = 0; j < 8; j++) norm[j] = (residual[j] + down_proj[j] * post_feedforward_layernorm_rsqrt * (1.0f + post_feedforward_layernorm_weight[j])) * norm_rsqrt * (1.0f + norm_weight[j]);
     store8(norm_rows + row * norm_pitch + column, norm);
 }
 
 
-// ======== gemm_nt_k04_mul
-// gemm_nt_k04_mul <sm_90a>  k04_mul on the tiles of the product before it, which the schedule keeps as two launches
-//   %57 = mul %53 %53 : act[T,256]  // layers.0.mlp mul
-//   %58 = mul %56 %57 : act[T,256]  // layers.0.mlp mul
-//   %59 = add %55 %58 : act[T,256]  // layers.0.mlp add
-//   %60 = mul %53 %59 : act[T,256]  // layers.0.mlp mul
-//   %61 = tanh %60 : act[T,256]  // layers.0.mlp tanh
-//   %62 = mul %54 %61 : act[T,256]  // layers.0.mlp mul
-//   %63 = add %54 %62 : act[T,256]  // layers.0.mlp add
-//   %64 = mul %53 %63 : act[T,256]  // layers.0.mlp gelu_tanh
-//   %66 = mul %64 %65 : act[T,256]  // layers.0.mlp mul
-// tensors of the first launch: layers.0.mul[:,0:256] layers.0.gate_proj+up_proj[:,0:256] layers.0.gate_proj+up_proj[:,256:512]
+// ======== gemm_nt_k04_geglu
+// gemm_nt_k04_geglu <sm_90a>  k04_geglu on the tiles of the product before it, which the schedule keeps as two launches
+//   %66 = mul %61 %61 : act[T,256]  // layers.0.mlp gelu_tanh_mul
+//   %67 = mul %65 %66 : act[T,256]  // layers.0.mlp gelu_tanh_mul
+//   %68 = add %64 %67 : act[T,256]  // layers.0.mlp gelu_tanh_add
+//   %69 = mul %61 %68 : act[T,256]  // layers.0.mlp gelu_tanh_mul
+//   %70 = tanh %69 : act[T,256]  // layers.0.mlp gelu_tanh_tanh
+//   %71 = mul %63 %70 : act[T,256]  // layers.0.mlp gelu_tanh_mul
+//   %72 = add %63 %71 : act[T,256]  // layers.0.mlp gelu_tanh_add
+//   %73 = mul %61 %72 : act[T,256]  // layers.0.mlp gelu_tanh
+//   %74 = mul %73 %62 : act[T,256]  // layers.0.mlp geglu
+// tensors of the first launch: layers.0.geglu layers.0.gate_proj+up_proj[0:256] layers.0.gate_proj+up_proj[256:512]
 #define ELEM_BF16 1
 #define EXACT_MATH 0
-#define KERNEL_NAME gemm_nt_k04_mul
+#define KERNEL_NAME gemm_nt_k04_geglu
 #define LAYOUT 0
 #define TILE_M 128
 #define TILE_N 256
 #define TILE_K 64
 #define STAGES 3
+#define PANELS 4
 #define EPILOGUE 1
 #define PAIR 2
 #define HALVES 1
@@ -1695,10 +1284,10 @@ k28_norm(elem* __restrict__ norm_rows, int norm_pitch,
 @prelude.cu
 @mma.cu
 @wgmma.cu
-// What k04_mul writes, and reads besides the product.
+// What k04_geglu writes, and reads besides the product.
 struct Epilogue
 {
-    elem* mul_rows; int mul_pitch;
+    elem* geglu_rows; int geglu_pitch;
 };
 
 struct Beside {};
@@ -1708,53 +1297,54 @@ __device__ __forceinline__ Beside load_beside(const Epilogue& arguments, int64 r
     return {};
 }
 
-// k04_mul on 8 columns of a row; gate_proj and up_proj: the product's left and right half.
+// k04_geglu on 8 columns of a row; gate_proj and up_proj: the product's left and right half.
 __device__ __forceinline__ void epilogue(const Epilogue& arguments, const Beside& beside, int64 row, int column, const float (&gate_proj)[8], const float (&up_proj)[8])
 {
 
     // mul
-    float mul[8];
-    for (int j = 0; j < 8; j++) mul[j] = gate_proj[j] * (0.5f + 0.5f * fast_tanh(gate_proj[j] * (0.797884583f + 0.0356774069f * gate_proj[j] * gate_proj[j]))) * up_proj[j];
-    store8(arguments.mul_rows + row * arguments.mul_pitch + column, mul);
+    float geglu[8];
+    for (int j = 0; j < 8; j++) geglu[j] = gate_proj[j] * (0.5f + 0.5f * fast_tanh(gate_proj[j] * (0.797884583f + 0.0356774069f * gate_proj[j] * gate_proj[j]))) * up_proj[j];
+    store8(arguments.geglu_rows + row * arguments.geglu_pitch + column, geglu);
 }
 
 
 @gemm_sm90.cu
 
-// ======== gemm_nn_k11_d_up_proj_b_d_gate_proj_b
-// gemm_nn_k11_d_up_proj_b_d_gate_proj_b <sm_90a>  k11_d_up_proj_b_d_gate_proj_b on the tiles of the product before it, which the schedule keeps as two launches
-//   %264 = mul %263 %263 : act[T,256]  // layers.3.mlp mul
-//   %265 = mul %56 %264 : act[T,256]  // layers.3.mlp mul
-//   %266 = add %55 %265 : act[T,256]  // layers.3.mlp add
-//   %267 = mul %263 %266 : act[T,256]  // layers.3.mlp mul
-//   %268 = tanh %267 : act[T,256]  // layers.3.mlp tanh
-//   %269 = mul %54 %268 : act[T,256]  // layers.3.mlp mul
-//   %270 = add %54 %269 : act[T,256]  // layers.3.mlp add
-//   %271 = mul %263 %270 : act[T,256]  // layers.3.mlp gelu_tanh
-//   %330 = mul %329 %272 : act[T,256]  // layers.3.mlp d_gelu_tanh
-//   %331 = mul %329 %271 : act[T,256]  // layers.3.mlp d_up_proj_b
-//   %332 = mul %330 %270 : act[T,256]  // layers.3.mlp d_gate_proj
-//   %333 = mul %330 %263 : act[T,256]  // layers.3.mlp d_mul
-//   %334 = mul %333 %54 : act[T,256]  // layers.3.mlp d_tanh
-//   %335 = mul %268 %268 : act[T,256]  // layers.3.mlp mul
-//   %336 = sub %14 %335 : act[T,256]  // layers.3.mlp sub
-//   %337 = mul %334 %336 : act[T,256]  // layers.3.mlp d_mul
-//   %338 = mul %337 %266 : act[T,256]  // layers.3.mlp mul
-//   %339 = add %332 %338 : act[T,256]  // layers.3.mlp d_gate_proj
-//   %340 = mul %337 %263 : act[T,256]  // layers.3.mlp d_mul
-//   %341 = mul %340 %56 : act[T,256]  // layers.3.mlp d_mul
-//   %342 = mul %310 %341 : act[T,256]  // layers.3.mlp mul
-//   %343 = mul %342 %263 : act[T,256]  // layers.3.mlp mul
-//   %344 = add %339 %343 : act[T,256]  // layers.3.mlp d_gate_proj_b
-// tensors of the first launch: layers.3.d_gate_proj+up_proj[:,256:512] layers.3.d_gate_proj+up_proj[:,0:256] layers.3.gate_proj+up_proj[:,0:256] layers.3.d_mul layers.3.gate_proj+up_proj[:,256:512]
+// ======== gemm_nn_k09_d_up_proj_d_gate_proj
+// gemm_nn_k09_d_up_proj_d_gate_proj <sm_90a>  k09_d_up_proj_d_gate_proj on the tiles of the product before it, which the schedule keeps as two launches
+//   %303 = mul %301 %301 : act[T,256]  // layers.3.mlp gelu_tanh_mul
+//   %304 = mul %65 %303 : act[T,256]  // layers.3.mlp gelu_tanh_mul
+//   %305 = add %64 %304 : act[T,256]  // layers.3.mlp gelu_tanh_add
+//   %306 = mul %301 %305 : act[T,256]  // layers.3.mlp gelu_tanh_mul
+//   %307 = tanh %306 : act[T,256]  // layers.3.mlp gelu_tanh_tanh
+//   %308 = mul %63 %307 : act[T,256]  // layers.3.mlp gelu_tanh_mul
+//   %309 = add %63 %308 : act[T,256]  // layers.3.mlp gelu_tanh_add
+//   %310 = mul %301 %309 : act[T,256]  // layers.3.mlp gelu_tanh
+//   %372 = mul %371 %302 : act[T,256]  // layers.3.mlp d_gelu_tanh
+//   %373 = mul %371 %310 : act[T,256]  // layers.3.mlp d_up_proj
+//   %374 = mul %372 %309 : act[T,256]  // layers.3.mlp d_gate_proj
+//   %375 = mul %372 %301 : act[T,256]  // layers.3.mlp d_gelu_tanh_add
+//   %376 = mul %375 %63 : act[T,256]  // layers.3.mlp d_gelu_tanh_tanh
+//   %377 = mul %307 %307 : act[T,256]  // layers.3.mlp d_gelu_tanh_tanh_mul
+//   %378 = sub %14 %377 : act[T,256]  // layers.3.mlp d_gelu_tanh_tanh_sub
+//   %379 = mul %376 %378 : act[T,256]  // layers.3.mlp d_gelu_tanh_mul
+//   %380 = mul %379 %305 : act[T,256]  // layers.3.mlp d_gate_proj
+//   %381 = mul %379 %301 : act[T,256]  // layers.3.mlp d_gelu_tanh_add
+//   %382 = mul %381 %65 : act[T,256]  // layers.3.mlp d_gelu_tanh_mul
+//   %383 = mul %350 %382 : act[T,256]  // layers.3.mlp d_gelu_tanh_mul_mul
+//   %384 = mul %383 %301 : act[T,256]  // layers.3.mlp d_gate_proj
+//   %385 = add %374 %380 : act[T,256]  // layers.3.mlp add
+//   %386 = add %385 %384 : act[T,256]  // layers.3.mlp d_gate_proj
+// tensors of the first launch: layers.3.d_gate_proj+up_proj[256:512] layers.3.d_gate_proj+up_proj[0:256] layers.3.gate_proj+up_proj[0:256] layers.3.d_geglu layers.3.gate_proj+up_proj[256:512]
 #define ELEM_BF16 1
 #define EXACT_MATH 0
-#define KERNEL_NAME gemm_nn_k11_d_up_proj_b_d_gate_proj_b
+#define KERNEL_NAME gemm_nn_k09_d_up_proj_d_gate_proj
 #define LAYOUT 1
 #define TILE_M 128
 #define TILE_N 256
 #define TILE_K 64
 #define STAGES 3
+#define PANELS 4
 #define EPILOGUE 1
 #define PAIR 0
 #define HALVES 0
@@ -1763,11 +1353,11 @@ __device__ __forceinline__ void epilogue(const Epilogue& arguments, const Beside
 @prelude.cu
 @mma.cu
 @wgmma.cu
-// What k11_d_up_proj_b_d_gate_proj_b writes, and reads besides the product.
+// What k09_d_up_proj_d_gate_proj writes, and reads besides the product.
 struct Epilogue
 {
-    elem* d_up_proj_b_rows; int d_up_proj_b_pitch;
-    elem* d_gate_proj_b_rows; int d_gate_proj_b_pitch;
+    elem* d_up_proj_rows; int d_up_proj_pitch;
+    elem* d_gate_proj_rows; int d_gate_proj_pitch;
     const elem* gate_proj_rows; int gate_proj_pitch;
     const elem* up_proj_rows; int up_proj_pitch;
 };
@@ -1782,8 +1372,8 @@ __device__ __forceinline__ Beside load_beside(const Epilogue& arguments, int64 r
     return { *reinterpret_cast<const uint4*>(arguments.gate_proj_rows + row * arguments.gate_proj_pitch + column), *reinterpret_cast<const uint4*>(arguments.up_proj_rows + row * arguments.up_proj_pitch + column) };
 }
 
-// k11_d_up_proj_b_d_gate_proj_b on 8 columns of a row; d_mul: the product.
-__device__ __forceinline__ void epilogue(const Epilogue& arguments, const Beside& beside, int64 row, int column, const float (&d_mul)[8])
+// k09_d_up_proj_d_gate_proj on 8 columns of a row; d_geglu: the product.
+__device__ __forceinline__ void epilogue(const Epilogue& arguments, const Beside& beside, int64 row, int column, const float (&d_geglu)[8])
 {
     float gate_proj[8];
     unpack8(beside.gate_proj, gate_proj);
@@ -1791,51 +1381,52 @@ __device__ __forceinline__ void epilogue(const Epilogue& arguments, const Beside
     unpack8(beside.up_proj, up_proj);
 
     // add
-    float add[8];
-    for (int j = 0; j < 8; j++) add[j] = 0.797884583f + 0.0356774069f * gate_proj[j] * gate_proj[j];
+    float gelu_tanh_add[8];
+    for (int j = 0; j < 8; j++) gelu_tanh_add[j] = 0.797884583f + 0.0356774069f * gate_proj[j] * gate_proj[j];
 
     // tanh
-    float tanh[8];
-    for (int j = 0; j < 8; j++) tanh[j] = fast_tanh(gate_proj[j] * add[j]);
+    float gelu_tanh_tanh[8];
+    for (int j = 0; j < 8; j++) gelu_tanh_tanh[j] = fast_tanh(gate_proj[j] * gelu_tanh_add[j]);
 
     // add
-    float add2[8];
-    for (int j = 0; j < 8; j++) add2[j] = 0.5f + 0.5f * tanh[j];
+    float gelu_tanh_add2[8];
+    for (int j = 0; j < 8; j++) gelu_tanh_add2[j] = 0.5f + 0.5f * gelu_tanh_tanh[j];
 
     // mul
     float d_gelu_tanh[8];
-    for (int j = 0; j < 8; j++) d_gelu_tanh[j] = d_mul[j] * up_proj[j];
+    for (int j = 0; j < 8; j++) d_gelu_tanh[j] = d_geglu[j] * up_proj[j];
 
     // mul
-    float d_up_proj_b[8];
-    for (int j = 0; j < 8; j++) d_up_proj_b[j] = d_mul[j] * gate_proj[j] * add2[j];
-    store8(arguments.d_up_proj_b_rows + row * arguments.d_up_proj_b_pitch + column, d_up_proj_b);
+    float d_up_proj[8];
+    for (int j = 0; j < 8; j++) d_up_proj[j] = d_geglu[j] * gate_proj[j] * gelu_tanh_add2[j];
+    store8(arguments.d_up_proj_rows + row * arguments.d_up_proj_pitch + column, d_up_proj);
 
     // mul
-    float d_mul2[8];
-    for (int j = 0; j < 8; j++) d_mul2[j] = 0.5f * d_gelu_tanh[j] * gate_proj[j] * (1.0f - tanh[j] * tanh[j]);
+    float d_gelu_tanh_mul[8];
+    for (int j = 0; j < 8; j++) d_gelu_tanh_mul[j] = 0.5f * d_gelu_tanh[j] * gate_proj[j] * (1.0f - gelu_tanh_tanh[j] * gelu_tanh_tanh[j]);
 
     // add
-    float d_gate_proj_b[8];
-    for (int j = 0; j < 8; j++) d_gate_proj_b[j] = d_gelu_tanh[j] * add2[j] + d_mul2[j] * add[j] + 0.0713548139f * d_mul2[j] * gate_proj[j] * gate_proj[j];
-    store8(arguments.d_gate_proj_b_rows + row * arguments.d_gate_proj_b_pitch + column, d_gate_proj_b);
+    float d_gate_proj[8];
+    for (int j = 0; j < 8; j++) d_gate_proj[j] = d_gelu_tanh[j] * gelu_tanh_add2[j] + d_gelu_tanh_mul[j] * gelu_tanh_add[j] + 0.0713548139f * d_gelu_tanh_mul[j] * gate_proj[j] * gate_proj[j];
+    store8(arguments.d_gate_proj_rows + row * arguments.d_gate_proj_pitch + column, d_gate_proj);
 }
 
 
 @gemm_sm90.cu
 
-// ======== gemm_nt_k09_cross_entropy
-// gemm_nt_k09_cross_entropy <sm_90a>  the sums of k09_cross_entropy on the tiles of the product before it, which the schedule keeps as one launch
-//   %297 = linear_cross_entropy %295 %1 %296 {logit=(30*tanh((0.03333333333333333*s)))} : f32[T,1]  // loss
+// ======== gemm_nt_k07_cross_entropy
+// gemm_nt_k07_cross_entropy <sm_90a>  the sums of k07_cross_entropy on the tiles of the product before it, which the schedule keeps as one launch
+//   %337 = linear_cross_entropy %335 %1 %336 {logit=(30*tanh((0.03333333333333333*s)))} : f32[T,1]  // loss
 // tensors of the first launch: norm model.embed_tokens.weight loss
 #define ELEM_BF16 1
 #define EXACT_MATH 0
-#define KERNEL_NAME gemm_nt_k09_cross_entropy
+#define KERNEL_NAME gemm_nt_k07_cross_entropy
 #define LAYOUT 0
 #define TILE_M 128
 #define TILE_N 256
 #define TILE_K 64
 #define STAGES 3
+#define PANELS 4
 #define EPILOGUE 1
 #define PAIR 0
 #define HALVES 0
@@ -1854,13 +1445,13 @@ __device__ __forceinline__ float logit_log2(float s)
 @cross_entropy_epilogue.cu
 @gemm_sm90.cu
 
-// ======== k09_cross_entropy_from_sums
-// k09_cross_entropy <sm_90a>  launches: 1
-//   %297 = linear_cross_entropy %295 %1 %296 {logit=(30*tanh((0.03333333333333333*s)))} : f32[T,1]  // loss
+// ======== k07_cross_entropy_from_sums
+// k07_cross_entropy <sm_90a>  launches: 1
+//   %337 = linear_cross_entropy %335 %1 %336 {logit=(30*tanh((0.03333333333333333*s)))} : f32[T,1]  // loss
 // tensors of the first launch: norm model.embed_tokens.weight loss
 #define ELEM_BF16 1
 #define EXACT_MATH 0
-#define KERNEL_NAME k09_cross_entropy_from_sums
+#define KERNEL_NAME k07_cross_entropy_from_sums
 #define VOCAB 4096
 #define THREADS 512
 #define PARTS 1
@@ -1889,6 +1480,27 @@ __device__ __forceinline__ void logit_log2_and_derivative(float s, float& z, flo
 #define TILE_N 256
 #define TILE_K 64
 #define STAGES 4
+#define PANELS 2
+#define EPILOGUE 0
+#define PAIR 0
+#define HALVES 0
+#define SUMS 0
+
+@prelude.cu
+@mma.cu
+@wgmma.cu
+@gemm_sm90.cu
+
+// ======== gemm_nt_n192
+#define ELEM_BF16 1
+#define EXACT_MATH 0
+#define KERNEL_NAME gemm_nt_n192
+#define LAYOUT 0
+#define TILE_M 128
+#define TILE_N 192
+#define TILE_K 64
+#define STAGES 4
+#define PANELS 3
 #define EPILOGUE 0
 #define PAIR 0
 #define HALVES 0
@@ -1946,6 +1558,27 @@ __device__ __forceinline__ void logit_log2_and_derivative(float s, float& z, flo
 #define TILE_N 256
 #define TILE_K 64
 #define STAGES 4
+#define PANELS 2
+#define EPILOGUE 0
+#define PAIR 0
+#define HALVES 0
+#define SUMS 0
+
+@prelude.cu
+@mma.cu
+@wgmma.cu
+@gemm_sm90.cu
+
+// ======== gemm_nn_n192
+#define ELEM_BF16 1
+#define EXACT_MATH 0
+#define KERNEL_NAME gemm_nn_n192
+#define LAYOUT 1
+#define TILE_M 128
+#define TILE_N 192
+#define TILE_K 64
+#define STAGES 4
+#define PANELS 3
 #define EPILOGUE 0
 #define PAIR 0
 #define HALVES 0
@@ -1981,120 +1614,6 @@ __device__ __forceinline__ void logit_log2_and_derivative(float s, float& z, flo
 #define KERNEL_NAME gemm_nn_skinny_n
 #define LAYOUT 1
 #define OUT_F32 0
-#define ACCUMULATE 0
-#define TILE_M 64
-#define TILE_N 32
-#define TILE_K 64
-#define STAGES 8
-#define WARP_M 16
-#define WARP_N 32
-#define MIN_BLOCKS 1
-
-@prelude.cu
-@mma.cu
-@gemm.cu
-
-// ======== gemm_nn_add
-#define ELEM_BF16 1
-#define EXACT_MATH 0
-#define KERNEL_NAME gemm_nn_add
-#define LAYOUT 1
-#define OUT_F32 0
-#define ACCUMULATE 1
-#define TILE_M 128
-#define TILE_N 256
-#define TILE_K 64
-#define STAGES 4
-#define WARP_M 64
-#define WARP_N 64
-#define MIN_BLOCKS 1
-
-@prelude.cu
-@mma.cu
-@gemm.cu
-
-// ======== gemm_nn_add_skinny_m
-#define ELEM_BF16 1
-#define EXACT_MATH 0
-#define KERNEL_NAME gemm_nn_add_skinny_m
-#define LAYOUT 1
-#define OUT_F32 0
-#define ACCUMULATE 1
-#define TILE_M 32
-#define TILE_N 64
-#define TILE_K 64
-#define STAGES 8
-#define WARP_M 16
-#define WARP_N 32
-#define MIN_BLOCKS 1
-
-@prelude.cu
-@mma.cu
-@gemm.cu
-
-// ======== gemm_nn_add_skinny_n
-#define ELEM_BF16 1
-#define EXACT_MATH 0
-#define KERNEL_NAME gemm_nn_add_skinny_n
-#define LAYOUT 1
-#define OUT_F32 0
-#define ACCUMULATE 1
-#define TILE_M 64
-#define TILE_N 32
-#define TILE_K 64
-#define STAGES 8
-#define WARP_M 16
-#define WARP_N 32
-#define MIN_BLOCKS 1
-
-@prelude.cu
-@mma.cu
-@gemm.cu
-
-// ======== gemm_tn_f32
-#define ELEM_BF16 1
-#define EXACT_MATH 0
-#define KERNEL_NAME gemm_tn_f32
-#define LAYOUT 2
-#define OUT_F32 1
-#define ACCUMULATE 0
-#define TILE_M 128
-#define TILE_N 256
-#define TILE_K 64
-#define STAGES 4
-#define WARP_M 64
-#define WARP_N 64
-#define MIN_BLOCKS 1
-
-@prelude.cu
-@mma.cu
-@gemm.cu
-
-// ======== gemm_tn_f32_skinny_m
-#define ELEM_BF16 1
-#define EXACT_MATH 0
-#define KERNEL_NAME gemm_tn_f32_skinny_m
-#define LAYOUT 2
-#define OUT_F32 1
-#define ACCUMULATE 0
-#define TILE_M 32
-#define TILE_N 64
-#define TILE_K 64
-#define STAGES 8
-#define WARP_M 16
-#define WARP_N 32
-#define MIN_BLOCKS 1
-
-@prelude.cu
-@mma.cu
-@gemm.cu
-
-// ======== gemm_tn_f32_skinny_n
-#define ELEM_BF16 1
-#define EXACT_MATH 0
-#define KERNEL_NAME gemm_tn_f32_skinny_n
-#define LAYOUT 2
-#define OUT_F32 1
 #define ACCUMULATE 0
 #define TILE_M 64
 #define TILE_N 32

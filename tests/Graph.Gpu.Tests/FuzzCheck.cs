@@ -23,7 +23,7 @@ namespace Graph.Gpu.Tests;
 static class FuzzCheck
 {
     const double LossFactor = 2, GradientFactor = 3;
-    const int QuietSeconds = 120;
+    const int QuietSeconds = 300;
 
     /// <summary>Compiles all kernels of a target, then runs the models. Exit code 1: something failed.</summary>
     internal static int Run(string pack, string target)

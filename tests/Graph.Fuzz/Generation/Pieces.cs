@@ -122,7 +122,7 @@ sealed class Pieces(ModelBuilder b, Draw draw)
     public int HeadFunction(int x)
     {
         var (heads, dim) = (b[x].A, b[x].B);
-        int Weights(int rows, int columns) => b.Add(new Step("param", [], b.Unique("gains") + ".weight", [rows, columns]));
+        int Weights(int rows, int columns) => b.Param(b.Unique("gains") + ".weight", rows, columns);
         return draw.Weighted<Func<int>>(
             (3, () => Norm(x)), [
             (1, () => Note("heads: minus their mean", b.Add("sub", x, b.Add("row_mean", x)))),

@@ -4,6 +4,7 @@ using System.Linq;
 using System.Reflection;
 using Graph.Dsl;
 using Graph.Fuzz.Tests.Forms;
+using Graph.Runtime.Schedules;
 using Xunit;
 
 namespace Graph.Fuzz.Tests;
@@ -53,5 +54,24 @@ public sealed class FormTests
     {
         Assert.Equal(Outcome.Refused, Verdicts.Value[form].Outcome);
         Assert.Contains(Refused[form], Verdicts.Value[form].Message);
+    }
+
+    /// <summary>
+    /// The kernel of G and dB knows dY's columns and the blocks of B. dX = G·A with dA += Gᵀ·x has the same layouts and is none; taken for one it read past G's columns, on the GPU alone.
+    /// </summary>
+    [Theory]
+    [MemberData(nameof(Good))]
+    public void Fusions_OfAForm_ReadTheSameDY(string form)
+    {
+        var trace = Recorder.Record(() => (LanguageModel)Activator.CreateInstance(Types[form])!).Select(n => new Generator.Tracing.TraceNode(n.Id, n.Op, n.Inputs, n.Attributes, n.Scope)).ToArray();
+        var schedule = ScheduleText.Parse(Generator.Compiler.Compile(form, trace, []).ScheduleText);
+        var launches = schedule.Forward.Concat(schedule.Backward).OfType<GemmLaunch>().ToDictionary(l => l.Id);
+        var kinds = schedule.Tensors.ToDictionary(t => t.Name);
+        Assert.All(schedule.Fusions.OfType<RankGradientsFusion>(), fusion =>
+        {
+            var (g, b, gradient) = (launches[fusion.First], kinds[launches[fusion.First].Segments[0].B.Tensor], kinds[launches[fusion.Second].D.Tensor]);
+            Assert.Equal((TensorKind.AdapterB, TensorKind.GradB, b.Stack), (b.Kind, gradient.Kind, gradient.Stack));
+            Assert.Equal(g.Segments[0].A, launches[fusion.Second].Segments[0].A);
+        });
     }
 }

@@ -99,7 +99,7 @@ static class GemmCheck
                 var got = f32 ? BitConverter.ToSingle(first, 4 * at) : Checking.FromElem(BitConverter.ToUInt16(first, 2 * at), device.Act);
                 if (column >= n || row >= m)
                 {
-                    Checking.Require(got == before[at], $"{what}: D[{row},{column}] lies beside D and was {before[at]}, now {got}");
+                    if (got != before[at]) throw new CheckException($"{what}: D[{row},{column}] lies beside D and was {before[at]}, now {got}");
                     continue;
                 }
                 // What is rounded to D's type: the result; apart, also what D holds after each segment.
@@ -121,7 +121,7 @@ static class GemmCheck
                 // fp32 accumulation errs by a few 2^-24 of the sum of magnitudes (tensor cores cut off rather than round), rounding to 16 bits by half of 2^-8 (bf16) of the result.
                 var allowed = 4e-6 * Math.Max(1, Math.Abs(alpha)) * size + (f32 ? 1e-7 : device.Act == ActType.Bf16 ? 1 / 256.0 : 1 / 2048.0) * roundings + 1e-7;
                 var error = Math.Abs(got - expected) / allowed;
-                Checking.Require(error <= 1, $"{what}: D[{row},{column}] is {got}, expected {expected}");
+                if (!(error <= 1)) throw new CheckException($"{what}: D[{row},{column}] is {got}, expected {expected}");
                 worst[row] = Math.Max(worst[row], error);
             }
         });

@@ -61,7 +61,7 @@ static class GeneratedGemmCheck
     /// <summary>As <see cref="Segments"/>, for shapes that take the wide tile: remainders of either segment, and several k-blocks.</summary>
     static IEnumerable<(int M, int N, int K, int K2)> WideSegments()
     {
-        foreach (var (k, k2) in new[] { (264, 1), (264, 16), (264, 48), (264, 63), (264, 64), (64, 48), (1, 48), (17, 48), (63, 129), (48, 512), (512, 48), (128, 64) }) yield return (4097, 776, k, k2);
+        foreach (var (k, k2) in new[] { (72, 1), (64, 16), (264, 48), (128, 63), (64, 64), (1, 48), (17, 48), (48, 136) }) yield return (4097, 776, k, k2);
         yield return (4111, 1000, 200, 17);
     }
 
@@ -113,8 +113,10 @@ static class GeneratedGemmCheck
                 {
                     // Of the last tile's other rows nothing is said.
                     if (row >= wanted && row < computed) continue;
+                    // The sentence is made for a fault alone: there are millions of elements.
                     for (var c = 0; c < dPitch; c++)
-                        Checking.Require(got[row * dPitch + c] == (row < wanted ? expected[row * dPitch + c] : (ushort)0xffff), $"{all.Label}, {counted} rows from {first}: D[{row},{c}] is {got[row * dPitch + c]:x4}");
+                        if (got[row * dPitch + c] != (row < wanted ? expected[row * dPitch + c] : (ushort)0xffff))
+                            throw new CheckException($"{all.Label}, {counted} rows from {first}: D[{row},{c}] is {got[row * dPitch + c]:x4}");
                 }
             }
         }

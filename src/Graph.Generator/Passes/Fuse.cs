@@ -26,7 +26,7 @@ public static class Fuse
             if (Anchor(graph, map, place, partners, node) is { } step) steps.Add((step.Backward, map.Depth(node.Id), 0, node.Id, step));
         foreach (var cluster in map.Clusters)
             steps.Add((cluster.Backward, cluster.Depth, 1, cluster.Outputs[0], RowStep(graph, map, place, cluster.Outputs)));
-        var ordered = RankPairs(MergeRopes(steps.OrderBy(s => s.Backward).ThenBy(s => s.Depth).ThenBy(s => s.Kind).ThenBy(s => s.Id).Select(s => s.Step).ToList()));
+        var ordered = RankPairs(FindFusions.Stacks(place.Tensors), MergeRopes(steps.OrderBy(s => s.Backward).ThenBy(s => s.Depth).ThenBy(s => s.Kind).ThenBy(s => s.Id).Select(s => s.Step).ToList()));
         var adapters = graph.Nodes.Select(n => n.Op).OfType<AdapterStack>().Select(a => a.Set).Distinct().OrderBy(s => s.Id).ToArray();
         return new KernelGraph(adapters, MarkBoundaries(graph, map, place), ordered, Recipes(graph, map, place, ordered));
     }
@@ -131,7 +131,7 @@ public static class Fuse
     }
 
     /// <summary>dB += dYᵀ·S comes right after G = s·dY·B: both read dY, and a device may have a kernel for the two. All that dB reads is there by then.</summary>
-    static List<Step> RankPairs(List<Step> steps)
+    static List<Step> RankPairs(IReadOnlyDictionary<string, (TensorKind Kind, int Stack)> stacks, List<Step> steps)
     {
         var gradients = steps.OfType<GemmStep>().Where(s => s.Accumulate).GroupBy(s => s.Segments[0].A).ToDictionary(s => s.Key, s => s.ToList());
         var partners = steps.Select(s => (s, Partner(s))).Where(p => p.Item2 is not null).ToDictionary(p => (object)p.s, p => p.Item2!, ReferenceComparer.Instance);
@@ -139,7 +139,7 @@ public static class Fuse
         return steps.Where(s => !moved.Contains(s)).SelectMany(s => partners.TryGetValue(s, out var partner) ? new[] { s, partner } : new[] { s }).ToList();
 
         GemmStep? Partner(Step step) => step is GemmStep { Layout: GemmLayout.Nn, Accumulate: false } g && g.Segments.Count == 1 && gradients.TryGetValue(g.Segments[0].A, out var list)
-            ? list.FirstOrDefault(d => FindFusions.IsRankPair(g, d)) : null;
+            ? list.FirstOrDefault(d => FindFusions.IsRankPair(stacks, g, d)) : null;
     }
 
     /// <summary>A boundary is produced by one layer and read by another one's forward: all that full recompute keeps.</summary>

@@ -182,7 +182,7 @@ public sealed class Numbers() : Small(Settings.Default)
         int wrapped = int.MaxValue;
         unchecked { wrapped += 2; }
         var bits = (5 & 6) | (1 << 3) ^ 2;
-        x *= Weight("w" + 1 + "-" + 2.5 + $"{Total:F3}|{7,4}|{true}" + string.Join("/", "a", "b") + bits.ToString());
+        x *= Weight("w" + 1 + "-" + 2.5 + $"{Total:F3}|{true}" + $"{7,4}".Length + string.Join("/", "a", "b") + bits.ToString());
         x *= 0.1f * C.Width + (double.NaN == Total - Total * double.NaN ? 3 : 5);
         x += C.Width * 3L;
         x += 0.1f;

@@ -8,7 +8,8 @@ public abstract class Module
     public abstract Tensor Forward(Tensor x);
 
     /// <summary>
-    /// Names the ops recorded until the end of the <c>using</c>; scopes nest and are joined by dots. Names show in kernels, errors and plans; "layers.N" puts ops into decoder layer N.
+    /// Names the ops recorded until the end of the <c>using</c>; scopes nest and are joined by dots. Names show in kernels, errors and plans; "layers.N" puts
+    /// ops into decoder layer N.
     /// Memory is planned by layer: without exactly layers.N, recompute saves little (GRAPH012 where a scope looks like a layer and is none).
     /// </summary>
     protected static IDisposable Scope(string name) => Recorder.Enter(name);
@@ -24,8 +25,9 @@ public abstract class LanguageModel : Module
     public abstract ConfigField[] CheckpointConfig { get; }
 
     /// <summary>
-    /// In what this model differs from its checkpoint on purpose: fields of <see cref="CheckpointConfig"/> that config.json may have otherwise ("sliding_window"), tensors of the checkpoint that
-    /// the model does not read ("model.layers.*.mlp.gate_proj.weight", where * stands for any text), and overridden members, which a checkpoint knows nothing of ("DecoderLayer.Mlp").
+    /// In what this model differs from its checkpoint on purpose: fields of <see cref="CheckpointConfig"/> that config.json may have otherwise
+    /// ("sliding_window"), tensors of the checkpoint that the model does not read ("model.layers.*.mlp.gate_proj.weight", where * stands for any text), and
+    /// overridden members, which a checkpoint knows nothing of ("DecoderLayer.Mlp").
     /// All else must match. Errors: GRAPH009 for a name without a dot that is no such field.
     /// </summary>
     public virtual string[] Changes => [];

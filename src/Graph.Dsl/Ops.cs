@@ -121,7 +121,8 @@ public static class Ops
     /// <param name="k">Keys.</param>
     /// <param name="v">Values.</param>
     /// <param name="scale">Multiplies the dot product before the score function sees it.</param>
-    /// <param name="score">A pointwise function of one scaled dot product; its derivative is derived. null: identity. A score that is proven to stay within ±50 (a softcap) takes no row maximum.</param>
+    /// <param name="score">A pointwise function of one scaled dot product; its derivative is derived. null: identity. A score that is proven to stay within ±50
+    /// (a softcap) takes no row maximum.</param>
     /// <param name="window">How many tokens a query sees, itself included; null: all of its document before it.</param>
     [Op("attention"), OverloadResolutionPriority(1)] public static Tensor Attention(Tensor q, Tensor k, Tensor v, double scale, Func<Tensor, Tensor>? score = null, int? window = null)
     {
@@ -130,7 +131,8 @@ public static class Ops
     }
 
     /// <summary>
-    /// Attention whose score also depends on where the key is and on the head, as FlexAttention's score_mod does. ALiBi: <c>(z, at) => z - Exp((at.Head + 1) * (-8.0 / heads * Math.Log(2))) * at.Distance</c>.
+    /// Attention whose score also depends on where the key is and on the head, as FlexAttention's score_mod does. ALiBi: <c>(z, at) => z - Exp((at.Head + 1) *
+    /// (-8.0 / heads * Math.Log(2))) * at.Distance</c>.
     /// Shapes, dtypes and errors as without a position.
     /// </summary>
     /// <param name="q">Queries.</param>

@@ -45,7 +45,8 @@ public sealed record CompiledModel(
     Func<CheckpointChanges>? Changes = null);
 
 /// <summary>
-/// In what a model differs from its checkpoint. Declared: fields of config.json that may differ, tensors that the model leaves out (names with dots, where * stands for any text), overridden members.
+/// In what a model differs from its checkpoint. Declared: fields of config.json that may differ, tensors that the model leaves out (names with dots, where *
+/// stands for any text), overridden members.
 /// Overrides: members of base classes that the model overrides while it inherits their config, as "DecoderLayer.Mlp"; a checkpoint cannot confirm them.
 /// </summary>
 public sealed record CheckpointChanges(IReadOnlyList<string> Declared, IReadOnlyList<string> Overrides);

@@ -57,7 +57,8 @@ public sealed class FormTests
     }
 
     /// <summary>
-    /// The kernel of G and dB knows dY's columns and the blocks of B. dX = G·A with dA += Gᵀ·x has the same layouts and is none; taken for one it read past G's columns, on the GPU alone.
+    /// The kernel of G and dB knows dY's columns and the blocks of B. dX = G·A with dA += Gᵀ·x has the same layouts and is none; taken for one it read past G's
+    /// columns, on the GPU alone.
     /// </summary>
     [Theory]
     [MemberData(nameof(Good))]

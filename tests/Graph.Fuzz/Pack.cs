@@ -12,8 +12,9 @@ using static TorchSharp.torch;
 namespace Graph.Fuzz;
 
 /// <summary>
-/// Random models in one file for a machine with a GPU and without .NET: schedule, kernels of some targets, what their step gives in fp64, and how far a composition of the same math in bf16 and fp16 is off
-/// (the worst of three). Weights and data are made there from the seed. `gpu-tests fuzz FILE --target TARGET` runs it.
+/// Random models in one file for a machine with a GPU and without .NET: schedule, kernels of some targets, what their step gives in fp64, and how far a
+/// composition of the same math in bf16 and fp16 is off (the worst of three). Weights and data are made there from the seed.
+/// `gpu-tests fuzz FILE --target TARGET` runs it.
 /// </summary>
 public static class Pack
 {

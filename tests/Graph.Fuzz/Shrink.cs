@@ -6,8 +6,8 @@ using System.Linq;
 namespace Graph.Fuzz;
 
 /// <summary>
-/// Makes a failing model smaller while it fails in the same way: greedy, by structure. A library that shrinks by drawing again (CsCheck) would have to compile thousands of models to find one that is smaller;
-/// here every candidate is the model with one thing less.
+/// Makes a failing model smaller while it fails in the same way: greedy, by structure. A library that shrinks by drawing again (CsCheck) would have to compile
+/// thousands of models to find one that is smaller; here every candidate is the model with one thing less.
 /// </summary>
 public static class Shrink
 {

@@ -21,13 +21,16 @@ public abstract record Storage
     /// <summary>Off by a random share of up to Size: what rounding that is done in another order makes of a result.</summary>
     public sealed record Disturbed(double Size, int Seed) : Storage;
 
-    /// <summary>In 16 bits, after a disturbance of up to 3/4 of a unit roundoff where Seed is not 0: a composition of the same math, op by op. Scores keep 11 bits, statistics [T,1] are fp32.</summary>
+    /// <summary>
+    /// In 16 bits, after a disturbance of up to 3/4 of a unit roundoff where Seed is not 0: a composition of the same math, op by op. Scores keep 11 bits,
+    /// statistics [T,1] are fp32.
+    /// </summary>
     public sealed record Rounded(ScalarType Type, int Seed) : Storage;
 }
 
 /// <summary>
-/// A trace run by TorchSharp in fp64, with its autograd: the fuzzer's oracle. It reads what the recorder wrote and knows nothing of the compiler: attention is the whole T × T matrix under a mask, the loss the
-/// mean over labels that are not -100.
+/// A trace run by TorchSharp in fp64, with its autograd: the fuzzer's oracle. It reads what the recorder wrote and knows nothing of the compiler: attention is
+/// the whole T × T matrix under a mask, the loss the mean over labels that are not -100.
 /// </summary>
 public static class TorchReference
 {
@@ -135,7 +138,8 @@ public static class TorchReference
             var e = (masked - masked.amax([-1], keepdim: true).detach()).exp();
             var p = Store(e / e.sum(-1, keepdim: true));
             var o = p.matmul(Repeat(v));
-            // A kernel subtracts delta, which it has from o, where autograd subtracts Σ p·dp: what is left of dS where they cancel is rounding of the products in dp, and not of dS. No value, but this gradient.
+            // A kernel subtracts delta, which it has from o, where autograd subtracts Σ p·dp: what is left of dS where they cancel is rounding of the products
+            // in dp, and not of dS. No value, but this gradient.
             if (storage is not Storage.Exact) o += (p.detach() * (s - s.detach()).masked_fill(visible.logical_not(), 0)).matmul(Repeat(v).detach() * Random(Repeat(v), Unit, Seed));
             return Store(o.transpose(0, 1));
 

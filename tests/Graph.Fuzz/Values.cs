@@ -10,7 +10,8 @@ namespace Graph.Fuzz;
 static class Values
 {
     /// <summary>
-    /// Embedding tables (".embed") have deviation 1, other matrices 1/√columns, so that a linear keeps its input's size; norms and vectors have 0.5. Matrices of adapters are as matrices, B half of that:
+    /// Embedding tables (".embed") have deviation 1, other matrices 1/√columns, so that a linear keeps its input's size; norms and vectors have 0.5. Matrices
+    /// of adapters are as matrices, B half of that:
     /// an adapter changes what its linear gives, and neither drowns the other.
     /// </summary>
     public static float[] Of(int seed, string name, params int[] shape)

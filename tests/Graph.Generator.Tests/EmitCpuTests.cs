@@ -12,7 +12,10 @@ using Xunit;
 
 namespace Graph.Generator.Tests;
 
-/// <summary>Kernels of the cpu target, printed, compiled and run, against the same loop IR in fp64. Widths that are no whole number of vectors are what models of round sizes never show.</summary>
+/// <summary>
+/// Kernels of the cpu target, printed, compiled and run, against the same loop IR in fp64. Widths that are no whole number of vectors are what models of round
+/// sizes never show.
+/// </summary>
 public sealed unsafe class EmitCpuTests
 {
     const int Rows = 3;

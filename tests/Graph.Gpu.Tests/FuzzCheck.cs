@@ -17,8 +17,9 @@ using Graph.Runtime.Schedules;
 namespace Graph.Gpu.Tests;
 
 /// <summary>
-/// One step of every model of a pack (tests/Graph.Fuzz/Pack.cs) on the GPU. The loss is as near to fp64 as twice the error of a composition in 16 bits, each gradient matrix as three times, in L2; half a rounding is
-/// always allowed. Again on emitted products, and with random save and recompute decisions, which must not change a bit. Models run in processes of their own: a kernel that fails takes its context with it.
+/// One step of every model of a pack (tests/Graph.Fuzz/Pack.cs) on the GPU. The loss is as near to fp64 as twice the error of a composition in 16 bits, each
+/// gradient matrix as three times, in L2; half a rounding is always allowed. Again on emitted products, and with random save and recompute decisions, which
+/// must not change a bit. Models run in processes of their own: a kernel that fails takes its context with it.
 /// </summary>
 static class FuzzCheck
 {

@@ -9,8 +9,9 @@ using Graph.Runtime.Schedules;
 namespace Graph.Gpu.Tests;
 
 /// <summary>
-/// Products against fp64 on the CPU: every layout, both output types, with and without accumulation, odd and aligned pitches, 1, 63 and 4,097 rows, one and two k-segments. D is poisoned, and so is all that lies
-/// between and behind the operands' rows; what lies between D's rows and behind them must stay, and a second run must give the same bits.
+/// Products against fp64 on the CPU: every layout, both output types, with and without accumulation, odd and aligned pitches, 1, 63 and 4,097 rows, one and two
+/// k-segments. D is poisoned, and so is all that lies between and behind the operands' rows; what lies between D's rows and behind them must stay, and a second
+/// run must give the same bits.
 /// </summary>
 static class GemmCheck
 {

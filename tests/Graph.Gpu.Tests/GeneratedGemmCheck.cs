@@ -66,8 +66,8 @@ static class GeneratedGemmCheck
     }
 
     /// <summary>
-    /// Two segments in one accumulation: every remainder of either, by itself and beside the other one's, segments of one and of several k-blocks in either order, more tiles than multiprocessors; also with few rows or
-    /// columns, for which a product of two segments has no skinny tile.
+    /// Two segments in one accumulation: every remainder of either, by itself and beside the other one's, segments of one and of several k-blocks in either
+    /// order, more tiles than multiprocessors; also with few rows or columns, for which a product of two segments has no skinny tile.
     /// </summary>
     static IEnumerable<(int M, int N, int K, int K2)> Segments()
     {
@@ -81,7 +81,10 @@ static class GeneratedGemmCheck
         foreach (var (m, n) in new[] { (1, 136), (1, 8), (16, 264), (63, 72), (129, 16), (257, 64), (4097, 136), (2049, 2056) }) yield return (m, n, 264, 48);
     }
 
-    /// <summary>A kernel on pointers takes one segment; a second kernel adds the other one, where the target has it: one whose products of two segments run on tensor maps does not.</summary>
+    /// <summary>
+    /// A kernel on pointers takes one segment; a second kernel adds the other one, where the target has it: one whose products of two segments run on tensor
+    /// maps does not.
+    /// </summary>
     static IEnumerable<(int M, int N, int K, int K2)> OnPointers(CudaDeviceOfTarget on, KernelJob job, (int M, int N, int K)[] shapes)
     {
         var form = job.Source.Info.Gemm!.Value;

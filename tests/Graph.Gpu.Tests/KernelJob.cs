@@ -21,7 +21,10 @@ sealed record KernelJob(int Index, string Variant, string Target, KernelSource S
     /// <summary>The product of the logits with its sums, or the cross entropy that starts from them.</summary>
     internal bool IsOfRowSums => Kind == KernelKind.CrossEntropyFromSums || Kind == KernelKind.GemmEpilogue && KernelCases.Head(Variant).Sums?.Product == Name;
 
-    /// <summary>Its arguments are those of a launch of the schedule, so that the cpu kernel of that launch is its reference (<see cref="KernelCases"/>); others have checks of their own.</summary>
+    /// <summary>
+    /// Its arguments are those of a launch of the schedule, so that the cpu kernel of that launch is its reference (<see cref="KernelCases"/>); others have
+    /// checks of their own.
+    /// </summary>
     internal bool HasCases => Kind switch
     {
         KernelKind.Row or KernelKind.Rope or KernelKind.CrossEntropy => true,

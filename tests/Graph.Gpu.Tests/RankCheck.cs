@@ -9,8 +9,9 @@ using Graph.Runtime.Schedules;
 namespace Graph.Gpu.Tests;
 
 /// <summary>
-/// G and dB of a stack of adapters from one read of dY, against fp64: stacks of one to four linears, some without an adapter, columns that end inside a stripe, tokens that end inside a step, more tokens than
-/// the workspace holds sums for. What lies off dB's diagonal or beyond G must stay, NaN beside the columns of dY, S and B must not matter, and every run gives the same bits.
+/// G and dB of a stack of adapters from one read of dY, against fp64: stacks of one to four linears, some without an adapter, columns that end inside a stripe,
+/// tokens that end inside a step, more tokens than the workspace holds sums for. What lies off dB's diagonal or beyond G must stay, NaN beside the columns of
+/// dY, S and B must not matter, and every run gives the same bits.
 /// </summary>
 static class RankCheck
 {

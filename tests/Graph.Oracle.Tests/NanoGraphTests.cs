@@ -13,8 +13,8 @@ using static TorchSharp.torch;
 namespace Graph.Oracle.Tests;
 
 /// <summary>
-/// The compiler's graph of the whole nano model after each of its passes, in fp64 by its ops' references, against the torch model and its autograd: random ids and labels, three packed documents
-/// (one of a single token, one longer than the window), some labels -100.
+/// The compiler's graph of the whole nano model after each of its passes, in fp64 by its ops' references, against the torch model and its autograd: random ids
+/// and labels, three packed documents (one of a single token, one longer than the window), some labels -100.
 /// </summary>
 public sealed class NanoGraphTests
 {

@@ -49,7 +49,10 @@ public sealed class EpilogueTests
         Assert.Contains("residual[j] = ", Emitted.Kernels("nano-no-norms").Single(k => k.Info.Name == first.Kernel).Text, StringComparison.Ordinal);
     }
 
-    /// <summary>Two layers share GeGLU's kernel, but in one gate and up are two products and it reads the second: there is a kernel of both for each form, and each layer is one launch with its own.</summary>
+    /// <summary>
+    /// Two layers share GeGLU's kernel, but in one gate and up are two products and it reads the second: there is a kernel of both for each form, and each
+    /// layer is one launch with its own.
+    /// </summary>
     [Theory]
     [InlineData(1), InlineData(0)]
     public void Bind_LayersThatReadTheirProductsInOtherPlaces_HaveAKernelEach(int apart)

@@ -25,7 +25,10 @@ sealed record Gemma2Size(string Name, int Layers, int Hidden, int Heads, int KvH
     public static readonly IReadOnlyList<Gemma2Size> Changed = new[] { new Gemma2Size("nano-no-norms", 2, 128, 2, 1, 128, 256, 4096, 16, 128, false) };
     public static readonly IReadOnlyList<string> EpilogueTargets = new[] { "sm_90a" };
 
-    /// <summary>Attention that Gemma 2 has not, for every target: other head dims, ratios of heads that are odd, large or 1, scores without a bound, of distance and of the head; one layer with a window, one without.</summary>
+    /// <summary>
+    /// Attention that Gemma 2 has not, for every target: other head dims, ratios of heads that are odd, large or 1, scores without a bound, of distance and of
+    /// the head; one layer with a window, one without.
+    /// </summary>
     public static readonly IReadOnlyList<Gemma2Size> Attentions = new[]
     {
         Attention(16, 6, 1, ScoreKind.Plain), Attention(32, 4, 2, ScoreKind.Alibi), Attention(48, 5, 1, ScoreKind.Plain), Attention(80, 8, 1, ScoreKind.SoftCap),

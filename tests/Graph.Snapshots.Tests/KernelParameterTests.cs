@@ -30,7 +30,8 @@ public sealed class KernelParameterTests
         var wrong = new List<string>();
         foreach (var kernel in Emitted.Kernels(variant))
         {
-            // D, A and B with their pitches (or maps of both segments' A and B and of D), then m, n, k and alpha, with maps the second k and the row limit too, in the launcher's order.
+            // D, A and B with their pitches (or maps of both segments' A and B and of D), then m, n, k and alpha, with maps the second k and the row limit too,
+            // in the launcher's order.
             string[] lists = (KernelKind)(int)kernel.Info.Kind switch
             {
                 KernelKind.GemmTma => ["map map map map map int int int int float pointer int"],

@@ -47,7 +47,8 @@ public sealed class VerifiedKernelsTests
     }
 
     /// <summary>
-    /// A line is "target name fingerprint", the first 16 digits of it; # begins a comment. What counts is the text, as in verified.json: targets with equal texts (sm_86 and sm_89) wait together.
+    /// A line is "target name fingerprint", the first 16 digits of it; # begins a comment. What counts is the text, as in verified.json: targets with equal
+    /// texts (sm_86 and sm_89) wait together.
     /// </summary>
     static HashSet<string> Waiting =>
         File.ReadLines(Path.Combine(Snapshots, "unverified.txt")).Select(l => l.Split('#')[0].Trim()).Where(l => l.Length > 0).Select(l => l[(l.IndexOf(' ') + 1)..]).ToHashSet();

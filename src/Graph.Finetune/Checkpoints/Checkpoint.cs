@@ -50,8 +50,8 @@ public sealed class Checkpoint : IWeightSource, IDisposable
     }
 
     /// <summary>
-    /// Compares names, dtypes and shapes with what the model needs, so that a wrong checkpoint is refused before anything is allocated. A tensor that the model does not read is a difference too,
-    /// unless the model's Changes name it, or it says nothing: the angles of RoPE, and the head where it is the embedding.
+    /// Compares names, dtypes and shapes with what the model needs, so that a wrong checkpoint is refused before anything is allocated. A tensor that the model
+    /// does not read is a difference too, unless the model's Changes name it, or it says nothing: the angles of RoPE, and the head where it is the embedding.
     /// </summary>
     /// <exception cref="InputException">Tensors are missing, have another shape or a dtype that is not F32, BF16 or F16, or are not read by the model.</exception>
     public void Check(Schedule schedule, CompiledModel model)

@@ -22,7 +22,10 @@ public sealed record AttentionTile(int TileQ, int TileK, int Warps, int Stages, 
 {
     public int Threads => Warps * 32;
 
-    /// <summary>The #define lines of one kernel. The text is these lines, the element's (ELEM_BF16, EXACT_MATH), prelude.cu, mma.cu, what attention's kernels share, the score's functions, the template.</summary>
+    /// <summary>
+    /// The #define lines of one kernel. The text is these lines, the element's (ELEM_BF16, EXACT_MATH), prelude.cu, mma.cu, what attention's kernels share, the
+    /// score's functions, the template.
+    /// </summary>
     /// <param name="name">Function name.</param>
     /// <param name="headDim">A multiple of 16 up to 96, or of 32 up to 256.</param>
     /// <param name="group">Query heads per kv head.</param>
@@ -41,7 +44,10 @@ public sealed record AttentionTile(int TileQ, int TileK, int Warps, int Stages, 
     }
 }
 
-/// <summary>The tile of every target, kernel and head dim: large, without spilled registers, and within the target's shared memory per block (64, 163, 99 and 227 KB). Tests assemble all of them.</summary>
+/// <summary>
+/// The tile of every target, kernel and head dim: large, without spilled registers, and within the target's shared memory per block (64, 163, 99 and 227 KB).
+/// Tests assemble all of them.
+/// </summary>
 public static class AttentionTiles
 {
     /// <param name="target">A CUDA target such as "sm_80".</param>

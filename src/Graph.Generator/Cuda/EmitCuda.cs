@@ -154,7 +154,10 @@ public static class EmitCuda
         });
     }
 
-    /// <summary>The score function in the base-2 units of the templates: exp2 needs no further factor. What a function does not use of a pair's position costs nothing once it is inlined.</summary>
+    /// <summary>
+    /// The score function in the base-2 units of the templates: exp2 needs no further factor. What a function does not use of a pair's position costs nothing
+    /// once it is inlined.
+    /// </summary>
     static string ScoreHoles(ScoreFunction score)
     {
         var log2 = new Expr.Number(1.4426950408889634) * score.Value;

@@ -8,14 +8,15 @@ using Graph.Generator.Schedules;
 namespace Graph.Generator.Cuda;
 
 /// <summary>
-/// What an epilogue gets of a tile of 128 x 256 (Templates/gemm_sm90.cu): panels of 64 columns alone (Pair 0), or each with the one Pair panels further on; Halves: a tile is 128 columns of D's left and right
-/// half each; Sums: the columns of D that it adds up to one number of a row; 0: it makes no sums.
+/// What an epilogue gets of a tile of 128 x 256 (Templates/gemm_sm90.cu): panels of 64 columns alone (Pair 0), or each with the one Pair panels further on;
+/// Halves: a tile is 128 columns of D's left and right half each; Sums: the columns of D that it adds up to one number of a row; 0: it makes no sums.
 /// </summary>
 public sealed record EpilogueForm(int Pair = 0, bool Halves = false, int Sums = 0);
 
 /// <summary>A kernel whose work can be done on the tiles of the product before it, or a part of its work: a cross entropy's sums.</summary>
 /// <param name="Name">Of the kernel of both.</param>
-/// <param name="Places">The kernel's arguments that are D, from left to right (<see cref="EpilogueFusion"/>); none for a cross entropy, whose launch makes its product itself.</param>
+/// <param name="Places">The kernel's arguments that are D, from left to right (<see cref="EpilogueFusion"/>); none for a cross entropy, whose launch makes its
+/// product itself.</param>
 public sealed record ProductEpilogue(string Name, GemmLayout Layout, Kernel Kernel, EpilogueForm Form, EquatableArray<int> Places)
 {
     /// <summary>Of a cross entropy: the kernel that is left of it.</summary>
@@ -23,9 +24,10 @@ public sealed record ProductEpilogue(string Name, GemmLayout Layout, Kernel Kern
 }
 
 /// <summary>
-/// 12: kernels that directly follow the product whose output they read, once, and for which a tile is enough: pointwise work on matrices, RoPE on whole heads, and attention's delta, a sum over each head of do,
-/// which the product before it makes. In Gemma 2 the pointwise ones are GeGLU and its derivative; norms reduce over rows, and what follows a norm's residual sum is no product. The schedule keeps
-/// product and kernel as two launches, so a target without such kernels needs to know nothing of them. And a bounded cross entropy's sums of exponentials, for the product of its logits inside its own launch.
+/// 12: kernels that directly follow the product whose output they read, once, and for which a tile is enough: pointwise work on matrices, RoPE on whole heads,
+/// and attention's delta, a sum over each head of do, which the product before it makes. In Gemma 2 the pointwise ones are GeGLU and its derivative; norms
+/// reduce over rows, and what follows a norm's residual sum is no product. The schedule keeps product and kernel as two launches, so a target without such
+/// kernels needs to know nothing of them. And a bounded cross entropy's sums of exponentials, for the product of its logits inside its own launch.
 /// </summary>
 public static class FindEpilogues
 {
@@ -50,32 +52,44 @@ public static class FindEpilogues
         foreach (var (step, next) in FindFusions.Neighbours(graph))
         {
             if (step is not GemmStep { Accumulate: false, Layout: not GemmLayout.Tn } product || next is not KernelStep row || Columns(product.D, widths) is not { } d) continue;
-            if (row.Body is RopeBody { Inverse: false } rope && TurnsHeads(product.D, d, row, rope, widths)) Add(step, next, product.Layout, row.Body, new EpilogueForm(Pair: rope.HeadDim / 128), 0);
-            if (row.Body is RowBody body && FromProduct(product.D, d, row, body, widths) is { } places)
-                Add(step, next, product.Layout, row.Body, places.Length == 2 ? new EpilogueForm(Pair: 2, Halves: true) : new EpilogueForm(), places);
-            if (row.Body is AttentionBody { Part: AttentionPart.Delta } delta && SumsHeads(product.D, d, row, delta, widths)) Add(step, next, product.Layout, row.Body, new EpilogueForm(Sums: delta.HeadDim), Do);
+            void AddNext(EpilogueForm form, params int[] places) => Add(step, next, product.Layout, row.Body, form, places);
+            switch (row.Body)
+            {
+                case RopeBody { Inverse: false } rope when TurnsHeads(product.D, d, row, rope, widths):
+                    AddNext(new EpilogueForm(Pair: rope.HeadDim / 128), 0);
+                    break;
+                case RowBody body when FromProduct(product.D, d, row, body, widths) is { } places:
+                    AddNext(places.Length == 2 ? new EpilogueForm(Pair: 2, Halves: true) : new EpilogueForm(), places);
+                    break;
+                case AttentionBody { Part: AttentionPart.Delta } delta when SumsHeads(product.D, d, row, delta, widths):
+                    AddNext(new EpilogueForm(Sums: delta.HeadDim), Do);
+                    break;
+            }
         }
-        foreach (var loss in graph.Steps.OfType<LossStep>().Where(l => l.Body.Bound > 0)) Add(loss, null, GemmLayout.Nt, loss.Body, new EpilogueForm(Sums: GemmKernel.TileColumns));
+        foreach (var loss in graph.Steps.OfType<LossStep>().Where(l => l.Body.Bound > 0))
+            Add(loss, null, GemmLayout.Nt, loss.Body, new EpilogueForm(Sums: GemmKernel.TileColumns));
         return (found.Values.ToArray(), result);
     }
 
     /// <summary>The heads are D's first columns, and a tile has both halves of each of its own.</summary>
     static bool TurnsHeads(View view, ColumnRange d, KernelStep row, RopeBody rope, Dictionary<string, Extent> widths) =>
-        rope.HeadDim is 128 or 256 && row.Arguments[0].Tensor == view.Tensor && Columns(row.Arguments[0], widths) is { } heads && heads.Start == d.Start && heads.End <= d.End
-        && (d.End - d.Start) % GemmKernel.TileColumns == 0;
+        rope.HeadDim is 128 or 256 && row.Arguments[0].Tensor == view.Tensor
+        && Columns(row.Arguments[0], widths) is { } heads && heads.Start == d.Start && heads.End <= d.End && (d.End - d.Start) % GemmKernel.TileColumns == 0;
 
     // Delta's arguments: delta, o, do.
     const int O = 1, Do = 2;
 
     /// <summary>do is all of D, and a tile has whole heads of it.</summary>
     static bool SumsHeads(View view, ColumnRange d, KernelStep row, AttentionBody delta, Dictionary<string, Extent> widths) =>
-        delta.HeadDim is 128 or 256 && row.Arguments[Do].Tensor == view.Tensor && row.Arguments[O].Tensor != view.Tensor && Columns(row.Arguments[Do], widths) == d && d.End - d.Start == delta.Heads * delta.HeadDim;
+        delta.HeadDim is 128 or 256 && row.Arguments[Do].Tensor == view.Tensor && row.Arguments[O].Tensor != view.Tensor
+        && Columns(row.Arguments[Do], widths) == d && d.End - d.Start == delta.Heads * delta.HeadDim;
 
     /// <summary>Null unless a tile is enough for the kernel and it reads all of D as one input, or its two halves as two.</summary>
     static int[]? FromProduct(View view, ColumnRange d, KernelStep row, RowBody body, Dictionary<string, Extent> widths)
     {
         if (body.Heads > 0 || body.Columns == RowBody.RankColumns) return null;
-        if (body.Statements.Any(s => s is not (RowStatement.Let or RowStatement.Store)) || body.Inputs.Any(i => i.Kind != RowInputKind.Matrix) || body.Outputs.Any(o => o.PerRow) || row.InPlace > 0) return null;
+        if (row.InPlace > 0 || body.Statements.Any(s => s is not (RowStatement.Let or RowStatement.Store))) return null;
+        if (body.Inputs.Any(i => i.Kind != RowInputKind.Matrix) || body.Outputs.Any(o => o.PerRow)) return null;
         var inputs = row.Arguments.Select((argument, i) => (Place: i, View: argument)).Skip(row.Outputs).Where(i => i.View.Tensor == view.Tensor)
             .Select(i => (i.Place, Columns: Columns(i.View, widths)!.Value)).OrderBy(i => i.Columns.Start).ToArray();
         var middle = (d.Start + d.End) / 2;
@@ -85,5 +99,6 @@ public static class FindEpilogues
     }
 
     /// <summary>Null for ranks, whose number the build does not know.</summary>
-    static ColumnRange? Columns(View view, Dictionary<string, Extent> widths) => view.Columns ?? (widths[view.Tensor] is { Stack: < 0, Fixed: var width } ? new ColumnRange(0, width) : null);
+    static ColumnRange? Columns(View view, Dictionary<string, Extent> widths) =>
+        view.Columns ?? (widths[view.Tensor] is { Stack: < 0, Fixed: var width } ? new ColumnRange(0, width) : null);
 }

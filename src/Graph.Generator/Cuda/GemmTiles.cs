@@ -21,7 +21,8 @@ public sealed record GemmTile(int M, int N, int K, int Stages, int WarpM, int Wa
 }
 
 /// <summary>
-/// Literals of Templates/gemm_sm90.cu: a block computes 128 x N of D, 64 deep per stage, Stages of them in shared memory; each multiplying warpgroup has Panels of 64 x 64 sums there on their way out.
+/// Literals of Templates/gemm_sm90.cu: a block computes 128 x N of D, 64 deep per stage, Stages of them in shared memory; each multiplying warpgroup has Panels
+/// of 64 x 64 sums there on their way out.
 /// All of it must fit 227 KB.
 /// </summary>
 sealed record WgmmaTile(int N, int Stages, int Panels)
@@ -36,7 +37,8 @@ sealed record WgmmaTile(int N, int Stages, int Panels)
 public static class GemmTiles
 {
     /// <summary>
-    /// What the schedule multiplies: outputs and S (nt), input gradients and G (nn), adapter gradients in fp32 (tn). Where no kernel takes two k-segments, the second one is added by a launch of its own.
+    /// What the schedule multiplies: outputs and S (nt), input gradients and G (nn), adapter gradients in fp32 (tn). Where no kernel takes two k-segments, the
+    /// second one is added by a launch of its own.
     /// </summary>
     static IEnumerable<(GemmLayout Layout, bool F32, bool Accumulate)> Products(string target) => new[]
     {

@@ -21,7 +21,10 @@ public static class LayerScope
         return -1;
     }
 
-    /// <summary>The part of a scope that looks like a layer although the scope is in none ("layer.0", "layers0", "layers.x", "sublayers.1", "blocks.2"); null where nothing does.</summary>
+    /// <summary>
+    /// The part of a scope that looks like a layer although the scope is in none ("layer.0", "layers0", "layers.x", "sublayers.1", "blocks.2"); null where
+    /// nothing does.
+    /// </summary>
     public static string? Lookalike(string scope)
     {
         if (Of(scope) >= 0) return null;

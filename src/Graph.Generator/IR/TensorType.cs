@@ -7,7 +7,8 @@ namespace Graph.Generator.IR;
 public enum DType { Act, F32, I32 }
 
 /// <summary>
-/// A dimension: a number, T (tokens of a micro-batch), or the ranks of some adapters side by side, of which Size says how many. T and ranks are chosen at run time; there is no algebra on them.
+/// A dimension: a number, T (tokens of a micro-batch), or the ranks of some adapters side by side, of which Size says how many. T and ranks are chosen at run
+/// time; there is no algebra on them.
 /// </summary>
 public readonly record struct Dim(int Size, string? Symbol = null)
 {

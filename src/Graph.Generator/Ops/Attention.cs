@@ -19,15 +19,19 @@ public sealed record ScoreFunction(Expr Value, int Window)
     public static double At(Expr e, double s, int distance, int head) =>
         e.Evaluate(name => name switch { "s" => s, "distance" => distance, "head" => head, _ => throw new InvalidOperationException("attention: the score function has no variable " + name) });
 
-    /// <summary>True when interval analysis proves |score| ≤ 50 for any s, distance and head: then exp(score) stays within 2^±73, and fp32 sums and bf16 probabilities need no row maximum.</summary>
+    /// <summary>
+    /// True when interval analysis proves |score| ≤ 50 for any s, distance and head: then exp(score) stays within 2^±73, and fp32 sums and bf16 probabilities
+    /// need no row maximum.
+    /// </summary>
     public bool IsBounded => Value.Bound() is <= 50;
 
     public string Attributes => "score=" + ExprText.Print(Value) + (Window > 0 ? " window=" + Window.ToString(CultureInfo.InvariantCulture) : "");
 }
 
 /// <summary>
-/// o[t,n] = Σk p·v[k, n/(N/K)] with p = softmax over visible k of score(q[t,n]·k[k, n/(N/K)], t − k, n): q act[T,N,D], k and v act[T,K,D] → act[T,N,D]. Scores, softmax and sums in fp32;
-/// k is visible when it is in t's document, not after t, and t − k &lt; window. Lowering: the tiled attention template with the score as a hole.
+/// o[t,n] = Σk p·v[k, n/(N/K)] with p = softmax over visible k of score(q[t,n]·k[k, n/(N/K)], t − k, n): q act[T,N,D], k and v act[T,K,D] → act[T,N,D]. Scores,
+/// softmax and sums in fp32; k is visible when it is in t's document, not after t, and t − k &lt; window. Lowering: the tiled attention template with the score
+/// as a hole.
 /// Source: transformers, modeling_gemma2.py, eager_attention_forward.
 /// </summary>
 public sealed record Attention(ScoreFunction Score) : Op("attention")

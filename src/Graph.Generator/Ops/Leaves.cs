@@ -57,7 +57,10 @@ public sealed record TypedConst(double Value) : Op("typed_const")
     public override string Attributes => "value=" + Value.ToString("R", CultureInfo.InvariantCulture);
 }
 
-/// <summary>What an attention's score function is given while it is traced: the scaled product ("input"), q − k ("distance") or the query head's index ("head"). Import folds the region into the attention op.</summary>
+/// <summary>
+/// What an attention's score function is given while it is traced: the scaled product ("input"), q − k ("distance") or the query head's index ("head"). Import
+/// folds the region into the attention op.
+/// </summary>
 public sealed record ScoreArgument(string Kind) : Op("score_" + Kind)
 {
     public override TensorType Infer(IReadOnlyList<TensorType> inputs) { Expect(inputs, 1); return TensorType.Scalar; }

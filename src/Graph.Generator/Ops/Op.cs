@@ -7,7 +7,8 @@ using Graph.Generator.Schedules;
 namespace Graph.Generator.Ops;
 
 /// <summary>
-/// A shape or dtype does not fit, or no pass can compile it; the message is a sentence with the values. Reported on the user's line: while tracing on the call, from a pass on the op that
+/// A shape or dtype does not fit, or no pass can compile it; the message is a sentence with the values. Reported on the user's line: while tracing on the call,
+/// from a pass on the op that
 /// <paramref name="origin"/> numbers in the trace (<see cref="Node.Origin"/>; -1: on the class).
 /// </summary>
 public sealed class ShapeError(string message, int origin = -1) : Exception(message)

@@ -6,7 +6,8 @@ using Graph.Generator.Schedules;
 namespace Graph.Generator.Ops;
 
 /// <summary>
-/// One GEMM: y = scale · Σᵢ aᵢ·bᵢ over k-segments i in one fp32 accumulation, one rounding; every segment has operands of its own. Inputs a0, b0, a1, b1, …; layouts, shapes and dtypes as in <see cref="MatMul"/>.
+/// One GEMM: y = scale · Σᵢ aᵢ·bᵢ over k-segments i in one fp32 accumulation, one rounding; every segment has operands of its own. Inputs a0, b0, a1, b1, …;
+/// layouts, shapes and dtypes as in <see cref="MatMul"/>.
 /// Y = x·Wᵀ + S·Bᵀ and dX = dY·W + G·A are one product of two segments. Made by MergeProducts.
 /// </summary>
 public sealed record Product(GemmLayout Layout, ScaleFactor Scale) : Op("gemm_" + Layout.ToString().ToLowerInvariant())

@@ -7,7 +7,10 @@ using Graph.Generator.Schedules;
 
 namespace Graph.Generator.Ops;
 
-/// <summary>Frozen weights of linears that read one input, under each other: act[ΣN, K]. One GEMM serves all of them; each part keeps the checkpoint's layout. Made by StackLinears.</summary>
+/// <summary>
+/// Frozen weights of linears that read one input, under each other: act[ΣN, K]. One GEMM serves all of them; each part keeps the checkpoint's layout. Made by
+/// StackLinears.
+/// </summary>
 public sealed record ParamStack(EquatableArray<Param> Parts) : Leaf("param_stack", TensorType.Act(Parts.Sum(p => p.Type.Shape[0].Size), Parts[0].Type.Shape[1]))
 {
     public override string Attributes => "names=" + string.Join("+", Parts.Select(p => p.Tensor));
@@ -20,7 +23,10 @@ public sealed record AdapterStack(AdapterSet Set, bool IsA)
     public override string Attributes => "names=" + string.Join("+", Set.Adapters.Select(a => a.Name));
 }
 
-/// <summary>The gradient of a stack of adapters, or one of several terms of it: x = the gradient f32, as the leaf → the same. Lowering: the GEMM that makes x adds it to the stack's gradient.</summary>
+/// <summary>
+/// The gradient of a stack of adapters, or one of several terms of it: x = the gradient f32, as the leaf → the same. Lowering: the GEMM that makes x adds it to
+/// the stack's gradient.
+/// </summary>
 public sealed record AdapterGradient(AdapterStack Of) : Op("adapter_gradient")
 {
     public override TensorType Infer(IReadOnlyList<TensorType> inputs)
@@ -53,7 +59,10 @@ public sealed record Columns(int Start, int Count) : Op("columns")
     public override string Attributes => Start.ToString(CultureInfo.InvariantCulture) + ":" + (Start + Count).ToString(CultureInfo.InvariantCulture);
 }
 
-/// <summary>[x0 | x1 | …]: act[T,Nᵢ] side by side → act[T,ΣN]. Lowering: no launch; whoever computes xᵢ writes it there (a copy where that cannot be, <see cref="Passes.InsertCopies"/>).</summary>
+/// <summary>
+/// [x0 | x1 | …]: act[T,Nᵢ] side by side → act[T,ΣN]. Lowering: no launch; whoever computes xᵢ writes it there (a copy where that cannot be,
+/// <see cref="Passes.InsertCopies"/>).
+/// </summary>
 public sealed record Concat() : Op("concat")
 {
     public override TensorType Infer(IReadOnlyList<TensorType> inputs)

@@ -7,7 +7,8 @@ using Graph.Generator.Schedules;
 namespace Graph.Generator.Passes;
 
 /// <summary>
-/// 06: appends the backward of the loss, in reverse order, only along paths to trainable parameters: a frozen weight never gets a gradient node, and the first layer's input gradient is never made.
+/// 06: appends the backward of the loss, in reverse order, only along paths to trainable parameters: a frozen weight never gets a gradient node, and the first
+/// layer's input gradient is never made.
 /// The seed is inv_labels = 1 / labels of the whole optimizer batch, so micro-batches simply add up. An adapter's gradient is a list of terms, one for every product that reads it.
 /// </summary>
 public static class Differentiate

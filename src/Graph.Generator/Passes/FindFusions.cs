@@ -6,11 +6,17 @@ using Graph.Generator.Schedules;
 
 namespace Graph.Generator.Passes;
 
-/// <summary>Two steps that one kernel can do; Second null: the product of the logits with the sums that its loss starts from, and FromSums, what is then left of the loss.</summary>
+/// <summary>
+/// Two steps that one kernel can do; Second null: the product of the logits with the sums that its loss starts from, and FromSums, what is then left of the
+/// loss.
+/// </summary>
 /// <param name="Places">Where the second step's arguments are the product (<see cref="EpilogueFusion"/>).</param>
 public sealed record FusedSteps(Step First, Step? Second, string Kernel, EquatableArray<int> Places, string FromSums);
 
-/// <summary>12: neighbours that a device may run as one launch, found once and named in the schedule. Whether it does is the device's choice; the two launches stay what they are.</summary>
+/// <summary>
+/// 12: neighbours that a device may run as one launch, found once and named in the schedule. Whether it does is the device's choice; the two launches stay what
+/// they are.
+/// </summary>
 public static class FindFusions
 {
     public static IReadOnlyList<(Step First, Step Second)> RankGradients(KernelGraph graph)

@@ -8,7 +8,8 @@ using Graph.Generator.Schedules;
 namespace Graph.Generator.Passes;
 
 /// <summary>
-/// 10: nodes become launches. Row values of one cluster are one kernel; attention's output and log-sum-exp are one kernel, as are dK and dV; loss and its gradient are one chunked launch.
+/// 10: nodes become launches. Row values of one cluster are one kernel; attention's output and log-sum-exp are one kernel, as are dK and dV; loss and its
+/// gradient are one chunked launch.
 /// Steps are ordered by phase, then depth, then anchors before the row kernels that read them.
 /// </summary>
 public static class Fuse
@@ -138,8 +139,8 @@ public static class Fuse
         var moved = new HashSet<object>(partners.Values, ReferenceComparer.Instance);
         return steps.Where(s => !moved.Contains(s)).SelectMany(s => partners.TryGetValue(s, out var partner) ? new[] { s, partner } : new[] { s }).ToList();
 
-        GemmStep? Partner(Step step) => step is GemmStep { Layout: GemmLayout.Nn, Accumulate: false } g && g.Segments.Count == 1 && gradients.TryGetValue(g.Segments[0].A, out var list)
-            ? list.FirstOrDefault(d => FindFusions.IsRankPair(stacks, g, d)) : null;
+        GemmStep? Partner(Step step) =>
+            step is GemmStep g && gradients.TryGetValue(g.Segments[0].A, out var list) ? list.FirstOrDefault(d => FindFusions.IsRankPair(stacks, g, d)) : null;
     }
 
     /// <summary>A boundary is produced by one layer and read by another one's forward: all that full recompute keeps.</summary>

@@ -6,8 +6,8 @@ using Graph.Generator.Ops;
 namespace Graph.Generator.Passes;
 
 /// <summary>
-/// 09: makes every claim on memory one that can be met. RoPE turns its input in place, so nothing else may read that input; the inputs of a Concat are written straight into its column ranges, so each needs a writer of
-/// its own. Where that does not hold a copy is inserted: an identity that a row kernel stores.
+/// 09: makes every claim on memory one that can be met. RoPE turns its input in place, so nothing else may read that input; the inputs of a Concat are written
+/// straight into its column ranges, so each needs a writer of its own. Where that does not hold a copy is inserted: an identity that a row kernel stores.
 /// </summary>
 public static class InsertCopies
 {

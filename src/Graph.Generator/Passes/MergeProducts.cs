@@ -7,7 +7,8 @@ using Graph.Generator.Schedules;
 namespace Graph.Generator.Passes;
 
 /// <summary>
-/// 08: matmuls become GEMMs. Σᵢ aᵢ·bᵢ with one layout is one GEMM over k-segments when nothing else reads the terms, and a number that multiplies a matmul is the GEMM's scale. Further terms of a sum stay added to it.
+/// 08: matmuls become GEMMs. Σᵢ aᵢ·bᵢ with one layout is one GEMM over k-segments when nothing else reads the terms, and a number that multiplies a matmul is
+/// the GEMM's scale. Further terms of a sum stay added to it.
 /// </summary>
 public static class MergeProducts
 {

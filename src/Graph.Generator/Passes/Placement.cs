@@ -8,8 +8,8 @@ using Graph.Generator.Schedules;
 namespace Graph.Generator.Passes;
 
 /// <summary>
-/// Where every stored value lies: a tensor and a range of its columns. A value has a tensor of its own, except that views and what RoPE turns in place lie where their input lies, and the inputs of a Concat in its
-/// column ranges. InsertCopies has made sure that these claims never meet.
+/// Where every stored value lies: a tensor and a range of its columns. A value has a tensor of its own, except that views and what RoPE turns in place lie
+/// where their input lies, and the inputs of a Concat in its column ranges. InsertCopies has made sure that these claims never meet.
 /// </summary>
 public sealed class Placement
 {
@@ -54,7 +54,6 @@ public sealed class Placement
                     break;
                 case AdapterGradient gradient: _places[node.Id] = new Place(GradientOf(Name(gradient.Of)), 0, 0, true); break;
                 default:
-                    // A weight's gradient lies where its adapter's does.
                     if (node.Type.IsPerToken && (map.IsAnchor(node.Id) || map.IsStored(node.Id))) _places[node.Id] = new Place(Declare(node), 0, node.Type.Columns, true);
                     break;
             }
@@ -111,13 +110,14 @@ public sealed class Placement
 
     void Stack(Node node, ParamStack stack)
     {
-        var name = string.Join("+", stack.Parts.Select((p, i) => i == 0 ? p.Tensor : p.Tensor.Substring(Module(p.Tensor))));
-        Add(new ScheduleTensor(name, TensorKind.Weight, ElementType.Act, false, node.Type.Shape.Select(d => (Extent)d.Size).ToArray(), Parts: stack.Parts.Select(p => new WeightPart(p.Tensor, p.Type.Shape[0].Size)).ToArray()));
+        var name = string.Join("+", stack.Parts.Select((p, i) => i == 0 ? p.Tensor : p.Tensor.Substring(ModuleStart(p.Tensor))));
+        var parts = stack.Parts.Select(p => new WeightPart(p.Tensor, p.Type.Shape[0].Size)).ToArray();
+        Add(new ScheduleTensor(name, TensorKind.Weight, ElementType.Act, false, node.Type.Shape.Select(d => (Extent)d.Size).ToArray(), Parts: parts));
         _places[node.Id] = new Place(name, 0, stack.Type.Columns, true);
     }
 
     // "model.layers.0.self_attn.q_proj.weight": where "q_proj.weight" starts.
-    static int Module(string tensor)
+    static int ModuleStart(string tensor)
     {
         var last = tensor.LastIndexOf('.');
         return last <= 0 ? 0 : tensor.LastIndexOf('.', last - 1) + 1;

@@ -25,7 +25,8 @@ public sealed class SharedKernels(IReadOnlyList<Kernel> kernels, IReadOnlyDictio
 }
 
 /// <summary>
-/// 11: 42 layers, a handful of bodies. Bodies that are equal up to the names of their values are one kernel, named by its place in the schedule and what its first launch writes: k03_residual_pre_feedforward_layernorm.
+/// 11: 42 layers, a handful of bodies. Bodies that are equal up to the names of their values are one kernel, named by its place in the schedule and what its
+/// first launch writes: k03_residual_pre_feedforward_layernorm.
 /// </summary>
 public static class Share
 {

@@ -8,9 +8,11 @@ using Graph.Generator.Schedules;
 namespace Graph.Generator.Passes;
 
 /// <summary>
-/// 05: linears that read one input become one product over stacked weights, and their adapters one pair of products: Y = x·[W₀; W₁]ᵀ + (s·x·[A₀; A₁]ᵀ)·diag(B₀, B₁)ᵀ, of which each linear is a range of columns.
+/// 05: linears that read one input become one product over stacked weights, and their adapters one pair of products: Y = x·[W₀; W₁]ᵀ + (s·x·[A₀; A₁]ᵀ)·diag(B₀,
+/// B₁)ᵀ, of which each linear is a range of columns.
 /// q, k and v, or gate and up, are then one GEMM that reads x once. It is a rewrite of the forward alone: the backward is derived from the stacked products like from any others.
-/// A linear takes part when its weight and its output are used nowhere else; an adapter does when it is exactly s·(x·Aᵀ)·Bᵀ added to its linear, A and B are used nowhere else, and s is the stack's one scale.
+/// A linear takes part when its weight and its output are used nowhere else; an adapter does when it is exactly s·(x·Aᵀ)·Bᵀ added to its linear, A and B are
+/// used nowhere else, and s is the stack's one scale.
 /// What does not match stays the ordinary ops that it is.
 /// </summary>
 public static class StackLinears

@@ -6,8 +6,8 @@ using Graph.Generator.Ops;
 namespace Graph.Generator.Passes;
 
 /// <summary>
-/// Sums as lists of terms: a + b + c is one sum of three, whatever the order of its additions. An inner sum is part of the outer one when nothing else reads it and both have one type; addition commutes,
-/// so passes may give the terms another order.
+/// Sums as lists of terms: a + b + c is one sum of three, whatever the order of its additions. An inner sum is part of the outer one when nothing else reads it
+/// and both have one type; addition commutes, so passes may give the terms another order.
 /// </summary>
 public sealed class Sums
 {

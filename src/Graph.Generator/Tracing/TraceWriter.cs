@@ -9,8 +9,8 @@ using Microsoft.CodeAnalysis;
 namespace Graph.Generator.Tracing;
 
 /// <summary>
-/// Writes ops down as they are called, with their types. What does not fit is a fault on the line of the call; its result is a tensor of which nothing is known and about which nothing more is said,
-/// so that the trace goes on and finds the other faults.
+/// Writes ops down as they are called, with their types. What does not fit is a fault on the line of the call; its result is a tensor of which nothing is known
+/// and about which nothing more is said, so that the trace goes on and finds the other faults.
 /// </summary>
 sealed class TraceWriter(string variant)
 {

@@ -43,10 +43,16 @@ internal sealed record Launcher(CudaStream Stream, KernelTable Kernels, CublasLt
     /// <summary>G and dB from one read; null: as two products.</summary>
     internal RankLauncher? Ranks { get; init; }
 
-    /// <summary>A product with an epilogue, with sums to make, with a row limit or with two segments, which no library's product has, runs on the emitted kernel for that, where there is one, whatever others run on.</summary>
+    /// <summary>
+    /// A product with an epilogue, with sums to make, with a row limit or with two segments, which no library's product has, runs on the emitted kernel for
+    /// that, where there is one, whatever others run on.
+    /// </summary>
     internal bool BeyondLibrary { get; init; }
 
-    /// <summary>The kernel on tensor maps that runs the product; null: the library or a kernel on pointers does. cuBLASLt takes no count from the device, so rows that are not wanted would be multiplied too, and one segment.</summary>
+    /// <summary>
+    /// The kernel on tensor maps that runs the product; null: the library or a kernel on pointers does. cuBLASLt takes no count from the device, so rows that
+    /// are not wanted would be multiplied too, and one segment.
+    /// </summary>
     LoadedKernel? OnTma(BoundGemm g)
     {
         if (Library is not null && !(BeyondLibrary && (g.Limit is not null || g.Segments.Count > 1))) return null;
@@ -142,8 +148,9 @@ internal sealed record Launcher(CudaStream Stream, KernelTable Kernels, CublasLt
         Launch(kernel, g.Label, Blocks(g.M, kernel.Info.TileRows), Blocks(g.N, kernel.Info.TileCols), cells, 10);
     }
 
-    // Maps of A (k beside m) and B (nt: k beside n; nn: n beside k) of both segments and of D, then m, n, the segments' k, alpha, the row limit's count (0: none) and first row; with an epilogue whether D is
-    // stored and the epilogue's arguments as cells of 16 bytes. The driver copies all of it when it launches or captures.
+    // Maps of A (k beside m) and B (nt: k beside n; nn: n beside k) of both segments and of D, then m, n, the segments' k, alpha, the row limit's count (0:
+    // none) and first row; with an epilogue whether D is stored and the epilogue's arguments as cells of 16 bytes. The driver copies all of it when it launches
+    // or captures.
     unsafe void LaunchOnTma(BoundGemm g, LoadedKernel kernel, bool storeD, IReadOnlyList<BoundArgument> epilogue)
     {
         const int maps = 2 * MaxSegments + 1;

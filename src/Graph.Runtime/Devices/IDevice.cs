@@ -18,8 +18,8 @@ public abstract record BoundLaunch(string Label, int Layer, long Flops, long Byt
 public readonly record struct GemmOperands(nint A, int APitch, nint B, int BPitch, int K);
 
 /// <summary>
-/// Row-major D[M,N] (=|+=) alpha · Σ over segments of op(A) · op(B), in one fp32 accumulation; pitches in elements; D is <paramref name="DType"/>, operands are Act. A device whose kernels take one segment adds the
-/// second to the first one's rounded D.
+/// Row-major D[M,N] (=|+=) alpha · Σ over segments of op(A) · op(B), in one fp32 accumulation; pitches in elements; D is <paramref name="DType"/>, operands are
+/// Act. A device whose kernels take one segment adds the second to the first one's rounded D.
 /// </summary>
 /// <param name="Segments">At least one.</param>
 public sealed record BoundGemm(string Label, int Layer, long Flops, long Bytes, GemmLayout Layout, ElementType DType, nint D, int DPitch, int M, int N, IReadOnlyList<GemmOperands> Segments, float Alpha, bool Accumulate)
@@ -57,7 +57,8 @@ public readonly record struct RowLimit(nint Count, int First);
 public readonly record struct RankBlock(int Start, int Columns, int RankStart, int Rank);
 
 /// <summary>
-/// The two products of a stack of adapters that read dY: G = s·dY·B and dB += dYᵀ·S, of which only the blocks are wanted. A device without a kernel that makes both from one read runs one after the other.
+/// The two products of a stack of adapters that read dY: G = s·dY·B and dB += dYᵀ·S, of which only the blocks are wanted. A device without a kernel that makes
+/// both from one read runs one after the other.
 /// Bytes counts dY once.
 /// </summary>
 public sealed record BoundRankGradients(string Label, int Layer, long Flops, long Bytes, BoundGemm G, BoundGemm GradB, IReadOnlyList<RankBlock> Blocks) : BoundLaunch(Label, Layer, Flops, Bytes);

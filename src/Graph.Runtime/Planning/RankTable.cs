@@ -6,7 +6,8 @@ using Graph.Runtime.Schedules;
 namespace Graph.Runtime.Planning;
 
 /// <summary>
-/// Where one adapter lies in its stack: A [Padded, In] in rows RankStart.. of the stack's A, B [Out, Padded] in rows OutStart.. and columns RankStart.. of its B; their gradients likewise.
+/// Where one adapter lies in its stack: A [Padded, In] in rows RankStart.. of the stack's A, B [Out, Padded] in rows OutStart.. and columns RankStart.. of its
+/// B; their gradients likewise.
 /// Rows of A and columns of B from Rank to Padded are zero and stay zero.
 /// </summary>
 /// <param name="Linear">The adapter's name, for example model.layers.0.self_attn.q_proj.</param>

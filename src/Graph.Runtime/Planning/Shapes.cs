@@ -72,11 +72,17 @@ public sealed class Shapes
     /// <summary>The k-segments of a GEMM that are there: an adapter of rank 0 is not.</summary>
     public IReadOnlyList<(Rectangle A, Rectangle B)> Segments(GemmLaunch gemm) => gemm.Segments.Select(s => (A: Resolve(s.A), B: Resolve(s.B))).Where(s => !s.A.IsEmpty && !s.B.IsEmpty).ToArray();
 
-    /// <summary>What the launches before and at <paramref name="at"/> may be as one; null: nothing. Zeros in place of a product that is not there are a launch by themselves.</summary>
+    /// <summary>
+    /// What the launches before and at <paramref name="at"/> may be as one; null: nothing. Zeros in place of a product that is not there are a launch by
+    /// themselves.
+    /// </summary>
     public Fusion? FusionAt(IReadOnlyList<Launch> launches, int at) =>
         at > 0 && at < launches.Count && fusions.TryGetValue((launches[at - 1].Id, launches[at].Id), out var fusion) && !(launches[at - 1] is GemmLaunch g && Segments(g).Count == 0) ? fusion : null;
 
-    /// <summary>Nothing to do: a GEMM whose D is empty, or that adds products of ranks that are not there, or a kernel whose outputs are all empty. A GEMM that adds nothing up still writes zeros.</summary>
+    /// <summary>
+    /// Nothing to do: a GEMM whose D is empty, or that adds products of ranks that are not there, or a kernel whose outputs are all empty. A GEMM that adds
+    /// nothing up still writes zeros.
+    /// </summary>
     public bool IsEmpty(Launch launch) => launch switch
     {
         GemmLaunch g => Resolve(g.D).IsEmpty || (g.Accumulate && Segments(g).Count == 0),

@@ -32,7 +32,8 @@ public sealed record TensorLayout(ScheduleTensor Tensor, int Rows, int Columns, 
     /// <summary>Elements from one row of a scratch matrix to the next: rows start on 128 bytes or more.</summary>
     public static int RowPitch(int columns) => RoundUp(columns, 64);
 
-    // Rows of wide activations start on 128 bytes or more, which TMA and vector loads want; gradients only need 16 bytes, and R columns padded to 64 would cost more than the gradient itself.
+    // Rows of wide activations start on 128 bytes or more, which TMA and vector loads want; gradients only need 16 bytes, and R columns padded to 64 would cost
+    // more than the gradient itself.
     // Statistics such as f32[T,1] stay dense, and so do weights, whose rows are multiples of 8 elements as the checkpoint has them.
     static int PitchOf(ScheduleTensor tensor, int columns)
     {

@@ -24,9 +24,10 @@ public readonly record struct GemmForm(GemmLayout Layout, bool F32, bool Accumul
 }
 
 /// <summary>
-/// The tile of an emitted GEMM. Every target has a wide one for every product. A narrow one, of the GEMM on TMA, has fewer columns, for D whose wide tiles fill their last wave badly.
-/// A skinny one is for D with at most <see cref="GemmKernel.SkinnyExtent"/> rows (M) or columns (N; these decide when both): small there and deep in stages, because it only streams the
-/// other operand.
+/// The tile of an emitted GEMM. Every target has a wide one for every product. A narrow one, of the GEMM on TMA, has fewer columns, for D whose wide tiles fill
+/// their last wave badly.
+/// A skinny one is for D with at most <see cref="GemmKernel.SkinnyExtent"/> rows (M) or columns (N; these decide when both): small there and deep in stages,
+/// because it only streams the other operand.
 /// </summary>
 public enum TileShape { Wide, Narrow, SkinnyM, SkinnyN }
 
@@ -53,7 +54,8 @@ public static class GemmKernel
 
     /// <summary>
     /// The tile for a product of m x n. Wide or narrow is a matter of the waves that the tiles take, one on every multiprocessor at a time: the least waves * (columns + overhead),
-    /// wide when equal. Bits of D should not depend on that: an element is one accumulator to which the same steps of 16 along k are added in the same order, whatever columns are beside it.
+    /// wide when equal. Bits of D should not depend on that: an element is one accumulator to which the same steps of 16 along k are added in the same order,
+    /// whatever columns are beside it.
     /// How a step adds its 16 products PTX leaves open, for either width.
     /// </summary>
     /// <param name="segments">Of k; a skinny tile takes one.</param>

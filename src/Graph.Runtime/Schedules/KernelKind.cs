@@ -4,7 +4,10 @@ namespace Graph.Generator.Schedules;
 namespace Graph.Runtime.Schedules;
 #endif
 
-/// <summary>What a kernel does, hence what a launch of it costs and which parameters it takes. A launch of the schedule is of one of the first six kinds; a target's kernels may be of any.</summary>
+/// <summary>
+/// What a kernel does, hence what a launch of it costs and which parameters it takes. A launch of the schedule is of one of the first six kinds; a target's
+/// kernels may be of any.
+/// </summary>
 public enum KernelKind
 {
     /// <summary>Pointwise work and reductions along rows.</summary>

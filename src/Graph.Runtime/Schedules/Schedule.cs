@@ -43,7 +43,8 @@ public sealed record WeightPart(string Name, int Rows);
 
 /// <summary>
 /// A named tensor of the schedule. <paramref name="Tokens"/>: the first dimension is T (tokens of a micro-batch); then Dims are the remaining ones.
-/// Layer is -1 outside the decoder layers. Boundary: produced in one layer and read by another layer's forward (what full recompute keeps). Parts: null for a tensor that is not stacked.
+/// Layer is -1 outside the decoder layers. Boundary: produced in one layer and read by another layer's forward (what full recompute keeps). Parts: null for a
+/// tensor that is not stacked.
 /// </summary>
 public sealed record ScheduleTensor(string Name, TensorKind Kind, ElementType Type, bool Tokens, IReadOnlyList<Extent> Dims, int Layer = -1, int Stack = -1, bool Boundary = false,
     IReadOnlyList<WeightPart>? Parts = null)
@@ -66,7 +67,8 @@ public sealed record ScheduleTensor(string Name, TensorKind Kind, ElementType Ty
 public sealed record StackedAdapter(string Name, int Out, int OutStart);
 
 /// <summary>
-/// Adapters that read one input of width In, stored together: A under each other, [ΣR, In]; B block-diagonal, [Out, ΣR], with zeros between the blocks, so that x·Aᵀ and S·Bᵀ are one GEMM each for all of them.
+/// Adapters that read one input of width In, stored together: A under each other, [ΣR, In]; B block-diagonal, [Out, ΣR], with zeros between the blocks, so that
+/// x·Aᵀ and S·Bᵀ are one GEMM each for all of them.
 /// An adapter that cannot share is a set of one.
 /// </summary>
 public sealed record AdapterSet(int Id, int In, int Out, IReadOnlyList<StackedAdapter> Adapters);
@@ -84,7 +86,8 @@ public abstract record Launch(int Id, int Layer);
 public sealed record GemmSegment(View A, View B);
 
 /// <summary>
-/// D = scale · Σ over segments of op(A) · op(B), or D += when Accumulate. Layout nt: Σk A[m,k]·B[n,k]; nn: Σk A[m,k]·B[k,n]; tn: Σk A[k,m]·B[k,n]. One fp32 accumulation, one rounding to D's type.
+/// D = scale · Σ over segments of op(A) · op(B), or D += when Accumulate. Layout nt: Σk A[m,k]·B[n,k]; nn: Σk A[m,k]·B[k,n]; tn: Σk A[k,m]·B[k,n]. One fp32
+/// accumulation, one rounding to D's type.
 /// A segment with an extent of 0 (an adapter that is not there) is dropped when the schedule is bound.
 /// </summary>
 public sealed record GemmLaunch(int Id, int Layer, GemmLayout Layout, View D, IReadOnlyList<GemmSegment> Segments, ScaleFactor Scale, bool Accumulate) : Launch(Id, Layer);
@@ -94,7 +97,10 @@ public enum GemmLayout { Nt, Nn, Tn }
 /// <summary>What attention's cost and memory depend on. Window: keys that a query sees at most; null: all of its document before it.</summary>
 public sealed record AttentionFacts(int Heads, int KvHeads, int HeadDim, int? Window);
 
-/// <summary>One emitted kernel over all T rows. Arguments are in the kernel's parameter order; the first Outputs are written, InPlace of them are read too. Attention: null for other kinds.</summary>
+/// <summary>
+/// One emitted kernel over all T rows. Arguments are in the kernel's parameter order; the first Outputs are written, InPlace of them are read too. Attention:
+/// null for other kinds.
+/// </summary>
 public sealed record KernelLaunch(int Id, int Layer, KernelKind Kind, string Kernel, IReadOnlyList<View> Arguments, int Outputs, int InPlace = 0, AttentionFacts? Attention = null) : Launch(Id, Layer);
 
 /// <summary>
@@ -104,7 +110,10 @@ public sealed record KernelLaunch(int Id, int Layer, KernelKind Kind, string Ker
 /// </summary>
 public sealed record CrossEntropyLaunch(int Id, int Layer, string Kernel, View? DX, View Loss, View X, View Table, View Labels, StepScalar InverseLabels, LossFromSums? Sums) : Launch(Id, Layer);
 
-/// <summary>The product of the logits also sums the exponentials of each tile of a row (Product), and the loss is made from those sums (Kernel: the arguments above, then the sums).</summary>
+/// <summary>
+/// The product of the logits also sums the exponentials of each tile of a row (Product), and the loss is made from those sums (Kernel: the arguments above,
+/// then the sums).
+/// </summary>
 public sealed record LossFromSums(string Product, string Kernel);
 
 /// <summary>Two launches that a device may run as one, when they follow each other directly and it has the kernel. Else it runs one after the other, with the same bits.</summary>
@@ -125,7 +134,10 @@ public sealed record ScoreGradientsFusion(int First, int Second, string Kernel) 
 /// <summary>How to build a dropped activation again: launches in order, whose other inputs are saved or have recipes of their own.</summary>
 public sealed record Recipe(string Tensor, IReadOnlyList<Launch> Launches);
 
-/// <summary>A compiled model as data: what to launch, in which order, on which tensors, and which launches may be one. Decisions about memory are taken at run time from these facts.</summary>
+/// <summary>
+/// A compiled model as data: what to launch, in which order, on which tensors, and which launches may be one. Decisions about memory are taken at run time from
+/// these facts.
+/// </summary>
 /// <param name="Recompute">Launches that only recipes name: a kernel of several outputs cut down to one.</param>
 public sealed record Schedule(
     string Variant,

@@ -11,7 +11,8 @@ namespace Graph.Runtime.Schedules;
 #endif
 
 /// <summary>
-/// The schedule's text form: what the generator embeds, the snapshots show, and the runtime parses (<see cref="ScheduleReader"/>). One line per item; Parse(Print(s)) prints the same bytes.
+/// The schedule's text form: what the generator embeds, the snapshots show, and the runtime parses (<see cref="ScheduleReader"/>). One line per item;
+/// Parse(Print(s)) prints the same bytes.
 /// <code>
 /// schedule 9b layers=42
 /// adapters 0 in=3584 out=8192 model.layers.0.self_attn.q_proj:0:4096 model.layers.0.self_attn.k_proj:4096:2048

@@ -6,8 +6,8 @@ using System.Runtime.CompilerServices;
 namespace Graph.Fuzz.Generation;
 
 /// <summary>
-/// Random choices. System.Random with a seed gives the same numbers on every machine and version. A model takes only some of the rare choices, and these the more often: one with all of them would nearly
-/// always show the same few faults (swarm testing, Groce et al. 2012). What is rare says its place in the source.
+/// Random choices. System.Random with a seed gives the same numbers on every machine and version. A model takes only some of the rare choices, and these the
+/// more often: one with all of them would nearly always show the same few faults (swarm testing, Groce et al. 2012). What is rare says its place in the source.
 /// </summary>
 /// <param name="variety">Share of rare choices that the model has; null: drawn.</param>
 sealed class Draw(int seed, double? variety)

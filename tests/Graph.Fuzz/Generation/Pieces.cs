@@ -3,7 +3,10 @@ using System.Linq;
 
 namespace Graph.Fuzz.Generation;
 
-/// <summary>What models are put together from: linears with adapters of every form, norms, functions, score functions. Each choice leaves its name among the model's features.</summary>
+/// <summary>
+/// What models are put together from: linears with adapters of every form, norms, functions, score functions. Each choice leaves its name among the model's
+/// features.
+/// </summary>
 sealed class Pieces(ModelBuilder b, Draw draw)
 {
     // Adapters on all linears, on some, on few.

@@ -10,10 +10,13 @@
 // A group has S of the next tile and P v of this one in flight together, and its exponentials run under P v and under the other groups' products.
 //
 // BOUNDED 1: |score| <= 50, so exp2(score) and its sums stay in the range of fp32 and bf16: no row maximum, no rescaling of o.
-// BOUNDED 0: online softmax. P = exp2(score - reference); a row's reference moves up to its maximum when that is more than SLACK above it, so P stays below 2^SLACK and o is rarely rescaled.
-// The scale waits until P v of the tile before is summed, and a warp none of whose references moved goes on at once. o / sum and reference + log2(sum) do not depend on the reference.
+// BOUNDED 0: online softmax. P = exp2(score - reference); a row's reference moves up to its maximum when that is more than SLACK above it, so P stays below
+// 2^SLACK and o is rarely rescaled.
+// The scale waits until P v of the tile before is summed, and a warp none of whose references moved goes on at once. o / sum and reference + log2(sum) do not
+// depend on the reference.
 
-// 2^x for |x| < 126 on the multiply-add units, relative error 7.5e-5 (P is rounded to 2^-9). With head dim 64 or 128 and a bounded score, a quarter of the exponentials: the special-function units alone cannot keep up with products this short.
+// 2^x for |x| < 126 on the multiply-add units, relative error 7.5e-5 (P is rounded to 2^-9). With head dim 64 or 128 and a bounded score, a quarter of the
+// exponentials: the special-function units alone cannot keep up with products this short.
 __device__ __forceinline__ float polynomial_exp2(float x)
 {
     const float shifted = x + 12582912.0f; // 1.5 * 2^23: the low bits hold round(x)

@@ -1,7 +1,8 @@
 // What attention's kernels share: which tile a block has, and which keys a query sees.
 //
-// k is visible to q when doc_start[q] <= k <= q and q - k < WINDOW (0: no window), which is k <= q < doc_end[k] read from the key's side. doc_start and doc_end never decrease, and so the bounds below
-// grow with the token: of a tile of queries the first row has the first visible key and the last row the latest first key, of a tile of keys the first one loses its readers first.
+// k is visible to q when doc_start[q] <= k <= q and q - k < WINDOW (0: no window), which is k <= q < doc_end[k] read from the key's side. doc_start and doc_end
+// never decrease, and so the bounds below grow with the token: of a tile of queries the first row has the first visible key and the last row the latest first
+// key, of a tile of keys the first one loses its readers first.
 
 // Late queries see the most keys. All heads of the last tile start first, so the short tiles fill the tail.
 struct query_tile

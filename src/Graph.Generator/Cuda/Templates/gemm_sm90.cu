@@ -10,8 +10,9 @@
 //
 // row_count: null, or only the first *row_count - first_row rows of D are wanted. Tiles wholly behind them are left as they are; the others are computed whole.
 //
-// Two warpgroups multiply 64 rows x TILE_N columns of a tile each; a warp of the third keeps STAGES k-blocks of 64 in flight, across the borders of tiles, so the next tile's operands arrive while
-// this one's sums are written. TILE_N is 256, or 192, which makes other counts of tiles: an element of D is the sum of the same steps in the same order.
+// Two warpgroups multiply 64 rows x TILE_N columns of a tile each; a warp of the third keeps STAGES k-blocks of 64 in flight, across the borders of tiles, so
+// the next tile's operands arrive while this one's sums are written. TILE_N is 256, or 192, which makes other counts of tiles: an element of D is the sum of
+// the same steps in the same order.
 //
 // EPILOGUE 1: work on D's rounded elements, tile by tile, done by the other three warps of the third warpgroup while the next tile is multiplied: the sums wait in a tile's worth of shared memory,
 // for which one k-block of the pipeline makes room. The work's text is printed before this one:
@@ -291,7 +292,8 @@ KERNEL_NAME(const __grid_constant__ tensor_map a_map, const __grid_constant__ te
         barrier_wait(drained, drained_phase);
         drained_phase ^= 1;
 #endif
-        // The sums leave through panels of shared memory, 64 columns of D each. Without an epilogue there are PANELS of them in turn, which TMA takes on their way while the next tile is multiplied.
+        // The sums leave through panels of shared memory, 64 columns of D each. Without an epilogue there are PANELS of them in turn, which TMA takes on their
+        // way while the next tile is multiplied.
         int row, column;
         place(tile, row, column);
         row += group * 64;

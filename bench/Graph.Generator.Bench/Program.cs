@@ -26,7 +26,7 @@ string Reasons(string step) => string.Join(",", driver.GetRunResult().Results[0]
 
 var cold = Run();
 var variants = driver.GetRunResult().Results[0].TrackedSteps[GraphGenerator.TraceStep].Sum(s => s.Outputs.Length);
-Console.WriteLine($"cold, {variants} variants, {Compiler.AllTargets.Count} targets: {cold.Wall,8:F0} ms, cpu {cold.Cpu:F0} ms");
+Console.WriteLine($"cold, {variants} variants, {Graph.Generator.Schedules.Target.All.Count} targets: {cold.Wall,8:F0} ms, cpu {cold.Cpu:F0} ms");
 var edits = new (double Wall, double Cpu)[200];
 for (var i = 0; i < edits.Length; i++)
 {
@@ -41,6 +41,6 @@ Console.WriteLine($"unrelated edit, median of {warm.Length}: {warm[warm.Length /
 foreach (var (variant, model, _) in Project.Trace(compilation))
 {
     var watch = Stopwatch.StartNew();
-    Compiler.Compile(variant, model!.Nodes, Compiler.AllTargets);
+    Compiler.Compile(variant, model!.Nodes, Graph.Generator.Schedules.Target.All);
     Console.WriteLine($"compile {variant,-22} {model.Nodes.Count,5} ops {watch.Elapsed.TotalMilliseconds,8:F0} ms");
 }

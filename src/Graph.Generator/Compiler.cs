@@ -1,27 +1,20 @@
 using System;
 using System.Collections.Generic;
 using System.Linq;
-using Graph.Generator.CSharp;
-using Graph.Generator.Cuda;
+using Graph.Generator.Emit;
 using Graph.Generator.IR;
+using Graph.Generator.Kernels;
 using Graph.Generator.Passes;
 using Graph.Generator.Schedules;
 using Graph.Generator.Tracing;
 
 namespace Graph.Generator;
 
-/// <summary>What the generator emits for one variant: the schedule, the cpu target as C#, and the kernels of every CUDA target. Equal models give equal texts.</summary>
-public sealed record CompiledText(string Variant, string ScheduleText, string CpuSource, EquatableArray<TargetText> Targets);
-
-public sealed record TargetText(string Target, EquatableArray<EmittedKernel> Kernels);
-
 /// <summary>The compiler, as the list of its passes. Each takes an immutable graph and returns the next; every graph is verified, and dumped under its number on request.</summary>
 public static class Compiler
 {
-    public static readonly IReadOnlyList<string> AllTargets = new[] { "sm_75", "sm_80", "sm_86", "sm_89", "sm_90a" };
-
     /// <param name="dump">Receives each stage's name and a function that prints it; null: nothing is printed.</param>
-    public static CompiledText Compile(string variant, IReadOnlyList<TraceNode> trace, IReadOnlyList<string> targets, Action<string, Func<string>>? dump = null)
+    public static CompiledText Compile(string variant, IReadOnlyList<TraceNode> trace, IReadOnlyList<Target> targets, Action<string, Func<string>>? dump = null)
     {
         TensorGraph Stage(string name, TensorGraph graph)
         {
@@ -46,6 +39,6 @@ public static class Compiler
         dump?.Invoke("13-schedule", () => ScheduleText.Print(schedule));
         return new CompiledText(variant, ScheduleText.Print(schedule),
             EmitCpu.Run(kernels.All),                                          // 14: row kernels as C#
-            targets.Select(t => new TargetText(t, EmitCuda.Run(t, kernels.All, epilogues).ToArray())).ToArray());   // 15: CUDA C
+            targets.Select(t => new TargetText(t.Name, EmitCuda.Run(t, kernels.All, epilogues).ToArray())).ToArray());   // 15: CUDA C
     }
 }

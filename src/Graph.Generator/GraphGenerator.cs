@@ -1,8 +1,9 @@
 using System;
 using System.Linq;
 using System.Threading;
-using Graph.Generator.CSharp;
+using Graph.Generator.Emit;
 using Graph.Generator.IR;
+using Graph.Generator.Schedules;
 using Graph.Generator.Tracing;
 using Microsoft.CodeAnalysis;
 using Microsoft.CodeAnalysis.CSharp.Syntax;
@@ -62,9 +63,9 @@ sealed record CompiledVariant(TracedModel Model, EquatableArray<string> Targets,
     {
         try
         {
-            return new CompiledVariant(model, targets, Compiler.Compile(model.Variant, model.Nodes, targets), null);
+            return new CompiledVariant(model, targets, Compiler.Compile(model.Variant, model.Nodes, targets.Select(Target.Named).ToArray()), null);
         }
-        catch (Ops.ShapeError e)
+        catch (ShapeError e)
         {
             return new CompiledVariant(model, targets, null, new CompileError(e.Message, e.Origin, false));
         }

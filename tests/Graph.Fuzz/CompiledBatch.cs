@@ -6,7 +6,10 @@ using System.Runtime.Loader;
 using System.Text;
 using System.Threading.Tasks;
 using Graph.Generator;
+using Graph.Generator.Emit;
+using Graph.Generator.IR;
 using Graph.Generator.Ops;
+using Graph.Generator.Schedules;
 using Graph.Runtime;
 using Microsoft.CodeAnalysis;
 using Microsoft.CodeAnalysis.CSharp;
@@ -54,7 +57,7 @@ public sealed class CompiledBatch : IDisposable
 
     public IReadOnlyList<Compiled> Models { get; }
 
-    public CompiledBatch(IReadOnlyList<Case> models, IReadOnlyList<string>? targets = null)
+    public CompiledBatch(IReadOnlyList<Case> models, IReadOnlyList<Target>? targets = null)
     {
         var compiled = new Compiled[models.Count];
         Parallel.For(0, models.Count, i => compiled[i] = Compile(models[i], targets ?? []));
@@ -64,7 +67,7 @@ public sealed class CompiledBatch : IDisposable
     }
 
     /// <summary>One model, without its C#.</summary>
-    public static Compiled Compile(Case model, IReadOnlyList<string> targets)
+    public static Compiled Compile(Case model, IReadOnlyList<Target> targets)
     {
         try
         {

@@ -31,7 +31,7 @@ public static class Pack
         for (var seed = first; packed.Count < count; seed += Batch)
         {
             var models = Enumerable.Range(seed, Batch).Select(s => RandomModel.Of(s, variety)).ToArray();
-            using var batch = new CompiledBatch([.. models.Select(Case.Of)], targets);
+            using var batch = new CompiledBatch([.. models.Select(Case.Of)], [.. targets.Select(Generator.Schedules.Target.Named)]);
             foreach (var (s, compiled, verdict) in Enumerable.Range(seed, Batch).Zip(batch.Models, batch.Models.AsParallel().AsOrdered().Select(m => Check.Run(m, 0))))
             {
                 if (packed.Count == count) break;

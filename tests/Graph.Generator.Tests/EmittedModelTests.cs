@@ -3,7 +3,8 @@ using System.Collections.Generic;
 using System.IO;
 using System.Linq;
 using System.Runtime.Loader;
-using Graph.Generator.Cuda;
+using Graph.Generator.Emit;
+using Graph.Generator.Kernels;
 using Graph.Runtime;
 using Microsoft.CodeAnalysis;
 using Xunit;
@@ -39,20 +40,20 @@ public sealed class EmittedModelTests
         Run(out var compilation, ("GraphEmitVariants", "nano"));
         var model = Assert.Single(Load(compilation));
         var traced = Project.Trace(Project.Gemma2()).Single(t => t.Variant == "nano").Model!;
-        var compiled = Compiler.Compile("nano", traced.Nodes, Compiler.AllTargets);
+        var compiled = Compiler.Compile("nano", traced.Nodes, Graph.Generator.Schedules.Target.All);
 
         Assert.Equal("nano", model.Name);
         Assert.Equal(compiled.ScheduleText, model.Schedule());
         Assert.Equal(traced.Config.Select(f => f.Key), model.Config().Select(f => f.Key));
         Assert.Equivalent(traced.Config.Select(f => f.Value), model.Config().Select(f => f.Value), strict: true);
         Assert.Equal(["sliding_attention", "full_attention", "sliding_attention", "full_attention"], Assert.IsType<string[]>(model.Config().Single(f => f.Key == "layer_types").Value));
-        Assert.Equal(Compiler.AllTargets, model.Targets);
+        Assert.Equal(Graph.Generator.Schedules.Target.All.Select(t => t.Name), model.Targets);
         foreach (var target in compiled.Targets)
         {
             var kernels = model.Kernels(target.Target);
             Assert.Equal(target.Target, kernels.Target);
             Assert.Equal(target.Kernels.Select(k => k.Info.ToString()), kernels.Kernels.Select(k => k.Info.ToString()));
-            Assert.Equal(target.Kernels.Select(k => Generator.Schedules.KernelText.Join(k.Parts, EmitCuda.Template)), kernels.Kernels.Select(k => k.Text));
+            Assert.Equal(target.Kernels.Select(k => Generator.Schedules.KernelText.Join(k.Parts, CudaText.Template)), kernels.Kernels.Select(k => k.Text));
         }
         Assert.Equal(compiled.Targets[0].Kernels.Where(k => k.Info.Name.StartsWith('k')).Select(k => k.Info.Name).Order(), model.CpuKernels().Keys.Order());
         Assert.Throws<ArgumentException>(() => model.Kernels("sm_12"));

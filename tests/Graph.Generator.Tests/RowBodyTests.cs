@@ -1,8 +1,8 @@
 using System;
 using System.Collections.Generic;
 using System.Linq;
-using Graph.Generator.CSharp;
-using Graph.Generator.Cuda;
+using Graph.Generator.Emit;
+using Graph.Generator.Kernels;
 using Graph.Generator.IR;
 using Graph.Generator.Ops;
 using Graph.Generator.Passes;
@@ -41,7 +41,7 @@ public sealed unsafe class RowBodyTests
         var body = Ranks();
         Assert.Equal((RowBody.RankColumns, 0), (body.Columns, body.Heads));
         Assert.Equal([RowInputKind.Matrix, RowInputKind.Scalar], body.Inputs.Select(i => i.Kind));
-        var kernel = EmitCuda.Run("sm_80", [new Kernel("k00_narrow", body, Array.Empty<View>(), Array.Empty<string>(), 1, 0)], []).First();
+        var kernel = EmitCuda.Run(Graph.Generator.Schedules.Target.Named("sm_80"), [new Kernel("k00_narrow", body, Array.Empty<View>(), Array.Empty<string>(), 1, 0)], []).First();
         Assert.Equal(["@prelude.cu", "@functions.cu"], kernel.Parts.Where(p => p.StartsWith('@')));
         Assert.Contains("const int chunks = narrow_pitch / 8;", kernel.Parts.Last, StringComparison.Ordinal);
         Assert.Contains("// columns of a rank;", kernel.Parts[0], StringComparison.Ordinal);

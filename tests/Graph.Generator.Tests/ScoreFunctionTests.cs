@@ -1,6 +1,7 @@
 using System;
 using System.Collections.Generic;
 using System.Linq;
+using Graph.Generator.IR;
 using Graph.Generator.Ops;
 using Graph.Generator.Passes;
 using Graph.Generator.Tracing;

@@ -3,7 +3,8 @@ using System.Collections.Generic;
 using System.Linq;
 using System.Text.Json;
 using Graph.Generator;
-using Graph.Generator.Cuda;
+using Graph.Generator.Emit;
+using Graph.Generator.Kernels;
 using Graph.Generator.Schedules;
 
 namespace Graph.Gpu.Models;
@@ -16,7 +17,7 @@ static class KernelJson
     {
         json.WriteStartObject("templates");
         foreach (var name in models.SelectMany(m => m.Targets).SelectMany(t => t.Kernels).SelectMany(k => k.Parts).Where(p => p.StartsWith('@')).Distinct().Order(StringComparer.Ordinal))
-            json.WriteString(name, EmitCuda.Template(name[1..]));
+            json.WriteString(name, CudaText.Template(name[1..]));
         json.WriteEndObject();
     }
 

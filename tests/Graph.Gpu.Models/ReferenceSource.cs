@@ -5,6 +5,7 @@ using System.Linq;
 using System.Text;
 using System.Text.RegularExpressions;
 using Graph.Generator;
+using Graph.Generator.Emit;
 using Graph.Generator.IR;
 using Graph.Tests;
 

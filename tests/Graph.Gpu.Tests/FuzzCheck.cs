@@ -150,7 +150,7 @@ static class FuzzCheck
         var recomputed = random is null ? [] : schedule.Recipes.Select(r => r.Tensor).Where(_ => random.Next(2) == 0).ToDictionary(t => t, _ => TensorAction.Recompute);
         var plan = ExecutionPlan.Create(schedule, new PlanOptions(tokens, ranks, device.Act, model.GetProperty("lora_scale").GetDouble())
         {
-            Decisions = new Decisions("random", recomputed), MicroBatches = batches.Length, LogitsRows = Int("logits_rows") is > 0 and var rows ? rows : null,
+            Decisions = new Decisions("random", recomputed), MicroBatches = batches.Length, Multiprocessors = device.Info.Multiprocessors, LogitsRows = Int("logits_rows") is > 0 and var rows ? rows : null,
         });
         using var session = new TrainingSession(device, plan);
         session.LoadWeights(new ModelWeights(seed, model.GetProperty("weights").EnumerateObject().ToDictionary(w => w.Name, w => w.Value.EnumerateArray().Select(d => d.GetInt32()).ToArray())));

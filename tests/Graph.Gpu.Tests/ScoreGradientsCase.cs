@@ -31,7 +31,7 @@ static class ScoreGradientsCase
         // Of as many heads as the case has.
         var all = KernelCases.Shapes(job.Variant, test.Rows);
         var bytes = ScoreGradients.Lifetime(all, launch, 1, longest).Bytes / facts.Heads * heads;
-        var kept = new KeptScoreGradients(job.Name, false, allocate(bytes), ScoreGradients.Tiles(test.Rows, longest, facts.Window), 0);
+        var kept = new KeptScoreGradients(job.Name, false, allocate(bytes), ScoreGradients.Tiles(test.Rows, longest, facts.Window), 0, 0);
         var starts = kept with { Starts = true };
         var ends = allocate(4L * test.Rows);
         device.Upload(ends, MemoryMarshal.AsBytes(end.AsSpan()));

@@ -110,7 +110,10 @@ static class StepCheck
         // Decisions and kernels' widths do not depend on the type; the device is needed for the plan.
         var shapes = new Shapes(fixture.Schedule, fixture.Batch.Ids.Length, ranks, ActType.F32);
         using var device = open(fixture.Model, shapes);
-        var plan = ExecutionPlan.Create(fixture.Schedule, new PlanOptions(fixture.Batch.Ids.Length, ranks, device.Act, fixture.Adapter.Scale) { Decisions = Decisions.Named(recompute, new Shapes(fixture.Schedule, fixture.Batch.Ids.Length, ranks, device.Act)) });
+        var plan = ExecutionPlan.Create(fixture.Schedule, new PlanOptions(fixture.Batch.Ids.Length, ranks, device.Act, fixture.Adapter.Scale) 
+        {
+            Decisions = Decisions.Named(recompute, new Shapes(fixture.Schedule, fixture.Batch.Ids.Length, ranks, device.Act)), Multiprocessors = device.Info.Multiprocessors,
+        });
         using var session = new TrainingSession(device, plan, new AdamOptions(WeightDecay: 0.01, Clip: 1));
         using var weights = Checkpoint.Open(Path.Combine(fixture.Folder, "checkpoint"));
         session.LoadWeights(weights);

@@ -3,7 +3,8 @@ using System.Collections.Generic;
 using System.IO;
 using System.Linq;
 using Graph.Generator;
-using Graph.Generator.Cuda;
+using Graph.Generator.Emit;
+using Graph.Generator.Kernels;
 using Graph.Generator.IR;
 using Graph.Generator.Ops;
 using Graph.Generator.Passes;
@@ -33,19 +34,19 @@ public sealed class AttentionMatrixTests
     static readonly (int Heads, int KvHeads)[] HeadCounts = [(6, 2), (5, 1), (3, 3), (8, 1), (12, 2), (7, 7), (8, 4)];
 
     /// <summary>The matrix; the heads go round.</summary>
-    static IEnumerable<(string Target, int HeadDim, string Score, int Window)> Cases() =>
+    static IEnumerable<(Target Target, int HeadDim, string Score, int Window)> Cases() =>
         from headDim in HeadDims.Concat(RareHeadDims)
-        from target in Compiler.AllTargets
+        from target in Target.All
         // sm_86 and sm_89 have equal texts and tiles.
-        from score in target == "sm_89" || RareHeadDims.Contains(headDim) ? ["alibi"] : target == "sm_90a" ? Scores.Keys.ToArray() : ["softcap", "alibi"]
+        from score in target.Name == "sm_89" || RareHeadDims.Contains(headDim) ? ["alibi"] : target.HasWgmma ? Scores.Keys.ToArray() : ["softcap", "alibi"]
         select (target, headDim, score, score is "alibi" or "decay" ? 100 : 0);
 
-    static IReadOnlyList<EmittedText> Emit(string target, int headDim, string score, int window, int heads, int kvHeads)
+    static IReadOnlyList<EmittedText> Emit(Target target, int headDim, string score, int window, int heads, int kvHeads)
     {
         AttentionBody Body(AttentionPart part) => new(part, part == AttentionPart.Delta ? null : new ScoreFunction(Scores[score], window), heads, kvHeads, headDim);
         Kernel[] kernels = [.. Enum.GetValues<AttentionPart>().Select(p => new Kernel("attention_" + p.ToString().ToLowerInvariant(), Body(p), Array.Empty<View>(), Array.Empty<string>(), 1, 0))];
-        var names = kernels.Select(k => k.Name).Concat([kernels.Single(k => k.Name == "attention_dq").FromDs]).ToHashSet();
-        return [.. EmitCuda.Run(target, kernels, []).Where(k => names.Contains(k.Info.Name)).Select(k => new EmittedText($"{headDim}-{score}", target, k.Info, KernelText.Join(k.Parts, EmitCuda.Template)))];
+        var names = kernels.Select(k => k.Name).Concat([AttentionBody.FromDs(kernels.Single(k => k.Name == "attention_dq"))]).ToHashSet();
+        return [.. EmitCuda.Run(target, kernels, []).Where(k => names.Contains(k.Info.Name)).Select(k => new EmittedText($"{headDim}-{score}", target.Name, k.Info, KernelText.Join(k.Parts, CudaText.Template)))];
     }
 
     static readonly Lazy<IReadOnlyList<(EmittedText Kernel, CompiledKernel Code)>> All = new(() =>
@@ -87,7 +88,7 @@ public sealed class AttentionMatrixTests
     [InlineData("sm_80", 128, "softcap", false, true), InlineData("sm_75", 128, "softcap", false, false), InlineData("sm_80", 64, "alibi", false, false)]
     public void Emit_Forward_OnWgmmaAndWithAMaximumWhere(string target, int headDim, string score, bool wgmma, bool bounded)
     {
-        var kernels = Emit(target, headDim, score, 0, 6, 2);
+        var kernels = Emit(Target.Named(target), headDim, score, 0, 6, 2);
         Assert.Equal(wgmma, kernels.Single(k => k.Info.Kind == KernelKind.AttentionForward).Text.Contains("wgmma_scores<D, TILE_Q, TILE_K>(s, own", StringComparison.Ordinal));
         Assert.Equal(wgmma ? KernelKind.AttentionDkdvToDs : KernelKind.AttentionDkdv, kernels.Single(k => k.Info.Name == "attention_dkdv").Info.Kind);
         Assert.All(kernels.Where(k => k.Info.Kind == KernelKind.AttentionForward), k => Assert.Contains($"#define BOUNDED {(bounded ? 1 : 0)}\n", k.Text, StringComparison.Ordinal));
@@ -98,8 +99,8 @@ public sealed class AttentionMatrixTests
     public void For_EveryHeadDim_HasTilesOrASentence()
     {
         for (var headDim = 1; headDim <= 320; headDim++)
-            foreach (var target in Compiler.AllTargets)
-                foreach (var kernel in Enum.GetValues<AttentionKernel>())
+            foreach (var target in Target.All)
+                foreach (var kernel in Enum.GetValues<AttentionPart>())
                     if (Attention.HeadDimError(headDim) is { } error) Assert.Equal(error, Assert.Throws<ShapeError>(() => AttentionTiles.For(target, headDim, kernel)).Message);
                     else Assert.InRange(AttentionTiles.For(target, headDim, kernel).Threads, 64, 256);
         Assert.All(HeadDims.Concat(RareHeadDims), d => Assert.Null(Attention.HeadDimError(d)));

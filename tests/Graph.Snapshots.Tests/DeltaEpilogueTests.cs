@@ -1,5 +1,6 @@
 using System.Linq;
-using Graph.Generator.Cuda;
+using Graph.Generator.Emit;
+using Graph.Generator.Kernels;
 using Graph.Generator.IR;
 using Graph.Generator.Passes;
 using Graph.Generator.Schedules;

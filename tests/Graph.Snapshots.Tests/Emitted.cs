@@ -5,7 +5,8 @@ using System.Linq;
 using System.Reflection;
 using Graph.Dsl;
 using Graph.Generator;
-using Graph.Generator.Cuda;
+using Graph.Generator.Emit;
+using Graph.Generator.Kernels;
 using Graph.Generator.Schedules;
 using Graph.Tests;
 
@@ -26,7 +27,7 @@ static class Emitted
     {
         var stages = new List<(string, string)>();
         if (Functions.TryGetValue(name, out var model))
-            return (Compiler.Compile(name, Traced(model), Compiler.AllTargets, (stage, print) => stages.Add((stage, print()))), stages);
+            return (Compiler.Compile(name, Traced(model), Graph.Generator.Schedules.Target.All, (stage, print) => stages.Add((stage, print()))), stages);
         return (Compiler.Compile(name, Gemma2Trace.Of(Gemma2Size.Find(name)), Gemma2Size.Find(name).Targets, (stage, print) => stages.Add((stage, print()))), stages);
     });
 
@@ -41,7 +42,7 @@ static class Emitted
     public static IEnumerable<EmittedText> Kernels(string variant) =>
         from target in Model(variant).Targets
         from kernel in target.Kernels
-        select new EmittedText(variant, target.Target, kernel.Info, KernelText.Join(kernel.Parts, EmitCuda.Template));
+        select new EmittedText(variant, target.Target, kernel.Info, KernelText.Join(kernel.Parts, CudaText.Template));
 
     public static string Root { get; } = FindRoot(System.AppContext.BaseDirectory);
 

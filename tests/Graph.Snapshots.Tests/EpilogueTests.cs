@@ -58,7 +58,7 @@ public sealed class EpilogueTests
     public void Bind_LayersThatReadTheirProductsInOtherPlaces_HaveAKernelEach(int apart)
     {
         var size = Gemma2Size.Nano with { Name = "up-apart", Layers = 2, UpApart = apart };
-        var compiled = Graph.Generator.Compiler.Compile(size.Name, Gemma2Trace.Of(size), ["sm_90a"]);
+        var compiled = Graph.Generator.Compiler.Compile(size.Name, Gemma2Trace.Of(size), Gemma2Size.EpilogueTargets);
         var schedule = ScheduleText.Parse(compiled.ScheduleText);
         var plan = ExecutionPlan.Create(schedule, new PlanOptions(Tokens, RankTable.Create(schedule, _ => 16), ActType.Bf16, 2));
         var bound = Binder.Bind(plan, new Dictionary<MemoryBlock, nint> { [MemoryBlock.Arena] = 1 << 20 }).MicroBatch;

@@ -23,7 +23,7 @@ sealed record Gemma2Size(string Name, int Layers, int Hidden, int Heads, int KvH
 
     /// <summary>Structures whose epilogues Gemma 2 has not: they run on the GPU like the others, for the target that has epilogues.</summary>
     public static readonly IReadOnlyList<Gemma2Size> Changed = new[] { new Gemma2Size("nano-no-norms", 2, 128, 2, 1, 128, 256, 4096, 16, 128, false) };
-    public static readonly IReadOnlyList<string> EpilogueTargets = new[] { "sm_90a" };
+    public static readonly IReadOnlyList<Graph.Generator.Schedules.Target> EpilogueTargets = new[] { Graph.Generator.Schedules.Target.Named("sm_90a") };
 
     /// <summary>
     /// Attention that Gemma 2 has not, for every target: other head dims, ratios of heads that are odd, large or 1, scores without a bound, of distance and of
@@ -44,7 +44,7 @@ sealed record Gemma2Size(string Name, int Layers, int Hidden, int Heads, int KvH
 
     public static Gemma2Size Find(string name) => All.Single(s => s.Name == name);
 
-    public IReadOnlyList<string> Targets => Changed.Contains(this) ? EpilogueTargets : Graph.Generator.Compiler.AllTargets;
+    public IReadOnlyList<Graph.Generator.Schedules.Target> Targets => Changed.Contains(this) ? EpilogueTargets : Graph.Generator.Schedules.Target.All;
 }
 
 /// <summary>The trace of Gemma 2 as docs/architecture.md words it, written by hand: what the compiler emits is tested apart from how model code is traced.</summary>

@@ -18,6 +18,6 @@ public sealed class LogitsRowsTests
     public void Default_RealSizes_FillTheWaves(string variant, int tokens, int rows)
     {
         var schedule = ScheduleText.Parse(Emitted.Model(variant).ScheduleText);
-        Assert.Equal(rows, ExecutionPlan.DefaultLogitsRows(new Shapes(schedule, tokens, RankTable.Create(schedule, _ => 16), ActType.Bf16)));
+        Assert.Equal(rows, ExecutionPlan.DefaultLogitsRows(new Shapes(schedule, tokens, RankTable.Create(schedule, _ => 16), ActType.Bf16), 132));
     }
 }

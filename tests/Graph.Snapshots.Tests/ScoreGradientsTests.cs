@@ -87,9 +87,9 @@ public sealed class ScoreGradientsTests
     [Fact]
     public void Emit_DqFromDs_OnHopperForAnEvenGroup()
     {
-        Assert.NotNull(Graph.Generator.Cuda.AttentionTiles.DqFromDs("sm_90a", 256, 2));
-        Assert.Null(Graph.Generator.Cuda.AttentionTiles.DqFromDs("sm_90a", 256, 1));
-        Assert.Null(Graph.Generator.Cuda.AttentionTiles.DqFromDs("sm_90a", 32, 2));
+        Assert.NotNull(Graph.Generator.Kernels.AttentionTiles.DqFromDs(Graph.Generator.Schedules.Target.Named("sm_90a"), 256, 2));
+        Assert.Null(Graph.Generator.Kernels.AttentionTiles.DqFromDs(Graph.Generator.Schedules.Target.Named("sm_90a"), 256, 1));
+        Assert.Null(Graph.Generator.Kernels.AttentionTiles.DqFromDs(Graph.Generator.Schedules.Target.Named("sm_90a"), 32, 2));
         Assert.All(Emitted.Model("9b-2l").Targets, t => Assert.Equal(t.Target == "sm_90a" ? 2 : 0, t.Kernels.Count(k => k.Info.Kind == Graph.Generator.Schedules.KernelKind.AttentionDqFromDs)));
     }
 

@@ -102,6 +102,7 @@ public sealed record ModelSession(IDevice Device, TrainingSession Training, long
             return ExecutionPlan.Create(source.Schedule, new PlanOptions(tokens, session.Adapter.Ranks, device.Act, session.Adapter.Scale)
             {
                 Decisions = Decisions.Named(recompute, shapes), MicroBatches = session.MicroBatches, LongestDocument = Math.Min(session.Seq, tokens), Keep = session.Keep,
+                Multiprocessors = device.Info.Multiprocessors,
             });
         }
     }

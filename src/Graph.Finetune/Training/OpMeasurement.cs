@@ -53,7 +53,7 @@ public sealed class OpMeasurement(IDevice device, Schedule schedule, RankTable r
     /// <summary>The launches of a micro-batch whose name holds <paramref name="part"/>, one of each kernel and product shape, by name as the verb bench prints it.</summary>
     public IReadOnlyList<MeasuredOp> Find(string? part)
     {
-        var binder = Binder(ExecutionPlan.DefaultLogitsRows(shapes));
+        var binder = Binder(ExecutionPlan.DefaultLogitsRows(shapes, device.Info.Multiprocessors));
         Launch[] launches = [.. schedule.Forward.Concat(schedule.Backward).Where(l => !shapes.IsEmpty(l))];
         // A cross entropy is several launches, some of them per chunk of rows; the first chunk stands for all.
         var single = launches.SelectMany(launch => binder.Bind(launch, _ => 0).Select((bound, i) => (Bound: bound, At: i)).DistinctBy(l => StepMeasurement.Name(l.Bound))
@@ -185,7 +185,7 @@ public sealed class OpMeasurement(IDevice device, Schedule schedule, RankTable r
     long MostKept() => Enumerable.Range(0, schedule.Backward.Count).Where(at => shapes.FusionAt(schedule.Backward, at) is ScoreGradientsFusion)
         .Max(at => ScoreGradients.Lifetime(shapes, (KernelLaunch)schedule.Backward[at], at, batch.LongestDocument).Bytes);
 
-    int LogitsRows => Math.Min(ExecutionPlan.DefaultLogitsRows(shapes), shapes.Tokens);
+    int LogitsRows => Math.Min(ExecutionPlan.DefaultLogitsRows(shapes, device.Info.Multiprocessors), shapes.Tokens);
 
     string Shape(BoundLaunch bound) => bound switch
     {

@@ -1,7 +1,6 @@
 using System;
 using System.Collections.Generic;
 using System.Linq;
-using Graph.Generator.Ops;
 
 namespace Graph.Generator.IR;
 
@@ -39,13 +38,6 @@ public sealed class GraphBuilder
     }
 
     public void Rename(int id, string name) => _nodes[id] = _nodes[id] with { Name = name };
-
-    public int Const(double value) => Add(new Const(value));
-    public int Add(int a, int b) => Add(new Binary(BinaryKind.Add), a, b);
-    public int Sub(int a, int b) => Add(new Binary(BinaryKind.Sub), a, b);
-    public int Mul(int a, int b) => Add(new Binary(BinaryKind.Mul), a, b);
-    public int Div(int a, int b) => Add(new Binary(BinaryKind.Div), a, b);
-    public int Unary(UnaryKind kind, int x) => Add(new Unary(kind), x);
 
     public TensorGraph Build(IEnumerable<int> outputs, int firstBackward) => new(_nodes.ToArray(), outputs.ToArray(), firstBackward);
 

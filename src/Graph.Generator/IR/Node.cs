@@ -1,6 +1,5 @@
 using System.Collections.Generic;
 using System.Linq;
-using Graph.Generator.Ops;
 
 namespace Graph.Generator.IR;
 

@@ -2,6 +2,7 @@ using System;
 using System.Collections.Generic;
 using System.Linq;
 using Graph.Generator.IR;
+using Graph.Generator.Kernels;
 using Graph.Generator.Ops;
 
 namespace Graph.Generator.Passes;

@@ -2,6 +2,7 @@ using System;
 using System.Collections.Generic;
 using System.Linq;
 using Graph.Generator.IR;
+using Graph.Generator.Kernels;
 using Graph.Generator.Ops;
 using Graph.Generator.Schedules;
 
@@ -30,33 +31,15 @@ public static class MakeSchedule
         var recipes = graph.Recipes.Select(r => new Recipe(r.Tensor, r.Steps.Select(Of).ToArray())).ToArray();
         var fusions = epilogues.Where(e => e.Second is not null).Select(e => (Fusion)new EpilogueFusion(ids[e.First], ids[e.Second!], e.Kernel, e.Places))
             .Concat(FindFusions.RankGradients(graph).Select(p => new RankGradientsFusion(ids[p.First], ids[p.Second])))
-            .Concat(FindFusions.ScoreGradients(graph).Select(p => new ScoreGradientsFusion(ids[p.First], ids[p.Second], kernels.Of(((KernelStep)p.Second).Body).FromDs)));
+            .Concat(FindFusions.ScoreGradients(graph).Select(p => new ScoreGradientsFusion(ids[p.First], ids[p.Second], AttentionBody.FromDs(kernels.Of(((KernelStep)p.Second).Body)))));
         return new(variant, graph.Tensors.Max(t => t.Layer) + 1, graph.Adapters, graph.Tensors, forward, backward, launches.Skip(ordered).ToArray(), recipes, fusions.OrderBy(f => f.First).ToArray());
 
         Launch Make(int id, Step step) => step switch
         {
             GemmStep g => new GemmLaunch(id, g.Layer, g.Layout, g.D, g.Segments, g.Scale, g.Accumulate),
-            KernelStep k => new KernelLaunch(id, k.Layer, Kind(k.Body), kernels.Name(k.Body), k.Arguments, k.Outputs, k.InPlace, Facts(k.Body)),
+            KernelStep k => new KernelLaunch(id, k.Layer, k.Body.Kind, kernels.Name(k.Body), k.Arguments, k.Outputs, k.InPlace, k.Body.Attention),
             LossStep l => new CrossEntropyLaunch(id, l.Layer, kernels.Name(l.Body), l.DX ?? l.X, l.Loss, l.X, l.Table, new View("labels"), StepScalar.InvLabels, sums.TryGetValue(l, out var s) ? s : null),
             _ => throw new InvalidOperationException("schedule: unknown step " + step.GetType().Name),
         };
     }
-
-    static KernelKind Kind(KernelBody body) => body switch
-    {
-        RowBody => KernelKind.Row,
-        RopeBody => KernelKind.Rope,
-        AttentionBody a => a.Part switch
-        {
-            AttentionPart.Forward => KernelKind.AttentionForward,
-            AttentionPart.Delta => KernelKind.AttentionDelta,
-            AttentionPart.Dq => KernelKind.AttentionDq,
-            AttentionPart.Dkdv => KernelKind.AttentionDkdv,
-            _ => throw new InvalidOperationException("schedule: unknown part of attention " + a.Part),
-        },
-        CrossEntropyBody => KernelKind.CrossEntropy,
-        _ => throw new InvalidOperationException("schedule: unknown body " + body.GetType().Name),
-    };
-
-    static AttentionFacts? Facts(KernelBody body) => body is AttentionBody a ? new AttentionFacts(a.Heads, a.KvHeads, a.HeadDim, a.Score is { Window: > 0 and var window } ? window : null) : null;
 }

@@ -1,6 +1,7 @@
 using System;
 using System.Linq;
 using Graph.Generator.IR;
+using Graph.Generator.Schedules;
 using Microsoft.CodeAnalysis.Diagnostics;
 
 namespace Graph.Generator.Tracing;
@@ -14,8 +15,8 @@ sealed record Selection(EquatableArray<string> Variants, EquatableArray<string> 
     {
         var targets = Words(options, "GraphEmitTargets");
         return new Selection(Words(options, "GraphEmitVariants"),
-            Compiler.AllTargets.Where(t => targets.Length == 0 || targets.Contains(t)).ToArray(),
-            targets.Where(t => t != "cpu" && !Compiler.AllTargets.Contains(t)).ToArray());
+            Target.All.Select(t => t.Name).Where(t => targets.Length == 0 || targets.Contains(t)).ToArray(),
+            targets.Where(t => t != "cpu" && Target.Find(t) is null).ToArray());
     }
 
     public bool Has(string variant) => Variants.Count == 0 || Variants.Contains(variant);

@@ -19,7 +19,7 @@ public sealed unsafe class CpuDevice(bool poison = false) : IDevice
     readonly Dictionary<nint, long> allocations = [];
     Dictionary<string, CpuKernelEntry> kernels = Own().ToDictionary();
 
-    public DeviceInfo Info { get; } = new("CPU", "cpu", GC.GetGCMemoryInfo().TotalAvailableMemoryBytes, Environment.ProcessorCount, "");
+    public DeviceInfo Info { get; } = new("CPU", "cpu", GC.GetGCMemoryInfo().TotalAvailableMemoryBytes, 1, "");
     public ActType Act => ActType.F32;
     public long AllocatedBytes { get; private set; }
     public long PeakBytes { get; private set; }

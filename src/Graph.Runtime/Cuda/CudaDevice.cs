@@ -75,7 +75,7 @@ public sealed class CudaDevice : IDevice
         Driver.Check(Driver.DeviceGetCount(out var count), "cuDeviceGetCount");
         if (ordinal < 0 || ordinal >= count) throw new DeviceException($"cuda: there is no GPU {ordinal}: the driver shows {count}; CUDA_VISIBLE_DEVICES may hide others");
         var facts = GpuFacts.Of(ordinal);
-        var target = targetOverride is null ? CudaTarget.Choose(targets ?? CudaTarget.All, facts.Capability, Nvrtc.SupportedCapabilities) : CudaTarget.Forced(targetOverride, facts.Capability);
+        var target = targetOverride is null ? CudaTarget.Choose(targets ?? [.. Schedules.Target.All.Select(t => t.Name)], facts.Capability, Nvrtc.SupportedCapabilities) : CudaTarget.Forced(targetOverride, facts.Capability);
         if (act is { } wanted && wanted != target.Act)
             throw new DeviceException($"cuda: kernels for {target.Name} store activations as {Name(target.Act)}, not {Name(wanted)}; use --dtype {Name(target.Act)}, or --device cpu for fp32");
 

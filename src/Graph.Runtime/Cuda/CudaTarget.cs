@@ -1,8 +1,8 @@
 using System;
 using System.Collections.Generic;
-using System.Globalization;
 using System.Linq;
 using Graph.Runtime.Devices;
+using Graph.Runtime.Schedules;
 
 namespace Graph.Runtime.Cuda;
 
@@ -13,11 +13,8 @@ namespace Graph.Runtime.Cuda;
 /// <param name="Architecture">NVRTC's architecture: "sm_90a" for a cubin, "compute_80" for PTX that the driver compiles.</param>
 public sealed record CudaTarget(string Name, string Architecture)
 {
-    /// <summary>Every target that the compiler can emit.</summary>
-    public static readonly IReadOnlyList<string> All = ["sm_75", "sm_80", "sm_86", "sm_89", "sm_90a"];
-
-    /// <summary>What the target's texts store activations as: bf16 arithmetic begins with capability 8.0.</summary>
-    public ActType Act => Capability(Name) >= 80 ? ActType.Bf16 : ActType.F16;
+    /// <summary>What the target's texts store activations as.</summary>
+    public ActType Act => Facts(Name).HasBf16 ? ActType.Bf16 : ActType.F16;
 
     /// <summary>The best of the emitted targets for a GPU.</summary>
     /// <param name="emitted">Targets that the executable holds.</param>
@@ -26,8 +23,7 @@ public sealed record CudaTarget(string Name, string Architecture)
     /// <exception cref="DeviceException">None of them runs on it.</exception>
     public static CudaTarget Choose(IReadOnlyList<string> emitted, int capability, Func<IReadOnlyList<int>> compilable)
     {
-        // Of two targets with one capability the architecture-specific one is the better.
-        var best = emitted.Where(target => RunsOn(target, capability)).OrderByDescending(Capability).ThenByDescending(target => target.Length).FirstOrDefault()
+        var best = emitted.Where(target => RunsOn(target, capability)).OrderByDescending(Capability).FirstOrDefault()
             ?? throw new DeviceException($"cuda: this GPU has compute capability {Text(capability)}, but the kernels here are for {string.Join(", ", emitted)}; build with a target of {Text(capability)} or lower, or use --device cpu");
         if (Capability(best) / 10 == capability / 10) return new CudaTarget(best, best);
         return new CudaTarget(best, compilable().Contains(capability) ? $"sm_{capability}" : Virtual(best));
@@ -42,12 +38,12 @@ public sealed record CudaTarget(string Name, string Architecture)
     /// <summary>90 → "9.0".</summary>
     public static string Text(int capability) => $"{capability / 10}.{capability % 10}";
 
-    static bool RunsOn(string target, int capability) => target.EndsWith('a') ? Capability(target) == capability : Capability(target) <= capability;
+    static bool RunsOn(string target, int capability) => Facts(target) is var facts && (facts.IsExact ? facts.Capability == capability : facts.Capability <= capability);
 
-    static int Capability(string target) =>
-        target.StartsWith("sm_", StringComparison.Ordinal) && int.TryParse(target.AsSpan(3).TrimEnd('a'), NumberStyles.None, CultureInfo.InvariantCulture, out var capability)
-            ? capability
-            : throw new DeviceException($"cuda: '{target}' is not a target; targets are {string.Join(", ", All)}");
+    static int Capability(string target) => Facts(target).Capability;
+
+    static Target Facts(string target) =>
+        Target.Find(target) ?? throw new DeviceException($"cuda: '{target}' is not a target; targets are {string.Join(", ", Target.All)}");
 
     static string Virtual(string target) => "compute_" + target[3..];
 }

@@ -14,6 +14,9 @@ public sealed record PlanOptions(int Tokens, RankTable Ranks, ActType Act, doubl
     /// <summary>Actions per activation; null saves everything.</summary>
     public Decisions? Decisions { get; init; }
 
+    /// <summary>Of the device: how many tiles it works on at a time.</summary>
+    public int Multiprocessors { get; init; } = 1;
+
     /// <summary>Most micro-batches of a step; they wait in host memory.</summary>
     public int MicroBatches { get; init; } = 1;
 
@@ -66,7 +69,7 @@ public sealed record ExecutionPlan(Shapes Shapes, PlanOptions Options, Decisions
         var shapes = new Shapes(schedule, options.Tokens, options.Ranks, options.Act);
         var decisions = options.Decisions ?? Decisions.None;
         var kept = DeadLaunches.LossRoots(schedule).Concat(options.Keep).ToHashSet();
-        var logitsRows = Math.Min(options.LogitsRows ?? DefaultLogitsRows(shapes), options.Tokens);
+        var logitsRows = Math.Min(options.LogitsRows ?? DefaultLogitsRows(shapes, options.Multiprocessors), options.Tokens);
 
         var training = Train(shapes, decisions, kept, logitsRows, LongestOf(options));
         var scoring = DeadLaunches.Eliminate(shapes, schedule.Forward, kept);
@@ -78,16 +81,17 @@ public sealed record ExecutionPlan(Shapes Shapes, PlanOptions Options, Decisions
 
     /// <summary>
     /// Rows whose logits take at most 1.1 GB: a multiple of 256, at least 256 and at most 2,048. Chunks are what keeps a vocabulary of 256,000 from being the largest tensor of all.
-    /// Of the upper half of these the most rows with which all chunks' dX take the fewest waves: a tile of dX is 128 x 256, sums over the vocabulary for milliseconds, and a Hopper GPU works on 132 at once.
+    /// Of the upper half of these the most rows with which all chunks' dX take the fewest waves of tiles: a tile of dX sums over the vocabulary for milliseconds.
     /// </summary>
-    public static int DefaultLogitsRows(Shapes shapes)
+    public static int DefaultLogitsRows(Shapes shapes, int multiprocessors)
     {
         var table = shapes.Schedule.Forward.Concat(shapes.Schedule.Backward).OfType<CrossEntropyLaunch>().Select(c => shapes.Resolve(c.Table)).FirstOrDefault();
         var (vocabulary, hidden) = (Math.Max(1, table.Rows), table.Columns);
         var most = (int)Math.Clamp(1_100_000_000L / ((long)vocabulary * TensorLayout.Size(ElementType.Act, shapes.Act)) / 256 * 256, 256, 2048);
-        return Enumerable.Range(most / 512, most / 256 - most / 512 + 1).Select(i => 256 * i).Where(rows => rows > 0).OrderBy(rows => shapes.Tokens / rows * Waves(rows) + Waves(shapes.Tokens % rows)).ThenByDescending(rows => rows).First();
+        return Enumerable.Range(most / 512, most / 256 - most / 512 + 1).Select(i => 256 * i).Where(rows => rows > 0)
+            .OrderBy(rows => shapes.Tokens / rows * Waves(rows) + Waves(shapes.Tokens % rows)).ThenByDescending(rows => rows).First();
 
-        int Waves(int rows) => ((rows + 127) / 128 * ((hidden + 255) / 256) + 131) / 132;
+        long Waves(int rows) => GemmKernel.Waves(rows, hidden, multiprocessors);
     }
 
     static int LongestOf(PlanOptions options) => Math.Min(options.Tokens, Math.Max(options.LongestDocument ?? options.Tokens, SlackTokens));

@@ -14,8 +14,11 @@ public readonly record struct LaunchCost(long Flops, long Bytes)
         // A row kernel gathers from a table: a row per token, not all of them.
         var bytes = accesses.Reads.Select(r => launch is KernelLaunch && shapes[r.Tensor] is { IsMatrix: true, Tensor.Kind: TensorKind.Weight } ? r with { RowEnd = Math.Min(r.RowEnd, r.Row + shapes.Tokens) } : r)
             .Concat(accesses.Writes).Sum(r => BytesOf(shapes, r));
-        return new LaunchCost(launch is KernelLaunch { Attention: { } facts } k ? AttentionFlops(k.Kind, facts, pairs(facts.Window)) : 0, bytes);
+        return new LaunchCost(launch is KernelLaunch { Attention: { } facts } ? Attention(facts, facts.Products, pairs(facts.Window)) : 0, bytes);
     }
+
+    /// <summary>Products over all visible pairs and the query heads' width.</summary>
+    public static long Attention(AttentionFacts facts, int products, long pairs) => products * 2L * pairs * facts.Heads * facts.HeadDim;
 
     public static long Gemm(long m, long n, long k) => 2 * m * n * k;
 
@@ -28,19 +31,5 @@ public readonly record struct LaunchCost(long Flops, long Bytes)
         return (tokens / document) * Of(document) + Of(tokens % document);
 
         long Of(long length) => Math.Min(length, window ?? length) is var seen ? seen * (seen + 1) / 2 + (length - seen) * seen : 0;
-    }
-
-    // A product over all attended pairs and the query heads' width costs 2·pairs·N·D; forward has two products, dq three, dkdv four.
-    static long AttentionFlops(KernelKind kind, AttentionFacts facts, long pairs)
-    {
-        var products = kind switch
-        {
-            KernelKind.AttentionForward => 2,
-            KernelKind.AttentionDq => 3,
-            KernelKind.AttentionDkdv => 4,
-            KernelKind.AttentionDelta => 0,
-            _ => throw new ArgumentException($"cost: a launch of kind {kind} is not attention."),
-        };
-        return products * 2L * pairs * facts.Heads * facts.HeadDim;
     }
 }

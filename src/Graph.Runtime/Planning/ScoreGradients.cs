@@ -9,14 +9,14 @@ namespace Graph.Runtime.Planning;
 /// <summary>
 /// dS, the gradient of attention's raw scores, kept from the kernel that makes dk and dv to the one that makes dq right after it: dq is then one product, dS·k, instead of three. It grows with the square of
 /// a document's length, so it only takes room in the arena that the two launches find empty; without that dq is computed from q, k, v and dO.
-/// Tiles of 64 queries and 64 keys that can hold a visible pair, 2 bytes a pair (Templates/score_gradients.cu).
+/// Tiles (<see cref="AttentionKernel.ScoreTile"/>) that can hold a visible pair, 2 bytes a pair.
 /// </summary>
 public static class ScoreGradients
 {
     /// <summary>Its name in the arena.</summary>
     public const string Scratch = "attention.score_gradients";
 
-    const int Tile = 64;
+    const int Tile = AttentionKernel.ScoreTile;
 
     /// <summary>Key tiles of a tile of queries, at most: keys reach back by the window or the longest document.</summary>
     public static int Tiles(int tokens, int longestDocument, int? window) => Math.Min(Count(tokens), Count(Math.Min(longestDocument, window ?? longestDocument) - 1) + 1);
@@ -33,16 +33,17 @@ public static class ScoreGradients
     /// <summary>One of the two launches, with dS at <paramref name="address"/>.</summary>
     public static BoundKernel Bind(Shapes shapes, ScoreGradientsFusion fusion, KernelLaunch launch, BoundKernel bound, nint address, int longestDocument, long pairs)
     {
-        var facts = launch.Attention!;
+        var (facts, starts) = (launch.Attention!, launch.Kind == KernelKind.AttentionDq);
+        var flops = starts ? LaunchCost.Attention(facts, AttentionKernel.ProductsFromScores, pairs) : bound.Flops;
+        var moved = pairs * facts.Heads * TensorLayout.Size(ElementType.Act, shapes.Act);
         return bound with
         {
-            ScoreGradients = new KeptScoreGradients(fusion.Kernel, launch.Kind == KernelKind.AttentionDq, address, Tiles(shapes.Tokens, longestDocument, facts.Window),
-                pairs * facts.Heads * TensorLayout.Size(ElementType.Act, shapes.Act)),
+            ScoreGradients = new KeptScoreGradients(fusion.Kernel, starts, address, Tiles(shapes.Tokens, longestDocument, facts.Window), flops, bound.Bytes + moved),
         };
     }
 
-    /// <summary>A launch on a device that keeps dS: dq is one product of three, and both kernels move dS.</summary>
-    public static BoundKernel Keeping(BoundKernel bound, KeptScoreGradients kept) => bound with { Flops = kept.Starts ? bound.Flops / 3 : bound.Flops, Bytes = bound.Bytes + kept.Bytes };
+    /// <summary>A launch on a device that keeps dS.</summary>
+    public static BoundKernel Keeping(BoundKernel bound, KeptScoreGradients kept) => bound with { Flops = kept.Flops, Bytes = kept.Bytes };
 
     static int Count(int tokens) => (tokens + Tile - 1) / Tile;
 }

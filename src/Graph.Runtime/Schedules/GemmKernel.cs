@@ -67,8 +67,13 @@ public static class GemmKernel
         if (segments == 1 && m <= SkinnyExtent) return TileShape.SkinnyM;
         return Time(NarrowColumns) < Time(TileColumns) ? TileShape.Narrow : TileShape.Wide;
 
-        long Time(int columns) => Ceiling(Ceiling(m, TileRows) * Ceiling(n, columns), multiprocessors) * (columns + TileOverhead);
+        long Time(int columns) => Waves(m, n, columns, multiprocessors) * (columns + TileOverhead);
     }
+
+    /// <summary>Waves of the wide tiles of a D of m x n, one on every multiprocessor at a time.</summary>
+    public static long Waves(int m, int n, int multiprocessors) => Waves(m, n, TileColumns, multiprocessors);
+
+    static long Waves(int m, int n, int columns, int multiprocessors) => Ceiling(Ceiling(m, TileRows) * Ceiling(n, columns), multiprocessors);
 
     /// <summary>Sums of a row that a product with n columns makes: one for each of its tiles.</summary>
     public static int RowSums(int n) => (int)Ceiling(n, TileColumns);

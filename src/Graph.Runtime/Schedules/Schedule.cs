@@ -94,8 +94,11 @@ public sealed record GemmLaunch(int Id, int Layer, GemmLayout Layout, View D, IR
 
 public enum GemmLayout { Nt, Nn, Tn }
 
-/// <summary>What attention's cost and memory depend on. Window: keys that a query sees at most; null: all of its document before it.</summary>
-public sealed record AttentionFacts(int Heads, int KvHeads, int HeadDim, int? Window);
+/// <summary>
+/// What attention's cost and memory depend on. Window: keys that a query sees at most; null: all of its document before it. Products: matrix products over the
+/// visible pairs, of 2·HeadDim operations a pair and query head each.
+/// </summary>
+public sealed record AttentionFacts(int Heads, int KvHeads, int HeadDim, int? Window, int Products);
 
 /// <summary>
 /// One emitted kernel over all T rows. Arguments are in the kernel's parameter order; the first Outputs are written, InPlace of them are read too. Attention:

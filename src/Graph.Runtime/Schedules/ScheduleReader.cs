@@ -113,11 +113,10 @@ sealed class ScheduleReader
                 AttentionFacts? attention = null;
                 if (arguments.Count > 0 && arguments[0].StartsWith("heads=", StringComparison.Ordinal))
                 {
-                    var heads = After(arguments[0], "heads=").Split(':', 'x');
-                    arguments.RemoveAt(0);
-                    int? window = arguments[0].StartsWith("window=", StringComparison.Ordinal) ? Int(After(arguments[0], "window=")) : null;
-                    if (window is not null) arguments.RemoveAt(0);
-                    attention = new AttentionFacts(Int(heads[0]), Int(heads[1]), Int(heads[2]), window);
+                    var (heads, products) = (After(arguments[0], "heads=").Split(':', 'x'), Int(After(arguments[1], "products=")));
+                    int? window = arguments.Count > 2 && arguments[2].StartsWith("window=", StringComparison.Ordinal) ? Int(After(arguments[2], "window=")) : null;
+                    arguments.RemoveRange(0, window is null ? 2 : 3);
+                    attention = new AttentionFacts(Int(heads[0]), Int(heads[1]), Int(heads[2]), window, products);
                 }
                 return new KernelLaunch(id, layer, kind, words[3], arguments.Select(ReadView).ToArray(), Int(After(words[4], "out=")), Int(After(words[5], "inplace=")), attention);
         }

@@ -77,8 +77,9 @@ public static class ScheduleText
         _ => throw new ArgumentException("schedule: unknown launch " + launch.GetType().Name),
     };
 
-    // heads=16:8x256, a window behind it.
-    static string Print(AttentionFacts a) => "heads=" + I(a.Heads) + ":" + I(a.KvHeads) + "x" + I(a.HeadDim) + (a.Window is { } window ? " window=" + I(window) : "");
+    // heads=16:8x256 products=2, then a window if there is one.
+    static string Print(AttentionFacts a) =>
+        "heads=" + I(a.Heads) + ":" + I(a.KvHeads) + "x" + I(a.HeadDim) + " products=" + I(a.Products) + (a.Window is { } window ? " window=" + I(window) : "");
 
     static string Print(Fusion fusion) => fusion switch
     {

@@ -158,7 +158,7 @@ public sealed class DiagnosticTests
     public void Names_Unknown_AreErrorsThatListWhatThereIs()
     {
         var messages = Report(Model.Replace("BODY", ""), ("GraphEmitVariants", "m,9b"), ("GraphEmitTargets", "sm_90a,sm_12")).Select(d => d.Id + " " + d.GetMessage());
-        Assert.Equal(["GRAPH011 GraphVariants names '9b', but the variants here are m", "GRAPH011 GraphTargets names 'sm_12', but the targets are cpu, " + string.Join(", ", Compiler.AllTargets)], messages);
+        Assert.Equal(["GRAPH011 GraphVariants names '9b', but the variants here are m", "GRAPH011 GraphTargets names 'sm_12', but the targets are cpu, " + string.Join(", ", Graph.Generator.Schedules.Target.All)], messages);
     }
 
     [Fact]

@@ -4,6 +4,7 @@ using System.IO;
 using System.Linq;
 using System.Reflection;
 using Graph.Dsl;
+using Graph.Generator.IR;
 using Graph.Generator.Ops;
 using Graph.Generator.Schedules;
 using Graph.Generator.Tracing;
@@ -41,7 +42,7 @@ public sealed class StructureTests
     [MemberData(nameof(Good))]
     public void Compile_ChangedStructure_HasKernelsForEveryTarget(string name)
     {
-        var compiled = Compiler.Compile(name, Interpreted.Value[name].Nodes, Compiler.AllTargets);
+        var compiled = Compiler.Compile(name, Interpreted.Value[name].Nodes, Graph.Generator.Schedules.Target.All);
         Assert.All(compiled.Targets, t => Assert.Contains(t.Kernels, k => k.Info.Kind == KernelKind.CrossEntropy));
         Assert.Equal(name != "noattention", compiled.ScheduleText.Contains("attention_dkdv", StringComparison.Ordinal));
         // Every adapter of the trace is trained.
@@ -69,5 +70,5 @@ public sealed class StructureTests
     [Theory]
     [MemberData(nameof(Bad))]
     public void Compile_UnsupportedStructure_SaysWhy(string name) =>
-        Assert.Contains(Refused[name], Assert.Throws<ShapeError>(() => Compiler.Compile(name, Interpreted.Value[name].Nodes, Compiler.AllTargets)).Message);
+        Assert.Contains(Refused[name], Assert.Throws<ShapeError>(() => Compiler.Compile(name, Interpreted.Value[name].Nodes, Graph.Generator.Schedules.Target.All)).Message);
 }

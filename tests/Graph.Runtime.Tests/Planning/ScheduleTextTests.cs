@@ -117,7 +117,7 @@ public class ScheduleTextTests
                     var segments = Enumerable.Range(0, random.Next(1, 4)).Select(_ => new GemmSegment(Look(), Look())).ToArray();
                     return new GemmLaunch(id++, random.Next(-1, 3), (GemmLayout)random.Next(3), Look(), segments, Scale(), Coin());
                 case 1:
-                    var attention = Coin() ? null : new AttentionFacts(random.Next(1, 32), random.Next(1, 8), random.Next(1, 257), Coin() ? null : random.Next(1, 5000));
+                    var attention = Coin() ? null : new AttentionFacts(random.Next(1, 32), random.Next(1, 8), random.Next(1, 257), Coin() ? null : random.Next(1, 5000), random.Next(0, 5));
                     return new KernelLaunch(id++, random.Next(-1, 3), launchKinds[random.Next(launchKinds.Length)], "k" + random.Next(9), Enumerable.Range(0, random.Next(1, 5)).Select(_ => Look()).ToArray(), 1, random.Next(2), attention);
                 default:
                     return new CrossEntropyLaunch(id++, -1, "ce", Coin() ? null : Look(), Look(), Look(), Look(), Look(), StepScalar.InvLabels, Coin() ? null : new LossFromSums("p" + random.Next(9), "q" + random.Next(9)));

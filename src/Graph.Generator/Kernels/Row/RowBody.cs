@@ -1,10 +1,10 @@
 using System;
 using System.Collections.Generic;
 using System.Linq;
-using Graph.Generator.Ops;
+using Graph.Generator.IR;
 using Graph.Generator.Schedules;
 
-namespace Graph.Generator.IR;
+namespace Graph.Generator.Kernels;
 
 /// <summary>
 /// How a row kernel reads an input: a whole row, a vector shared by all rows, one fp32 per token, one fp32 of the scalar block, or a table row chosen by an id. Where rows
@@ -43,9 +43,6 @@ public abstract record RowStatement(string Name)
     public sealed record StoreRow(string Name) : RowStatement(Name);
 }
 
-/// <summary>What a kernel computes, apart from the tensors it is given: equal bodies are one kernel (Share).</summary>
-public abstract record KernelBody;
-
 /// <summary>Reductions over the columns of a row with any pointwise work around them. Arguments: outputs, then inputs.</summary>
 /// <param name="Columns">Columns of a row. <see cref="RankColumns"/>: as many as the first argument that is a matrix has in its pitch, an adapter's padded rank, which is a
 /// multiple of 8 known only when the
@@ -55,8 +52,9 @@ public sealed record RowBody(int Columns, EquatableArray<RowOutput> Outputs, Equ
 {
     public const int RankColumns = 0;
 
-    /// <summary>Every expression of the body.</summary>
-    public IEnumerable<Expr> Expressions => Statements.Select(s => s switch
+    public override KernelKind Kind => KernelKind.Row;
+
+    internal override IEnumerable<Expr> Expressions => Statements.Select(s => s switch
     {
         RowStatement.Let l => l.Value,
         RowStatement.LetRow l => l.Value,
@@ -64,31 +62,43 @@ public sealed record RowBody(int Columns, EquatableArray<RowOutput> Outputs, Equ
         RowStatement.Store or RowStatement.StoreRow => Expr.Zero,
         _ => throw new InvalidOperationException("row body: unknown statement " + s.GetType().Name),
     });
+
+    /// <summary>Values are numbered instead of named.</summary>
+    internal override KernelBody Key()
+    {
+        var numbers = new Dictionary<string, string>();
+        string Number(string name) => numbers.TryGetValue(name, out var known) ? known : numbers[name] = "v" + NumberText.Int(numbers.Count);
+        Expr Value(Expr e) => e.Renamed(Number);
+        return this with
+        {
+            Outputs = Outputs.Select(o => o with { Name = Number(o.Name) }).ToArray(),
+            Inputs = Inputs.Select(i => i with { Name = Number(i.Name) }).ToArray(),
+            Statements = Statements.Select(s => s switch
+            {
+                RowStatement.Let let => new RowStatement.Let(Number(let.Name), Value(let.Value), ""),
+                RowStatement.LetRow let => new RowStatement.LetRow(Number(let.Name), Value(let.Value)),
+                RowStatement.Reduce reduce => new RowStatement.Reduce(Number(reduce.Name), Value(reduce.Value)),
+                RowStatement.Store store => new RowStatement.Store(Number(store.Name)),
+                RowStatement.StoreRow store => (RowStatement)new RowStatement.StoreRow(Number(store.Name)),
+                _ => throw new InvalidOperationException("row body: unknown statement " + s.GetType().Name),
+            }).ToArray(),
+        };
+    }
+
+    internal override IEnumerable<EmittedKernel> Cuda(Target target, Kernel kernel)
+    {
+        var header = CudaText.Header(target, kernel) + "// " + (Columns == RankColumns ? "columns of a rank" : NumberText.Int(BytesPerRow) + " bytes per row")
+            + (Heads > 0 ? ", " + NumberText.Int(Heads) + " rows a token" : "") + "; fp32 in registers, one rounding per stored value\n";
+        yield return new EmittedKernel(RowKernelText.Info(kernel, this), RowKernelText.Parts(kernel, this).Prepend(header + CudaText.Elem(target)).ToArray());
+    }
+
+    internal override CpuKernel Cpu(Kernel kernel) => new(kernel.Name, true, RowCpuText.Print(kernel, this));
+
+    int BytesPerRow => Outputs.Sum(o => o.PerRow ? 4 : Columns * 2) + Inputs.Sum(i => i.Kind switch
+    {
+        RowInputKind.Matrix or RowInputKind.Gather => Columns * 2,
+        RowInputKind.PerRow or RowInputKind.PerHead => 4,
+        RowInputKind.Vector or RowInputKind.Scalar or RowInputKind.HeadVector or RowInputKind.HeadScalar => 0,
+        _ => throw new InvalidOperationException("row body: unknown input " + i.Kind),
+    });
 }
-
-public sealed record RopeBody(int Heads, int HeadDim, double Theta, bool Inverse) : KernelBody;
-
-public enum AttentionPart { Forward, Delta, Dq, Dkdv }
-
-public sealed record AttentionBody(AttentionPart Part, ScoreFunction? Score, int Heads, int KvHeads, int HeadDim) : KernelBody;
-
-public sealed record CrossEntropyBody(Expr Logit, int Vocab) : KernelBody
-{
-    /// <summary>Proven bound of the logits' magnitude, at most 60, so that sums of their exponentials stay inside fp32; 0: none.</summary>
-    public int Bound => Logit.Bound() is { } bound and <= 60 ? (int)Math.Ceiling(bound) : 0;
-}
-
-/// <summary>One launch before kernels have names. Source: the fused nodes, one line each, for the kernel's header.</summary>
-public abstract record Step(int Layer, bool Backward);
-
-public sealed record GemmStep(int Layer, bool Backward, GemmLayout Layout, View D, EquatableArray<GemmSegment> Segments, ScaleFactor Scale, bool Accumulate) : Step(Layer, Backward);
-
-public sealed record KernelStep(int Layer, bool Backward, KernelBody Body, string Label, EquatableArray<View> Arguments, int Outputs, int InPlace, EquatableArray<string> Source) : Step(Layer, Backward);
-
-public sealed record LossStep(int Layer, CrossEntropyBody Body, View? DX, View Loss, View X, View Table, EquatableArray<string> Source) : Step(Layer, false);
-
-/// <summary>A dropped activation's steps.</summary>
-public sealed record StepRecipe(string Tensor, IReadOnlyList<Step> Steps);
-
-/// <summary>A graph in kernels: tensors placed in memory, steps in order.</summary>
-public sealed record KernelGraph(IReadOnlyList<AdapterSet> Adapters, IReadOnlyList<ScheduleTensor> Tensors, IReadOnlyList<Step> Steps, IReadOnlyList<StepRecipe> Recipes);

@@ -1,10 +1,9 @@
 using System;
 using System.Collections.Generic;
 using System.Linq;
-using Graph.Generator.IR;
 using Graph.Generator.Schedules;
 
-namespace Graph.Generator.Ops;
+namespace Graph.Generator.IR;
 
 /// <summary>
 /// A shape or dtype does not fit, or no pass can compile it; the message is a sentence with the values. Reported on the user's line: while tracing on the call,

@@ -2,26 +2,9 @@ using System;
 using System.Collections.Generic;
 using System.Linq;
 using Graph.Generator.IR;
-using Graph.Generator.Passes;
 using Graph.Generator.Schedules;
 
-namespace Graph.Generator.Cuda;
-
-/// <summary>
-/// What an epilogue gets of a tile of 128 x 256 (Templates/gemm_sm90.cu): panels of 64 columns alone (Pair 0), or each with the one Pair panels further on;
-/// Halves: a tile is 128 columns of D's left and right half each; Sums: the columns of D that it adds up to one number of a row; 0: it makes no sums.
-/// </summary>
-public sealed record EpilogueForm(int Pair = 0, bool Halves = false, int Sums = 0);
-
-/// <summary>A kernel whose work can be done on the tiles of the product before it, or a part of its work: a cross entropy's sums.</summary>
-/// <param name="Name">Of the kernel of both.</param>
-/// <param name="Places">The kernel's arguments that are D, from left to right (<see cref="EpilogueFusion"/>); none for a cross entropy, whose launch makes its
-/// product itself.</param>
-public sealed record ProductEpilogue(string Name, GemmLayout Layout, Kernel Kernel, EpilogueForm Form, EquatableArray<int> Places)
-{
-    /// <summary>Of a cross entropy: the kernel that is left of it.</summary>
-    public string FromSums => Kernel.Name + "_from_sums";
-}
+namespace Graph.Generator.Kernels;
 
 /// <summary>
 /// 12: kernels that directly follow the product whose output they read, once, and for which a tile is enough: pointwise work on matrices, RoPE on whole heads,
@@ -47,9 +30,9 @@ public static class FindEpilogues
                 var name = new GemmForm(layout, false, false, TileShape.Wide).Name + "_" + kernel.Name + (others > 0 ? "_" + (others + 1) : "");
                 found[key] = epilogue = new ProductEpilogue(name, layout, kernel, form, places);
             }
-            result.Add(new FusedSteps(first, second, epilogue.Name, places, epilogue.FromSums));
+            result.Add(new FusedSteps(first, second, epilogue.Name, places, CrossEntropyBody.FromSums(kernel)));
         }
-        foreach (var (step, next) in FindFusions.Neighbours(graph))
+        foreach (var (step, next) in graph.Neighbours())
         {
             if (step is not GemmStep { Accumulate: false, Layout: not GemmLayout.Tn } product || next is not KernelStep row || Columns(product.D, widths) is not { } d) continue;
             void AddNext(EpilogueForm form, params int[] places) => Add(step, next, product.Layout, row.Body, form, places);

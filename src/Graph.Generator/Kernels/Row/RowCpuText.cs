@@ -3,61 +3,16 @@ using System.Collections.Generic;
 using System.Linq;
 using System.Text;
 using Graph.Generator.IR;
-using Graph.Generator.Passes;
 
-namespace Graph.Generator.CSharp;
+namespace Graph.Generator.Kernels;
 
 /// <summary>
-/// 12: the cpu target. Row kernels print as C# loops over vectors from the same loop IR, fp32 with double sums.
-/// What a row has once is a vector of equal lanes, so that there is one way to print an expression.
-/// Attention and cross entropy are runtime routines that take the traced functions as generic arguments.
+/// A row kernel as C# loops over vectors, from the same loop IR: fp32 with double sums. What a row has once is a vector of equal lanes, so that there is one way
+/// to print an expression.
 /// </summary>
-public static class EmitCpu
+static class RowCpuText
 {
-    /// <summary>The members of a static class: one method or struct per kernel, and the table by name.</summary>
-    public static string Run(IReadOnlyList<Kernel> kernels)
-    {
-        var text = new StringBuilder();
-        text.Append("    public static System.Collections.Generic.IReadOnlyDictionary<string, Graph.Runtime.CpuKernelEntry> Kernels() => new System.Collections.Generic.Dictionary<string, Graph.Runtime.CpuKernelEntry>\n    {\n");
-        foreach (var kernel in kernels) text.Append("        [\"").Append(kernel.Name).Append("\"] = new(").Append(Call(kernel)).Append(", ").Append(kernel.Body is AttentionBody { Part: not AttentionPart.Delta } ? "false" : "true").Append("),\n");
-        text.Append("    };\n\n    static System.Numerics.Vector<float> V(float x) => new(x);\n");
-        foreach (var kernel in kernels)
-            text.Append(kernel.Body switch
-            {
-                RowBody row => Row(kernel, row),
-                AttentionBody { Score: { } score } => Function(kernel.Name, score.Value),
-                CrossEntropyBody loss => Function(kernel.Name, loss.Logit),
-                _ => "",
-            });
-        return text.ToString();
-    }
-
-    static string Call(Kernel kernel) => kernel.Body switch
-    {
-        RowBody => kernel.Name,
-        RopeBody r => "static (a, rows) => Graph.Runtime.Cpu.CpuRope.Run(a, rows, " + N(r.Heads) + ", " + N(r.HeadDim) + ", " + r.Theta.ToString("R", System.Globalization.CultureInfo.InvariantCulture) + ", " + (r.Inverse ? "true" : "false") + ")",
-        AttentionBody { Part: AttentionPart.Delta } d => "static (a, rows) => Graph.Runtime.Cpu.CpuAttention.Delta(a, rows, " + N(d.Heads) + ", " + N(d.HeadDim) + ")",
-        AttentionBody a => "static (a, rows) => Graph.Runtime.Cpu.CpuAttention." + (a.Part switch { AttentionPart.Forward => "Forward", AttentionPart.Dq => "GradQ", _ => "GradKV" })
-            + "<" + kernel.Name + "_function>(a, rows, " + N(a.Heads) + ", " + N(a.KvHeads) + ", " + N(a.HeadDim) + ", " + N(a.Score!.Window) + ")",
-        CrossEntropyBody c => "static (a, rows) => Graph.Runtime.Cpu.CpuCrossEntropy.Run<" + kernel.Name + "_function>(a, rows, " + N(c.Vocab) + ", true)",
-        _ => throw new InvalidOperationException("emit: no C# for " + kernel.Name),
-    };
-
-    // Variables of a function: s, distance and head, which is one number for all lanes.
-    static string Function(string name, Expr function)
-    {
-        var value = function.Substitute(v => Expr.Var(v == "head" ? "V(head)" : v));
-        string Method(string head, params (string, Expr)[] results) =>
-            "        [System.Runtime.CompilerServices.MethodImpl(System.Runtime.CompilerServices.MethodImplOptions.AggressiveInlining)]\n"
-            + "        public static " + head + "\n        {\n"
-            + ExprSource.Body(results, ExprLanguage.CSharp, "var", "            ") + "        }\n";
-        return "\n    // " + ExprText.Print(function) + "\n    readonly struct " + name + "_function : Graph.Runtime.Cpu.IScore\n    {\n"
-            + Method(Vector + " Value(" + Vector + " s, " + Vector + " distance, float head)", ("return ", value)) + "\n"
-            + Method("void ValueAndDerivative(" + Vector + " s, " + Vector + " distance, float head, out " + Vector + " z, out " + Vector + " dz)",
-                ("z = ", value), ("dz = ", value.Derivative("s"))) + "    }\n";
-    }
-
-    static string Row(Kernel kernel, RowBody body)
+    public static string Print(Kernel kernel, RowBody body)
     {
         var text = new StringBuilder("\n");
         foreach (var line in kernel.Source) text.Append("    // ").Append(line).Append('\n');

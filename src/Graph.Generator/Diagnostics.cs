@@ -1,8 +1,10 @@
 using System.Collections.Immutable;
 using System.Linq;
+using Graph.Generator.Schedules;
+using Graph.Generator.Tracing;
 using Microsoft.CodeAnalysis;
 
-namespace Graph.Generator.Tracing;
+namespace Graph.Generator;
 
 /// <summary>Reports everything that tracing and compiling found. One fault in a layer that many variants share is one diagnostic, which names them all.</summary>
 static class Diagnostics
@@ -20,7 +22,7 @@ static class Diagnostics
                 "GraphVariants names '" + variant + "', but the variants here are " + string.Join(", ", classes.Select(c => c.Variant))));
         foreach (var target in selection.UnknownTargets)
             context.ReportDiagnostic(Diagnostic.Create(DiagnosticDescriptors.Selection, Location.None,
-                "GraphTargets names '" + target + "', but the targets are cpu, " + string.Join(", ", Compiler.AllTargets)));
+                "GraphTargets names '" + target + "', but the targets are cpu, " + string.Join(", ", Target.All.Select(t => t.Name))));
     }
 
     /// <summary>What the passes say of a trace: on the line of the op it is about where they know it, else on the class.</summary>

@@ -2,10 +2,9 @@ using System;
 using System.Linq;
 using System.Text;
 using Graph.Generator.IR;
-using Graph.Generator.Passes;
 using Graph.Generator.Schedules;
 
-namespace Graph.Generator.Cuda;
+namespace Graph.Generator.Kernels;
 
 /// <summary>
 /// A pointwise row kernel on [T,R], R an adapter's rank. Its columns are a number of the run: the pitch of the first argument that is a matrix. So a block takes a fixed

@@ -3,11 +3,11 @@ using System.Collections.Generic;
 using System.Globalization;
 using System.Linq;
 using System.Text;
-using Graph.Generator.Cuda;
+using Graph.Generator.Kernels;
 using Graph.Generator.IR;
 using Graph.Generator.Tracing;
 
-namespace Graph.Generator.CSharp;
+namespace Graph.Generator.Emit;
 
 /// <summary>
 /// The C# that carries compiled models to the runtime. Nothing is built before it is asked for: listing variants allocates six delegates each. Texts are UTF-8 literals, each stored once:
@@ -33,12 +33,12 @@ static class EmitModels
     public static string Templates()
     {
         var text = new StringBuilder(Header).Append("static partial class GraphTemplates\n{\n    public static System.ReadOnlySpan<byte> Find(string name) => name switch\n    {\n");
-        var names = EmitCuda.TemplateNames;
+        var names = CudaText.TemplateNames;
         foreach (var name in names) text.Append("        \"").Append(name).Append("\" => ").Append(Identifier(name)).Append(",\n");
         text.Append("        _ => throw new System.ArgumentException(\"there is no CUDA template \" + name),\n    };\n\n");
         text.Append("    public static Graph.Runtime.KernelSource Kernel(Graph.Runtime.Schedules.KernelInfo info, params string[] parts) =>\n");
         text.Append("        new(info, Graph.Runtime.Schedules.KernelText.Join(parts, static name => System.Text.Encoding.UTF8.GetString(Find(name))));\n");
-        foreach (var name in names) text.Append("\n    static System.ReadOnlySpan<byte> ").Append(Identifier(name)).Append(" =>\n").Append(Literal(EmitCuda.Template(name))).Append("u8;\n");
+        foreach (var name in names) text.Append("\n    static System.ReadOnlySpan<byte> ").Append(Identifier(name)).Append(" =>\n").Append(Literal(CudaText.Template(name))).Append("u8;\n");
         return text.Append("}\n").ToString();
     }
 

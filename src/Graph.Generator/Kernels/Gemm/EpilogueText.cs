@@ -1,18 +1,42 @@
 using System;
+using System.Collections.Generic;
 using System.Linq;
 using System.Text;
-using Graph.Generator.IR;
-using Graph.Generator.Passes;
+using Graph.Generator.Schedules;
 
-namespace Graph.Generator.Cuda;
+namespace Graph.Generator.Kernels;
 
-/// <summary>A row kernel as the epilogue of a product, for Templates/gemm_sm90.cu: the same expressions on the same stored values, so the same bits as the two launches give.</summary>
+/// <summary>A row kernel as the epilogue of a product, for gemm_sm90.cu: the same expressions on the same stored values, so the same bits as the two launches give.</summary>
 public static class EpilogueText
 {
-    /// <summary>The struct holds the row kernel's arguments but for the product, in its order, a pointer and a pitch each as a cell of 16 bytes.</summary>
-    public static string Print(ProductEpilogue epilogue)
+    /// <summary>The kernels of a product and its epilogue.</summary>
+    internal static IEnumerable<EmittedKernel> Kernels(Target target, ProductEpilogue epilogue)
     {
-        var body = (RowBody)epilogue.Kernel.Body;
+        if (!target.HasWgmma) yield break;
+        var (literals, work) = epilogue.Kernel.Body switch
+        {
+            RopeBody rope => rope.Epilogue(),
+            CrossEntropyBody loss => ("", loss.Epilogue()),
+            AttentionBody { Part: AttentionPart.Delta } => ("", new[] { "@attention_delta_epilogue.cu" }),
+            RowBody row => ("", new[] { Print(epilogue, row) }),
+            _ => throw new InvalidOperationException("epilogue: " + epilogue.Kernel.Name + " has no text on the tiles of a product"),
+        };
+        yield return new EmittedKernel(GemmTiles.EpilogueInfo(epilogue.Name),
+            new[] { Header(target, epilogue) + CudaText.Elem(target) + GemmTiles.EpilogueLiterals(epilogue.Name, epilogue.Layout, epilogue.Form) + literals, "@prelude.cu", "@mma.cu", "@wgmma.cu" }
+                .Concat(work).Append("@gemm_sm90.cu").ToArray());
+        if (epilogue.Kernel.Body is CrossEntropyBody rest) yield return rest.FromSums(target, epilogue.Kernel);
+    }
+
+    static string Header(Target target, ProductEpilogue epilogue)
+    {
+        var part = epilogue.Kernel.Body is CrossEntropyBody;
+        return "// " + epilogue.Name + " <" + target.Name + ">  " + (part ? "the sums of " : "") + epilogue.Kernel.Name
+            + " on the tiles of the product before it, which the schedule keeps as " + (part ? "one launch\n" : "two launches\n") + CudaText.Source(epilogue.Kernel);
+    }
+
+    /// <summary>The struct holds the row kernel's arguments but for the product, in its order, a pointer and a pitch each as a cell of 16 bytes.</summary>
+    static string Print(ProductEpilogue epilogue, RowBody body)
+    {
         var fromProduct = epilogue.Places.Select(p => body.Inputs[p - body.Outputs.Count].Name).ToArray();
         var beside = body.Inputs.Select(i => i.Name).Where(n => !fromProduct.Contains(n)).ToArray();
         var text = new StringBuilder("// What ").Append(epilogue.Kernel.Name).Append(" writes, and reads besides the product.\nstruct Epilogue\n{\n");

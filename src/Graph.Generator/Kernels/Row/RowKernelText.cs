@@ -3,10 +3,9 @@ using System.Collections.Generic;
 using System.Linq;
 using System.Text;
 using Graph.Generator.IR;
-using Graph.Generator.Passes;
 using Graph.Generator.Schedules;
 
-namespace Graph.Generator.Cuda;
+namespace Graph.Generator.Kernels;
 
 /// <summary>
 /// A row kernel as CUDA C. With a reduction: a block has whole rows, every thread keeps 8 neighbouring columns of every tensor in registers, so each element is read and written once.

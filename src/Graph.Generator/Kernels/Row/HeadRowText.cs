@@ -2,10 +2,9 @@ using System;
 using System.Linq;
 using System.Text;
 using Graph.Generator.IR;
-using Graph.Generator.Passes;
 using Graph.Generator.Schedules;
 
-namespace Graph.Generator.Cuda;
+namespace Graph.Generator.Kernels;
 
 /// <summary>
 /// A row kernel whose rows are heads: D columns each, N of them side by side in a token's row. Up to 256 columns a row is a part of a warp and a block has many of them; a

@@ -1,0 +1,24 @@
+using System.Collections.Generic;
+using System.Linq;
+using Graph.Generator.IR;
+using Graph.Generator.Kernels;
+using Graph.Generator.Schedules;
+
+namespace Graph.Generator.Emit;
+
+/// <summary>15: CUDA C for one target: what each family prints of the model's kernels, and the kernels that every model has.</summary>
+public static class EmitCuda
+{
+    public static IReadOnlyList<EmittedKernel> Run(Target target, IReadOnlyList<Kernel> kernels, IReadOnlyList<ProductEpilogue> epilogues) =>
+        kernels.SelectMany(k => k.Body.Cuda(target, k).Select(e => WithFunctions(e, k.Body)))
+            .Concat(epilogues.SelectMany(e => EpilogueText.Kernels(target, e).Select(k => WithFunctions(k, e.Kernel.Body))))
+            .Concat(GemmTiles.Kernels(target))
+            .Concat(RankKernels.Kernels(target))
+            .Concat(LabelRowKernels.Kernels(target))
+            .Concat(OptimizerKernels.Kernels(target))
+            .ToArray();
+
+    /// <summary>With functions.cu where the body's expressions, or their derivatives, call what it has.</summary>
+    static EmittedKernel WithFunctions(EmittedKernel kernel, KernelBody body) => !body.Expressions.Any(ExprLanguage.NeedsFunctions) ? kernel
+        : kernel with { Parts = kernel.Parts.SelectMany(p => p == "@prelude.cu" ? new[] { p, "@functions.cu" } : new[] { p }).ToArray() };
+}

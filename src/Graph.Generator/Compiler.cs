@@ -4,13 +4,14 @@ using System.Linq;
 using Graph.Generator.Emit;
 using Graph.Generator.IR;
 using Graph.Generator.Kernels;
+using Graph.Generator.Launches;
 using Graph.Generator.Passes;
 using Graph.Generator.Schedules;
 using Graph.Generator.Tracing;
 
 namespace Graph.Generator;
 
-/// <summary>The compiler, as the list of its passes. Each takes an immutable graph and returns the next; every graph is verified, and dumped under its number on request.</summary>
+/// <summary>The compiler, as the list of its passes. Each takes an immutable graph and returns the next; every stage is verified, and dumped under its number on request.</summary>
 public static class Compiler
 {
     /// <param name="dump">Receives each stage's name and a function that prints it; null: nothing is printed.</param>
@@ -32,10 +33,16 @@ public static class Compiler
         graph = Stage("07-simplify", Simplify.Run(graph));
         graph = Stage("08-products", MergeProducts.Run(graph));                // a sum of matmuls is one GEMM over k-segments, with its scale
         graph = Stage("09-copies", InsertCopies.Run(graph));                   // every value can lie where it is wanted
-        var kernelGraph = Fuse.Run(graph);                                     // 10: nodes become launches on placed tensors
-        var kernels = Share.Run(kernelGraph);                                  // 11: equal bodies are one kernel
-        var (epilogues, fused) = FindEpilogues.Run(kernelGraph, kernels);      // 12: launches that a device may run as one
-        var schedule = MakeSchedule.Run(variant, kernelGraph, kernels, fused); // 13: launch order, tensors, recompute recipes, fusions
+        var launches = Fuse.Run(graph);                                        // 10: nodes become launches on placed tensors
+        VerifyKernels.Launches(launches, "10-launches");
+        dump?.Invoke("10-launches", () => KernelGraphText.Launches(launches));
+        var kernels = Share.Run(launches);                                     // 11: equal bodies are one kernel
+        VerifyKernels.Kernels(launches, kernels, "11-kernels");
+        dump?.Invoke("11-kernels", () => KernelGraphText.Kernels(kernels));
+        var (epilogues, fused) = FindEpilogues.Run(launches, kernels);         // 12: launches that a device may run as one
+        VerifyKernels.Fusions(launches, fused, "12-fusions");
+        dump?.Invoke("12-fusions", () => KernelGraphText.Fusions(fused));
+        var schedule = MakeSchedule.Run(variant, launches, kernels, fused);    // 13: launch order, tensors, recompute recipes, fusions
         dump?.Invoke("13-schedule", () => ScheduleText.Print(schedule));
         return new CompiledText(variant, ScheduleText.Print(schedule),
             EmitCpu.Run(kernels.All),                                          // 14: row kernels as C#

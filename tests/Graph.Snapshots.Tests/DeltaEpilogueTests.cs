@@ -1,6 +1,7 @@
 using System.Linq;
 using Graph.Generator.Emit;
 using Graph.Generator.Kernels;
+using Graph.Generator.Launches;
 using Graph.Generator.IR;
 using Graph.Generator.Passes;
 using Graph.Generator.Schedules;

@@ -1,5 +1,4 @@
 using System.CommandLine;
-using System.IO;
 using Graph.Finetune.Data;
 using Graph.Finetune.Tokenization;
 
@@ -16,20 +15,11 @@ static class TokenizeCommand
         var command = new Command("tokenize", "Lines {\"text\":…} in, lines {\"ids\":[…]} out; no BOS is added.") { model, data };
         command.SetAction(result =>
         {
-            var tokenizer = Load(result.GetRequiredValue(model)!);
+            var tokenizer = SentencePieceTokenizer.Find(result.GetRequiredValue(model)!);
             foreach (var file in result.GetRequiredValue(data))
                 foreach (var (_, text) in DataReader.Texts(file)) terminal.Out.Write("{\"ids\":[" + string.Join(',', tokenizer.Encode(text)) + "]}\n");
             terminal.Out.Flush();
         });
         return command;
-    }
-
-    /// <summary>The tokenizer of a directory, or of a file.</summary>
-    /// <exception cref="InputException">There is none, or it cannot be read.</exception>
-    public static SentencePieceTokenizer Load(string path)
-    {
-        var file = Directory.Exists(path) ? Path.Combine(path, "tokenizer.model") : path;
-        if (File.Exists(file)) return SentencePieceTokenizer.Load(file);
-        throw new InputException(Directory.Exists(path) ? $"'{path}' has no tokenizer.model." : $"there is no tokenizer '{path}'; give a directory with tokenizer.model, or that file.");
     }
 }

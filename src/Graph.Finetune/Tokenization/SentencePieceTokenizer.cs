@@ -1,6 +1,7 @@
 using System;
 using System.Buffers;
 using System.Collections.Generic;
+using System.IO;
 using System.Linq;
 using System.Text;
 
@@ -45,6 +46,15 @@ public sealed class SentencePieceTokenizer
 
     /// <exception cref="InputException">The file is missing, damaged, or of another kind than Gemma's.</exception>
     public static SentencePieceTokenizer Load(string pathToTokenizerModel) => new(SentencePieceModel.Load(pathToTokenizerModel));
+
+    /// <summary>The tokenizer of a directory, or of a file.</summary>
+    /// <exception cref="InputException">There is none, or it cannot be read.</exception>
+    public static SentencePieceTokenizer Find(string path)
+    {
+        var file = Directory.Exists(path) ? Path.Combine(path, "tokenizer.model") : path;
+        if (File.Exists(file)) return Load(file);
+        throw new InputException(Directory.Exists(path) ? $"'{path}' has no tokenizer.model." : $"there is no tokenizer '{path}'; give a directory with tokenizer.model, or that file.");
+    }
 
     internal static SentencePieceTokenizer Parse(string name, ReadOnlySpan<byte> file) => new(SentencePieceModel.Parse(name, file));
 

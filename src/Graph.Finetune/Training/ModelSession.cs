@@ -1,7 +1,6 @@
 using System;
 using System.Collections.Generic;
 using System.Linq;
-using Graph.Finetune.Commands;
 using Graph.Runtime;
 using Graph.Runtime.Cpu;
 using Graph.Runtime.Cuda;

@@ -1,8 +1,8 @@
 using System;
 using System.Collections.Generic;
 using System.Linq;
-using Graph.Finetune.Commands;
 using Graph.Finetune.Data;
+using Graph.Finetune.Tokenization;
 using Graph.Runtime.Execution;
 
 namespace Graph.Finetune.Training;
@@ -36,7 +36,7 @@ public sealed record TrainData(IReadOnlyList<Example> Examples, DataSettings Set
     {
         source.RequirePositions(settings.Seq);
         var path = settings.Tokenizer ?? source.Tokenizer;
-        var tokenizer = path is null ? null : TokenizeCommand.Load(path);
+        var tokenizer = path is null ? null : SentencePieceTokenizer.Find(path);
         if (tokenizer is not null && tokenizer.Count > source.Vocabulary)
             throw new InputException($"the tokenizer in '{path}' has {tokenizer.Count} ids but {source.Model.Name} has {source.Vocabulary}; give the tokenizer of this model.");
         var options = new DataOptions(settings.Layout == DataLayout.Concat ? null : settings.Seq, source.Tables);

@@ -3,6 +3,7 @@ using System.Collections.Generic;
 using System.Linq;
 using Graph.Generator.IR;
 using Graph.Generator.Kernels;
+using Graph.Generator.Launches;
 using Graph.Generator.Ops;
 using Graph.Generator.Schedules;
 

@@ -4,6 +4,7 @@ using System.Globalization;
 using System.Linq;
 using Graph.Generator.IR;
 using Graph.Generator.Kernels;
+using Graph.Generator.Launches;
 using Graph.Generator.Schedules;
 
 namespace Graph.Generator.Passes;

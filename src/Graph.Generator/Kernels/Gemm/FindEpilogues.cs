@@ -2,6 +2,7 @@ using System;
 using System.Collections.Generic;
 using System.Linq;
 using Graph.Generator.IR;
+using Graph.Generator.Launches;
 using Graph.Generator.Schedules;
 
 namespace Graph.Generator.Kernels;

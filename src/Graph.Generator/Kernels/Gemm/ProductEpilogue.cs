@@ -14,10 +14,3 @@ public sealed record EpilogueForm(int Pair = 0, bool Halves = false, int Sums = 
 /// <param name="Places">The kernel's arguments that are D, from left to right (<see cref="EpilogueFusion"/>); none for a cross entropy, whose launch makes its
 /// product itself.</param>
 public sealed record ProductEpilogue(string Name, GemmLayout Layout, Kernel Kernel, EpilogueForm Form, EquatableArray<int> Places);
-
-/// <summary>
-/// Two steps that one kernel can do; Second null: the product of the logits with the sums that its loss starts from, and FromSums, what is then left of the
-/// loss.
-/// </summary>
-/// <param name="Places">Where the second step's arguments are the product (<see cref="EpilogueFusion"/>).</param>
-public sealed record FusedSteps(Step First, Step? Second, string Kernel, EquatableArray<int> Places, string FromSums);

@@ -1,9 +1,10 @@
 using System.Collections.Generic;
 using System.Linq;
 using Graph.Generator.IR;
+using Graph.Generator.Kernels;
 using Graph.Generator.Schedules;
 
-namespace Graph.Generator.Kernels;
+namespace Graph.Generator.Launches;
 
 /// <summary>One launch before kernels have names. Source: the fused nodes, one line each, for the kernel's header.</summary>
 public abstract record Step(int Layer, bool Backward);
@@ -23,3 +24,10 @@ public sealed record KernelGraph(IReadOnlyList<AdapterSet> Adapters, IReadOnlyLi
 {
     public IEnumerable<(Step First, Step Second)> Neighbours() => Steps.Zip(Steps.Skip(1), (a, b) => (a, b));
 }
+
+/// <summary>
+/// Two steps that one kernel can do; Second null: the product of the logits with the sums that its loss starts from, and FromSums, what is then left of the
+/// loss.
+/// </summary>
+/// <param name="Places">Where the second step's arguments are the product (<see cref="EpilogueFusion"/>).</param>
+public sealed record FusedSteps(Step First, Step? Second, string Kernel, EquatableArray<int> Places, string FromSums);

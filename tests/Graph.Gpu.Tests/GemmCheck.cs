@@ -1,6 +1,8 @@
 using System;
 using System.Collections.Generic;
 using System.Linq;
+using System.Numerics;
+using System.Runtime.InteropServices;
 using System.Threading.Tasks;
 using Graph.Runtime.Cuda;
 using Graph.Runtime.Devices;
@@ -40,10 +42,38 @@ static class GemmCheck
     /// <summary>Whether segments are one fp32 accumulation, or each is added to the rounded D of those before.</summary>
     internal enum Sum { One, Apart }
 
-    sealed record Segment(float[] A, float[] B, GemmOperands On)
+    /// <summary>Rows of op(A) and columns of op(B) with k side by side, so that an element of D is one dot product.</summary>
+    sealed record Segment(float[] Rows, float[] Columns, GemmOperands On)
     {
-        internal double Product(GemmLayout layout, int row, int column, int i) =>
-            (double)A[layout == GemmLayout.Tn ? i * On.APitch + row : row * On.APitch + i] * B[layout == GemmLayout.Nt ? column * On.BPitch + i : i * On.BPitch + column];
+        /// <summary>Σ a·b and Σ |a·b|, in fp64.</summary>
+        internal (double Sum, double Size) Dot(int row, int column)
+        {
+            var a = MemoryMarshal.Cast<float, Vector<float>>(Rows.AsSpan(row * Depth, Depth));
+            var b = MemoryMarshal.Cast<float, Vector<float>>(Columns.AsSpan(column * Depth, Depth));
+            Vector<double> sum = default, size = default;
+            for (var i = 0; i < a.Length; i++)
+            {
+                Vector.Widen(a[i], out var aLow, out var aHigh);
+                Vector.Widen(b[i], out var bLow, out var bHigh);
+                var (low, high) = (aLow * bLow, aHigh * bHigh);
+                sum += low + high;
+                size += Vector.Abs(low) + Vector.Abs(high);
+            }
+            return (Vector.Sum(sum), Vector.Sum(size));
+        }
+
+        int Depth => Padded(On.K);
+    }
+
+    /// <summary>Zeros fill the last vector.</summary>
+    static int Padded(int k) => (k + Vector<float>.Count - 1) / Vector<float>.Count * Vector<float>.Count;
+
+    /// <summary>[count, k] of a matrix whose element (i, at k = j) lies at i·<paramref name="step"/> + j·<paramref name="depthStep"/>.</summary>
+    static float[] Gather(float[] matrix, int count, int k, int step, int depthStep)
+    {
+        var (gathered, depth) = (new float[count * Padded(k)], Padded(k));
+        Parallel.For(0, count, i => { for (var j = 0; j < k; j++) gathered[i * depth + j] = matrix[i * step + j * depthStep]; });
+        return gathered;
     }
 
     /// <summary>Largest error as a part of the allowed one.</summary>
@@ -60,7 +90,9 @@ static class GemmCheck
             int aPitch = Pitch(aColumns, odd, 1), bPitch = Pitch(bColumns, odd, 3);
             var (a, aAddress) = Operand(device, random, aRows, aColumns, aPitch);
             var (b, bAddress) = Operand(device, random, bRows, bColumns, bPitch);
-            return new Segment(a, b, new GemmOperands(aAddress, aPitch, bAddress, bPitch, k));
+            var ofA = layout == GemmLayout.Tn ? Gather(a, m, k, 1, aPitch) : Gather(a, m, k, aPitch, 1);
+            var ofB = layout == GemmLayout.Nt ? Gather(b, n, k, bPitch, 1) : Gather(b, n, k, 1, bPitch);
+            return new Segment(ofA, ofB, new GemmOperands(aAddress, aPitch, bAddress, bPitch, k));
         }).ToArray();
         // Two rows more than D has.
         var rows = m + 2;
@@ -107,13 +139,8 @@ static class GemmCheck
                 double expected = accumulate ? before[at] : 0, size = 0, roundings = 0;
                 for (var s = 0; s < segments.Length; s++)
                 {
-                    double part = 0;
-                    for (var i = 0; i < depths[s]; i++)
-                    {
-                        var product = segments[s].Product(layout, row, column, i);
-                        part += product;
-                        size += Math.Abs(product);
-                    }
+                    var (part, magnitudes) = segments[s].Dot(row, column);
+                    size += magnitudes;
                     expected += alpha * part;
                     // cuBLASLt may round the product before it adds the old value: schedules accumulate in fp32 only, where that costs nothing.
                     if (sum == Sum.Apart) roundings += Math.Abs(expected) + (accumulate || s > 0 ? Math.Abs(alpha * part) : 0);
@@ -156,5 +183,5 @@ static class GemmCheck
     }
 
     static void Upload<T>(this CudaDevice device, nint address, T[] values) where T : unmanaged =>
-        device.Upload(address, System.Runtime.InteropServices.MemoryMarshal.AsBytes<T>(values));
+        device.Upload(address, MemoryMarshal.AsBytes<T>(values));
 }

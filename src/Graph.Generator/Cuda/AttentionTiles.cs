@@ -23,7 +23,7 @@ public sealed record AttentionTile(int TileQ, int TileK, int Warps, int Stages, 
     public int Threads => Warps * 32;
 
     /// <summary>
-    /// The #define lines of one kernel. The text is these lines, the element's (ELEM_BF16, EXACT_MATH), prelude.cu, mma.cu, what attention's kernels share, the
+    /// The #define lines of one kernel. The text is these lines, the element's (ELEM_BF16), prelude.cu, mma.cu, what attention's kernels share, the
     /// score's functions, the template.
     /// </summary>
     /// <param name="name">Function name.</param>

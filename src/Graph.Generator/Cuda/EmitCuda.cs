@@ -98,7 +98,7 @@ public static class EmitCuda
         var tile = CrossEntropyTiles.For(target, loss.Vocab);
         return new EmittedKernel(new KernelInfo(kernel.Name, KernelKind.CrossEntropy, tile.Threads, tile.SharedBytes, 1, 0, 1), new[]
         {
-            elem + Literals(("KERNEL_NAME", kernel.Name), ("VOCAB", N(loss.Vocab)), ("THREADS", N(tile.Threads)), ("GRAD", "1"), ("BOUND", N(loss.Bound)), ("CACHED", N(tile.Cached))),
+            elem + Literals(("KERNEL_NAME", kernel.Name), ("VOCAB", N(loss.Vocab)), ("THREADS", N(tile.Threads)), ("BOUND", N(loss.Bound)), ("CACHED", N(tile.Cached))),
             "@prelude.cu", LogitHoles(loss.Logit, log2: false), "@cross_entropy.cu",
         });
     }
@@ -204,7 +204,7 @@ public static class EmitCuda
         return text.Append("// tensors of the first launch:").Append(string.Concat(epilogue.Kernel.FirstArguments.Select(a => " " + ScheduleText.Print(a)))).Append('\n').ToString();
     }
 
-    static string Elem(string target) => Literals(("ELEM_BF16", IsBf16(target) ? "1" : "0"), ("EXACT_MATH", "0"));
+    static string Elem(string target) => Literals(("ELEM_BF16", IsBf16(target) ? "1" : "0"));
 
     // Turing has no bf16 arithmetic.
     static bool IsBf16(string target) => target != "sm_75";

@@ -69,13 +69,13 @@ public static class AttentionTiles
             (AttentionKernel.Forward, _, "sm_80") => Forward(128, 64, 8, headDim),
             (AttentionKernel.Forward, _, "sm_86" or "sm_89" or "sm_90a") => Forward(64, 64, 4, headDim),
 
-            (AttentionKernel.Dq, <= 64, "sm_75") => Dq(64, 64, 4, 1, headDim),
-            (AttentionKernel.Dq, < 128, "sm_75") => Dq(64, 32, 4, 1, headDim),
-            (AttentionKernel.Dq, 128, "sm_75") => Dq(32, 32, 4, 1, headDim),
-            (AttentionKernel.Dq, <= 128, "sm_80" or "sm_86" or "sm_89" or "sm_90a") => Dq(64, 64, 4, 1, headDim),
-            (AttentionKernel.Dq, _, "sm_75") => Dq(32, 16, 2, 1, headDim),
-            (AttentionKernel.Dq, _, "sm_80" or "sm_90a") => Dq(64, 64, 8, 1, headDim),
-            (AttentionKernel.Dq, _, "sm_86" or "sm_89") => Dq(32, 32, 4, 1, headDim),
+            (AttentionKernel.Dq, <= 64, "sm_75") => Dq(64, 64, 4, headDim),
+            (AttentionKernel.Dq, < 128, "sm_75") => Dq(64, 32, 4, headDim),
+            (AttentionKernel.Dq, 128, "sm_75") => Dq(32, 32, 4, headDim),
+            (AttentionKernel.Dq, <= 128, "sm_80" or "sm_86" or "sm_89" or "sm_90a") => Dq(64, 64, 4, headDim),
+            (AttentionKernel.Dq, _, "sm_75") => Dq(32, 16, 2, headDim),
+            (AttentionKernel.Dq, _, "sm_80" or "sm_90a") => Dq(64, 64, 8, headDim),
+            (AttentionKernel.Dq, _, "sm_86" or "sm_89") => Dq(32, 32, 4, headDim),
 
             (AttentionKernel.Dkdv, <= 32, "sm_75" or "sm_80" or "sm_86" or "sm_89" or "sm_90a") => Dkdv(32, 64, 4, 2, headDim),
             (AttentionKernel.Dkdv, <= 128, "sm_75") => Dkdv(32, 64, 4, 1, headDim),
@@ -119,7 +119,7 @@ public static class AttentionTiles
     // Elements are 2 bytes. The templates' headers name the parts of each sum.
     static AttentionTile Forward(int tileQ, int tileK, int warps, int d) => new(tileQ, tileK, warps, 1, (tileQ + 2 * tileK) * d * 2, MinBlocks(warps, d));
 
-    static AttentionTile Dq(int tileQ, int tileK, int warps, int stages, int d) => new(tileQ, tileK, warps, stages, (2 * tileQ * d + 2 * stages * tileK * d + tileQ * tileK) * 2, MinBlocks(warps, d));
+    static AttentionTile Dq(int tileQ, int tileK, int warps, int d) => new(tileQ, tileK, warps, 1, (2 * tileQ * d + 2 * tileK * d + tileQ * tileK) * 2, MinBlocks(warps, d));
 
     static AttentionTile Dkdv(int tileQ, int tileK, int warps, int stages, int d) => new(tileQ, tileK, warps, stages, (2 * tileK * d + 2 * stages * tileQ * d + 2 * tileK * tileQ) * 2, MinBlocks(warps, d));
 

@@ -127,10 +127,15 @@ public static class EmitCuda
         var tile = wgmma?.Tile ?? AttentionTiles.For(target, body.HeadDim, part);
         var literals = tile.Literals(kernel.Name, body.HeadDim, body.Heads / body.KvHeads, body.Score?.Window ?? 0, bounded);
         var template = "@attention_" + body.Part.ToString().ToLowerInvariant() + ".cu";
-        var parts = body.Score is null ? new[] { elem + literals, "@prelude.cu", template }
-            : wgmma is { Template: var onWgmma } ? new[] { elem + literals, "@prelude.cu", "@mma.cu", "@wgmma.cu", "@attention_tiles.cu" }.Concat(part == AttentionKernel.Dkdv ? new[] { "@score_gradients.cu" } : Array.Empty<string>())
-                .Concat(new[] { ScoreHoles(body.Score), "@" + onWgmma + ".cu" }).ToArray()
-            : new[] { elem + literals, "@prelude.cu", "@mma.cu", "@attention_tiles.cu", "@attention_mma.cu", ScoreHoles(body.Score), template };
+        string[] Parts(params string[] rest) => rest.Prepend("@prelude.cu").Prepend(elem + literals).ToArray();
+        var parts = (body.Score is { } score ? ScoreHoles(score) : null, wgmma?.Template, part) switch
+        {
+            (null, _, _) => Parts(template),
+            ({ } holes, null, AttentionKernel.Dkdv) => Parts("@mma.cu", "@attention_tiles.cu", "@attention_mma.cu", holes, template),
+            ({ } holes, null, _) => Parts("@mma.cu", "@attention_tiles.cu", "@attention_mma.cu", holes, "@attention_softmax.cu", template),
+            ({ } holes, { } on, AttentionKernel.Dkdv) => Parts("@mma.cu", "@wgmma.cu", "@attention_tiles.cu", "@attention_sm90.cu", "@score_gradients.cu", holes, "@attention_dkdv_sm90.cu", "@" + on + ".cu"),
+            ({ } holes, { } on, _) => Parts("@mma.cu", "@wgmma.cu", "@attention_tiles.cu", "@attention_sm90.cu", holes, "@attention_softmax.cu", "@" + on + ".cu"),
+        };
         var owned = part == AttentionKernel.Dkdv ? tile.TileK : tile.TileQ;
         var kind = body.Part switch
         {
@@ -150,7 +155,8 @@ public static class EmitCuda
         var name = kernel.FromDs;
         yield return new EmittedKernel(new KernelInfo(name, KernelKind.AttentionDqFromDs, tile.Threads, tile.SharedBytes, tile.TileQ, 0, body.Heads / 2), new[]
         {
-            Header(target, kernel) + Elem(target) + tile.Literals(name, body.HeadDim, body.Heads / body.KvHeads, score.Window, false), "@prelude.cu", "@mma.cu", "@wgmma.cu", "@attention_tiles.cu", "@score_gradients.cu", "@attention_dq_from_ds_sm90.cu",
+            Header(target, kernel) + Elem(target) + tile.Literals(name, body.HeadDim, body.Heads / body.KvHeads, score.Window, false), "@prelude.cu", "@mma.cu", "@wgmma.cu", "@attention_tiles.cu", "@attention_sm90.cu", "@score_gradients.cu",
+            "@attention_dq_from_ds_sm90.cu",
         });
     }
 

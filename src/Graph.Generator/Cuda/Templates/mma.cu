@@ -6,8 +6,8 @@
 //   C 16x8,  4 floats:                c0 c1 (row g, cols 2t, 2t+1)  c2 c3 (row g+8, cols 2t, 2t+1)
 // Hence two neighbouring C tiles (16x16), packed, are one A fragment: P of attention never leaves registers.
 
-// c += a * b, products and sums in fp32.
-__device__ __forceinline__ void mma_m16n8k16(float (&c)[4], const uint32_t (&a)[4], uint32_t b0, uint32_t b1)
+// c += a * b, products and sums in fp32; c has 4 floats.
+__device__ __forceinline__ void mma_m16n8k16(float* c, const uint32_t (&a)[4], uint32_t b0, uint32_t b1)
 {
 #if ELEM_BF16
     asm volatile("mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"
@@ -69,6 +69,14 @@ __device__ __forceinline__ void copy_wait()
 #if __CUDA_ARCH__ >= 800
     asm volatile("cp.async.wait_group %0;" :: "n"(IN_FLIGHT) : "memory");
 #endif
+}
+
+// From shared memory; the address is a multiple of 16.
+__device__ __forceinline__ uint4 load_shared4(uint32_t address)
+{
+    uint4 x;
+    asm volatile("ld.shared.v4.u32 {%0,%1,%2,%3}, [%4];" : "=r"(x.x), "=r"(x.y), "=r"(x.z), "=r"(x.w) : "r"(address) : "memory");
+    return x;
 }
 
 // ---- swizzled tiles -------------------------------------------------------------------------------------------
@@ -171,10 +179,5 @@ __device__ __forceinline__ void store_tile(elem* target, int pitch, uint32_t til
 #pragma unroll
         for (int chunk = 0; chunk < walk.CHUNKS; chunk += walk.WIDTH)
             if (walk.inside(pass) && walk.row + pass * walk.HEIGHT < valid_rows)
-            {
-                uint4 x;
-                asm volatile("ld.shared.v4.u32 {%0,%1,%2,%3}, [%4];" : "=r"(x.x), "=r"(x.y), "=r"(x.z), "=r"(x.w)
-                             : "r"(tile + pass * walk.HEIGHT * ROW * 2 + chunk * 16) : "memory");
-                *reinterpret_cast<uint4*>(target + chunk * 8) = x;
-            }
+                *reinterpret_cast<uint4*>(target + chunk * 8) = load_shared4(tile + pass * walk.HEIGHT * ROW * 2 + chunk * 16);
 }

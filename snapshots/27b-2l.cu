@@ -12,7 +12,6 @@
 // tensors of the first launch: embedding layers.0.input_layernorm ids model.embed_tokens.weight model.layers.0.input_layernorm.weight
 // 27648 bytes per row; fp32 in registers, one rounding per stored value
 #define ELEM_BF16 1
-#define EXACT_MATH 0
 
 @prelude.cu
 @rows.cu
@@ -77,7 +76,6 @@ k00_embedding_input_layernorm(elem* __restrict__ embedding_rows, int embedding_p
 //   %28 = rope %27 {theta=10000} : act[T,16,128]  // layers.0.self_attn k_proj
 // tensors of the first launch: layers.0.q_proj+k_proj+v_proj[0:6144] positions
 #define ELEM_BF16 1
-#define EXACT_MATH 0
 #define KERNEL_NAME k01_rope
 #define HEADS 48
 #define INVERSE 0
@@ -95,7 +93,6 @@ k00_embedding_input_layernorm(elem* __restrict__ embedding_rows, int embedding_p
 //   %30 = attention %26 %28 %29 {score=(50*tanh((0.0016666666666666666*s))) window=4096} : act[T,32,128]  // layers.0.self_attn attention
 // tensors of the first launch: layers.0.attention layers.0.lse layers.0.q_proj+k_proj+v_proj[0:4096] layers.0.q_proj+k_proj+v_proj[4096:6144] layers.0.q_proj+k_proj+v_proj[6144:8192] doc_start
 #define ELEM_BF16 1
-#define EXACT_MATH 0
 #define KERNEL_NAME k02_attention_forward
 #define HEAD_DIM 128
 #define GROUP 2
@@ -111,6 +108,7 @@ k00_embedding_input_layernorm(elem* __restrict__ embedding_rows, int embedding_p
 @mma.cu
 @wgmma.cu
 @attention_tiles.cu
+@attention_sm90.cu
 // The score of a pair, s = q k, distance = q - k in tokens, head = the query head: (50*tanh((0.0016666666666666666*s))), traced from the model; in units of log2.
 __device__ __forceinline__ float score_log2(float s, float distance, float head)
 {
@@ -126,6 +124,7 @@ __device__ __forceinline__ void score_log2_and_derivative(float s, float distanc
 }
 
 
+@attention_softmax.cu
 @attention_forward_sm90.cu
 
 // ======== k03_residual_pre_feedforward_layernorm
@@ -148,7 +147,6 @@ __device__ __forceinline__ void score_log2_and_derivative(float s, float distanc
 // tensors of the first launch: layers.0.post_attention_layernorm_rsqrt layers.0.residual layers.0.pre_feedforward_layernorm_rsqrt layers.0.pre_feedforward_layernorm layers.0.o_proj model.layers.0.post_attention_layernorm.weight embedding model.layers.0.pre_feedforward_layernorm.weight
 // 36872 bytes per row; fp32 in registers, one rounding per stored value
 #define ELEM_BF16 1
-#define EXACT_MATH 0
 
 @prelude.cu
 @rows.cu
@@ -243,7 +241,6 @@ k03_residual_pre_feedforward_layernorm(float* __restrict__ post_attention_layern
 // tensors of the first launch: layers.0.geglu layers.0.gate_proj+up_proj[0:36864] layers.0.gate_proj+up_proj[36864:73728]
 // 221184 bytes per row; fp32 in registers, one rounding per stored value
 #define ELEM_BF16 1
-#define EXACT_MATH 0
 
 @prelude.cu
 extern "C" __global__ void __launch_bounds__(256)
@@ -272,7 +269,6 @@ k04_geglu(elem* __restrict__ geglu_rows, int geglu_pitch,
 //   %112 = attention %108 %110 %111 {score=(50*tanh((0.0016666666666666666*s)))} : act[T,32,128]  // layers.1.self_attn attention
 // tensors of the first launch: layers.1.attention layers.1.lse layers.1.q_proj+k_proj+v_proj[0:4096] layers.1.q_proj+k_proj+v_proj[4096:6144] layers.1.q_proj+k_proj+v_proj[6144:8192] doc_start
 #define ELEM_BF16 1
-#define EXACT_MATH 0
 #define KERNEL_NAME k05_attention_forward
 #define HEAD_DIM 128
 #define GROUP 2
@@ -288,6 +284,7 @@ k04_geglu(elem* __restrict__ geglu_rows, int geglu_pitch,
 @mma.cu
 @wgmma.cu
 @attention_tiles.cu
+@attention_sm90.cu
 // The score of a pair, s = q k, distance = q - k in tokens, head = the query head: (50*tanh((0.0016666666666666666*s))), traced from the model; in units of log2.
 __device__ __forceinline__ float score_log2(float s, float distance, float head)
 {
@@ -303,6 +300,7 @@ __device__ __forceinline__ void score_log2_and_derivative(float s, float distanc
 }
 
 
+@attention_softmax.cu
 @attention_forward_sm90.cu
 
 // ======== k06_norm
@@ -325,7 +323,6 @@ __device__ __forceinline__ void score_log2_and_derivative(float s, float distanc
 // tensors of the first launch: layers.1.post_feedforward_layernorm_rsqrt norm_rsqrt norm layers.1.down_proj model.layers.1.post_feedforward_layernorm.weight layers.1.residual model.norm.weight
 // 27656 bytes per row; fp32 in registers, one rounding per stored value
 #define ELEM_BF16 1
-#define EXACT_MATH 0
 
 @prelude.cu
 @rows.cu
@@ -408,11 +405,9 @@ k06_norm(float* __restrict__ post_feedforward_layernorm_rsqrt_rows,
 //   %179 = linear_cross_entropy %177 %1 %178 {logit=(30*tanh((0.03333333333333333*s)))} : f32[T,1]  // loss
 // tensors of the first launch: norm model.embed_tokens.weight loss
 #define ELEM_BF16 1
-#define EXACT_MATH 0
 #define KERNEL_NAME k07_cross_entropy
 #define VOCAB 256000
 #define THREADS 1024
-#define GRAD 1
 #define BOUND 30
 #define CACHED 115712
 
@@ -465,7 +460,6 @@ __device__ __forceinline__ void logit_and_derivative(float s, float& z, float& d
 // tensors of the first launch: d_residual layers.1.d_down_proj layers.1.down_proj layers.1.post_feedforward_layernorm_rsqrt model.layers.1.post_feedforward_layernorm.weight layers.1.residual d_norm model.norm.weight norm_rsqrt
 // 46088 bytes per row; fp32 in registers, one rounding per stored value
 #define ELEM_BF16 1
-#define EXACT_MATH 0
 
 @prelude.cu
 @rows.cu
@@ -573,7 +567,6 @@ k08_d_residual_d_down_proj(elem* __restrict__ d_residual_rows, int d_residual_pi
 // tensors of the first launch: layers.1.d_gate_proj+up_proj[36864:73728] layers.1.d_gate_proj+up_proj[0:36864] layers.1.gate_proj+up_proj[0:36864] layers.1.d_geglu layers.1.gate_proj+up_proj[36864:73728]
 // 368640 bytes per row; fp32 in registers, one rounding per stored value
 #define ELEM_BF16 1
-#define EXACT_MATH 0
 
 @prelude.cu
 extern "C" __global__ void __launch_bounds__(256)
@@ -656,7 +649,6 @@ k09_d_up_proj_d_gate_proj(elem* __restrict__ d_up_proj_rows, int d_up_proj_pitch
 // tensors of the first launch: layers.1.d_residual layers.1.d_o_proj layers.1.d_pre_feedforward_layernorm model.layers.1.pre_feedforward_layernorm.weight layers.1.pre_feedforward_layernorm_rsqrt layers.1.residual d_residual model.layers.1.post_attention_layernorm.weight layers.1.post_attention_layernorm_rsqrt layers.1.o_proj
 // 55304 bytes per row; fp32 in registers, one rounding per stored value
 #define ELEM_BF16 1
-#define EXACT_MATH 0
 
 @prelude.cu
 @rows.cu
@@ -740,7 +732,6 @@ k10_d_residual_d_o_proj(elem* __restrict__ d_residual_rows, int d_residual_pitch
 //   %269 = attention_delta %112 %267 : f32[T,32]  // layers.1.self_attn delta
 // tensors of the first launch: layers.1.delta layers.1.attention layers.1.d_attention
 #define ELEM_BF16 1
-#define EXACT_MATH 0
 #define KERNEL_NAME k11_attention_delta
 #define HEAD_DIM 128
 #define GROUP 1
@@ -760,7 +751,6 @@ k10_d_residual_d_o_proj(elem* __restrict__ d_residual_rows, int d_residual_pitch
 //   %270 = attention_grad_k %108 %110 %111 %267 %268 %269 {score=(50*tanh((0.0016666666666666666*s)))} : act[T,16,128]  // layers.1.self_attn d_k_proj
 // tensors of the first launch: layers.1.d_q_proj+k_proj+v_proj[4096:6144] layers.1.d_q_proj+k_proj+v_proj[6144:8192] layers.1.q_proj+k_proj+v_proj[0:4096] layers.1.q_proj+k_proj+v_proj[4096:6144] layers.1.q_proj+k_proj+v_proj[6144:8192] layers.1.d_attention layers.1.lse layers.1.delta doc_start doc_end
 #define ELEM_BF16 1
-#define EXACT_MATH 0
 #define KERNEL_NAME k12_attention_dkdv
 #define HEAD_DIM 128
 #define GROUP 2
@@ -776,6 +766,7 @@ k10_d_residual_d_o_proj(elem* __restrict__ d_residual_rows, int d_residual_pitch
 @mma.cu
 @wgmma.cu
 @attention_tiles.cu
+@attention_sm90.cu
 @score_gradients.cu
 // The score of a pair, s = q k, distance = q - k in tokens, head = the query head: (50*tanh((0.0016666666666666666*s))), traced from the model; in units of log2.
 __device__ __forceinline__ float score_log2(float s, float distance, float head)
@@ -792,6 +783,7 @@ __device__ __forceinline__ void score_log2_and_derivative(float s, float distanc
 }
 
 
+@attention_dkdv_sm90.cu
 @attention_dkdv_sm90_d128.cu
 
 // ======== k13_attention_dq
@@ -799,7 +791,6 @@ __device__ __forceinline__ void score_log2_and_derivative(float s, float distanc
 //   %272 = attention_grad_q %108 %110 %111 %267 %268 %269 {score=(50*tanh((0.0016666666666666666*s)))} : act[T,32,128]  // layers.1.self_attn d_q_proj
 // tensors of the first launch: layers.1.d_q_proj+k_proj+v_proj[0:4096] layers.1.q_proj+k_proj+v_proj[0:4096] layers.1.q_proj+k_proj+v_proj[4096:6144] layers.1.q_proj+k_proj+v_proj[6144:8192] layers.1.d_attention layers.1.lse layers.1.delta doc_start
 #define ELEM_BF16 1
-#define EXACT_MATH 0
 #define KERNEL_NAME k13_attention_dq
 #define HEAD_DIM 128
 #define GROUP 2
@@ -815,6 +806,7 @@ __device__ __forceinline__ void score_log2_and_derivative(float s, float distanc
 @mma.cu
 @wgmma.cu
 @attention_tiles.cu
+@attention_sm90.cu
 // The score of a pair, s = q k, distance = q - k in tokens, head = the query head: (50*tanh((0.0016666666666666666*s))), traced from the model; in units of log2.
 __device__ __forceinline__ float score_log2(float s, float distance, float head)
 {
@@ -830,6 +822,7 @@ __device__ __forceinline__ void score_log2_and_derivative(float s, float distanc
 }
 
 
+@attention_softmax.cu
 @attention_dq_sm90.cu
 
 // ======== k13_attention_dq_from_ds
@@ -837,7 +830,6 @@ __device__ __forceinline__ void score_log2_and_derivative(float s, float distanc
 //   %272 = attention_grad_q %108 %110 %111 %267 %268 %269 {score=(50*tanh((0.0016666666666666666*s)))} : act[T,32,128]  // layers.1.self_attn d_q_proj
 // tensors of the first launch: layers.1.d_q_proj+k_proj+v_proj[0:4096] layers.1.q_proj+k_proj+v_proj[0:4096] layers.1.q_proj+k_proj+v_proj[4096:6144] layers.1.q_proj+k_proj+v_proj[6144:8192] layers.1.d_attention layers.1.lse layers.1.delta doc_start
 #define ELEM_BF16 1
-#define EXACT_MATH 0
 #define KERNEL_NAME k13_attention_dq_from_ds
 #define HEAD_DIM 128
 #define GROUP 2
@@ -853,6 +845,7 @@ __device__ __forceinline__ void score_log2_and_derivative(float s, float distanc
 @mma.cu
 @wgmma.cu
 @attention_tiles.cu
+@attention_sm90.cu
 @score_gradients.cu
 @attention_dq_from_ds_sm90.cu
 
@@ -862,7 +855,6 @@ __device__ __forceinline__ void score_log2_and_derivative(float s, float distanc
 //   %276 = rope %272 {theta=10000 inverse} : act[T,32,128]  // layers.1.self_attn d_q_proj
 // tensors of the first launch: layers.1.d_q_proj+k_proj+v_proj[0:6144] positions
 #define ELEM_BF16 1
-#define EXACT_MATH 0
 #define KERNEL_NAME k14_rope_inverse
 #define HEADS 48
 #define INVERSE 1
@@ -905,7 +897,6 @@ __device__ __forceinline__ void score_log2_and_derivative(float s, float distanc
 // tensors of the first launch: layers.0.d_o_proj layers.0.d_pre_feedforward_layernorm model.layers.0.pre_feedforward_layernorm.weight layers.0.pre_feedforward_layernorm_rsqrt layers.0.residual layers.1.d_residual2 model.layers.0.post_attention_layernorm.weight layers.0.post_attention_layernorm_rsqrt layers.0.o_proj
 // 46088 bytes per row; fp32 in registers, one rounding per stored value
 #define ELEM_BF16 1
-#define EXACT_MATH 0
 
 @prelude.cu
 @rows.cu
@@ -982,7 +973,6 @@ k15_d_o_proj(elem* __restrict__ d_o_proj_rows, int d_o_proj_pitch,
 //   %372 = attention_grad_k %26 %28 %29 %369 %370 %371 {score=(50*tanh((0.0016666666666666666*s))) window=4096} : act[T,16,128]  // layers.0.self_attn d_k_proj
 // tensors of the first launch: layers.0.d_q_proj+k_proj+v_proj[4096:6144] layers.0.d_q_proj+k_proj+v_proj[6144:8192] layers.0.q_proj+k_proj+v_proj[0:4096] layers.0.q_proj+k_proj+v_proj[4096:6144] layers.0.q_proj+k_proj+v_proj[6144:8192] layers.0.d_attention layers.0.lse layers.0.delta doc_start doc_end
 #define ELEM_BF16 1
-#define EXACT_MATH 0
 #define KERNEL_NAME k16_attention_dkdv
 #define HEAD_DIM 128
 #define GROUP 2
@@ -998,6 +988,7 @@ k15_d_o_proj(elem* __restrict__ d_o_proj_rows, int d_o_proj_pitch,
 @mma.cu
 @wgmma.cu
 @attention_tiles.cu
+@attention_sm90.cu
 @score_gradients.cu
 // The score of a pair, s = q k, distance = q - k in tokens, head = the query head: (50*tanh((0.0016666666666666666*s))), traced from the model; in units of log2.
 __device__ __forceinline__ float score_log2(float s, float distance, float head)
@@ -1014,6 +1005,7 @@ __device__ __forceinline__ void score_log2_and_derivative(float s, float distanc
 }
 
 
+@attention_dkdv_sm90.cu
 @attention_dkdv_sm90_d128.cu
 
 // ======== k17_attention_dq
@@ -1021,7 +1013,6 @@ __device__ __forceinline__ void score_log2_and_derivative(float s, float distanc
 //   %374 = attention_grad_q %26 %28 %29 %369 %370 %371 {score=(50*tanh((0.0016666666666666666*s))) window=4096} : act[T,32,128]  // layers.0.self_attn d_q_proj
 // tensors of the first launch: layers.0.d_q_proj+k_proj+v_proj[0:4096] layers.0.q_proj+k_proj+v_proj[0:4096] layers.0.q_proj+k_proj+v_proj[4096:6144] layers.0.q_proj+k_proj+v_proj[6144:8192] layers.0.d_attention layers.0.lse layers.0.delta doc_start
 #define ELEM_BF16 1
-#define EXACT_MATH 0
 #define KERNEL_NAME k17_attention_dq
 #define HEAD_DIM 128
 #define GROUP 2
@@ -1037,6 +1028,7 @@ __device__ __forceinline__ void score_log2_and_derivative(float s, float distanc
 @mma.cu
 @wgmma.cu
 @attention_tiles.cu
+@attention_sm90.cu
 // The score of a pair, s = q k, distance = q - k in tokens, head = the query head: (50*tanh((0.0016666666666666666*s))), traced from the model; in units of log2.
 __device__ __forceinline__ float score_log2(float s, float distance, float head)
 {
@@ -1052,6 +1044,7 @@ __device__ __forceinline__ void score_log2_and_derivative(float s, float distanc
 }
 
 
+@attention_softmax.cu
 @attention_dq_sm90.cu
 
 // ======== k17_attention_dq_from_ds
@@ -1059,7 +1052,6 @@ __device__ __forceinline__ void score_log2_and_derivative(float s, float distanc
 //   %374 = attention_grad_q %26 %28 %29 %369 %370 %371 {score=(50*tanh((0.0016666666666666666*s))) window=4096} : act[T,32,128]  // layers.0.self_attn d_q_proj
 // tensors of the first launch: layers.0.d_q_proj+k_proj+v_proj[0:4096] layers.0.q_proj+k_proj+v_proj[0:4096] layers.0.q_proj+k_proj+v_proj[4096:6144] layers.0.q_proj+k_proj+v_proj[6144:8192] layers.0.d_attention layers.0.lse layers.0.delta doc_start
 #define ELEM_BF16 1
-#define EXACT_MATH 0
 #define KERNEL_NAME k17_attention_dq_from_ds
 #define HEAD_DIM 128
 #define GROUP 2
@@ -1075,6 +1067,7 @@ __device__ __forceinline__ void score_log2_and_derivative(float s, float distanc
 @mma.cu
 @wgmma.cu
 @attention_tiles.cu
+@attention_sm90.cu
 @score_gradients.cu
 @attention_dq_from_ds_sm90.cu
 
@@ -1085,7 +1078,6 @@ __device__ __forceinline__ void score_log2_and_derivative(float s, float distanc
 // tensors of the first launch: embedding ids model.embed_tokens.weight
 // 18432 bytes per row; fp32 in registers, one rounding per stored value
 #define ELEM_BF16 1
-#define EXACT_MATH 0
 
 @prelude.cu
 extern "C" __global__ void __launch_bounds__(576)
@@ -1118,7 +1110,6 @@ k18_embedding(elem* __restrict__ embedding_rows, int embedding_pitch,
 // tensors of the first launch: layers.0.input_layernorm embedding model.layers.0.input_layernorm.weight
 // 18432 bytes per row; fp32 in registers, one rounding per stored value
 #define ELEM_BF16 1
-#define EXACT_MATH 0
 
 @prelude.cu
 @rows.cu
@@ -1178,7 +1169,6 @@ k19_input_layernorm(elem* __restrict__ input_layernorm_rows, int input_layernorm
 // tensors of the first launch: layers.0.residual layers.0.o_proj layers.0.post_attention_layernorm_rsqrt model.layers.0.post_attention_layernorm.weight embedding
 // 27652 bytes per row; fp32 in registers, one rounding per stored value
 #define ELEM_BF16 1
-#define EXACT_MATH 0
 
 @prelude.cu
 extern "C" __global__ void __launch_bounds__(576)
@@ -1214,7 +1204,6 @@ k20_residual(elem* __restrict__ residual_rows, int residual_pitch,
 // tensors of the first launch: layers.0.pre_feedforward_layernorm layers.0.residual layers.0.pre_feedforward_layernorm_rsqrt model.layers.0.pre_feedforward_layernorm.weight
 // 18436 bytes per row; fp32 in registers, one rounding per stored value
 #define ELEM_BF16 1
-#define EXACT_MATH 0
 
 @prelude.cu
 extern "C" __global__ void __launch_bounds__(576)
@@ -1250,7 +1239,6 @@ k21_pre_feedforward_layernorm(elem* __restrict__ pre_feedforward_layernorm_rows,
 // tensors of the first launch: norm layers.1.down_proj layers.1.post_feedforward_layernorm_rsqrt model.layers.1.post_feedforward_layernorm.weight layers.1.residual norm_rsqrt model.norm.weight
 // 27656 bytes per row; fp32 in registers, one rounding per stored value
 #define ELEM_BF16 1
-#define EXACT_MATH 0
 
 @prelude.cu
 extern "C" __global__ void __launch_bounds__(576)
@@ -1290,7 +1278,6 @@ k22_norm(elem* __restrict__ norm_rows, int norm_pitch,
 //   %28 = rope %27 {theta=10000} : act[T,16,128]  // layers.0.self_attn k_proj
 // tensors of the first launch: layers.0.q_proj+k_proj+v_proj[0:6144] positions
 #define ELEM_BF16 1
-#define EXACT_MATH 0
 #define KERNEL_NAME gemm_nt_k01_rope
 #define LAYOUT 0
 #define TILE_M 128
@@ -1326,7 +1313,6 @@ k22_norm(elem* __restrict__ norm_rows, int norm_pitch,
 //   %74 = mul %73 %62 : act[T,36864]  // layers.0.mlp geglu
 // tensors of the first launch: layers.0.geglu layers.0.gate_proj+up_proj[0:36864] layers.0.gate_proj+up_proj[36864:73728]
 #define ELEM_BF16 1
-#define EXACT_MATH 0
 #define KERNEL_NAME gemm_nt_k04_geglu
 #define LAYOUT 0
 #define TILE_M 128
@@ -1395,7 +1381,6 @@ __device__ __forceinline__ void epilogue(const Epilogue& arguments, const Beside
 //   %228 = add %227 %226 : act[T,36864]  // layers.1.mlp d_gate_proj
 // tensors of the first launch: layers.1.d_gate_proj+up_proj[36864:73728] layers.1.d_gate_proj+up_proj[0:36864] layers.1.gate_proj+up_proj[0:36864] layers.1.d_geglu layers.1.gate_proj+up_proj[36864:73728]
 #define ELEM_BF16 1
-#define EXACT_MATH 0
 #define KERNEL_NAME gemm_nn_k09_d_up_proj_d_gate_proj
 #define LAYOUT 1
 #define TILE_M 128
@@ -1477,7 +1462,6 @@ __device__ __forceinline__ void epilogue(const Epilogue& arguments, const Beside
 //   %269 = attention_delta %112 %267 : f32[T,32]  // layers.1.self_attn delta
 // tensors of the first launch: layers.1.delta layers.1.attention layers.1.d_attention
 #define ELEM_BF16 1
-#define EXACT_MATH 0
 #define KERNEL_NAME gemm_nn_k11_attention_delta
 #define LAYOUT 1
 #define TILE_M 128
@@ -1501,7 +1485,6 @@ __device__ __forceinline__ void epilogue(const Epilogue& arguments, const Beside
 //   %179 = linear_cross_entropy %177 %1 %178 {logit=(30*tanh((0.03333333333333333*s)))} : f32[T,1]  // loss
 // tensors of the first launch: norm model.embed_tokens.weight loss
 #define ELEM_BF16 1
-#define EXACT_MATH 0
 #define KERNEL_NAME gemm_nt_k07_cross_entropy
 #define LAYOUT 0
 #define TILE_M 128
@@ -1532,7 +1515,6 @@ __device__ __forceinline__ float logit_log2(float s)
 //   %179 = linear_cross_entropy %177 %1 %178 {logit=(30*tanh((0.03333333333333333*s)))} : f32[T,1]  // loss
 // tensors of the first launch: norm model.embed_tokens.weight loss
 #define ELEM_BF16 1
-#define EXACT_MATH 0
 #define KERNEL_NAME k07_cross_entropy_from_sums
 #define VOCAB 256000
 #define THREADS 512
@@ -1555,7 +1537,6 @@ __device__ __forceinline__ void logit_log2_and_derivative(float s, float& z, flo
 
 // ======== gemm_nt
 #define ELEM_BF16 1
-#define EXACT_MATH 0
 #define KERNEL_NAME gemm_nt
 #define LAYOUT 0
 #define TILE_M 128
@@ -1575,7 +1556,6 @@ __device__ __forceinline__ void logit_log2_and_derivative(float s, float& z, flo
 
 // ======== gemm_nt_n192
 #define ELEM_BF16 1
-#define EXACT_MATH 0
 #define KERNEL_NAME gemm_nt_n192
 #define LAYOUT 0
 #define TILE_M 128
@@ -1595,7 +1575,6 @@ __device__ __forceinline__ void logit_log2_and_derivative(float s, float& z, flo
 
 // ======== gemm_nt_skinny_m
 #define ELEM_BF16 1
-#define EXACT_MATH 0
 #define KERNEL_NAME gemm_nt_skinny_m
 #define LAYOUT 0
 #define OUT_F32 0
@@ -1614,7 +1593,6 @@ __device__ __forceinline__ void logit_log2_and_derivative(float s, float& z, flo
 
 // ======== gemm_nt_skinny_n
 #define ELEM_BF16 1
-#define EXACT_MATH 0
 #define KERNEL_NAME gemm_nt_skinny_n
 #define LAYOUT 0
 #define OUT_F32 0
@@ -1633,7 +1611,6 @@ __device__ __forceinline__ void logit_log2_and_derivative(float s, float& z, flo
 
 // ======== gemm_nn
 #define ELEM_BF16 1
-#define EXACT_MATH 0
 #define KERNEL_NAME gemm_nn
 #define LAYOUT 1
 #define TILE_M 128
@@ -1653,7 +1630,6 @@ __device__ __forceinline__ void logit_log2_and_derivative(float s, float& z, flo
 
 // ======== gemm_nn_n192
 #define ELEM_BF16 1
-#define EXACT_MATH 0
 #define KERNEL_NAME gemm_nn_n192
 #define LAYOUT 1
 #define TILE_M 128
@@ -1673,7 +1649,6 @@ __device__ __forceinline__ void logit_log2_and_derivative(float s, float& z, flo
 
 // ======== gemm_nn_skinny_m
 #define ELEM_BF16 1
-#define EXACT_MATH 0
 #define KERNEL_NAME gemm_nn_skinny_m
 #define LAYOUT 1
 #define OUT_F32 0
@@ -1692,7 +1667,6 @@ __device__ __forceinline__ void logit_log2_and_derivative(float s, float& z, flo
 
 // ======== gemm_nn_skinny_n
 #define ELEM_BF16 1
-#define EXACT_MATH 0
 #define KERNEL_NAME gemm_nn_skinny_n
 #define LAYOUT 1
 #define OUT_F32 0
@@ -1711,7 +1685,6 @@ __device__ __forceinline__ void logit_log2_and_derivative(float s, float& z, flo
 
 // ======== gemm_tn_f32_add
 #define ELEM_BF16 1
-#define EXACT_MATH 0
 #define KERNEL_NAME gemm_tn_f32_add
 #define LAYOUT 2
 #define OUT_F32 1
@@ -1730,7 +1703,6 @@ __device__ __forceinline__ void logit_log2_and_derivative(float s, float& z, flo
 
 // ======== gemm_tn_f32_add_skinny_m
 #define ELEM_BF16 1
-#define EXACT_MATH 0
 #define KERNEL_NAME gemm_tn_f32_add_skinny_m
 #define LAYOUT 2
 #define OUT_F32 1
@@ -1749,7 +1721,6 @@ __device__ __forceinline__ void logit_log2_and_derivative(float s, float& z, flo
 
 // ======== gemm_tn_f32_add_skinny_n
 #define ELEM_BF16 1
-#define EXACT_MATH 0
 #define KERNEL_NAME gemm_tn_f32_add_skinny_n
 #define LAYOUT 2
 #define OUT_F32 1
@@ -1768,7 +1739,6 @@ __device__ __forceinline__ void logit_log2_and_derivative(float s, float& z, flo
 
 // ======== rank_gradients_r16
 #define ELEM_BF16 1
-#define EXACT_MATH 0
 #define KERNEL_NAME rank_gradients_r16
 #define RANK 16
 #define TILE_T 32
@@ -1776,7 +1746,6 @@ __device__ __forceinline__ void logit_log2_and_derivative(float s, float& z, flo
 #define WARPS 8
 #define STAGES 4
 #define MOST_TILES 2
-#define READ_ONCE 1
 
 @prelude.cu
 @mma.cu
@@ -1785,7 +1754,6 @@ __device__ __forceinline__ void logit_log2_and_derivative(float s, float& z, flo
 
 // ======== rank_sum_r16
 #define ELEM_BF16 1
-#define EXACT_MATH 0
 #define KERNEL_NAME rank_sum_r16
 #define RANK 16
 #define TILE_T 32
@@ -1797,7 +1765,6 @@ __device__ __forceinline__ void logit_log2_and_derivative(float s, float& z, flo
 
 // ======== rank_gradients_r32
 #define ELEM_BF16 1
-#define EXACT_MATH 0
 #define KERNEL_NAME rank_gradients_r32
 #define RANK 32
 #define TILE_T 32
@@ -1805,7 +1772,6 @@ __device__ __forceinline__ void logit_log2_and_derivative(float s, float& z, flo
 #define WARPS 8
 #define STAGES 4
 #define MOST_TILES 1
-#define READ_ONCE 1
 
 @prelude.cu
 @mma.cu
@@ -1814,7 +1780,6 @@ __device__ __forceinline__ void logit_log2_and_derivative(float s, float& z, flo
 
 // ======== rank_sum_r32
 #define ELEM_BF16 1
-#define EXACT_MATH 0
 #define KERNEL_NAME rank_sum_r32
 #define RANK 32
 #define TILE_T 32
@@ -1826,7 +1791,6 @@ __device__ __forceinline__ void logit_log2_and_derivative(float s, float& z, flo
 
 // ======== gather_label_rows
 #define ELEM_BF16 1
-#define EXACT_MATH 0
 #define ROWS 8
 
 @prelude.cu
@@ -1834,7 +1798,6 @@ __device__ __forceinline__ void logit_log2_and_derivative(float s, float& z, flo
 
 // ======== scatter_label_rows
 #define ELEM_BF16 1
-#define EXACT_MATH 0
 #define ROWS 8
 
 @prelude.cu
@@ -1842,7 +1805,6 @@ __device__ __forceinline__ void logit_log2_and_derivative(float s, float& z, flo
 
 // ======== gradient_norm_partials
 #define ELEM_BF16 1
-#define EXACT_MATH 0
 
 @prelude.cu
 @segments.cu
@@ -1850,7 +1812,6 @@ __device__ __forceinline__ void logit_log2_and_derivative(float s, float& z, flo
 
 // ======== gradient_norm
 #define ELEM_BF16 1
-#define EXACT_MATH 0
 
 @prelude.cu
 @segments.cu
@@ -1858,7 +1819,6 @@ __device__ __forceinline__ void logit_log2_and_derivative(float s, float& z, flo
 
 // ======== adamw
 #define ELEM_BF16 1
-#define EXACT_MATH 0
 
 @prelude.cu
 @segments.cu
@@ -1866,7 +1826,6 @@ __device__ __forceinline__ void logit_log2_and_derivative(float s, float& z, flo
 
 // ======== cast_adapters
 #define ELEM_BF16 1
-#define EXACT_MATH 0
 
 @prelude.cu
 @segments.cu
@@ -1874,7 +1833,6 @@ __device__ __forceinline__ void logit_log2_and_derivative(float s, float& z, flo
 
 // ======== loss_sum
 #define ELEM_BF16 1
-#define EXACT_MATH 0
 
 @prelude.cu
 @segments.cu

@@ -12,7 +12,6 @@
 // tensors of the first launch: embedding layers.0.input_layernorm ids model.embed_tokens.weight model.layers.0.input_layernorm.weight
 // 768 bytes per row; fp32 in registers, one rounding per stored value
 #define ELEM_BF16 1
-#define EXACT_MATH 0
 
 @prelude.cu
 @rows.cu
@@ -79,7 +78,6 @@ k00_embedding_input_layernorm(elem* __restrict__ embedding_rows, int embedding_p
 //   %28 = rope %27 {theta=10000} : act[T,2,32]  // layers.0.self_attn k_proj
 // tensors of the first launch: layers.0.q_proj+k_proj+v_proj[0:192] positions
 #define ELEM_BF16 1
-#define EXACT_MATH 0
 #define KERNEL_NAME k01_rope
 #define HEADS 6
 #define INVERSE 0
@@ -97,7 +95,6 @@ k00_embedding_input_layernorm(elem* __restrict__ embedding_rows, int embedding_p
 //   %30 = attention %26 %28 %29 {score=(50*tanh((0.0035355339059327372*s))) window=16} : act[T,4,32]  // layers.0.self_attn attention
 // tensors of the first launch: layers.0.attention layers.0.lse layers.0.q_proj+k_proj+v_proj[0:128] layers.0.q_proj+k_proj+v_proj[128:192] layers.0.q_proj+k_proj+v_proj[192:256] doc_start
 #define ELEM_BF16 1
-#define EXACT_MATH 0
 #define KERNEL_NAME k02_attention_forward
 #define HEAD_DIM 32
 #define GROUP 2
@@ -128,6 +125,7 @@ __device__ __forceinline__ void score_log2_and_derivative(float s, float distanc
 }
 
 
+@attention_softmax.cu
 @attention_forward.cu
 
 // ======== k03_residual_pre_feedforward_layernorm
@@ -150,7 +148,6 @@ __device__ __forceinline__ void score_log2_and_derivative(float s, float distanc
 // tensors of the first launch: layers.0.post_attention_layernorm_rsqrt layers.0.residual layers.0.pre_feedforward_layernorm_rsqrt layers.0.pre_feedforward_layernorm layers.0.o_proj model.layers.0.post_attention_layernorm.weight embedding model.layers.0.pre_feedforward_layernorm.weight
 // 1032 bytes per row; fp32 in registers, one rounding per stored value
 #define ELEM_BF16 1
-#define EXACT_MATH 0
 
 @prelude.cu
 @rows.cu
@@ -248,7 +245,6 @@ k03_residual_pre_feedforward_layernorm(float* __restrict__ post_attention_layern
 // tensors of the first launch: layers.0.geglu layers.0.gate_proj+up_proj[0:256] layers.0.gate_proj+up_proj[256:512]
 // 1536 bytes per row; fp32 in registers, one rounding per stored value
 #define ELEM_BF16 1
-#define EXACT_MATH 0
 
 @prelude.cu
 extern "C" __global__ void __launch_bounds__(32)
@@ -277,7 +273,6 @@ k04_geglu(elem* __restrict__ geglu_rows, int geglu_pitch,
 //   %112 = attention %108 %110 %111 {score=(50*tanh((0.0035355339059327372*s)))} : act[T,4,32]  // layers.1.self_attn attention
 // tensors of the first launch: layers.1.attention layers.1.lse layers.1.q_proj+k_proj+v_proj[0:128] layers.1.q_proj+k_proj+v_proj[128:192] layers.1.q_proj+k_proj+v_proj[192:256] doc_start
 #define ELEM_BF16 1
-#define EXACT_MATH 0
 #define KERNEL_NAME k05_attention_forward
 #define HEAD_DIM 32
 #define GROUP 2
@@ -308,6 +303,7 @@ __device__ __forceinline__ void score_log2_and_derivative(float s, float distanc
 }
 
 
+@attention_softmax.cu
 @attention_forward.cu
 
 // ======== k06_norm
@@ -330,7 +326,6 @@ __device__ __forceinline__ void score_log2_and_derivative(float s, float distanc
 // tensors of the first launch: layers.3.post_feedforward_layernorm_rsqrt norm_rsqrt norm layers.3.down_proj model.layers.3.post_feedforward_layernorm.weight layers.3.residual model.norm.weight
 // 776 bytes per row; fp32 in registers, one rounding per stored value
 #define ELEM_BF16 1
-#define EXACT_MATH 0
 
 @prelude.cu
 @rows.cu
@@ -416,11 +411,9 @@ k06_norm(float* __restrict__ post_feedforward_layernorm_rsqrt_rows,
 //   %337 = linear_cross_entropy %335 %1 %336 {logit=(30*tanh((0.03333333333333333*s)))} : f32[T,1]  // loss
 // tensors of the first launch: norm model.embed_tokens.weight loss
 #define ELEM_BF16 1
-#define EXACT_MATH 0
 #define KERNEL_NAME k07_cross_entropy
 #define VOCAB 4096
 #define THREADS 1024
-#define GRAD 1
 #define BOUND 30
 #define CACHED 4096
 
@@ -473,7 +466,6 @@ __device__ __forceinline__ void logit_and_derivative(float s, float& z, float& d
 // tensors of the first launch: d_residual layers.3.d_down_proj layers.3.down_proj layers.3.post_feedforward_layernorm_rsqrt model.layers.3.post_feedforward_layernorm.weight layers.3.residual d_norm model.norm.weight norm_rsqrt
 // 1288 bytes per row; fp32 in registers, one rounding per stored value
 #define ELEM_BF16 1
-#define EXACT_MATH 0
 
 @prelude.cu
 @rows.cu
@@ -582,7 +574,6 @@ k08_d_residual_d_down_proj(elem* __restrict__ d_residual_rows, int d_residual_pi
 // tensors of the first launch: layers.3.d_gate_proj+up_proj[256:512] layers.3.d_gate_proj+up_proj[0:256] layers.3.gate_proj+up_proj[0:256] layers.3.d_geglu layers.3.gate_proj+up_proj[256:512]
 // 2560 bytes per row; fp32 in registers, one rounding per stored value
 #define ELEM_BF16 1
-#define EXACT_MATH 0
 
 @prelude.cu
 extern "C" __global__ void __launch_bounds__(32)
@@ -665,7 +656,6 @@ k09_d_up_proj_d_gate_proj(elem* __restrict__ d_up_proj_rows, int d_up_proj_pitch
 // tensors of the first launch: layers.3.d_residual layers.3.d_o_proj layers.3.d_pre_feedforward_layernorm model.layers.3.pre_feedforward_layernorm.weight layers.3.pre_feedforward_layernorm_rsqrt layers.3.residual d_residual model.layers.3.post_attention_layernorm.weight layers.3.post_attention_layernorm_rsqrt layers.3.o_proj
 // 1544 bytes per row; fp32 in registers, one rounding per stored value
 #define ELEM_BF16 1
-#define EXACT_MATH 0
 
 @prelude.cu
 @rows.cu
@@ -750,7 +740,6 @@ k10_d_residual_d_o_proj(elem* __restrict__ d_residual_rows, int d_residual_pitch
 //   %427 = attention_delta %270 %425 : f32[T,4]  // layers.3.self_attn delta
 // tensors of the first launch: layers.3.delta layers.3.attention layers.3.d_attention
 #define ELEM_BF16 1
-#define EXACT_MATH 0
 #define KERNEL_NAME k11_attention_delta
 #define HEAD_DIM 32
 #define GROUP 1
@@ -770,7 +759,6 @@ k10_d_residual_d_o_proj(elem* __restrict__ d_residual_rows, int d_residual_pitch
 //   %428 = attention_grad_k %266 %268 %269 %425 %426 %427 {score=(50*tanh((0.0035355339059327372*s)))} : act[T,2,32]  // layers.3.self_attn d_k_proj
 // tensors of the first launch: layers.3.d_q_proj+k_proj+v_proj[128:192] layers.3.d_q_proj+k_proj+v_proj[192:256] layers.3.q_proj+k_proj+v_proj[0:128] layers.3.q_proj+k_proj+v_proj[128:192] layers.3.q_proj+k_proj+v_proj[192:256] layers.3.d_attention layers.3.lse layers.3.delta doc_start doc_end
 #define ELEM_BF16 1
-#define EXACT_MATH 0
 #define KERNEL_NAME k12_attention_dkdv
 #define HEAD_DIM 32
 #define GROUP 2
@@ -808,7 +796,6 @@ __device__ __forceinline__ void score_log2_and_derivative(float s, float distanc
 //   %430 = attention_grad_q %266 %268 %269 %425 %426 %427 {score=(50*tanh((0.0035355339059327372*s)))} : act[T,4,32]  // layers.3.self_attn d_q_proj
 // tensors of the first launch: layers.3.d_q_proj+k_proj+v_proj[0:128] layers.3.q_proj+k_proj+v_proj[0:128] layers.3.q_proj+k_proj+v_proj[128:192] layers.3.q_proj+k_proj+v_proj[192:256] layers.3.d_attention layers.3.lse layers.3.delta doc_start
 #define ELEM_BF16 1
-#define EXACT_MATH 0
 #define KERNEL_NAME k13_attention_dq
 #define HEAD_DIM 32
 #define GROUP 2
@@ -839,6 +826,7 @@ __device__ __forceinline__ void score_log2_and_derivative(float s, float distanc
 }
 
 
+@attention_softmax.cu
 @attention_dq.cu
 
 // ======== k14_rope_inverse
@@ -847,7 +835,6 @@ __device__ __forceinline__ void score_log2_and_derivative(float s, float distanc
 //   %434 = rope %430 {theta=10000 inverse} : act[T,4,32]  // layers.3.self_attn d_q_proj
 // tensors of the first launch: layers.3.d_q_proj+k_proj+v_proj[0:192] positions
 #define ELEM_BF16 1
-#define EXACT_MATH 0
 #define KERNEL_NAME k14_rope_inverse
 #define HEADS 6
 #define INVERSE 1
@@ -865,7 +852,6 @@ __device__ __forceinline__ void score_log2_and_derivative(float s, float distanc
 //   %530 = attention_grad_k %187 %189 %190 %527 %528 %529 {score=(50*tanh((0.0035355339059327372*s))) window=16} : act[T,2,32]  // layers.2.self_attn d_k_proj
 // tensors of the first launch: layers.2.d_q_proj+k_proj+v_proj[128:192] layers.2.d_q_proj+k_proj+v_proj[192:256] layers.2.q_proj+k_proj+v_proj[0:128] layers.2.q_proj+k_proj+v_proj[128:192] layers.2.q_proj+k_proj+v_proj[192:256] layers.2.d_attention layers.2.lse layers.2.delta doc_start doc_end
 #define ELEM_BF16 1
-#define EXACT_MATH 0
 #define KERNEL_NAME k15_attention_dkdv
 #define HEAD_DIM 32
 #define GROUP 2
@@ -903,7 +889,6 @@ __device__ __forceinline__ void score_log2_and_derivative(float s, float distanc
 //   %532 = attention_grad_q %187 %189 %190 %527 %528 %529 {score=(50*tanh((0.0035355339059327372*s))) window=16} : act[T,4,32]  // layers.2.self_attn d_q_proj
 // tensors of the first launch: layers.2.d_q_proj+k_proj+v_proj[0:128] layers.2.q_proj+k_proj+v_proj[0:128] layers.2.q_proj+k_proj+v_proj[128:192] layers.2.q_proj+k_proj+v_proj[192:256] layers.2.d_attention layers.2.lse layers.2.delta doc_start
 #define ELEM_BF16 1
-#define EXACT_MATH 0
 #define KERNEL_NAME k16_attention_dq
 #define HEAD_DIM 32
 #define GROUP 2
@@ -934,6 +919,7 @@ __device__ __forceinline__ void score_log2_and_derivative(float s, float distanc
 }
 
 
+@attention_softmax.cu
 @attention_dq.cu
 
 // ======== k17_d_o_proj
@@ -966,7 +952,6 @@ __device__ __forceinline__ void score_log2_and_derivative(float s, float distanc
 // tensors of the first launch: layers.0.d_o_proj layers.0.d_pre_feedforward_layernorm model.layers.0.pre_feedforward_layernorm.weight layers.0.pre_feedforward_layernorm_rsqrt layers.0.residual layers.1.d_residual2 model.layers.0.post_attention_layernorm.weight layers.0.post_attention_layernorm_rsqrt layers.0.o_proj
 // 1288 bytes per row; fp32 in registers, one rounding per stored value
 #define ELEM_BF16 1
-#define EXACT_MATH 0
 
 @prelude.cu
 @rows.cu
@@ -1046,7 +1031,6 @@ k17_d_o_proj(elem* __restrict__ d_o_proj_rows, int d_o_proj_pitch,
 // tensors of the first launch: embedding ids model.embed_tokens.weight
 // 512 bytes per row; fp32 in registers, one rounding per stored value
 #define ELEM_BF16 1
-#define EXACT_MATH 0
 
 @prelude.cu
 extern "C" __global__ void __launch_bounds__(32)
@@ -1081,7 +1065,6 @@ k18_embedding(elem* __restrict__ embedding_rows, int embedding_pitch,
 // tensors of the first launch: layers.0.input_layernorm embedding model.layers.0.input_layernorm.weight
 // 512 bytes per row; fp32 in registers, one rounding per stored value
 #define ELEM_BF16 1
-#define EXACT_MATH 0
 
 @prelude.cu
 @rows.cu
@@ -1143,7 +1126,6 @@ k19_input_layernorm(elem* __restrict__ input_layernorm_rows, int input_layernorm
 // tensors of the first launch: layers.0.residual layers.0.o_proj layers.0.post_attention_layernorm_rsqrt model.layers.0.post_attention_layernorm.weight embedding
 // 772 bytes per row; fp32 in registers, one rounding per stored value
 #define ELEM_BF16 1
-#define EXACT_MATH 0
 
 @prelude.cu
 extern "C" __global__ void __launch_bounds__(32)
@@ -1181,7 +1163,6 @@ k20_residual(elem* __restrict__ residual_rows, int residual_pitch,
 // tensors of the first launch: layers.0.pre_feedforward_layernorm layers.0.residual layers.0.pre_feedforward_layernorm_rsqrt model.layers.0.pre_feedforward_layernorm.weight
 // 516 bytes per row; fp32 in registers, one rounding per stored value
 #define ELEM_BF16 1
-#define EXACT_MATH 0
 
 @prelude.cu
 extern "C" __global__ void __launch_bounds__(32)
@@ -1219,7 +1200,6 @@ k21_pre_feedforward_layernorm(elem* __restrict__ pre_feedforward_layernorm_rows,
 // tensors of the first launch: norm layers.3.down_proj layers.3.post_feedforward_layernorm_rsqrt model.layers.3.post_feedforward_layernorm.weight layers.3.residual norm_rsqrt model.norm.weight
 // 776 bytes per row; fp32 in registers, one rounding per stored value
 #define ELEM_BF16 1
-#define EXACT_MATH 0
 
 @prelude.cu
 extern "C" __global__ void __launch_bounds__(32)
@@ -1268,7 +1248,6 @@ k22_norm(elem* __restrict__ norm_rows, int norm_pitch,
 //   %74 = mul %73 %62 : act[T,256]  // layers.0.mlp geglu
 // tensors of the first launch: layers.0.geglu layers.0.gate_proj+up_proj[0:256] layers.0.gate_proj+up_proj[256:512]
 #define ELEM_BF16 1
-#define EXACT_MATH 0
 #define KERNEL_NAME gemm_nt_k04_geglu
 #define LAYOUT 0
 #define TILE_M 128
@@ -1337,7 +1316,6 @@ __device__ __forceinline__ void epilogue(const Epilogue& arguments, const Beside
 //   %386 = add %385 %384 : act[T,256]  // layers.3.mlp d_gate_proj
 // tensors of the first launch: layers.3.d_gate_proj+up_proj[256:512] layers.3.d_gate_proj+up_proj[0:256] layers.3.gate_proj+up_proj[0:256] layers.3.d_geglu layers.3.gate_proj+up_proj[256:512]
 #define ELEM_BF16 1
-#define EXACT_MATH 0
 #define KERNEL_NAME gemm_nn_k09_d_up_proj_d_gate_proj
 #define LAYOUT 1
 #define TILE_M 128
@@ -1419,7 +1397,6 @@ __device__ __forceinline__ void epilogue(const Epilogue& arguments, const Beside
 //   %337 = linear_cross_entropy %335 %1 %336 {logit=(30*tanh((0.03333333333333333*s)))} : f32[T,1]  // loss
 // tensors of the first launch: norm model.embed_tokens.weight loss
 #define ELEM_BF16 1
-#define EXACT_MATH 0
 #define KERNEL_NAME gemm_nt_k07_cross_entropy
 #define LAYOUT 0
 #define TILE_M 128
@@ -1450,7 +1427,6 @@ __device__ __forceinline__ float logit_log2(float s)
 //   %337 = linear_cross_entropy %335 %1 %336 {logit=(30*tanh((0.03333333333333333*s)))} : f32[T,1]  // loss
 // tensors of the first launch: norm model.embed_tokens.weight loss
 #define ELEM_BF16 1
-#define EXACT_MATH 0
 #define KERNEL_NAME k07_cross_entropy_from_sums
 #define VOCAB 4096
 #define THREADS 512
@@ -1473,7 +1449,6 @@ __device__ __forceinline__ void logit_log2_and_derivative(float s, float& z, flo
 
 // ======== gemm_nt
 #define ELEM_BF16 1
-#define EXACT_MATH 0
 #define KERNEL_NAME gemm_nt
 #define LAYOUT 0
 #define TILE_M 128
@@ -1493,7 +1468,6 @@ __device__ __forceinline__ void logit_log2_and_derivative(float s, float& z, flo
 
 // ======== gemm_nt_n192
 #define ELEM_BF16 1
-#define EXACT_MATH 0
 #define KERNEL_NAME gemm_nt_n192
 #define LAYOUT 0
 #define TILE_M 128
@@ -1513,7 +1487,6 @@ __device__ __forceinline__ void logit_log2_and_derivative(float s, float& z, flo
 
 // ======== gemm_nt_skinny_m
 #define ELEM_BF16 1
-#define EXACT_MATH 0
 #define KERNEL_NAME gemm_nt_skinny_m
 #define LAYOUT 0
 #define OUT_F32 0
@@ -1532,7 +1505,6 @@ __device__ __forceinline__ void logit_log2_and_derivative(float s, float& z, flo
 
 // ======== gemm_nt_skinny_n
 #define ELEM_BF16 1
-#define EXACT_MATH 0
 #define KERNEL_NAME gemm_nt_skinny_n
 #define LAYOUT 0
 #define OUT_F32 0
@@ -1551,7 +1523,6 @@ __device__ __forceinline__ void logit_log2_and_derivative(float s, float& z, flo
 
 // ======== gemm_nn
 #define ELEM_BF16 1
-#define EXACT_MATH 0
 #define KERNEL_NAME gemm_nn
 #define LAYOUT 1
 #define TILE_M 128
@@ -1571,7 +1542,6 @@ __device__ __forceinline__ void logit_log2_and_derivative(float s, float& z, flo
 
 // ======== gemm_nn_n192
 #define ELEM_BF16 1
-#define EXACT_MATH 0
 #define KERNEL_NAME gemm_nn_n192
 #define LAYOUT 1
 #define TILE_M 128
@@ -1591,7 +1561,6 @@ __device__ __forceinline__ void logit_log2_and_derivative(float s, float& z, flo
 
 // ======== gemm_nn_skinny_m
 #define ELEM_BF16 1
-#define EXACT_MATH 0
 #define KERNEL_NAME gemm_nn_skinny_m
 #define LAYOUT 1
 #define OUT_F32 0
@@ -1610,7 +1579,6 @@ __device__ __forceinline__ void logit_log2_and_derivative(float s, float& z, flo
 
 // ======== gemm_nn_skinny_n
 #define ELEM_BF16 1
-#define EXACT_MATH 0
 #define KERNEL_NAME gemm_nn_skinny_n
 #define LAYOUT 1
 #define OUT_F32 0
@@ -1629,7 +1597,6 @@ __device__ __forceinline__ void logit_log2_and_derivative(float s, float& z, flo
 
 // ======== gemm_tn_f32_add
 #define ELEM_BF16 1
-#define EXACT_MATH 0
 #define KERNEL_NAME gemm_tn_f32_add
 #define LAYOUT 2
 #define OUT_F32 1
@@ -1648,7 +1615,6 @@ __device__ __forceinline__ void logit_log2_and_derivative(float s, float& z, flo
 
 // ======== gemm_tn_f32_add_skinny_m
 #define ELEM_BF16 1
-#define EXACT_MATH 0
 #define KERNEL_NAME gemm_tn_f32_add_skinny_m
 #define LAYOUT 2
 #define OUT_F32 1
@@ -1667,7 +1633,6 @@ __device__ __forceinline__ void logit_log2_and_derivative(float s, float& z, flo
 
 // ======== gemm_tn_f32_add_skinny_n
 #define ELEM_BF16 1
-#define EXACT_MATH 0
 #define KERNEL_NAME gemm_tn_f32_add_skinny_n
 #define LAYOUT 2
 #define OUT_F32 1
@@ -1686,7 +1651,6 @@ __device__ __forceinline__ void logit_log2_and_derivative(float s, float& z, flo
 
 // ======== rank_gradients_r16
 #define ELEM_BF16 1
-#define EXACT_MATH 0
 #define KERNEL_NAME rank_gradients_r16
 #define RANK 16
 #define TILE_T 32
@@ -1694,7 +1658,6 @@ __device__ __forceinline__ void logit_log2_and_derivative(float s, float& z, flo
 #define WARPS 8
 #define STAGES 4
 #define MOST_TILES 2
-#define READ_ONCE 1
 
 @prelude.cu
 @mma.cu
@@ -1703,7 +1666,6 @@ __device__ __forceinline__ void logit_log2_and_derivative(float s, float& z, flo
 
 // ======== rank_sum_r16
 #define ELEM_BF16 1
-#define EXACT_MATH 0
 #define KERNEL_NAME rank_sum_r16
 #define RANK 16
 #define TILE_T 32
@@ -1715,7 +1677,6 @@ __device__ __forceinline__ void logit_log2_and_derivative(float s, float& z, flo
 
 // ======== rank_gradients_r32
 #define ELEM_BF16 1
-#define EXACT_MATH 0
 #define KERNEL_NAME rank_gradients_r32
 #define RANK 32
 #define TILE_T 32
@@ -1723,7 +1684,6 @@ __device__ __forceinline__ void logit_log2_and_derivative(float s, float& z, flo
 #define WARPS 8
 #define STAGES 4
 #define MOST_TILES 1
-#define READ_ONCE 1
 
 @prelude.cu
 @mma.cu
@@ -1732,7 +1692,6 @@ __device__ __forceinline__ void logit_log2_and_derivative(float s, float& z, flo
 
 // ======== rank_sum_r32
 #define ELEM_BF16 1
-#define EXACT_MATH 0
 #define KERNEL_NAME rank_sum_r32
 #define RANK 32
 #define TILE_T 32
@@ -1744,7 +1703,6 @@ __device__ __forceinline__ void logit_log2_and_derivative(float s, float& z, flo
 
 // ======== gather_label_rows
 #define ELEM_BF16 1
-#define EXACT_MATH 0
 #define ROWS 8
 
 @prelude.cu
@@ -1752,7 +1710,6 @@ __device__ __forceinline__ void logit_log2_and_derivative(float s, float& z, flo
 
 // ======== scatter_label_rows
 #define ELEM_BF16 1
-#define EXACT_MATH 0
 #define ROWS 8
 
 @prelude.cu
@@ -1760,7 +1717,6 @@ __device__ __forceinline__ void logit_log2_and_derivative(float s, float& z, flo
 
 // ======== gradient_norm_partials
 #define ELEM_BF16 1
-#define EXACT_MATH 0
 
 @prelude.cu
 @segments.cu
@@ -1768,7 +1724,6 @@ __device__ __forceinline__ void logit_log2_and_derivative(float s, float& z, flo
 
 // ======== gradient_norm
 #define ELEM_BF16 1
-#define EXACT_MATH 0
 
 @prelude.cu
 @segments.cu
@@ -1776,7 +1731,6 @@ __device__ __forceinline__ void logit_log2_and_derivative(float s, float& z, flo
 
 // ======== adamw
 #define ELEM_BF16 1
-#define EXACT_MATH 0
 
 @prelude.cu
 @segments.cu
@@ -1784,7 +1738,6 @@ __device__ __forceinline__ void logit_log2_and_derivative(float s, float& z, flo
 
 // ======== cast_adapters
 #define ELEM_BF16 1
-#define EXACT_MATH 0
 
 @prelude.cu
 @segments.cu
@@ -1792,7 +1745,6 @@ __device__ __forceinline__ void logit_log2_and_derivative(float s, float& z, flo
 
 // ======== loss_sum
 #define ELEM_BF16 1
-#define EXACT_MATH 0
 
 @prelude.cu
 @segments.cu

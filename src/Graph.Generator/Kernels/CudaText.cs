@@ -39,7 +39,7 @@ public static class CudaText
     }
 
     /// <summary>The activation type of the target's texts.</summary>
-    public static string Elem(Target target) => Literals(("ELEM_BF16", target.HasBf16 ? 1 : 0), ("EXACT_MATH", 0));
+    public static string Elem(Target target) => Literals(("ELEM_BF16", target.HasBf16 ? 1 : 0));
 
     /// <summary>One #define line each.</summary>
     public static string Literals(params (string Name, int Value)[] literals) => string.Concat(literals.Select(l => Literal(l.Name, Number(l.Value))));

@@ -1,4 +1,3 @@
-using System;
 using System.Collections.Generic;
 using System.Linq;
 using Graph.Generator.IR;
@@ -24,12 +23,16 @@ static class AttentionText
         var tile = wgmma?.Tile ?? AttentionTiles.For(target, body.HeadDim, body.Part);
         var literals = CudaText.Header(target, kernel) + CudaText.Elem(target) + tile.Literals(kernel.Name, body.HeadDim, body.Group, body.Score?.Window ?? 0, bounded);
         var template = "@attention_" + body.Part.ToString().ToLowerInvariant() + ".cu";
-        string[] OnWgmma(string name, ScoreFunction score) => new[] { literals, "@prelude.cu", "@mma.cu", "@wgmma.cu", "@attention_tiles.cu" }
-            .Concat(body.Part == AttentionPart.Dkdv ? new[] { "@score_gradients.cu" } : Array.Empty<string>())
-            .Concat(new[] { Functions(score), "@" + name + ".cu" }).ToArray();
-        var parts = body.Score is not { } function ? new[] { literals, "@prelude.cu", template }
-            : wgmma is { Template: var name } ? OnWgmma(name, function)
-            : new[] { literals, "@prelude.cu", "@mma.cu", "@attention_tiles.cu", "@attention_mma.cu", Functions(function), template };
+        string[] Parts(params string[] rest) => rest.Prepend("@prelude.cu").Prepend(literals).ToArray();
+        var parts = (body.Score is { } score ? Functions(score) : null, wgmma?.Template, body.Part) switch
+        {
+            (null, _, _) => Parts(template),
+            ({ } functions, null, AttentionPart.Dkdv) => Parts("@mma.cu", "@attention_tiles.cu", "@attention_mma.cu", functions, template),
+            ({ } functions, null, _) => Parts("@mma.cu", "@attention_tiles.cu", "@attention_mma.cu", functions, "@attention_softmax.cu", template),
+            ({ } functions, { } on, AttentionPart.Dkdv) =>
+                Parts("@mma.cu", "@wgmma.cu", "@attention_tiles.cu", "@attention_sm90.cu", "@score_gradients.cu", functions, "@attention_dkdv_sm90.cu", "@" + on + ".cu"),
+            ({ } functions, { } on, _) => Parts("@mma.cu", "@wgmma.cu", "@attention_tiles.cu", "@attention_sm90.cu", functions, "@attention_softmax.cu", "@" + on + ".cu"),
+        };
         var (owned, heads) = body.Part == AttentionPart.Dkdv ? (tile.TileK, body.KvHeads) : (tile.TileQ, body.Heads);
         var kind = body.Part == AttentionPart.Dkdv && wgmma is not null ? KernelKind.AttentionDkdvToDs : body.Kind;
         return new EmittedKernel(new KernelInfo(kernel.Name, kind, tile.Threads, tile.SharedBytes, owned, 0, heads), parts);
@@ -42,7 +45,7 @@ static class AttentionText
         return new EmittedKernel(new KernelInfo(name, KernelKind.AttentionDqFromDs, tile.Threads, tile.SharedBytes, tile.TileQ, 0, body.Heads / 2), new[]
         {
             CudaText.Header(target, kernel) + CudaText.Elem(target) + tile.Literals(name, body.HeadDim, body.Group, score.Window, false),
-            "@prelude.cu", "@mma.cu", "@wgmma.cu", "@attention_tiles.cu", "@score_gradients.cu", "@attention_dq_from_ds_sm90.cu",
+            "@prelude.cu", "@mma.cu", "@wgmma.cu", "@attention_tiles.cu", "@attention_sm90.cu", "@score_gradients.cu", "@attention_dq_from_ds_sm90.cu",
         });
     }
 

@@ -14,7 +14,7 @@ public sealed record AttentionTile(int TileQ, int TileK, int Warps, int Stages, 
     public int Threads => Warps * 32;
 
     /// <summary>
-    /// The #define lines of one kernel. The text is these lines, the element's (ELEM_BF16, EXACT_MATH), prelude.cu, mma.cu, what attention's kernels share, the
+    /// The #define lines of one kernel. The text is these lines, the element's (ELEM_BF16), prelude.cu, mma.cu, what attention's kernels share, the
     /// score's functions, the template.
     /// </summary>
     /// <param name="name">Function name.</param>
@@ -50,13 +50,13 @@ public static class AttentionTiles
             (AttentionPart.Forward, _, >= 163 and < 227) => Forward(128, 64, 8, headDim),
             (AttentionPart.Forward, _, _) => Forward(64, 64, 4, headDim),
 
-            (AttentionPart.Dq, <= 64, < 99) => Dq(64, 64, 4, 1, headDim),
-            (AttentionPart.Dq, < 128, < 99) => Dq(64, 32, 4, 1, headDim),
-            (AttentionPart.Dq, 128, < 99) => Dq(32, 32, 4, 1, headDim),
-            (AttentionPart.Dq, <= 128, _) => Dq(64, 64, 4, 1, headDim),
-            (AttentionPart.Dq, _, < 99) => Dq(32, 16, 2, 1, headDim),
-            (AttentionPart.Dq, _, < 163) => Dq(32, 32, 4, 1, headDim),
-            (AttentionPart.Dq, _, _) => Dq(64, 64, 8, 1, headDim),
+            (AttentionPart.Dq, <= 64, < 99) => Dq(64, 64, 4, headDim),
+            (AttentionPart.Dq, < 128, < 99) => Dq(64, 32, 4, headDim),
+            (AttentionPart.Dq, 128, < 99) => Dq(32, 32, 4, headDim),
+            (AttentionPart.Dq, <= 128, _) => Dq(64, 64, 4, headDim),
+            (AttentionPart.Dq, _, < 99) => Dq(32, 16, 2, headDim),
+            (AttentionPart.Dq, _, < 163) => Dq(32, 32, 4, headDim),
+            (AttentionPart.Dq, _, _) => Dq(64, 64, 8, headDim),
 
             (AttentionPart.Dkdv, > 32 and <= 128, < 99) => Dkdv(32, 64, 4, 1, headDim),
             (AttentionPart.Dkdv, <= 128, _) => Dkdv(32, 64, 4, 2, headDim),
@@ -99,7 +99,7 @@ public static class AttentionTiles
     // Elements are 2 bytes. The templates' headers name the parts of each sum.
     static AttentionTile Forward(int tileQ, int tileK, int warps, int d) => new(tileQ, tileK, warps, 1, (tileQ + 2 * tileK) * d * 2, MinBlocks(warps, d));
 
-    static AttentionTile Dq(int tileQ, int tileK, int warps, int stages, int d) => new(tileQ, tileK, warps, stages, (2 * tileQ * d + 2 * stages * tileK * d + tileQ * tileK) * 2, MinBlocks(warps, d));
+    static AttentionTile Dq(int tileQ, int tileK, int warps, int d) => new(tileQ, tileK, warps, 1, (2 * tileQ * d + 2 * tileK * d + tileQ * tileK) * 2, MinBlocks(warps, d));
 
     static AttentionTile Dkdv(int tileQ, int tileK, int warps, int stages, int d) => new(tileQ, tileK, warps, stages, (2 * tileK * d + 2 * stages * tileQ * d + 2 * tileK * tileQ) * 2, MinBlocks(warps, d));
 

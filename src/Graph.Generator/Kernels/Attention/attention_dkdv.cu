@@ -5,9 +5,8 @@
 //   grid (ceil(T / TILE_K), K), block WARPS * 32
 //   dynamic shared memory (2 TILE_K D + 2 STAGES TILE_Q D + 2 TILE_K TILE_Q) * 2 bytes
 //
-// Everything is transposed (rows are keys), so P^T and dS^T are left operands as stored. Warps form a grid of M_WARPS x N_WARPS:
-// for S^T and dP^T a warp owns WARP_ROWS keys and TILE_Q / N_WARPS queries; for dk and dv, which stay in registers,
-// the same keys and D / N_WARPS columns. P^T and dS^T, rounded to elem, pass through shared memory.
+// Everything is transposed (rows are keys), so P^T and dS^T are left operands as stored. A warp's share is that of warp_grid (attention_mma.cu): the same keys of S^T, dP^T, dk
+// and dv, which stay in registers. P^T and dS^T, rounded to elem, pass through shared memory.
 // STAGES 2: the next q and do are copied while this tile computes. STAGES 1: each is copied as soon as its last product is done.
 extern "C" __global__ void __launch_bounds__(WARPS * 32, MIN_BLOCKS)
 KERNEL_NAME(elem* __restrict__ dk, int dk_pitch, elem* __restrict__ dv, int dv_pitch, const elem* __restrict__ q, int q_pitch,
@@ -16,43 +15,34 @@ KERNEL_NAME(elem* __restrict__ dk, int dk_pitch, elem* __restrict__ dv, int dv_p
             const int* __restrict__ doc_start, const int* __restrict__ doc_end, int rows)
 {
     constexpr int THREADS = WARPS * 32, D = HEAD_DIM;
-    constexpr int WARP_ROWS = TILE_K % 32 == 0 && TILE_K / 32 * (TILE_Q / 16) >= WARPS && D % (WARPS / (TILE_K / 32) * 16) == 0 ? 32 : 16;
-    constexpr int M_WARPS = TILE_K / WARP_ROWS, N_WARPS = WARPS / M_WARPS, M_TILES = WARP_ROWS / 16;
-    constexpr int WARP_QUERIES = TILE_Q / N_WARPS, N_TILES = WARP_QUERIES / 8, WARP_COLUMNS = D / N_WARPS;
-    static_assert(M_WARPS * N_WARPS == WARPS && WARP_QUERIES % 16 == 0 && WARP_COLUMNS % 16 == 0, "tiles of whole fragments");
+    using warps = warp_grid<TILE_K, TILE_Q>;
+    constexpr int M_TILES = warps::M_TILES, N_TILES = warps::COLUMNS / 8;
 
     extern __shared__ __align__(128) uint8_t shared[];
     constexpr uint32_t Q_BYTES = TILE_Q * D * 2;
     const uint32_t k_tile = shared_address(shared), v_tile = k_tile + TILE_K * D * 2, q_tiles = v_tile + TILE_K * D * 2;
     const uint32_t do_tiles = q_tiles + STAGES * Q_BYTES, p_tile = do_tiles + STAGES * Q_BYTES, ds_tile = p_tile + TILE_K * TILE_Q * 2;
-    const int warp = threadIdx.x / WARP_SIZE, lane = threadIdx.x % WARP_SIZE;
-    const int warp_row = warp / N_WARPS * WARP_ROWS, warp_query = warp % N_WARPS * WARP_QUERIES, warp_column = warp % N_WARPS * WARP_COLUMNS;
+    const warps warp(threadIdx.x / WARP_SIZE);
+    const int lane = threadIdx.x % WARP_SIZE;
 
-    const key_tile block(rows);
-    const int kv_head = block.kv_head, k0 = block.k0, k_last = block.k_last;
-
-    const int earliest_end = end_of_readers(doc_end, k0);
-    const int first_tile = k0 / TILE_Q, end_tile = (end_of_readers(doc_end, k_last) + TILE_Q - 1) / TILE_Q;
-
+    const key_tile block(doc_end, rows);
+    const int kv_head = block.kv_head, k0 = block.k0, earliest_end = end_of_readers(doc_end, k0);
     int span[M_TILES][2]; // of each of the thread's keys
 #pragma unroll
-    for (int m = 0; m < M_TILES; m++)
-#pragma unroll
-        for (int half = 0; half < 2; half++)
-            span[m][half] = span_of(doc_end, k0 + warp_row + m * 16 + half * 8 + lane / 4, rows);
+    for (int m = 0; m < M_TILES; m++) span_of(span[m], doc_end, k0 + warp.row + m * 16 + lane / 4, rows);
 
-    float dk_sum[M_TILES][WARP_COLUMNS / 8][4] = {}, dv_sum[M_TILES][WARP_COLUMNS / 8][4] = {};
-    const lane_address<D> k_lane = lane_rows_first<D>(k_tile + warp_row * D * 2), v_lane = lane_rows_first<D>(v_tile + warp_row * D * 2);
-    const lane_address<TILE_Q> p_lane = lane_rows_first<TILE_Q>(p_tile + warp_row * TILE_Q * 2), ds_lane = lane_rows_first<TILE_Q>(ds_tile + warp_row * TILE_Q * 2);
+    float dk_sum[M_TILES][warps::SUM_COLUMNS / 2] = {}, dv_sum[M_TILES][warps::SUM_COLUMNS / 2] = {};
+    const lane_address<D> k_lane = lane_rows_first<D>(k_tile + warp.row * D * 2), v_lane = lane_rows_first<D>(v_tile + warp.row * D * 2);
+    const lane_address<TILE_Q> p_lane = lane_rows_first<TILE_Q>(p_tile + warp.row * TILE_Q * 2), ds_lane = lane_rows_first<TILE_Q>(ds_tile + warp.row * TILE_Q * 2);
 
-    int tile = first_tile, head = kv_head * GROUP, stage = 0;
+    int tile = block.first_tile, head = kv_head * GROUP, stage = 0;
     copy_tile<TILE_K, D, THREADS>(k_tile, k + (int64)k0 * k_pitch + kv_head * D, k_pitch, rows - k0);
     copy_tile<TILE_K, D, THREADS>(v_tile, v + (int64)k0 * v_pitch + kv_head * D, v_pitch, rows - k0);
     copy_tile<TILE_Q, D, THREADS>(q_tiles, q + (int64)tile * TILE_Q * q_pitch + head * D, q_pitch, rows - tile * TILE_Q);
     copy_tile<TILE_Q, D, THREADS>(do_tiles, d_o + (int64)tile * TILE_Q * d_o_pitch + head * D, d_o_pitch, rows - tile * TILE_Q);
     copy_commit();
 
-    for (int left = GROUP * (end_tile - first_tile); left > 0; left--)
+    for (int left = block.rounds; left > 0; left--)
     {
         const int q0 = tile * TILE_Q, score_head = head;
         const uint32_t q_tile = q_tiles + stage * Q_BYTES, do_tile = do_tiles + stage * Q_BYTES;
@@ -64,12 +54,12 @@ KERNEL_NAME(elem* __restrict__ dk, int dk_pitch, elem* __restrict__ dv, int dv_p
 #pragma unroll
             for (int i = 0; i < 2; i++)
             {
-                const int row = min(q0 + warp_query + n * 8 + lane % 4 * 2 + i, rows - 1);
+                const int row = min(q0 + warp.column + n * 8 + lane % 4 * 2 + i, rows - 1);
                 lse_of[n][i] = lse[(int64)row * lse_pitch + head];
                 delta_of[n][i] = delta[(int64)row * delta_pitch + head];
             }
 
-        if (++tile == end_tile) { tile = first_tile; head++; }
+        block.next(tile, head);
         const elem* const next_q = q + (int64)tile * TILE_Q * q_pitch + head * D;
         const elem* const next_do = d_o + (int64)tile * TILE_Q * d_o_pitch + head * D;
 
@@ -84,13 +74,13 @@ KERNEL_NAME(elem* __restrict__ dk, int dk_pitch, elem* __restrict__ dv, int dv_p
         }
 
         // S^T = k q^T
-        float s[M_TILES][N_TILES][4] = {};
-        const lane_address<D> q_lane = lane_columns_first<D>(q_tile + warp_query * D * 2);
+        float s[M_TILES][N_TILES * 4] = {};
+        const lane_address<D> q_lane = lane_columns_first<D>(q_tile + warp.column * D * 2);
         multiply_columns<D / 16>(s, k_lane, q_lane);
 
         // P goes to shared memory, s becomes P dscore/ds. Both are set to 0 where masked: the derivative there may be inf.
         const bool edge = q0 < k0 + TILE_K - 1 || q0 + TILE_Q > earliest_end;
-        const float ahead = (float)(q0 + warp_query + lane % 4 * 2 - k0 - warp_row - lane / 4); // the distance of the thread's first pair; exact below 2^24
+        const float ahead = (float)(q0 + warp.column + lane % 4 * 2 - k0 - warp.row - lane / 4); // the distance of the thread's first pair; exact below 2^24
 #pragma unroll
         for (int m = 0; m < M_TILES; m++)
 #pragma unroll
@@ -98,23 +88,23 @@ KERNEL_NAME(elem* __restrict__ dk, int dk_pitch, elem* __restrict__ dv, int dv_p
 #pragma unroll
                 for (int half = 0; half < 2; half++)
                 {
-                    const int row = warp_row + m * 16 + half * 8 + lane / 4, column = warp_query + n * 8 + lane % 4 * 2;
+                    const int row = warp.row + m * 16 + half * 8 + lane / 4, column = warp.column + n * 8 + lane % 4 * 2;
                     float p[2];
 #pragma unroll
                     for (int i = 0; i < 2; i++)
                     {
                         float score, slope;
-                        score_log2_and_derivative(s[m][n][half * 2 + i], ahead + (n * 8 + i - m * 16 - half * 8), score_head, score, slope);
+                        score_log2_and_derivative(s[m][n * 4 + half * 2 + i], ahead + (n * 8 + i - m * 16 - half * 8), score_head, score, slope);
                         p[i] = fast_exp2(score - lse_of[n][i]);
-                        s[m][n][half * 2 + i] = p[i] * slope;
-                        if (edge && (uint32_t)(q0 + column + i - k0 - row) >= (uint32_t)span[m][half]) p[i] = s[m][n][half * 2 + i] = 0.0f;
+                        s[m][n * 4 + half * 2 + i] = p[i] * slope;
+                        if (edge && (uint32_t)(q0 + column + i - k0 - row) >= (uint32_t)span[m][half]) p[i] = s[m][n * 4 + half * 2 + i] = 0.0f;
                     }
                     store_pair<TILE_Q>(p_tile, row, column, p[0], p[1]);
                 }
 
         // dP^T = v do^T
-        float dp[M_TILES][N_TILES][4] = {};
-        const lane_address<D> do_lane = lane_columns_first<D>(do_tile + warp_query * D * 2);
+        float dp[M_TILES][N_TILES * 4] = {};
+        const lane_address<D> do_lane = lane_columns_first<D>(do_tile + warp.column * D * 2);
         multiply_columns<D / 16>(dp, v_lane, do_lane);
 
         // dS = P dscore/ds (dP - delta)
@@ -124,14 +114,14 @@ KERNEL_NAME(elem* __restrict__ dk, int dk_pitch, elem* __restrict__ dv, int dv_p
             for (int n = 0; n < N_TILES; n++)
 #pragma unroll
                 for (int half = 0; half < 2; half++)
-                    store_pair<TILE_Q>(ds_tile, warp_row + m * 16 + half * 8 + lane / 4, warp_query + n * 8 + lane % 4 * 2,
-                                       s[m][n][half * 2] * (dp[m][n][half * 2] - delta_of[n][0]),
-                                       s[m][n][half * 2 + 1] * (dp[m][n][half * 2 + 1] - delta_of[n][1]));
+                    store_pair<TILE_Q>(ds_tile, warp.row + m * 16 + half * 8 + lane / 4, warp.column + n * 8 + lane % 4 * 2,
+                                       s[m][n * 4 + half * 2] * (dp[m][n * 4 + half * 2] - delta_of[n][0]),
+                                       s[m][n * 4 + half * 2 + 1] * (dp[m][n * 4 + half * 2 + 1] - delta_of[n][1]));
         __syncthreads(); // P and dS are complete
 
         // dv += P^T do
         const lane_address<D> do_rows = lane_rows_first<D>(do_tile), q_rows = lane_rows_first<D>(q_tile);
-        multiply_rows<TILE_Q / 16>(dv_sum, p_lane, do_rows, warp_column / 16);
+        multiply_rows<TILE_Q / 16>(dv_sum, p_lane, do_rows, warp.sum_column / 16);
         if (STAGES == 1 && left > 1)
         {
             __syncthreads(); // every warp is done with do
@@ -140,7 +130,7 @@ KERNEL_NAME(elem* __restrict__ dk, int dk_pitch, elem* __restrict__ dv, int dv_p
         }
 
         // dk += dS^T q
-        multiply_rows<TILE_Q / 16>(dk_sum, ds_lane, q_rows, warp_column / 16);
+        multiply_rows<TILE_Q / 16>(dk_sum, ds_lane, q_rows, warp.sum_column / 16);
         if (STAGES == 1 && left > 1)
         {
             __syncthreads(); // every warp is done with q
@@ -150,17 +140,8 @@ KERNEL_NAME(elem* __restrict__ dk, int dk_pitch, elem* __restrict__ dv, int dv_p
     }
 
     __syncthreads(); // k and v are no longer read: their tiles become the staging tiles of dk and dv
-#pragma unroll
-    for (int m = 0; m < M_TILES; m++)
-#pragma unroll
-        for (int n = 0; n < WARP_COLUMNS / 8; n++)
-#pragma unroll
-            for (int half = 0; half < 2; half++)
-            {
-                const int row = warp_row + m * 16 + half * 8 + lane / 4, column = warp_column + n * 8 + lane % 4 * 2;
-                store_pair<D>(k_tile, row, column, dk_sum[m][n][half * 2], dk_sum[m][n][half * 2 + 1]);
-                store_pair<D>(v_tile, row, column, dv_sum[m][n][half * 2], dv_sum[m][n][half * 2 + 1]);
-            }
+    stage_sums<D>(k_tile, warp.row, warp.sum_column, dk_sum);
+    stage_sums<D>(v_tile, warp.row, warp.sum_column, dv_sum);
     __syncthreads();
     store_tile<TILE_K, D, THREADS>(dk + (int64)k0 * dk_pitch + kv_head * D, dk_pitch, k_tile, rows - k0);
     store_tile<TILE_K, D, THREADS>(dv + (int64)k0 * dv_pitch + kv_head * D, dv_pitch, v_tile, rows - k0);

@@ -21,25 +21,13 @@ KERNEL_NAME(elem* __restrict__ dk, int dk_pitch, elem* __restrict__ dv, int dv_p
     const uint32_t ds_stages = do_tiles + 3 * Q_BYTES, lse_rows = ds_stages + 2 * TILE_K * TILE_Q * 2, delta_rows = lse_rows + 3 * TILE_Q * 4, full = delta_rows + 3 * TILE_Q * 4, empty = full + 24;
     const int group = warp_uniform(threadIdx.x / GROUP_THREADS), thread = threadIdx.x % GROUP_THREADS, warp = threadIdx.x / WARP_SIZE, lane = thread % WARP_SIZE;
 
-    const key_tile block(rows);
-    const int kv_head = block.kv_head, k0 = block.k0, k_last = block.k_last;
+    const key_tile block(doc_end, rows);
+    const int kv_head = block.kv_head, k0 = block.k0, rounds = block.rounds;
 
-    const int first_tile = k0 / TILE_Q, end_tile = (end_of_readers(doc_end, k_last) + TILE_Q - 1) / TILE_Q;
-    const int rounds = GROUP * (end_tile - first_tile);
-
-    if (threadIdx.x == 0)
-    {
-#pragma unroll
-        for (int i = 0; i < 3; i++)
-        {
-            barrier_init(full + i * 8, GROUP_THREADS);
-            barrier_init(empty + i * 8, 2 * GROUP_THREADS);
-        }
-    }
+    if (threadIdx.x == 0) init_stages<3>(full, GROUP_THREADS, 2 * GROUP_THREADS);
     __syncthreads();
 
-    // Round r multiplies tile first_tile + r % tiles of query head kv_head * GROUP + r / tiles.
-    int tile = first_tile;
+    int tile = block.first_tile;
     if (group == 2)
     {
         become_copier<24>();
@@ -56,21 +44,17 @@ KERNEL_NAME(elem* __restrict__ dk, int dk_pitch, elem* __restrict__ dv, int dv_p
                 copy4(lse_rows + (stage * TILE_Q + thread) * 4, lse + (int64)row * lse_pitch + head);
                 copy4(delta_rows + (stage * TILE_Q + thread) * 4, delta + (int64)row * delta_pitch + head);
             }
-            if (++tile == end_tile) { tile = first_tile; head++; }
+            block.next(tile, head);
         });
         return;
     }
     become_consumer<240>();
 
-    const int earliest_end = end_of_readers(doc_end, k0);
-    const int local_row = warp * 16 + lane / 4;
-    int span[2];
-#pragma unroll
-    for (int half = 0; half < 2; half++) span[half] = span_of(doc_end, k0 + local_row + half * 8, rows);
+    const int earliest_end = end_of_readers(doc_end, k0), local_row = warp * 16 + lane / 4;
+    int span[2]; // of the thread's keys
+    span_of(span, doc_end, k0 + local_row, rows);
 
-    float dk_sum[D / 2], dv_sum[D / 2], s[TILE_Q / 2], dp[TILE_Q / 2];
-#pragma unroll
-    for (int i = 0; i < D / 2; i++) dk_sum[i] = dv_sum[i] = 0.0f;
+    float dk_sum[D / 2] = {}, dv_sum[D / 2] = {}, s[TILE_Q / 2], dp[TILE_Q / 2];
     hold(dk_sum);
     hold(dv_sum);
     uint32_t a[TILE_Q / 16][4];
@@ -83,12 +67,8 @@ KERNEL_NAME(elem* __restrict__ dk, int dk_pitch, elem* __restrict__ dv, int dv_p
         const int q0 = tile * TILE_Q;
         barrier_wait(full + stage * 8, round / 3 % 2);
         wgmma_fence();
-#pragma unroll
-        for (int step = 0; step < D / 16; step++) wgmma_columns(s, panel_columns<TILE_K>(k_rows, step), panel_columns<TILE_Q>(q_tile, step), step > 0);
-        wgmma_commit();
-#pragma unroll
-        for (int step = 0; step < D / 16; step++) wgmma_columns(dp, panel_columns<TILE_K>(v_rows, step), panel_columns<TILE_Q>(do_tile, step), step > 0);
-        wgmma_commit();
+        wgmma_scores<D, TILE_K, TILE_Q>(s, k_rows, q_tile);
+        wgmma_scores<D, TILE_K, TILE_Q>(dp, v_rows, do_tile);
         wgmma_wait<2>(); // the sums of the round before are done with its q and do
         if (round > 0) barrier_arrive(empty + (stage == 0 ? 2 : stage - 1) * 8); // every thread for itself: it has read its lse and delta
         wgmma_wait<1>();
@@ -97,24 +77,17 @@ KERNEL_NAME(elem* __restrict__ dk, int dk_pitch, elem* __restrict__ dv, int dv_p
         // P dscore/ds is rounded to elem: with 32 registers of it the products would not stay in flight.
         uint32_t slopes[TILE_Q / 16][4];
         const int ahead = q0 + lane % 4 * 2 - k0 - local_row;
-        const float distance = (float)ahead; // of the thread's first pair; exact below 2^24
+        const float distance = (float)ahead;
 #pragma unroll
         for (int n = 0; n < TILE_Q / 8; n++)
         {
             const float2 row_lse = load_shared2(lse_rows + (stage * TILE_Q + n * 8 + lane % 4 * 2) * 4);
-            float e[4], e_slope[4];
-#pragma unroll
-            for (int i = 0; i < 4; i++)
-            {
-                float score, slope;
-                score_log2_and_derivative(s[n * 4 + i], distance + (n * 8 + i % 2 - i / 2 * 8), head, score, slope);
-                e[i] = fast_exp2(score - (i % 2 ? row_lse.y : row_lse.x));
-                e_slope[i] = e[i] * slope;
-            }
-            slopes[n / 2][n % 2 * 2] = pack2(e_slope[0], e_slope[1]);
-            slopes[n / 2][n % 2 * 2 + 1] = pack2(e_slope[2], e_slope[3]);
-            a[n / 2][n % 2 * 2] = pack2(e[0], e[1]);
-            a[n / 2][n % 2 * 2 + 1] = pack2(e[2], e[3]);
+            float p[4], p_slope[4];
+            probabilities_and_slopes(p, p_slope, s + n * 4, distance, n * 8, head, row_lse);
+            slopes[n / 2][n % 2 * 2] = pack2(p_slope[0], p_slope[1]);
+            slopes[n / 2][n % 2 * 2 + 1] = pack2(p_slope[2], p_slope[3]);
+            a[n / 2][n % 2 * 2] = pack2(p[0], p[1]);
+            a[n / 2][n % 2 * 2 + 1] = pack2(p[2], p[3]);
         }
         if (q0 < k0 + TILE_K - 1 || q0 + TILE_Q > earliest_end)
         {
@@ -122,9 +95,7 @@ KERNEL_NAME(elem* __restrict__ dk, int dk_pitch, elem* __restrict__ dv, int dv_p
             clear_unseen(slopes, ahead, span);
         }
         wgmma_fence();
-#pragma unroll
-        for (int step = 0; step < TILE_Q / 16; step++) wgmma_rows(dv_sum, a[step], panel_rows<TILE_Q>(do_tile, step));
-        wgmma_commit();
+        wgmma_sums<TILE_Q>(dv_sum, a, do_tile);
         wgmma_wait<1>();
         hold(dp);
 
@@ -137,7 +108,7 @@ KERNEL_NAME(elem* __restrict__ dk, int dk_pitch, elem* __restrict__ dv, int dv_p
             for (int half = 0; half < 2; half++)
             {
                 uint32_t& pair = slopes[n / 2][n % 2 * 2 + half];
-                pair = pack2(unpack_lo(pair) * (dp[n * 4 + half * 2] - row_delta.x), unpack_hi(pair) * (dp[n * 4 + half * 2 + 1] - row_delta.y));
+                pair = score_gradient(pair, dp[n * 4 + half * 2], dp[n * 4 + half * 2 + 1], row_delta.x, row_delta.y);
             }
         }
         wgmma_wait<0>();
@@ -148,11 +119,9 @@ KERNEL_NAME(elem* __restrict__ dk, int dk_pitch, elem* __restrict__ dv, int dv_p
         if (ds && ds_tile <= tile && tile - ds_tile < ds_tiles) send_score_gradients(ds + score_gradients_tile(head, tile, ds_tile, rows, ds_tiles), ds_stages + (round % 2 * 8 + warp) * DS_WARP_BYTES, warp % 4, a);
         else send_nothing();
         wgmma_fence();
-#pragma unroll
-        for (int step = 0; step < TILE_Q / 16; step++) wgmma_rows(dk_sum, a[step], panel_rows<TILE_Q>(q_tile, step));
-        wgmma_commit();
+        wgmma_sums<TILE_Q>(dk_sum, a, q_tile);
         stage = stage == 2 ? 0 : stage + 1;
-        if (++tile == end_tile) { tile = first_tile; head++; }
+        block.next(tile, head);
     }
 
     // Each group reads its own rows of k and v alone: they become the staging tiles of its sums.
@@ -160,8 +129,8 @@ KERNEL_NAME(elem* __restrict__ dk, int dk_pitch, elem* __restrict__ dv, int dv_p
     hold(dk_sum);
     hold(dv_sum);
     store_wait<0>(); // shared memory goes with the block
-    stage_panels<TILE_K, D>(k_tile, local_row, dk_sum, 1.0f, 1.0f);
-    stage_panels<TILE_K, D>(v_tile, local_row, dv_sum, 1.0f, 1.0f);
+    stage_panels<TILE_K, D>(k_tile, local_row, dk_sum);
+    stage_panels<TILE_K, D>(v_tile, local_row, dv_sum);
     group_sync(1 + group);
     const int own0 = k0 + group * 64;
     store_panels<TILE_K, D, GROUP_THREADS, 64>(dk + (int64)own0 * dk_pitch + kv_head * D, dk_pitch, k_rows, rows - own0, thread);

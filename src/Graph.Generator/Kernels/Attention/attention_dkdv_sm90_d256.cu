@@ -25,34 +25,23 @@ KERNEL_NAME(elem* __restrict__ dk, int dk_pitch, elem* __restrict__ dv, int dv_p
     const uint32_t q_full = delta_rows + 2 * TILE_Q * 4, do_full = q_full + 16, q_empty = do_full + 16, do_empty = q_empty + 16, slopes_full = do_empty + 16, slopes_empty = slopes_full + 8;
     const int group = warp_uniform(threadIdx.x / GROUP_THREADS), thread = threadIdx.x % GROUP_THREADS, warp = thread / WARP_SIZE, lane = thread % WARP_SIZE;
 
-    const key_tile block(rows);
-    const int kv_head = block.kv_head, k0 = block.k0, k_last = block.k_last;
-
-    const int first_tile = k0 / TILE_Q, end_tile = (end_of_readers(doc_end, k_last) + TILE_Q - 1) / TILE_Q;
-    const int rounds = GROUP * (end_tile - first_tile);
+    const key_tile block(doc_end, rows);
+    const int kv_head = block.kv_head, k0 = block.k0, rounds = block.rounds;
 
     // Of the two groups that read a stage, one's threads arrive and the other's four warps.
+    constexpr int HALF = GROUP_THREADS / 2, READS = GROUP_THREADS + GROUP_THREADS / WARP_SIZE;
     if (threadIdx.x == 0)
     {
-#pragma unroll
-        for (int i = 0; i < 2; i++)
-        {
-            barrier_init(q_full + i * 8, GROUP_THREADS / 2);
-            barrier_init(do_full + i * 8, GROUP_THREADS / 2);
-            barrier_init(q_empty + i * 8, GROUP_THREADS + GROUP_THREADS / WARP_SIZE);
-            barrier_init(do_empty + i * 8, GROUP_THREADS + GROUP_THREADS / WARP_SIZE);
-        }
+        init_stages<2>(q_full, HALF, HALF, READS, READS);
         barrier_init(slopes_full, GROUP_THREADS);
         barrier_init(slopes_empty, GROUP_THREADS);
     }
     __syncthreads();
 
-    // Round r multiplies tile first_tile + r % tiles of query head kv_head * GROUP + r / tiles.
-    int tile = first_tile;
+    int tile = block.first_tile;
     if (group == 2)
     {
         become_copier<40>();
-        constexpr int HALF = GROUP_THREADS / 2;
         static_assert(HALF == TILE_Q, "a thread copies one row's lse or delta");
         const bool queries = thread < HALF;
         const int own = thread % HALF, pitch = queries ? q_pitch : d_o_pitch, row_pitch = queries ? delta_pitch : lse_pitch;
@@ -65,24 +54,21 @@ KERNEL_NAME(elem* __restrict__ dk, int dk_pitch, elem* __restrict__ dv, int dv_p
             const int row0 = tile * TILE_Q;
             copy_panels<TILE_Q, D, HALF>((queries ? q_tiles : do_tiles) + stage * Q_BYTES, source + (int64)row0 * pitch + head * D, pitch, rows - row0, own);
             copy4((queries ? delta_rows : lse_rows) + (stage * TILE_Q + own) * 4, row_source + (int64)min(row0 + own, rows - 1) * row_pitch + head);
-            if (++tile == end_tile) { tile = first_tile; head++; }
+            block.next(tile, head);
         });
         return;
     }
     become_consumer<232>();
 
-    float sum[D / 2], s[TILE_Q / 2];
-#pragma unroll
-    for (int i = 0; i < D / 2; i++) sum[i] = 0.0f;
+    float sum[D / 2] = {}, s[TILE_Q / 2];
     uint32_t a[TILE_Q / 16][4], own[4][4]; // own: columns of k or v that stay in registers
     const int local_row = warp * 16 + lane / 4;
 
     if (group == 0)
     {
         const int earliest_end = end_of_readers(doc_end, k0);
-        int span[2];
-#pragma unroll
-        for (int half = 0; half < 2; half++) span[half] = span_of(doc_end, k0 + local_row + half * 8, rows);
+        int span[2]; // of the thread's keys
+        span_of(span, doc_end, k0 + local_row, rows);
 
         int head = kv_head * GROUP;
         barrier_wait(q_full, 0);
@@ -93,29 +79,21 @@ KERNEL_NAME(elem* __restrict__ dk, int dk_pitch, elem* __restrict__ dv, int dv_p
             barrier_wait(q_full + stage * 8, parity);
             wgmma_fence();
             wgmma_scores<D, TILE_K, TILE_Q>(s, own, k_tile, q_tiles + stage * Q_BYTES);
-            wgmma_commit();
             wgmma_wait<1>(); // dv of the round before is done
             if (round > 0) barrier_arrive(do_empty + (stage ^ 1) * 8); // every thread for itself: it has read its lse
             wgmma_wait<0>();
             hold(s);
-            if (lane == 0) barrier_arrive(q_empty + stage * 8);
+            warp_arrive(q_empty + stage * 8);
             barrier_wait(do_full + stage * 8, parity);
 
             uint32_t slope_pairs[TILE_Q / 16][4];
-            const float distance = (float)(q0 + lane % 4 * 2 - k0 - local_row); // of the thread's first pair; exact below 2^24
+            const float distance = (float)(q0 + lane % 4 * 2 - k0 - local_row);
 #pragma unroll
             for (int n = 0; n < TILE_Q / 8; n++)
             {
                 const float2 row_lse = load_shared2(lse_rows + (stage * TILE_Q + n * 8 + lane % 4 * 2) * 4);
                 float p[4], p_slope[4];
-#pragma unroll
-                for (int i = 0; i < 4; i++)
-                {
-                    float score, slope;
-                    score_log2_and_derivative(s[n * 4 + i], distance + (n * 8 + i % 2 - i / 2 * 8), head, score, slope);
-                    p[i] = fast_exp2(score - (i % 2 ? row_lse.y : row_lse.x));
-                    p_slope[i] = p[i] * slope;
-                }
+                probabilities_and_slopes(p, p_slope, s + n * 4, distance, n * 8, head, row_lse);
                 a[n / 2][n % 2 * 2] = pack2(p[0], p[1]);
                 a[n / 2][n % 2 * 2 + 1] = pack2(p[2], p[3]);
                 slope_pairs[n / 2][n % 2 * 2] = pack2(p_slope[0], p_slope[1]);
@@ -134,10 +112,8 @@ KERNEL_NAME(elem* __restrict__ dk, int dk_pitch, elem* __restrict__ dv, int dv_p
             barrier_arrive(slopes_full);
 
             wgmma_fence();
-#pragma unroll
-            for (int step = 0; step < TILE_Q / 16; step++) wgmma_rows(sum, a[step], panel_rows<TILE_Q>(do_tiles + stage * Q_BYTES, step));
-            wgmma_commit();
-            if (++tile == end_tile) { tile = first_tile; head++; }
+            wgmma_sums<TILE_Q>(sum, a, do_tiles + stage * Q_BYTES);
+            block.next(tile, head);
         }
     }
     else
@@ -151,12 +127,11 @@ KERNEL_NAME(elem* __restrict__ dk, int dk_pitch, elem* __restrict__ dv, int dv_p
             barrier_wait(do_full + stage * 8, parity);
             wgmma_fence();
             wgmma_scores<D, TILE_K, TILE_Q>(s, own, v_tile, do_tiles + stage * Q_BYTES);
-            wgmma_commit();
             wgmma_wait<1>(); // dk of the round before is done
             if (round > 0) barrier_arrive(q_empty + (stage ^ 1) * 8); // every thread for itself: it has read its delta
             wgmma_wait<0>();
             hold(s);
-            if (lane == 0) barrier_arrive(do_empty + stage * 8);
+            warp_arrive(do_empty + stage * 8);
             barrier_wait(q_full + stage * 8, parity);
             barrier_wait(slopes_full, round % 2);
             uint4 slope_pairs[TILE_Q / 16];
@@ -170,8 +145,8 @@ KERNEL_NAME(elem* __restrict__ dk, int dk_pitch, elem* __restrict__ dv, int dv_p
             {
                 const float2 row_delta = load_shared2(delta_rows + (stage * TILE_Q + n * 8 + lane % 4 * 2) * 4);
                 const uint32_t upper = n % 2 ? slope_pairs[n / 2].z : slope_pairs[n / 2].x, lower = n % 2 ? slope_pairs[n / 2].w : slope_pairs[n / 2].y;
-                a[n / 2][n % 2 * 2] = pack2(unpack_lo(upper) * (s[n * 4] - row_delta.x), unpack_hi(upper) * (s[n * 4 + 1] - row_delta.y));
-                a[n / 2][n % 2 * 2 + 1] = pack2(unpack_lo(lower) * (s[n * 4 + 2] - row_delta.x), unpack_hi(lower) * (s[n * 4 + 3] - row_delta.y));
+                a[n / 2][n % 2 * 2] = score_gradient(upper, s[n * 4], s[n * 4 + 1], row_delta.x, row_delta.y);
+                a[n / 2][n % 2 * 2 + 1] = score_gradient(lower, s[n * 4 + 2], s[n * 4 + 3], row_delta.x, row_delta.y);
             }
             // What the product reads is not touched until it is done, so dS^T leaves from copies, under it.
             uint32_t copies[TILE_Q / 16][4];
@@ -180,12 +155,10 @@ KERNEL_NAME(elem* __restrict__ dk, int dk_pitch, elem* __restrict__ dv, int dv_p
 #pragma unroll
                 for (int i = 0; i < 4; i++) asm volatile("mov.b32 %0, %1;" : "=r"(copies[step][i]) : "r"(a[step][i]));
             wgmma_fence();
-#pragma unroll
-            for (int step = 0; step < TILE_Q / 16; step++) wgmma_rows(sum, a[step], panel_rows<TILE_Q>(q_tiles + stage * Q_BYTES, step));
-            wgmma_commit();
+            wgmma_sums<TILE_Q>(sum, a, q_tiles + stage * Q_BYTES);
             if (ds && tile - k0 / TILE_K < ds_tiles) send_score_gradients(ds + score_gradients_tile(head, tile, k0 / TILE_K, rows, ds_tiles), ds_stages + (stage * 4 + warp) * DS_WARP_BYTES, warp, copies);
             else send_nothing();
-            if (++tile == end_tile) { tile = first_tile; head++; }
+            block.next(tile, head);
         }
     }
 
@@ -194,7 +167,7 @@ KERNEL_NAME(elem* __restrict__ dk, int dk_pitch, elem* __restrict__ dv, int dv_p
     hold(sum);
     store_wait<0>(); // shared memory goes with the block
     const uint32_t staging = group == 0 ? k_tile : v_tile;
-    stage_panels<TILE_K, D>(staging, local_row, sum, 1.0f, 1.0f);
+    stage_panels<TILE_K, D>(staging, local_row, sum);
     group_sync(1 + group);
     if (group == 0) store_panels<TILE_K, D, GROUP_THREADS>(dv + (int64)k0 * dv_pitch + kv_head * D, dv_pitch, staging, rows - k0, thread);
     else store_panels<TILE_K, D, GROUP_THREADS>(dk + (int64)k0 * dk_pitch + kv_head * D, dk_pitch, staging, rows - k0, thread);

@@ -23,12 +23,7 @@ KERNEL_NAME(elem* __restrict__ dq, int dq_pitch, const elem* __restrict__ k, int
     // Every copying thread arrives when its part of k is there, the first one also for dS^T, whose bytes are counted.
     if (threadIdx.x == 0)
     {
-#pragma unroll
-        for (int i = 0; i < STAGES; i++)
-        {
-            barrier_init(full + i * 8, GROUP_THREADS + 1);
-            barrier_init(empty + i * 8, 2 * GROUP_THREADS / WARP_SIZE);
-        }
+        init_stages<STAGES>(full, GROUP_THREADS + 1, 2 * GROUP_THREADS / WARP_SIZE);
         barrier_init_fence();
     }
     __syncthreads();
@@ -61,9 +56,7 @@ KERNEL_NAME(elem* __restrict__ dq, int dq_pitch, const elem* __restrict__ k, int
     }
     become_consumer<232>();
 
-    float sum[D / 2];
-#pragma unroll
-    for (int i = 0; i < D / 2; i++) sum[i] = 0.0f;
+    float sum[D / 2] = {};
     hold(sum);
     int stage = 0, phase = 0;
     for (int round = 0; round < rounds; round++)
@@ -84,7 +77,7 @@ KERNEL_NAME(elem* __restrict__ dq, int dq_pitch, const elem* __restrict__ k, int
     // The stages become staging tiles when both groups have read the last of them.
     groups_sync(1);
     const uint32_t staging = stages + group * (TILE_Q * D * 2);
-    stage_panels<TILE_Q, D>(staging, thread / WARP_SIZE * 16 + lane / 4, sum, 1.0f, 1.0f);
+    stage_panels<TILE_Q, D>(staging, thread / WARP_SIZE * 16 + lane / 4, sum);
     group_sync(2 + group);
     store_panels<TILE_Q, D, GROUP_THREADS>(dq + (int64)q0 * dq_pitch + (pair * 2 + group) * D, dq_pitch, staging, rows - q0, thread);
 }

@@ -26,24 +26,14 @@ KERNEL_NAME(elem* __restrict__ dq, int dq_pitch, const elem* __restrict__ q, int
 
     const int first_tile = first_visible(doc_start, q0) / TILE_K, rounds = q_last / TILE_K - first_tile + 1;
 
-    if (threadIdx.x == 0)
-    {
-#pragma unroll
-        for (int i = 0; i < 2; i++)
-        {
-            barrier_init(k_full + i * 8, GROUP_THREADS / 2);
-            barrier_init(k_empty + i * 8, 2 * GROUP_THREADS / WARP_SIZE);
-            barrier_init(v_full + i * 8, GROUP_THREADS / 2);
-            barrier_init(v_empty + i * 8, 2 * GROUP_THREADS / WARP_SIZE);
-        }
-    }
+    constexpr int HALF = GROUP_THREADS / 2, READS = 2 * GROUP_THREADS / WARP_SIZE;
+    if (threadIdx.x == 0) init_stages<2>(k_full, HALF, READS, HALF, READS);
     __syncthreads();
 
     if (group == 2)
     {
         become_copier<24>();
         // Half of the warps copy q and k, the others do and v: none waits for a stage of the other kind.
-        constexpr int HALF = GROUP_THREADS / 2;
         const int own = thread % HALF;
         auto tile = [&](uint32_t target, const elem* source, int pitch, int round)
         {
@@ -64,10 +54,8 @@ KERNEL_NAME(elem* __restrict__ dq, int dq_pitch, const elem* __restrict__ q, int
     }
     become_consumer<240>();
 
-    // The first visible key of each of the thread's rows.
-    const int latest_first_key = first_visible(doc_start, q_last);
-    const int local_row = warp * 16 + lane / 4;
-    int first[2];
+    const int latest_first_key = first_visible(doc_start, q_last), local_row = warp * 16 + lane / 4;
+    int first[2]; // visible key of each of the thread's rows
     float row_lse[2], row_delta[2];
 #pragma unroll
     for (int half = 0; half < 2; half++)
@@ -78,9 +66,7 @@ KERNEL_NAME(elem* __restrict__ dq, int dq_pitch, const elem* __restrict__ q, int
         row_delta[half] = row < rows ? delta[(int64)row * delta_pitch + head] : 0.0f;
     }
 
-    float sum[D / 2], s[TILE_K / 2], dp[TILE_K / 2];
-#pragma unroll
-    for (int i = 0; i < D / 2; i++) sum[i] = 0.0f;
+    float sum[D / 2] = {}, s[TILE_K / 2], dp[TILE_K / 2];
     uint32_t ds[TILE_K / 16][4];
     const uint32_t q_rows = q_tile + group * 64 * 128, do_rows = do_tile + group * 64 * 128; // the group's rows of every panel
 
@@ -97,17 +83,13 @@ KERNEL_NAME(elem* __restrict__ dq, int dq_pitch, const elem* __restrict__ q, int
             {
                 barrier_wait(k_full + stage * 8, round / 2 % 2);
                 wgmma_fence();
-#pragma unroll
-                for (int step = 0; step < D / 16; step++) wgmma_columns(s, panel_columns<TILE_Q>(q_rows, step), panel_columns<TILE_K>(k_tile, step), step > 0);
-                wgmma_commit();
+                wgmma_scores<D, TILE_Q, TILE_K>(s, q_rows, k_tile);
             };
             auto dp_product = [&]
             {
                 barrier_wait(v_full + v_stage * 8, round / V_STAGES % 2);
                 wgmma_fence();
-#pragma unroll
-                for (int step = 0; step < D / 16; step++) wgmma_columns(dp, panel_columns<TILE_Q>(do_rows, step), panel_columns<TILE_K>(v_tile, step), step > 0);
-                wgmma_commit();
+                wgmma_scores<D, TILE_Q, TILE_K>(dp, do_rows, v_tile);
             };
 
             if (FIRST)
@@ -121,37 +103,22 @@ KERNEL_NAME(elem* __restrict__ dq, int dq_pitch, const elem* __restrict__ q, int
                 scores();
             }
             wgmma_wait<2>(); // dS k of the round before is done
-            if (round > 0 && lane == 0) barrier_arrive(k_empty + (stage ^ 1) * 8);
+            if (round > 0) warp_arrive(k_empty + (stage ^ 1) * 8);
             wgmma_wait<1>();
             if (!FIRST)
             {
-                if (lane == 0) barrier_arrive(v_empty + v_stage * 8);
+                warp_arrive(v_empty + v_stage * 8);
                 wgmma_wait<0>();
             }
             hold(s);
 
-            // s becomes P dscore/ds; the derivative is taken of the unmasked score, so a masked entry is 0 and never inf * 0.
-            const float ahead = (float)(q0 + local_row - k0 - lane % 4 * 2); // the distance of the thread's first pair; exact below 2^24
-#pragma unroll
-            for (int i = 0; i < TILE_K / 2; i++)
-            {
-                float score, slope;
-                score_log2_and_derivative(s[i], ahead + (i / 2 % 2 * 8 - i / 4 * 8 - i % 2), head, score, slope);
-                s[i] = fast_exp2(score - row_lse[i / 2 % 2]) * slope;
-            }
-            if (k0 + TILE_K - 1 > q0 || k0 < latest_first_key)
-            {
-#pragma unroll
-                for (int i = 0; i < TILE_K / 2; i++)
-                {
-                    const int half = i / 2 % 2, row = q0 + local_row + half * 8, key = k0 + i / 4 * 8 + lane % 4 * 2 + i % 2;
-                    if (!is_visible(key, row, first[half])) s[i] = 0.0f;
-                }
-            }
+            // s becomes P dscore/ds, 0 where masked
+            probability_slopes(s, q0 + local_row - k0 - lane % 4 * 2, head, row_lse);
+            if (k0 + TILE_K - 1 > q0 || k0 < latest_first_key) mask_unseen(s, q0 + local_row, k0 + lane % 4 * 2, first, 0.0f);
             if (FIRST)
             {
                 wgmma_wait<0>();
-                if (lane == 0) barrier_arrive(v_empty + v_stage * 8);
+                warp_arrive(v_empty + v_stage * 8);
             }
             hold(dp);
 
@@ -159,13 +126,10 @@ KERNEL_NAME(elem* __restrict__ dq, int dq_pitch, const elem* __restrict__ q, int
 #pragma unroll
             for (int i = 0; i < TILE_K / 4; i++)
             {
-                const uint32_t slopes = pack2(s[i * 2], s[i * 2 + 1]);
-                ds[i / 4][i % 4] = pack2(unpack_lo(slopes) * (dp[i * 2] - row_delta[i % 2]), unpack_hi(slopes) * (dp[i * 2 + 1] - row_delta[i % 2]));
+                ds[i / 4][i % 4] = score_gradient(pack2(s[i * 2], s[i * 2 + 1]), dp[i * 2], dp[i * 2 + 1], row_delta[i % 2], row_delta[i % 2]);
             }
             wgmma_fence();
-#pragma unroll
-            for (int step = 0; step < TILE_K / 16; step++) wgmma_rows(sum, ds[step], panel_rows<TILE_K>(k_tile, step));
-            wgmma_commit();
+            wgmma_sums<TILE_K>(sum, ds, k_tile);
         }
     };
     if (group == 0) walk(constant<true>{});
@@ -174,7 +138,7 @@ KERNEL_NAME(elem* __restrict__ dq, int dq_pitch, const elem* __restrict__ q, int
     // Each group reads its own rows of q alone: they become its staging tile.
     wgmma_wait<0>();
     hold(sum);
-    stage_panels<TILE_Q, D>(q_tile, local_row, sum, 1.0f, 1.0f);
+    stage_panels<TILE_Q, D>(q_tile, local_row, sum);
     group_sync(1 + group);
     store_panels<TILE_Q, D, GROUP_THREADS, 64>(dq + (int64)(q0 + group * 64) * dq_pitch + head * D, dq_pitch, q_rows, rows - q0 - group * 64, thread);
 }

@@ -28,19 +28,12 @@ KERNEL_NAME(elem* __restrict__ o, int o_pitch, float* __restrict__ lse, int lse_
     const int first_key = first_visible(doc_start, q0), latest_first_key = first_visible(doc_start, q_last);
     const int first_tile = first_key / TILE_K;
 
-    // The first visible key of each of the thread's rows.
     const int thread_row = q0 + warp_row + lane / 4;
-    int first[M_TILES][2];
+    int first[M_TILES][2]; // visible key of each of the thread's rows
 #pragma unroll
-    for (int m = 0; m < M_TILES; m++)
-#pragma unroll
-        for (int half = 0; half < 2; half++)
-        {
-            const int row = thread_row + m * 16 + half * 8;
-            first[m][half] = first_visible(doc_start, row, rows);
-        }
+    for (int m = 0; m < M_TILES; m++) first_visible(first[m], doc_start, thread_row + m * 16, rows);
 
-    float out[M_TILES][D / 8][4] = {}, sum[M_TILES][2] = {};
+    float out[M_TILES][D / 2] = {}, sum[M_TILES][2] = {};
 #if !BOUNDED
     float peak[M_TILES][2];
 #pragma unroll
@@ -64,7 +57,7 @@ KERNEL_NAME(elem* __restrict__ o, int o_pitch, float* __restrict__ lse, int lse_
         copy_commit();
 
         // S = q k^T
-        float s[M_TILES][N_TILES][4] = {};
+        float s[M_TILES][N_TILES * 4] = {};
         multiply_columns<D / 16>(s, q_lane, k_lane);
 
         // P = exp2(score), 0 where masked. Only tiles on the diagonal, the window's or a document's edge have masked entries.
@@ -79,55 +72,30 @@ KERNEL_NAME(elem* __restrict__ o, int o_pitch, float* __restrict__ lse, int lse_
 #pragma unroll
                 for (int i = 0; i < 4; i++)
                 {
-                    const float score = score_log2(s[m][n][i], ahead + (m * 16 + i / 2 * 8 - n * 8 - i % 2), head);
-                    s[m][n][i] = BOUNDED ? fast_exp2(score) : score;
+                    const float score = score_log2(s[m][n * 4 + i], ahead + (m * 16 + i / 2 * 8 - n * 8 - i % 2), head);
+                    s[m][n * 4 + i] = BOUNDED ? fast_exp2(score) : score;
                 }
-            if (edge)
-            {
-#pragma unroll
-                for (int n = 0; n < N_TILES; n++)
-#pragma unroll
-                    for (int i = 0; i < 4; i++)
-                    {
-                        const int row = thread_row + m * 16 + i / 2 * 8, key = k0 + n * 8 + lane % 4 * 2 + i % 2;
-                        if (!is_visible(key, row, first[m][i / 2])) s[m][n][i] = BOUNDED ? 0.0f : -INF;
-                    }
-            }
+            if (edge) mask_unseen(s[m], thread_row + m * 16, k0 + lane % 4 * 2, first[m], BOUNDED ? 0.0f : -INF);
 #if !BOUNDED
 #pragma unroll
             for (int half = 0; half < 2; half++)
             {
-                float high = peak[m][half];
-#pragma unroll
-                for (int n = 0; n < N_TILES; n++) high = fmaxf(high, fmaxf(s[m][n][half * 2], s[m][n][half * 2 + 1]));
-                high = fmaxf(high, __shfl_xor_sync(FULL_MASK, high, 1));
-                high = fmaxf(high, __shfl_xor_sync(FULL_MASK, high, 2));
-                // A row that has seen no key yet keeps sum 0 and out 0; 0 as its reference avoids inf - inf.
-                const float reference = high == -INF ? 0.0f : high;
-                const float rescale = fast_exp2(peak[m][half] - reference);
-                peak[m][half] = high;
-                sum[m][half] *= rescale;
-#pragma unroll
-                for (int n = 0; n < N_TILES; n++)
-                {
-                    s[m][n][half * 2] = fast_exp2(s[m][n][half * 2] - reference);
-                    s[m][n][half * 2 + 1] = fast_exp2(s[m][n][half * 2 + 1] - reference);
-                }
+                const float rescale = move_reference<0>(s[m], half, peak[m][half], sum[m][half]);
 #pragma unroll
                 for (int n = 0; n < D / 8; n++)
                 {
-                    out[m][n][half * 2] *= rescale;
-                    out[m][n][half * 2 + 1] *= rescale;
+                    out[m][n * 4 + half * 2] *= rescale;
+                    out[m][n * 4 + half * 2 + 1] *= rescale;
                 }
             }
 #endif
 #pragma unroll
             for (int n = 0; n < N_TILES; n++)
             {
-                sum[m][0] += s[m][n][0] + s[m][n][1];
-                sum[m][1] += s[m][n][2] + s[m][n][3];
-                p[m][n / 2][n % 2 * 2] = pack2(s[m][n][0], s[m][n][1]);
-                p[m][n / 2][n % 2 * 2 + 1] = pack2(s[m][n][2], s[m][n][3]);
+                sum[m][0] += s[m][n * 4] + s[m][n * 4 + 1];
+                sum[m][1] += s[m][n * 4 + 2] + s[m][n * 4 + 3];
+                p[m][n / 2][n % 2 * 2] = pack2(s[m][n * 4], s[m][n * 4 + 1]);
+                p[m][n / 2][n % 2 * 2 + 1] = pack2(s[m][n * 4 + 2], s[m][n * 4 + 3]);
             }
         }
 
@@ -148,8 +116,8 @@ KERNEL_NAME(elem* __restrict__ o, int o_pitch, float* __restrict__ lse, int lse_
 #pragma unroll
                 for (int m = 0; m < M_TILES; m++)
                 {
-                    mma_m16n8k16(out[m][n * 2], p[m][step], b[0], b[1]);
-                    mma_m16n8k16(out[m][n * 2 + 1], p[m][step], b[2], b[3]);
+                    mma_m16n8k16(out[m] + n * 8, p[m][step], b[0], b[1]);
+                    mma_m16n8k16(out[m] + n * 8 + 4, p[m][step], b[2], b[3]);
                 }
             }
     }
@@ -160,14 +128,12 @@ KERNEL_NAME(elem* __restrict__ o, int o_pitch, float* __restrict__ lse, int lse_
 #pragma unroll
         for (int half = 0; half < 2; half++)
         {
-            float total = sum[m][half];
-            total += __shfl_xor_sync(FULL_MASK, total, 1);
-            total += __shfl_xor_sync(FULL_MASK, total, 2);
+            const float total = quad_sum(sum[m][half]);
             const int local = warp_row + m * 16 + half * 8 + lane / 4, row = q0 + local;
             const float scale = 1.0f / total;
 #pragma unroll
             for (int n = 0; n < D / 8; n++)
-                store_pair<D>(q_tile, local, n * 8 + lane % 4 * 2, out[m][n][half * 2] * scale, out[m][n][half * 2 + 1] * scale);
+                store_pair<D>(q_tile, local, n * 8 + lane % 4 * 2, out[m][n * 4 + half * 2] * scale, out[m][n * 4 + half * 2 + 1] * scale);
 #if BOUNDED
             const float log_sum = fast_log2(total);
 #else

@@ -45,24 +45,14 @@ KERNEL_NAME(elem* __restrict__ o, int o_pitch, float* __restrict__ lse, int lse_
     const int first_key = first_visible(doc_start, q0);
     const int last_tile = q_last / TILE_K, rounds = last_tile - first_key / TILE_K + 1;
 
-    if (threadIdx.x == 0)
-    {
-#pragma unroll
-        for (int i = 0; i < 2; i++)
-        {
-            barrier_init(k_full + i * 8, GROUP_THREADS / 2);
-            barrier_init(v_full + i * 8, GROUP_THREADS / 2);
-            barrier_init(k_empty + i * 8, GROUPS * GROUP_THREADS / WARP_SIZE);
-            barrier_init(v_empty + i * 8, GROUPS * GROUP_THREADS / WARP_SIZE);
-        }
-    }
+    constexpr int HALF = GROUP_THREADS / 2, READS = GROUPS * GROUP_THREADS / WARP_SIZE;
+    if (threadIdx.x == 0) init_stages<2>(k_full, HALF, HALF, READS, READS);
     __syncthreads();
 
     if (group == GROUPS)
     {
         become_copier<(GROUPS == 2 ? 40 : 24)>();
         // Half of the warps copy q and k, the others v: none waits for a stage of the other kind.
-        constexpr int HALF = GROUP_THREADS / 2;
         const bool keys = thread < HALF;
         const elem* const source = (keys ? k : v) + kv_head * D;
         const int pitch = keys ? k_pitch : v_pitch;
@@ -81,17 +71,13 @@ KERNEL_NAME(elem* __restrict__ o, int o_pitch, float* __restrict__ lse, int lse_
     const int own_first_key = first_visible(doc_start, own_first), latest_first_key = first_visible(doc_start, own_last);
     const int begin = last_tile - own_last / TILE_K, end = last_tile - own_first_key / TILE_K + 1;
 
-    // The first visible key of each of the thread's rows.
     const int local_row = warp * 16 + lane / 4;
-    int first[2];
-#pragma unroll
-    for (int half = 0; half < 2; half++) first[half] = first_visible(doc_start, q0 + local_row + half * 8, rows);
+    int first[2]; // visible key of each of the thread's rows
+    first_visible(first, doc_start, q0 + local_row, rows);
 
-    float out[D / 2], s[TILE_K / 2], sum[2] = {};
-#pragma unroll
-    for (int i = 0; i < D / 2; i++) out[i] = 0.0f;
+    float out[D / 2] = {}, s[TILE_K / 2], sum[2] = {};
 #if !BOUNDED
-    constexpr float SLACK = 8.0f;
+    constexpr int SLACK = 8;
     float reference[2] = {-INF, -INF}, rescale[2];
 #endif
     uint32_t p[TILE_K / 16][4];
@@ -106,51 +92,24 @@ KERNEL_NAME(elem* __restrict__ o, int o_pitch, float* __restrict__ lse, int lse_
         barrier_wait(k_full + stage * 8, round / 2 % 2);
         wgmma_fence();
         wgmma_scores<D, TILE_Q, TILE_K>(s, own, q_rows, k_tiles + stage * KV_BYTES);
-        wgmma_commit();
     };
     // P = exp2(score), 0 where masked. Only tiles on the diagonal, the window's or a document's edge have masked entries.
     auto exponentials = [&](int round)
     {
         const int k0 = (last_tile - round) * TILE_K;
         const float ahead = (float)(q0 + local_row - k0 - lane % 4 * 2); // the distance of the thread's first pair; exact below 2^24
-        if (lane == 0) barrier_arrive(k_empty + round % 2 * 8);
+        warp_arrive(k_empty + round % 2 * 8);
 #pragma unroll
         for (int i = 0; i < TILE_K / 2; i++)
         {
-            const float score = score_log2(s[i], ahead + (i / 2 % 2 * 8 - i / 4 * 8 - i % 2), head);
+            const float score = score_log2(s[i], distance_of(ahead, i), head);
             s[i] = !BOUNDED ? score : i % 4 < POLYNOMIALS ? polynomial_exp2(score) : fast_exp2(score);
         }
         if (k0 + TILE_K - 1 > own_first || k0 < latest_first_key)
-        {
-#pragma unroll
-            for (int i = 0; i < TILE_K / 2; i++)
-            {
-                const int half = i / 2 % 2, row = q0 + local_row + half * 8, key = k0 + i / 4 * 8 + lane % 4 * 2 + i % 2;
-                if (!is_visible(key, row, first[half])) s[i] = BOUNDED ? 0.0f : -INF;
-            }
-        }
+            mask_unseen(s, q0 + local_row, k0 + lane % 4 * 2, first, BOUNDED ? 0.0f : -INF);
 #if !BOUNDED
 #pragma unroll
-        for (int half = 0; half < 2; half++)
-        {
-            float high = -INF;
-#pragma unroll
-            for (int n = 0; n < TILE_K / 8; n++) high = fmaxf(high, fmaxf(s[n * 4 + half * 2], s[n * 4 + half * 2 + 1]));
-            high = fmaxf(high, __shfl_xor_sync(FULL_MASK, high, 1));
-            high = fmaxf(high, __shfl_xor_sync(FULL_MASK, high, 2));
-            const float moved = high > reference[half] + SLACK ? high : reference[half];
-            // A row that has seen no key yet keeps sum 0 and out 0; 0 as its reference avoids inf - inf.
-            const float shift = moved == -INF ? 0.0f : moved;
-            rescale[half] = fast_exp2(reference[half] - shift);
-            reference[half] = moved;
-            sum[half] *= rescale[half];
-#pragma unroll
-            for (int n = 0; n < TILE_K / 8; n++)
-            {
-                s[n * 4 + half * 2] = fast_exp2(s[n * 4 + half * 2] - shift);
-                s[n * 4 + half * 2 + 1] = fast_exp2(s[n * 4 + half * 2 + 1] - shift);
-            }
-        }
+        for (int half = 0; half < 2; half++) rescale[half] = move_reference<SLACK>(s, half, reference[half], sum[half]);
 #endif
 #pragma unroll
         for (int n = 0; n < TILE_K / 8; n++)
@@ -175,9 +134,8 @@ KERNEL_NAME(elem* __restrict__ o, int o_pitch, float* __restrict__ lse, int lse_
         const int stage = round % 2 * 8, parity = round / 2 % 2;
         barrier_wait(k_full + stage, parity);
         barrier_wait(v_full + stage, parity);
-        if (lane > 0) return;
-        barrier_arrive(k_empty + stage);
-        barrier_arrive(v_empty + stage);
+        warp_arrive(k_empty + stage);
+        warp_arrive(v_empty + stage);
     };
 
     for (int round = 0; round < begin; round++) pass(round);
@@ -189,9 +147,7 @@ KERNEL_NAME(elem* __restrict__ o, int o_pitch, float* __restrict__ lse, int lse_
     {
         const uint32_t v_tile = products(round);
         scores(round + 1);
-#pragma unroll
-        for (int step = 0; step < TILE_K / 16; step++) wgmma_rows(out, p[step], panel_rows<TILE_K>(v_tile, step));
-        wgmma_commit();
+        wgmma_sums<TILE_K>(out, p, v_tile);
         wgmma_wait<1>();
         hold(s);
         exponentials(round + 1);
@@ -202,15 +158,13 @@ KERNEL_NAME(elem* __restrict__ o, int o_pitch, float* __restrict__ lse, int lse_
 #pragma unroll
             for (int i = 0; i < D / 2; i++) out[i] *= rescale[i / 2 % 2];
 #endif
-        if (lane == 0) barrier_arrive(v_empty + round % 2 * 8);
+        warp_arrive(v_empty + round % 2 * 8);
     }
     const uint32_t v_tile = products(end - 1);
-#pragma unroll
-    for (int step = 0; step < TILE_K / 16; step++) wgmma_rows(out, p[step], panel_rows<TILE_K>(v_tile, step));
-    wgmma_commit();
+    wgmma_sums<TILE_K>(out, p, v_tile);
     wgmma_wait<0>();
     hold(out);
-    if (lane == 0) barrier_arrive(v_empty + (end - 1) % 2 * 8);
+    warp_arrive(v_empty + (end - 1) % 2 * 8);
     for (int round = end; round < rounds; round++) pass(round);
 
     // Each group reads its own rows of q alone: they become its staging tile.
@@ -218,9 +172,7 @@ KERNEL_NAME(elem* __restrict__ o, int o_pitch, float* __restrict__ lse, int lse_
 #pragma unroll
     for (int half = 0; half < 2; half++)
     {
-        float total = sum[half];
-        total += __shfl_xor_sync(FULL_MASK, total, 1);
-        total += __shfl_xor_sync(FULL_MASK, total, 2);
+        const float total = quad_sum(sum[half]);
         const int row = q0 + local_row + half * 8;
         if (lane % 4 == 0 && row < rows)
 #if BOUNDED

@@ -4,35 +4,6 @@
 // never decrease, and so the bounds below grow with the token: of a tile of queries the first row has the first visible key and the last row the latest first
 // key, of a tile of keys the first one loses its readers first.
 
-// Late queries see the most keys. All heads of the last tile start first, so the short tiles fill the tail.
-struct query_tile
-{
-    int head, tile, q0, q_last;
-
-    __device__ __forceinline__ explicit query_tile(int rows)
-    {
-        const int order = blockIdx.y * gridDim.x + blockIdx.x;
-        head = order % gridDim.y;
-        tile = gridDim.x - 1 - order / gridDim.y;
-        q0 = (gridDim.x - 1 - order / gridDim.y) * TILE_Q;
-        q_last = min(q0 + TILE_Q, rows) - 1;
-    }
-};
-
-// Early keys are seen by the most queries. All heads of the first tile start first.
-struct key_tile
-{
-    int kv_head, k0, k_last;
-
-    __device__ __forceinline__ explicit key_tile(int rows)
-    {
-        const int order = blockIdx.y * gridDim.x + blockIdx.x;
-        kv_head = order % gridDim.y;
-        k0 = order / gridDim.y * TILE_K;
-        k_last = min(k0 + TILE_K, rows) - 1;
-    }
-};
-
 // The first key that a query sees.
 __device__ __forceinline__ int first_visible(const int* doc_start, int q)
 {
@@ -61,3 +32,56 @@ __device__ __forceinline__ int span_of(const int* doc_end, int key, int rows)
     const int reach = key < rows ? doc_end[key] - key : 0;
     return WINDOW ? min(reach, WINDOW) : reach;
 }
+
+// Of a thread's rows, which lie 8 apart.
+template <int COUNT>
+__device__ __forceinline__ void first_visible(int (&first)[COUNT], const int* doc_start, int row, int rows)
+{
+#pragma unroll
+    for (int i = 0; i < COUNT; i++) first[i] = first_visible(doc_start, row + i * 8, rows);
+}
+
+template <int COUNT>
+__device__ __forceinline__ void span_of(int (&span)[COUNT], const int* doc_end, int key, int rows)
+{
+#pragma unroll
+    for (int i = 0; i < COUNT; i++) span[i] = span_of(doc_end, key + i * 8, rows);
+}
+
+// Late queries see the most keys. All heads of the last tile start first, so the short tiles fill the tail.
+struct query_tile
+{
+    int head, tile, q0, q_last;
+
+    __device__ __forceinline__ explicit query_tile(int rows)
+    {
+        const int order = blockIdx.y * gridDim.x + blockIdx.x;
+        head = order % gridDim.y;
+        tile = gridDim.x - 1 - order / gridDim.y;
+        q0 = (gridDim.x - 1 - order / gridDim.y) * TILE_Q;
+        q_last = min(q0 + TILE_Q, rows) - 1;
+    }
+};
+
+// A block's tile of keys, and the tiles of queries that see any of them: the block walks those of each of the kv head's query heads in turn. Early keys are seen by the most queries: all heads of the
+// first tile start first.
+struct key_tile
+{
+    int kv_head, k0, first_tile, end_tile, rounds;
+
+    __device__ __forceinline__ key_tile(const int* doc_end, int rows)
+    {
+        const int order = blockIdx.y * gridDim.x + blockIdx.x;
+        kv_head = order % gridDim.y;
+        k0 = order / gridDim.y * TILE_K;
+        first_tile = k0 / TILE_Q;
+        end_tile = (end_of_readers(doc_end, min(k0 + TILE_K, rows) - 1) + TILE_Q - 1) / TILE_Q;
+        rounds = GROUP * (end_tile - first_tile);
+    }
+
+    // The next tile of queries, or the first one of the next head.
+    __device__ __forceinline__ void next(int& tile, int& head) const
+    {
+        if (++tile == end_tile) { tile = first_tile; head++; }
+    }
+};

@@ -1,5 +1,5 @@
 // Where dS^T lies between the kernel that makes dk and dv, which has it in its registers, and attention_dq_from_ds_sm90.cu: tiles of 64 keys x 64 queries, 8 KB each, as wgmma takes them from shared
-// memory (a panel of wgmma.cu), how they leave, and what of P^T and dS^T is masked, whether dS is kept or not. Per head, a tile of queries after the other, each with its key tiles in order: the last ds_tiles ones up to its own. Tiles without a visible pair are not read.
+// memory (a panel of wgmma.cu), and how they leave. Per head, a tile of queries after the other, each with its key tiles in order: the last ds_tiles ones up to its own. Tiles without a visible pair are not read.
 
 constexpr int DS_TILE = 64;
 
@@ -30,16 +30,4 @@ __device__ __forceinline__ void send_score_gradients(elem* tile, uint32_t place,
 __device__ __forceinline__ void send_nothing()
 {
     if (threadIdx.x % WARP_SIZE == 0) asm volatile("cp.async.bulk.commit_group;" ::: "memory");
-}
-
-// Of a thread's pairs of P^T or P^T dscore/ds, those of queries that do not see the key become 0, whatever their bits say: exp2 of a masked score may be inf. Only tiles on the diagonal, the window's or a
-// document's edge need it. ahead: the thread's first query less its key; span: span_of its two keys, 8 apart.
-__device__ __forceinline__ void clear_unseen(uint32_t (&pairs)[DS_TILE / 16][4], int ahead, const int (&span)[2])
-{
-#pragma unroll
-    for (int i = 0; i < DS_TILE / 4; i++)
-    {
-        const int distance = ahead + i / 2 * 8 - i % 2 * 8;
-        pairs[i / 4][i % 4] &= ((uint32_t)distance < (uint32_t)span[i % 2] ? 0xFFFFu : 0u) | ((uint32_t)(distance + 1) < (uint32_t)span[i % 2] ? 0xFFFF0000u : 0u);
-    }
 }

@@ -6,8 +6,8 @@
 //   C 16x8,  4 floats:                c0 c1 (row g, cols 2t, 2t+1)  c2 c3 (row g+8, cols 2t, 2t+1)
 // Hence two neighbouring C tiles (16x16), packed, are one A fragment: P of attention never leaves registers.
 
-// c += a * b, products and sums in fp32.
-__device__ __forceinline__ void mma_m16n8k16(float (&c)[4], const uint32_t (&a)[4], uint32_t b0, uint32_t b1)
+// c += a * b, products and sums in fp32; c has 4 floats.
+__device__ __forceinline__ void mma_m16n8k16(float* c, const uint32_t (&a)[4], uint32_t b0, uint32_t b1)
 {
 #if ELEM_BF16
     asm volatile("mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"
@@ -26,11 +26,6 @@ __device__ __forceinline__ void mma_m16n8k16(float (&c)[4], const uint32_t (&a)[
 #endif
 }
 
-__device__ __forceinline__ void mma_m16n8k16(float (&c)[4], const uint32_t (&a)[4], const uint32_t (&b)[2])
-{
-    mma_m16n8k16(c, a, b[0], b[1]);
-}
-
 // ---- ldmatrix: 8x8 matrices of elems. Lane l gives the shared address of row l % 8 of matrix l / 8; every row is 16 bytes.
 // Lane l receives of each matrix: row l / 4, columns 2(l % 4) and the next; transposed: column l / 4, those rows.
 
@@ -44,18 +39,6 @@ __device__ __forceinline__ void ldmatrix_x4_trans(uint32_t (&r)[4], uint32_t add
 {
     asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0,%1,%2,%3}, [%4];"
                  : "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3]) : "r"(address) : "memory");
-}
-
-__device__ __forceinline__ void ldmatrix_x2(uint32_t (&r)[2], uint32_t address)
-{
-    asm volatile("ldmatrix.sync.aligned.m8n8.x2.shared.b16 {%0,%1}, [%2];"
-                 : "=r"(r[0]), "=r"(r[1]) : "r"(address) : "memory");
-}
-
-__device__ __forceinline__ void ldmatrix_x2_trans(uint32_t (&r)[2], uint32_t address)
-{
-    asm volatile("ldmatrix.sync.aligned.m8n8.x2.trans.shared.b16 {%0,%1}, [%2];"
-                 : "=r"(r[0]), "=r"(r[1]) : "r"(address) : "memory");
 }
 
 // ---- 16-byte copies from global to shared memory ----------------------------------------------------------
@@ -86,6 +69,14 @@ __device__ __forceinline__ void copy_wait()
 #if __CUDA_ARCH__ >= 800
     asm volatile("cp.async.wait_group %0;" :: "n"(IN_FLIGHT) : "memory");
 #endif
+}
+
+// From shared memory; the address is a multiple of 16.
+__device__ __forceinline__ uint4 load_shared4(uint32_t address)
+{
+    uint4 x;
+    asm volatile("ld.shared.v4.u32 {%0,%1,%2,%3}, [%4];" : "=r"(x.x), "=r"(x.y), "=r"(x.z), "=r"(x.w) : "r"(address) : "memory");
+    return x;
 }
 
 // ---- swizzled tiles -------------------------------------------------------------------------------------------
@@ -188,10 +179,5 @@ __device__ __forceinline__ void store_tile(elem* target, int pitch, uint32_t til
 #pragma unroll
         for (int chunk = 0; chunk < walk.CHUNKS; chunk += walk.WIDTH)
             if (walk.inside(pass) && walk.row + pass * walk.HEIGHT < valid_rows)
-            {
-                uint4 x;
-                asm volatile("ld.shared.v4.u32 {%0,%1,%2,%3}, [%4];" : "=r"(x.x), "=r"(x.y), "=r"(x.z), "=r"(x.w)
-                             : "r"(tile + pass * walk.HEIGHT * ROW * 2 + chunk * 16) : "memory");
-                *reinterpret_cast<uint4*>(target + chunk * 8) = x;
-            }
+                *reinterpret_cast<uint4*>(target + chunk * 8) = load_shared4(tile + pass * walk.HEIGHT * ROW * 2 + chunk * 16);
 }

@@ -1,7 +1,6 @@
 // Prelude of every kernel. NVRTC compiles the text without toolkit headers, so conversions are PTX.
 // Set by the emitter before this file:
 //   ELEM_BF16   1: elem is bfloat16 (sm_80 and later), 0: elem is IEEE half (any target)
-//   EXACT_MATH  1: tanh, exp2 and log2 to 2 ulp; 0: one special-function instruction each
 
 typedef unsigned char uint8_t;
 typedef unsigned short uint16_t;
@@ -30,8 +29,6 @@ __device__ __forceinline__ float to_float(elem x)
     return y;
 #endif
 }
-
-__device__ __forceinline__ float to_float(float x) { return x; }
 
 // Round to nearest, ties to even.
 __device__ __forceinline__ elem to_elem(float x)
@@ -101,65 +98,32 @@ __device__ __forceinline__ void store8(elem* p, const float (&x)[8])
     *reinterpret_cast<uint4*>(p) = pack8(x);
 }
 
-__device__ __forceinline__ void load8(const float* p, float (&x)[8])
-{
-    const float4 a = reinterpret_cast<const float4*>(p)[0];
-    const float4 b = reinterpret_cast<const float4*>(p)[1];
-    x[0] = a.x; x[1] = a.y; x[2] = a.z; x[3] = a.w;
-    x[4] = b.x; x[5] = b.y; x[6] = b.z; x[7] = b.w;
-}
-
-__device__ __forceinline__ void store8(float* p, const float (&x)[8])
-{
-    reinterpret_cast<float4*>(p)[0] = make_float4(x[0], x[1], x[2], x[3]);
-    reinterpret_cast<float4*>(p)[1] = make_float4(x[4], x[5], x[6], x[7]);
-}
-
 // ---- special functions -----------------------------------------------------------------------------
 
-// EXACT_MATH 0: relative error 2^-11.
+// Relative error 2^-11.
 __device__ __forceinline__ float fast_tanh(float x)
 {
-#if EXACT_MATH
-    return tanhf(x);
-#else
     float y;
     asm("tanh.approx.f32 %0, %1;" : "=f"(y) : "f"(x));
     return y;
-#endif
 }
 
-// EXACT_MATH 0: relative error 2^-22; subnormal results are zero.
+// Relative error 2^-22; subnormal results are zero.
 __device__ __forceinline__ float fast_exp2(float x)
 {
-#if EXACT_MATH
-    return exp2f(x);
-#else
     float y;
     asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
     return y;
-#endif
 }
 
-__device__ __forceinline__ float fast_exp(float x)
-{
-#if EXACT_MATH
-    return expf(x);
-#else
-    return fast_exp2(x * LOG2_E);
-#endif
-}
+__device__ __forceinline__ float fast_exp(float x) { return fast_exp2(x * LOG2_E); }
 
-// EXACT_MATH 0: absolute error 2^-22 near 1, relative elsewhere.
+// Absolute error 2^-22 near 1, relative elsewhere.
 __device__ __forceinline__ float fast_log2(float x)
 {
-#if EXACT_MATH
-    return log2f(x);
-#else
     float y;
     asm("lg2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
     return y;
-#endif
 }
 
 // ---- reductions: a fixed tree, so the same bits every time ------------------------------------------

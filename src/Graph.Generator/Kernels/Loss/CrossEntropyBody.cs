@@ -22,7 +22,7 @@ public sealed record CrossEntropyBody(Expr Logit, int Vocab) : KernelBody
         var cached = Math.Min(Vocab, (target.SharedKilobytes - 1) * 512) / 8 * 8;
         yield return new EmittedKernel(new KernelInfo(kernel.Name, Kind, threads, 2 * cached, 1, 0, 1), new[]
         {
-            CudaText.Header(target, kernel) + CudaText.Elem(target) + CudaText.Named(kernel.Name, ("VOCAB", Vocab), ("THREADS", threads), ("GRAD", 1), ("BOUND", Bound), ("CACHED", cached)),
+            CudaText.Header(target, kernel) + CudaText.Elem(target) + CudaText.Named(kernel.Name, ("VOCAB", Vocab), ("THREADS", threads), ("BOUND", Bound), ("CACHED", cached)),
             "@prelude.cu", Functions(log2: false), "@cross_entropy.cu",
         });
     }

@@ -3,7 +3,7 @@
 // A negative label (-100) gives loss 0 and gradient 0, and its row is not read. loss is the row's own, not divided by the number of labels.
 // Everything is fp32 between the load and the one rounding of a gradient.
 //
-// Literals: VOCAB (a multiple of 8), THREADS, GRAD (0: loss only, logits are left alone), KERNEL_NAME, and
+// Literals: VOCAB (a multiple of 8), THREADS, KERNEL_NAME, and
 //   BOUND   proven bound of |z|, at most 60: VOCAB * e^60 is far from fp32's end, so no maximum is taken; 0: unknown, a running maximum is kept.
 //   CACHED  elems of a row kept in shared memory between the two passes: a multiple of 8, at most VOCAB.
 // Holes, printed by the compiler from the model's own formula (natural units):
@@ -52,9 +52,7 @@ KERNEL_NAME(elem* __restrict__ logits, int pitch, float* __restrict__ loss, cons
     if (label < 0)
     {
         if (threadIdx.x == 0) loss[blockIdx.x] = 0.0f;
-#if GRAD
         for (int i = threadIdx.x; i < CHUNKS; i += THREADS) row[i] = make_uint4(0, 0, 0, 0);
-#endif
         return;
     }
 
@@ -78,9 +76,7 @@ KERNEL_NAME(elem* __restrict__ logits, int pitch, float* __restrict__ loss, cons
         {
             const int i = first + a * THREADS;
             if (i >= CHUNKS) break;
-#if GRAD
             if (i < CACHED_CHUNKS) cached[i] = packed[a];
-#endif
             float s[8];
             unpack8(packed[a], s);
 #pragma unroll
@@ -95,7 +91,6 @@ KERNEL_NAME(elem* __restrict__ logits, int pitch, float* __restrict__ loss, cons
 #endif
     if (threadIdx.x == 0) loss[blockIdx.x] = lse - logit(label_logit);
 
-#if GRAD
     // Pass 2, backwards: the end of the row was read last and is still in L2, its beginning is in shared memory.
     const float inv = inv_labels[0];
     // This thread's last chunk; none when the row has fewer chunks than the block threads (a division of a negative number would round up to 0).
@@ -133,5 +128,4 @@ KERNEL_NAME(elem* __restrict__ logits, int pitch, float* __restrict__ loss, cons
         logit_and_derivative(label_logit, z, dz);
         row_elems[label] = to_elem((fast_exp(z - lse) - 1.0f) * dz * inv);
     }
-#endif
 }

@@ -20,7 +20,7 @@ struct Segment
 #define CHUNK 4096
 #define THREADS 256
 
-// Run-time scalars, all fp32; Graph.Runtime/Optimizers/ScalarBlock.cs has the same layout.
+// Run-time scalars, all fp32; ScalarBlock of Graph.Runtime/Optimizers/AdamSegment.cs has the same layout.
 struct Scalars
 {
     float lora_scale, inv_labels;

@@ -10,9 +10,6 @@ static class RankKernels
     /// <summary>More stages were slower on an H200: what counts besides the bytes in flight is how soon the first ones are there.</summary>
     const int Warps = 8, Stages = 4, Threads = 32 * Warps, Columns = 64 * Warps, Tokens = 32;
 
-    /// <summary>1: dY makes room in L2 before the partial sums do. The product after this reads dY again, but it is mostly gone by then.</summary>
-    const int ReadOnce = 1;
-
     /// <summary>TileRows and TileCols are tokens of a step and columns of a tile.</summary>
     public static IEnumerable<EmittedKernel> Kernels(Target target) => target.HasWgmma ? RankKernel.Ranks.SelectMany(r => Pair(target, r)) : Enumerable.Empty<EmittedKernel>();
 
@@ -24,7 +21,7 @@ static class RankKernels
         yield return new EmittedKernel(new KernelInfo(gradients, KernelKind.RankGradients, Threads, shared, Tokens, Columns, 1) { Rank = rank }, new[]
         {
             CudaText.Elem(target) + CudaText.Named(gradients, ("RANK", rank), ("TILE_T", Tokens), ("TILE_N", Columns), ("WARPS", Warps), ("STAGES", Stages),
-                ("MOST_TILES", RankKernel.Width(rank)), ("READ_ONCE", ReadOnce)),
+                ("MOST_TILES", RankKernel.Width(rank))),
             "@prelude.cu", "@mma.cu", "@rank_stripes.cu", "@rank_gradients.cu",
         });
         yield return new EmittedKernel(new KernelInfo(sum, KernelKind.RankSum, Threads, 0, Tokens, Columns, 1) { Rank = rank }, new[]

@@ -6,7 +6,7 @@
 // stripe's dB goes to `partials`, at slot stripe + block, which grows with either; what a stripe has of G goes to `g_partials` [stripe, rows, RANK]. A wide stripe halves
 // the sums of G and doubles those of dB. rank_sum.cu adds both up in order: the same bits every time.
 //
-// Literals: KERNEL_NAME, RANK (16 or 32), TILE_T (32), WARPS (8), TILE_N (WARPS * 64), STAGES, MOST_TILES (most tiles of a stripe), READ_ONCE (1: dY leaves L2 first, so that the sums stay).
+// Literals: KERNEL_NAME, RANK (16 or 32), TILE_T (32), WARPS (8), TILE_N (WARPS * 64), STAGES, MOST_TILES (most tiles of a stripe).
 // Launch: at most max(1, tiles / width) blocks, so that each has a step; block WARPS * 32, dynamic shared memory STAGES * STAGE_BYTES + 2 * SUMS * 4.
 // Pitches and the linears' columns are multiples of 8.
 
@@ -20,14 +20,10 @@
 static_assert(TILE_T == 32 && TILE_N == WARPS * 64, "two tiles of 16 tokens; a warp has 64 columns of dB");
 static_assert(MOST_TILES * TILE_N * RANK * 2 <= STAGE_BYTES, "B of a stripe passes through one stage");
 
-// As copy16. `policy` says how long L2 keeps what is read.
+// As copy16. `policy`: dY leaves L2 before the partial sums do. The product after this reads dY again, but it is mostly gone by then.
 __device__ __forceinline__ void copy16_of_dy(uint32_t shared, const elem* global, bool valid, uint64 policy)
 {
-#if READ_ONCE
     asm volatile("cp.async.cg.shared.global.L2::cache_hint.L2::128B [%0], [%1], 16, %2, %3;" :: "r"(shared), "l"(__cvta_generic_to_global(global)), "r"(valid ? 16 : 0), "l"(policy) : "memory");
-#else
-    copy16(shared, global, valid);
-#endif
 }
 
 // The tile of this number, or the first one of its step.
@@ -50,9 +46,7 @@ KERNEL_NAME(float* __restrict__ partials, float* __restrict__ g_partials, const 
     const int down_row = lane % 16, down_chunk = lane / 16, along_row = lane % 8 + lane / 16 * 8, along_chunk = lane / 8 % 2;
     const int half_tile = warp % 2 * 16, quarter = warp / 2;
     uint64 policy = 0;
-#if READ_ONCE
     asm("createpolicy.fractional.L2::evict_first.b64 %0, 1.0;" : "=l"(policy));
-#endif
 
     const int steps = (rows + TILE_T - 1) / TILE_T;
     const int64 units = (int64)tile_columns * steps;

@@ -3,7 +3,7 @@ using System.Collections.Generic;
 using System.Globalization;
 using System.Linq;
 using System.Text.RegularExpressions;
-using Graph.Generator.Emit;
+using Graph.Generator.Schedules;
 using Graph.Tests;
 using Xunit;
 
@@ -12,6 +12,7 @@ namespace Graph.Snapshots.Tests;
 /// <summary>The first sentence of a kernel's text: what is fused there and why it pays.</summary>
 public sealed class HeaderTests
 {
+    // Gemma 2 of every size, and the models of FunctionModels.cs, which share no structure with it.
     public static TheoryData<string> Variants => new(Gemma2Size.All.Select(s => s.Name).Concat(Emitted.Functions.Keys));
 
     /// <summary>The comment lines that a text begins with, up to the one that ends the sentence.</summary>
@@ -57,17 +58,18 @@ public sealed class HeaderTests
     public void Sentence_OfAnotherStructure_NamesItsOps(string variant, string words) =>
         Assert.Contains(Emitted.Kernels(variant).Where(k => k.Target == "sm_80").Select(k => Sentence(k.Text)), s => s.Contains(words, StringComparison.OrdinalIgnoreCase));
 
-    /// <summary>A kernel for each op never moves less than the one of all.</summary>
+    /// <summary>A kernel for each op moves more than the one of all, whatever is fused.</summary>
     [Theory]
     [MemberData(nameof(Variants))]
-    public void Bytes_OfAKernelForEachOp_AreNoFewer(string variant)
+    public void Bytes_OfAKernelForEachOp_AreMore(string variant)
     {
-        var bytes = (from kernel in Emitted.Kernels(variant)
-                     let found = Regex.Match(Sentence(kernel.Text), @"it moves ([\d,]+) bytes a token[^,;.]*, a kernel for each ([\d,]+)[;.]")
-                     where found.Success
-                     select (kernel.Info.Name, One: Number(found.Groups[1].Value), Each: Number(found.Groups[2].Value))).ToArray();
-        Assert.All(bytes, b => Assert.True(b.One < b.Each, b.ToString()));
-        Assert.Contains(Emitted.Kernels(variant), k => Sentence(k.Text).Contains(", a kernel for each ", StringComparison.Ordinal));
+        var fused = Emitted.Kernels(variant).Where(k => k.Info.Kind == KernelKind.Row).Select(k => Sentence(k.Text)).Where(s => s.Contains(" + ", StringComparison.Ordinal)).Distinct().ToArray();
+        Assert.NotEmpty(fused);
+        Assert.All(fused, s =>
+        {
+            var bytes = Regex.Match(s, @" in one kernel: it moves ([\d,]+) bytes a token(?: and column)?, a kernel for each ([\d,]+)[;.]");
+            Assert.True(bytes.Success && Number(bytes.Groups[1].Value) < Number(bytes.Groups[2].Value), s);
+        });
         static int Number(string text) => int.Parse(text, NumberStyles.AllowThousands, CultureInfo.InvariantCulture);
     }
 }

@@ -118,9 +118,7 @@ public sealed record RowBody(int Columns, EquatableArray<RowOutput> Outputs, Equ
     /// <summary>What is fused, the bytes that it moves, and those that a kernel for each op would move.</summary>
     string Sentence(FusedOps fused)
     {
-        var (moved, apart, unit) = (Traffic.Bytes, fused.Apart.Bytes, Columns == RankColumns ? " bytes a token and column" : " bytes a token");
-        var text = fused.Words + " in one kernel: it moves " + FusedOps.Number(moved) + unit;
-        if (fused.Ops.Count < 2) return text + ", each value once.";
-        return text + (apart > moved ? ", a kernel for each " + FusedOps.Number(apart) : "") + (fused.Kept.Length > 0 ? "; " + fused.Kept : "") + ".";
+        var text = fused.Words + " in one kernel: it moves " + FusedOps.Number(Traffic.Bytes) + (Columns == RankColumns ? " bytes a token and column" : " bytes a token");
+        return fused.Ops.Count < 2 ? text + ", each value once." : text + ", a kernel for each " + FusedOps.Number(fused.Apart.Bytes) + (fused.Kept.Length > 0 ? "; " + fused.Kept : "") + ".";
     }
 }

@@ -111,31 +111,27 @@ public sealed class TracedOps
 
     string Words(Item item) => item.Part switch
     {
-        Part.Forward => Words(item.Nodes[0], item.Origin),
-        Part.Recomputed => Words(item.Nodes[0], item.Origin) + " recomputed",
-        Part.Gradient => "gradient of " + Words(item.Nodes[0], item.Origin),
+        _ when item.Origin < 0 => _graph[item.Nodes[0]].Op is Copy ? "copy of " + _graph[item.Nodes[0]].Name : _graph[item.Nodes[0]].Name,
+        Part.Forward => Words(_traced[item.Origin]),
+        Part.Recomputed => Words(_traced[item.Origin]) + " recomputed",
+        Part.Gradient => "gradient of " + Words(_traced[item.Origin]),
         Part.Sum => "sum of gradients",
         _ => throw new System.InvalidOperationException("fuse: unknown part " + item.Part),
     };
 
-    string Words(int id, int origin)
+    string Words(Node node) => node.Op switch
     {
-        if (origin < 0) return _graph[id].Op is Copy ? "copy of " + _graph[id].Name : _graph[id].Name;
-        var node = _traced[origin];
-        return node.Op switch
-        {
-            RmsNorm => "RMSNorm " + node.Name,
-            LayerNorm => "LayerNorm " + node.Name,
-            Embedding => "embedding " + _imported[node.Inputs[1]].Name,
-            GeluTanh => "GELU (tanh)",
-            Gelu => "GELU",
-            Silu => "SiLU",
-            RowMean => "row mean",
-            MatMul => "linear " + node.Name,
-            Binary binary => Words(binary.Kind, node),
-            _ => node.Op.Name,
-        };
-    }
+        RmsNorm => "RMSNorm " + node.Name,
+        LayerNorm => "LayerNorm " + node.Name,
+        Embedding => "embedding " + _imported[node.Inputs[1]].Name,
+        GeluTanh => "GELU (tanh)",
+        Gelu => "GELU",
+        Silu => "SiLU",
+        RowMean => "row mean",
+        MatMul => "linear " + node.Name,
+        Binary binary => Words(binary.Kind, node),
+        _ => node.Op.Name,
+    };
 
     string Words(BinaryKind kind, Node node)
     {

@@ -1,16 +1,12 @@
 // ======== k00_embedding_input_layernorm
-// k00_embedding_input_layernorm <sm_90a>  launches: 1
+// Embedding embed_tokens + product with a number + RMSNorm input_layernorm in one kernel: it moves 27,652 bytes a token, a kernel for each 55,300;
+// what passes between them stays in registers.
+// k00_embedding_input_layernorm <sm_90a>: 1 launch; the first one:
 //   %2 = embedding %0 %1 : act[T,4608]  // Gemma2Model.Forward embedding
 //   %4 = mul %2 %3 : act[T,4608]  // Gemma2Model.Forward embedding
-//   %6 = mul %4 %4 : act[T,4608]  // layers.0.self_attn input_layernorm_mul
-//   %8 = row_sum %6 : f32[T,1]  // layers.0.self_attn input_layernorm_row_sum
-//   %9 = mul %7 %8 : f32[T,1]  // layers.0.self_attn input_layernorm_mul
-//   %11 = add %9 %10 : f32[T,1]  // layers.0.self_attn input_layernorm_add
-//   %12 = rsqrt %11 : f32[T,1]  // layers.0.self_attn input_layernorm_rsqrt
-//   %13 = mul %4 %12 : act[T,4608]  // layers.0.self_attn input_layernorm_mul
-//   %16 = mul %13 %15 : act[T,4608]  // layers.0.self_attn input_layernorm
-// tensors of the first launch: embedding layers.0.input_layernorm ids model.embed_tokens.weight model.layers.0.input_layernorm.weight
-// 27648 bytes per row; fp32 in registers, one rounding per stored value
+//   %6 = rms_norm %4 %5 {eps=1E-06} : act[T,4608]  // layers.0.self_attn input_layernorm
+//   tensors embedding layers.0.input_layernorm ids model.embed_tokens.weight model.layers.0.input_layernorm.weight
+// rows of 4608 columns; fp32 in registers, one rounding per stored value; bytes are without the vectors that all rows share
 #define ELEM_BF16 1
 
 @prelude.cu
@@ -71,10 +67,12 @@ k00_embedding_input_layernorm(elem* __restrict__ embedding_rows, int embedding_p
 
 
 // ======== k01_rope
-// k01_rope <sm_90a>  launches: 2
-//   %26 = rope %25 {theta=10000} : act[T,32,128]  // layers.0.self_attn q_proj
-//   %28 = rope %27 {theta=10000} : act[T,16,128]  // layers.0.self_attn k_proj
-// tensors of the first launch: layers.0.q_proj+k_proj+v_proj[0:6144] positions
+// RoPE of 48 heads of 128 columns in place, theta 10000: a token's 12,288 bytes are read once and written once, and sines and cosines are computed in
+// fp32 from its position, not read from a table.
+// k01_rope <sm_90a>: 2 launches, layers 0-1; the first one:
+//   %17 = rope %16 {theta=10000} : act[T,32,128]  // layers.0.self_attn q_proj
+//   %27 = rope %26 {theta=10000} : act[T,16,128]  // layers.0.self_attn k_proj
+//   tensors layers.0.q_proj+k_proj+v_proj[0:6144] positions
 #define ELEM_BF16 1
 #define KERNEL_NAME k01_rope
 #define HEADS 48
@@ -89,9 +87,11 @@ k00_embedding_input_layernorm(elem* __restrict__ embedding_rows, int embedding_p
 @rope.cu
 
 // ======== k02_attention_forward
-// k02_attention_forward <sm_90a>  launches: 1
-//   %30 = attention %26 %28 %29 {score=(50*tanh((0.0016666666666666666*s))) window=4096} : act[T,32,128]  // layers.0.self_attn attention
-// tensors of the first launch: layers.0.attention layers.0.lse layers.0.q_proj+k_proj+v_proj[0:4096] layers.0.q_proj+k_proj+v_proj[4096:6144] layers.0.q_proj+k_proj+v_proj[6144:8192] doc_start
+// Scores, softmax and the sum over v of attention, 32 query heads on 16 kv heads of 128 columns, window 4,096, in one kernel: scores stay on the
+// multiprocessor, so nothing of T x T is stored, only 8,320 bytes of o and log-sum-exp a token.
+// k02_attention_forward <sm_90a>: 1 launch, layer 0; the first one:
+//   %43 = attention %17 %27 %36 {score=(50*tanh((0.0016666666666666666*s))) window=4096} : act[T,32,128]  // layers.0.self_attn attention
+//   tensors layers.0.attention layers.0.lse layers.0.q_proj+k_proj+v_proj[0:4096] layers.0.q_proj+k_proj+v_proj[4096:6144] layers.0.q_proj+k_proj+v_proj[6144:8192] doc_start
 #define ELEM_BF16 1
 #define KERNEL_NAME k02_attention_forward
 #define HEAD_DIM 128
@@ -128,24 +128,14 @@ __device__ __forceinline__ void score_log2_and_derivative(float s, float distanc
 @attention_forward_sm90.cu
 
 // ======== k03_residual_pre_feedforward_layernorm
-// k03_residual_pre_feedforward_layernorm <sm_90a>  launches: 3
-//   %38 = mul %36 %36 : act[T,4608]  // layers.0.self_attn post_attention_layernorm_mul
-//   %39 = row_sum %38 : f32[T,1]  // layers.0.self_attn post_attention_layernorm_row_sum
-//   %40 = mul %7 %39 : f32[T,1]  // layers.0.self_attn post_attention_layernorm_mul
-//   %41 = add %40 %10 : f32[T,1]  // layers.0.self_attn post_attention_layernorm_add
-//   %42 = rsqrt %41 : f32[T,1]  // layers.0.self_attn post_attention_layernorm_rsqrt
-//   %43 = mul %36 %42 : act[T,4608]  // layers.0.self_attn post_attention_layernorm_mul
-//   %45 = mul %43 %44 : act[T,4608]  // layers.0.self_attn post_attention_layernorm
-//   %46 = add %4 %45 : act[T,4608]  // layers.0.self_attn residual
-//   %48 = mul %46 %46 : act[T,4608]  // layers.0.mlp pre_feedforward_layernorm_mul
-//   %49 = row_sum %48 : f32[T,1]  // layers.0.mlp pre_feedforward_layernorm_row_sum
-//   %50 = mul %7 %49 : f32[T,1]  // layers.0.mlp pre_feedforward_layernorm_mul
-//   %51 = add %50 %10 : f32[T,1]  // layers.0.mlp pre_feedforward_layernorm_add
-//   %52 = rsqrt %51 : f32[T,1]  // layers.0.mlp pre_feedforward_layernorm_rsqrt
-//   %53 = mul %46 %52 : act[T,4608]  // layers.0.mlp pre_feedforward_layernorm_mul
-//   %55 = mul %53 %54 : act[T,4608]  // layers.0.mlp pre_feedforward_layernorm
-// tensors of the first launch: layers.0.post_attention_layernorm_rsqrt layers.0.residual layers.0.pre_feedforward_layernorm_rsqrt layers.0.pre_feedforward_layernorm layers.0.o_proj model.layers.0.post_attention_layernorm.weight embedding model.layers.0.pre_feedforward_layernorm.weight
-// 36872 bytes per row; fp32 in registers, one rounding per stored value
+// RMSNorm post_attention_layernorm + residual sum + RMSNorm pre_feedforward_layernorm in one kernel: it moves 36,872 bytes a token, a kernel for each
+// 64,520; post_attention_layernorm stays in registers.
+// k03_residual_pre_feedforward_layernorm <sm_90a>: 3 launches, layers 0-1; the first one:
+//   %54 = rms_norm %52 %53 {eps=1E-06} : act[T,4608]  // layers.0.self_attn post_attention_layernorm
+//   %55 = add %4 %54 : act[T,4608]  // layers.0.self_attn residual
+//   %57 = rms_norm %55 %56 {eps=1E-06} : act[T,4608]  // layers.0.mlp pre_feedforward_layernorm
+//   tensors layers.0.post_attention_layernorm_rsqrt layers.0.residual layers.0.pre_feedforward_layernorm_rsqrt layers.0.pre_feedforward_layernorm layers.0.o_proj model.layers.0.post_attention_layernorm.weight embedding model.layers.0.pre_feedforward_layernorm.weight
+// rows of 4608 columns; fp32 in registers, one rounding per stored value; bytes are without the vectors that all rows share
 #define ELEM_BF16 1
 
 @prelude.cu
@@ -228,18 +218,12 @@ k03_residual_pre_feedforward_layernorm(float* __restrict__ post_attention_layern
 
 
 // ======== k04_geglu
-// k04_geglu <sm_90a>  launches: 2
-//   %66 = mul %61 %61 : act[T,36864]  // layers.0.mlp gelu_tanh_mul
-//   %67 = mul %65 %66 : act[T,36864]  // layers.0.mlp gelu_tanh_mul
-//   %68 = add %64 %67 : act[T,36864]  // layers.0.mlp gelu_tanh_add
-//   %69 = mul %61 %68 : act[T,36864]  // layers.0.mlp gelu_tanh_mul
-//   %70 = tanh %69 : act[T,36864]  // layers.0.mlp gelu_tanh_tanh
-//   %71 = mul %63 %70 : act[T,36864]  // layers.0.mlp gelu_tanh_mul
-//   %72 = add %63 %71 : act[T,36864]  // layers.0.mlp gelu_tanh_add
-//   %73 = mul %61 %72 : act[T,36864]  // layers.0.mlp gelu_tanh
-//   %74 = mul %73 %62 : act[T,36864]  // layers.0.mlp geglu
-// tensors of the first launch: layers.0.geglu layers.0.gate_proj+up_proj[0:36864] layers.0.gate_proj+up_proj[36864:73728]
-// 221184 bytes per row; fp32 in registers, one rounding per stored value
+// GELU (tanh) + product (GeGLU) in one kernel: it moves 221,184 bytes a token, a kernel for each 368,640; gelu_tanh stays in registers.
+// k04_geglu <sm_90a>: 2 launches, layers 0-1; the first one:
+//   %66 = gelu_tanh %65 : act[T,36864]  // layers.0.mlp gelu_tanh
+//   %75 = mul %66 %74 : act[T,36864]  // layers.0.mlp geglu
+//   tensors layers.0.geglu layers.0.gate_proj+up_proj[0:36864] layers.0.gate_proj+up_proj[36864:73728]
+// rows of 36864 columns; fp32 in registers, one rounding per stored value; bytes are without the vectors that all rows share
 #define ELEM_BF16 1
 
 @prelude.cu
@@ -265,9 +249,11 @@ k04_geglu(elem* __restrict__ geglu_rows, int geglu_pitch,
 
 
 // ======== k05_attention_forward
-// k05_attention_forward <sm_90a>  launches: 1
-//   %112 = attention %108 %110 %111 {score=(50*tanh((0.0016666666666666666*s)))} : act[T,32,128]  // layers.1.self_attn attention
-// tensors of the first launch: layers.1.attention layers.1.lse layers.1.q_proj+k_proj+v_proj[0:4096] layers.1.q_proj+k_proj+v_proj[4096:6144] layers.1.q_proj+k_proj+v_proj[6144:8192] doc_start
+// Scores, softmax and the sum over v of attention, 32 query heads on 16 kv heads of 128 columns, in one kernel: scores stay on the multiprocessor, so
+// nothing of T x T is stored, only 8,320 bytes of o and log-sum-exp a token.
+// k05_attention_forward <sm_90a>: 1 launch, layer 1; the first one:
+//   %122 = attention %98 %108 %117 {score=(50*tanh((0.0016666666666666666*s)))} : act[T,32,128]  // layers.1.self_attn attention
+//   tensors layers.1.attention layers.1.lse layers.1.q_proj+k_proj+v_proj[0:4096] layers.1.q_proj+k_proj+v_proj[4096:6144] layers.1.q_proj+k_proj+v_proj[6144:8192] doc_start
 #define ELEM_BF16 1
 #define KERNEL_NAME k05_attention_forward
 #define HEAD_DIM 128
@@ -304,24 +290,14 @@ __device__ __forceinline__ void score_log2_and_derivative(float s, float distanc
 @attention_forward_sm90.cu
 
 // ======== k06_norm
-// k06_norm <sm_90a>  launches: 1
-//   %160 = mul %158 %158 : act[T,4608]  // layers.1.mlp post_feedforward_layernorm_mul
-//   %161 = row_sum %160 : f32[T,1]  // layers.1.mlp post_feedforward_layernorm_row_sum
-//   %162 = mul %7 %161 : f32[T,1]  // layers.1.mlp post_feedforward_layernorm_mul
-//   %163 = add %162 %10 : f32[T,1]  // layers.1.mlp post_feedforward_layernorm_add
-//   %164 = rsqrt %163 : f32[T,1]  // layers.1.mlp post_feedforward_layernorm_rsqrt
-//   %165 = mul %158 %164 : act[T,4608]  // layers.1.mlp post_feedforward_layernorm_mul
-//   %167 = mul %165 %166 : act[T,4608]  // layers.1.mlp post_feedforward_layernorm
-//   %168 = add %128 %167 : act[T,4608]  // layers.1.mlp residual
-//   %170 = mul %168 %168 : act[T,4608]  // Gemma2Model.Forward norm_mul
-//   %171 = row_sum %170 : f32[T,1]  // Gemma2Model.Forward norm_row_sum
-//   %172 = mul %7 %171 : f32[T,1]  // Gemma2Model.Forward norm_mul
-//   %173 = add %172 %10 : f32[T,1]  // Gemma2Model.Forward norm_add
-//   %174 = rsqrt %173 : f32[T,1]  // Gemma2Model.Forward norm_rsqrt
-//   %175 = mul %168 %174 : act[T,4608]  // Gemma2Model.Forward norm_mul
-//   %177 = mul %175 %176 : act[T,4608]  // Gemma2Model.Forward norm
-// tensors of the first launch: layers.1.post_feedforward_layernorm_rsqrt norm_rsqrt norm layers.1.down_proj model.layers.1.post_feedforward_layernorm.weight layers.1.residual model.norm.weight
-// 27656 bytes per row; fp32 in registers, one rounding per stored value
+// RMSNorm post_feedforward_layernorm + residual sum + RMSNorm norm in one kernel: it moves 27,656 bytes a token, a kernel for each 64,520;
+// post_feedforward_layernorm and residual stay in registers.
+// k06_norm <sm_90a>: 1 launch, layer 1; the first one:
+//   %164 = rms_norm %162 %163 {eps=1E-06} : act[T,4608]  // layers.1.mlp post_feedforward_layernorm
+//   %165 = add %134 %164 : act[T,4608]  // layers.1.mlp residual
+//   %167 = rms_norm %165 %166 {eps=1E-06} : act[T,4608]  // Gemma2Model.Forward norm
+//   tensors layers.1.post_feedforward_layernorm_rsqrt norm_rsqrt norm layers.1.down_proj model.layers.1.post_feedforward_layernorm.weight layers.1.residual model.norm.weight
+// rows of 4608 columns; fp32 in registers, one rounding per stored value; bytes are without the vectors that all rows share
 #define ELEM_BF16 1
 
 @prelude.cu
@@ -401,9 +377,11 @@ k06_norm(float* __restrict__ post_feedforward_layernorm_rsqrt_rows,
 
 
 // ======== k07_cross_entropy
-// k07_cross_entropy <sm_90a>  launches: 1
-//   %179 = linear_cross_entropy %177 %1 %178 {logit=(30*tanh((0.03333333333333333*s)))} : f32[T,1]  // loss
-// tensors of the first launch: norm model.embed_tokens.weight loss
+// Cross entropy of a row of 256,000 logits and its gradient, which takes the logits' place: a row with a label is read once, 280,576 of its 512,000
+// bytes a second time, because the rest is what fits shared memory, and written once; probabilities are not stored.
+// k07_cross_entropy <sm_90a>: 1 launch; the first one:
+//   %175 = cross_entropy %173 %174 : f32[T,1]  // loss
+//   tensors norm model.embed_tokens.weight loss
 #define ELEM_BF16 1
 #define KERNEL_NAME k07_cross_entropy
 #define VOCAB 256000
@@ -429,36 +407,15 @@ __device__ __forceinline__ void logit_and_derivative(float s, float& z, float& d
 @cross_entropy.cu
 
 // ======== k08_d_residual_d_down_proj
-// k08_d_residual_d_down_proj <sm_90a>  launches: 1
-//   %165 = mul %158 %164 : act[T,4608]  // layers.1.mlp post_feedforward_layernorm_mul
-//   %167 = mul %165 %166 : act[T,4608]  // layers.1.mlp post_feedforward_layernorm
-//   %168 = add %128 %167 : act[T,4608]  // layers.1.mlp residual
-//   %182 = mul %181 %176 : act[T,4608]  // Gemma2Model.Forward d_norm_mul
-//   %183 = mul %182 %174 : act[T,4608]  // Gemma2Model.Forward d_residual
-//   %184 = mul %182 %168 : act[T,4608]  // Gemma2Model.Forward d_norm_mul_mul
-//   %185 = row_sum %184 : f32[T,1]  // Gemma2Model.Forward d_norm_rsqrt
-//   %187 = mul %174 %174 : f32[T,1]  // Gemma2Model.Forward d_norm_rsqrt_mul
-//   %188 = mul %174 %187 : f32[T,1]  // Gemma2Model.Forward d_norm_rsqrt_mul
-//   %189 = mul %186 %188 : f32[T,1]  // Gemma2Model.Forward d_norm_rsqrt_mul
-//   %190 = mul %185 %189 : f32[T,1]  // Gemma2Model.Forward d_norm_add
-//   %191 = mul %190 %7 : f32[T,1]  // Gemma2Model.Forward d_norm_row_sum
-//   %193 = mul %192 %191 : f32[T,1]  // Gemma2Model.Forward d_norm_mul_mul
-//   %194 = mul %193 %168 : act[T,4608]  // Gemma2Model.Forward d_residual
-//   %195 = add %183 %194 : act[T,4608]  // Gemma2Model.Forward d_residual
-//   %196 = mul %195 %166 : act[T,4608]  // layers.1.mlp d_post_feedforward_layernorm_mul
-//   %197 = mul %196 %164 : act[T,4608]  // layers.1.mlp d_down_proj
-//   %198 = mul %196 %158 : act[T,4608]  // layers.1.mlp d_post_feedforward_layernorm_mul_mul
-//   %199 = row_sum %198 : f32[T,1]  // layers.1.mlp d_post_feedforward_layernorm_rsqrt
-//   %200 = mul %164 %164 : f32[T,1]  // layers.1.mlp d_post_feedforward_layernorm_rsqrt_mul
-//   %201 = mul %164 %200 : f32[T,1]  // layers.1.mlp d_post_feedforward_layernorm_rsqrt_mul
-//   %202 = mul %186 %201 : f32[T,1]  // layers.1.mlp d_post_feedforward_layernorm_rsqrt_mul
-//   %203 = mul %199 %202 : f32[T,1]  // layers.1.mlp d_post_feedforward_layernorm_add
-//   %204 = mul %203 %7 : f32[T,1]  // layers.1.mlp d_post_feedforward_layernorm_row_sum
-//   %205 = mul %192 %204 : f32[T,1]  // layers.1.mlp d_post_feedforward_layernorm_mul_mul
-//   %206 = mul %205 %158 : act[T,4608]  // layers.1.mlp d_down_proj
-//   %207 = add %197 %206 : act[T,4608]  // layers.1.mlp d_down_proj
-// tensors of the first launch: d_residual layers.1.d_down_proj layers.1.down_proj layers.1.post_feedforward_layernorm_rsqrt model.layers.1.post_feedforward_layernorm.weight layers.1.residual d_norm model.norm.weight norm_rsqrt
-// 46088 bytes per row; fp32 in registers, one rounding per stored value
+// RMSNorm post_feedforward_layernorm recomputed + residual sum recomputed + gradient of RMSNorm norm + gradient of RMSNorm post_feedforward_layernorm
+// in one kernel: it moves 46,088 bytes a token, a kernel for each 101,388; post_feedforward_layernorm and residual stay in registers.
+// k08_d_residual_d_down_proj <sm_90a>: 1 launch; the first one:
+//   recomputed: %164 = rms_norm %162 %163 {eps=1E-06} : act[T,4608]  // layers.1.mlp post_feedforward_layernorm
+//   recomputed: %165 = add %134 %164 : act[T,4608]  // layers.1.mlp residual
+//   gradient of %167 = rms_norm %165 %166 {eps=1E-06} : act[T,4608]  // Gemma2Model.Forward norm
+//   gradient of %164 = rms_norm %162 %163 {eps=1E-06} : act[T,4608]  // layers.1.mlp post_feedforward_layernorm
+//   tensors d_residual layers.1.d_down_proj layers.1.down_proj layers.1.post_feedforward_layernorm_rsqrt model.layers.1.post_feedforward_layernorm.weight layers.1.residual d_norm model.norm.weight norm_rsqrt
+// rows of 4608 columns; fp32 in registers, one rounding per stored value; bytes are without the vectors that all rows share
 #define ELEM_BF16 1
 
 @prelude.cu
@@ -540,32 +497,14 @@ k08_d_residual_d_down_proj(elem* __restrict__ d_residual_rows, int d_residual_pi
 
 
 // ======== k09_d_up_proj_d_gate_proj
-// k09_d_up_proj_d_gate_proj <sm_90a>  launches: 2
-//   %145 = mul %143 %143 : act[T,36864]  // layers.1.mlp gelu_tanh_mul
-//   %146 = mul %65 %145 : act[T,36864]  // layers.1.mlp gelu_tanh_mul
-//   %147 = add %64 %146 : act[T,36864]  // layers.1.mlp gelu_tanh_add
-//   %148 = mul %143 %147 : act[T,36864]  // layers.1.mlp gelu_tanh_mul
-//   %149 = tanh %148 : act[T,36864]  // layers.1.mlp gelu_tanh_tanh
-//   %150 = mul %63 %149 : act[T,36864]  // layers.1.mlp gelu_tanh_mul
-//   %151 = add %63 %150 : act[T,36864]  // layers.1.mlp gelu_tanh_add
-//   %152 = mul %143 %151 : act[T,36864]  // layers.1.mlp gelu_tanh
-//   %214 = mul %213 %144 : act[T,36864]  // layers.1.mlp d_gelu_tanh
-//   %215 = mul %213 %152 : act[T,36864]  // layers.1.mlp d_up_proj
-//   %216 = mul %214 %151 : act[T,36864]  // layers.1.mlp d_gate_proj
-//   %217 = mul %214 %143 : act[T,36864]  // layers.1.mlp d_gelu_tanh_add
-//   %218 = mul %217 %63 : act[T,36864]  // layers.1.mlp d_gelu_tanh_tanh
-//   %219 = mul %149 %149 : act[T,36864]  // layers.1.mlp d_gelu_tanh_tanh_mul
-//   %220 = sub %14 %219 : act[T,36864]  // layers.1.mlp d_gelu_tanh_tanh_sub
-//   %221 = mul %218 %220 : act[T,36864]  // layers.1.mlp d_gelu_tanh_mul
-//   %222 = mul %221 %147 : act[T,36864]  // layers.1.mlp d_gate_proj
-//   %223 = mul %221 %143 : act[T,36864]  // layers.1.mlp d_gelu_tanh_add
-//   %224 = mul %223 %65 : act[T,36864]  // layers.1.mlp d_gelu_tanh_mul
-//   %225 = mul %192 %224 : act[T,36864]  // layers.1.mlp d_gelu_tanh_mul_mul
-//   %226 = mul %225 %143 : act[T,36864]  // layers.1.mlp d_gate_proj
-//   %227 = add %216 %222 : act[T,36864]  // layers.1.mlp add
-//   %228 = add %227 %226 : act[T,36864]  // layers.1.mlp d_gate_proj
-// tensors of the first launch: layers.1.d_gate_proj+up_proj[36864:73728] layers.1.d_gate_proj+up_proj[0:36864] layers.1.gate_proj+up_proj[0:36864] layers.1.d_geglu layers.1.gate_proj+up_proj[36864:73728]
-// 368640 bytes per row; fp32 in registers, one rounding per stored value
+// GELU (tanh) recomputed + gradient of product (GeGLU) + gradient of GELU (tanh) in one kernel: it moves 368,640 bytes a token, a kernel for each
+// 737,280; gelu_tanh and d_gelu_tanh stay in registers.
+// k09_d_up_proj_d_gate_proj <sm_90a>: 2 launches, layers 0-1; the first one:
+//   recomputed: %145 = gelu_tanh %144 : act[T,36864]  // layers.1.mlp gelu_tanh
+//   gradient of %154 = mul %145 %153 : act[T,36864]  // layers.1.mlp geglu
+//   gradient of %145 = gelu_tanh %144 : act[T,36864]  // layers.1.mlp gelu_tanh
+//   tensors layers.1.d_gate_proj+up_proj[36864:73728] layers.1.d_gate_proj+up_proj[0:36864] layers.1.gate_proj+up_proj[0:36864] layers.1.d_geglu layers.1.gate_proj+up_proj[36864:73728]
+// rows of 36864 columns; fp32 in registers, one rounding per stored value; bytes are without the vectors that all rows share
 #define ELEM_BF16 1
 
 @prelude.cu
@@ -620,34 +559,14 @@ k09_d_up_proj_d_gate_proj(elem* __restrict__ d_up_proj_rows, int d_up_proj_pitch
 
 
 // ======== k10_d_residual_d_o_proj
-// k10_d_residual_d_o_proj <sm_90a>  launches: 2
-//   %236 = mul %235 %136 : act[T,4608]  // layers.1.mlp d_pre_feedforward_layernorm_mul
-//   %237 = mul %236 %134 : act[T,4608]  // layers.1.mlp d_residual
-//   %238 = mul %236 %128 : act[T,4608]  // layers.1.mlp d_pre_feedforward_layernorm_mul_mul
-//   %239 = row_sum %238 : f32[T,1]  // layers.1.mlp d_pre_feedforward_layernorm_rsqrt
-//   %240 = mul %134 %134 : f32[T,1]  // layers.1.mlp d_pre_feedforward_layernorm_rsqrt_mul
-//   %241 = mul %134 %240 : f32[T,1]  // layers.1.mlp d_pre_feedforward_layernorm_rsqrt_mul
-//   %242 = mul %186 %241 : f32[T,1]  // layers.1.mlp d_pre_feedforward_layernorm_rsqrt_mul
-//   %243 = mul %239 %242 : f32[T,1]  // layers.1.mlp d_pre_feedforward_layernorm_add
-//   %244 = mul %243 %7 : f32[T,1]  // layers.1.mlp d_pre_feedforward_layernorm_row_sum
-//   %245 = mul %192 %244 : f32[T,1]  // layers.1.mlp d_pre_feedforward_layernorm_mul_mul
-//   %246 = mul %245 %128 : act[T,4608]  // layers.1.mlp d_residual
-//   %247 = add %195 %237 : act[T,4608]  // layers.1.mlp add
-//   %248 = add %247 %246 : act[T,4608]  // layers.1.mlp d_residual
-//   %249 = mul %248 %126 : act[T,4608]  // layers.1.self_attn d_post_attention_layernorm_mul
-//   %250 = mul %249 %124 : act[T,4608]  // layers.1.self_attn d_o_proj
-//   %251 = mul %249 %118 : act[T,4608]  // layers.1.self_attn d_post_attention_layernorm_mul_mul
-//   %252 = row_sum %251 : f32[T,1]  // layers.1.self_attn d_post_attention_layernorm_rsqrt
-//   %253 = mul %124 %124 : f32[T,1]  // layers.1.self_attn d_post_attention_layernorm_rsqrt_mul
-//   %254 = mul %124 %253 : f32[T,1]  // layers.1.self_attn d_post_attention_layernorm_rsqrt_mul
-//   %255 = mul %186 %254 : f32[T,1]  // layers.1.self_attn d_post_attention_layernorm_rsqrt_mul
-//   %256 = mul %252 %255 : f32[T,1]  // layers.1.self_attn d_post_attention_layernorm_add
-//   %257 = mul %256 %7 : f32[T,1]  // layers.1.self_attn d_post_attention_layernorm_row_sum
-//   %258 = mul %192 %257 : f32[T,1]  // layers.1.self_attn d_post_attention_layernorm_mul_mul
-//   %259 = mul %258 %118 : act[T,4608]  // layers.1.self_attn d_o_proj
-//   %260 = add %250 %259 : act[T,4608]  // layers.1.self_attn d_o_proj
-// tensors of the first launch: layers.1.d_residual layers.1.d_o_proj layers.1.d_pre_feedforward_layernorm model.layers.1.pre_feedforward_layernorm.weight layers.1.pre_feedforward_layernorm_rsqrt layers.1.residual d_residual model.layers.1.post_attention_layernorm.weight layers.1.post_attention_layernorm_rsqrt layers.1.o_proj
-// 55304 bytes per row; fp32 in registers, one rounding per stored value
+// Gradient of RMSNorm pre_feedforward_layernorm + sum of gradients + gradient of RMSNorm post_attention_layernorm in one kernel: it moves 55,304
+// bytes a token, a kernel for each 82,952; what passes between them stays in registers.
+// k10_d_residual_d_o_proj <sm_90a>: 2 launches, layer 1; the first one:
+//   gradient of %136 = rms_norm %134 %135 {eps=1E-06} : act[T,4608]  // layers.1.mlp pre_feedforward_layernorm
+//   sum of gradients: d_residual : act[T,4608]
+//   gradient of %133 = rms_norm %131 %132 {eps=1E-06} : act[T,4608]  // layers.1.self_attn post_attention_layernorm
+//   tensors layers.1.d_residual layers.1.d_o_proj layers.1.d_pre_feedforward_layernorm model.layers.1.pre_feedforward_layernorm.weight layers.1.pre_feedforward_layernorm_rsqrt layers.1.residual d_residual model.layers.1.post_attention_layernorm.weight layers.1.post_attention_layernorm_rsqrt layers.1.o_proj
+// rows of 4608 columns; fp32 in registers, one rounding per stored value; bytes are without the vectors that all rows share
 #define ELEM_BF16 1
 
 @prelude.cu
@@ -728,9 +647,11 @@ k10_d_residual_d_o_proj(elem* __restrict__ d_residual_rows, int d_residual_pitch
 
 
 // ======== k11_attention_delta
-// k11_attention_delta <sm_90a>  launches: 2
-//   %269 = attention_delta %112 %267 : f32[T,32]  // layers.1.self_attn delta
-// tensors of the first launch: layers.1.delta layers.1.attention layers.1.d_attention
+// Attention's delta, the sum of do * o over each of 32 heads of 128, once for dq, dk and dv, which all subtract it from dP: it reads 16,384 bytes a
+// token and writes 128.
+// k11_attention_delta <sm_90a>: 2 launches, layers 0-1; the first one:
+//   gradient of %122 = attention %98 %108 %117 {score=(50*tanh((0.0016666666666666666*s)))} : act[T,32,128]  // layers.1.self_attn attention
+//   tensors layers.1.delta layers.1.attention layers.1.d_attention
 #define ELEM_BF16 1
 #define KERNEL_NAME k11_attention_delta
 #define HEAD_DIM 128
@@ -747,9 +668,12 @@ k10_d_residual_d_o_proj(elem* __restrict__ d_residual_rows, int d_residual_pitch
 @attention_delta.cu
 
 // ======== k12_attention_dkdv
-// k12_attention_dkdv <sm_90a>  launches: 1
-//   %270 = attention_grad_k %108 %110 %111 %267 %268 %269 {score=(50*tanh((0.0016666666666666666*s)))} : act[T,16,128]  // layers.1.self_attn d_k_proj
-// tensors of the first launch: layers.1.d_q_proj+k_proj+v_proj[4096:6144] layers.1.d_q_proj+k_proj+v_proj[6144:8192] layers.1.q_proj+k_proj+v_proj[0:4096] layers.1.q_proj+k_proj+v_proj[4096:6144] layers.1.q_proj+k_proj+v_proj[6144:8192] layers.1.d_attention layers.1.lse layers.1.delta doc_start doc_end
+// Gradients of attention to k and v, 32 query heads on 16 kv heads of 128 columns, in one kernel: scores are computed again tile by tile and stay on
+// the multiprocessor, without atomics; 8,192 bytes of dk and dv a token are written once, and dS, where there is memory for it, so that dq is one
+// product instead of three.
+// k12_attention_dkdv <sm_90a>: 1 launch, layer 1; the first one:
+//   gradient of %122 = attention %98 %108 %117 {score=(50*tanh((0.0016666666666666666*s)))} : act[T,32,128]  // layers.1.self_attn attention
+//   tensors layers.1.d_q_proj+k_proj+v_proj[4096:6144] layers.1.d_q_proj+k_proj+v_proj[6144:8192] layers.1.q_proj+k_proj+v_proj[0:4096] layers.1.q_proj+k_proj+v_proj[4096:6144] layers.1.q_proj+k_proj+v_proj[6144:8192] layers.1.d_attention layers.1.lse layers.1.delta doc_start doc_end
 #define ELEM_BF16 1
 #define KERNEL_NAME k12_attention_dkdv
 #define HEAD_DIM 128
@@ -787,9 +711,11 @@ __device__ __forceinline__ void score_log2_and_derivative(float s, float distanc
 @attention_dkdv_sm90_d128.cu
 
 // ======== k13_attention_dq
-// k13_attention_dq <sm_90a>  launches: 1
-//   %272 = attention_grad_q %108 %110 %111 %267 %268 %269 {score=(50*tanh((0.0016666666666666666*s)))} : act[T,32,128]  // layers.1.self_attn d_q_proj
-// tensors of the first launch: layers.1.d_q_proj+k_proj+v_proj[0:4096] layers.1.q_proj+k_proj+v_proj[0:4096] layers.1.q_proj+k_proj+v_proj[4096:6144] layers.1.q_proj+k_proj+v_proj[6144:8192] layers.1.d_attention layers.1.lse layers.1.delta doc_start
+// Gradient of attention to q, 32 query heads on 16 kv heads of 128 columns: scores are computed again tile by tile and stay on the multiprocessor,
+// without atomics; 8,192 bytes of dq a token are written once.
+// k13_attention_dq <sm_90a>: 1 launch, layer 1; the first one:
+//   gradient of %122 = attention %98 %108 %117 {score=(50*tanh((0.0016666666666666666*s)))} : act[T,32,128]  // layers.1.self_attn attention
+//   tensors layers.1.d_q_proj+k_proj+v_proj[0:4096] layers.1.q_proj+k_proj+v_proj[0:4096] layers.1.q_proj+k_proj+v_proj[4096:6144] layers.1.q_proj+k_proj+v_proj[6144:8192] layers.1.d_attention layers.1.lse layers.1.delta doc_start
 #define ELEM_BF16 1
 #define KERNEL_NAME k13_attention_dq
 #define HEAD_DIM 128
@@ -826,9 +752,11 @@ __device__ __forceinline__ void score_log2_and_derivative(float s, float distanc
 @attention_dq_sm90.cu
 
 // ======== k13_attention_dq_from_ds
-// k13_attention_dq <sm_90a>  launches: 1
-//   %272 = attention_grad_q %108 %110 %111 %267 %268 %269 {score=(50*tanh((0.0016666666666666666*s)))} : act[T,32,128]  // layers.1.self_attn d_q_proj
-// tensors of the first launch: layers.1.d_q_proj+k_proj+v_proj[0:4096] layers.1.q_proj+k_proj+v_proj[0:4096] layers.1.q_proj+k_proj+v_proj[4096:6144] layers.1.q_proj+k_proj+v_proj[6144:8192] layers.1.d_attention layers.1.lse layers.1.delta doc_start
+// Gradient of attention to q, 32 query heads on 16 kv heads of 128 columns, from the dS that the kernel of dk and dv kept: one product instead of
+// three, for 2 bytes read for each pair of tokens and query head.
+// k13_attention_dq_from_ds <sm_90a>: k13_attention_dq's 1 launch, layer 1; the first one:
+//   gradient of %122 = attention %98 %108 %117 {score=(50*tanh((0.0016666666666666666*s)))} : act[T,32,128]  // layers.1.self_attn attention
+//   tensors layers.1.d_q_proj+k_proj+v_proj[0:4096] layers.1.q_proj+k_proj+v_proj[0:4096] layers.1.q_proj+k_proj+v_proj[4096:6144] layers.1.q_proj+k_proj+v_proj[6144:8192] layers.1.d_attention layers.1.lse layers.1.delta doc_start
 #define ELEM_BF16 1
 #define KERNEL_NAME k13_attention_dq_from_ds
 #define HEAD_DIM 128
@@ -850,10 +778,12 @@ __device__ __forceinline__ void score_log2_and_derivative(float s, float distanc
 @attention_dq_from_ds_sm90.cu
 
 // ======== k14_rope_inverse
-// k14_rope_inverse <sm_90a>  launches: 2
-//   %274 = rope %270 {theta=10000 inverse} : act[T,16,128]  // layers.1.self_attn d_k_proj
-//   %276 = rope %272 {theta=10000 inverse} : act[T,32,128]  // layers.1.self_attn d_q_proj
-// tensors of the first launch: layers.1.d_q_proj+k_proj+v_proj[0:6144] positions
+// Gradient of RoPE, the inverse rotation of 48 heads of 128 columns in place, theta 10000: a token's 12,288 bytes are read once and written once, and
+// sines and cosines are computed in fp32 from its position, not read from a table.
+// k14_rope_inverse <sm_90a>: 2 launches, layers 0-1; the first one:
+//   gradient of %108 = rope %107 {theta=10000} : act[T,16,128]  // layers.1.self_attn k_proj
+//   gradient of %98 = rope %97 {theta=10000} : act[T,32,128]  // layers.1.self_attn q_proj
+//   tensors layers.1.d_q_proj+k_proj+v_proj[0:6144] positions
 #define ELEM_BF16 1
 #define KERNEL_NAME k14_rope_inverse
 #define HEADS 48
@@ -868,34 +798,14 @@ __device__ __forceinline__ void score_log2_and_derivative(float s, float distanc
 @rope.cu
 
 // ======== k15_d_o_proj
-// k15_d_o_proj <sm_90a>  launches: 1
-//   %338 = mul %337 %54 : act[T,4608]  // layers.0.mlp d_pre_feedforward_layernorm_mul
-//   %339 = mul %338 %52 : act[T,4608]  // layers.0.mlp d_residual
-//   %340 = mul %338 %46 : act[T,4608]  // layers.0.mlp d_pre_feedforward_layernorm_mul_mul
-//   %341 = row_sum %340 : f32[T,1]  // layers.0.mlp d_pre_feedforward_layernorm_rsqrt
-//   %342 = mul %52 %52 : f32[T,1]  // layers.0.mlp d_pre_feedforward_layernorm_rsqrt_mul
-//   %343 = mul %52 %342 : f32[T,1]  // layers.0.mlp d_pre_feedforward_layernorm_rsqrt_mul
-//   %344 = mul %186 %343 : f32[T,1]  // layers.0.mlp d_pre_feedforward_layernorm_rsqrt_mul
-//   %345 = mul %341 %344 : f32[T,1]  // layers.0.mlp d_pre_feedforward_layernorm_add
-//   %346 = mul %345 %7 : f32[T,1]  // layers.0.mlp d_pre_feedforward_layernorm_row_sum
-//   %347 = mul %192 %346 : f32[T,1]  // layers.0.mlp d_pre_feedforward_layernorm_mul_mul
-//   %348 = mul %347 %46 : act[T,4608]  // layers.0.mlp d_residual
-//   %349 = add %297 %339 : act[T,4608]  // layers.0.mlp add
-//   %350 = add %349 %348 : act[T,4608]  // layers.0.mlp d_residual
-//   %351 = mul %350 %44 : act[T,4608]  // layers.0.self_attn d_post_attention_layernorm_mul
-//   %352 = mul %351 %42 : act[T,4608]  // layers.0.self_attn d_o_proj
-//   %353 = mul %351 %36 : act[T,4608]  // layers.0.self_attn d_post_attention_layernorm_mul_mul
-//   %354 = row_sum %353 : f32[T,1]  // layers.0.self_attn d_post_attention_layernorm_rsqrt
-//   %355 = mul %42 %42 : f32[T,1]  // layers.0.self_attn d_post_attention_layernorm_rsqrt_mul
-//   %356 = mul %42 %355 : f32[T,1]  // layers.0.self_attn d_post_attention_layernorm_rsqrt_mul
-//   %357 = mul %186 %356 : f32[T,1]  // layers.0.self_attn d_post_attention_layernorm_rsqrt_mul
-//   %358 = mul %354 %357 : f32[T,1]  // layers.0.self_attn d_post_attention_layernorm_add
-//   %359 = mul %358 %7 : f32[T,1]  // layers.0.self_attn d_post_attention_layernorm_row_sum
-//   %360 = mul %192 %359 : f32[T,1]  // layers.0.self_attn d_post_attention_layernorm_mul_mul
-//   %361 = mul %360 %36 : act[T,4608]  // layers.0.self_attn d_o_proj
-//   %362 = add %352 %361 : act[T,4608]  // layers.0.self_attn d_o_proj
-// tensors of the first launch: layers.0.d_o_proj layers.0.d_pre_feedforward_layernorm model.layers.0.pre_feedforward_layernorm.weight layers.0.pre_feedforward_layernorm_rsqrt layers.0.residual layers.1.d_residual2 model.layers.0.post_attention_layernorm.weight layers.0.post_attention_layernorm_rsqrt layers.0.o_proj
-// 46088 bytes per row; fp32 in registers, one rounding per stored value
+// Gradient of RMSNorm pre_feedforward_layernorm + sum of gradients + gradient of RMSNorm post_attention_layernorm in one kernel: it moves 46,088
+// bytes a token, a kernel for each 82,952; 2 values between them stay in registers.
+// k15_d_o_proj <sm_90a>: 1 launch, layer 0; the first one:
+//   gradient of %57 = rms_norm %55 %56 {eps=1E-06} : act[T,4608]  // layers.0.mlp pre_feedforward_layernorm
+//   sum of gradients: d_residual : act[T,4608]
+//   gradient of %54 = rms_norm %52 %53 {eps=1E-06} : act[T,4608]  // layers.0.self_attn post_attention_layernorm
+//   tensors layers.0.d_o_proj layers.0.d_pre_feedforward_layernorm model.layers.0.pre_feedforward_layernorm.weight layers.0.pre_feedforward_layernorm_rsqrt layers.0.residual layers.1.d_residual2 model.layers.0.post_attention_layernorm.weight layers.0.post_attention_layernorm_rsqrt layers.0.o_proj
+// rows of 4608 columns; fp32 in registers, one rounding per stored value; bytes are without the vectors that all rows share
 #define ELEM_BF16 1
 
 @prelude.cu
@@ -969,9 +879,12 @@ k15_d_o_proj(elem* __restrict__ d_o_proj_rows, int d_o_proj_pitch,
 
 
 // ======== k16_attention_dkdv
-// k16_attention_dkdv <sm_90a>  launches: 1
-//   %372 = attention_grad_k %26 %28 %29 %369 %370 %371 {score=(50*tanh((0.0016666666666666666*s))) window=4096} : act[T,16,128]  // layers.0.self_attn d_k_proj
-// tensors of the first launch: layers.0.d_q_proj+k_proj+v_proj[4096:6144] layers.0.d_q_proj+k_proj+v_proj[6144:8192] layers.0.q_proj+k_proj+v_proj[0:4096] layers.0.q_proj+k_proj+v_proj[4096:6144] layers.0.q_proj+k_proj+v_proj[6144:8192] layers.0.d_attention layers.0.lse layers.0.delta doc_start doc_end
+// Gradients of attention to k and v, 32 query heads on 16 kv heads of 128 columns, window 4,096, in one kernel: scores are computed again tile by
+// tile and stay on the multiprocessor, without atomics; 8,192 bytes of dk and dv a token are written once, and dS, where there is memory for it, so
+// that dq is one product instead of three.
+// k16_attention_dkdv <sm_90a>: 1 launch, layer 0; the first one:
+//   gradient of %43 = attention %17 %27 %36 {score=(50*tanh((0.0016666666666666666*s))) window=4096} : act[T,32,128]  // layers.0.self_attn attention
+//   tensors layers.0.d_q_proj+k_proj+v_proj[4096:6144] layers.0.d_q_proj+k_proj+v_proj[6144:8192] layers.0.q_proj+k_proj+v_proj[0:4096] layers.0.q_proj+k_proj+v_proj[4096:6144] layers.0.q_proj+k_proj+v_proj[6144:8192] layers.0.d_attention layers.0.lse layers.0.delta doc_start doc_end
 #define ELEM_BF16 1
 #define KERNEL_NAME k16_attention_dkdv
 #define HEAD_DIM 128
@@ -1009,9 +922,11 @@ __device__ __forceinline__ void score_log2_and_derivative(float s, float distanc
 @attention_dkdv_sm90_d128.cu
 
 // ======== k17_attention_dq
-// k17_attention_dq <sm_90a>  launches: 1
-//   %374 = attention_grad_q %26 %28 %29 %369 %370 %371 {score=(50*tanh((0.0016666666666666666*s))) window=4096} : act[T,32,128]  // layers.0.self_attn d_q_proj
-// tensors of the first launch: layers.0.d_q_proj+k_proj+v_proj[0:4096] layers.0.q_proj+k_proj+v_proj[0:4096] layers.0.q_proj+k_proj+v_proj[4096:6144] layers.0.q_proj+k_proj+v_proj[6144:8192] layers.0.d_attention layers.0.lse layers.0.delta doc_start
+// Gradient of attention to q, 32 query heads on 16 kv heads of 128 columns, window 4,096: scores are computed again tile by tile and stay on the
+// multiprocessor, without atomics; 8,192 bytes of dq a token are written once.
+// k17_attention_dq <sm_90a>: 1 launch, layer 0; the first one:
+//   gradient of %43 = attention %17 %27 %36 {score=(50*tanh((0.0016666666666666666*s))) window=4096} : act[T,32,128]  // layers.0.self_attn attention
+//   tensors layers.0.d_q_proj+k_proj+v_proj[0:4096] layers.0.q_proj+k_proj+v_proj[0:4096] layers.0.q_proj+k_proj+v_proj[4096:6144] layers.0.q_proj+k_proj+v_proj[6144:8192] layers.0.d_attention layers.0.lse layers.0.delta doc_start
 #define ELEM_BF16 1
 #define KERNEL_NAME k17_attention_dq
 #define HEAD_DIM 128
@@ -1048,9 +963,11 @@ __device__ __forceinline__ void score_log2_and_derivative(float s, float distanc
 @attention_dq_sm90.cu
 
 // ======== k17_attention_dq_from_ds
-// k17_attention_dq <sm_90a>  launches: 1
-//   %374 = attention_grad_q %26 %28 %29 %369 %370 %371 {score=(50*tanh((0.0016666666666666666*s))) window=4096} : act[T,32,128]  // layers.0.self_attn d_q_proj
-// tensors of the first launch: layers.0.d_q_proj+k_proj+v_proj[0:4096] layers.0.q_proj+k_proj+v_proj[0:4096] layers.0.q_proj+k_proj+v_proj[4096:6144] layers.0.q_proj+k_proj+v_proj[6144:8192] layers.0.d_attention layers.0.lse layers.0.delta doc_start
+// Gradient of attention to q, 32 query heads on 16 kv heads of 128 columns, window 4,096, from the dS that the kernel of dk and dv kept: one product
+// instead of three, for 2 bytes read for each pair of tokens and query head.
+// k17_attention_dq_from_ds <sm_90a>: k17_attention_dq's 1 launch, layer 0; the first one:
+//   gradient of %43 = attention %17 %27 %36 {score=(50*tanh((0.0016666666666666666*s))) window=4096} : act[T,32,128]  // layers.0.self_attn attention
+//   tensors layers.0.d_q_proj+k_proj+v_proj[0:4096] layers.0.q_proj+k_proj+v_proj[0:4096] layers.0.q_proj+k_proj+v_proj[4096:6144] layers.0.q_proj+k_proj+v_proj[6144:8192] layers.0.d_attention layers.0.lse layers.0.delta doc_start
 #define ELEM_BF16 1
 #define KERNEL_NAME k17_attention_dq_from_ds
 #define HEAD_DIM 128
@@ -1072,11 +989,13 @@ __device__ __forceinline__ void score_log2_and_derivative(float s, float distanc
 @attention_dq_from_ds_sm90.cu
 
 // ======== k18_embedding
-// k18_embedding <sm_90a>  recompute only
+// Embedding embed_tokens + product with a number in one kernel: it moves 18,436 bytes a token, a kernel for each 36,868; what passes between them
+// stays in registers.
+// k18_embedding <sm_90a>: recompute only; the first one:
 //   %2 = embedding %0 %1 : act[T,4608]  // Gemma2Model.Forward embedding
 //   %4 = mul %2 %3 : act[T,4608]  // Gemma2Model.Forward embedding
-// tensors of the first launch: embedding ids model.embed_tokens.weight
-// 18432 bytes per row; fp32 in registers, one rounding per stored value
+//   tensors embedding ids model.embed_tokens.weight
+// rows of 4608 columns; fp32 in registers, one rounding per stored value; bytes are without the vectors that all rows share
 #define ELEM_BF16 1
 
 @prelude.cu
@@ -1099,16 +1018,11 @@ k18_embedding(elem* __restrict__ embedding_rows, int embedding_pitch,
 
 
 // ======== k19_input_layernorm
-// k19_input_layernorm <sm_90a>  recompute only
-//   %6 = mul %4 %4 : act[T,4608]  // layers.0.self_attn input_layernorm_mul
-//   %8 = row_sum %6 : f32[T,1]  // layers.0.self_attn input_layernorm_row_sum
-//   %9 = mul %7 %8 : f32[T,1]  // layers.0.self_attn input_layernorm_mul
-//   %11 = add %9 %10 : f32[T,1]  // layers.0.self_attn input_layernorm_add
-//   %12 = rsqrt %11 : f32[T,1]  // layers.0.self_attn input_layernorm_rsqrt
-//   %13 = mul %4 %12 : act[T,4608]  // layers.0.self_attn input_layernorm_mul
-//   %16 = mul %13 %15 : act[T,4608]  // layers.0.self_attn input_layernorm
-// tensors of the first launch: layers.0.input_layernorm embedding model.layers.0.input_layernorm.weight
-// 18432 bytes per row; fp32 in registers, one rounding per stored value
+// RMSNorm input_layernorm in one kernel: it moves 18,432 bytes a token, each value once.
+// k19_input_layernorm <sm_90a>: recompute only, layer 0; the first one:
+//   %6 = rms_norm %4 %5 {eps=1E-06} : act[T,4608]  // layers.0.self_attn input_layernorm
+//   tensors layers.0.input_layernorm embedding model.layers.0.input_layernorm.weight
+// rows of 4608 columns; fp32 in registers, one rounding per stored value; bytes are without the vectors that all rows share
 #define ELEM_BF16 1
 
 @prelude.cu
@@ -1162,12 +1076,13 @@ k19_input_layernorm(elem* __restrict__ input_layernorm_rows, int input_layernorm
 
 
 // ======== k20_residual
-// k20_residual <sm_90a>  recompute only
-//   %43 = mul %36 %42 : act[T,4608]  // layers.0.self_attn post_attention_layernorm_mul
-//   %45 = mul %43 %44 : act[T,4608]  // layers.0.self_attn post_attention_layernorm
-//   %46 = add %4 %45 : act[T,4608]  // layers.0.self_attn residual
-// tensors of the first launch: layers.0.residual layers.0.o_proj layers.0.post_attention_layernorm_rsqrt model.layers.0.post_attention_layernorm.weight embedding
-// 27652 bytes per row; fp32 in registers, one rounding per stored value
+// RMSNorm post_attention_layernorm + residual sum in one kernel: it moves 27,652 bytes a token, a kernel for each 46,084; post_attention_layernorm
+// stays in registers.
+// k20_residual <sm_90a>: recompute only, layers 0-1; the first one:
+//   %54 = rms_norm %52 %53 {eps=1E-06} : act[T,4608]  // layers.0.self_attn post_attention_layernorm
+//   %55 = add %4 %54 : act[T,4608]  // layers.0.self_attn residual
+//   tensors layers.0.residual layers.0.o_proj layers.0.post_attention_layernorm_rsqrt model.layers.0.post_attention_layernorm.weight embedding
+// rows of 4608 columns; fp32 in registers, one rounding per stored value; bytes are without the vectors that all rows share
 #define ELEM_BF16 1
 
 @prelude.cu
@@ -1198,11 +1113,11 @@ k20_residual(elem* __restrict__ residual_rows, int residual_pitch,
 
 
 // ======== k21_pre_feedforward_layernorm
-// k21_pre_feedforward_layernorm <sm_90a>  recompute only
-//   %53 = mul %46 %52 : act[T,4608]  // layers.0.mlp pre_feedforward_layernorm_mul
-//   %55 = mul %53 %54 : act[T,4608]  // layers.0.mlp pre_feedforward_layernorm
-// tensors of the first launch: layers.0.pre_feedforward_layernorm layers.0.residual layers.0.pre_feedforward_layernorm_rsqrt model.layers.0.pre_feedforward_layernorm.weight
-// 18436 bytes per row; fp32 in registers, one rounding per stored value
+// RMSNorm pre_feedforward_layernorm in one kernel: it moves 18,436 bytes a token, each value once.
+// k21_pre_feedforward_layernorm <sm_90a>: recompute only, layers 0-1; the first one:
+//   %57 = rms_norm %55 %56 {eps=1E-06} : act[T,4608]  // layers.0.mlp pre_feedforward_layernorm
+//   tensors layers.0.pre_feedforward_layernorm layers.0.residual layers.0.pre_feedforward_layernorm_rsqrt model.layers.0.pre_feedforward_layernorm.weight
+// rows of 4608 columns; fp32 in registers, one rounding per stored value; bytes are without the vectors that all rows share
 #define ELEM_BF16 1
 
 @prelude.cu
@@ -1230,14 +1145,14 @@ k21_pre_feedforward_layernorm(elem* __restrict__ pre_feedforward_layernorm_rows,
 
 
 // ======== k22_norm
-// k22_norm <sm_90a>  recompute only
-//   %165 = mul %158 %164 : act[T,4608]  // layers.1.mlp post_feedforward_layernorm_mul
-//   %167 = mul %165 %166 : act[T,4608]  // layers.1.mlp post_feedforward_layernorm
-//   %168 = add %128 %167 : act[T,4608]  // layers.1.mlp residual
-//   %175 = mul %168 %174 : act[T,4608]  // Gemma2Model.Forward norm_mul
-//   %177 = mul %175 %176 : act[T,4608]  // Gemma2Model.Forward norm
-// tensors of the first launch: norm layers.1.down_proj layers.1.post_feedforward_layernorm_rsqrt model.layers.1.post_feedforward_layernorm.weight layers.1.residual norm_rsqrt model.norm.weight
-// 27656 bytes per row; fp32 in registers, one rounding per stored value
+// RMSNorm post_feedforward_layernorm + residual sum + RMSNorm norm in one kernel: it moves 27,656 bytes a token, a kernel for each 64,520;
+// post_feedforward_layernorm and residual stay in registers.
+// k22_norm <sm_90a>: recompute only; the first one:
+//   %164 = rms_norm %162 %163 {eps=1E-06} : act[T,4608]  // layers.1.mlp post_feedforward_layernorm
+//   %165 = add %134 %164 : act[T,4608]  // layers.1.mlp residual
+//   %167 = rms_norm %165 %166 {eps=1E-06} : act[T,4608]  // Gemma2Model.Forward norm
+//   tensors norm layers.1.down_proj layers.1.post_feedforward_layernorm_rsqrt model.layers.1.post_feedforward_layernorm.weight layers.1.residual norm_rsqrt model.norm.weight
+// rows of 4608 columns; fp32 in registers, one rounding per stored value; bytes are without the vectors that all rows share
 #define ELEM_BF16 1
 
 @prelude.cu
@@ -1273,10 +1188,12 @@ k22_norm(elem* __restrict__ norm_rows, int norm_pitch,
 
 
 // ======== gemm_nt_k01_rope
-// gemm_nt_k01_rope <sm_90a>  k01_rope on the tiles of the product before it, which the schedule keeps as two launches
-//   %26 = rope %25 {theta=10000} : act[T,32,128]  // layers.0.self_attn q_proj
-//   %28 = rope %27 {theta=10000} : act[T,16,128]  // layers.0.self_attn k_proj
-// tensors of the first launch: layers.0.q_proj+k_proj+v_proj[0:6144] positions
+// Product D = alpha (A B^T + A2 B2^T) with RoPE on its tiles: the 12,288 bytes a token of its 48 turned heads are written once, turned, instead of
+// written, read and written again.
+// gemm_nt_k01_rope <sm_90a>: k01_rope's 2 launches, layers 0-1; the first one:
+//   %17 = rope %16 {theta=10000} : act[T,32,128]  // layers.0.self_attn q_proj
+//   %27 = rope %26 {theta=10000} : act[T,16,128]  // layers.0.self_attn k_proj
+//   tensors layers.0.q_proj+k_proj+v_proj[0:6144] positions
 #define ELEM_BF16 1
 #define KERNEL_NAME gemm_nt_k01_rope
 #define LAYOUT 0
@@ -1301,17 +1218,12 @@ k22_norm(elem* __restrict__ norm_rows, int norm_pitch,
 @gemm_sm90.cu
 
 // ======== gemm_nt_k04_geglu
-// gemm_nt_k04_geglu <sm_90a>  k04_geglu on the tiles of the product before it, which the schedule keeps as two launches
-//   %66 = mul %61 %61 : act[T,36864]  // layers.0.mlp gelu_tanh_mul
-//   %67 = mul %65 %66 : act[T,36864]  // layers.0.mlp gelu_tanh_mul
-//   %68 = add %64 %67 : act[T,36864]  // layers.0.mlp gelu_tanh_add
-//   %69 = mul %61 %68 : act[T,36864]  // layers.0.mlp gelu_tanh_mul
-//   %70 = tanh %69 : act[T,36864]  // layers.0.mlp gelu_tanh_tanh
-//   %71 = mul %63 %70 : act[T,36864]  // layers.0.mlp gelu_tanh_mul
-//   %72 = add %63 %71 : act[T,36864]  // layers.0.mlp gelu_tanh_add
-//   %73 = mul %61 %72 : act[T,36864]  // layers.0.mlp gelu_tanh
-//   %74 = mul %73 %62 : act[T,36864]  // layers.0.mlp geglu
-// tensors of the first launch: layers.0.geglu layers.0.gate_proj+up_proj[0:36864] layers.0.gate_proj+up_proj[36864:73728]
+// Product D = alpha (A B^T + A2 B2^T) with GELU (tanh) + product (GeGLU) on its tiles: 147,456 bytes a token of D are not read again for it, and D is
+// written only where something else reads it.
+// gemm_nt_k04_geglu <sm_90a>: k04_geglu's 2 launches, layers 0-1; the first one:
+//   %66 = gelu_tanh %65 : act[T,36864]  // layers.0.mlp gelu_tanh
+//   %75 = mul %66 %74 : act[T,36864]  // layers.0.mlp geglu
+//   tensors layers.0.geglu layers.0.gate_proj+up_proj[0:36864] layers.0.gate_proj+up_proj[36864:73728]
 #define ELEM_BF16 1
 #define KERNEL_NAME gemm_nt_k04_geglu
 #define LAYOUT 0
@@ -1355,31 +1267,13 @@ __device__ __forceinline__ void epilogue(const Epilogue& arguments, const Beside
 @gemm_sm90.cu
 
 // ======== gemm_nn_k09_d_up_proj_d_gate_proj
-// gemm_nn_k09_d_up_proj_d_gate_proj <sm_90a>  k09_d_up_proj_d_gate_proj on the tiles of the product before it, which the schedule keeps as two launches
-//   %145 = mul %143 %143 : act[T,36864]  // layers.1.mlp gelu_tanh_mul
-//   %146 = mul %65 %145 : act[T,36864]  // layers.1.mlp gelu_tanh_mul
-//   %147 = add %64 %146 : act[T,36864]  // layers.1.mlp gelu_tanh_add
-//   %148 = mul %143 %147 : act[T,36864]  // layers.1.mlp gelu_tanh_mul
-//   %149 = tanh %148 : act[T,36864]  // layers.1.mlp gelu_tanh_tanh
-//   %150 = mul %63 %149 : act[T,36864]  // layers.1.mlp gelu_tanh_mul
-//   %151 = add %63 %150 : act[T,36864]  // layers.1.mlp gelu_tanh_add
-//   %152 = mul %143 %151 : act[T,36864]  // layers.1.mlp gelu_tanh
-//   %214 = mul %213 %144 : act[T,36864]  // layers.1.mlp d_gelu_tanh
-//   %215 = mul %213 %152 : act[T,36864]  // layers.1.mlp d_up_proj
-//   %216 = mul %214 %151 : act[T,36864]  // layers.1.mlp d_gate_proj
-//   %217 = mul %214 %143 : act[T,36864]  // layers.1.mlp d_gelu_tanh_add
-//   %218 = mul %217 %63 : act[T,36864]  // layers.1.mlp d_gelu_tanh_tanh
-//   %219 = mul %149 %149 : act[T,36864]  // layers.1.mlp d_gelu_tanh_tanh_mul
-//   %220 = sub %14 %219 : act[T,36864]  // layers.1.mlp d_gelu_tanh_tanh_sub
-//   %221 = mul %218 %220 : act[T,36864]  // layers.1.mlp d_gelu_tanh_mul
-//   %222 = mul %221 %147 : act[T,36864]  // layers.1.mlp d_gate_proj
-//   %223 = mul %221 %143 : act[T,36864]  // layers.1.mlp d_gelu_tanh_add
-//   %224 = mul %223 %65 : act[T,36864]  // layers.1.mlp d_gelu_tanh_mul
-//   %225 = mul %192 %224 : act[T,36864]  // layers.1.mlp d_gelu_tanh_mul_mul
-//   %226 = mul %225 %143 : act[T,36864]  // layers.1.mlp d_gate_proj
-//   %227 = add %216 %222 : act[T,36864]  // layers.1.mlp add
-//   %228 = add %227 %226 : act[T,36864]  // layers.1.mlp d_gate_proj
-// tensors of the first launch: layers.1.d_gate_proj+up_proj[36864:73728] layers.1.d_gate_proj+up_proj[0:36864] layers.1.gate_proj+up_proj[0:36864] layers.1.d_geglu layers.1.gate_proj+up_proj[36864:73728]
+// Product D = alpha (A B + A2 B2) with GELU (tanh) recomputed + gradient of product (GeGLU) + gradient of GELU (tanh) on its tiles: 73,728 bytes a
+// token of D are not read again for it, and D is written only where something else reads it.
+// gemm_nn_k09_d_up_proj_d_gate_proj <sm_90a>: k09_d_up_proj_d_gate_proj's 2 launches, layers 0-1; the first one:
+//   recomputed: %145 = gelu_tanh %144 : act[T,36864]  // layers.1.mlp gelu_tanh
+//   gradient of %154 = mul %145 %153 : act[T,36864]  // layers.1.mlp geglu
+//   gradient of %145 = gelu_tanh %144 : act[T,36864]  // layers.1.mlp gelu_tanh
+//   tensors layers.1.d_gate_proj+up_proj[36864:73728] layers.1.d_gate_proj+up_proj[0:36864] layers.1.gate_proj+up_proj[0:36864] layers.1.d_geglu layers.1.gate_proj+up_proj[36864:73728]
 #define ELEM_BF16 1
 #define KERNEL_NAME gemm_nn_k09_d_up_proj_d_gate_proj
 #define LAYOUT 1
@@ -1458,9 +1352,11 @@ __device__ __forceinline__ void epilogue(const Epilogue& arguments, const Beside
 @gemm_sm90.cu
 
 // ======== gemm_nn_k11_attention_delta
-// gemm_nn_k11_attention_delta <sm_90a>  k11_attention_delta on the tiles of the product before it, which the schedule keeps as two launches
-//   %269 = attention_delta %112 %267 : f32[T,32]  // layers.1.self_attn delta
-// tensors of the first launch: layers.1.delta layers.1.attention layers.1.d_attention
+// Product D = alpha (A B + A2 B2), which is do, with attention's delta on its tiles, the sum of do * o over each of 32 heads: 8,192 bytes a token of
+// D are not read again for it, and D is written only where something else reads it.
+// gemm_nn_k11_attention_delta <sm_90a>: k11_attention_delta's 2 launches, layers 0-1; the first one:
+//   gradient of %122 = attention %98 %108 %117 {score=(50*tanh((0.0016666666666666666*s)))} : act[T,32,128]  // layers.1.self_attn attention
+//   tensors layers.1.delta layers.1.attention layers.1.d_attention
 #define ELEM_BF16 1
 #define KERNEL_NAME gemm_nn_k11_attention_delta
 #define LAYOUT 1
@@ -1481,9 +1377,11 @@ __device__ __forceinline__ void epilogue(const Epilogue& arguments, const Beside
 @gemm_sm90.cu
 
 // ======== gemm_nt_k07_cross_entropy
-// gemm_nt_k07_cross_entropy <sm_90a>  the sums of k07_cross_entropy on the tiles of the product before it, which the schedule keeps as one launch
-//   %179 = linear_cross_entropy %177 %1 %178 {logit=(30*tanh((0.03333333333333333*s)))} : f32[T,1]  // loss
-// tensors of the first launch: norm model.embed_tokens.weight loss
+// Product D = alpha (A B^T + A2 B2^T), the logits, with the loss's sums of exponentials on its tiles: 1,000 sums a row, of 256 columns each, instead
+// of a pass over the row's 512,000 bytes.
+// gemm_nt_k07_cross_entropy <sm_90a>: k07_cross_entropy's 1 launch; the first one:
+//   %175 = cross_entropy %173 %174 : f32[T,1]  // loss
+//   tensors norm model.embed_tokens.weight loss
 #define ELEM_BF16 1
 #define KERNEL_NAME gemm_nt_k07_cross_entropy
 #define LAYOUT 0
@@ -1511,9 +1409,11 @@ __device__ __forceinline__ float logit_log2(float s)
 @gemm_sm90.cu
 
 // ======== k07_cross_entropy_from_sums
-// k07_cross_entropy <sm_90a>  launches: 1
-//   %179 = linear_cross_entropy %177 %1 %178 {logit=(30*tanh((0.03333333333333333*s)))} : f32[T,1]  // loss
-// tensors of the first launch: norm model.embed_tokens.weight loss
+// What is left of the cross entropy of a row of 256,000 logits when the product has summed the exponentials: each logit is read once and its gradient
+// written in its place, 1,024,000 bytes a row, because 1,000 sums a row stand for the pass that would come first.
+// k07_cross_entropy_from_sums <sm_90a>: k07_cross_entropy's 1 launch; the first one:
+//   %175 = cross_entropy %173 %174 : f32[T,1]  // loss
+//   tensors norm model.embed_tokens.weight loss
 #define ELEM_BF16 1
 #define KERNEL_NAME k07_cross_entropy_from_sums
 #define VOCAB 256000
@@ -1536,6 +1436,8 @@ __device__ __forceinline__ void logit_log2_and_derivative(float s, float& z, flo
 @cross_entropy_from_sums.cu
 
 // ======== gemm_nt
+// Product D = alpha (A B^T + A2 B2^T), a linear and its adapter in one accumulation, in tiles of 128 x 256: what a block loads of A serves 256
+// columns of D and what it loads of B 128 rows, sums over k stay in fp32 registers and D is written once; 4 stages, 64 of k each, hide the loads.
 #define ELEM_BF16 1
 #define KERNEL_NAME gemm_nt
 #define LAYOUT 0
@@ -1555,6 +1457,8 @@ __device__ __forceinline__ void logit_log2_and_derivative(float s, float& z, flo
 @gemm_sm90.cu
 
 // ======== gemm_nt_n192
+// Product D = alpha (A B^T + A2 B2^T), a linear and its adapter in one accumulation, in tiles of 128 x 192: what a block loads of A serves 192
+// columns of D and what it loads of B 128 rows, sums over k stay in fp32 registers and D is written once; 4 stages, 64 of k each, hide the loads.
 #define ELEM_BF16 1
 #define KERNEL_NAME gemm_nt_n192
 #define LAYOUT 0
@@ -1574,6 +1478,8 @@ __device__ __forceinline__ void logit_log2_and_derivative(float s, float& z, flo
 @gemm_sm90.cu
 
 // ======== gemm_nt_skinny_m
+// Product D = alpha A B^T, in tiles of 32 x 64: what a block loads of A serves 64 columns of D and what it loads of B 32 rows, sums over k stay in
+// fp32 registers and D is written once; 8 stages, 64 of k each, hide the loads.
 #define ELEM_BF16 1
 #define KERNEL_NAME gemm_nt_skinny_m
 #define LAYOUT 0
@@ -1592,6 +1498,8 @@ __device__ __forceinline__ void logit_log2_and_derivative(float s, float& z, flo
 @gemm.cu
 
 // ======== gemm_nt_skinny_n
+// Product D = alpha A B^T, in tiles of 64 x 32: what a block loads of A serves 32 columns of D and what it loads of B 64 rows, sums over k stay in
+// fp32 registers and D is written once; 8 stages, 64 of k each, hide the loads.
 #define ELEM_BF16 1
 #define KERNEL_NAME gemm_nt_skinny_n
 #define LAYOUT 0
@@ -1610,6 +1518,8 @@ __device__ __forceinline__ void logit_log2_and_derivative(float s, float& z, flo
 @gemm.cu
 
 // ======== gemm_nn
+// Product D = alpha (A B + A2 B2), a linear and its adapter in one accumulation, in tiles of 128 x 256: what a block loads of A serves 256 columns of
+// D and what it loads of B 128 rows, sums over k stay in fp32 registers and D is written once; 4 stages, 64 of k each, hide the loads.
 #define ELEM_BF16 1
 #define KERNEL_NAME gemm_nn
 #define LAYOUT 1
@@ -1629,6 +1539,8 @@ __device__ __forceinline__ void logit_log2_and_derivative(float s, float& z, flo
 @gemm_sm90.cu
 
 // ======== gemm_nn_n192
+// Product D = alpha (A B + A2 B2), a linear and its adapter in one accumulation, in tiles of 128 x 192: what a block loads of A serves 192 columns of
+// D and what it loads of B 128 rows, sums over k stay in fp32 registers and D is written once; 4 stages, 64 of k each, hide the loads.
 #define ELEM_BF16 1
 #define KERNEL_NAME gemm_nn_n192
 #define LAYOUT 1
@@ -1648,6 +1560,8 @@ __device__ __forceinline__ void logit_log2_and_derivative(float s, float& z, flo
 @gemm_sm90.cu
 
 // ======== gemm_nn_skinny_m
+// Product D = alpha A B, in tiles of 32 x 64: what a block loads of A serves 64 columns of D and what it loads of B 32 rows, sums over k stay in fp32
+// registers and D is written once; 8 stages, 64 of k each, hide the loads.
 #define ELEM_BF16 1
 #define KERNEL_NAME gemm_nn_skinny_m
 #define LAYOUT 1
@@ -1666,6 +1580,8 @@ __device__ __forceinline__ void logit_log2_and_derivative(float s, float& z, flo
 @gemm.cu
 
 // ======== gemm_nn_skinny_n
+// Product D = alpha A B, in tiles of 64 x 32: what a block loads of A serves 32 columns of D and what it loads of B 64 rows, sums over k stay in fp32
+// registers and D is written once; 8 stages, 64 of k each, hide the loads.
 #define ELEM_BF16 1
 #define KERNEL_NAME gemm_nn_skinny_n
 #define LAYOUT 1
@@ -1684,6 +1600,8 @@ __device__ __forceinline__ void logit_log2_and_derivative(float s, float& z, flo
 @gemm.cu
 
 // ======== gemm_tn_f32_add
+// Product D += alpha A^T B, in tiles of 128 x 256: what a block loads of A serves 256 columns of D and what it loads of B 128 rows, sums over k stay
+// in fp32 registers and D is read and written once, in fp32; 4 stages, 64 of k each, hide the loads.
 #define ELEM_BF16 1
 #define KERNEL_NAME gemm_tn_f32_add
 #define LAYOUT 2
@@ -1702,6 +1620,8 @@ __device__ __forceinline__ void logit_log2_and_derivative(float s, float& z, flo
 @gemm.cu
 
 // ======== gemm_tn_f32_add_skinny_m
+// Product D += alpha A^T B, in tiles of 32 x 64: what a block loads of A serves 64 columns of D and what it loads of B 32 rows, sums over k stay in
+// fp32 registers and D is read and written once, in fp32; 8 stages, 64 of k each, hide the loads.
 #define ELEM_BF16 1
 #define KERNEL_NAME gemm_tn_f32_add_skinny_m
 #define LAYOUT 2
@@ -1720,6 +1640,8 @@ __device__ __forceinline__ void logit_log2_and_derivative(float s, float& z, flo
 @gemm.cu
 
 // ======== gemm_tn_f32_add_skinny_n
+// Product D += alpha A^T B, in tiles of 64 x 32: what a block loads of A serves 32 columns of D and what it loads of B 64 rows, sums over k stay in
+// fp32 registers and D is read and written once, in fp32; 8 stages, 64 of k each, hide the loads.
 #define ELEM_BF16 1
 #define KERNEL_NAME gemm_tn_f32_add_skinny_n
 #define LAYOUT 2
@@ -1738,6 +1660,8 @@ __device__ __forceinline__ void logit_log2_and_derivative(float s, float& z, flo
 @gemm.cu
 
 // ======== rank_gradients_r16
+// G = s dY B and dB += dY^T S of adapters of rank 16 from one read of dY, 2 bytes an element of it instead of 4: a block leaves fp32 sums of its
+// columns of dB and of its stripes of G, which rank_sum_r16 adds up.
 #define ELEM_BF16 1
 #define KERNEL_NAME rank_gradients_r16
 #define RANK 16
@@ -1753,6 +1677,8 @@ __device__ __forceinline__ void logit_log2_and_derivative(float s, float& z, flo
 @rank_gradients.cu
 
 // ======== rank_sum_r16
+// The sums that rank_gradients_r16 left, added up in order without atomics: G, rounded once, and dB in fp32, of B's diagonal blocks alone; the same
+// bits every time.
 #define ELEM_BF16 1
 #define KERNEL_NAME rank_sum_r16
 #define RANK 16
@@ -1764,6 +1690,8 @@ __device__ __forceinline__ void logit_log2_and_derivative(float s, float& z, flo
 @rank_sum.cu
 
 // ======== rank_gradients_r32
+// G = s dY B and dB += dY^T S of adapters of rank 32 from one read of dY, 2 bytes an element of it instead of 4: a block leaves fp32 sums of its
+// columns of dB and of its stripes of G, which rank_sum_r32 adds up.
 #define ELEM_BF16 1
 #define KERNEL_NAME rank_gradients_r32
 #define RANK 32
@@ -1779,6 +1707,8 @@ __device__ __forceinline__ void logit_log2_and_derivative(float s, float& z, flo
 @rank_gradients.cu
 
 // ======== rank_sum_r32
+// The sums that rank_gradients_r32 left, added up in order without atomics: G, rounded once, and dB in fp32, of B's diagonal blocks alone; the same
+// bits every time.
 #define ELEM_BF16 1
 #define KERNEL_NAME rank_sum_r32
 #define RANK 32
@@ -1790,6 +1720,8 @@ __device__ __forceinline__ void logit_log2_and_derivative(float s, float& z, flo
 @rank_sum.cu
 
 // ======== gather_label_rows
+// Rows of x of tokens that have a label, side by side with their labels: a row is read once and written once, 4 bytes an element, so that the head
+// multiplies no row without a label.
 #define ELEM_BF16 1
 #define ROWS 8
 
@@ -1797,6 +1729,7 @@ __device__ __forceinline__ void logit_log2_and_derivative(float s, float& z, flo
 @label_rows.cu
 
 // ======== scatter_label_rows
+// Rows of dx and losses back to the tokens they are of, zeros to those without a label: 4 bytes an element of a row with one, 2 of a row without.
 #define ELEM_BF16 1
 #define ROWS 8
 
@@ -1804,6 +1737,7 @@ __device__ __forceinline__ void logit_log2_and_derivative(float s, float& z, flo
 @label_rows.cu
 
 // ======== gradient_norm_partials
+// Sums of squares of all adapters' gradients, one for each 4,096 elements, in one launch: a gradient is read once, 4 bytes an element.
 #define ELEM_BF16 1
 
 @prelude.cu
@@ -1811,6 +1745,8 @@ __device__ __forceinline__ void logit_log2_and_derivative(float s, float& z, flo
 @gradient_norm.cu
 
 // ======== gradient_norm
+// Norm of all gradients and the factor that clips them, from one sum for each 4,096 elements: one block adds the sums up in order, so the bits are
+// the same every time and the host waits for none.
 #define ELEM_BF16 1
 
 @prelude.cu
@@ -1818,6 +1754,8 @@ __device__ __forceinline__ void logit_log2_and_derivative(float s, float& z, flo
 @gradient_norm.cu
 
 // ======== adamw
+// Clipping + AdamW + rounding of the copy that products read, all adapters in one launch: 30 bytes an element (p, m and v read and written, the
+// gradient read, in fp32; the copy written), and the clipped gradient stays in registers.
 #define ELEM_BF16 1
 
 @prelude.cu
@@ -1825,6 +1763,7 @@ __device__ __forceinline__ void logit_log2_and_derivative(float s, float& z, flo
 @adamw.cu
 
 // ======== cast_adapters
+// Rounded copies of all adapters for the products that read them, in one launch: 6 bytes an element, 4 read and 2 written.
 #define ELEM_BF16 1
 
 @prelude.cu
@@ -1832,6 +1771,8 @@ __device__ __forceinline__ void logit_log2_and_derivative(float s, float& z, flo
 @adamw.cu
 
 // ======== loss_sum
+// A micro-batch's losses, scaled and added to the step's: 4 bytes a token, in a fixed order, so that cutting the rows at multiples of 256 changes no
+// bit.
 #define ELEM_BF16 1
 
 @prelude.cu

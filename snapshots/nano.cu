@@ -1,16 +1,12 @@
 // ======== k00_embedding_input_layernorm
-// k00_embedding_input_layernorm <sm_90a>  launches: 1
+// Embedding embed_tokens + product with a number + RMSNorm input_layernorm in one kernel: it moves 772 bytes a token, a kernel for each 1,540; what
+// passes between them stays in registers.
+// k00_embedding_input_layernorm <sm_90a>: 1 launch; the first one:
 //   %2 = embedding %0 %1 : act[T,128]  // Gemma2Model.Forward embedding
 //   %4 = mul %2 %3 : act[T,128]  // Gemma2Model.Forward embedding
-//   %6 = mul %4 %4 : act[T,128]  // layers.0.self_attn input_layernorm_mul
-//   %8 = row_sum %6 : f32[T,1]  // layers.0.self_attn input_layernorm_row_sum
-//   %9 = mul %7 %8 : f32[T,1]  // layers.0.self_attn input_layernorm_mul
-//   %11 = add %9 %10 : f32[T,1]  // layers.0.self_attn input_layernorm_add
-//   %12 = rsqrt %11 : f32[T,1]  // layers.0.self_attn input_layernorm_rsqrt
-//   %13 = mul %4 %12 : act[T,128]  // layers.0.self_attn input_layernorm_mul
-//   %16 = mul %13 %15 : act[T,128]  // layers.0.self_attn input_layernorm
-// tensors of the first launch: embedding layers.0.input_layernorm ids model.embed_tokens.weight model.layers.0.input_layernorm.weight
-// 768 bytes per row; fp32 in registers, one rounding per stored value
+//   %6 = rms_norm %4 %5 {eps=1E-06} : act[T,128]  // layers.0.self_attn input_layernorm
+//   tensors embedding layers.0.input_layernorm ids model.embed_tokens.weight model.layers.0.input_layernorm.weight
+// rows of 128 columns; fp32 in registers, one rounding per stored value; bytes are without the vectors that all rows share
 #define ELEM_BF16 1
 
 @prelude.cu
@@ -73,10 +69,12 @@ k00_embedding_input_layernorm(elem* __restrict__ embedding_rows, int embedding_p
 
 
 // ======== k01_rope
-// k01_rope <sm_90a>  launches: 4
-//   %26 = rope %25 {theta=10000} : act[T,4,32]  // layers.0.self_attn q_proj
-//   %28 = rope %27 {theta=10000} : act[T,2,32]  // layers.0.self_attn k_proj
-// tensors of the first launch: layers.0.q_proj+k_proj+v_proj[0:192] positions
+// RoPE of 6 heads of 32 columns in place, theta 10000: a token's 384 bytes are read once and written once, and sines and cosines are computed in fp32
+// from its position, not read from a table.
+// k01_rope <sm_90a>: 4 launches, layers 0-3; the first one:
+//   %17 = rope %16 {theta=10000} : act[T,4,32]  // layers.0.self_attn q_proj
+//   %27 = rope %26 {theta=10000} : act[T,2,32]  // layers.0.self_attn k_proj
+//   tensors layers.0.q_proj+k_proj+v_proj[0:192] positions
 #define ELEM_BF16 1
 #define KERNEL_NAME k01_rope
 #define HEADS 6
@@ -91,9 +89,11 @@ k00_embedding_input_layernorm(elem* __restrict__ embedding_rows, int embedding_p
 @rope.cu
 
 // ======== k02_attention_forward
-// k02_attention_forward <sm_90a>  launches: 2
-//   %30 = attention %26 %28 %29 {score=(50*tanh((0.0035355339059327372*s))) window=16} : act[T,4,32]  // layers.0.self_attn attention
-// tensors of the first launch: layers.0.attention layers.0.lse layers.0.q_proj+k_proj+v_proj[0:128] layers.0.q_proj+k_proj+v_proj[128:192] layers.0.q_proj+k_proj+v_proj[192:256] doc_start
+// Scores, softmax and the sum over v of attention, 4 query heads on 2 kv heads of 32 columns, window 16, in one kernel: scores stay on the
+// multiprocessor, so nothing of T x T is stored, only 272 bytes of o and log-sum-exp a token.
+// k02_attention_forward <sm_90a>: 2 launches, layers 0, 2; the first one:
+//   %43 = attention %17 %27 %36 {score=(50*tanh((0.0035355339059327372*s))) window=16} : act[T,4,32]  // layers.0.self_attn attention
+//   tensors layers.0.attention layers.0.lse layers.0.q_proj+k_proj+v_proj[0:128] layers.0.q_proj+k_proj+v_proj[128:192] layers.0.q_proj+k_proj+v_proj[192:256] doc_start
 #define ELEM_BF16 1
 #define KERNEL_NAME k02_attention_forward
 #define HEAD_DIM 32
@@ -129,24 +129,14 @@ __device__ __forceinline__ void score_log2_and_derivative(float s, float distanc
 @attention_forward.cu
 
 // ======== k03_residual_pre_feedforward_layernorm
-// k03_residual_pre_feedforward_layernorm <sm_90a>  launches: 7
-//   %38 = mul %36 %36 : act[T,128]  // layers.0.self_attn post_attention_layernorm_mul
-//   %39 = row_sum %38 : f32[T,1]  // layers.0.self_attn post_attention_layernorm_row_sum
-//   %40 = mul %7 %39 : f32[T,1]  // layers.0.self_attn post_attention_layernorm_mul
-//   %41 = add %40 %10 : f32[T,1]  // layers.0.self_attn post_attention_layernorm_add
-//   %42 = rsqrt %41 : f32[T,1]  // layers.0.self_attn post_attention_layernorm_rsqrt
-//   %43 = mul %36 %42 : act[T,128]  // layers.0.self_attn post_attention_layernorm_mul
-//   %45 = mul %43 %44 : act[T,128]  // layers.0.self_attn post_attention_layernorm
-//   %46 = add %4 %45 : act[T,128]  // layers.0.self_attn residual
-//   %48 = mul %46 %46 : act[T,128]  // layers.0.mlp pre_feedforward_layernorm_mul
-//   %49 = row_sum %48 : f32[T,1]  // layers.0.mlp pre_feedforward_layernorm_row_sum
-//   %50 = mul %7 %49 : f32[T,1]  // layers.0.mlp pre_feedforward_layernorm_mul
-//   %51 = add %50 %10 : f32[T,1]  // layers.0.mlp pre_feedforward_layernorm_add
-//   %52 = rsqrt %51 : f32[T,1]  // layers.0.mlp pre_feedforward_layernorm_rsqrt
-//   %53 = mul %46 %52 : act[T,128]  // layers.0.mlp pre_feedforward_layernorm_mul
-//   %55 = mul %53 %54 : act[T,128]  // layers.0.mlp pre_feedforward_layernorm
-// tensors of the first launch: layers.0.post_attention_layernorm_rsqrt layers.0.residual layers.0.pre_feedforward_layernorm_rsqrt layers.0.pre_feedforward_layernorm layers.0.o_proj model.layers.0.post_attention_layernorm.weight embedding model.layers.0.pre_feedforward_layernorm.weight
-// 1032 bytes per row; fp32 in registers, one rounding per stored value
+// RMSNorm post_attention_layernorm + residual sum + RMSNorm pre_feedforward_layernorm in one kernel: it moves 1,032 bytes a token, a kernel for each
+// 1,800; post_attention_layernorm stays in registers.
+// k03_residual_pre_feedforward_layernorm <sm_90a>: 7 launches, layers 0-3; the first one:
+//   %54 = rms_norm %52 %53 {eps=1E-06} : act[T,128]  // layers.0.self_attn post_attention_layernorm
+//   %55 = add %4 %54 : act[T,128]  // layers.0.self_attn residual
+//   %57 = rms_norm %55 %56 {eps=1E-06} : act[T,128]  // layers.0.mlp pre_feedforward_layernorm
+//   tensors layers.0.post_attention_layernorm_rsqrt layers.0.residual layers.0.pre_feedforward_layernorm_rsqrt layers.0.pre_feedforward_layernorm layers.0.o_proj model.layers.0.post_attention_layernorm.weight embedding model.layers.0.pre_feedforward_layernorm.weight
+// rows of 128 columns; fp32 in registers, one rounding per stored value; bytes are without the vectors that all rows share
 #define ELEM_BF16 1
 
 @prelude.cu
@@ -232,18 +222,12 @@ k03_residual_pre_feedforward_layernorm(float* __restrict__ post_attention_layern
 
 
 // ======== k04_geglu
-// k04_geglu <sm_90a>  launches: 4
-//   %66 = mul %61 %61 : act[T,256]  // layers.0.mlp gelu_tanh_mul
-//   %67 = mul %65 %66 : act[T,256]  // layers.0.mlp gelu_tanh_mul
-//   %68 = add %64 %67 : act[T,256]  // layers.0.mlp gelu_tanh_add
-//   %69 = mul %61 %68 : act[T,256]  // layers.0.mlp gelu_tanh_mul
-//   %70 = tanh %69 : act[T,256]  // layers.0.mlp gelu_tanh_tanh
-//   %71 = mul %63 %70 : act[T,256]  // layers.0.mlp gelu_tanh_mul
-//   %72 = add %63 %71 : act[T,256]  // layers.0.mlp gelu_tanh_add
-//   %73 = mul %61 %72 : act[T,256]  // layers.0.mlp gelu_tanh
-//   %74 = mul %73 %62 : act[T,256]  // layers.0.mlp geglu
-// tensors of the first launch: layers.0.geglu layers.0.gate_proj+up_proj[0:256] layers.0.gate_proj+up_proj[256:512]
-// 1536 bytes per row; fp32 in registers, one rounding per stored value
+// GELU (tanh) + product (GeGLU) in one kernel: it moves 1,536 bytes a token, a kernel for each 2,560; gelu_tanh stays in registers.
+// k04_geglu <sm_90a>: 4 launches, layers 0-3; the first one:
+//   %66 = gelu_tanh %65 : act[T,256]  // layers.0.mlp gelu_tanh
+//   %75 = mul %66 %74 : act[T,256]  // layers.0.mlp geglu
+//   tensors layers.0.geglu layers.0.gate_proj+up_proj[0:256] layers.0.gate_proj+up_proj[256:512]
+// rows of 256 columns; fp32 in registers, one rounding per stored value; bytes are without the vectors that all rows share
 #define ELEM_BF16 1
 
 @prelude.cu
@@ -269,9 +253,11 @@ k04_geglu(elem* __restrict__ geglu_rows, int geglu_pitch,
 
 
 // ======== k05_attention_forward
-// k05_attention_forward <sm_90a>  launches: 2
-//   %112 = attention %108 %110 %111 {score=(50*tanh((0.0035355339059327372*s)))} : act[T,4,32]  // layers.1.self_attn attention
-// tensors of the first launch: layers.1.attention layers.1.lse layers.1.q_proj+k_proj+v_proj[0:128] layers.1.q_proj+k_proj+v_proj[128:192] layers.1.q_proj+k_proj+v_proj[192:256] doc_start
+// Scores, softmax and the sum over v of attention, 4 query heads on 2 kv heads of 32 columns, in one kernel: scores stay on the multiprocessor, so
+// nothing of T x T is stored, only 272 bytes of o and log-sum-exp a token.
+// k05_attention_forward <sm_90a>: 2 launches, layers 1, 3; the first one:
+//   %122 = attention %98 %108 %117 {score=(50*tanh((0.0035355339059327372*s)))} : act[T,4,32]  // layers.1.self_attn attention
+//   tensors layers.1.attention layers.1.lse layers.1.q_proj+k_proj+v_proj[0:128] layers.1.q_proj+k_proj+v_proj[128:192] layers.1.q_proj+k_proj+v_proj[192:256] doc_start
 #define ELEM_BF16 1
 #define KERNEL_NAME k05_attention_forward
 #define HEAD_DIM 32
@@ -307,24 +293,14 @@ __device__ __forceinline__ void score_log2_and_derivative(float s, float distanc
 @attention_forward.cu
 
 // ======== k06_norm
-// k06_norm <sm_90a>  launches: 1
-//   %318 = mul %316 %316 : act[T,128]  // layers.3.mlp post_feedforward_layernorm_mul
-//   %319 = row_sum %318 : f32[T,1]  // layers.3.mlp post_feedforward_layernorm_row_sum
-//   %320 = mul %7 %319 : f32[T,1]  // layers.3.mlp post_feedforward_layernorm_mul
-//   %321 = add %320 %10 : f32[T,1]  // layers.3.mlp post_feedforward_layernorm_add
-//   %322 = rsqrt %321 : f32[T,1]  // layers.3.mlp post_feedforward_layernorm_rsqrt
-//   %323 = mul %316 %322 : act[T,128]  // layers.3.mlp post_feedforward_layernorm_mul
-//   %325 = mul %323 %324 : act[T,128]  // layers.3.mlp post_feedforward_layernorm
-//   %326 = add %286 %325 : act[T,128]  // layers.3.mlp residual
-//   %328 = mul %326 %326 : act[T,128]  // Gemma2Model.Forward norm_mul
-//   %329 = row_sum %328 : f32[T,1]  // Gemma2Model.Forward norm_row_sum
-//   %330 = mul %7 %329 : f32[T,1]  // Gemma2Model.Forward norm_mul
-//   %331 = add %330 %10 : f32[T,1]  // Gemma2Model.Forward norm_add
-//   %332 = rsqrt %331 : f32[T,1]  // Gemma2Model.Forward norm_rsqrt
-//   %333 = mul %326 %332 : act[T,128]  // Gemma2Model.Forward norm_mul
-//   %335 = mul %333 %334 : act[T,128]  // Gemma2Model.Forward norm
-// tensors of the first launch: layers.3.post_feedforward_layernorm_rsqrt norm_rsqrt norm layers.3.down_proj model.layers.3.post_feedforward_layernorm.weight layers.3.residual model.norm.weight
-// 776 bytes per row; fp32 in registers, one rounding per stored value
+// RMSNorm post_feedforward_layernorm + residual sum + RMSNorm norm in one kernel: it moves 776 bytes a token, a kernel for each 1,800;
+// post_feedforward_layernorm and residual stay in registers.
+// k06_norm <sm_90a>: 1 launch, layer 3; the first one:
+//   %322 = rms_norm %320 %321 {eps=1E-06} : act[T,128]  // layers.3.mlp post_feedforward_layernorm
+//   %323 = add %292 %322 : act[T,128]  // layers.3.mlp residual
+//   %325 = rms_norm %323 %324 {eps=1E-06} : act[T,128]  // Gemma2Model.Forward norm
+//   tensors layers.3.post_feedforward_layernorm_rsqrt norm_rsqrt norm layers.3.down_proj model.layers.3.post_feedforward_layernorm.weight layers.3.residual model.norm.weight
+// rows of 128 columns; fp32 in registers, one rounding per stored value; bytes are without the vectors that all rows share
 #define ELEM_BF16 1
 
 @prelude.cu
@@ -407,9 +383,11 @@ k06_norm(float* __restrict__ post_feedforward_layernorm_rsqrt_rows,
 
 
 // ======== k07_cross_entropy
-// k07_cross_entropy <sm_90a>  launches: 1
-//   %337 = linear_cross_entropy %335 %1 %336 {logit=(30*tanh((0.03333333333333333*s)))} : f32[T,1]  // loss
-// tensors of the first launch: norm model.embed_tokens.weight loss
+// Cross entropy of a row of 4,096 logits and its gradient, which takes the logits' place: a row with a label is read once and written once, 16,384
+// bytes; probabilities are not stored.
+// k07_cross_entropy <sm_90a>: 1 launch; the first one:
+//   %333 = cross_entropy %331 %332 : f32[T,1]  // loss
+//   tensors norm model.embed_tokens.weight loss
 #define ELEM_BF16 1
 #define KERNEL_NAME k07_cross_entropy
 #define VOCAB 4096
@@ -435,36 +413,15 @@ __device__ __forceinline__ void logit_and_derivative(float s, float& z, float& d
 @cross_entropy.cu
 
 // ======== k08_d_residual_d_down_proj
-// k08_d_residual_d_down_proj <sm_90a>  launches: 1
-//   %323 = mul %316 %322 : act[T,128]  // layers.3.mlp post_feedforward_layernorm_mul
-//   %325 = mul %323 %324 : act[T,128]  // layers.3.mlp post_feedforward_layernorm
-//   %326 = add %286 %325 : act[T,128]  // layers.3.mlp residual
-//   %340 = mul %339 %334 : act[T,128]  // Gemma2Model.Forward d_norm_mul
-//   %341 = mul %340 %332 : act[T,128]  // Gemma2Model.Forward d_residual
-//   %342 = mul %340 %326 : act[T,128]  // Gemma2Model.Forward d_norm_mul_mul
-//   %343 = row_sum %342 : f32[T,1]  // Gemma2Model.Forward d_norm_rsqrt
-//   %345 = mul %332 %332 : f32[T,1]  // Gemma2Model.Forward d_norm_rsqrt_mul
-//   %346 = mul %332 %345 : f32[T,1]  // Gemma2Model.Forward d_norm_rsqrt_mul
-//   %347 = mul %344 %346 : f32[T,1]  // Gemma2Model.Forward d_norm_rsqrt_mul
-//   %348 = mul %343 %347 : f32[T,1]  // Gemma2Model.Forward d_norm_add
-//   %349 = mul %348 %7 : f32[T,1]  // Gemma2Model.Forward d_norm_row_sum
-//   %351 = mul %350 %349 : f32[T,1]  // Gemma2Model.Forward d_norm_mul_mul
-//   %352 = mul %351 %326 : act[T,128]  // Gemma2Model.Forward d_residual
-//   %353 = add %341 %352 : act[T,128]  // Gemma2Model.Forward d_residual
-//   %354 = mul %353 %324 : act[T,128]  // layers.3.mlp d_post_feedforward_layernorm_mul
-//   %355 = mul %354 %322 : act[T,128]  // layers.3.mlp d_down_proj
-//   %356 = mul %354 %316 : act[T,128]  // layers.3.mlp d_post_feedforward_layernorm_mul_mul
-//   %357 = row_sum %356 : f32[T,1]  // layers.3.mlp d_post_feedforward_layernorm_rsqrt
-//   %358 = mul %322 %322 : f32[T,1]  // layers.3.mlp d_post_feedforward_layernorm_rsqrt_mul
-//   %359 = mul %322 %358 : f32[T,1]  // layers.3.mlp d_post_feedforward_layernorm_rsqrt_mul
-//   %360 = mul %344 %359 : f32[T,1]  // layers.3.mlp d_post_feedforward_layernorm_rsqrt_mul
-//   %361 = mul %357 %360 : f32[T,1]  // layers.3.mlp d_post_feedforward_layernorm_add
-//   %362 = mul %361 %7 : f32[T,1]  // layers.3.mlp d_post_feedforward_layernorm_row_sum
-//   %363 = mul %350 %362 : f32[T,1]  // layers.3.mlp d_post_feedforward_layernorm_mul_mul
-//   %364 = mul %363 %316 : act[T,128]  // layers.3.mlp d_down_proj
-//   %365 = add %355 %364 : act[T,128]  // layers.3.mlp d_down_proj
-// tensors of the first launch: d_residual layers.3.d_down_proj layers.3.down_proj layers.3.post_feedforward_layernorm_rsqrt model.layers.3.post_feedforward_layernorm.weight layers.3.residual d_norm model.norm.weight norm_rsqrt
-// 1288 bytes per row; fp32 in registers, one rounding per stored value
+// RMSNorm post_feedforward_layernorm recomputed + residual sum recomputed + gradient of RMSNorm norm + gradient of RMSNorm post_feedforward_layernorm
+// in one kernel: it moves 1,288 bytes a token, a kernel for each 2,828; post_feedforward_layernorm and residual stay in registers.
+// k08_d_residual_d_down_proj <sm_90a>: 1 launch; the first one:
+//   recomputed: %322 = rms_norm %320 %321 {eps=1E-06} : act[T,128]  // layers.3.mlp post_feedforward_layernorm
+//   recomputed: %323 = add %292 %322 : act[T,128]  // layers.3.mlp residual
+//   gradient of %325 = rms_norm %323 %324 {eps=1E-06} : act[T,128]  // Gemma2Model.Forward norm
+//   gradient of %322 = rms_norm %320 %321 {eps=1E-06} : act[T,128]  // layers.3.mlp post_feedforward_layernorm
+//   tensors d_residual layers.3.d_down_proj layers.3.down_proj layers.3.post_feedforward_layernorm_rsqrt model.layers.3.post_feedforward_layernorm.weight layers.3.residual d_norm model.norm.weight norm_rsqrt
+// rows of 128 columns; fp32 in registers, one rounding per stored value; bytes are without the vectors that all rows share
 #define ELEM_BF16 1
 
 @prelude.cu
@@ -547,32 +504,14 @@ k08_d_residual_d_down_proj(elem* __restrict__ d_residual_rows, int d_residual_pi
 
 
 // ======== k09_d_up_proj_d_gate_proj
-// k09_d_up_proj_d_gate_proj <sm_90a>  launches: 4
-//   %303 = mul %301 %301 : act[T,256]  // layers.3.mlp gelu_tanh_mul
-//   %304 = mul %65 %303 : act[T,256]  // layers.3.mlp gelu_tanh_mul
-//   %305 = add %64 %304 : act[T,256]  // layers.3.mlp gelu_tanh_add
-//   %306 = mul %301 %305 : act[T,256]  // layers.3.mlp gelu_tanh_mul
-//   %307 = tanh %306 : act[T,256]  // layers.3.mlp gelu_tanh_tanh
-//   %308 = mul %63 %307 : act[T,256]  // layers.3.mlp gelu_tanh_mul
-//   %309 = add %63 %308 : act[T,256]  // layers.3.mlp gelu_tanh_add
-//   %310 = mul %301 %309 : act[T,256]  // layers.3.mlp gelu_tanh
-//   %372 = mul %371 %302 : act[T,256]  // layers.3.mlp d_gelu_tanh
-//   %373 = mul %371 %310 : act[T,256]  // layers.3.mlp d_up_proj
-//   %374 = mul %372 %309 : act[T,256]  // layers.3.mlp d_gate_proj
-//   %375 = mul %372 %301 : act[T,256]  // layers.3.mlp d_gelu_tanh_add
-//   %376 = mul %375 %63 : act[T,256]  // layers.3.mlp d_gelu_tanh_tanh
-//   %377 = mul %307 %307 : act[T,256]  // layers.3.mlp d_gelu_tanh_tanh_mul
-//   %378 = sub %14 %377 : act[T,256]  // layers.3.mlp d_gelu_tanh_tanh_sub
-//   %379 = mul %376 %378 : act[T,256]  // layers.3.mlp d_gelu_tanh_mul
-//   %380 = mul %379 %305 : act[T,256]  // layers.3.mlp d_gate_proj
-//   %381 = mul %379 %301 : act[T,256]  // layers.3.mlp d_gelu_tanh_add
-//   %382 = mul %381 %65 : act[T,256]  // layers.3.mlp d_gelu_tanh_mul
-//   %383 = mul %350 %382 : act[T,256]  // layers.3.mlp d_gelu_tanh_mul_mul
-//   %384 = mul %383 %301 : act[T,256]  // layers.3.mlp d_gate_proj
-//   %385 = add %374 %380 : act[T,256]  // layers.3.mlp add
-//   %386 = add %385 %384 : act[T,256]  // layers.3.mlp d_gate_proj
-// tensors of the first launch: layers.3.d_gate_proj+up_proj[256:512] layers.3.d_gate_proj+up_proj[0:256] layers.3.gate_proj+up_proj[0:256] layers.3.d_geglu layers.3.gate_proj+up_proj[256:512]
-// 2560 bytes per row; fp32 in registers, one rounding per stored value
+// GELU (tanh) recomputed + gradient of product (GeGLU) + gradient of GELU (tanh) in one kernel: it moves 2,560 bytes a token, a kernel for each
+// 5,120; gelu_tanh and d_gelu_tanh stay in registers.
+// k09_d_up_proj_d_gate_proj <sm_90a>: 4 launches, layers 0-3; the first one:
+//   recomputed: %303 = gelu_tanh %302 : act[T,256]  // layers.3.mlp gelu_tanh
+//   gradient of %312 = mul %303 %311 : act[T,256]  // layers.3.mlp geglu
+//   gradient of %303 = gelu_tanh %302 : act[T,256]  // layers.3.mlp gelu_tanh
+//   tensors layers.3.d_gate_proj+up_proj[256:512] layers.3.d_gate_proj+up_proj[0:256] layers.3.gate_proj+up_proj[0:256] layers.3.d_geglu layers.3.gate_proj+up_proj[256:512]
+// rows of 256 columns; fp32 in registers, one rounding per stored value; bytes are without the vectors that all rows share
 #define ELEM_BF16 1
 
 @prelude.cu
@@ -627,34 +566,14 @@ k09_d_up_proj_d_gate_proj(elem* __restrict__ d_up_proj_rows, int d_up_proj_pitch
 
 
 // ======== k10_d_residual_d_o_proj
-// k10_d_residual_d_o_proj <sm_90a>  launches: 6
-//   %394 = mul %393 %294 : act[T,128]  // layers.3.mlp d_pre_feedforward_layernorm_mul
-//   %395 = mul %394 %292 : act[T,128]  // layers.3.mlp d_residual
-//   %396 = mul %394 %286 : act[T,128]  // layers.3.mlp d_pre_feedforward_layernorm_mul_mul
-//   %397 = row_sum %396 : f32[T,1]  // layers.3.mlp d_pre_feedforward_layernorm_rsqrt
-//   %398 = mul %292 %292 : f32[T,1]  // layers.3.mlp d_pre_feedforward_layernorm_rsqrt_mul
-//   %399 = mul %292 %398 : f32[T,1]  // layers.3.mlp d_pre_feedforward_layernorm_rsqrt_mul
-//   %400 = mul %344 %399 : f32[T,1]  // layers.3.mlp d_pre_feedforward_layernorm_rsqrt_mul
-//   %401 = mul %397 %400 : f32[T,1]  // layers.3.mlp d_pre_feedforward_layernorm_add
-//   %402 = mul %401 %7 : f32[T,1]  // layers.3.mlp d_pre_feedforward_layernorm_row_sum
-//   %403 = mul %350 %402 : f32[T,1]  // layers.3.mlp d_pre_feedforward_layernorm_mul_mul
-//   %404 = mul %403 %286 : act[T,128]  // layers.3.mlp d_residual
-//   %405 = add %353 %395 : act[T,128]  // layers.3.mlp add
-//   %406 = add %405 %404 : act[T,128]  // layers.3.mlp d_residual
-//   %407 = mul %406 %284 : act[T,128]  // layers.3.self_attn d_post_attention_layernorm_mul
-//   %408 = mul %407 %282 : act[T,128]  // layers.3.self_attn d_o_proj
-//   %409 = mul %407 %276 : act[T,128]  // layers.3.self_attn d_post_attention_layernorm_mul_mul
-//   %410 = row_sum %409 : f32[T,1]  // layers.3.self_attn d_post_attention_layernorm_rsqrt
-//   %411 = mul %282 %282 : f32[T,1]  // layers.3.self_attn d_post_attention_layernorm_rsqrt_mul
-//   %412 = mul %282 %411 : f32[T,1]  // layers.3.self_attn d_post_attention_layernorm_rsqrt_mul
-//   %413 = mul %344 %412 : f32[T,1]  // layers.3.self_attn d_post_attention_layernorm_rsqrt_mul
-//   %414 = mul %410 %413 : f32[T,1]  // layers.3.self_attn d_post_attention_layernorm_add
-//   %415 = mul %414 %7 : f32[T,1]  // layers.3.self_attn d_post_attention_layernorm_row_sum
-//   %416 = mul %350 %415 : f32[T,1]  // layers.3.self_attn d_post_attention_layernorm_mul_mul
-//   %417 = mul %416 %276 : act[T,128]  // layers.3.self_attn d_o_proj
-//   %418 = add %408 %417 : act[T,128]  // layers.3.self_attn d_o_proj
-// tensors of the first launch: layers.3.d_residual layers.3.d_o_proj layers.3.d_pre_feedforward_layernorm model.layers.3.pre_feedforward_layernorm.weight layers.3.pre_feedforward_layernorm_rsqrt layers.3.residual d_residual model.layers.3.post_attention_layernorm.weight layers.3.post_attention_layernorm_rsqrt layers.3.o_proj
-// 1544 bytes per row; fp32 in registers, one rounding per stored value
+// Gradient of RMSNorm pre_feedforward_layernorm + sum of gradients + gradient of RMSNorm post_attention_layernorm in one kernel: it moves 1,544 bytes
+// a token, a kernel for each 2,312; what passes between them stays in registers.
+// k10_d_residual_d_o_proj <sm_90a>: 6 launches, layers 1-3; the first one:
+//   gradient of %294 = rms_norm %292 %293 {eps=1E-06} : act[T,128]  // layers.3.mlp pre_feedforward_layernorm
+//   sum of gradients: d_residual : act[T,128]
+//   gradient of %291 = rms_norm %289 %290 {eps=1E-06} : act[T,128]  // layers.3.self_attn post_attention_layernorm
+//   tensors layers.3.d_residual layers.3.d_o_proj layers.3.d_pre_feedforward_layernorm model.layers.3.pre_feedforward_layernorm.weight layers.3.pre_feedforward_layernorm_rsqrt layers.3.residual d_residual model.layers.3.post_attention_layernorm.weight layers.3.post_attention_layernorm_rsqrt layers.3.o_proj
+// rows of 128 columns; fp32 in registers, one rounding per stored value; bytes are without the vectors that all rows share
 #define ELEM_BF16 1
 
 @prelude.cu
@@ -736,9 +655,11 @@ k10_d_residual_d_o_proj(elem* __restrict__ d_residual_rows, int d_residual_pitch
 
 
 // ======== k11_attention_delta
-// k11_attention_delta <sm_90a>  launches: 4
-//   %427 = attention_delta %270 %425 : f32[T,4]  // layers.3.self_attn delta
-// tensors of the first launch: layers.3.delta layers.3.attention layers.3.d_attention
+// Attention's delta, the sum of do * o over each of 4 heads of 32, once for dq, dk and dv, which all subtract it from dP: it reads 512 bytes a token
+// and writes 16.
+// k11_attention_delta <sm_90a>: 4 launches, layers 0-3; the first one:
+//   gradient of %280 = attention %256 %266 %275 {score=(50*tanh((0.0035355339059327372*s)))} : act[T,4,32]  // layers.3.self_attn attention
+//   tensors layers.3.delta layers.3.attention layers.3.d_attention
 #define ELEM_BF16 1
 #define KERNEL_NAME k11_attention_delta
 #define HEAD_DIM 32
@@ -755,9 +676,11 @@ k10_d_residual_d_o_proj(elem* __restrict__ d_residual_rows, int d_residual_pitch
 @attention_delta.cu
 
 // ======== k12_attention_dkdv
-// k12_attention_dkdv <sm_90a>  launches: 2
-//   %428 = attention_grad_k %266 %268 %269 %425 %426 %427 {score=(50*tanh((0.0035355339059327372*s)))} : act[T,2,32]  // layers.3.self_attn d_k_proj
-// tensors of the first launch: layers.3.d_q_proj+k_proj+v_proj[128:192] layers.3.d_q_proj+k_proj+v_proj[192:256] layers.3.q_proj+k_proj+v_proj[0:128] layers.3.q_proj+k_proj+v_proj[128:192] layers.3.q_proj+k_proj+v_proj[192:256] layers.3.d_attention layers.3.lse layers.3.delta doc_start doc_end
+// Gradients of attention to k and v, 4 query heads on 2 kv heads of 32 columns, in one kernel: scores are computed again tile by tile and stay on the
+// multiprocessor, without atomics; 256 bytes of dk and dv a token are written once.
+// k12_attention_dkdv <sm_90a>: 2 launches, layers 1, 3; the first one:
+//   gradient of %280 = attention %256 %266 %275 {score=(50*tanh((0.0035355339059327372*s)))} : act[T,4,32]  // layers.3.self_attn attention
+//   tensors layers.3.d_q_proj+k_proj+v_proj[128:192] layers.3.d_q_proj+k_proj+v_proj[192:256] layers.3.q_proj+k_proj+v_proj[0:128] layers.3.q_proj+k_proj+v_proj[128:192] layers.3.q_proj+k_proj+v_proj[192:256] layers.3.d_attention layers.3.lse layers.3.delta doc_start doc_end
 #define ELEM_BF16 1
 #define KERNEL_NAME k12_attention_dkdv
 #define HEAD_DIM 32
@@ -792,9 +715,11 @@ __device__ __forceinline__ void score_log2_and_derivative(float s, float distanc
 @attention_dkdv.cu
 
 // ======== k13_attention_dq
-// k13_attention_dq <sm_90a>  launches: 2
-//   %430 = attention_grad_q %266 %268 %269 %425 %426 %427 {score=(50*tanh((0.0035355339059327372*s)))} : act[T,4,32]  // layers.3.self_attn d_q_proj
-// tensors of the first launch: layers.3.d_q_proj+k_proj+v_proj[0:128] layers.3.q_proj+k_proj+v_proj[0:128] layers.3.q_proj+k_proj+v_proj[128:192] layers.3.q_proj+k_proj+v_proj[192:256] layers.3.d_attention layers.3.lse layers.3.delta doc_start
+// Gradient of attention to q, 4 query heads on 2 kv heads of 32 columns: scores are computed again tile by tile and stay on the multiprocessor,
+// without atomics; 256 bytes of dq a token are written once.
+// k13_attention_dq <sm_90a>: 2 launches, layers 1, 3; the first one:
+//   gradient of %280 = attention %256 %266 %275 {score=(50*tanh((0.0035355339059327372*s)))} : act[T,4,32]  // layers.3.self_attn attention
+//   tensors layers.3.d_q_proj+k_proj+v_proj[0:128] layers.3.q_proj+k_proj+v_proj[0:128] layers.3.q_proj+k_proj+v_proj[128:192] layers.3.q_proj+k_proj+v_proj[192:256] layers.3.d_attention layers.3.lse layers.3.delta doc_start
 #define ELEM_BF16 1
 #define KERNEL_NAME k13_attention_dq
 #define HEAD_DIM 32
@@ -830,10 +755,12 @@ __device__ __forceinline__ void score_log2_and_derivative(float s, float distanc
 @attention_dq.cu
 
 // ======== k14_rope_inverse
-// k14_rope_inverse <sm_90a>  launches: 4
-//   %432 = rope %428 {theta=10000 inverse} : act[T,2,32]  // layers.3.self_attn d_k_proj
-//   %434 = rope %430 {theta=10000 inverse} : act[T,4,32]  // layers.3.self_attn d_q_proj
-// tensors of the first launch: layers.3.d_q_proj+k_proj+v_proj[0:192] positions
+// Gradient of RoPE, the inverse rotation of 6 heads of 32 columns in place, theta 10000: a token's 384 bytes are read once and written once, and
+// sines and cosines are computed in fp32 from its position, not read from a table.
+// k14_rope_inverse <sm_90a>: 4 launches, layers 0-3; the first one:
+//   gradient of %266 = rope %265 {theta=10000} : act[T,2,32]  // layers.3.self_attn k_proj
+//   gradient of %256 = rope %255 {theta=10000} : act[T,4,32]  // layers.3.self_attn q_proj
+//   tensors layers.3.d_q_proj+k_proj+v_proj[0:192] positions
 #define ELEM_BF16 1
 #define KERNEL_NAME k14_rope_inverse
 #define HEADS 6
@@ -848,9 +775,11 @@ __device__ __forceinline__ void score_log2_and_derivative(float s, float distanc
 @rope.cu
 
 // ======== k15_attention_dkdv
-// k15_attention_dkdv <sm_90a>  launches: 2
-//   %530 = attention_grad_k %187 %189 %190 %527 %528 %529 {score=(50*tanh((0.0035355339059327372*s))) window=16} : act[T,2,32]  // layers.2.self_attn d_k_proj
-// tensors of the first launch: layers.2.d_q_proj+k_proj+v_proj[128:192] layers.2.d_q_proj+k_proj+v_proj[192:256] layers.2.q_proj+k_proj+v_proj[0:128] layers.2.q_proj+k_proj+v_proj[128:192] layers.2.q_proj+k_proj+v_proj[192:256] layers.2.d_attention layers.2.lse layers.2.delta doc_start doc_end
+// Gradients of attention to k and v, 4 query heads on 2 kv heads of 32 columns, window 16, in one kernel: scores are computed again tile by tile and
+// stay on the multiprocessor, without atomics; 256 bytes of dk and dv a token are written once.
+// k15_attention_dkdv <sm_90a>: 2 launches, layers 0, 2; the first one:
+//   gradient of %201 = attention %177 %187 %196 {score=(50*tanh((0.0035355339059327372*s))) window=16} : act[T,4,32]  // layers.2.self_attn attention
+//   tensors layers.2.d_q_proj+k_proj+v_proj[128:192] layers.2.d_q_proj+k_proj+v_proj[192:256] layers.2.q_proj+k_proj+v_proj[0:128] layers.2.q_proj+k_proj+v_proj[128:192] layers.2.q_proj+k_proj+v_proj[192:256] layers.2.d_attention layers.2.lse layers.2.delta doc_start doc_end
 #define ELEM_BF16 1
 #define KERNEL_NAME k15_attention_dkdv
 #define HEAD_DIM 32
@@ -885,9 +814,11 @@ __device__ __forceinline__ void score_log2_and_derivative(float s, float distanc
 @attention_dkdv.cu
 
 // ======== k16_attention_dq
-// k16_attention_dq <sm_90a>  launches: 2
-//   %532 = attention_grad_q %187 %189 %190 %527 %528 %529 {score=(50*tanh((0.0035355339059327372*s))) window=16} : act[T,4,32]  // layers.2.self_attn d_q_proj
-// tensors of the first launch: layers.2.d_q_proj+k_proj+v_proj[0:128] layers.2.q_proj+k_proj+v_proj[0:128] layers.2.q_proj+k_proj+v_proj[128:192] layers.2.q_proj+k_proj+v_proj[192:256] layers.2.d_attention layers.2.lse layers.2.delta doc_start
+// Gradient of attention to q, 4 query heads on 2 kv heads of 32 columns, window 16: scores are computed again tile by tile and stay on the
+// multiprocessor, without atomics; 256 bytes of dq a token are written once.
+// k16_attention_dq <sm_90a>: 2 launches, layers 0, 2; the first one:
+//   gradient of %201 = attention %177 %187 %196 {score=(50*tanh((0.0035355339059327372*s))) window=16} : act[T,4,32]  // layers.2.self_attn attention
+//   tensors layers.2.d_q_proj+k_proj+v_proj[0:128] layers.2.q_proj+k_proj+v_proj[0:128] layers.2.q_proj+k_proj+v_proj[128:192] layers.2.q_proj+k_proj+v_proj[192:256] layers.2.d_attention layers.2.lse layers.2.delta doc_start
 #define ELEM_BF16 1
 #define KERNEL_NAME k16_attention_dq
 #define HEAD_DIM 32
@@ -923,34 +854,14 @@ __device__ __forceinline__ void score_log2_and_derivative(float s, float distanc
 @attention_dq.cu
 
 // ======== k17_d_o_proj
-// k17_d_o_proj <sm_90a>  launches: 1
-//   %700 = mul %699 %54 : act[T,128]  // layers.0.mlp d_pre_feedforward_layernorm_mul
-//   %701 = mul %700 %52 : act[T,128]  // layers.0.mlp d_residual
-//   %702 = mul %700 %46 : act[T,128]  // layers.0.mlp d_pre_feedforward_layernorm_mul_mul
-//   %703 = row_sum %702 : f32[T,1]  // layers.0.mlp d_pre_feedforward_layernorm_rsqrt
-//   %704 = mul %52 %52 : f32[T,1]  // layers.0.mlp d_pre_feedforward_layernorm_rsqrt_mul
-//   %705 = mul %52 %704 : f32[T,1]  // layers.0.mlp d_pre_feedforward_layernorm_rsqrt_mul
-//   %706 = mul %344 %705 : f32[T,1]  // layers.0.mlp d_pre_feedforward_layernorm_rsqrt_mul
-//   %707 = mul %703 %706 : f32[T,1]  // layers.0.mlp d_pre_feedforward_layernorm_add
-//   %708 = mul %707 %7 : f32[T,1]  // layers.0.mlp d_pre_feedforward_layernorm_row_sum
-//   %709 = mul %350 %708 : f32[T,1]  // layers.0.mlp d_pre_feedforward_layernorm_mul_mul
-//   %710 = mul %709 %46 : act[T,128]  // layers.0.mlp d_residual
-//   %711 = add %659 %701 : act[T,128]  // layers.0.mlp add
-//   %712 = add %711 %710 : act[T,128]  // layers.0.mlp d_residual
-//   %713 = mul %712 %44 : act[T,128]  // layers.0.self_attn d_post_attention_layernorm_mul
-//   %714 = mul %713 %42 : act[T,128]  // layers.0.self_attn d_o_proj
-//   %715 = mul %713 %36 : act[T,128]  // layers.0.self_attn d_post_attention_layernorm_mul_mul
-//   %716 = row_sum %715 : f32[T,1]  // layers.0.self_attn d_post_attention_layernorm_rsqrt
-//   %717 = mul %42 %42 : f32[T,1]  // layers.0.self_attn d_post_attention_layernorm_rsqrt_mul
-//   %718 = mul %42 %717 : f32[T,1]  // layers.0.self_attn d_post_attention_layernorm_rsqrt_mul
-//   %719 = mul %344 %718 : f32[T,1]  // layers.0.self_attn d_post_attention_layernorm_rsqrt_mul
-//   %720 = mul %716 %719 : f32[T,1]  // layers.0.self_attn d_post_attention_layernorm_add
-//   %721 = mul %720 %7 : f32[T,1]  // layers.0.self_attn d_post_attention_layernorm_row_sum
-//   %722 = mul %350 %721 : f32[T,1]  // layers.0.self_attn d_post_attention_layernorm_mul_mul
-//   %723 = mul %722 %36 : act[T,128]  // layers.0.self_attn d_o_proj
-//   %724 = add %714 %723 : act[T,128]  // layers.0.self_attn d_o_proj
-// tensors of the first launch: layers.0.d_o_proj layers.0.d_pre_feedforward_layernorm model.layers.0.pre_feedforward_layernorm.weight layers.0.pre_feedforward_layernorm_rsqrt layers.0.residual layers.1.d_residual2 model.layers.0.post_attention_layernorm.weight layers.0.post_attention_layernorm_rsqrt layers.0.o_proj
-// 1288 bytes per row; fp32 in registers, one rounding per stored value
+// Gradient of RMSNorm pre_feedforward_layernorm + sum of gradients + gradient of RMSNorm post_attention_layernorm in one kernel: it moves 1,288 bytes
+// a token, a kernel for each 2,312; 2 values between them stay in registers.
+// k17_d_o_proj <sm_90a>: 1 launch, layer 0; the first one:
+//   gradient of %57 = rms_norm %55 %56 {eps=1E-06} : act[T,128]  // layers.0.mlp pre_feedforward_layernorm
+//   sum of gradients: d_residual : act[T,128]
+//   gradient of %54 = rms_norm %52 %53 {eps=1E-06} : act[T,128]  // layers.0.self_attn post_attention_layernorm
+//   tensors layers.0.d_o_proj layers.0.d_pre_feedforward_layernorm model.layers.0.pre_feedforward_layernorm.weight layers.0.pre_feedforward_layernorm_rsqrt layers.0.residual layers.1.d_residual2 model.layers.0.post_attention_layernorm.weight layers.0.post_attention_layernorm_rsqrt layers.0.o_proj
+// rows of 128 columns; fp32 in registers, one rounding per stored value; bytes are without the vectors that all rows share
 #define ELEM_BF16 1
 
 @prelude.cu
@@ -1025,11 +936,13 @@ k17_d_o_proj(elem* __restrict__ d_o_proj_rows, int d_o_proj_pitch,
 
 
 // ======== k18_embedding
-// k18_embedding <sm_90a>  recompute only
+// Embedding embed_tokens + product with a number in one kernel: it moves 516 bytes a token, a kernel for each 1,028; what passes between them stays
+// in registers.
+// k18_embedding <sm_90a>: recompute only; the first one:
 //   %2 = embedding %0 %1 : act[T,128]  // Gemma2Model.Forward embedding
 //   %4 = mul %2 %3 : act[T,128]  // Gemma2Model.Forward embedding
-// tensors of the first launch: embedding ids model.embed_tokens.weight
-// 512 bytes per row; fp32 in registers, one rounding per stored value
+//   tensors embedding ids model.embed_tokens.weight
+// rows of 128 columns; fp32 in registers, one rounding per stored value; bytes are without the vectors that all rows share
 #define ELEM_BF16 1
 
 @prelude.cu
@@ -1054,16 +967,11 @@ k18_embedding(elem* __restrict__ embedding_rows, int embedding_pitch,
 
 
 // ======== k19_input_layernorm
-// k19_input_layernorm <sm_90a>  recompute only
-//   %6 = mul %4 %4 : act[T,128]  // layers.0.self_attn input_layernorm_mul
-//   %8 = row_sum %6 : f32[T,1]  // layers.0.self_attn input_layernorm_row_sum
-//   %9 = mul %7 %8 : f32[T,1]  // layers.0.self_attn input_layernorm_mul
-//   %11 = add %9 %10 : f32[T,1]  // layers.0.self_attn input_layernorm_add
-//   %12 = rsqrt %11 : f32[T,1]  // layers.0.self_attn input_layernorm_rsqrt
-//   %13 = mul %4 %12 : act[T,128]  // layers.0.self_attn input_layernorm_mul
-//   %16 = mul %13 %15 : act[T,128]  // layers.0.self_attn input_layernorm
-// tensors of the first launch: layers.0.input_layernorm embedding model.layers.0.input_layernorm.weight
-// 512 bytes per row; fp32 in registers, one rounding per stored value
+// RMSNorm input_layernorm in one kernel: it moves 512 bytes a token, each value once.
+// k19_input_layernorm <sm_90a>: recompute only, layer 0; the first one:
+//   %6 = rms_norm %4 %5 {eps=1E-06} : act[T,128]  // layers.0.self_attn input_layernorm
+//   tensors layers.0.input_layernorm embedding model.layers.0.input_layernorm.weight
+// rows of 128 columns; fp32 in registers, one rounding per stored value; bytes are without the vectors that all rows share
 #define ELEM_BF16 1
 
 @prelude.cu
@@ -1119,12 +1027,13 @@ k19_input_layernorm(elem* __restrict__ input_layernorm_rows, int input_layernorm
 
 
 // ======== k20_residual
-// k20_residual <sm_90a>  recompute only
-//   %43 = mul %36 %42 : act[T,128]  // layers.0.self_attn post_attention_layernorm_mul
-//   %45 = mul %43 %44 : act[T,128]  // layers.0.self_attn post_attention_layernorm
-//   %46 = add %4 %45 : act[T,128]  // layers.0.self_attn residual
-// tensors of the first launch: layers.0.residual layers.0.o_proj layers.0.post_attention_layernorm_rsqrt model.layers.0.post_attention_layernorm.weight embedding
-// 772 bytes per row; fp32 in registers, one rounding per stored value
+// RMSNorm post_attention_layernorm + residual sum in one kernel: it moves 772 bytes a token, a kernel for each 1,284; post_attention_layernorm stays
+// in registers.
+// k20_residual <sm_90a>: recompute only, layers 0-3; the first one:
+//   %54 = rms_norm %52 %53 {eps=1E-06} : act[T,128]  // layers.0.self_attn post_attention_layernorm
+//   %55 = add %4 %54 : act[T,128]  // layers.0.self_attn residual
+//   tensors layers.0.residual layers.0.o_proj layers.0.post_attention_layernorm_rsqrt model.layers.0.post_attention_layernorm.weight embedding
+// rows of 128 columns; fp32 in registers, one rounding per stored value; bytes are without the vectors that all rows share
 #define ELEM_BF16 1
 
 @prelude.cu
@@ -1157,11 +1066,11 @@ k20_residual(elem* __restrict__ residual_rows, int residual_pitch,
 
 
 // ======== k21_pre_feedforward_layernorm
-// k21_pre_feedforward_layernorm <sm_90a>  recompute only
-//   %53 = mul %46 %52 : act[T,128]  // layers.0.mlp pre_feedforward_layernorm_mul
-//   %55 = mul %53 %54 : act[T,128]  // layers.0.mlp pre_feedforward_layernorm
-// tensors of the first launch: layers.0.pre_feedforward_layernorm layers.0.residual layers.0.pre_feedforward_layernorm_rsqrt model.layers.0.pre_feedforward_layernorm.weight
-// 516 bytes per row; fp32 in registers, one rounding per stored value
+// RMSNorm pre_feedforward_layernorm in one kernel: it moves 516 bytes a token, each value once.
+// k21_pre_feedforward_layernorm <sm_90a>: recompute only, layers 0-3; the first one:
+//   %57 = rms_norm %55 %56 {eps=1E-06} : act[T,128]  // layers.0.mlp pre_feedforward_layernorm
+//   tensors layers.0.pre_feedforward_layernorm layers.0.residual layers.0.pre_feedforward_layernorm_rsqrt model.layers.0.pre_feedforward_layernorm.weight
+// rows of 128 columns; fp32 in registers, one rounding per stored value; bytes are without the vectors that all rows share
 #define ELEM_BF16 1
 
 @prelude.cu
@@ -1191,14 +1100,14 @@ k21_pre_feedforward_layernorm(elem* __restrict__ pre_feedforward_layernorm_rows,
 
 
 // ======== k22_norm
-// k22_norm <sm_90a>  recompute only
-//   %323 = mul %316 %322 : act[T,128]  // layers.3.mlp post_feedforward_layernorm_mul
-//   %325 = mul %323 %324 : act[T,128]  // layers.3.mlp post_feedforward_layernorm
-//   %326 = add %286 %325 : act[T,128]  // layers.3.mlp residual
-//   %333 = mul %326 %332 : act[T,128]  // Gemma2Model.Forward norm_mul
-//   %335 = mul %333 %334 : act[T,128]  // Gemma2Model.Forward norm
-// tensors of the first launch: norm layers.3.down_proj layers.3.post_feedforward_layernorm_rsqrt model.layers.3.post_feedforward_layernorm.weight layers.3.residual norm_rsqrt model.norm.weight
-// 776 bytes per row; fp32 in registers, one rounding per stored value
+// RMSNorm post_feedforward_layernorm + residual sum + RMSNorm norm in one kernel: it moves 776 bytes a token, a kernel for each 1,800;
+// post_feedforward_layernorm and residual stay in registers.
+// k22_norm <sm_90a>: recompute only; the first one:
+//   %322 = rms_norm %320 %321 {eps=1E-06} : act[T,128]  // layers.3.mlp post_feedforward_layernorm
+//   %323 = add %292 %322 : act[T,128]  // layers.3.mlp residual
+//   %325 = rms_norm %323 %324 {eps=1E-06} : act[T,128]  // Gemma2Model.Forward norm
+//   tensors norm layers.3.down_proj layers.3.post_feedforward_layernorm_rsqrt model.layers.3.post_feedforward_layernorm.weight layers.3.residual norm_rsqrt model.norm.weight
+// rows of 128 columns; fp32 in registers, one rounding per stored value; bytes are without the vectors that all rows share
 #define ELEM_BF16 1
 
 @prelude.cu
@@ -1236,17 +1145,12 @@ k22_norm(elem* __restrict__ norm_rows, int norm_pitch,
 
 
 // ======== gemm_nt_k04_geglu
-// gemm_nt_k04_geglu <sm_90a>  k04_geglu on the tiles of the product before it, which the schedule keeps as two launches
-//   %66 = mul %61 %61 : act[T,256]  // layers.0.mlp gelu_tanh_mul
-//   %67 = mul %65 %66 : act[T,256]  // layers.0.mlp gelu_tanh_mul
-//   %68 = add %64 %67 : act[T,256]  // layers.0.mlp gelu_tanh_add
-//   %69 = mul %61 %68 : act[T,256]  // layers.0.mlp gelu_tanh_mul
-//   %70 = tanh %69 : act[T,256]  // layers.0.mlp gelu_tanh_tanh
-//   %71 = mul %63 %70 : act[T,256]  // layers.0.mlp gelu_tanh_mul
-//   %72 = add %63 %71 : act[T,256]  // layers.0.mlp gelu_tanh_add
-//   %73 = mul %61 %72 : act[T,256]  // layers.0.mlp gelu_tanh
-//   %74 = mul %73 %62 : act[T,256]  // layers.0.mlp geglu
-// tensors of the first launch: layers.0.geglu layers.0.gate_proj+up_proj[0:256] layers.0.gate_proj+up_proj[256:512]
+// Product D = alpha (A B^T + A2 B2^T) with GELU (tanh) + product (GeGLU) on its tiles: 1,024 bytes a token of D are not read again for it, and D is
+// written only where something else reads it.
+// gemm_nt_k04_geglu <sm_90a>: k04_geglu's 4 launches, layers 0-3; the first one:
+//   %66 = gelu_tanh %65 : act[T,256]  // layers.0.mlp gelu_tanh
+//   %75 = mul %66 %74 : act[T,256]  // layers.0.mlp geglu
+//   tensors layers.0.geglu layers.0.gate_proj+up_proj[0:256] layers.0.gate_proj+up_proj[256:512]
 #define ELEM_BF16 1
 #define KERNEL_NAME gemm_nt_k04_geglu
 #define LAYOUT 0
@@ -1290,31 +1194,13 @@ __device__ __forceinline__ void epilogue(const Epilogue& arguments, const Beside
 @gemm_sm90.cu
 
 // ======== gemm_nn_k09_d_up_proj_d_gate_proj
-// gemm_nn_k09_d_up_proj_d_gate_proj <sm_90a>  k09_d_up_proj_d_gate_proj on the tiles of the product before it, which the schedule keeps as two launches
-//   %303 = mul %301 %301 : act[T,256]  // layers.3.mlp gelu_tanh_mul
-//   %304 = mul %65 %303 : act[T,256]  // layers.3.mlp gelu_tanh_mul
-//   %305 = add %64 %304 : act[T,256]  // layers.3.mlp gelu_tanh_add
-//   %306 = mul %301 %305 : act[T,256]  // layers.3.mlp gelu_tanh_mul
-//   %307 = tanh %306 : act[T,256]  // layers.3.mlp gelu_tanh_tanh
-//   %308 = mul %63 %307 : act[T,256]  // layers.3.mlp gelu_tanh_mul
-//   %309 = add %63 %308 : act[T,256]  // layers.3.mlp gelu_tanh_add
-//   %310 = mul %301 %309 : act[T,256]  // layers.3.mlp gelu_tanh
-//   %372 = mul %371 %302 : act[T,256]  // layers.3.mlp d_gelu_tanh
-//   %373 = mul %371 %310 : act[T,256]  // layers.3.mlp d_up_proj
-//   %374 = mul %372 %309 : act[T,256]  // layers.3.mlp d_gate_proj
-//   %375 = mul %372 %301 : act[T,256]  // layers.3.mlp d_gelu_tanh_add
-//   %376 = mul %375 %63 : act[T,256]  // layers.3.mlp d_gelu_tanh_tanh
-//   %377 = mul %307 %307 : act[T,256]  // layers.3.mlp d_gelu_tanh_tanh_mul
-//   %378 = sub %14 %377 : act[T,256]  // layers.3.mlp d_gelu_tanh_tanh_sub
-//   %379 = mul %376 %378 : act[T,256]  // layers.3.mlp d_gelu_tanh_mul
-//   %380 = mul %379 %305 : act[T,256]  // layers.3.mlp d_gate_proj
-//   %381 = mul %379 %301 : act[T,256]  // layers.3.mlp d_gelu_tanh_add
-//   %382 = mul %381 %65 : act[T,256]  // layers.3.mlp d_gelu_tanh_mul
-//   %383 = mul %350 %382 : act[T,256]  // layers.3.mlp d_gelu_tanh_mul_mul
-//   %384 = mul %383 %301 : act[T,256]  // layers.3.mlp d_gate_proj
-//   %385 = add %374 %380 : act[T,256]  // layers.3.mlp add
-//   %386 = add %385 %384 : act[T,256]  // layers.3.mlp d_gate_proj
-// tensors of the first launch: layers.3.d_gate_proj+up_proj[256:512] layers.3.d_gate_proj+up_proj[0:256] layers.3.gate_proj+up_proj[0:256] layers.3.d_geglu layers.3.gate_proj+up_proj[256:512]
+// Product D = alpha (A B + A2 B2) with GELU (tanh) recomputed + gradient of product (GeGLU) + gradient of GELU (tanh) on its tiles: 512 bytes a token
+// of D are not read again for it, and D is written only where something else reads it.
+// gemm_nn_k09_d_up_proj_d_gate_proj <sm_90a>: k09_d_up_proj_d_gate_proj's 4 launches, layers 0-3; the first one:
+//   recomputed: %303 = gelu_tanh %302 : act[T,256]  // layers.3.mlp gelu_tanh
+//   gradient of %312 = mul %303 %311 : act[T,256]  // layers.3.mlp geglu
+//   gradient of %303 = gelu_tanh %302 : act[T,256]  // layers.3.mlp gelu_tanh
+//   tensors layers.3.d_gate_proj+up_proj[256:512] layers.3.d_gate_proj+up_proj[0:256] layers.3.gate_proj+up_proj[0:256] layers.3.d_geglu layers.3.gate_proj+up_proj[256:512]
 #define ELEM_BF16 1
 #define KERNEL_NAME gemm_nn_k09_d_up_proj_d_gate_proj
 #define LAYOUT 1
@@ -1393,9 +1279,11 @@ __device__ __forceinline__ void epilogue(const Epilogue& arguments, const Beside
 @gemm_sm90.cu
 
 // ======== gemm_nt_k07_cross_entropy
-// gemm_nt_k07_cross_entropy <sm_90a>  the sums of k07_cross_entropy on the tiles of the product before it, which the schedule keeps as one launch
-//   %337 = linear_cross_entropy %335 %1 %336 {logit=(30*tanh((0.03333333333333333*s)))} : f32[T,1]  // loss
-// tensors of the first launch: norm model.embed_tokens.weight loss
+// Product D = alpha (A B^T + A2 B2^T), the logits, with the loss's sums of exponentials on its tiles: 16 sums a row, of 256 columns each, instead of
+// a pass over the row's 8,192 bytes.
+// gemm_nt_k07_cross_entropy <sm_90a>: k07_cross_entropy's 1 launch; the first one:
+//   %333 = cross_entropy %331 %332 : f32[T,1]  // loss
+//   tensors norm model.embed_tokens.weight loss
 #define ELEM_BF16 1
 #define KERNEL_NAME gemm_nt_k07_cross_entropy
 #define LAYOUT 0
@@ -1423,9 +1311,11 @@ __device__ __forceinline__ float logit_log2(float s)
 @gemm_sm90.cu
 
 // ======== k07_cross_entropy_from_sums
-// k07_cross_entropy <sm_90a>  launches: 1
-//   %337 = linear_cross_entropy %335 %1 %336 {logit=(30*tanh((0.03333333333333333*s)))} : f32[T,1]  // loss
-// tensors of the first launch: norm model.embed_tokens.weight loss
+// What is left of the cross entropy of a row of 4,096 logits when the product has summed the exponentials: each logit is read once and its gradient
+// written in its place, 16,384 bytes a row, because 16 sums a row stand for the pass that would come first.
+// k07_cross_entropy_from_sums <sm_90a>: k07_cross_entropy's 1 launch; the first one:
+//   %333 = cross_entropy %331 %332 : f32[T,1]  // loss
+//   tensors norm model.embed_tokens.weight loss
 #define ELEM_BF16 1
 #define KERNEL_NAME k07_cross_entropy_from_sums
 #define VOCAB 4096
@@ -1448,6 +1338,8 @@ __device__ __forceinline__ void logit_log2_and_derivative(float s, float& z, flo
 @cross_entropy_from_sums.cu
 
 // ======== gemm_nt
+// Product D = alpha (A B^T + A2 B2^T), a linear and its adapter in one accumulation, in tiles of 128 x 256: what a block loads of A serves 256
+// columns of D and what it loads of B 128 rows, sums over k stay in fp32 registers and D is written once; 4 stages, 64 of k each, hide the loads.
 #define ELEM_BF16 1
 #define KERNEL_NAME gemm_nt
 #define LAYOUT 0
@@ -1467,6 +1359,8 @@ __device__ __forceinline__ void logit_log2_and_derivative(float s, float& z, flo
 @gemm_sm90.cu
 
 // ======== gemm_nt_n192
+// Product D = alpha (A B^T + A2 B2^T), a linear and its adapter in one accumulation, in tiles of 128 x 192: what a block loads of A serves 192
+// columns of D and what it loads of B 128 rows, sums over k stay in fp32 registers and D is written once; 4 stages, 64 of k each, hide the loads.
 #define ELEM_BF16 1
 #define KERNEL_NAME gemm_nt_n192
 #define LAYOUT 0
@@ -1486,6 +1380,8 @@ __device__ __forceinline__ void logit_log2_and_derivative(float s, float& z, flo
 @gemm_sm90.cu
 
 // ======== gemm_nt_skinny_m
+// Product D = alpha A B^T, in tiles of 32 x 64: what a block loads of A serves 64 columns of D and what it loads of B 32 rows, sums over k stay in
+// fp32 registers and D is written once; 8 stages, 64 of k each, hide the loads.
 #define ELEM_BF16 1
 #define KERNEL_NAME gemm_nt_skinny_m
 #define LAYOUT 0
@@ -1504,6 +1400,8 @@ __device__ __forceinline__ void logit_log2_and_derivative(float s, float& z, flo
 @gemm.cu
 
 // ======== gemm_nt_skinny_n
+// Product D = alpha A B^T, in tiles of 64 x 32: what a block loads of A serves 32 columns of D and what it loads of B 64 rows, sums over k stay in
+// fp32 registers and D is written once; 8 stages, 64 of k each, hide the loads.
 #define ELEM_BF16 1
 #define KERNEL_NAME gemm_nt_skinny_n
 #define LAYOUT 0
@@ -1522,6 +1420,8 @@ __device__ __forceinline__ void logit_log2_and_derivative(float s, float& z, flo
 @gemm.cu
 
 // ======== gemm_nn
+// Product D = alpha (A B + A2 B2), a linear and its adapter in one accumulation, in tiles of 128 x 256: what a block loads of A serves 256 columns of
+// D and what it loads of B 128 rows, sums over k stay in fp32 registers and D is written once; 4 stages, 64 of k each, hide the loads.
 #define ELEM_BF16 1
 #define KERNEL_NAME gemm_nn
 #define LAYOUT 1
@@ -1541,6 +1441,8 @@ __device__ __forceinline__ void logit_log2_and_derivative(float s, float& z, flo
 @gemm_sm90.cu
 
 // ======== gemm_nn_n192
+// Product D = alpha (A B + A2 B2), a linear and its adapter in one accumulation, in tiles of 128 x 192: what a block loads of A serves 192 columns of
+// D and what it loads of B 128 rows, sums over k stay in fp32 registers and D is written once; 4 stages, 64 of k each, hide the loads.
 #define ELEM_BF16 1
 #define KERNEL_NAME gemm_nn_n192
 #define LAYOUT 1
@@ -1560,6 +1462,8 @@ __device__ __forceinline__ void logit_log2_and_derivative(float s, float& z, flo
 @gemm_sm90.cu
 
 // ======== gemm_nn_skinny_m
+// Product D = alpha A B, in tiles of 32 x 64: what a block loads of A serves 64 columns of D and what it loads of B 32 rows, sums over k stay in fp32
+// registers and D is written once; 8 stages, 64 of k each, hide the loads.
 #define ELEM_BF16 1
 #define KERNEL_NAME gemm_nn_skinny_m
 #define LAYOUT 1
@@ -1578,6 +1482,8 @@ __device__ __forceinline__ void logit_log2_and_derivative(float s, float& z, flo
 @gemm.cu
 
 // ======== gemm_nn_skinny_n
+// Product D = alpha A B, in tiles of 64 x 32: what a block loads of A serves 32 columns of D and what it loads of B 64 rows, sums over k stay in fp32
+// registers and D is written once; 8 stages, 64 of k each, hide the loads.
 #define ELEM_BF16 1
 #define KERNEL_NAME gemm_nn_skinny_n
 #define LAYOUT 1
@@ -1596,6 +1502,8 @@ __device__ __forceinline__ void logit_log2_and_derivative(float s, float& z, flo
 @gemm.cu
 
 // ======== gemm_tn_f32_add
+// Product D += alpha A^T B, in tiles of 128 x 256: what a block loads of A serves 256 columns of D and what it loads of B 128 rows, sums over k stay
+// in fp32 registers and D is read and written once, in fp32; 4 stages, 64 of k each, hide the loads.
 #define ELEM_BF16 1
 #define KERNEL_NAME gemm_tn_f32_add
 #define LAYOUT 2
@@ -1614,6 +1522,8 @@ __device__ __forceinline__ void logit_log2_and_derivative(float s, float& z, flo
 @gemm.cu
 
 // ======== gemm_tn_f32_add_skinny_m
+// Product D += alpha A^T B, in tiles of 32 x 64: what a block loads of A serves 64 columns of D and what it loads of B 32 rows, sums over k stay in
+// fp32 registers and D is read and written once, in fp32; 8 stages, 64 of k each, hide the loads.
 #define ELEM_BF16 1
 #define KERNEL_NAME gemm_tn_f32_add_skinny_m
 #define LAYOUT 2
@@ -1632,6 +1542,8 @@ __device__ __forceinline__ void logit_log2_and_derivative(float s, float& z, flo
 @gemm.cu
 
 // ======== gemm_tn_f32_add_skinny_n
+// Product D += alpha A^T B, in tiles of 64 x 32: what a block loads of A serves 32 columns of D and what it loads of B 64 rows, sums over k stay in
+// fp32 registers and D is read and written once, in fp32; 8 stages, 64 of k each, hide the loads.
 #define ELEM_BF16 1
 #define KERNEL_NAME gemm_tn_f32_add_skinny_n
 #define LAYOUT 2
@@ -1650,6 +1562,8 @@ __device__ __forceinline__ void logit_log2_and_derivative(float s, float& z, flo
 @gemm.cu
 
 // ======== rank_gradients_r16
+// G = s dY B and dB += dY^T S of adapters of rank 16 from one read of dY, 2 bytes an element of it instead of 4: a block leaves fp32 sums of its
+// columns of dB and of its stripes of G, which rank_sum_r16 adds up.
 #define ELEM_BF16 1
 #define KERNEL_NAME rank_gradients_r16
 #define RANK 16
@@ -1665,6 +1579,8 @@ __device__ __forceinline__ void logit_log2_and_derivative(float s, float& z, flo
 @rank_gradients.cu
 
 // ======== rank_sum_r16
+// The sums that rank_gradients_r16 left, added up in order without atomics: G, rounded once, and dB in fp32, of B's diagonal blocks alone; the same
+// bits every time.
 #define ELEM_BF16 1
 #define KERNEL_NAME rank_sum_r16
 #define RANK 16
@@ -1676,6 +1592,8 @@ __device__ __forceinline__ void logit_log2_and_derivative(float s, float& z, flo
 @rank_sum.cu
 
 // ======== rank_gradients_r32
+// G = s dY B and dB += dY^T S of adapters of rank 32 from one read of dY, 2 bytes an element of it instead of 4: a block leaves fp32 sums of its
+// columns of dB and of its stripes of G, which rank_sum_r32 adds up.
 #define ELEM_BF16 1
 #define KERNEL_NAME rank_gradients_r32
 #define RANK 32
@@ -1691,6 +1609,8 @@ __device__ __forceinline__ void logit_log2_and_derivative(float s, float& z, flo
 @rank_gradients.cu
 
 // ======== rank_sum_r32
+// The sums that rank_gradients_r32 left, added up in order without atomics: G, rounded once, and dB in fp32, of B's diagonal blocks alone; the same
+// bits every time.
 #define ELEM_BF16 1
 #define KERNEL_NAME rank_sum_r32
 #define RANK 32
@@ -1702,6 +1622,8 @@ __device__ __forceinline__ void logit_log2_and_derivative(float s, float& z, flo
 @rank_sum.cu
 
 // ======== gather_label_rows
+// Rows of x of tokens that have a label, side by side with their labels: a row is read once and written once, 4 bytes an element, so that the head
+// multiplies no row without a label.
 #define ELEM_BF16 1
 #define ROWS 8
 
@@ -1709,6 +1631,7 @@ __device__ __forceinline__ void logit_log2_and_derivative(float s, float& z, flo
 @label_rows.cu
 
 // ======== scatter_label_rows
+// Rows of dx and losses back to the tokens they are of, zeros to those without a label: 4 bytes an element of a row with one, 2 of a row without.
 #define ELEM_BF16 1
 #define ROWS 8
 
@@ -1716,6 +1639,7 @@ __device__ __forceinline__ void logit_log2_and_derivative(float s, float& z, flo
 @label_rows.cu
 
 // ======== gradient_norm_partials
+// Sums of squares of all adapters' gradients, one for each 4,096 elements, in one launch: a gradient is read once, 4 bytes an element.
 #define ELEM_BF16 1
 
 @prelude.cu
@@ -1723,6 +1647,8 @@ __device__ __forceinline__ void logit_log2_and_derivative(float s, float& z, flo
 @gradient_norm.cu
 
 // ======== gradient_norm
+// Norm of all gradients and the factor that clips them, from one sum for each 4,096 elements: one block adds the sums up in order, so the bits are
+// the same every time and the host waits for none.
 #define ELEM_BF16 1
 
 @prelude.cu
@@ -1730,6 +1656,8 @@ __device__ __forceinline__ void logit_log2_and_derivative(float s, float& z, flo
 @gradient_norm.cu
 
 // ======== adamw
+// Clipping + AdamW + rounding of the copy that products read, all adapters in one launch: 30 bytes an element (p, m and v read and written, the
+// gradient read, in fp32; the copy written), and the clipped gradient stays in registers.
 #define ELEM_BF16 1
 
 @prelude.cu
@@ -1737,6 +1665,7 @@ __device__ __forceinline__ void logit_log2_and_derivative(float s, float& z, flo
 @adamw.cu
 
 // ======== cast_adapters
+// Rounded copies of all adapters for the products that read them, in one launch: 6 bytes an element, 4 read and 2 written.
 #define ELEM_BF16 1
 
 @prelude.cu
@@ -1744,6 +1673,8 @@ __device__ __forceinline__ void logit_log2_and_derivative(float s, float& z, flo
 @adamw.cu
 
 // ======== loss_sum
+// A micro-batch's losses, scaled and added to the step's: 4 bytes a token, in a fixed order, so that cutting the rows at multiples of 256 changes no
+// bit.
 #define ELEM_BF16 1
 
 @prelude.cu

@@ -24,8 +24,8 @@ public static class Compiler
             return graph;
         }
 
-        var graph = Stage("01-import", Import.Run(trace));                     // what the user wrote, and the loss
-        graph = Stage("02-expand", Expand.Run(graph));                         // rms_norm and gelu become primitives
+        var imported = Stage("01-import", Import.Run(trace));                  // what the user wrote, and the loss
+        var graph = Stage("02-expand", Expand.Run(imported));                  // rms_norm and gelu become primitives
         graph = Stage("03-loss", FuseLoss.Run(graph));                         // head and cross entropy are one op, before its gradient exists
         graph = Stage("04-simplify", Simplify.Run(graph));                     // dead nodes; scalars to the rank side of a product
         graph = Stage("05-stack", StackLinears.Run(graph));                    // linears of one input are one product, and so are their adapters
@@ -33,7 +33,7 @@ public static class Compiler
         graph = Stage("07-simplify", Simplify.Run(graph));
         graph = Stage("08-products", MergeProducts.Run(graph));                // a sum of matmuls is one GEMM over k-segments, with its scale
         graph = Stage("09-copies", InsertCopies.Run(graph));                   // every value can lie where it is wanted
-        var launches = Fuse.Run(graph);                                        // 10: nodes become launches on placed tensors
+        var launches = Fuse.Run(graph, imported);                              // 10: nodes become launches on placed tensors
         VerifyKernels.Launches(launches, "10-launches");
         dump?.Invoke("10-launches", () => KernelGraphText.Launches(launches));
         var kernels = Share.Run(launches);                                     // 11: equal bodies are one kernel

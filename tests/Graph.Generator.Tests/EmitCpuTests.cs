@@ -23,7 +23,7 @@ public sealed unsafe class EmitCpuTests
 
     static CpuKernelEntry Load(KernelBody body)
     {
-        var source = EmitCpu.Run([new Kernel("k", body, Array.Empty<Schedules.View>(), Array.Empty<string>(), 1, 0)]);
+        var source = EmitCpu.Run([new Kernel("k", body, default, FusedOps.None, 1, default)]);
         using var image = new MemoryStream();
         var emitted = Project.Of(Project.Tree("public static class Emitted\n{\n" + source + "}\n")).Emit(image, cancellationToken: TestContext.Current.CancellationToken);
         Assert.True(emitted.Success, string.Join("\n", emitted.Diagnostics) + source);

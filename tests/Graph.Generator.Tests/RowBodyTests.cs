@@ -41,16 +41,16 @@ public sealed unsafe class RowBodyTests
         var body = Ranks();
         Assert.Equal((RowBody.RankColumns, 0), (body.Columns, body.Heads));
         Assert.Equal([RowInputKind.Matrix, RowInputKind.Scalar], body.Inputs.Select(i => i.Kind));
-        var kernel = EmitCuda.Run(Graph.Generator.Schedules.Target.Named("sm_80"), [new Kernel("k00_narrow", body, Array.Empty<View>(), Array.Empty<string>(), 1, 0)], []).First();
+        var kernel = EmitCuda.Run(Graph.Generator.Schedules.Target.Named("sm_80"), [new Kernel("k00_narrow", body, default, FusedOps.None, 1, default)], []).First();
         Assert.Equal(["@prelude.cu", "@functions.cu"], kernel.Parts.Where(p => p.StartsWith('@')));
         Assert.Contains("const int chunks = narrow_pitch / 8;", kernel.Parts.Last, StringComparison.Ordinal);
-        Assert.Contains("// columns of a rank;", kernel.Parts[0], StringComparison.Ordinal);
+        Assert.Contains("it moves 4 bytes a token and column", kernel.Parts[0], StringComparison.Ordinal);
     }
 
     [Fact]
     public void CSharp_OfRanks_WorksOnEveryColumnOfThePitch()
     {
-        var source = "public static class Kernel\n{\n" + EmitCpu.Run([new Kernel("k00_narrow", Ranks(), Array.Empty<View>(), Array.Empty<string>(), 1, 0)]) + "}\n";
+        var source = "public static class Kernel\n{\n" + EmitCpu.Run([new Kernel("k00_narrow", Ranks(), default, FusedOps.None, 1, default)]) + "}\n";
         using var image = new System.IO.MemoryStream();
         var emitted = Project.Of(Project.Tree(source)).Emit(image, cancellationToken: TestContext.Current.CancellationToken);
         Assert.True(emitted.Success, string.Join("\n", emitted.Diagnostics));

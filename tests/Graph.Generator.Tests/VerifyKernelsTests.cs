@@ -21,7 +21,7 @@ public sealed class VerifyKernelsTests
 
     static GemmStep Gemm(View d, View a, View b) => new(0, false, GemmLayout.Nt, d, new[] { new GemmSegment(a, b) }, ScaleFactor.One, false);
 
-    static KernelStep Row(View output, View input) => new(0, false, Copy, "copy", new[] { output, input }, 1, 0, Array.Empty<string>());
+    static KernelStep Row(View output, View input) => new(0, false, Copy, "copy", new[] { output, input }, 1, 0, new Lazy<FusedOps>(FusedOps.None));
 
     static KernelGraph Graph(params Step[] steps) => new([],
         [Tensor("x", TensorKind.Weight, true, 8), Tensor("w", TensorKind.Weight, false, 16, 8), Tensor("y", TensorKind.Activation, true, 16), Tensor("z", TensorKind.Activation, true, 16)],
@@ -70,7 +70,7 @@ public sealed class VerifyKernelsTests
     public void Kernels_OfAnotherBody_IsAFault()
     {
         var graph = Graph(Gemm(Y, X, W), Row(Z, Y));
-        var kernels = new SharedKernels([new Kernel("k00", Copy with { Heads = 2 }, Array.Empty<View>(), Array.Empty<string>(), 1, 0)], new Dictionary<KernelBody, int> { [Copy.Key()] = 0 });
+        var kernels = new SharedKernels([new Kernel("k00", Copy with { Heads = 2 }, Array.Empty<View>(), FusedOps.None, 1, Array.Empty<int>())], new Dictionary<KernelBody, int> { [Copy.Key()] = 0 });
         Assert.Contains("a kernel of another body", Assert.Throws<InvalidOperationException>(() => VerifyKernels.Kernels(graph, kernels, "11-kernels")).Message);
     }
 

@@ -44,7 +44,8 @@ public sealed class AttentionMatrixTests
     static IReadOnlyList<EmittedText> Emit(Target target, int headDim, string score, int window, int heads, int kvHeads)
     {
         AttentionBody Body(AttentionPart part) => new(part, part == AttentionPart.Delta ? null : new ScoreFunction(Scores[score], window), heads, kvHeads, headDim);
-        Kernel[] kernels = [.. Enum.GetValues<AttentionPart>().Select(p => new Kernel("attention_" + p.ToString().ToLowerInvariant(), Body(p), Array.Empty<View>(), Array.Empty<string>(), 1, 0))];
+        Kernel[] kernels = [.. Enum.GetValues<AttentionPart>()
+            .Select(p => new Kernel("attention_" + p.ToString().ToLowerInvariant(), Body(p), default, FusedOps.None, 1, default))];
         var names = kernels.Select(k => k.Name).Concat([AttentionBody.FromDs(kernels.Single(k => k.Name == "attention_dq"))]).ToHashSet();
         return [.. EmitCuda.Run(target, kernels, []).Where(k => names.Contains(k.Info.Name)).Select(k => new EmittedText($"{headDim}-{score}", target.Name, k.Info, KernelText.Join(k.Parts, CudaText.Template)))];
     }

@@ -20,7 +20,8 @@ public sealed class DeltaEpilogueTests
     {
         var heads = (end - start) / headDim;
         View[] arguments = [new View("delta"), new View(o, new ColumnRange(start, end)), new View(of, new ColumnRange(start, end))];
-        Step[] steps = [new GemmStep(0, true, GemmLayout.Nn, new View("d"), new[] { new GemmSegment(new View("a"), new View("b")) }, ScaleFactor.One, false), new KernelStep(0, true, new AttentionBody(AttentionPart.Delta, null, heads, heads, headDim), "attention_delta", arguments, 1, 0, System.Array.Empty<string>())];
+        Step[] steps = [new GemmStep(0, true, GemmLayout.Nn, new View("d"), new[] { new GemmSegment(new View("a"), new View("b")) }, ScaleFactor.One, false),
+            new KernelStep(0, true, new AttentionBody(AttentionPart.Delta, null, heads, heads, headDim), "attention_delta", arguments, 1, 0, new(() => FusedOps.None))];
         ScheduleTensor[] tensors = [.. new[] { "d", "a", "b", "o", "other" }.Select(n => new ScheduleTensor(n, TensorKind.Gradient, ElementType.Act, true, [new Extent(512)])), new ScheduleTensor("delta", TensorKind.Gradient, ElementType.F32, true, [new Extent(heads)])];
         var graph = new KernelGraph([], tensors, steps, []);
         var (found, launches) = FindEpilogues.Run(graph, Share.Run(graph));

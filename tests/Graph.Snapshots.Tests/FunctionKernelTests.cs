@@ -48,7 +48,7 @@ public sealed class FunctionKernelTests
         foreach (var target in Graph.Generator.Schedules.Target.All)
             foreach (var (name, body) in bodies)
             {
-                var kernel = EmitCuda.Run(target, [new Kernel(name, body, Array.Empty<View>(), Array.Empty<string>(), 1, 0)], []).Single(k => k.Info.Name == name);
+                var kernel = EmitCuda.Run(target, [new Kernel(name, body, default, FusedOps.None, 1, default)], []).Single(k => k.Info.Name == name);
                 yield return new EmittedText("by hand", target.Name, kernel.Info, KernelText.Join(kernel.Parts, CudaText.Template));
             }
     }
@@ -70,7 +70,8 @@ public sealed class FunctionKernelTests
     {
         foreach (var (heads, columns) in new[] { (1, 8), (100, 8), (3, 48), (16, 256), (7, 256), (5, 264), (2, 8192), (33, 64) })
         {
-            var info = EmitCuda.Run(Graph.Generator.Schedules.Target.Named("sm_90a"), [new Kernel("k", Heads(heads, columns), Array.Empty<View>(), Array.Empty<string>(), 1, 0)], []).First().Info;
+            var info = EmitCuda.Run(Graph.Generator.Schedules.Target.Named("sm_90a"),
+                [new Kernel("k", Heads(heads, columns), default, FusedOps.None, 1, default)], []).First().Info;
             var lanes = Math.Min(columns / 8 <= 32 ? (int)System.Numerics.BitOperations.RoundUpToPowerOf2((uint)columns / 8) : info.Block, info.Block);
             var seen = from y in Enumerable.Range(0, info.GridY)
                        from thread in Enumerable.Range(0, info.Block).Where(t => t % lanes == 0)

@@ -22,21 +22,48 @@ public static class CudaText
         return reader.ReadToEnd().Replace("\r\n", "\n");
     }
 
-    /// <summary>What was fused, from where, on which tensors: the first launch stands for all that share the kernel.</summary>
-    public static string Header(Target target, Kernel kernel)
+    /// <summary>The columns of a comment's lines.</summary>
+    const int Width = 150;
+
+    /// <summary>A sentence as comment lines: what the kernel does and why it pays. The first lines of every text.</summary>
+    public static string Sentence(string sentence)
     {
-        var text = new StringBuilder("// ").Append(kernel.Name).Append(" <").Append(target.Name).Append(">  ")
-            .Append(kernel.Launches == 0 ? "recompute only" : "launches: " + Number(kernel.Launches)).Append('\n');
-        return text.Append(Source(kernel)).ToString();
+        var text = new StringBuilder("//");
+        var column = 2;
+        foreach (var word in sentence.Split(' '))
+        {
+            if (column + word.Length >= Width)
+            {
+                text.Append("\n//");
+                column = 2;
+            }
+            text.Append(' ').Append(word);
+            column += word.Length + 1;
+        }
+        return text.Append('\n').ToString();
     }
 
-    /// <summary>The fused nodes and the tensors of the first launch.</summary>
-    public static string Source(Kernel kernel)
+    /// <summary>
+    /// The sentence, then the kernel's name, who launches it, what was fused and on which tensors: the first launch stands for all that share the kernel. Numbers
+    /// of nodes are those of the graph as the model wrote it (01-import).
+    /// </summary>
+    /// <param name="name">Of a kernel that does this one's work another way; null: the kernel itself.</param>
+    public static string Header(string sentence, Target target, Kernel kernel, string? name = null)
     {
-        var text = new StringBuilder();
-        foreach (var line in kernel.Source) text.Append("//   ").Append(line).Append('\n');
-        return text.Append("// tensors of the first launch:").Append(string.Concat(kernel.FirstArguments.Select(a => " " + ScheduleText.Print(a)))).Append('\n').ToString();
+        var text = new StringBuilder(Sentence(sentence)).Append("// ").Append(name ?? kernel.Name).Append(" <").Append(target.Name).Append(">: ")
+            .Append(name is null ? "" : kernel.Name + "'s ")
+            .Append(kernel.Launches == 0 ? "recompute only" : Number(kernel.Launches) + (kernel.Launches == 1 ? " launch" : " launches"));
+        var layers = kernel.Layers.Where(l => l >= 0).ToArray();
+        if (layers.Length > 0) text.Append(layers.Length == 1 ? ", layer " : ", layers ").Append(Ranges(layers))
+            .Append(layers.Length < kernel.Layers.Count ? " and outside of them" : "");
+        text.Append("; the first one:\n");
+        foreach (var line in kernel.Fused.Lines) text.Append("//   ").Append(line).Append('\n');
+        return text.Append("//   tensors").Append(string.Concat(kernel.FirstArguments.Select(a => " " + ScheduleText.Print(a)))).Append('\n').ToString();
     }
+
+    // 0, 2-5, 7
+    static string Ranges(int[] numbers) => string.Join(", ", numbers.Select((n, i) => (n, i)).GroupBy(p => p.n - p.i)
+        .Select(g => (First: g.First().n, Last: g.Last().n)).Select(r => Number(r.First) + (r.Last > r.First ? "-" + Number(r.Last) : "")));
 
     /// <summary>The activation type of the target's texts.</summary>
     public static string Elem(Target target) => Literals(("ELEM_BF16", target.HasBf16 ? 1 : 0));

@@ -29,8 +29,11 @@ public abstract record KernelBody
     internal abstract CpuKernel Cpu(Kernel kernel);
 }
 
-/// <summary>One kernel: its name, what it computes, the tensors of its first launch and the nodes fused there (for its header), and how often it is launched.</summary>
-public sealed record Kernel(string Name, KernelBody Body, EquatableArray<View> FirstArguments, EquatableArray<string> Source, int Launches, int Layer);
+/// <summary>
+/// One kernel: its name, what it computes, the tensors of its first launch and what was fused there (for its header), how often it is launched and by which layers.
+/// </summary>
+/// <param name="Layers">In order, recomputations too; -1: outside of the layers.</param>
+public sealed record Kernel(string Name, KernelBody Body, EquatableArray<View> FirstArguments, FusedOps Fused, int Launches, EquatableArray<int> Layers);
 
 /// <summary>The kernels of a model, and which one a body is.</summary>
 public sealed class SharedKernels(IReadOnlyList<Kernel> kernels, IReadOnlyDictionary<KernelBody, int> index)

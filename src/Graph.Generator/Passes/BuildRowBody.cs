@@ -38,8 +38,8 @@ public sealed class BuildRowBody
 
     static Dictionary<int, int> Uses(TensorGraph graph, IEnumerable<int> members) => members.SelectMany(id => graph[id].Inputs.Distinct()).GroupBy(id => id).ToDictionary(g => g.Key, g => g.Count());
 
-    /// <summary>The body, its label for the kernel's name, the nodes its arguments hold (outputs, then inputs; a gather gives ids and table), and the fused nodes as text.</summary>
-    public static (RowBody Body, string Label, IReadOnlyList<int> Arguments, IReadOnlyList<string> Source) Run(TensorGraph graph, ClusterMap map, IReadOnlyList<int> outputs)
+    /// <summary>The body, its label for the kernel's name, and the nodes its arguments hold (outputs, then inputs; a gather gives ids and table).</summary>
+    public static (RowBody Body, string Label, IReadOnlyList<int> Arguments) Run(TensorGraph graph, ClusterMap map, IReadOnlyList<int> outputs)
     {
         var build = new BuildRowBody(graph, map, outputs);
         // Outputs take their names first, so that a parameter is called what its tensor is called.
@@ -49,8 +49,7 @@ public sealed class BuildRowBody
         if (rows.Length != 1) throw new InvalidOperationException("fuse: one row kernel would need rows of " + string.Join(" and ", rows.Select(r => r.Columns)) + " columns");
         var columns = rows[0].Columns.IsRank ? RowBody.RankColumns : rows[0].Columns.Size;
         var body = new RowBody(columns, outputs.Select(id => new RowOutput(names[id], graph[id].Type.IsRowScalar)).ToArray(), build._inputs.ToArray(), build._statements.ToArray(), rows[0].Heads);
-        var source = build._members.OrderBy(id => id).Where(id => graph[id].Op is not Const).Select(id => GraphText.Line(graph, graph[id])).ToArray();
-        return (body, build.Label(outputs), outputs.Concat(build._inputNodes.SelectMany(n => n)).ToArray(), source);
+        return (body, build.Label(outputs), outputs.Concat(build._inputNodes.SelectMany(n => n)).ToArray());
     }
 
     void Add(Node node, Dictionary<int, string> names)

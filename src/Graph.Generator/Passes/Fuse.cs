@@ -16,8 +16,10 @@ namespace Graph.Generator.Passes;
 /// </summary>
 public static class Fuse
 {
-    public static KernelGraph Run(TensorGraph graph)
+    /// <param name="imported">The graph as the model wrote it: what the headers of kernels tell of.</param>
+    public static KernelGraph Run(TensorGraph graph, TensorGraph imported)
     {
+        var traced = new TracedOps(graph, imported);
         var map = new ClusterMap(graph);
         var place = new Placement(graph, map);
         foreach (var name in new[] { "positions", "doc_start", "doc_end" }.Where(n => place.Tensors.All(t => t.Name != n)))
@@ -26,18 +28,19 @@ public static class Fuse
         var partners = new Partners(graph);
 
         foreach (var node in graph.Nodes.Where(n => map.IsAnchor(n.Id)))
-            if (Anchor(graph, map, place, partners, node) is { } step) steps.Add((step.Backward, map.Depth(node.Id), 0, node.Id, step));
+            if (Anchor(graph, map, place, traced, partners, node) is { } step) steps.Add((step.Backward, map.Depth(node.Id), 0, node.Id, step));
         foreach (var cluster in map.Clusters)
-            steps.Add((cluster.Backward, cluster.Depth, 1, cluster.Outputs[0], RowStep(graph, map, place, cluster.Outputs)));
+            steps.Add((cluster.Backward, cluster.Depth, 1, cluster.Outputs[0], RowStep(graph, map, place, traced, cluster.Outputs)));
         var ordered = RankPairs(FindFusions.Stacks(place.Tensors), MergeRopes(steps.OrderBy(s => s.Backward).ThenBy(s => s.Depth).ThenBy(s => s.Kind).ThenBy(s => s.Id).Select(s => s.Step).ToList()));
         var adapters = graph.Nodes.Select(n => n.Op).OfType<AdapterStack>().Select(a => a.Set).Distinct().OrderBy(s => s.Id).ToArray();
-        return new KernelGraph(adapters, MarkBoundaries(graph, map, place), ordered, Recipes(graph, map, place, ordered));
+        return new KernelGraph(adapters, MarkBoundaries(graph, map, place), ordered, Recipes(graph, map, place, traced, ordered));
     }
 
-    static KernelStep RowStep(TensorGraph graph, ClusterMap map, Placement place, IReadOnlyList<int> outputs)
+    static KernelStep RowStep(TensorGraph graph, ClusterMap map, Placement place, TracedOps traced, IReadOnlyList<int> outputs)
     {
-        var (body, label, arguments, source) = BuildRowBody.Run(graph, map, outputs);
-        return new KernelStep(graph[outputs[0]].Layer, map.FromLoss(outputs[0]), body, label, arguments.Select(place.View).ToArray(), outputs.Count, 0, source.ToArray());
+        var (body, label, arguments) = BuildRowBody.Run(graph, map, outputs);
+        return new KernelStep(graph[outputs[0]].Layer, map.FromLoss(outputs[0]), body, label, arguments.Select(place.View).ToArray(), outputs.Count, 0,
+            new Lazy<FusedOps>(() => traced.Fused(map.Members(outputs), outputs)));
     }
 
     /// <summary>Nodes that are written by the launch of another one with the same inputs.</summary>
@@ -53,10 +56,10 @@ public static class Fuse
             ?? throw new ShapeError("linear: " + GraphText.Line(graph, product) + " multiplies two activations over the tokens; only an adapter's gradient does");
     }
 
-    static Step? Anchor(TensorGraph graph, ClusterMap map, Placement place, Partners partners, Node node)
+    static Step? Anchor(TensorGraph graph, ClusterMap map, Placement place, TracedOps traced, Partners partners, Node node)
     {
         var backward = map.FromLoss(node.Id);
-        var source = new[] { GraphText.Line(graph, node) };
+        var source = new Lazy<FusedOps>(() => traced.Fused(node));
         View In(int i) => place.View(node.Inputs[i]);
         View Input(string name) => new(name);
         KernelStep Kernel(KernelBody body, string label, int outputs, int inPlace, params View[] arguments) =>
@@ -119,7 +122,7 @@ public static class Fuse
                 {
                     Body = a with { Heads = a.Heads + b.Heads },
                     Arguments = new[] { view, last.Arguments[1] },
-                    Source = last.Source.Concat(next.Source).ToArray(),
+                    Fused = new Lazy<FusedOps>(() => FusedOps.OfLines(last.Fused.Value.Lines.Concat(next.Fused.Value.Lines).Distinct().ToArray())),
                 };
             else result.Add(step);
         }
@@ -160,7 +163,7 @@ public static class Fuse
     /// For every act tensor of the forward: the steps that write it, except that a row kernel with several outputs is cut down to the one wanted, reading the others as stored.
     /// Statistics (fp32 per token) have none: they are always kept.
     /// </summary>
-    static IReadOnlyList<StepRecipe> Recipes(TensorGraph graph, ClusterMap map, Placement place, List<Step> steps)
+    static IReadOnlyList<StepRecipe> Recipes(TensorGraph graph, ClusterMap map, Placement place, TracedOps traced, List<Step> steps)
     {
         var written = new Dictionary<string, List<Step>>();
         void Write(string tensor, Step step)
@@ -176,7 +179,7 @@ public static class Fuse
             if (kernel.Body is not RowBody) Write(kernel.Arguments[0].Tensor, step);
             else if (clusters.TryGetValue(kernel.Arguments[0], out var cluster))
                 foreach (var output in cluster.Outputs.Where(o => !graph[o].Type.IsRowScalar))
-                    Write(place.Tensor(output), cluster.Outputs.Count == 1 ? step : RowStep(graph, map, place, new[] { output }));
+                    Write(place.Tensor(output), cluster.Outputs.Count == 1 ? step : RowStep(graph, map, place, traced, new[] { output }));
         }
         return place.Tensors.Where(t => t.Kind == TensorKind.Activation && t.Type == ElementType.Act && written.ContainsKey(t.Name)).Select(t => new StepRecipe(t.Name, written[t.Name])).ToArray();
     }

@@ -19,7 +19,8 @@ public static class Share
     {
         var kernels = new List<Kernel>();
         var index = new Dictionary<KernelBody, int>();
-        void Visit(KernelBody body, string label, EquatableArray<View> arguments, EquatableArray<string> source, int layer, int launches)
+        var layers = new List<SortedSet<int>>();
+        void Visit(KernelBody body, string label, EquatableArray<View> arguments, Lazy<FusedOps> fused, int layer, int launches)
         {
             var key = body.Key();
             if (index.TryGetValue(key, out var known)) kernels[known] = kernels[known] with { Launches = kernels[known].Launches + launches };
@@ -27,18 +28,20 @@ public static class Share
             {
                 index[key] = kernels.Count;
                 var number = kernels.Count.ToString("00", CultureInfo.InvariantCulture);
-                kernels.Add(new Kernel("k" + number + "_" + Shorten(label), body, arguments, source, launches, layer));
+                kernels.Add(new Kernel("k" + number + "_" + Shorten(label), body, arguments, fused.Value, launches, default));
+                layers.Add(new SortedSet<int>());
             }
+            layers[index[key]].Add(layer);
         }
         void VisitStep(Step step, int launches)
         {
-            if (step is KernelStep k) Visit(k.Body, k.Label, k.Arguments, k.Source, k.Layer, launches);
-            if (step is LossStep l) Visit(l.Body, "cross_entropy", new[] { l.X, l.Table, l.Loss }, l.Source, l.Layer, launches);
+            if (step is KernelStep k) Visit(k.Body, k.Label, k.Arguments, k.Fused, k.Layer, launches);
+            if (step is LossStep l) Visit(l.Body, "cross_entropy", new[] { l.X, l.Table, l.Loss }, l.Fused, l.Layer, launches);
         }
         foreach (var step in graph.Steps) VisitStep(step, 1);
         foreach (var recipe in graph.Recipes)
             foreach (var step in recipe.Steps) VisitStep(step, 0);
-        return new SharedKernels(kernels, index);
+        return new SharedKernels(kernels.Select((k, i) => k with { Layers = layers[i].ToArray() }).ToArray(), index);
     }
 
     // Long chains of fused outputs keep the first and last name.

@@ -89,8 +89,8 @@ public sealed record BoundKernel(string Label, int Layer, long Flops, long Bytes
 /// <param name="DqFromDs">The kernel of dq that starts from dS, for both: one writes when the other can read.</param>
 /// <param name="Starts">This launch makes dq; else it writes dS.</param>
 /// <param name="Tiles">Key tiles of a tile of queries, at most.</param>
-/// <param name="Flops">Of this launch when dS is kept.</param>
-/// <param name="Bytes">Of this launch, dS of the visible pairs included.</param>
+/// <param name="Flops">Of dq from dS.</param>
+/// <param name="Bytes">Of the visible pairs, which either kernel moves besides its arguments.</param>
 public readonly record struct KeptScoreGradients(string DqFromDs, bool Starts, nint Address, int Tiles, long Flops, long Bytes);
 
 public sealed record BoundFill(string Label, nint Address, byte Value, long Count) : BoundLaunch(Label, -1, 0, Count);

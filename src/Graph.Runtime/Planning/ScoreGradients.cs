@@ -34,16 +34,17 @@ public static class ScoreGradients
     public static BoundKernel Bind(Shapes shapes, ScoreGradientsFusion fusion, KernelLaunch launch, BoundKernel bound, nint address, int longestDocument, long pairs)
     {
         var (facts, starts) = (launch.Attention!, launch.Kind == KernelKind.AttentionDq);
-        var flops = starts ? LaunchCost.Attention(facts, AttentionKernel.ProductsFromScores, pairs) : bound.Flops;
+        var flops = LaunchCost.Attention(facts, AttentionKernel.ProductsFromScores, pairs);
         var moved = pairs * facts.Heads * TensorLayout.Size(ElementType.Act, shapes.Act);
         return bound with
         {
-            ScoreGradients = new KeptScoreGradients(fusion.Kernel, starts, address, Tiles(shapes.Tokens, longestDocument, facts.Window), flops, bound.Bytes + moved),
+            ScoreGradients = new KeptScoreGradients(fusion.Kernel, starts, address, Tiles(shapes.Tokens, longestDocument, facts.Window), flops, moved),
         };
     }
 
-    /// <summary>A launch on a device that keeps dS.</summary>
-    public static BoundKernel Keeping(BoundKernel bound, KeptScoreGradients kept) => bound with { Flops = kept.Flops, Bytes = kept.Bytes };
+    /// <summary>A launch on a device that keeps dS: both kernels move it, and dq has fewer products.</summary>
+    public static BoundKernel Keeping(BoundKernel bound, KeptScoreGradients kept) =>
+        bound with { Flops = kept.Starts ? kept.Flops : bound.Flops, Bytes = bound.Bytes + kept.Bytes };
 
     static int Count(int tokens) => (tokens + Tile - 1) / Tile;
 }

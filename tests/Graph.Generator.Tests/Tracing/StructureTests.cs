@@ -38,6 +38,22 @@ public sealed class StructureTests
     public void Structure_RunAndInterpreted_GivesTheSameTrace(string name) =>
         Assert.Equal(Dsl.TraceText.Print(Recorder.Record(() => (LanguageModel)Activator.CreateInstance(Classes[name])!)), Generator.Tracing.TraceText.Print(Interpreted.Value[name].Nodes));
 
+    /// <summary>What kernels fuse is told for any structure: no gradient of a copy, every text with words first.</summary>
+    [Fact]
+    public void Headers_OfChangedStructures_TellTheirOps()
+    {
+        var target = Graph.Generator.Schedules.Target.Named("sm_80");
+        static string Sentence(string part) => string.Join(' ', part.Split('\n')
+            .TakeWhile(l => l.StartsWith("// ", StringComparison.Ordinal) && !l.StartsWith("// k", StringComparison.Ordinal)).Select(l => l[3..]));
+        var sentences = Compiled.ToDictionary(name => name,
+            name => string.Join('\n', Compiler.Compile(name, Interpreted.Value[name].Nodes, [target]).Targets[0].Kernels.Select(k => Sentence(k.Parts[0]))));
+        Assert.All(sentences, s => Assert.All(s.Value.Split('\n'), l => Assert.True(l.Length > 40 && char.IsUpper(l[0]), s.Key + ": " + l)));
+        Assert.All(sentences, s => Assert.DoesNotContain("of copy", s.Value, StringComparison.OrdinalIgnoreCase));
+        Assert.Contains("Gradient of GELU (tanh) in one kernel: ", sentences["plainmlp"], StringComparison.Ordinal);
+        Assert.Contains("product with gain", sentences["gain"], StringComparison.Ordinal);
+        Assert.DoesNotContain("RMSNorm post", sentences["nopostnorms"], StringComparison.Ordinal);
+    }
+
     [Theory]
     [MemberData(nameof(Good))]
     public void Compile_ChangedStructure_HasKernelsForEveryTarget(string name)

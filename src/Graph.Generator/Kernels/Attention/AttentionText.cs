@@ -21,7 +21,8 @@ static class AttentionText
         var bounded = body.Score is { IsBounded: true } && target.HasBf16;
         var wgmma = AttentionTiles.Wgmma(target, body.HeadDim, body.Part);
         var tile = wgmma?.Tile ?? AttentionTiles.For(target, body.HeadDim, body.Part);
-        var literals = CudaText.Header(target, kernel) + CudaText.Elem(target) + tile.Literals(kernel.Name, body.HeadDim, body.Group, body.Score?.Window ?? 0, bounded);
+        var literals = CudaText.Header(AttentionSentence.Of(target, body), target, kernel) + CudaText.Elem(target)
+            + tile.Literals(kernel.Name, body.HeadDim, body.Group, body.Score?.Window ?? 0, bounded);
         var template = "@attention_" + body.Part.ToString().ToLowerInvariant() + ".cu";
         string[] Parts(params string[] rest) => rest.Prepend("@prelude.cu").Prepend(literals).ToArray();
         var parts = (body.Score is { } score ? Functions(score) : null, wgmma?.Template, body.Part) switch
@@ -44,7 +45,8 @@ static class AttentionText
         var name = AttentionBody.FromDs(kernel);
         return new EmittedKernel(new KernelInfo(name, KernelKind.AttentionDqFromDs, tile.Threads, tile.SharedBytes, tile.TileQ, 0, body.Heads / 2), new[]
         {
-            CudaText.Header(target, kernel) + CudaText.Elem(target) + tile.Literals(name, body.HeadDim, body.Group, score.Window, false),
+            CudaText.Header(AttentionSentence.OfDqFromDs(body), target, kernel, name) + CudaText.Elem(target)
+                + tile.Literals(name, body.HeadDim, body.Group, score.Window, false),
             "@prelude.cu", "@mma.cu", "@wgmma.cu", "@attention_tiles.cu", "@attention_sm90.cu", "@score_gradients.cu", "@attention_dq_from_ds_sm90.cu",
         });
     }

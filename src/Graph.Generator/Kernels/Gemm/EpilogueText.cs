@@ -29,9 +29,22 @@ public static class EpilogueText
 
     static string Header(Target target, ProductEpilogue epilogue)
     {
-        var part = epilogue.Kernel.Body is CrossEntropyBody;
-        return "// " + epilogue.Name + " <" + target.Name + ">  " + (part ? "the sums of " : "") + epilogue.Kernel.Name
-            + " on the tiles of the product before it, which the schedule keeps as " + (part ? "one launch\n" : "two launches\n") + CudaText.Source(epilogue.Kernel);
+        var product = "Product " + GemmTiles.Formula(epilogue.Layout, true);
+        string Bytes(int columns) => FusedOps.Number(2 * columns) + " bytes a token";
+        const string stored = "D is written only where something else reads it.";
+        return CudaText.Header(epilogue.Kernel.Body switch
+        {
+            RopeBody rope => product + " with RoPE on its tiles: the " + Bytes(rope.Heads * rope.HeadDim) + " of its " + FusedOps.Count(rope.Heads, "turned head")
+                + " are written once, turned, instead of written, read and written again.",
+            CrossEntropyBody loss => product + ", the logits, with the loss's sums of exponentials on its tiles: "
+                + FusedOps.Number(GemmKernel.RowSums(loss.Vocab)) + " sums a row, of " + FusedOps.Number(GemmKernel.TileColumns)
+                + " columns each, instead of a pass over the row's " + FusedOps.Number(2 * loss.Vocab) + " bytes.",
+            AttentionBody { Part: AttentionPart.Delta } delta => product + ", which is do, with attention's delta on its tiles, the sum of do * o over each of "
+                + FusedOps.Count(delta.Heads, "head") + ": " + Bytes(delta.Heads * delta.HeadDim) + " of D are not read again for it, and " + stored,
+            RowBody row => product + " with " + string.Join(" + ", epilogue.Kernel.Fused.Ops) + " on its tiles: "
+                + Bytes(row.Columns * epilogue.Places.Count) + " of D are not read again for it, and " + stored,
+            _ => throw new InvalidOperationException("epilogue: " + epilogue.Kernel.Name + " has no sentence on the tiles of a product"),
+        }, target, epilogue.Kernel, epilogue.Name);
     }
 
     /// <summary>The struct holds the row kernel's arguments but for the product, in its order, a pointer and a pitch each as a cell of 16 bytes.</summary>

@@ -71,13 +71,39 @@ public static class GemmTiles
     static EmittedKernel OnMma(Target target, GemmForm form, GemmTile tile) => new(
         new KernelInfo(form.Name, KernelKind.Gemm, tile.Threads, tile.SharedBytes, tile.M, tile.N, 1) { Gemm = form }, new[]
         {
-            CudaText.Elem(target) + CudaText.Named(form.Name, ("LAYOUT", (int)form.Layout), ("OUT_F32", form.F32 ? 1 : 0), ("ACCUMULATE", form.Accumulate ? 1 : 0),
-                ("TILE_M", tile.M), ("TILE_N", tile.N), ("TILE_K", tile.K), ("STAGES", tile.Stages), ("WARP_M", tile.WarpM), ("WARP_N", tile.WarpN), ("MIN_BLOCKS", tile.MinBlocks)),
+            Sentence(form, tile.M, tile.N, tile.K, tile.Stages, "") + CudaText.Elem(target)
+                + CudaText.Named(form.Name, ("LAYOUT", (int)form.Layout), ("OUT_F32", form.F32 ? 1 : 0), ("ACCUMULATE", form.Accumulate ? 1 : 0),
+                    ("TILE_M", tile.M), ("TILE_N", tile.N), ("TILE_K", tile.K), ("STAGES", tile.Stages), ("WARP_M", tile.WarpM),
+                    ("WARP_N", tile.WarpN), ("MIN_BLOCKS", tile.MinBlocks)),
             "@prelude.cu", "@mma.cu", "@gemm.cu",
         });
 
     static EmittedKernel OnTma(Target target, GemmForm form, WgmmaTile tile) => new(Info(form.Name, KernelKind.GemmTma, tile) with { Gemm = form },
-        new[] { CudaText.Elem(target) + Literals(form.Name, form.Layout, null, tile), "@prelude.cu", "@mma.cu", "@wgmma.cu", "@gemm_sm90.cu" });
+        new[]
+        {
+            Sentence(form, WgmmaTile.M, tile.N, WgmmaTile.K, tile.Stages, ", a linear and its adapter in one accumulation")
+                + CudaText.Elem(target) + Literals(form.Name, form.Layout, null, tile),
+            "@prelude.cu", "@mma.cu", "@wgmma.cu", "@gemm_sm90.cu",
+        });
+
+    /// <param name="second">What the second k-segment is for; empty: there is none.</param>
+    static string Sentence(GemmForm form, int m, int n, int k, int stages, string second) => CudaText.Sentence(
+        "Product " + Formula(form.Layout, second.Length > 0, form.Accumulate) + second + ", in tiles of " + FusedOps.Number(m) + " x " + FusedOps.Number(n)
+        + ": what a block loads of A serves " + FusedOps.Number(n) + " columns of D and what it loads of B " + FusedOps.Number(m)
+        + " rows, sums over k stay in fp32 registers and D is " + (form.Accumulate ? "read and " : "") + "written once" + (form.F32 ? ", in fp32" : "") + "; "
+        + FusedOps.Number(stages) + " stages, " + FusedOps.Number(k) + " of k each, hide the loads.");
+
+    internal static string Formula(GemmLayout layout, bool two, bool accumulate = false)
+    {
+        string Term(string number) => layout switch
+        {
+            GemmLayout.Nt => "A" + number + " B" + number + "^T",
+            GemmLayout.Nn => "A" + number + " B" + number,
+            GemmLayout.Tn => "A" + number + "^T B" + number,
+            _ => throw new ArgumentException("gemm: unknown layout " + layout),
+        };
+        return "D " + (accumulate ? "+=" : "=") + " alpha " + (two ? "(" + Term("") + " + " + Term("2") + ")" : Term(""));
+    }
 
     // All of a tile's sums wait for an epilogue; a product alone sends them off panel by panel.
     static readonly WgmmaTile WithEpilogue = new(GemmKernel.TileColumns, 3, 4), Wide = new(GemmKernel.TileColumns, 4, 2), Narrow = new(GemmKernel.NarrowColumns, 4, 3);

@@ -22,7 +22,8 @@ public sealed record CrossEntropyBody(Expr Logit, int Vocab) : KernelBody
         var cached = Math.Min(Vocab, (target.SharedKilobytes - 1) * 512) / 8 * 8;
         yield return new EmittedKernel(new KernelInfo(kernel.Name, Kind, threads, 2 * cached, 1, 0, 1), new[]
         {
-            CudaText.Header(target, kernel) + CudaText.Elem(target) + CudaText.Named(kernel.Name, ("VOCAB", Vocab), ("THREADS", threads), ("BOUND", Bound), ("CACHED", cached)),
+            CudaText.Header(Sentence(cached), target, kernel)
+                + CudaText.Elem(target) + CudaText.Named(kernel.Name, ("VOCAB", Vocab), ("THREADS", threads), ("BOUND", Bound), ("CACHED", cached)),
             "@prelude.cu", Functions(log2: false), "@cross_entropy.cu",
         });
     }
@@ -37,11 +38,21 @@ public sealed record CrossEntropyBody(Expr Logit, int Vocab) : KernelBody
         var (name, parts) = (FromSums(kernel), (Vocab / 8 + threads * chunks - 1) / (threads * chunks));
         return new EmittedKernel(new KernelInfo(name, KernelKind.CrossEntropyFromSums, threads, 0, 1, 0, parts), new[]
         {
-            CudaText.Header(target, kernel) + CudaText.Elem(target) + CudaText.Named(name, ("VOCAB", Vocab), ("THREADS", threads), ("PARTS", parts), ("THREAD_CHUNKS", chunks),
+            CudaText.Header(SentenceFromSums, target, kernel, name)
+                + CudaText.Elem(target) + CudaText.Named(name, ("VOCAB", Vocab), ("THREADS", threads), ("PARTS", parts), ("THREAD_CHUNKS", chunks),
                 ("MIN_BLOCKS", minBlocks), ("SUMS", GemmKernel.RowSums(Vocab))),
             "@prelude.cu", Functions(log2: true, value: false), "@cross_entropy_from_sums.cu",
         });
     }
+
+    string Sentence(int cached) => "Cross entropy of a row of " + FusedOps.Number(Vocab) + " logits and its gradient, which takes the logits' place: a row with a label "
+        + "is read once" + (cached == Vocab ? "" : ", " + FusedOps.Number(2 * (Vocab - cached)) + " of its " + FusedOps.Number(2 * Vocab)
+            + " bytes a second time, because the rest is what fits shared memory,")
+        + " and written once" + (cached < Vocab ? "" : ", " + FusedOps.Number(4 * Vocab) + " bytes") + "; probabilities are not stored.";
+
+    string SentenceFromSums => "What is left of the cross entropy of a row of " + FusedOps.Number(Vocab) + " logits when the product has summed the exponentials: "
+        + "each logit is read once and its gradient written in its place, " + FusedOps.Number(4 * Vocab) + " bytes a row, because " + FusedOps.Number(GemmKernel.RowSums(Vocab))
+        + " sums a row stand for the pass that would come first.";
 
     /// <summary>The sums as the epilogue of the logits' GEMM: the templates before gemm_sm90.cu.</summary>
     internal string[] Epilogue() => new[] { Functions(log2: true, derivative: false), "@cross_entropy_epilogue.cu" };

@@ -9,6 +9,18 @@ static class LabelRowKernels
 {
     const int Rows = 8;
 
-    public static IEnumerable<EmittedKernel> Kernels(Target target) => new[] { "gather_label_rows", "scatter_label_rows" }.Select(name => new EmittedKernel(
-        new KernelInfo(name, KernelKind.LabelRows, Rows * 32, 0, Rows, 0, 1), new[] { CudaText.Elem(target) + CudaText.Literals(("ROWS", Rows)), "@prelude.cu", "@label_rows.cu" }));
+    static readonly (string Name, string Sentence)[] All =
+    {
+        ("gather_label_rows",
+            "Rows of x of tokens that have a label, side by side with their labels: a row is read once and written once, 4 bytes an element, "
+            + "so that the head multiplies no row without a label."),
+        ("scatter_label_rows",
+            "Rows of dx and losses back to the tokens they are of, zeros to those without a label: 4 bytes an element of a row with one, 2 of a row without."),
+    };
+
+    public static IEnumerable<EmittedKernel> Kernels(Target target) => All.Select(k => new EmittedKernel(
+        new KernelInfo(k.Name, KernelKind.LabelRows, Rows * 32, 0, Rows, 0, 1), new[]
+        {
+            CudaText.Sentence(k.Sentence) + CudaText.Elem(target) + CudaText.Literals(("ROWS", Rows)), "@prelude.cu", "@label_rows.cu",
+        }));
 }

@@ -20,13 +20,17 @@ static class RankKernels
         string gradients = "rank_gradients_r" + number, sum = "rank_sum_r" + number;
         yield return new EmittedKernel(new KernelInfo(gradients, KernelKind.RankGradients, Threads, shared, Tokens, Columns, 1) { Rank = rank }, new[]
         {
-            CudaText.Elem(target) + CudaText.Named(gradients, ("RANK", rank), ("TILE_T", Tokens), ("TILE_N", Columns), ("WARPS", Warps), ("STAGES", Stages),
+            CudaText.Sentence("G = s dY B and dB += dY^T S of adapters of rank " + number + " from one read of dY, 2 bytes an element of it instead of 4: "
+                    + "a block leaves fp32 sums of its columns of dB and of its stripes of G, which " + sum + " adds up.")
+                + CudaText.Elem(target) + CudaText.Named(gradients, ("RANK", rank), ("TILE_T", Tokens), ("TILE_N", Columns), ("WARPS", Warps), ("STAGES", Stages),
                 ("MOST_TILES", RankKernel.Width(rank))),
             "@prelude.cu", "@mma.cu", "@rank_stripes.cu", "@rank_gradients.cu",
         });
         yield return new EmittedKernel(new KernelInfo(sum, KernelKind.RankSum, Threads, 0, Tokens, Columns, 1) { Rank = rank }, new[]
         {
-            CudaText.Elem(target) + CudaText.Named(sum, ("RANK", rank), ("TILE_T", Tokens), ("TILE_N", Columns)), "@prelude.cu", "@rank_stripes.cu", "@rank_sum.cu",
+            CudaText.Sentence("The sums that " + gradients + " left, added up in order without atomics: "
+                    + "G, rounded once, and dB in fp32, of B's diagonal blocks alone; the same bits every time.")
+                + CudaText.Elem(target) + CudaText.Named(sum, ("RANK", rank), ("TILE_T", Tokens), ("TILE_N", Columns)), "@prelude.cu", "@rank_stripes.cu", "@rank_sum.cu",
         });
     }
 }

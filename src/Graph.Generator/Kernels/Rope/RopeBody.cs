@@ -23,7 +23,7 @@ public sealed record RopeBody(int Heads, int HeadDim, double Theta, bool Inverse
         while (tileRows * rowThreads % 32 != 0) tileRows--;
         yield return new EmittedKernel(new KernelInfo(kernel.Name, Kind, tileRows * rowThreads, 0, tileRows, 0, (Heads + tileHeads - 1) / tileHeads), new[]
         {
-            CudaText.Header(target, kernel) + CudaText.Elem(target)
+            CudaText.Header(Sentence, target, kernel) + CudaText.Elem(target)
                 + CudaText.Named(kernel.Name, ("HEADS", Heads), ("INVERSE", Inverse ? 1 : 0), ("TILE_ROWS", tileRows), ("TILE_HEADS", tileHeads)) + Rotation(),
             "@prelude.cu", "@rotation.cu", "@rope.cu",
         });
@@ -34,6 +34,11 @@ public sealed record RopeBody(int Heads, int HeadDim, double Theta, bool Inverse
 
     internal override CpuKernel Cpu(Kernel kernel) => new("static (a, rows) => Graph.Runtime.Cpu.CpuRope.Run(a, rows, " + NumberText.Int(Heads) + ", " + NumberText.Int(HeadDim) + ", "
         + Theta.ToString("R", CultureInfo.InvariantCulture) + ", " + (Inverse ? "true" : "false") + ")", true, "");
+
+    string Sentence => (Inverse ? "Gradient of RoPE, the inverse rotation of " : "RoPE of ") + FusedOps.Count(Heads, "head")
+        + " of " + FusedOps.Number(HeadDim) + " columns in place, theta " + Theta.ToString("R", CultureInfo.InvariantCulture)
+        + ": a token's " + FusedOps.Number(2 * Heads * HeadDim) + " bytes are read once and written once, "
+        + "and sines and cosines are computed in fp32 from its position, not read from a table.";
 
     string Rotation() => CudaText.Literals(("HEAD_DIM", HeadDim)) + CudaText.Literal("THETA", Theta.ToString("0.0###############", CultureInfo.InvariantCulture));
 }

@@ -87,18 +87,38 @@ public sealed record RowBody(int Columns, EquatableArray<RowOutput> Outputs, Equ
 
     internal override IEnumerable<EmittedKernel> Cuda(Target target, Kernel kernel)
     {
-        var header = CudaText.Header(target, kernel) + "// " + (Columns == RankColumns ? "columns of a rank" : NumberText.Int(BytesPerRow) + " bytes per row")
-            + (Heads > 0 ? ", " + NumberText.Int(Heads) + " rows a token" : "") + "; fp32 in registers, one rounding per stored value\n";
+        var header = CudaText.Header(Sentence(kernel.Fused), target, kernel)
+            + "// " + (Columns == RankColumns ? "rows of a rank's columns" : "rows of " + NumberText.Int(Columns) + " columns")
+            + (Heads > 0 ? ", " + NumberText.Int(Heads) + " a token" : "") + "; fp32 in registers, one rounding per stored value; "
+            + "bytes are without the vectors that all rows share\n";
         yield return new EmittedKernel(RowKernelText.Info(kernel, this), RowKernelText.Parts(kernel, this).Prepend(header + CudaText.Elem(target)).ToArray());
     }
 
     internal override CpuKernel Cpu(Kernel kernel) => new(kernel.Name, true, RowCpuText.Print(kernel, this));
 
-    int BytesPerRow => Outputs.Sum(o => o.PerRow ? 4 : Columns * 2) + Inputs.Sum(i => i.Kind switch
+    /// <summary>What the kernel reads and writes for a token, each value once.</summary>
+    public Traffic Traffic
     {
-        RowInputKind.Matrix or RowInputKind.Gather => Columns * 2,
-        RowInputKind.PerRow or RowInputKind.PerHead => 4,
-        RowInputKind.Vector or RowInputKind.Scalar or RowInputKind.HeadVector or RowInputKind.HeadScalar => 0,
-        _ => throw new InvalidOperationException("row body: unknown input " + i.Kind),
-    });
+        get
+        {
+            var heads = Math.Max(Heads, 1);
+            var row = new Traffic(Columns == RankColumns ? 1 : Columns * heads, 0);
+            return Outputs.Select(o => o.PerRow ? new Traffic(0, heads) : row).Concat(Inputs.Select(i => i.Kind switch
+            {
+                RowInputKind.Matrix => row,
+                RowInputKind.Gather => row + new Traffic(0, 1),
+                RowInputKind.PerRow => new Traffic(0, 1),
+                RowInputKind.PerHead => new Traffic(0, heads),
+                RowInputKind.Vector or RowInputKind.Scalar or RowInputKind.HeadVector or RowInputKind.HeadScalar => default,
+                _ => throw new InvalidOperationException("row body: unknown input " + i.Kind),
+            })).Aggregate(default(Traffic), (a, b) => a + b);
+        }
+    }
+
+    /// <summary>What is fused, the bytes that it moves, and those that a kernel for each op would move.</summary>
+    string Sentence(FusedOps fused)
+    {
+        var text = fused.Words + " in one kernel: it moves " + FusedOps.Number(Traffic.Bytes) + (Columns == RankColumns ? " bytes a token and column" : " bytes a token");
+        return fused.Ops.Count < 2 ? text + ", each value once." : text + ", a kernel for each " + FusedOps.Number(fused.Apart.Bytes) + (fused.Kept.Length > 0 ? "; " + fused.Kept : "") + ".";
+    }
 }

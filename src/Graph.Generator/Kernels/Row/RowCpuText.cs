@@ -14,8 +14,8 @@ static class RowCpuText
 {
     public static string Print(Kernel kernel, RowBody body)
     {
-        var text = new StringBuilder("\n");
-        foreach (var line in kernel.Source) text.Append("    // ").Append(line).Append('\n');
+        var text = new StringBuilder("\n    // ").Append(kernel.Fused.Words).Append(" in one loop over the tokens.\n");
+        foreach (var line in kernel.Fused.Lines) text.Append("    // ").Append(line).Append('\n');
         text.Append("    static unsafe void ").Append(kernel.Name).Append("(System.ReadOnlySpan<Graph.Runtime.CpuView> a, int rows)\n    {\n        for (var row = 0; row < rows; row++)\n");
         if (body.Heads > 0) text.Append("        for (var head = 0; head < ").Append(N(body.Heads)).Append("; head++)\n");
         text.Append("        {\n");

@@ -6,6 +6,7 @@ using System.IO.Compression;
 using System.Linq;
 using System.Runtime.InteropServices;
 using System.Text.Json;
+using System.Threading.Tasks;
 using Graph.Fuzz;
 using Graph.Runtime;
 using Graph.Runtime.Cuda;
@@ -26,6 +27,9 @@ static class FuzzCheck
     const double LossFactor = 2, GradientFactor = 3;
     const int QuietSeconds = 300;
 
+    /// <summary>Models at a time: the driver compiles PTX each time that a model is loaded, which takes longer than its steps.</summary>
+    const int Processes = 8;
+
     /// <summary>Compiles all kernels of a target, then runs the models. Exit code 1: something failed.</summary>
     internal static int Run(string pack, string target)
     {
@@ -33,39 +37,57 @@ static class FuzzCheck
         foreach (var (name, value) in new[] { ("GRAPH_CACHE", Path.Combine(scratch, "cache")), ("CUDA_CACHE_PATH", Path.Combine(scratch, "ptx")), ("CUDA_CACHE_MAXSIZE", "2147483648") }) Environment.SetEnvironmentVariable(name, value);
         var count = Open(pack).Models.Count;
         var failed = new List<string>();
-        for (var next = 0; next < count;)
-        {
-            var begun = next;
-            var end = Child.Run(["--child", "fuzz", pack, target, next.ToString(CultureInfo.InvariantCulture)], QuietSeconds, line =>
-            {
-                Lines.Write(line);
-                var parts = line.Split(' ', 4);
-                if (parts[0] == "begin") begun = int.Parse(parts[1], CultureInfo.InvariantCulture);
-                if (parts[0] == "FAIL") failed.Add(line);
-            });
-            if (end is { ExitCode: 0, Hung: false }) break;
-            failed.Add($"FAIL model {begun}: {(end.Hung ? $"printed nothing for {QuietSeconds} s" : $"ended with code {end.ExitCode}")} {end.LastError}");
-            Lines.Write(failed[^1]);
-            next = begun + 1;
-        }
+        // All kernels first: processes share the compiler's cache. Their models alternate.
+        if (Child.Run(["--child", "fuzz", pack, target, "compile"], QuietSeconds, Lines.Write) is { ExitCode: 0, Hung: false }) Parallel.For(0, Processes, Share);
+        else failed.Add("FAIL the kernels do not compile");
         Directory.Delete(scratch, recursive: true);
         Lines.Write($"==== {count} models on {target}, {failed.Count} failed");
         foreach (var line in failed) Lines.Write(line);
         return failed.Count == 0 ? 0 : 1;
+
+        void Share(int first)
+        {
+            for (var next = first; next < count;)
+            {
+                var begun = next;
+                var end = Child.Run(["--child", "fuzz", pack, target, next.ToString(CultureInfo.InvariantCulture)], QuietSeconds, line =>
+                {
+                    Lines.Write(line);
+                    var parts = line.Split(' ', 4);
+                    if (parts[0] == "begin") begun = int.Parse(parts[1], CultureInfo.InvariantCulture);
+                    if (parts[0] == "FAIL") Fail(line);
+                });
+                if (end is { ExitCode: 0, Hung: false }) return;
+                Fail($"FAIL model {begun}: {(end.Hung ? $"printed nothing for {QuietSeconds} s" : $"ended with code {end.ExitCode}")} {end.LastError}");
+                next = begun + Processes;
+            }
+        }
+
+        void Fail(string line)
+        {
+            lock (failed) failed.Add(line);
+        }
     }
 
-    /// <summary>The models from one on, one after the other; what fails without ending the process is a line.</summary>
-    internal static int From(string pack, string target, int first)
+    /// <summary>Compiles the kernels of all models.</summary>
+    internal static int Compile(string pack, string target)
     {
         var (models, templates) = Open(pack);
         using (var device = CudaDevice.Create(target))
         {
             // Once for all models: texts are shared, and NVRTC runs on all cores.
-            var sources = models.Skip(first).SelectMany(m => Kernels(m, target, templates)).ToArray();
+            var sources = models.SelectMany(m => Kernels(m, target, templates)).ToArray();
             KernelCompiler.Default().Get([.. sources.Select(s => s.Text)], device.Target.Architecture, i => sources[i].Info.Name);
             Lines.Write($"     {sources.Select(s => s.Text).Distinct().Count()} texts are compiled for {device.Target.Architecture}");
         }
-        for (var i = first; i < models.Count; i++)
+        return 0;
+    }
+
+    /// <summary>Every so many models from one on, one after the other; what fails without ending the process is a line.</summary>
+    internal static int From(string pack, string target, int first)
+    {
+        var (models, templates) = Open(pack);
+        for (var i = first; i < models.Count; i += Processes)
         {
             var seed = models[i].GetProperty("seed").GetInt32();
             Lines.Write($"begin {i} seed {seed}");

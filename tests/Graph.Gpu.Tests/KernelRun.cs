@@ -1,4 +1,5 @@
 using System;
+using System.Collections.Concurrent;
 using System.Collections.Generic;
 using System.Globalization;
 using System.Linq;
@@ -17,15 +18,16 @@ sealed record VerifiedKernel(KernelJob Job, double Error, double OfAllowed)
 /// <summary>Runs every kernel in child processes, a few at a time, and starts a child again without the kernel that ended it.</summary>
 static class KernelRun
 {
-    const int QuietSeconds = 120;
+    const int QuietSeconds = 120, KernelsOfAProcess = 6;
 
     /// <param name="keep">Receives all that passed so far, after each of them, one call at a time.</param>
     internal static (IReadOnlyList<VerifiedKernel> Passed, IReadOnlyList<string> Failed) Check(IReadOnlyList<KernelJob> jobs, int parallel, Action<IReadOnlyList<VerifiedKernel>> keep)
     {
         var passed = new List<VerifiedKernel>();
         var failed = new List<string>();
-        var units = jobs.GroupBy(j => (j.Variant, j.Act)).Select(g => g.ToArray()).OrderByDescending(g => g.Length).ToArray();
-        Parallel.ForEach(units, new ParallelOptions { MaxDegreeOfParallelism = parallel }, unit => CheckUnit(unit, passed, failed, keep));
+        // Targets share the reference of a kernel; a process has a few kernels, so that all processes end at about the same time.
+        var units = jobs.GroupBy(j => (j.Variant, j.Act)).SelectMany(g => g.GroupBy(j => j.Name).Chunk(KernelsOfAProcess)).Select(names => names.SelectMany(n => n).ToArray()).ToArray();
+        Parallel.ForEach(Partitioner.Create(units, EnumerablePartitionerOptions.NoBuffering), new ParallelOptions { MaxDegreeOfParallelism = parallel }, unit => CheckUnit(unit, passed, failed, keep));
         return ([.. passed.OrderBy(p => p.Job.Index)], [.. failed.Order(StringComparer.Ordinal)]);
     }
 

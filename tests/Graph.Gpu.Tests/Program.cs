@@ -36,6 +36,7 @@ try
     if (args is ["--merge", var into, .. var files]) return VerifiedFile.Merge(into, files);
     if (args is ["--host", .. var variants]) return HostCheck.Run(variants);
     if (args is ["fuzz", var pack, "--target", var target]) return FuzzCheck.Run(pack, target);
+    if (args is ["--child", "fuzz", var packed, var aimed, "compile"]) return FuzzCheck.Compile(packed, aimed);
     if (args is ["--child", "fuzz", var ofPack, var onTarget, var from]) return FuzzCheck.From(ofPack, onTarget, int.Parse(from, CultureInfo.InvariantCulture));
     if (args is ["--child", var child]) return One(checks.Single(c => c.Name == child));
 }
@@ -96,9 +97,8 @@ if (named.Count == 0 || named.Contains("kernels"))
     var jobs = KernelJob.All();
     Lines.Write($"{jobs.Count} distinct kernels ({string.Join(", ", jobs.GroupBy(j => j.Target).Select(g => $"{g.Key} {g.Count()}"))}) after {started.Elapsed.TotalSeconds:F0} s");
     var known = older is null ? [] : VerifiedFile.ReadEmitted([older], jobs);
-    // One whose line has no time runs again where times are taken.
-    var already = known.ToDictionary(l => (l.Name, l.Fingerprint), l => l.Timed);
-    var left = jobs.Where(j => !already.TryGetValue((j.Name, j.Fingerprint), out var timed) || time && !timed && KernelTimes.Takes(j)).ToArray();
+    var already = known.ToDictionary(l => (l.Name, l.Fingerprint));
+    var left = jobs.Where(j => !already.ContainsKey((j.Name, j.Fingerprint))).ToArray();
     // Written after every kernel: a run that is cut off keeps what it knew.
     var date = DateTime.UtcNow.ToString("yyyy-MM-dd", CultureInfo.InvariantCulture);
     void Keep(IReadOnlyList<VerifiedKernel> right)
@@ -111,8 +111,11 @@ if (named.Count == 0 || named.Contains("kernels"))
     Lines.Write($"{passed.Count} of {left.Length} kernels passed after {started.Elapsed.TotalSeconds:F0} s{(jobs.Count > left.Length ? $"; {jobs.Count - left.Length} are known by their fingerprints" : "")}");
     if (time)
     {
-        KernelRun.Time(passed);
-        Keep(passed);
+        // Also those that ran before and have no time.
+        VerifiedKernel[] untimed = [.. passed.Concat(jobs.Where(j => KernelTimes.Takes(j) && already.TryGetValue((j.Name, j.Fingerprint), out var line) && !line.Timed)
+            .Select(j => already[(j.Name, j.Fingerprint)] is var line ? new VerifiedKernel(j, line.Error, line.OfAllowed) : null!))];
+        KernelRun.Time(untimed);
+        Keep(untimed);
     }
 }
 Directory.Delete(scratch, recursive: true);

@@ -8,7 +8,7 @@ namespace Graph.Gpu.Tests;
 
 /// <summary>A line of the file, with what it is found and sorted by.</summary>
 /// <param name="Timed">It says how long the kernel took.</param>
-sealed record VerifiedLine(string Target, string Name, string Fingerprint, bool Timed, string Text);
+sealed record VerifiedLine(string Target, string Name, string Fingerprint, double Error, double OfAllowed, bool Timed, string Text);
 
 /// <summary>snapshots/verified.json: one line per kernel that ran and was right, sorted by target, name and fingerprint.</summary>
 static class VerifiedFile
@@ -18,7 +18,7 @@ static class VerifiedFile
     {
         using var text = new StringWriter { NewLine = "\n" };
         text.WriteLine("[");
-        var sorted = kernels.Select(k => new VerifiedLine(k.Job.Target, k.Job.Name, k.Job.Fingerprint, k.Microseconds is not null, Line(k, device, date)))
+        var sorted = kernels.Select(k => new VerifiedLine(k.Job.Target, k.Job.Name, k.Job.Fingerprint, k.Error, k.OfAllowed, k.Microseconds is not null, Line(k, device, date)))
             .Concat(known).DistinctBy(k => (k.Target, k.Name, k.Fingerprint)).OrderBy(k => k.Target, StringComparer.Ordinal).ThenBy(k => k.Name, StringComparer.Ordinal).ThenBy(k => k.Fingerprint, StringComparer.Ordinal).ToArray();
         for (var i = 0; i < sorted.Length; i++) text.WriteLine(sorted[i].Text + (i + 1 < sorted.Length ? "," : ""));
         text.WriteLine("]");
@@ -30,7 +30,7 @@ static class VerifiedFile
     internal static IReadOnlyList<VerifiedLine> Read(string path)
     {
         using var json = JsonDocument.Parse(File.ReadAllBytes(path));
-        return [.. json.RootElement.EnumerateArray().Select(e => new VerifiedLine(Text(e, "target"), Text(e, "name"), Text(e, "fingerprint"), e.TryGetProperty("us", out _), e.GetRawText()))];
+        return [.. json.RootElement.EnumerateArray().Select(e => new VerifiedLine(Text(e, "target"), Text(e, "name"), Text(e, "fingerprint"), e.GetProperty("error").GetDouble(), e.GetProperty("of_allowed").GetDouble(), e.TryGetProperty("us", out _), e.GetRawText()))];
 
         static string Text(JsonElement element, string field) => element.GetProperty(field).GetString() ?? throw new CheckException($"verified: a line has no {field}");
     }

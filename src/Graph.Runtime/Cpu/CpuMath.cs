@@ -33,22 +33,22 @@ public static class CpuMath
         return p * Power(half) * Power(power - half);
     }
 
-    /// <summary>tanh x within 5e-7 relative, ±1 from |x| = 9.</summary>
+    /// <summary>
+    /// tanh x within 1.5e-7 relative, ±1 from |x| = 9.1: x + x·x²·p(x²) up to |x| = 0.625, then 1 − 2 / (e^2|x| + 1) with the sign of x. One quotient of polynomials would
+    /// be shorter, but is off by 2.5e-7 near ±1, of which 1 − tanh² keeps nothing.
+    /// Source: Cephes, tanhf.
+    /// </summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static Vector<float> Tanh(Vector<float> x)
     {
-        x = Clamp(x, -7.99881172f, 7.99881172f);
-        var x2 = x * x;
-        var p = Vector.FusedMultiplyAdd(All(-2.76076847742355e-16f), x2, All(2.00018790482477e-13f));
-        p = Vector.FusedMultiplyAdd(p, x2, All(-8.60467152213735e-11f));
-        p = Vector.FusedMultiplyAdd(p, x2, All(5.12229709037114e-08f));
-        p = Vector.FusedMultiplyAdd(p, x2, All(1.48572235717979e-05f));
-        p = Vector.FusedMultiplyAdd(p, x2, All(6.37261928875436e-04f));
-        p = Vector.FusedMultiplyAdd(p, x2, All(4.89352455891786e-03f));
-        var q = Vector.FusedMultiplyAdd(All(1.19825839466702e-06f), x2, All(1.18534705686654e-04f));
-        q = Vector.FusedMultiplyAdd(q, x2, All(2.26843463243900e-03f));
-        q = Vector.FusedMultiplyAdd(q, x2, All(4.89352518554385e-03f));
-        return x * (p / q);
+        var (t, s) = (Vector.Abs(x), x * x);
+        var p = Vector.FusedMultiplyAdd(All(-5.70498872745e-3f), s, All(2.06390887954e-2f));
+        p = Vector.FusedMultiplyAdd(p, s, All(-5.37397155531e-2f));
+        p = Vector.FusedMultiplyAdd(p, s, All(1.33314422036e-1f));
+        p = Vector.FusedMultiplyAdd(p, s, All(-3.33332819422e-1f));
+        var far = Vector<float>.One - All(2) / (Exp(t + t) + Vector<float>.One);
+        far = Vector.ConditionalSelect(Vector.LessThan(x, Vector<float>.Zero), -far, far);
+        return Vector.ConditionalSelect(Vector.GreaterThan(t, All(0.625f)), far, Vector.FusedMultiplyAdd(p * s, x, x));
     }
 
     /// <summary>1 / √x, each of the two rounded.</summary>

@@ -56,8 +56,8 @@ public class TrainTests
         string big = Path.Combine(scratch.Path, "big"), small = Path.Combine(scratch.Path, "small");
         Succeed(Train(data, big, [.. AsGoldens, "--batch-tokens", "96"]));
         Succeed(Train(data, small, [.. AsGoldens, "--batch-tokens", "48", "--grad-accum", "2"]));
-        // The documents have different numbers of labels, so a mean of means would be off by far more than fp32's sums.
-        Close(Losses(big), Losses(small), 1e-5);
+        // The documents have different numbers of labels, so a mean of means would be off by far more than fp32 sums in another order, which ten steps make 1e-5.
+        Close(Losses(big), Losses(small), 1e-4);
         Assert.All(Goldens.Names(Adapter(big)), name => Assert.InRange(Goldens.Distance(Goldens.Read(Adapter(small), name), Goldens.Read(Adapter(big), name)), 0, 1e-4));
     }
 

@@ -16,7 +16,16 @@ public static class CpuMath
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static Vector<float> Exp(Vector<float> x)
     {
-        x = Clamp(x, -104, 89);
+        var (p, n) = Parts(Clamp(x, -104, 89));
+        // 2^n in two factors, so that neither overflows where the result does not, and denormals are rounded once.
+        var half = Vector.ShiftRightArithmetic(n, 1);
+        return p * Power(half) * Power(n - half);
+    }
+
+    // e^x = p·2^n with p near 1.
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    static (Vector<float> P, Vector<int> N) Parts(Vector<float> x)
+    {
         var shifted = Vector.FusedMultiplyAdd(x, All(1.44269504f), All(Rounder));
         var n = shifted - All(Rounder);
         // ln 2 in two parts, the first with few bits: n times it is exact.
@@ -26,11 +35,7 @@ public static class CpuMath
         p = Vector.FusedMultiplyAdd(p, r, All(4.1665795894e-2f));
         p = Vector.FusedMultiplyAdd(p, r, All(1.6666665459e-1f));
         p = Vector.FusedMultiplyAdd(p, r, All(5.0000001201e-1f));
-        p = Vector.FusedMultiplyAdd(p, r * r, r) + Vector<float>.One;
-        // 2^n in two factors, so that neither overflows where the result does not, and denormals are rounded once.
-        var power = Vector.AsVectorInt32(shifted) - Vector.AsVectorInt32(All(Rounder));
-        var half = Vector.ShiftRightArithmetic(power, 1);
-        return p * Power(half) * Power(power - half);
+        return (Vector.FusedMultiplyAdd(p, r * r, r) + Vector<float>.One, Vector.AsVectorInt32(shifted) - Vector.AsVectorInt32(All(Rounder)));
     }
 
     /// <summary>
@@ -46,9 +51,10 @@ public static class CpuMath
         p = Vector.FusedMultiplyAdd(p, s, All(-5.37397155531e-2f));
         p = Vector.FusedMultiplyAdd(p, s, All(1.33314422036e-1f));
         p = Vector.FusedMultiplyAdd(p, s, All(-3.33332819422e-1f));
-        var far = Vector<float>.One - All(2) / (Exp(t + t) + Vector<float>.One);
-        far = Vector.ConditionalSelect(Vector.LessThan(x, Vector<float>.Zero), -far, far);
-        return Vector.ConditionalSelect(Vector.GreaterThan(t, All(0.625f)), far, Vector.FusedMultiplyAdd(p * s, x, x));
+        // Up to e^20 there is nothing to clamp, and 2^n is an addition to the exponent.
+        var (e, n) = Parts(Vector.Min(t + t, All(20)));
+        var far = Vector<float>.One - All(2) / (Vector.AsVectorSingle(Vector.AsVectorInt32(e) + Vector.ShiftLeft(n, 23)) + Vector<float>.One);
+        return Vector.ConditionalSelect(Vector.GreaterThan(t, All(0.625f)), far | x & All(-0f), Vector.FusedMultiplyAdd(p * s, x, x));
     }
 
     /// <summary>1 / √x, each of the two rounded.</summary>

@@ -16,15 +16,33 @@ public static class CpuMath
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static Vector<float> Exp(Vector<float> x)
     {
-        var (p, n) = Parts(Clamp(x, -104, 89));
+        var (p, shifted) = ExpLess1(Clamp(x, -104, 89));
+        p += Vector<float>.One;
         // 2^n in two factors, so that neither overflows where the result does not, and denormals are rounded once.
-        var half = Vector.ShiftRightArithmetic(n, 1);
-        return p * Power(half) * Power(n - half);
+        var power = shifted - Vector.AsVectorInt32(All(Rounder));
+        var half = Vector.ShiftRightArithmetic(power, 1);
+        return p * Power(half) * Power(power - half);
     }
 
-    // e^x = p·2^n with p near 1.
+    /// <summary>
+    /// tanh x within 2e-7 relative, ±1 from |x| = 9.1: m / (m + 2) of m = e^2|x| − 1, with the sign of x. A quotient of polynomials is shorter, but off by 2.5e-7 near ±1,
+    /// where 1 − tanh² magnifies it; here most of m's error cancels.
+    /// </summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    static (Vector<float> P, Vector<int> N) Parts(Vector<float> x)
+    public static Vector<float> Tanh(Vector<float> x)
+    {
+        var t = Vector.Abs(x);
+        // NaN is in the operand that the minimum gives then.
+        var (p, shifted) = ExpLess1(Vector.MinNative(All(20), t + t));
+        // 2^n·(p + 1) − 1: an exponent of 1 and n added to it, since Rounder's low bits are 0.
+        var power = Vector.AsVectorSingle(Vector.ShiftLeft(shifted, 23) + Vector.AsVectorInt32(Vector<float>.One));
+        var m = Vector.FusedMultiplyAdd(power, p, power - Vector<float>.One);
+        return m / (m + All(2)) | x & All(-0f);
+    }
+
+    // p and n of e^x = (p + 1)·2^n, n in the low bits of Rounder + n.
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    static (Vector<float> P, Vector<int> Shifted) ExpLess1(Vector<float> x)
     {
         var shifted = Vector.FusedMultiplyAdd(x, All(1.44269504f), All(Rounder));
         var n = shifted - All(Rounder);
@@ -35,26 +53,7 @@ public static class CpuMath
         p = Vector.FusedMultiplyAdd(p, r, All(4.1665795894e-2f));
         p = Vector.FusedMultiplyAdd(p, r, All(1.6666665459e-1f));
         p = Vector.FusedMultiplyAdd(p, r, All(5.0000001201e-1f));
-        return (Vector.FusedMultiplyAdd(p, r * r, r) + Vector<float>.One, Vector.AsVectorInt32(shifted) - Vector.AsVectorInt32(All(Rounder)));
-    }
-
-    /// <summary>
-    /// tanh x within 1.5e-7 relative, ±1 from |x| = 9.1: x + x·x²·p(x²) up to |x| = 0.625, then 1 − 2 / (e^2|x| + 1) with the sign of x. One quotient of polynomials would
-    /// be shorter, but is off by 2.5e-7 near ±1, of which 1 − tanh² keeps nothing.
-    /// Source: Cephes, tanhf.
-    /// </summary>
-    [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static Vector<float> Tanh(Vector<float> x)
-    {
-        var (t, s) = (Vector.Abs(x), x * x);
-        var p = Vector.FusedMultiplyAdd(All(-5.70498872745e-3f), s, All(2.06390887954e-2f));
-        p = Vector.FusedMultiplyAdd(p, s, All(-5.37397155531e-2f));
-        p = Vector.FusedMultiplyAdd(p, s, All(1.33314422036e-1f));
-        p = Vector.FusedMultiplyAdd(p, s, All(-3.33332819422e-1f));
-        // Up to e^20 there is nothing to clamp, and 2^n is an addition to the exponent.
-        var (e, n) = Parts(Vector.Min(t + t, All(20)));
-        var far = Vector<float>.One - All(2) / (Vector.AsVectorSingle(Vector.AsVectorInt32(e) + Vector.ShiftLeft(n, 23)) + Vector<float>.One);
-        return Vector.ConditionalSelect(Vector.GreaterThan(t, All(0.625f)), far | x & All(-0f), Vector.FusedMultiplyAdd(p * s, x, x));
+        return (Vector.FusedMultiplyAdd(p, r * r, r), Vector.AsVectorInt32(shifted));
     }
 
     /// <summary>1 / √x, each of the two rounded.</summary>

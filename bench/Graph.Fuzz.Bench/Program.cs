@@ -45,6 +45,8 @@ if (show is { } seedToShow)
     var model = RandomModel.Of(seedToShow, variety: variety);
     var verdict = Fuzzer.Check([model])[0];
     Console.WriteLine($"{verdict.Outcome} {verdict.Message}\n{string.Join(", ", model.Features)}\n{PrintModel.Run(model, "Seed" + seedToShow)}");
+    using (var batch = new CompiledBatch([Case.Of(model)]))
+        foreach (var line in Check.Digits(batch.Models[0])) Console.WriteLine(line);
     if (verdict.IsFailure) Console.WriteLine(Fuzzer.Report(seedToShow, model, verdict, TimeSpan.FromSeconds(shrink)));
     return verdict.IsFailure ? 1 : 0;
 }

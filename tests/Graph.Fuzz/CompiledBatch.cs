@@ -57,11 +57,12 @@ public sealed class CompiledBatch : IDisposable
 
     public IReadOnlyList<Compiled> Models { get; }
 
-    public CompiledBatch(IReadOnlyList<Case> models, IReadOnlyList<Target>? targets = null)
+    /// <param name="edit">A fault to put into the emitted C#; null: none.</param>
+    public CompiledBatch(IReadOnlyList<Case> models, IReadOnlyList<Target>? targets = null, Func<string, string>? edit = null)
     {
         var compiled = new Compiled[models.Count];
         Parallel.For(0, models.Count, i => compiled[i] = Compile(models[i], targets ?? []));
-        var trees = compiled.Select((c, i) => c.Text is { } text ? Tree(i, text.CpuSource) : null).ToArray();
+        var trees = compiled.Select((c, i) => c.Text is { } text ? Tree(i, edit is null ? text.CpuSource : edit(text.CpuSource)) : null).ToArray();
         var assembly = Load(trees, compiled);
         Models = [.. compiled.Select((c, i) => c.Failure is not null ? c : c with { Loaded = Wrap(c.Text!, assembly.GetType("M" + i)!) })];
     }

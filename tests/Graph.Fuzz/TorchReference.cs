@@ -18,8 +18,11 @@ public abstract record Storage
     /// <summary>As it is, in fp64.</summary>
     public sealed record Exact : Storage;
 
-    /// <summary>Off by a random share of up to Size: what rounding that is done in another order makes of a result.</summary>
-    public sealed record Disturbed(double Size, int Seed) : Storage;
+    /// <summary>
+    /// In fp32, as all arithmetic is then: torch's own fp32 step. After a disturbance of up to 3/4 of a unit roundoff where Seed is not 0, so that each seed rounds
+    /// another way.
+    /// </summary>
+    public sealed record Single(int Seed) : Storage;
 
     /// <summary>
     /// In 16 bits, after a disturbance of up to 3/4 of a unit roundoff where Seed is not 0: a composition of the same math, op by op. Scores keep 11 bits,
@@ -29,7 +32,7 @@ public abstract record Storage
 }
 
 /// <summary>
-/// A trace run by TorchSharp in fp64, with its autograd: the fuzzer's oracle. It reads what the recorder wrote and knows nothing of the compiler: attention is
+/// A trace run by TorchSharp with its autograd, in fp64 the fuzzer's oracle. It reads what the recorder wrote and knows nothing of the compiler: attention is
 /// the whole T × T matrix under a mask, the loss the mean over labels that are not -100.
 /// </summary>
 public static class TorchReference
@@ -37,7 +40,7 @@ public static class TorchReference
     public static StepValues Run(IReadOnlyList<TraceNode> trace, Setup setup, IReadOnlyList<MicroBatch> batches, Storage storage)
     {
         using var scope = NewDisposeScope();
-        var leaves = Leaves(trace, setup);
+        var leaves = Leaves(trace, setup, storage is Storage.Single ? ScalarType.Float32 : ScalarType.Float64);
         foreach (var (name, leaf) in leaves) if (IsTrained(name)) leaf.requires_grad_();
         var run = new Pass(trace, setup, leaves, storage);
         var labels = batches.Sum(b => b.LabelCount);
@@ -47,14 +50,14 @@ public static class TorchReference
             using var step = NewDisposeScope();
             var sum = run.LossSum(batch) / labels;
             if (sum.requires_grad) sum.backward();
-            loss += sum.item<double>();
+            loss += sum.to(ScalarType.Float64).item<double>();
         }
-        return new StepValues(loss, leaves.Where(l => IsTrained(l.Key)).ToDictionary(l => l.Key, l => l.Value.grad is { } g && g.numel() > 0 ? g.contiguous().data<double>().ToArray() : new double[l.Value.numel()]), run.Largest);
+        return new StepValues(loss, leaves.Where(l => IsTrained(l.Key)).ToDictionary(l => l.Key, l => l.Value.grad is { } g && g.numel() > 0 ? g.to(ScalarType.Float64).contiguous().data<double>().ToArray() : new double[l.Value.numel()]), run.Largest);
     }
 
     static bool IsTrained(string name) => name.EndsWith(".lora_A", StringComparison.Ordinal) || name.EndsWith(".lora_B", StringComparison.Ordinal);
 
-    static Dictionary<string, Tensor> Leaves(IReadOnlyList<TraceNode> trace, Setup setup)
+    static Dictionary<string, Tensor> Leaves(IReadOnlyList<TraceNode> trace, Setup setup, ScalarType type)
     {
         var leaves = new Dictionary<string, Tensor>();
         foreach (var node in trace)
@@ -73,13 +76,14 @@ public static class TorchReference
 
         void Add(string name, int[] shape)
         {
-            if (!leaves.ContainsKey(name)) leaves[name] = tensor(Values.Of(setup.Seed, name, shape).Select(v => (double)v).ToArray(), shape.Select(d => (long)d).ToArray(), ScalarType.Float64);
+            if (!leaves.ContainsKey(name)) leaves[name] = tensor(Values.Of(setup.Seed, name, shape).Select(v => (double)v).ToArray(), shape.Select(d => (long)d).ToArray(), type);
         }
     }
 
     /// <summary>One micro-batch forward. Values inside of a score function exist per attention, with its scores in the argument's place.</summary>
     sealed class Pass(IReadOnlyList<TraceNode> trace, Setup setup, IReadOnlyDictionary<string, Tensor> leaves, Storage storage)
     {
+        readonly ScalarType type = storage is Storage.Single ? ScalarType.Float32 : ScalarType.Float64;
         int stored;
 
         public double Largest { get; private set; }
@@ -108,9 +112,9 @@ public static class TorchReference
                     "param" => leaves[(string)attributes["name"]!],
                     "lora_a" => leaves[attributes["name"] + ".lora_A"],
                     "lora_b" => leaves[attributes["name"] + ".lora_B"],
-                    "lora_scale" => tensor(setup.LoraScale, ScalarType.Float64),
-                    "const" => tensor(attributes.Double("value"), ScalarType.Float64),
-                    "typed_const" => Store(tensor(attributes.Double("value"), ScalarType.Float64)),
+                    "lora_scale" => tensor(setup.LoraScale, type),
+                    "const" => tensor(attributes.Double("value"), type),
+                    "typed_const" => Store(tensor(attributes.Double("value"), type)),
                     "rope" => Store(Rope(x[0], ids.shape[0], docStart, attributes.Double("theta"))),
                     "attention" => Attention(x[0], x[1], x[2], node.Inputs[3], attributes, docStart, values),
                     "split_heads" or "merge_heads" => OpTable.Find(node.Op).Torch!(x, attributes),
@@ -119,7 +123,7 @@ public static class TorchReference
             }
             var logits = values[^1];
             var labelled = batch.Labels.Select((l, t) => (l, t)).Where(p => p.l >= 0).ToArray();
-            if (labelled.Length == 0) return zeros(1, ScalarType.Float64).sum();
+            if (labelled.Length == 0) return zeros(1, type).sum();
             logits = logits.index_select(0, tensor(labelled.Select(p => (long)p.t).ToArray()));
             return (logits.logsumexp(-1) - logits.gather(1, tensor(labelled.Select(p => (long)p.l).ToArray()).unsqueeze(1)).squeeze(1)).sum();
         }
@@ -138,9 +142,11 @@ public static class TorchReference
             var e = (masked - masked.amax([-1], keepdim: true).detach()).exp();
             var p = Store(e / e.sum(-1, keepdim: true));
             var o = p.matmul(Repeat(v));
-            // A kernel subtracts delta, which it has from o, where autograd subtracts Σ p·dp: what is left of dS where they cancel is rounding of the products
-            // in dp, and not of dS. No value, but this gradient.
-            if (storage is not Storage.Exact) o += (p.detach() * (s - s.detach()).masked_fill(visible.logical_not(), 0)).matmul(Repeat(v).detach() * Random(Repeat(v), Unit, Seed));
+            // A kernel subtracts delta, which it has from o, where autograd subtracts Σ p·dp: what is left of dS = p·(dp − delta) where they cancel is rounding of the
+            // products in dp, and not of dS. No value, but this gradient: by the kernel's own way, or, where storage alone rounds, as noise of that size.
+            var ds = p.detach() * (s - s.detach()).masked_fill(visible.logical_not(), 0);
+            if (storage is Storage.Single) o = p.detach().matmul(Repeat(v)) + ds.matmul(Repeat(v).detach()) - o.detach() * ds.sum(-1, keepdim: true);
+            if (storage is Storage.Rounded r) o += ds.matmul(Repeat(v).detach() * Random(Repeat(v), Roundoff(r.Type), Seed));
             return Store(o.transpose(0, 1));
 
             Tensor Repeat(Tensor x) => x.repeat_interleave(group, 1).transpose(0, 1);
@@ -150,8 +156,8 @@ public static class TorchReference
         Tensor Region(int id, Tensor z, Tensor distance, Tensor[] values)
         {
             if (trace[id].Op == "score_input") return z;
-            if (trace[id].Op == "score_distance") return distance.to(ScalarType.Float64);
-            if (trace[id].Op == "score_head") return arange(z.shape[0], ScalarType.Float64).view(-1, 1, 1);
+            if (trace[id].Op == "score_distance") return distance.to(type);
+            if (trace[id].Op == "score_head") return arange(z.shape[0], type).view(-1, 1, 1);
             if (values[id] is { } constant) return constant;
             return Scores(OpTable.Find(trace[id].Op).Torch!([.. trace[id].Inputs.Select(i => Region(i, z, distance, values))], new Attributes(trace[id].Attributes)));
         }
@@ -159,8 +165,9 @@ public static class TorchReference
         Tensor Rope(Tensor x, long tokens, Tensor docStart, double theta)
         {
             var half = x.shape[2] / 2;
-            var positions = (arange(tokens, ScalarType.Int64) - docStart).to(ScalarType.Float64);
-            var angle = positions.unsqueeze(1) / pow(theta, arange(half, ScalarType.Float64) * 2 / (2.0 * half)).unsqueeze(0);
+            var positions = (arange(tokens, ScalarType.Int64) - docStart).to(type);
+            // Frequencies first, as transformers does: in fp32 an angle of many radians is off by what they were rounded by.
+            var angle = positions.unsqueeze(1) * (1 / pow(theta, arange(half, type) * 2 / (2.0 * half))).unsqueeze(0);
             var (cos, sin) = (angle.cos().unsqueeze(1), angle.sin().unsqueeze(1));
             var (a, b) = (x.narrow(2, 0, half), x.narrow(2, half, half));
             return cat([a * cos - b * sin, b * cos + a * sin], 2);
@@ -177,7 +184,7 @@ public static class TorchReference
             var isStatistic = y.dim() > 1 && y.shape[^1] == 1;
             return storage switch
             {
-                Storage.Disturbed d => Disturb(y, d.Size, d.Seed),
+                Storage.Single { Seed: > 0 } => Disturb(y.to(ScalarType.Float64), 0.75 * Roundoff(type), Seed).to(type),
                 Storage.Rounded r when !isStatistic => (r.Seed == 0 ? y : Disturb(y, 0.75 * Roundoff(r.Type), r.Seed)).to(r.Type).to(ScalarType.Float64),
                 _ => y,
             };
@@ -194,12 +201,10 @@ public static class TorchReference
             return size * (rand(y.shape, ScalarType.Float64, generator: generator) * 2 - 1);
         }
 
-        double Unit => storage switch { Storage.Disturbed d => d.Size, Storage.Rounded r => Roundoff(r.Type), _ => 0 };
-
-        int Seed => storage switch { Storage.Disturbed d => d.Seed, Storage.Rounded r => r.Seed, _ => 0 };
+        int Seed => storage switch { Storage.Single s => s.Seed, Storage.Rounded r => r.Seed, _ => 0 };
 
         static double Finite(double value) => double.IsFinite(value) ? value : double.MaxValue;
 
-        static double Roundoff(ScalarType type) => type == ScalarType.BFloat16 ? 1.0 / 256 : 1.0 / 2048;
+        static double Roundoff(ScalarType type) => type switch { ScalarType.Float32 => 1.0 / (1 << 24), ScalarType.BFloat16 => 1.0 / 256, _ => 1.0 / 2048 };
     }
 }

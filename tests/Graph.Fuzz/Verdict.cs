@@ -8,7 +8,7 @@ public enum Outcome
 {
     /// <summary>Loss, gradients and the bits under every decision are right.</summary>
     Right,
-    /// <summary>Says nothing about the compiler: the model is not finite, or so ill-conditioned that fp32 has no digits left.</summary>
+    /// <summary>Says nothing about the compiler: the model's numbers are too large, or not finite in fp32.</summary>
     Unusable,
     /// <summary>A diagnostic, for a model of valid shapes.</summary>
     Refused,

@@ -32,14 +32,14 @@ public unsafe class CpuMathTests
     }
 
     [Fact]
-    public void Tanh_AllExponents_IsWithinHalfAMillionth()
+    public void Tanh_AllExponents_IsNearAsRoundingAllows()
     {
         foreach (var x in Floats().Concat(Enumerable.Range(0, 20_000).Select(i => -10 + i * 0.001f)))
         {
             var (exact, value) = (Math.Tanh(x), One(CpuMath.Tanh, x));
             // 1e-45: the smallest float is not exact to less than itself.
             if (float.IsNaN(x)) Assert.True(float.IsNaN(value));
-            else Assert.True(Math.Abs(value - exact) <= 5e-7 * Math.Abs(exact) + 1e-45 && Math.Abs(value) <= 1, $"tanh({x:G9}) is {value:G9}, not {exact:G9}");
+            else Assert.True(Math.Abs(value - exact) <= 2e-7 * Math.Abs(exact) + 1e-45 && Math.Abs(value) <= 1, $"tanh({x:G9}) is {value:G9}, not {exact:G9}");
         }
     }
 

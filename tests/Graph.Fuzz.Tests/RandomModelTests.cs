@@ -1,5 +1,6 @@
 using System;
 using System.Linq;
+using System.Reflection;
 using Graph.Fuzz.Generation;
 using Xunit;
 
@@ -37,6 +38,14 @@ public sealed class RandomModelTests
         Assert.All(models, m => Assert.NotNull(m.Types()));
         Assert.Empty(OpTable.Names.Except(models.SelectMany(m => m.Steps).Select(s => s.Op)));
         Assert.InRange(models.SelectMany(m => m.Features).Distinct().Count(), 60, 200);
+    }
+
+    /// <summary>The table has every op of the DSL but leaves that the generator of models draws by itself.</summary>
+    [Fact]
+    public void OpTable_HasEveryOpOfTheDsl()
+    {
+        var dsl = typeof(Dsl.Ops).GetMethods().Concat(typeof(Dsl.Tensor).GetMethods()).Select(m => m.GetCustomAttribute<Dsl.OpAttribute>()?.Name).OfType<string>().Distinct();
+        Assert.Equal(["const", "lora_a", "lora_b", "lora_scale", "param", "typed_const"], dsl.Except(OpTable.Names).Order());
     }
 
     [Fact]

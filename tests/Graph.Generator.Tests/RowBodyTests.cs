@@ -105,6 +105,8 @@ public sealed unsafe class RowBodyTests
         {
             var e = new Expr.Un(kind, Expr.Var("x"));
             Assert.True(double.IsFinite(e.Evaluate(_ => 0.5)) && double.IsFinite(e.Derivative("x").Evaluate(_ => 0.5)));
+            Assert.True(e.Bound() is null or >= 0);
+            Assert.Equal(ExprLanguage.NeedsFunctions(e), ExprLanguage.NeedsFunctions(new Expr.Bin(BinaryKind.Add, e, e)));
             Assert.NotEmpty(ExprSource.Print(e, ExprLanguage.Cuda, v => v) + ExprSource.Print(e, ExprLanguage.CSharp, v => v));
         }
     }

@@ -75,7 +75,7 @@ public sealed class AttentionMatrixTests
     [Fact]
     public void Kernels_EveryHeadDimScoreAndTarget_FitABlockOfTheTarget()
     {
-        int Shared(string target) => 1024 * target switch { "sm_75" => 64, "sm_80" => 163, "sm_86" or "sm_89" => 99, _ => 227 };
+        int Shared(string target) => 1024 * Target.Named(target).SharedKilobytes;
         var bad = from k in All.Value
                   let f = k.Code.Functions.Single(f => f.Name == k.Kernel.Info.Name)
                   where f.SharedBytes + k.Kernel.Info.SharedBytes > Shared(k.Kernel.Target) || (f.Registers + 7) / 8 * 8 * k.Kernel.Info.Block > 65_536

@@ -23,6 +23,6 @@ static class Models
     /// <summary>The emitted target of a name; without a name, the newest.</summary>
     /// <exception cref="UsageException">The model was not emitted for it.</exception>
     public static string Target(CompiledModel model, string? target) =>
-        target is null ? model.Targets.OrderBy(t => t, StringComparer.Ordinal).LastOrDefault() ?? throw new UsageException($"{model.Name} was built for no CUDA target.")
+        target is null ? model.Targets.MaxBy(t => Runtime.Schedules.Target.Named(t).Capability) ?? throw new UsageException($"{model.Name} was built for no CUDA target.")
         : model.Targets.Contains(target) ? target : throw new UsageException($"{model.Name} was not built for '{target}'; it holds {string.Join(", ", model.Targets)}.");
 }

@@ -43,12 +43,19 @@ public sealed record ExprLanguage(Func<UnaryKind, string> Call, Func<string, str
         },
         number => "V(" + number + ")", number => "V(" + number + ")");
 
-    /// <summary>Whether the CUDA C of an expression calls what Templates/functions.cu has; the other functions are the prelude's or CUDA's own.</summary>
+    /// <summary>Whether the CUDA C of an expression calls what Kernels/Common/functions.cu has; the other functions are the prelude's or CUDA's own.</summary>
     public static bool NeedsFunctions(Expr e) => e switch
     {
-        Expr.Un u => u.Kind is UnaryKind.Sigmoid or UnaryKind.Relu or UnaryKind.Step || NeedsFunctions(u.X),
+        Expr.Un u => NeedsFunctions(u.Kind) || NeedsFunctions(u.X),
         Expr.Bin b => NeedsFunctions(b.A) || NeedsFunctions(b.B),
         _ => false,
+    };
+
+    static bool NeedsFunctions(UnaryKind kind) => kind switch
+    {
+        UnaryKind.Sigmoid or UnaryKind.Relu or UnaryKind.Step => true,
+        UnaryKind.Neg or UnaryKind.Tanh or UnaryKind.Exp or UnaryKind.Rsqrt or UnaryKind.Erf or UnaryKind.Sqrt or UnaryKind.Log => false,
+        _ => throw Expr.Unknown(kind),
     };
 }
 

@@ -38,9 +38,16 @@ public sealed record Kernel(string Name, KernelBody Body, EquatableArray<View> F
 /// <summary>The kernels of a model, and which one a body is.</summary>
 public sealed class SharedKernels(IReadOnlyList<Kernel> kernels, IReadOnlyDictionary<KernelBody, int> index)
 {
+    // A key is a copy of the body, so it is made once for each.
+    readonly Dictionary<object, Kernel> _known = new(ReferenceComparer.Instance);
+
     public IReadOnlyList<Kernel> All => kernels;
 
-    public Kernel Of(KernelBody body) => kernels[index[body.Key()]];
+    public Kernel Of(KernelBody body)
+    {
+        if (!_known.TryGetValue(body, out var kernel)) _known[body] = kernel = kernels[index[body.Key()]];
+        return kernel;
+    }
 
     public string Name(KernelBody body) => Of(body).Name;
 }

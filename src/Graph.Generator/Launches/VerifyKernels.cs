@@ -41,14 +41,13 @@ public static class VerifyKernels
         InvalidOperationException Fault(Step step, string what) => new(stage + ": " + KernelGraphText.Line(step) + " " + what);
     }
 
-    /// <summary>Each launch has one of the kernels, and no two of them have one name.</summary>
+    /// <summary>Each launch has one of the kernels, of its kind and arguments, and no two kernels have one name.</summary>
     public static void Kernels(KernelGraph graph, SharedKernels kernels, string stage)
     {
         if (kernels.All.GroupBy(k => k.Name).FirstOrDefault(g => g.Count() > 1) is { } twice) throw new InvalidOperationException(stage + ": two kernels are called " + twice.Key);
         foreach (var step in graph.Steps.Concat(graph.Recipes.SelectMany(r => r.Steps)))
-            if ((step switch { KernelStep k => k.Body, LossStep l => l.Body, GemmStep => null, _ => throw new InvalidOperationException(stage + ": unknown step " + step.GetType().Name) }) is { } body
-                && !kernels.Of(body).Body.Key().Equals(body.Key()))
-                throw new InvalidOperationException(stage + ": " + KernelGraphText.Line(step) + " has a kernel of another body");
+            if (step is KernelStep launch && kernels.Of(launch.Body) is var kernel && (kernel.Body.Kind != launch.Body.Kind || kernel.FirstArguments.Count != launch.Arguments.Count))
+                throw new InvalidOperationException(stage + ": " + KernelGraphText.Line(step) + " has a kernel of another kind or number of arguments");
     }
 
     /// <summary>Launches of a fusion follow each other.</summary>

@@ -53,7 +53,7 @@ static class TrainCommand
     }
 
     public static Option<string> Recompute() =>
-        OptionKinds.Choice("--recompute", "activations built again in the backward: none, those that cost almost nothing, or all but the layers' inputs; auto takes the first that fits", "auto", "none", "cheap", "full");
+        OptionKinds.Choice("--recompute", "activations built again in the backward: none, those that cost almost nothing, or all but the layers' inputs; auto drops as few as fit the device's memory, the cheapest to build again first", "auto", "none", "cheap", "full");
 
     public static Option<int?> Seed(string description) => OptionKinds.Integer("--seed", description, 0, int.MinValue);
 

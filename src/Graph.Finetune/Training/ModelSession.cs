@@ -83,26 +83,31 @@ public sealed record ModelSession(IDevice Device, TrainingSession Training, long
     static ExecutionPlan ChoosePlan(ModelSource source, SessionRequest session, IDevice device)
     {
         var budget = device.FreeBytes - (device is CpuDevice ? 0 : DriverReserve);
-        var names = session.Recompute == "auto" ? new[] { "none", "cheap", "full" } : [session.Recompute];
-        ExecutionPlan? last = null;
-        foreach (var name in names)
-        {
-            last = Plan(session.Tokens, name);
-            if (last.Memory.PeakBytes <= budget) return last;
-        }
-        var fits = Enumerable.Range(1, 12).Select(i => session.Tokens >> i).Where(t => t >= 64).FirstOrDefault(t => Plan(t, names[^1]).Memory.PeakBytes <= budget);
+        var auto = session.Recompute == "auto";
+        if (Fit(session.Tokens) is { } plan) return plan;
+        var fits = Enumerable.Range(1, 12).Select(i => session.Tokens >> i).Where(t => t >= 64).FirstOrDefault(t => Fit(t) is not null);
         var advice = fits > 0 ? $"--batch-tokens {fits} would fit" : "not even 64 tokens would fit; take a smaller variant";
-        if (names[^1] != "full") advice = "use --recompute full or auto, or " + advice;
-        throw new FinetuneException($"{source.Model.Name} with --batch-tokens {session.Tokens} and --recompute {names[^1]} needs {Bytes.Text(last!.Memory.PeakBytes)}, but {device.Info.Name} has {Bytes.Text(Math.Max(0, budget))} to give; {advice}.", 4);
+        if (!auto && session.Recompute != "full") advice = "use --recompute full or auto, or " + advice;
+        var least = auto ? "full" : session.Recompute;
+        throw new FinetuneException($"{source.Model.Name} with --batch-tokens {session.Tokens} and --recompute {least} needs {Bytes.Text(Plan(session.Tokens, least).Memory.PeakBytes)}, "
+            + $"but {device.Info.Name} has {Bytes.Text(Math.Max(0, budget))} to give; {advice}.", 4);
+
+        ExecutionPlan? Fit(int tokens)
+        {
+            if (auto) return RecomputePlanner.Fit(source.Schedule, Options(tokens), budget);
+            var plan = Plan(tokens, session.Recompute);
+            return plan.Memory.PeakBytes <= budget ? plan : null;
+        }
 
         ExecutionPlan Plan(int tokens, string recompute)
         {
             var shapes = new Shapes(source.Schedule, tokens, session.Adapter.Ranks, device.Act);
-            return ExecutionPlan.Create(source.Schedule, new PlanOptions(tokens, session.Adapter.Ranks, device.Act, session.Adapter.Scale)
-            {
-                Decisions = Decisions.Named(recompute, shapes), MicroBatches = session.MicroBatches, LongestDocument = Math.Min(session.Seq, tokens), Keep = session.Keep,
-                Multiprocessors = device.Info.Multiprocessors,
-            });
+            return ExecutionPlan.Create(source.Schedule, Options(tokens) with { Decisions = Decisions.Named(recompute, shapes) });
         }
+
+        PlanOptions Options(int tokens) => new(tokens, session.Adapter.Ranks, device.Act, session.Adapter.Scale)
+        {
+            MicroBatches = session.MicroBatches, LongestDocument = Math.Min(session.Seq, tokens), Keep = session.Keep, Multiprocessors = device.Info.Multiprocessors,
+        };
     }
 }

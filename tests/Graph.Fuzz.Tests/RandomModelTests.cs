@@ -40,12 +40,12 @@ public sealed class RandomModelTests
         Assert.InRange(models.SelectMany(m => m.Features).Distinct().Count(), 60, 200);
     }
 
-    /// <summary>The table has every op of the DSL but leaves that the generator of models draws by itself.</summary>
+    /// <summary>The table has every op of the DSL.</summary>
     [Fact]
     public void OpTable_HasEveryOpOfTheDsl()
     {
         var dsl = typeof(Dsl.Ops).GetMethods().Concat(typeof(Dsl.Tensor).GetMethods()).Select(m => m.GetCustomAttribute<Dsl.OpAttribute>()?.Name).OfType<string>().Distinct();
-        Assert.Equal(["const", "lora_a", "lora_b", "lora_scale", "param", "typed_const"], dsl.Except(OpTable.Names).Order());
+        Assert.Empty(dsl.Except(OpTable.Names));
     }
 
     [Fact]

@@ -12,7 +12,7 @@ namespace Graph.Gpu.Tests;
 sealed record KernelJob(int Index, string Variant, string Target, KernelSource Source, string Fingerprint)
 {
     // A text that several targets share is run as machine code of the newest.
-    static readonly string[] Targets = [.. Target.All.OrderByDescending(t => t.HasWgmma).ThenByDescending(t => t.HasBf16).Select(t => t.Name)];
+    static readonly string[] Targets = [.. Graph.Runtime.Schedules.Target.All.OrderByDescending(t => t.HasWgmma).ThenByDescending(t => t.HasBf16).Select(t => t.Name)];
 
     internal ActType Act => new CudaTarget(Target, Target).Act;
     internal string Name => Source.Info.Name;

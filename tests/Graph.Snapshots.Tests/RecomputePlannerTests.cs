@@ -1,3 +1,4 @@
+using System;
 using System.Collections.Generic;
 using System.Linq;
 using Graph.Runtime.Devices;
@@ -31,9 +32,9 @@ public sealed class RecomputePlannerTests
         var (least, most) = (Named(schedule, "full").Memory.PeakBytes, Named(schedule, "none").Memory.PeakBytes);
         var plans = new Dictionary<string, ExecutionPlan>();
         var dropped = int.MaxValue;
-        for (var i = 0; i <= 12; i++)
+        for (var i = 0; i <= 6; i++)
         {
-            var budget = least + (most - least) / 12 * i + (i == 12 ? (most - least) % 12 : 0);
+            var budget = least + (most - least) / 6 * i + (i == 6 ? (most - least) % 6 : 0);
             var plan = RecomputePlanner.Fit(schedule, Options(schedule), budget);
             Assert.NotNull(plan);
             Assert.InRange(plan.Memory.PeakBytes, 1, budget);

@@ -49,11 +49,13 @@ public static class Fuse
         readonly Dictionary<(ScoreFunction, EquatableArray<int>), Node> _lse = graph.Nodes.Where(n => n.Op is AttentionLse).ToDictionary(n => (((AttentionLse)n.Op).Score, n.Inputs));
         readonly Dictionary<(int, EquatableArray<int>), Node> _gradients = graph.Nodes.Where(n => n.Op is AttentionGrad).ToDictionary(n => (((AttentionGrad)n.Op).Of, n.Inputs));
 
+        readonly Dictionary<int, Node> _adapters = graph.Nodes.Where(n => n.Op is AdapterGradient).GroupBy(n => n.Inputs[0]).ToDictionary(n => n.Key, n => n.First());
+
         public Node? Lse(Node attention, ScoreFunction score) => _lse.TryGetValue((score, attention.Inputs), out var lse) ? lse : null;
         public Node? Gradient(Node gradient, int of) => _gradients.TryGetValue((of, gradient.Inputs), out var partner) ? partner : null;
         public Node? LossGrad { get; } = graph.Nodes.FirstOrDefault(n => n.Op is LinearCrossEntropyGrad);
-        public Node Adapter(Node product) => graph.Nodes.FirstOrDefault(n => n.Op is AdapterGradient && n.Inputs[0] == product.Id)
-            ?? throw new ShapeError("linear: " + GraphText.Line(graph, product) + " multiplies two activations over the tokens; only an adapter's gradient does");
+        public Node Adapter(Node product) => _adapters.TryGetValue(product.Id, out var gradient) ? gradient
+            : throw new ShapeError("linear: " + GraphText.Line(graph, product) + " multiplies two activations over the tokens; only an adapter's gradient does");
     }
 
     static Step? Anchor(TensorGraph graph, ClusterMap map, Placement place, TracedOps traced, Partners partners, Node node)

@@ -13,12 +13,15 @@ namespace Graph.Fuzz;
 
 /// <summary>
 /// Random models in one file for a machine with a GPU and without .NET: schedule, kernels of some targets, what their step gives in fp64, and how far a
-/// composition of the same math in bf16 and fp16 is off (the worst of three). Weights and data are made there from the seed.
+/// composition of the same math in bf16 and fp16 is off (the worst of sixteen). Weights and data are made there from the seed.
 /// `gpu-tests fuzz FILE --target TARGET` runs it.
 /// </summary>
 public static class Pack
 {
     const int Batch = 20;
+
+    // A rounding may take an element over a kink, such as Relu's, and both sides are right: of three compositions all lay on one side in one model of 200.
+    const int Compositions = 16;
 
     // A composition that is off by more than this share of a gradient says nothing about ours.
     const double MostError = 0.3;
@@ -57,7 +60,7 @@ public static class Pack
         var errors = new Dictionary<string, (double, IReadOnlyDictionary<string, double>)>();
         foreach (var (name, type) in new[] { ("bf16", ScalarType.BFloat16), ("fp16", ScalarType.Float16) })
         {
-            var compositions = Enumerable.Range(0, 3).Select(seed => TorchReference.Run(model.Trace, model.Setup, batches, new Storage.Rounded(type, seed))).ToArray();
+            var compositions = Enumerable.Range(0, Compositions).Select(seed => TorchReference.Run(model.Trace, model.Setup, batches, new Storage.Rounded(type, seed))).ToArray();
             var gradients = exact.Gradients.ToDictionary(g => g.Key, g => compositions.Max(c => Check.Distance(c.Gradients[g.Key], g.Value)));
             if (gradients.Any(g => !(g.Value <= MostError * Math.Max(Check.Size(exact.Gradients[g.Key]), 1e-3)))) return null;
             errors[name] = (compositions.Max(c => Math.Abs(c.Loss - exact.Loss)), gradients);

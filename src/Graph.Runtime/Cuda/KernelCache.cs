@@ -1,5 +1,6 @@
 using System;
 using System.IO;
+using System.Linq;
 using System.Runtime.InteropServices;
 using Graph.Runtime.Devices;
 
@@ -46,20 +47,28 @@ public sealed partial class KernelCache
         {
             var mode = File.GetUnixFileMode(folder);
             if ((mode & (UnixFileMode.OtherWrite | UnixFileMode.GroupWrite)) != 0)
-                throw new DeviceException($"kernel cache: others may write to {folder}, so its kernels cannot be trusted; run chmod 700 on it, or {advice}");
+                throw new DeviceException($"kernel cache: others may write to {folder}, so its kernels cannot be trusted; delete what is in it and run chmod 700 on it, or {advice}");
             if (Owner(folder) is { } owner && owner != EffectiveUser())
                 throw new DeviceException($"kernel cache: {folder} belongs to user {owner}, so its kernels cannot be trusted; {advice}");
         }
         return new KernelCache(folder);
     }
 
-    /// <summary>The kernel stored under the key, or null. An entry that is damaged or another key's is deleted, so that the next <see cref="Store"/> replaces it.</summary>
+    /// <summary>
+    /// The kernel stored under the key, or null. An entry that is damaged, another key's, another user's or writable by others is deleted, so that the next <see cref="Store"/> replaces it: the folder may have
+    /// been open to all before it was closed.
+    /// </summary>
     public CompiledKernel? Find(KernelKey key, string architecture)
     {
         var file = PathOf(key);
         byte[] bytes;
         try
         {
+            if (!IsMine(file))
+            {
+                TryDelete(file);
+                return null;
+            }
             bytes = File.ReadAllBytes(file);
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)
@@ -102,14 +111,22 @@ public sealed partial class KernelCache
         }
     }
 
-    // .NET has no call for a file's owner. statx has one layout on all Linux architectures: stx_uid is at byte 20 of 256.
-    static unsafe uint? Owner(string path)
+    // A missing file is nobody's fault: reading it finds that out.
+    static bool IsMine(string file)
+    {
+        if (OperatingSystem.IsWindows() || !File.Exists(file)) return true;
+        return (File.GetUnixFileMode(file) & (UnixFileMode.OtherWrite | UnixFileMode.GroupWrite)) == 0 
+            && new[] { Owner(file), Owner(file, ofLink: true) }.All(owner => owner is null || owner == EffectiveUser());
+    }
+
+    // .NET has no call for a file's owner. statx has one layout on all Linux architectures: stx_uid is at byte 20 of 256. Who made a symbolic link chose what is read, so a link's own owner counts too.
+    static unsafe uint? Owner(string path, bool ofLink = false)
     {
         if (!OperatingSystem.IsLinux()) return null;
         var status = stackalloc byte[256];
-        const int currentDirectory = -100;
+        const int currentDirectory = -100, noFollow = 0x100;
         const uint wantOwner = 0x8;
-        return StatX(currentDirectory, path, 0, wantOwner, status) == 0 ? *(uint*)(status + 20) : null;
+        return StatX(currentDirectory, path, ofLink ? noFollow : 0, wantOwner, status) == 0 ? *(uint*)(status + 20) : null;
     }
 
     [LibraryImport("libc", EntryPoint = "statx", StringMarshalling = StringMarshalling.Utf8)] private static unsafe partial int StatX(int folder, string path, int flags, uint mask, byte* status);

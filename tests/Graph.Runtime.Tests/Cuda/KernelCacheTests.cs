@@ -135,6 +135,32 @@ public sealed class KernelCacheTests : IDisposable
         Assert.Contains("belongs to user", error.Message);
     }
 
+    // Planted while the folder was open to all; closing the folder does not make them good.
+    [Theory]
+    [InlineData("open to others"), InlineData("another user's"), InlineData("another user's link")]
+    public void Find_EntryThatSomebodyElseMayHaveMade_IsDeleted(string planted)
+    {
+        if (!OperatingSystem.IsLinux()) return;
+        cache.Store(Key("a"), Kernel);
+        var file = cache.PathOf(Key("a"));
+        if (planted == "open to others") File.SetUnixFileMode(file, File.GetUnixFileMode(file) | UnixFileMode.OtherWrite);
+        else
+        {
+            // Only root can give files away.
+            Assert.SkipUnless(Environment.IsPrivilegedProcess, "an entry of another user needs root to make");
+            if (planted == "another user's link")
+            {
+                File.Move(file, file + ".mine");
+                File.CreateSymbolicLink(file, file + ".mine");
+            }
+            Assert.Equal(0, System.Diagnostics.Process.Start("chown", ["-h", "12345", file]).WaitForExitCode());
+        }
+        Assert.Null(cache.Find(Key("a"), "sm_80"));
+        Assert.False(Path.Exists(file));
+        cache.Store(Key("a"), Kernel);
+        Assert.NotNull(cache.Find(Key("a"), "sm_80"));
+    }
+
     [Fact]
     public void Open_WhereAFileStands_SaysSo()
     {

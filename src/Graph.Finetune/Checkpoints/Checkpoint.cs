@@ -10,7 +10,7 @@ using Graph.Runtime.Schedules;
 
 namespace Graph.Finetune.Checkpoints;
 
-/// <summary>The weights of a Hugging Face directory: shards by model.safetensors.index.json, or model.safetensors alone. Rows are read in the mapped files, without a copy.</summary>
+/// <summary>The weights of a Hugging Face directory: shards by model.safetensors.index.json, or model.safetensors alone. Values that are not finite are refused where they are read.</summary>
 public sealed class Checkpoint : IWeightSource, IDisposable
 {
     const string IndexName = "model.safetensors.index.json", SingleName = "model.safetensors";
@@ -98,7 +98,10 @@ public sealed class Checkpoint : IWeightSource, IDisposable
     {
         var (shard, entry) = Find(name);
         var rowBytes = entry.Shape.Count == 1 ? entry.Length : entry.Length / entry.Shape[0];
-        return shard.Bytes(entry, row * rowBytes, checked((int)(rows * rowBytes)));
+        var bytes = checked((int)(rows * rowBytes));
+        var to = scratch.Length < bytes ? new byte[bytes] : scratch[..bytes];
+        shard.Read(entry, row * rowBytes, to, Describe(name).Type);
+        return to;
     }
 
     public void Dispose()

@@ -2,9 +2,10 @@ using System;
 using System.Buffers.Binary;
 using System.Collections.Generic;
 using System.IO;
-using System.IO.MemoryMappedFiles;
 using System.Linq;
-using System.Text.Json;
+using System.Threading;
+using System.Threading.Tasks;
+using Graph.Runtime.Execution;
 using Microsoft.Win32.SafeHandles;
 
 namespace Graph.Finetune.Checkpoints;
@@ -13,24 +14,21 @@ namespace Graph.Finetune.Checkpoints;
 public sealed record SafetensorsEntry(string Name, string DType, IReadOnlyList<long> Shape, long Offset, long Length);
 
 /// <summary>
-/// A safetensors file, memory-mapped: 8 bytes of header length, a JSON header, the data. Nothing in the header is believed: see <see cref="SafetensorsHeader"/> for the rules.
-/// The file must not shrink while it is open.
+/// A safetensors file: 8 bytes of header length, a JSON header, the data. Nothing in the header is believed: see <see cref="SafetensorsHeader"/> for the rules.
+/// Data is read, not mapped: a file that is cut short or rewritten meanwhile is then a sentence, where a mapping would end the process with a bus error or give other bytes.
 /// </summary>
 public sealed unsafe class SafetensorsFile : IDisposable
 {
-    readonly MemoryMappedFile mapping;
-    readonly MemoryMappedViewAccessor view;
-    readonly byte* data;
-    readonly long dataLength;
-    bool disposed;
+    const int ChunkBytes = 1 << 20;
 
-    SafetensorsFile(string path, MemoryMappedFile mapping, MemoryMappedViewAccessor view, SafetensorsHeader header)
+    readonly SafeFileHandle handle;
+    readonly long dataOffset, dataLength;
+    readonly DateTime written;
+
+    SafetensorsFile(string path, SafeFileHandle handle, DateTime written, SafetensorsHeader header)
     {
-        (Path, Tensors, Metadata, dataLength) = (path, header.Tensors, header.Metadata, header.DataLength);
-        (this.mapping, this.view) = (mapping, view);
-        byte* start = null;
-        view.SafeMemoryMappedViewHandle.AcquirePointer(ref start);
-        data = start + view.PointerOffset + header.DataOffset;
+        (Path, Tensors, Metadata, dataOffset, dataLength) = (path, header.Tensors, header.Metadata, header.DataOffset, header.DataLength);
+        (this.handle, this.written) = (handle, written);
     }
 
     public string Path { get; }
@@ -42,20 +40,15 @@ public sealed unsafe class SafetensorsFile : IDisposable
     {
         try
         {
-            using var handle = File.OpenHandle(path, FileMode.Open, FileAccess.Read, FileShare.Read);
-            var header = SafetensorsHeader.Parse(path, ReadHeader(path, handle, out var length), length);
-            var mapping = MemoryMappedFile.CreateFromFile(path, FileMode.Open, null, 0, MemoryMappedFileAccess.Read);
+            var handle = File.OpenHandle(path, FileMode.Open, FileAccess.Read, FileShare.Read);
             try
             {
-                // Length 0 maps to the end; the length is compared again, for the file was opened twice.
-                var view = mapping.CreateViewAccessor(0, 0, MemoryMappedFileAccess.Read);
-                if (view.Capacity >= length && RandomAccess.GetLength(handle) == length) return new SafetensorsFile(path, mapping, view, header);
-                view.Dispose();
-                throw new InputException($"{path} changed while it was opened.");
+                var written = File.GetLastWriteTimeUtc(handle);
+                return new SafetensorsFile(path, handle, written, SafetensorsHeader.Parse(path, ReadHeader(path, handle, out var length), length));
             }
             catch
             {
-                mapping.Dispose();
+                handle.Dispose();
                 throw;
             }
         }
@@ -65,23 +58,76 @@ public sealed unsafe class SafetensorsFile : IDisposable
         }
     }
 
-    /// <summary><paramref name="count"/> bytes of a tensor from its byte <paramref name="offset"/>, in the mapped file itself; valid until the file is disposed.</summary>
+    /// <summary><paramref name="count"/> bytes of a tensor from its byte <paramref name="offset"/>.</summary>
     /// <exception cref="ArgumentOutOfRangeException">The range leaves the tensor.</exception>
+    /// <exception cref="InputException">The file cannot be read, or changed since it was opened.</exception>
     public ReadOnlySpan<byte> Bytes(SafetensorsEntry entry, long offset, int count)
     {
-        ObjectDisposedException.ThrowIf(disposed, this);
-        if (offset < 0 || count < 0 || offset > entry.Length - count || entry.Offset > dataLength - entry.Length)
-            throw new ArgumentOutOfRangeException(nameof(offset), $"safetensors: bytes {offset}..{offset + count} leave {entry.Name}, which has {entry.Length}.");
-        return new ReadOnlySpan<byte>(data + entry.Offset + offset, count);
+        Require(entry, offset, count);
+        var bytes = new byte[count];
+        Read(entry, offset, bytes);
+        return bytes;
     }
 
-    public void Dispose()
+    /// <summary>Bytes of a tensor from its byte <paramref name="offset"/> on, read by all cores in pieces of 1 MiB.</summary>
+    /// <param name="finite">The elements' type, where a NaN or an infinity among them is a fault; they are looked at while they are in the cache.</param>
+    /// <exception cref="ArgumentOutOfRangeException">The range leaves the tensor.</exception>
+    /// <exception cref="InputException">The file cannot be read, changed since it was opened, or holds a value that is not finite.</exception>
+    public void Read(SafetensorsEntry entry, long offset, Span<byte> to, StoredType? finite = null)
     {
-        if (disposed) return;
-        disposed = true;
-        view.SafeMemoryMappedViewHandle.ReleasePointer();
-        view.Dispose();
-        mapping.Dispose();
+        Require(entry, offset, to.Length);
+        var (count, start, bad) = (to.Length, dataOffset + entry.Offset + offset, long.MaxValue);
+        var (fault, gate) = (default(InputException), new Lock());
+        fixed (byte* pointer = to)
+        {
+            var address = (nint)pointer;
+            Parallel.For(0, (count + ChunkBytes - 1) / ChunkBytes, (chunk, loop) =>
+            {
+                var from = chunk * ChunkBytes;
+                var part = new Span<byte>((byte*)address + from, Math.Min(ChunkBytes, count - from));
+                try
+                {
+                    Fill(Path, handle, part, start + from);
+                    if (finite is not { } type || Elements.FirstNonFinite(part, type) is not (>= 0 and var at)) return;
+                    lock (gate) bad = Math.Min(bad, offset + from + at);
+                }
+                catch (Exception e) when (e is InputException or IOException or UnauthorizedAccessException)
+                {
+                    lock (gate) fault ??= e as InputException ?? new InputException($"{Path} cannot be read: {e.Message}");
+                    loop.Stop();
+                }
+            });
+        }
+        if (fault is not null) throw fault;
+        if (RandomAccess.GetLength(handle) != dataOffset + dataLength || File.GetLastWriteTimeUtc(handle) != written)
+            throw new InputException($"{Path} changed while it was read; wait until it is complete and start again.");
+        if (bad < long.MaxValue) throw new InputException($"{Path}: {entry.Name} has the value {Value(to, bad - offset, finite!.Value)} at [{Position(entry, bad)}]; weights must be finite, so the file is damaged: download it again.");
+    }
+
+    public void Dispose() => handle.Dispose();
+
+    void Require(SafetensorsEntry entry, long offset, int count)
+    {
+        ObjectDisposedException.ThrowIf(handle.IsClosed, this);
+        if (offset < 0 || count < 0 || offset > entry.Length - count || entry.Offset > dataLength - entry.Length)
+            throw new ArgumentOutOfRangeException(nameof(offset), $"safetensors: bytes {offset}..{offset + count} leave {entry.Name}, which has {entry.Length}.");
+    }
+
+    static string Value(ReadOnlySpan<byte> bytes, long at, StoredType type)
+    {
+        var value = type switch
+        {
+            StoredType.F32 => BinaryPrimitives.ReadSingleLittleEndian(bytes[(int)at..]),
+            StoredType.Bf16 => BitConverter.UInt32BitsToSingle((uint)BinaryPrimitives.ReadUInt16LittleEndian(bytes[(int)at..]) << 16),
+            _ => (float)BinaryPrimitives.ReadHalfLittleEndian(bytes[(int)at..]),
+        };
+        return float.IsNaN(value) ? "NaN" : value > 0 ? "infinity" : "-infinity";
+    }
+
+    static string Position(SafetensorsEntry entry, long at)
+    {
+        var element = at / SafetensorsHeader.ElementBytes(entry.DType);
+        return string.Join(',', entry.Shape.Select((_, d) => entry.Shape.Skip(d + 1).Aggregate(element, (rest, extent) => rest / extent) % entry.Shape[d]));
     }
 
     static byte[] ReadHeader(string path, SafeFileHandle handle, out long fileLength)
@@ -103,7 +149,7 @@ public sealed unsafe class SafetensorsFile : IDisposable
         while (buffer.Length > 0)
         {
             var read = RandomAccess.Read(handle, buffer, offset);
-            if (read == 0) throw new InputException($"{path} ends at byte {offset}, earlier than its length said.");
+            if (read == 0) throw new InputException($"{path} ends at byte {offset}, earlier than its length said; it was cut short.");
             buffer = buffer[read..];
             offset += read;
         }

@@ -67,8 +67,14 @@ public sealed record ModelSession(IDevice Device, TrainingSession Training, long
 
     public void Dispose()
     {
-        Training.Dispose();
-        Device.Dispose();
+        try
+        {
+            Training.Dispose();
+        }
+        finally
+        {
+            Device.Dispose();
+        }
     }
 
     /// <exception cref="DeviceException">The device is not there, fails, or does not compute in the type asked for.</exception>

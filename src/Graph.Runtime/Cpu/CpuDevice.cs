@@ -28,7 +28,15 @@ public sealed unsafe class CpuDevice(bool poison = false) : IDevice
     public nint Allocate(long bytes)
     {
         if (bytes > FreeBytes) throw new DeviceMemoryException($"cpu: {bytes} bytes do not fit in the {FreeBytes} bytes of memory that are free; use fewer tokens or recompute more.");
-        var address = (nint)NativeMemory.AlignedAlloc((nuint)bytes, 512);
+        nint address;
+        try
+        {
+            address = (nint)NativeMemory.AlignedAlloc((nuint)bytes, 512);
+        }
+        catch (OutOfMemoryException)
+        {
+            throw new DeviceMemoryException($"cpu: the system gives no {bytes} bytes, although {FreeBytes} count as free; use fewer tokens or recompute more.");
+        }
         allocations[address] = bytes;
         AllocatedBytes += bytes;
         PeakBytes = Math.Max(PeakBytes, AllocatedBytes);

@@ -30,7 +30,10 @@ internal static partial class CublasLt
 
     internal static unsafe void Check(int status, string call)
     {
-        if (status != 0) throw new DeviceException($"cublaslt: {call} failed with {Marshal.PtrToStringUTF8((nint)GetStatusString(status)) ?? $"status {status}"}");
+        if (status == 0) return;
+        const int allocationFailed = 3;
+        var sentence = $"cublaslt: {call} failed with {Marshal.PtrToStringUTF8((nint)GetStatusString(status)) ?? $"status {status}"}";
+        throw status == allocationFailed ? new DeviceMemoryException(sentence) : new DeviceException(sentence);
     }
 
     [LibraryImport(Lib, EntryPoint = "cublasLtGetVersion")] private static partial nuint GetVersion();

@@ -29,11 +29,19 @@ public sealed class CudaDevice : IDevice
     {
         (this.ordinal, this.context, this.target, Info) = (ordinal, context, target, info);
         this.compiler = new Lazy<KernelCompiler>(compiler);
-        stream = CudaStream.Create();
         // Products follow each other on one stream, so one workspace serves cuBLASLt and the rank kernels.
         var wanted = WantsLibrary(gemm);
-        if (wanted) workspace = Allocate(CublasLtGemm.WorkspaceBytes);
-        library = wanted ? OpenLibrary(gemm) : null;
+        stream = CudaStream.Create();
+        try
+        {
+            if (wanted) workspace = Allocate(CublasLtGemm.WorkspaceBytes);
+            library = wanted ? OpenLibrary(gemm) : null;
+        }
+        catch
+        {
+            Release();
+            throw;
+        }
         beyondLibrary = gemm != "cublas";
     }
 
@@ -199,7 +207,14 @@ public sealed class CudaDevice : IDevice
 
     public void Dispose()
     {
-        MakeCurrent();
+        Release();
+        Driver.PrimaryContextRelease(ordinal);
+    }
+
+    // Whatever the driver answers, everything is given back: this may run because of a device error, which is the one to report.
+    void Release()
+    {
+        Driver.ContextSetCurrent(context);
         // What still runs reads memory and code that go now.
         Driver.StreamSynchronize(stream);
         library?.Dispose();
@@ -208,7 +223,6 @@ public sealed class CudaDevice : IDevice
         foreach (var address in allocations.Keys) Driver.MemFree(address);
         allocations.Clear();
         stream.Dispose();
-        Driver.PrimaryContextRelease(ordinal);
     }
 
     /// <summary>A context is current per thread, and callers may come on any.</summary>

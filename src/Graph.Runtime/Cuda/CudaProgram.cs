@@ -69,9 +69,9 @@ internal sealed class CudaProgram : IProgram
         return milliseconds;
     }
 
+    // Releasing must not throw: it may run because of a device error, which is the one to report.
     public void Dispose()
     {
-        device.MakeCurrent();
         graph.Dispose();
         if (timed is not var (measured, start, end)) return;
         measured.Dispose();
@@ -81,12 +81,22 @@ internal sealed class CudaProgram : IProgram
 
     (CudaGraph, CudaEvent, CudaEvent) Timed()
     {
-        CudaEvent start = CudaEvent.Create(), end = CudaEvent.Create();
-        return (CudaGraph.Capture(launcher.Stream, () =>
+        CudaEvent? start = null, end = null;
+        try
         {
-            Driver.Check(Driver.EventRecordWithFlags(start, launcher.Stream, Driver.EventRecordExternal), "cuEventRecordWithFlags");
-            foreach (var launch in launches) launcher.Launch(launch);
-            Driver.Check(Driver.EventRecordWithFlags(end, launcher.Stream, Driver.EventRecordExternal), "cuEventRecordWithFlags");
-        }), start, end);
+            (start, end) = (CudaEvent.Create(), CudaEvent.Create());
+            return (CudaGraph.Capture(launcher.Stream, () =>
+            {
+                Driver.Check(Driver.EventRecordWithFlags(start, launcher.Stream, Driver.EventRecordExternal), "cuEventRecordWithFlags");
+                foreach (var launch in launches) launcher.Launch(launch);
+                Driver.Check(Driver.EventRecordWithFlags(end, launcher.Stream, Driver.EventRecordExternal), "cuEventRecordWithFlags");
+            }), start, end);
+        }
+        catch
+        {
+            start?.Dispose();
+            end?.Dispose();
+            throw;
+        }
     }
 }

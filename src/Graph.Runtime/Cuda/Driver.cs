@@ -47,9 +47,11 @@ internal static partial class Driver
         return version >= 12030;
     }
 
-    /// <exception cref="DeviceException">The call failed.</exception>
+    /// <exception cref="DeviceMemoryException">The call found no memory, on the device or page-locked.</exception>
+    /// <exception cref="DeviceException">The call failed in another way.</exception>
     internal static void Check(int result, string call)
     {
+        if (result == OutOfMemory) throw new DeviceMemoryException($"cuda: {call} failed with CUDA_ERROR_OUT_OF_MEMORY; ask for less, or free memory of other programs");
         if (result != 0) throw new DeviceException($"cuda: {call} failed with {Name(result)}: {Text(result)}");
     }
 

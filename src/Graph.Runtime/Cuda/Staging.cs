@@ -12,9 +12,22 @@ internal sealed class Staging : IDisposable
     internal const int BufferBytes = 16 << 20;
     const int ParallelFrom = 1 << 20;
 
-    readonly PinnedBuffer[] buffers = [PinnedBuffer.Allocate(BufferBytes), PinnedBuffer.Allocate(BufferBytes)];
-    readonly CudaEvent[] free = [CudaEvent.Create(), CudaEvent.Create()];
+    readonly PinnedBuffer[] buffers = new PinnedBuffer[2];
+    readonly CudaEvent[] free = new CudaEvent[2];
     int next;
+
+    internal Staging()
+    {
+        try
+        {
+            for (var i = 0; i < buffers.Length; i++) (buffers[i], free[i]) = (PinnedBuffer.Allocate(BufferBytes), CudaEvent.Create());
+        }
+        catch
+        {
+            Dispose();
+            throw;
+        }
+    }
 
     /// <summary>The source may be reused on return; the device sees the bytes in stream order.</summary>
     internal void Upload(CudaStream stream, nint destination, ReadOnlySpan<byte> source)
@@ -73,8 +86,8 @@ internal sealed class Staging : IDisposable
 
     public void Dispose()
     {
-        foreach (var buffer in buffers) buffer.Dispose();
-        foreach (var handle in free) handle.Dispose();
+        foreach (var buffer in buffers) buffer?.Dispose();
+        foreach (var handle in free) handle?.Dispose();
     }
 
     // The buffer whose copy began longest ago, once that copy is done. An event that was never recorded counts as done.

@@ -21,6 +21,7 @@ sealed unsafe class StepSlot : IDisposable
     static readonly int BlockBytes = Unsafe.SizeOf<ScalarBlock>();
 
     readonly IHostBuffer memory;
+    readonly List<IProgram> inputPrograms = [];
     readonly Shapes shapes;
     readonly IReadOnlyDictionary<string, Location> places;
     readonly long inputBytes;
@@ -35,17 +36,25 @@ sealed unsafe class StepSlot : IDisposable
         (shapes, places, inputBytes, microBatches, longestDocument) = (plan.Shapes, plan.Memory.Permanent, MemoryPlan.InputBytes(plan.Shapes), plan.Options.MicroBatches, plan.LongestDocument);
         tables = EmbeddingTables.Of(shapes.Schedule);
         memory = device.AllocateHost(3 * BlockBytes + microBatches * inputBytes);
-        Done = device.CreateMarker();
-        Begin = device.Prepare([new BoundCopy("scalars", scalars, Block(0), BlockBytes)]);
-        Inputs = [.. Enumerable.Range(0, microBatches).Select(i => device.Prepare([new BoundCopy("inputs", inputs, InputsOf(i), inputBytes)]))];
-        Update = device.Prepare([new BoundCopy("optimizer scalars", scalars + OptionsStart, Block(1) + OptionsStart, OptionsBytes), .. update, new BoundCopy("result", Block(2), scalars, BlockBytes)]);
+        try
+        {
+            Done = device.CreateMarker();
+            Begin = device.Prepare([new BoundCopy("scalars", scalars, Block(0), BlockBytes)]);
+            for (var i = 0; i < microBatches; i++) inputPrograms.Add(device.Prepare([new BoundCopy("inputs", inputs, InputsOf(i), inputBytes)]));
+            Update = device.Prepare([new BoundCopy("optimizer scalars", scalars + OptionsStart, Block(1) + OptionsStart, OptionsBytes), .. update, new BoundCopy("result", Block(2), scalars, BlockBytes)]);
+        }
+        catch
+        {
+            Dispose();
+            throw;
+        }
     }
 
     /// <summary>Brings the scalars of the micro-batches; LossSum becomes 0.</summary>
     public IProgram Begin { get; }
 
     /// <summary>One program per micro-batch: brings its inputs.</summary>
-    public IReadOnlyList<IProgram> Inputs { get; }
+    public IReadOnlyList<IProgram> Inputs => inputPrograms;
 
     /// <summary>Brings the optimizer's scalars, updates, and takes the block back to the host.</summary>
     public IProgram Update { get; }
@@ -78,8 +87,9 @@ sealed unsafe class StepSlot : IDisposable
 
     public void Dispose()
     {
-        foreach (var program in Inputs.Append(Begin).Append(Update)) program.Dispose();
-        Done.Dispose();
+        // In a constructor that failed, what comes later is not there.
+        foreach (var program in Inputs.Append(Begin).Append(Update)) program?.Dispose();
+        Done?.Dispose();
         memory.Dispose();
     }
 

@@ -21,12 +21,12 @@ public sealed class TrainingSession : IDisposable
     readonly Dictionary<MemoryBlock, nint> blocks = [];
     readonly Binder binder;
     readonly OptimizerBinding optimizer;
-    readonly StepSlot[] slots;
+    readonly StepSlot[] slots = new StepSlot[2];
     readonly IProgram microBatch, evaluation, clear, cast;
     // Steps begun, updated and finished: a step's slot is its number modulo 2.
     long begun, updated, finished;
 
-    /// <exception cref="DeviceMemoryException">A block does not fit; nothing stays allocated.</exception>
+    /// <exception cref="DeviceException">A block does not fit or the device fails; nothing stays allocated.</exception>
     public TrainingSession(IDevice device, ExecutionPlan plan, AdamOptions? adam = null)
     {
         if (device.Act != plan.Shapes.Act) throw new ArgumentException($"session: the plan is for {plan.Shapes.Act} but {device.Info.Name} runs {device.Act}; plan for the device.");
@@ -41,21 +41,21 @@ public sealed class TrainingSession : IDisposable
                 // What lies beside the blocks of B, unused ranks and moments must be zero; arena and weights need no value.
                 if (block is not (MemoryBlock.Arena or MemoryBlock.Weights)) device.Fill(blocks[block], 0, bytes);
             }
+            binder = new Binder(plan, blocks);
+            var bound = Binder.Bind(plan, blocks);
+            optimizer = new OptimizerBinding(plan, binder);
+            if (optimizer.Segments() is { Count: > 0 } segments) device.Upload(Optimizer(plan.Optimizer.Segments), MemoryMarshal.AsBytes<AdamSegment>(segments.ToArray()));
+            microBatch = device.Prepare([.. bound.MicroBatch, optimizer.LossSum(plan.MicroBatch)]);
+            evaluation = device.Prepare([.. bound.Evaluation, optimizer.LossSum(plan.Evaluation)]);
+            clear = device.Prepare(blocks.TryGetValue(MemoryBlock.Gradients, out var gradients) ? [new BoundFill("gradients", gradients, 0, plan.Memory[MemoryBlock.Gradients])] : []);
+            cast = device.Prepare(optimizer.Cast());
+            for (var i = 0; i < slots.Length; i++) slots[i] = new StepSlot(device, plan, blocks[MemoryBlock.Inputs], Scalars, optimizer.Update());
         }
-        catch (DeviceException)
+        catch
         {
             Dispose();
             throw;
         }
-        binder = new Binder(plan, blocks);
-        var bound = Binder.Bind(plan, blocks);
-        optimizer = new OptimizerBinding(plan, binder);
-        if (optimizer.Segments() is { Count: > 0 } segments) device.Upload(Optimizer(plan.Optimizer.Segments), MemoryMarshal.AsBytes<AdamSegment>(segments.ToArray()));
-        microBatch = device.Prepare([.. bound.MicroBatch, optimizer.LossSum(plan.MicroBatch)]);
-        evaluation = device.Prepare([.. bound.Evaluation, optimizer.LossSum(plan.Evaluation)]);
-        clear = device.Prepare(blocks.TryGetValue(MemoryBlock.Gradients, out var gradients) ? [new BoundFill("gradients", gradients, 0, plan.Memory[MemoryBlock.Gradients])] : []);
-        cast = device.Prepare(optimizer.Cast());
-        slots = [.. Enumerable.Range(0, 2).Select(_ => new StepSlot(device, plan, blocks[MemoryBlock.Inputs], Scalars, optimizer.Update()))];
     }
 
     public ExecutionPlan Plan { get; }
@@ -68,10 +68,13 @@ public sealed class TrainingSession : IDisposable
 
     /// <summary>Fills weights from a source, converted to the activation type, in pieces of at most 64 MiB.</summary>
     /// <exception cref="ArgumentException">A tensor has another shape than the model; the message has both.</exception>
+    /// <exception cref="WeightException">A value is too large for the activation type.</exception>
     public void LoadWeights(IWeightSource source)
     {
-        var scratch = new byte[64 << 20];
-        var converted = new byte[64 << 20];
+        const int pieceBytes = 64 << 20;
+        var weights = Plan.Shapes.Layouts.Where(l => l.Tensor.Kind == TensorKind.Weight).SelectMany(l => l.Tensor.Stored());
+        var room = (int)Math.Min(pieceBytes, weights.Max(w => 4L * w.Shape.Aggregate(1L, (count, extent) => count * extent)));
+        byte[] scratch = new byte[room], converted = new byte[room];
         foreach (var layout in Plan.Shapes.Layouts.Where(l => l.Tensor.Kind == TensorKind.Weight))
         {
             var row = 0L;
@@ -88,11 +91,14 @@ public sealed class TrainingSession : IDisposable
             if (!stored.Shape.SequenceEqual(shape))
                 throw new ArgumentException($"weights: {name} is [{string.Join(",", stored.Shape)}] but {Plan.Shapes.Schedule.Variant} needs [{string.Join(",", shape)}]; the checkpoint is of another size.");
             int columns = shape[^1], rows = shape.Length > 1 ? shape[0] : 1, element = TensorLayout.Size(ElementType.Act, device.Act);
-            var piece = Math.Max(1, (64 << 20) / (columns * 4));
+            var piece = Math.Max(1, pieceBytes / (columns * 4));
             for (var row = 0; row < rows; row += piece)
             {
                 var count = Math.Min(piece, rows - row);
                 var bytes = Elements.Convert(source.Rows(name, row, count, scratch), stored.Type, device.Act, converted);
+                // The source's values are finite; rounding to a narrower range may end that.
+                if (stored.Type != Elements.TypeOf(device.Act) && Elements.FirstNonFinite(bytes, Elements.TypeOf(device.Act)) is >= 0 and var at)
+                    throw new WeightException($"weights: row {row + at / (columns * element)} of {name} has a value that is too large for {device.Act}; run it in a type of a wider range (--dtype)");
                 device.Upload2D(to + (nint)((long)row * pitch * element), (long)pitch * element, bytes, (long)columns * element, count);
             }
         }
@@ -200,8 +206,10 @@ public sealed class TrainingSession : IDisposable
     public double Busy(MicroBatch batch, double learningRate) => StepPrograms(batch, learningRate).Sum(program => program.Span());
 
     /// <summary>Sum of the token losses and the number of labels of one micro-batch.</summary>
+    /// <exception cref="InvalidOperationException">A step was begun and not finished: it adds up its loss where the evaluation would begin at 0.</exception>
     public (double LossSum, int LabelCount) Evaluate(MicroBatch batch)
     {
+        if (begun != finished) throw new InvalidOperationException("evaluation: a step was begun and not finished, and its loss would be lost; finish it first.");
         var slot = Stage([batch]);
         slot.MicroBatchScalars = MicroBatchScalars(1);
         slot.Begin.Run();
@@ -264,15 +272,19 @@ public sealed class TrainingSession : IDisposable
 
     public TrainState State(int seed, long dataPosition) => new(Step, seed, dataPosition, Plan.Optimizer.Adapters.Select(a => new AdapterState(a.Slot.Linear, a.Slot.Rank, MatrixOf(a.A), MatrixOf(a.B))).ToArray());
 
-    /// <exception cref="ArgumentException">The state has another adapter than the plan.</exception>
+    /// <exception cref="ArgumentException">The state has other adapters than the plan, or a matrix of another size; nothing has changed.</exception>
     public void Restore(TrainState state)
     {
-        foreach (var saved in state.Adapters)
+        if (!state.Adapters.Select(a => a.Linear).ToHashSet().SetEquals(Plan.Optimizer.Adapters.Select(a => a.Slot.Linear)) || state.Adapters.Count != Plan.Optimizer.Adapters.Count)
+            throw new ArgumentException($"session: the state has {state.Adapters.Count} adapters and the run {Plan.Optimizer.Adapters.Count}, and they must be of the same linears.");
+        var pairs = state.Adapters.Select(saved => (Saved: saved, Mine: Adapter(saved.Linear))).ToArray();
+        foreach (var (saved, mine) in pairs)
+            foreach (var (matrix, values) in new[] { (mine.A, saved.A), (mine.B, saved.B) })
+                foreach (var array in new[] { values.Master, values.FirstMoment, values.SecondMoment }) Check(saved.Linear, array.Length, matrix);
+        foreach (var (saved, adapter) in pairs)
         {
-            var adapter = Adapter(saved.Linear);
             foreach (var (matrix, values) in new[] { (adapter.A, saved.A), (adapter.B, saved.B) })
             {
-                Check(saved.Linear, values.Master.Length, matrix);
                 Write(matrix.Master, values.Master);
                 Write(matrix.FirstMoment, values.FirstMoment);
                 Write(matrix.SecondMoment, values.SecondMoment);
@@ -293,9 +305,19 @@ public sealed class TrainingSession : IDisposable
         {
             // Whoever ran the step has seen it.
         }
-        foreach (var slot in slots ?? []) slot.Dispose();
+        foreach (var slot in slots) slot?.Dispose();
         foreach (var program in new[] { microBatch, evaluation, clear, cast }) program?.Dispose();
-        foreach (var address in blocks.Values) device.Free(address);
+        foreach (var address in blocks.Values)
+        {
+            try
+            {
+                device.Free(address);
+            }
+            catch (DeviceException)
+            {
+                // A device that failed frees nothing; its first error is the one to report.
+            }
+        }
         blocks.Clear();
     }
 

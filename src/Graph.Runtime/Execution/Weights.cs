@@ -1,6 +1,7 @@
 using System;
 using System.Collections.Generic;
 using System.Linq;
+using System.Numerics;
 using System.Runtime.InteropServices;
 using System.Threading.Tasks;
 using Graph.Runtime.Devices;
@@ -17,13 +18,16 @@ public sealed record StoredTensor(StoredType Type, IReadOnlyList<int> Shape)
     public int ElementBytes => Type == StoredType.F32 ? 4 : 2;
 }
 
+/// <summary>Values of a weight that this run cannot hold. Exit code 3.</summary>
+public sealed class WeightException(string message) : Exception(message);
+
 /// <summary>Where frozen weights come from: a checkpoint, or random numbers. Names are the checkpoint's.</summary>
 public interface IWeightSource
 {
     /// <exception cref="KeyNotFoundException">The source has no such tensor; the message names it.</exception>
     StoredTensor Describe(string name);
 
-    /// <summary>Elements of rows row .. row + rows, little-endian, either in the source's own memory or written into <paramref name="scratch"/>. A tensor of one dimension is one row.</summary>
+    /// <summary>Elements of rows row .. row + rows, little-endian and finite, in memory of the source's own or in <paramref name="scratch"/>. A tensor of one dimension is one row.</summary>
     ReadOnlySpan<byte> Rows(string name, int row, int rows, Span<byte> scratch);
 }
 
@@ -123,6 +127,26 @@ public static class Elements
         return scratch[..(count * outSize)];
     }
 
+    /// <summary>How activations of this type are stored.</summary>
+    public static StoredType TypeOf(ActType act) => act switch { ActType.F32 => StoredType.F32, ActType.Bf16 => StoredType.Bf16, _ => StoredType.F16 };
+
+    /// <summary>Byte offset of the first NaN or infinity, or -1. Such an element has all bits of its exponent set, whatever type it is of.</summary>
+    public static int FirstNonFinite(ReadOnlySpan<byte> bytes, StoredType type)
+    {
+        var at = type == StoredType.F32 ? First(MemoryMarshal.Cast<byte, uint>(bytes), 0x7F800000u) : First(MemoryMarshal.Cast<byte, ushort>(bytes), type == StoredType.Bf16 ? (ushort)0x7F80 : (ushort)0x7C00);
+        return at < 0 ? -1 : at * (type == StoredType.F32 ? 4 : 2);
+
+        static int First<T>(ReadOnlySpan<T> elements, T exponent) where T : unmanaged, IBinaryInteger<T>
+        {
+            var (wide, i) = (new Vector<T>(exponent), 0);
+            for (; i + Vector<T>.Count <= elements.Length; i += Vector<T>.Count)
+                if (Vector.EqualsAny(new Vector<T>(elements[i..]) & wide, wide)) break;
+            for (; i < elements.Length; i++)
+                if ((elements[i] & exponent) == exponent) return i;
+            return -1;
+        }
+    }
+
     public static ushort Bf16(float value)
     {
         var bits = BitConverter.SingleToUInt32Bits(value);
@@ -133,7 +157,7 @@ public static class Elements
     public static float[] ToFloats(ReadOnlySpan<byte> source, ActType act)
     {
         var result = new float[source.Length / (act == ActType.F32 ? 4 : 2)];
-        Convert(source, act switch { ActType.F32 => StoredType.F32, ActType.Bf16 => StoredType.Bf16, _ => StoredType.F16 }, ActType.F32, MemoryMarshal.AsBytes(result.AsSpan()));
+        Convert(source, TypeOf(act), ActType.F32, MemoryMarshal.AsBytes(result.AsSpan()));
         if (act == ActType.F32) source.CopyTo(MemoryMarshal.AsBytes(result.AsSpan()));
         return result;
     }

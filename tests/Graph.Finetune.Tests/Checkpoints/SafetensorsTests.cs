@@ -98,4 +98,42 @@ public class SafetensorsTests
         Assert.Equal("pt", file.Metadata["format"]);
         Assert.Throws<ArgumentException>(() => SafetensorsWriter.Write(path, [new("a", "F32", [2], new byte[4])], new Dictionary<string, string>()));
     }
+
+    [Fact]
+    public void Bytes_FileThatShrankOrChangedSinceItWasOpened_IsRefused()
+    {
+        using var scratch = new Scratch();
+        var path = scratch.File("x", File(Two, 20));
+        using (var file = SafetensorsFile.Open(path))
+        {
+            using (var stream = new FileStream(path, FileMode.Open, FileAccess.Write, FileShare.ReadWrite)) stream.SetLength(stream.Length - 5);
+            Assert.Contains("cut short", Assert.Throws<InputException>(() => file.Bytes(file.Tensors["b"], 0, 12).Length).Message);
+        }
+        scratch.File("x", File(Two, 20));
+        using (var file = SafetensorsFile.Open(path))
+        {
+            Assert.Equal(8, file.Bytes(file.Tensors["a"], 0, 8).Length);
+            using (var stream = new FileStream(path, FileMode.Open, FileAccess.Write, FileShare.ReadWrite)) stream.Write([1]);
+            System.IO.File.SetLastWriteTimeUtc(path, DateTime.UnixEpoch);
+            Assert.Contains("changed while it was read", Assert.Throws<InputException>(() => file.Bytes(file.Tensors["a"], 0, 8).Length).Message);
+        }
+    }
+
+    [Fact]
+    public void Read_LongTensor_IsTheFilesBytesAndFindsTheFirstValueThatIsNotFinite()
+    {
+        using var scratch = new Scratch();
+        var values = Enumerable.Range(0, 1_000_003).Select(i => i * 0.5f).ToArray();
+        byte[] Bytes() => System.Runtime.InteropServices.MemoryMarshal.AsBytes(values.AsSpan()).ToArray();
+        SafetensorsFile Open()
+        {
+            SafetensorsWriter.Write(Path.Combine(scratch.Path, "x"), [new("t", "F32", [1_000_003], Bytes())], new Dictionary<string, string>());
+            return SafetensorsFile.Open(Path.Combine(scratch.Path, "x"));
+        }
+        var read = new byte[4_000_000];
+        using (var file = Open()) file.Read(file.Tensors["t"], 12, read, Graph.Runtime.Execution.StoredType.F32);
+        Assert.Equal(Bytes()[12..4_000_012], read);
+        (values[700_001], values[900_000]) = (float.NaN, float.PositiveInfinity);
+        using (var file = Open()) Assert.Contains("NaN at [700001]", Assert.Throws<InputException>(() => file.Read(file.Tensors["t"], 12, read, Graph.Runtime.Execution.StoredType.F32)).Message);
+    }
 }

@@ -87,6 +87,17 @@ public unsafe class TrainingTests
         public static int HashOf(string name) => name.Aggregate(17, (h, c) => h * 31 + c) & 0xFFFFFF;
     }
 
+    sealed class Ones : IWeightSource
+    {
+        public StoredTensor Describe(string name) => new Source().Describe(name);
+
+        public ReadOnlySpan<byte> Rows(string name, int row, int rows, Span<byte> scratch)
+        {
+            System.Runtime.InteropServices.MemoryMarshal.Cast<byte, float>(scratch).Fill(1);
+            return scratch[..(rows * H * 4)];
+        }
+    }
+
     static (TrainingSession Session, CpuDevice Device) Start(RankTable ranks, int tokens, string decisions = "none", int microBatches = 1, double clip = 0, int? longest = null)
     {
         var device = new CpuDevice(poison: true);
@@ -246,7 +257,13 @@ public unsafe class TrainingTests
         session.Begin([batch]);
         Assert.Throws<InvalidOperationException>(() => session.Update(0.01));
         Assert.Throws<InvalidOperationException>(() => session.Profile(batch, 0.01));
+        // It would begin the step's sum of losses at 0.
+        Assert.Throws<InvalidOperationException>(() => session.Evaluate(batch));
         session.Finish();
+        Assert.Throws<InvalidOperationException>(() => session.Evaluate(batch));
+        session.Update(0.01);
+        session.Finish();
+        session.Evaluate(batch);
         session.Dispose();
         device.Dispose();
     }
@@ -313,5 +330,88 @@ public unsafe class TrainingTests
         var again = other.Train([Batch(64, 5)], 1e-2);
         Assert.Equal((next.Loss, next.GradientNorm), (again.Loss, again.GradientNorm));
         Assert.Equal(session.GetAdapter("layers.0.a").B, other.GetAdapter("layers.0.a").B);
+    }
+
+    [Fact]
+    public void Restore_StateOfAnotherShape_ChangesNothing()
+    {
+        var (session, _) = Start(RankTable.Create(Tiny, 3, ["a", "b"]), 64);
+        session.Train([Batch(64, 4)], 1e-2);
+        var state = session.State(7, 1);
+        var first = state.Adapters[0];
+        TrainState[] wrong =
+        [
+            state with { Adapters = [.. state.Adapters.Take(1)] }, state with { Adapters = [.. state.Adapters, first] }, state with { Adapters = [first with { Linear = "other" }, .. state.Adapters.Skip(1)] },
+            state with { Adapters = [first with { A = first.A with { FirstMoment = [.. first.A.FirstMoment, 1] } }, .. state.Adapters.Skip(1)] },
+            state with { Adapters = [.. state.Adapters.SkipLast(1), state.Adapters[^1] with { B = first.B with { SecondMoment = [] } }] },
+        ];
+        var (other, _) = Start(RankTable.Create(Tiny, 3, ["a", "b"]), 64);
+        var before = other.GetAdapter(first.Linear).B;
+        Assert.All(wrong, w => Assert.Throws<ArgumentException>(() => other.Restore(w)));
+        Assert.Equal(0, other.Step);
+        Assert.Equal(before, other.GetAdapter(first.Linear).B);
+    }
+
+    [Theory, InlineData(false), InlineData(true)]
+    public void Session_DeviceThatFailsAnywhere_ReportsThatErrorAndReleasesAll(bool once)
+    {
+        var ranks = RankTable.Create(Tiny, 4, ["a", "b"]);
+        var plan = ExecutionPlan.Create(Tiny, new PlanOptions(64, ranks, ActType.F32, Scale) { MicroBatches = 2 });
+        var calls = Run(int.MaxValue);
+        Assert.True(calls > 50, $"{calls} calls");
+        for (var failsAt = 1; failsAt <= calls; failsAt++) Run(failsAt);
+
+        int Run(int failsAt)
+        {
+            using var cpu = new CpuDevice();
+            cpu.Load(TinyKernels());
+            var device = new FaultyDevice(cpu, failsAt, once);
+            var used = int.MaxValue;
+            var error = Record.Exception(() =>
+            {
+                using var session = new TrainingSession(device, plan);
+                session.LoadWeights(new Ones());
+                session.InitializeAdapters(7);
+                session.Begin([Batch(64, 1), Batch(64, 2)]);
+                session.Update(1e-3);
+                session.Begin([Batch(64, 3)]);
+                session.Finish();
+                session.Update(1e-3);
+                session.Finish();
+                session.Evaluate(Batch(64, 1));
+                session.State(0, 0);
+                used = device.Calls;
+            });
+            // What only gives back may fail unsaid.
+            if (failsAt <= used && failsAt < int.MaxValue) Assert.StartsWith($"call {failsAt}, ", Assert.IsType<DeviceException>(error).Message);
+            else Assert.Null(error);
+            Assert.Equal((0, 0L), (device.Living, device.AllocatedBytes));
+            return device.Calls;
+        }
+    }
+
+    [Fact]
+    public void LoadWeights_ValueTooLargeForTheType_IsRefused()
+    {
+        Assert.Equal(-1, Elements.FirstNonFinite(Elements.Convert(Of(65504f), StoredType.F32, ActType.F16, new byte[2]), StoredType.F16));
+        Assert.Equal(0, Elements.FirstNonFinite(Elements.Convert(Of(65520f), StoredType.F32, ActType.F16, new byte[2]), StoredType.F16));
+        Assert.Equal(0, Elements.FirstNonFinite(Elements.Convert(Of(3.4e38f), StoredType.F32, ActType.Bf16, new byte[2]), StoredType.Bf16));
+        static byte[] Of(float value) => BitConverter.GetBytes(value);
+    }
+
+    // Every place in a piece, beside the width of any vector.
+    [Theory, InlineData(StoredType.F32), InlineData(StoredType.Bf16), InlineData(StoredType.F16)]
+    public void FirstNonFinite_OneAmongMany_IsFound(StoredType type)
+    {
+        var size = type == StoredType.F32 ? 4 : 2;
+        ulong[] finite = type switch { StoredType.F32 => [0, 0x7F7FFFFF, 0xFF7FFFFF, 1], StoredType.Bf16 => [0, 0x7F7F, 0xFF7F, 1], _ => [0, 0x7BFF, 0xFBFF, 1] };
+        ulong[] others = type switch { StoredType.F32 => [0x7F800000, 0xFF800000, 0x7FC00000, 0xFF800001], StoredType.Bf16 => [0x7F80, 0xFF80, 0x7FC0, 0xFF81], _ => [0x7C00, 0xFC00, 0x7E00, 0xFC01] };
+        for (var at = 0; at < 100; at++)
+        {
+            var bytes = Enumerable.Range(0, 100).SelectMany(i => BitConverter.GetBytes(finite[i % 4])[..size]).ToArray();
+            Assert.Equal(-1, Elements.FirstNonFinite(bytes, type));
+            BitConverter.GetBytes(others[at % 4]).AsSpan(0, size).CopyTo(bytes.AsSpan(at * size));
+            Assert.Equal(at * size, Elements.FirstNonFinite(bytes, type));
+        }
     }
 }

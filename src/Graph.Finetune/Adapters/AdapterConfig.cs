@@ -87,11 +87,11 @@ sealed record AdapterConfig(int Rank, double Alpha, bool RsLora, double Dropout,
     // Settings are known by name; one that is not may be anything as long as it is off. Initialisations that only fill A and B are harmless, those that change W (PiSSA, OLoRA) are not.
     static bool IsPlainLora(string? name, JsonElement value) => name switch
     {
-        "peft_type" => value.ValueKind == JsonValueKind.String && value.ValueEquals("LORA"),
-        "bias" => value.ValueKind == JsonValueKind.String && value.ValueEquals("none"),
-        "init_lora_weights" => value.ValueKind is JsonValueKind.True or JsonValueKind.False or JsonValueKind.Null || (value.ValueKind == JsonValueKind.String && (value.ValueEquals("gaussian") || value.ValueEquals("orthogonal") || value.ValueEquals("eva"))),
+        "peft_type" => Json.Is(value, "LORA"),
+        "bias" => Json.Is(value, "none"),
+        "init_lora_weights" => value.ValueKind is JsonValueKind.True or JsonValueKind.False or JsonValueKind.Null || Json.Is(value, "gaussian") || Json.Is(value, "orthogonal") || Json.Is(value, "eva"),
         "use_rslora" => value.ValueKind is JsonValueKind.True or JsonValueKind.False,
-        "task_type" => value.ValueKind == JsonValueKind.Null || (value.ValueKind == JsonValueKind.String && value.ValueEquals("CAUSAL_LM")),
+        "task_type" => value.ValueKind == JsonValueKind.Null || Json.Is(value, "CAUSAL_LM"),
         "r" or "lora_alpha" or "lora_dropout" or "target_modules" or "layers_to_transform" or "layers_pattern" or "base_model_name_or_path" or "revision" or "inference_mode" or "auto_mapping"
             or "peft_version" or "megatron_core" or "qalora_group_size" or "loftq_config" or "eva_config" or "runtime_config" or "ensure_weight_tying" => true,
         _ => value.ValueKind is JsonValueKind.Null or JsonValueKind.False

@@ -76,7 +76,7 @@ public static class ModelConfig
     {
         (JsonValueKind.Null, null) => true,
         (JsonValueKind.True or JsonValueKind.False, bool b) => found.GetBoolean() == b,
-        (JsonValueKind.String, string s) => found.ValueEquals(s),
+        (JsonValueKind.String, string s) => Json.Is(found, s),
         (JsonValueKind.Number, not null) => AsNumber(expected) is { } number && found.TryGetDouble(out var value) && value == number,
         (JsonValueKind.Array, System.Collections.IEnumerable list and not string) =>
             list.Cast<object?>().ToArray() is var items && found.GetArrayLength() == items.Length && found.EnumerateArray().Zip(items).All(p => Same(p.First, p.Second)),

@@ -23,7 +23,7 @@ static class ConfigFile
         {
             var name = "--" + Json.Name(property);
             if (name == "--$schema") continue;
-            if (!all.Contains(name)) throw new UsageException($"{path}: there is no option {Json.Name(property)}; docs/config.schema.json names them all.");
+            if (!all.Contains(name)) throw new UsageException($"{path}: there is no option {Json.Show(property)}{Nearest.Hint(name, all)}; docs/config.schema.json names them all.");
             if (!mine.TryGetValue(name, out var option) || given.GetResult(option) is { Implicit: false }) continue;
             var isList = option.ValueType.IsArray;
             if (!isList && property.Value.ValueKind == JsonValueKind.Array) throw new UsageException($"{path}: {property.Name} is {Json.Show(property.Value)}; it takes one value.");
@@ -55,6 +55,11 @@ static class ConfigFile
         catch (JsonException e)
         {
             throw new UsageException($"{path} is not JSON with comments: {e.Message}");
+        }
+        catch (InvalidOperationException)
+        {
+            // Comparing names for doubles unescapes them, which fails so.
+            throw new UsageException($"{path} is not JSON with comments: a name escapes half of a surrogate pair, which is no Unicode text.");
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)
         {

@@ -60,7 +60,10 @@ static class EvalCommand
         }
         phases.Done("loss");
         if (settings.Dump is { } file) StepDump.Write(file, source, session, adapter, data[0], settings.DumpEvery);
+        if (labels == 0) throw new InputException("no token of the data has a label after it was packed, so there is no loss; raise --seq, or check the data's labels.");
         var mean = sum / labels;
+        if (!double.IsFinite(mean))
+            throw new FinetuneException($"the loss over {labels} labels is {(double.IsNaN(mean) ? "NaN" : "infinite")}: {(adapter.Rank > 0 ? "the adapter diverged in training, or is not of this model" : "the model's values leave the range of the device's type")}.", 6);
         if (settings.Json) terminal.Out.WriteLine(Json(mean, labels, tokens, session));
         else terminal.Out.WriteLine(string.Create(CultureInfo.InvariantCulture, $"eval_loss {mean:R}  perplexity {Math.Exp(mean):G6}  over {labels} labels of {tokens} tokens"));
         if (data.LeftOver > 0) terminal.Error.WriteLine($"note: the last {data.LeftOver} tokens fill no row of {settings.Data.Seq} and are left out");
@@ -72,8 +75,7 @@ static class EvalCommand
         using (var json = new Utf8JsonWriter(stream))
         {
             json.WriteStartObject();
-            if (double.IsFinite(mean)) json.WriteNumber("eval_loss", mean);
-            else json.WriteNull("eval_loss");
+            json.WriteNumber("eval_loss", mean);
             json.WriteNumber("labels", labels);
             json.WriteNumber("tokens", tokens);
             json.WriteNumber("peak_bytes", session.Device.PeakBytes);

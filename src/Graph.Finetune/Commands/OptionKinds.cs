@@ -9,7 +9,7 @@ namespace Graph.Finetune.Commands;
 /// <summary>The kinds of options there are; each refuses a wrong value in a sentence with the value and what is allowed.</summary>
 static class OptionKinds
 {
-    public static Option<string?> Text(string name, string help, string description) => new(name) { HelpName = help, Description = description };
+    public static Option<string?> Text(string name, string help, string description) => Checked(new Option<string?>(name) { HelpName = help, Description = description });
 
     public static Option<bool> Flag(string name, string description) => new(name) { Description = description };
 
@@ -40,7 +40,18 @@ static class OptionKinds
 
     /// <summary>One or more values, given one after the other or by repeating the option.</summary>
     public static Option<string[]> List(string name, string help, string description) =>
-        new(name) { HelpName = help, Description = description, AllowMultipleArgumentsPerToken = true, Arity = ArgumentArity.OneOrMore };
+        Checked(new Option<string[]>(name) { HelpName = help, Description = description, AllowMultipleArgumentsPerToken = true, Arity = ArgumentArity.OneOrMore });
+
+    /// <summary>Refuses an empty value and one with a zero character, which is no name of anything.</summary>
+    public static Option<T> Checked<T>(Option<T> option)
+    {
+        option.Validators.Add(result =>
+        {
+            if (result.Tokens.FirstOrDefault(t => t.Value.Length == 0 || t.Value.Contains('\0')) is { } token)
+                result.AddError($"{option.Name} is '{token.Value}'; it must be a {option.HelpName ?? "text"}, not {(token.Value.Length == 0 ? "empty" : "a text with a zero character")}");
+        });
+        return option;
+    }
 
     static T? Refuse<T>(ArgumentResult result, string name, string rule)
     {

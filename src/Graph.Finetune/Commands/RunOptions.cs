@@ -13,10 +13,10 @@ namespace Graph.Finetune.Commands;
 sealed class SourceOptions(IReadOnlyList<CompiledModel> models, string? model = null)
 {
     readonly Option<string?> variant = Models.Variant(models);
-    readonly Option<string?> weights = new("--model")
+    readonly Option<string?> weights = OptionKinds.Checked(new Option<string?>("--model")
     {
         HelpName = "DIR|random:SEED", Required = model is null, DefaultValueFactory = model is null ? null : _ => model, Description = "Hugging Face directory (config.json, safetensors, tokenizer.model), or random weights",
-    };
+    });
     readonly Option<string> device = OptionKinds.Choice("--device", "where it runs; auto takes a GPU when there is one", "auto", "cuda", "cpu");
     readonly Option<string> type = OptionKinds.Choice("--dtype", "activations and frozen weights; auto is the device's own: bf16, fp16 before compute capability 8.0, fp32 on the CPU", "auto", "bf16", "fp16", "fp32");
 
@@ -54,7 +54,9 @@ sealed class AdapterOptions
     /// <exception cref="UsageException">A target is no linear, or an option contradicts the adapter.</exception>
     public AdapterSettings Read(ParseResult result, ModelSource source)
     {
-        var names = (result.GetValue(targets) ?? []).SelectMany(t => t.Split(',', StringSplitOptions.RemoveEmptyEntries | StringSplitOptions.TrimEntries)).Distinct().ToArray();
+        var given = result.GetValue(targets) ?? [];
+        var names = given.SelectMany(t => t.Split(',', StringSplitOptions.RemoveEmptyEntries | StringSplitOptions.TrimEntries)).Distinct().ToArray();
+        if (given.Length > 0 && names.Length == 0) throw new UsageException($"--targets is '{string.Join(' ', given)}', which names no linear; leave it out for all of them.");
         if (result.GetValue(adapter) is not { } directory)
             return AdapterSettings.Create(source.Schedule, result.GetValue(rank)!.Value, result.GetValue(alpha)!.Value, result.GetValue(rsLora), names);
         var loaded = AdapterSettings.Of(PeftAdapter.Load(directory, source.Schedule), source.Schedule);

@@ -23,7 +23,7 @@ static class TrainCommand
         output.Required = true;
         var accumulate = OptionKinds.Integer("--grad-accum", "micro-batches of an optimizer step", 1, 1, 4096);
         var steps = OptionKinds.Integer("--steps", "optimizer steps", null, 1);
-        var epochs = OptionKinds.Integer("--epochs", "passes over the data, in place of --steps; 1 when both are left out", null, 1);
+        var epochs = OptionKinds.Integer("--epochs", "passes over the data, in place of --steps; 1 when both are left out", null, 1, 10_000);
         var peak = OptionKinds.Number("--lr", "learning rate after the warm-up", 2e-4);
         var shape = OptionKinds.Choice("--schedule", "how the learning rate goes on after the warm-up", "constant", "linear", "cosine");
         var warmup = OptionKinds.Integer("--warmup", "steps in which the learning rate rises to --lr", 0, 0);
@@ -69,13 +69,15 @@ static class TrainCommand
         });
         var data = loading.GetAwaiter().GetResult();
         var first = data.Epoch(settings.Seed, 0);
+        var learning = TrainData.Learning(first, 0);
         var steps = settings.Steps ?? data.StepsOf(settings.Epochs, settings.Seed, settings.PerStep);
         phases.Done("data");
 
         using var metrics = MetricsFile.Create(settings.Out);
         var plan = session.Training.Plan;
         terminal.Out.WriteLine(string.Create(CultureInfo.InvariantCulture,
-            $"{source.Model.Name} from {source.Name} on {session.Device.Info.Name}: {data.Examples.Count} examples, {first.Count} micro-batches an epoch, {steps} steps; rank {adapter.Rank}, {plan.Optimizer.Adapters.Count} adapters; recompute {plan.Decisions.Name}, planned peak {Bytes.Text(session.PlannedPeakBytes)}"));
+            $"{source.Model.Name} from {source.Name} on {session.Device.Info.Name}: {data.Examples.Count} examples, {learning.Length} micro-batches an epoch, {steps} steps; rank {adapter.Rank}, {plan.Optimizer.Adapters.Count} adapters; recompute {plan.Decisions.Name}, planned peak {Bytes.Text(session.PlannedPeakBytes)}"));
+        foreach (var sentence in data.WithoutLabels(first)) terminal.Error.WriteLine("note: " + sentence);
         if (first.LeftOver > 0) terminal.Out.WriteLine($"the last {first.LeftOver} tokens of an epoch fill no row of {settings.Data.Seq} and are left out of it");
 
         using var signal = new StopSignal();

@@ -72,6 +72,9 @@ static class Json
         }
     }
 
+    /// <summary>The value is this text; one that escapes half of a surrogate pair is none.</summary>
+    public static bool Is(JsonElement element, string text) => element.ValueKind == JsonValueKind.String && Text(element) == text;
+
     /// <summary>A value as a message shows it: its JSON in one line, cut after 60 characters.</summary>
     public static string Show(JsonElement element)
     {

@@ -50,29 +50,46 @@ public sealed record TrainData(IReadOnlyList<Example> Examples, DataSettings Set
     public PackedData Epoch(int seed, int epoch) => Pack(Packing.Shuffle(Examples, seed, epoch));
 
     /// <summary>Steps of the first epochs.</summary>
-    public int StepsOf(int epochs, int seed, int perStep) => Enumerable.Range(0, epochs).Sum(e => (Learning(Epoch(seed, e)).Length + perStep - 1) / perStep);
+    /// <exception cref="InputException">An epoch has no label.</exception>
+    public int StepsOf(int epochs, int seed, int perStep) => Enumerable.Range(0, epochs).Sum(e => (Learning(Epoch(seed, e), e).Length + perStep - 1) / perStep);
 
     /// <summary>All steps from the first epoch on, without end.</summary>
     /// <param name="perStep">Micro-batches of a step.</param>
-    public IEnumerable<StepBatches> Steps(int seed, int perStep)
+    /// <param name="skip">Steps to pass over, none of whose batches is built.</param>
+    /// <exception cref="InputException">An epoch has no label.</exception>
+    public IEnumerable<StepBatches> Steps(int seed, int perStep, int skip = 0)
     {
         long position = 0;
-        for (var epoch = 0; ; epoch++)
+        for (var (epoch, step) = (0, 0); ; epoch++)
         {
             var packed = Epoch(seed, epoch);
             var done = 0;
-            var learning = Learning(packed);
+            var learning = Learning(packed, epoch);
             foreach (var chunk in learning.Chunk(perStep))
             {
                 done += chunk.Length;
                 position += chunk.Length;
-                yield return new StepBatches(epoch + (double)done / learning.Length, chunk.Sum(packed.TokensOf), position, [.. chunk.Select(i => packed[i])]);
+                if (++step > skip) yield return new StepBatches(epoch + (double)done / learning.Length, chunk.Sum(packed.TokensOf), position, [.. chunk.Select(i => packed[i])]);
             }
         }
     }
 
-    /// <summary>A micro-batch without a label (long prompts that --concat cut apart) has nothing to learn from.</summary>
-    static int[] Learning(PackedData packed) => [.. Enumerable.Range(0, packed.Count).Where(packed.HasLabels)];
+    /// <summary>What teaches nothing, as sentences: examples without a label, and micro-batches of an epoch that have none (long prompts that --concat cut apart).</summary>
+    public IEnumerable<string> WithoutLabels(PackedData epoch)
+    {
+        var lines = Examples.Where(e => e.LabelCount == 0).Select(e => e.Line).ToArray();
+        if (lines.Length > 0) yield return $"{lines.Length} of {Examples.Count} examples have no label and teach nothing; the first is line {lines[0]}";
+        var batches = Enumerable.Range(0, epoch.Count).Count(i => !epoch.HasLabels(i));
+        if (batches > 0) yield return $"{batches} of {epoch.Count} micro-batches of the first epoch have no label and are passed over";
+    }
+
+    /// <summary>Numbers of the micro-batches with a label; one without has nothing to learn from.</summary>
+    /// <exception cref="InputException">None of the epoch has one.</exception>
+    public static int[] Learning(PackedData packed, int epoch)
+    {
+        int[] learning = [.. Enumerable.Range(0, packed.Count).Where(packed.HasLabels)];
+        return learning.Length > 0 ? learning : throw new InputException($"no micro-batch of epoch {epoch + 1} has a label, so there is nothing to learn from; raise --seq, so that prompts and answers stay together, or check the data's labels.");
+    }
 
     PackedData Pack(IReadOnlyList<Example> examples) => Settings.Layout switch
     {

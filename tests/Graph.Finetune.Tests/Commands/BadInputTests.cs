@@ -40,7 +40,23 @@ public class BadInputTests
         new("unknown choice", 2, "--schedule is 'step'", (s, o) => Train(Data(s), o, "--schedule", "step")),
         new("unknown option", 2, "--vram", (s, o) => Train(Data(s), o, "--vram", "16GiB")),
         new("no output", 2, "--out", (s, _) => [.. Train(Data(s), "").Where(a => a is not ("--out" or ""))]),
-        new("no verb", 2, "--help", (_, _) => []),
+        new("mistyped verb", 2, "did you mean train?", (_, _) => ["trian"]),
+        new("mistyped option", 2, "did you mean --steps?", (s, o) => Train(Data(s), o, "--setps", "3")),
+        new("mistyped option in the config", 2, "did you mean --steps?", (s, o) => Train(Data(s), o, "--config", s.File("c.json", "{\"stpes\": 3}"))),
+        new("half a surrogate pair in the config", 2, "no Unicode text", (s, o) => Train(Data(s), o, "--config", s.File("c.json", "{\"steps\": 3, \"\\ud800\": 1}"))),
+        new("half a surrogate pair in a value of the config", 2, "no Unicode text", (s, o) => Train(Data(s), o, "--config", s.File("c.json", "{\"tokenizer\": \"\\ud800\"}"))),
+        new("empty config", 2, "--config is ''", (s, o) => Train(Data(s), o, "--config", "")),
+        new("zero character in the output", 2, "zero character", (s, _) => [.. Train(Data(s), "").Where(a => a is not ("--out" or "")), "--config", s.File("c.json", "{\"out\": \"a\\u0000b\"}")]),
+        new("half a surrogate pair in config.json", 3, "hidden_activation", (s, o) => Train(Data(s), o, "--model", Model(s, m => File.WriteAllText(m + "/config.json", File.ReadAllText(m + "/config.json").Replace("\"gelu_pytorch_tanh\"", "\"\\ud800\""))))),
+        new("half a surrogate pair in an adapter", 3, "bias", (s, o) => Train(Data(s), o, "--adapter", AdapterWith(s, "\"bias\": \"none\"", "\"bias\": \"\\ud800\""))),
+        new("escape sequence in a field", 3, "\\u001B[2J", (s, o) => Train(s.File("d.jsonl", "{\"\\u001b[2J\": 1}"), o)),
+        new("targets that name nothing", 2, "names no linear", (s, o) => Train(Data(s), o, "--targets", ",")),
+        new("more epochs than anybody trains", 2, "--epochs is '2000000000'", (s, o) => Train(Data(s), o, "--epochs", "2000000000")),
+        new("no label in any micro-batch", 3, "no micro-batch of epoch 1 has a label", (s, o) => Train(s.File("d.jsonl", Unlabelled), o, "--concat", "--seq", "4", "--batch-tokens", "4", "--steps", "2")),
+        new("no label in any micro-batch, by epochs", 3, "no micro-batch of epoch 1 has a label", (s, o) => Train(s.File("d.jsonl", Unlabelled), o, "--concat", "--seq", "4", "--batch-tokens", "4")),
+        new("eval without a label", 3, "no token of the data has a label", (s, _) => ["eval", .. Train(s.File("d.jsonl", Unlabelled), "", "--concat", "--seq", "4", "--batch-tokens", "4").Skip(1).Where(a => a is not ("--out" or ""))]),
+        new("weight that is not finite", 3, "model.embed_tokens.weight has the value NaN at [4095,127]", (s, o) => Train(Data(s), o, "--model", Model(s, m => SetWeight(m, "model.embed_tokens.weight", float.NaN)))),
+        new("weight that is infinite", 3, "model.norm.weight has the value -infinity at [127]", (s, o) => Train(Data(s), o, "--model", Model(s, m => SetWeight(m, "model.norm.weight", float.NegativeInfinity)))),
         new("unknown target", 2, "no linear", (s, o) => Train(Data(s), o, "--targets", "q_proj,qq")),
         new("rank too large", 2, "--rank is '257'", (s, o) => Train(Data(s), o, "--rank", "257")),
         new("missing adapter", 3, "there is no adapter directory", (s, o) => Train(Data(s), o, "--adapter", s.Path + "/none")),
@@ -75,6 +91,29 @@ public class BadInputTests
         Assert.EndsWith(".", sentence);
         Assert.Contains(bad.Says, sentence);
         Assert.False(Directory.Exists(output), "the output directory was made");
+    }
+
+    const string Unlabelled = "{\"input_ids\":[2,3,4,5,6,7],\"labels\":[-100,-100,-100,-100,6,7]}";
+
+    static string AdapterWith(Scratch scratch, string from, string to)
+    {
+        var adapter = Directory.CreateDirectory(Path.Combine(scratch.Path, "adapter")).FullName;
+        foreach (var file in Directory.GetFiles(Goldens.AdapterFinal)) File.Copy(file, Path.Combine(adapter, Path.GetFileName(file)));
+        File.WriteAllText(adapter + "/adapter_config.json", File.ReadAllText(adapter + "/adapter_config.json").Replace(from, to));
+        return adapter;
+    }
+
+    // The last element of a tensor.
+    static void SetWeight(string model, string name, float value)
+    {
+        var path = model + "/model.safetensors";
+        long end;
+        using (var file = Graph.Finetune.Checkpoints.SafetensorsFile.Open(path)) end = new FileInfo(path).Length - file.Tensors.Values.Max(t => t.Offset + t.Length) + file.Tensors[name].Offset + file.Tensors[name].Length;
+        Change(path, b =>
+        {
+            BitConverter.TryWriteBytes(b.AsSpan((int)end - 4), value);
+            return b;
+        });
     }
 
     static string Data(Scratch scratch) => scratch.File("data.jsonl", Line, Line);

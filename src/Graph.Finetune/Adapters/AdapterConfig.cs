@@ -10,6 +10,9 @@ namespace Graph.Finetune.Adapters;
 /// <summary>adapter_config.json of PEFT. Reading refuses every setting that would change the computation and is not plain LoRA; TargetText is a target_modules that is one string (a pattern).</summary>
 sealed record AdapterConfig(int Rank, double Alpha, bool RsLora, double Dropout, IReadOnlyList<string> Targets, string? TargetText, IReadOnlyList<int>? Layers)
 {
+    /// <summary>The same settings; records compare lists by reference.</summary>
+    public bool Same(AdapterConfig other) => this with { Targets = other.Targets, Layers = other.Layers } == other && Targets.SequenceEqual(other.Targets) && (Layers ?? []).SequenceEqual(other.Layers ?? []);
+
     /// <exception cref="InputException">A field is missing or wrong, or a setting is not supported; the sentence names it.</exception>
     public static AdapterConfig Read(string path)
     {

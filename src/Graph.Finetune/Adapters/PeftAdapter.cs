@@ -13,6 +13,8 @@ namespace Graph.Finetune.Adapters;
 public static class PeftAdapter
 {
     public const string ConfigName = "adapter_config.json", WeightsName = "adapter_model.safetensors";
+    // A whole adapter on its way to its place: see Save.
+    const string Next = "adapter.next";
     const string Prefix = "base_model.model.", SuffixA = ".lora_A.weight", SuffixB = ".lora_B.weight";
 
     /// <summary>F32, BF16 and F16 tensors become fp32. Modules come in the schedule's order.</summary>
@@ -20,11 +22,13 @@ public static class PeftAdapter
     public static AdapterFile Load(string directory, Schedule schedule)
     {
         if (!Directory.Exists(directory)) throw new InputException($"there is no adapter directory '{directory}'.");
-        string configPath = Path.Combine(directory, ConfigName), path = Path.Combine(directory, WeightsName);
+        string configPath = Of(ConfigName), path = Of(WeightsName);
         foreach (var file in new[] { configPath, path })
             if (!File.Exists(file)) throw new InputException($"'{directory}' has no {Path.GetFileName(file)}; give the directory of a PEFT adapter in safetensors format.");
         var config = AdapterConfig.Read(configPath);
         using var tensors = SafetensorsFile.Open(path);
+        // A run that publishes meanwhile takes the config away before it changes the weights.
+        if (!File.Exists(configPath) || !AdapterConfig.Read(configPath).Same(config)) throw new InputException($"the adapter in '{directory}' was replaced while it was read; try again.");
         var linears = schedule.Adapters.SelectMany(s => s.Adapters, (s, a) => (a.Name, s.In, a.Out)).ToArray();
         CheckNames(path, tensors, [.. linears.Select(l => l.Name)], schedule.Variant);
         var modules = new List<AdapterModule>();
@@ -47,14 +51,60 @@ public static class PeftAdapter
             _ => Adapter(TargetsOf([.. modules.Select(m => m.Linear)], [.. linears.Select(l => l.Name)]), null),
         };
 
+        string Of(string name) => Path.Combine(directory, Next, name) is var next && File.Exists(next) ? next : Path.Combine(directory, name);
+
         AdapterFile Adapter(IReadOnlyList<string> targets, IReadOnlyList<int>? layers) => new(config.Rank, config.Alpha, config.RsLora, targets, modules, layers, config.Dropout);
     }
 
-    /// <summary>Writes both files beside their places and renames them once both are complete; the directory is made if there is none.</summary>
+    /// <summary>
+    /// Writes both files as one unit; the directory is made if there is none. Both are complete in a folder of their own before either takes its place, and the old config goes before the new weights come, so
+    /// new weights never stand beside an old config; a process that dies meanwhile leaves that folder, which <see cref="Load"/> reads and the next Save or <see cref="Complete"/> brings to its place.
+    /// </summary>
     /// <param name="baseModel">Name or directory of the model that the adapter belongs to.</param>
     /// <exception cref="ArgumentException">A module has another rank than the adapter, or arrays of another size.</exception>
-    /// <exception cref="InputException">The files cannot be written.</exception>
+    /// <exception cref="InputException">The files cannot be written; what was there is as it was.</exception>
     public static void Save(string directory, AdapterFile adapter, string? baseModel)
+    {
+        var files = Files(adapter, baseModel);
+        try
+        {
+            Directory.CreateDirectory(directory);
+            Complete(directory);
+            AtomicFiles.WriteFolder(Path.Combine(directory, Next), files);
+            Complete(directory);
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        {
+            throw new InputException($"the adapter cannot be written to '{directory}': {e.Message}");
+        }
+    }
+
+    /// <summary>Brings a whole adapter that a process left on its way to its place.</summary>
+    public static void Complete(string directory)
+    {
+        var next = Path.Combine(directory, Next);
+        if (!Directory.Exists(next)) return;
+        string weights = Path.Combine(next, WeightsName), config = Path.Combine(next, ConfigName);
+        if (File.Exists(weights))
+        {
+            File.Delete(Path.Combine(directory, ConfigName));
+            File.Move(weights, Path.Combine(directory, WeightsName), overwrite: true);
+        }
+        if (File.Exists(config)) File.Move(config, Path.Combine(directory, ConfigName), overwrite: true);
+        AtomicFiles.Sync(directory);
+        Directory.Delete(next, recursive: true);
+    }
+
+    /// <summary>Takes an adapter away; its config goes first, for weights alone are no adapter.</summary>
+    public static void Remove(string directory)
+    {
+        AtomicFiles.Remove(Path.Combine(directory, Next));
+        foreach (var name in new[] { ConfigName, WeightsName }) File.Delete(Path.Combine(directory, name));
+    }
+
+    /// <summary>The two files of an adapter.</summary>
+    /// <exception cref="ArgumentException">A module has another rank than the adapter, or arrays of another size.</exception>
+    internal static IReadOnlyList<(string Name, Action<Stream> Content)> Files(AdapterFile adapter, string? baseModel)
     {
         var tensors = new List<SafetensorsTensor>();
         foreach (var module in adapter.Modules)
@@ -64,18 +114,12 @@ public static class PeftAdapter
             tensors.Add(new SafetensorsTensor(Prefix + module.Linear + SuffixA, "F32", [module.Rank, module.A.Length / module.Rank], MemoryMarshal.AsBytes(module.A.AsSpan()).ToArray()));
             tensors.Add(new SafetensorsTensor(Prefix + module.Linear + SuffixB, "F32", [module.B.Length / module.Rank, module.Rank], MemoryMarshal.AsBytes(module.B.AsSpan()).ToArray()));
         }
-        try
-        {
-            Directory.CreateDirectory(directory);
-        }
-        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
-        {
-            throw new InputException($"the directory '{directory}' cannot be made: {e.Message}");
-        }
         // transformers refuses files whose metadata lacks format "pt".
-        AtomicFiles.Write(
-            (Path.Combine(directory, WeightsName), stream => SafetensorsWriter.Write(stream, tensors, new Dictionary<string, string> { ["format"] = "pt" })),
-            (Path.Combine(directory, ConfigName), stream => AdapterConfig.Write(stream, adapter, baseModel)));
+        return
+        [
+            (WeightsName, stream => SafetensorsWriter.Write(stream, tensors, new Dictionary<string, string> { ["format"] = "pt" })),
+            (ConfigName, stream => AdapterConfig.Write(stream, adapter, baseModel)),
+        ];
     }
 
     static void CheckNames(string path, SafetensorsFile tensors, HashSet<string> linears, string variant)

@@ -3,6 +3,7 @@ using System.Collections.Generic;
 using System.IO;
 using System.IO.Enumeration;
 using System.Linq;
+using System.Security.Cryptography;
 using System.Text.Json;
 using Graph.Runtime;
 using Graph.Runtime.Execution;
@@ -102,6 +103,24 @@ public sealed class Checkpoint : IWeightSource, IDisposable
         var to = scratch.Length < bytes ? new byte[bytes] : scratch[..bytes];
         shard.Read(entry, row * rowBytes, to, Describe(name).Type);
         return to;
+    }
+
+    /// <summary>SHA-256 of config.json and of every shard's size, header and samples of its data: reading all of it would take longer than a start.</summary>
+    /// <exception cref="InputException">A file cannot be read.</exception>
+    public string Fingerprint()
+    {
+        using var hash = IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
+        var config = Path.Combine(Directory, "config.json");
+        try
+        {
+            if (File.Exists(config)) hash.AppendData(File.ReadAllBytes(config));
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        {
+            throw new InputException($"{config} cannot be read: {e.Message}");
+        }
+        foreach (var shard in shards) shard.AddSamples(hash);
+        return Convert.ToHexStringLower(hash.GetHashAndReset());
     }
 
     public void Dispose()

@@ -68,5 +68,9 @@ public sealed record ModelSource(CompiledModel Model, Schedule Schedule, IWeight
         return new ModelSource(model, schedule, checkpoint, name);
     }
 
+    /// <summary>What tells these weights from others: the seed of random ones, else a SHA-256 of config.json, of the shards' headers and of samples of their data.</summary>
+    /// <exception cref="InputException">A file cannot be read.</exception>
+    public string Fingerprint() => Weights is Checkpoint checkpoint ? checkpoint.Fingerprint() : Name;
+
     public void Dispose() => (Weights as IDisposable)?.Dispose();
 }

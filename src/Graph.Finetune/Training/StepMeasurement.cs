@@ -29,7 +29,11 @@ public sealed record StepMeasurement(IReadOnlyList<double> Steps, double Busy, D
     {
         var data = Enumerable.Range(1, steps + WarmUp).Select(i => new StepBatches(0, batch.Ids.Length, i, [batch]));
         var times = new List<double>();
-        Trainer.Run(session, data, new LearningRate(LearningRateShape.Constant, Rate, 0, steps + WarmUp), 0, () => false, report => times.Add(report.Milliseconds));
+        Trainer.Run(session, data, new LearningRate(LearningRateShape.Constant, Rate, 0, steps + WarmUp), RunPosition.Start, _ => false, (report, _) =>
+        {
+            times.Add(report.Milliseconds);
+            return true;
+        });
         var busy = Of([.. Enumerable.Range(0, Math.Max(3, steps / 2)).Select(_ => session.Training.Busy(batch, Rate)).Order()]);
         var profiles = Enumerable.Range(0, Profiles).Select(_ => session.Training.Profile(batch, Rate)).ToArray();
         var launches = profiles[0].Select((p, i) => (p.Launch, Milliseconds: Of([.. profiles.Select(profile => profile[i].Milliseconds).Order()]))).ToArray();

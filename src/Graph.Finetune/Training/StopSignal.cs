@@ -1,18 +1,27 @@
 using System;
+using System.Collections.Generic;
 using System.Runtime.InteropServices;
 
 namespace Graph.Finetune.Training;
 
-/// <summary>Ctrl+C and SIGTERM as a wish that the loop reads between steps. A second one of the same run ends the process at once.</summary>
+/// <summary>
+/// Ctrl+C, SIGTERM and SIGHUP (the terminal went away) as a wish that the loop reads between steps. A second Ctrl+C or SIGTERM ends the process at once; a second SIGHUP does not, for a shell and the system both send
+/// one when a terminal closes. A file that grows beyond the process's limit is an error of the write, not the end of the process.
+/// </summary>
 public sealed class StopSignal : IDisposable
 {
-    readonly PosixSignalRegistration interrupt, terminate;
+    const int Interrupt = 2, Hangup = 1, Terminate = 15, FileTooLarge = 25;
+
+    readonly List<PosixSignalRegistration> registrations = [];
     volatile int number;
+    volatile bool asked;
 
     public StopSignal()
     {
-        interrupt = PosixSignalRegistration.Create(PosixSignal.SIGINT, context => Receive(context, 2));
-        terminate = PosixSignalRegistration.Create(PosixSignal.SIGTERM, context => Receive(context, 15));
+        registrations.Add(PosixSignalRegistration.Create(PosixSignal.SIGINT, context => Receive(context, Interrupt)));
+        registrations.Add(PosixSignalRegistration.Create(PosixSignal.SIGTERM, context => Receive(context, Terminate)));
+        registrations.Add(PosixSignalRegistration.Create(PosixSignal.SIGHUP, context => Receive(context, Hangup)));
+        if (OperatingSystem.IsLinux()) registrations.Add(PosixSignalRegistration.Create((PosixSignal)FileTooLarge, context => context.Cancel = true));
     }
 
     /// <summary>0, or the number of the signal.</summary>
@@ -20,13 +29,13 @@ public sealed class StopSignal : IDisposable
 
     public void Dispose()
     {
-        interrupt.Dispose();
-        terminate.Dispose();
+        foreach (var registration in registrations) registration.Dispose();
     }
 
     void Receive(PosixSignalContext context, int signal)
     {
-        context.Cancel = number == 0;
-        number = signal;
+        context.Cancel = signal == Hangup || !asked;
+        asked |= signal != Hangup;
+        if (number == 0) number = signal;
     }
 }

@@ -1,6 +1,8 @@
 using System;
 using System.Collections.Generic;
 using System.Linq;
+using System.Runtime.InteropServices;
+using System.Security.Cryptography;
 using Graph.Finetune.Data;
 using Graph.Finetune.Tokenization;
 using Graph.Runtime.Execution;
@@ -41,6 +43,19 @@ public sealed record TrainData(IReadOnlyList<Example> Examples, DataSettings Set
             throw new InputException($"the tokenizer in '{path}' has {tokenizer.Count} ids but {source.Model.Name} has {source.Vocabulary}; give the tokenizer of this model.");
         var options = new DataOptions(settings.Layout == DataLayout.Concat ? null : settings.Seq, source.Tables);
         return new TrainData([.. settings.Files.SelectMany(file => DataReader.Read(file, tokenizer, options))], settings);
+    }
+
+    /// <summary>SHA-256 of the ids and labels in their order: what is trained on, whatever files and tokenizer they come from.</summary>
+    public string Fingerprint()
+    {
+        using var hash = IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
+        foreach (var example in Examples)
+        {
+            hash.AppendData(BitConverter.GetBytes(example.Ids.Length));
+            hash.AppendData(MemoryMarshal.AsBytes(example.Ids.AsSpan()));
+            hash.AppendData(MemoryMarshal.AsBytes(example.Labels.AsSpan()));
+        }
+        return Convert.ToHexStringLower(hash.GetHashAndReset());
     }
 
     /// <summary>The micro-batches of the files' own order.</summary>

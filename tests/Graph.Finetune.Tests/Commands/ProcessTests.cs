@@ -15,7 +15,7 @@ namespace Graph.Finetune.Tests.Commands;
 public partial class ProcessTests
 {
     [Theory]
-    [InlineData(2), InlineData(15)]
+    [InlineData(1), InlineData(2), InlineData(15)]
     public void Train_Signal_FinishesTheStepAndSavesTheAdapter(int signal)
     {
         using var scratch = new Scratch();

@@ -134,7 +134,8 @@ public class TrainTests
         using var scratch = new Scratch();
         var output = Path.Combine(scratch.Path, "out");
         Succeed(Train(Goldens.Data(scratch), output, [.. AsGoldens, "--batch-tokens", "96", "--steps", "1"]));
-        Assert.Equal(["adapter_config.json", "adapter_model.safetensors", "metrics.jsonl"], Directory.EnumerateFileSystemEntries(output).Select(f => Path.GetFileName(f)!).Order(StringComparer.Ordinal));
+        Assert.Equal([".lock", "adapter_config.json", "adapter_model.safetensors", "checkpoints", "metrics.jsonl"], Directory.EnumerateFileSystemEntries(output).Select(f => Path.GetFileName(f)!).Order(StringComparer.Ordinal));
+        Assert.Equal(["step-1"], Directory.EnumerateFileSystemEntries(Path.Combine(output, "checkpoints")).Select(f => Path.GetFileName(f)!));
     }
 
     static void Close(IEnumerable<double> expected, IEnumerable<double> actual, double tolerance)

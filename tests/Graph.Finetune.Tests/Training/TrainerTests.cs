@@ -42,6 +42,7 @@ public class TrainerTests
         Assert.Equal(Math.Min(steps, stopAfter), reports.Count);
         Assert.Equal(reports.Select(r => r with { Milliseconds = 0 }), others.Select(r => r with { Milliseconds = 0 }));
         Assert.Equal((state.Step, state.DataPosition), (other.Step, other.DataPosition));
+        Assert.Equal(reports.Count, state.Step);
         Assert.Equal(reports.Count, state.DataPosition);
         foreach (var (one, two) in state.Adapters.Zip(other.Adapters))
         {
@@ -62,6 +63,11 @@ public class TrainerTests
             return new StepBatches(i, 64, i, [MicroBatch.Pack(64, [(ids, ids)])]);
         });
         var reports = new List<StepReport>();
-        return (reports, Trainer.Run(change(session), batches, new LearningRate(LearningRateShape.Linear, 1e-2, 2, steps), 5, () => reports.Count == stopAfter, reports.Add));
+        var position = Trainer.Run(change(session), batches, new LearningRate(LearningRateShape.Linear, 1e-2, 2, steps), RunPosition.Start, _ => false, (report, _) =>
+        {
+            reports.Add(report);
+            return reports.Count < stopAfter;
+        });
+        return (reports, session.Training.State(5, position.DataPosition));
     }
 }

@@ -1,0 +1,115 @@
+using System;
+using System.Buffers;
+using System.IO;
+using System.Text;
+using System.Text.Json;
+using Graph.Finetune.Training;
+
+namespace Graph.Finetune.Runs;
+
+/// <summary>
+/// metrics.jsonl: every step is one write of one whole line, behind the lines that are there. What cannot be written waits for the next write and is said once; no run ends for it.
+/// A run that goes on after step N keeps the lines up to N; those of steps that it does again, and a part of a line, go when its first line comes.
+/// </summary>
+/// <param name="after">The step whose line is the last to keep; 0: none.</param>
+/// <param name="warn">Receives what is wrong, without a full stop.</param>
+public sealed class MetricsFile(string directory, int after, Action<string> warn) : IDisposable
+{
+    public const string Name = "metrics.jsonl";
+
+    readonly string path = Path.Combine(directory, Name);
+    readonly ArrayBufferWriter<byte> waiting = new();
+    FileStream? stream;
+    bool failing;
+
+    public void Write(StepReport report)
+    {
+        report.WriteTo(waiting);
+        Flush();
+    }
+
+    /// <param name="toDisk">Waits until the disk has it.</param>
+    public void Flush(bool toDisk = false)
+    {
+        try
+        {
+            stream ??= Open();
+            Append(stream);
+            if (toDisk) stream.Flush(flushToDisk: true);
+            failing = false;
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        {
+            if (!failing) warn($"{path} cannot be written ({e.Message.TrimEnd('.')}); the run goes on, and its lines wait for room");
+            failing = true;
+        }
+    }
+
+    public void Dispose()
+    {
+        if (waiting.WrittenCount > 0)
+        {
+            Flush();
+            if (waiting.WrittenCount > 0) warn($"{path} lacks its last lines, {waiting.WrittenCount} bytes: they could not be written");
+        }
+        stream?.Dispose();
+    }
+
+    void Append(FileStream to)
+    {
+        if (waiting.WrittenCount == 0) return;
+        var end = to.Length;
+        try
+        {
+            to.Position = end;
+            to.Write(waiting.WrittenSpan);
+        }
+        catch (IOException)
+        {
+            // A full disk may have taken a part.
+            to.SetLength(end);
+            throw;
+        }
+        waiting.ResetWrittenCount();
+    }
+
+    FileStream Open()
+    {
+        var file = new FileStream(path, FileMode.OpenOrCreate, FileAccess.ReadWrite, FileShare.Read, 0);
+        try
+        {
+            var bytes = new byte[file.Length];
+            file.ReadExactly(bytes);
+            var (kept, last) = Kept(bytes);
+            if (kept < bytes.Length) file.SetLength(kept);
+            if (last < after) warn($"{path} ends with step {last}, although the run goes on after step {after}; the lines between are lost");
+            return file;
+        }
+        catch
+        {
+            file.Dispose();
+            throw;
+        }
+    }
+
+    // Bytes of the whole lines up to the step, and the last step among them.
+    (int Bytes, int Step) Kept(ReadOnlySpan<byte> bytes)
+    {
+        var (kept, last) = (0, 0);
+        while (bytes[kept..].IndexOf((byte)'\n') is >= 0 and var length && StepOf(bytes.Slice(kept, length)) is { } step && step <= after) (kept, last) = (kept + length + 1, step);
+        return (kept, last);
+    }
+
+    static int? StepOf(ReadOnlySpan<byte> line)
+    {
+        try
+        {
+            using var json = JsonDocument.Parse(Encoding.UTF8.GetString(line));
+            return json.RootElement.ValueKind == JsonValueKind.Object && json.RootElement.TryGetProperty("step", out var step) && step.ValueKind == JsonValueKind.Number && step.TryGetInt32(out var number) ? number : null;
+        }
+        catch (JsonException)
+        {
+            return null;
+        }
+    }
+}

@@ -1,0 +1,169 @@
+using System;
+using System.Collections.Generic;
+using System.Globalization;
+using System.IO;
+using System.Linq;
+using System.Security.Cryptography;
+using System.Text;
+using System.Text.Encodings.Web;
+using System.Text.Json;
+using Graph.Finetune.Adapters;
+using Graph.Finetune.Checkpoints;
+using Graph.Finetune.Training;
+using Graph.Runtime.Schedules;
+
+namespace Graph.Finetune.Runs;
+
+/// <summary>
+/// A run as a folder step-N: adapter_config.json and adapter_model.safetensors as PEFT has them (the fp32 masters), optimizer.safetensors, run.json with the rest, and manifest.json with size and SHA-256 of those.
+/// It appears by renaming once all of it is on the disk. It is good if the manifest is, byte for byte, the one that its files give; the same state gives the same bytes.
+/// </summary>
+public static class RunCheckpoint
+{
+    const string OptimizerName = "optimizer.safetensors", RunName = "run.json", ManifestName = "manifest.json", Prefix = "step-";
+    const int Format = 1;
+
+    static readonly string[] Names = [PeftAdapter.WeightsName, PeftAdapter.ConfigName, OptimizerName, RunName];
+
+    public static string FolderOf(string checkpoints, int step) => Path.Combine(checkpoints, Prefix + step.ToString(CultureInfo.InvariantCulture));
+
+    /// <summary>Steps with a folder, newest first, good or not.</summary>
+    public static IReadOnlyList<int> Steps(string checkpoints) => !Directory.Exists(checkpoints) ? [] :
+    [
+        .. Directory.GetDirectories(checkpoints, Prefix + "*").Select(d => Path.GetFileName(d)[Prefix.Length..])
+            .Where(n => int.TryParse(n, NumberStyles.None, CultureInfo.InvariantCulture, out var step) && step.ToString(CultureInfo.InvariantCulture) == n).Select(n => int.Parse(n, CultureInfo.InvariantCulture)).OrderDescending(),
+    ];
+
+    /// <exception cref="InputException">It cannot be written; nothing of it stays.</exception>
+    public static void Write(string checkpoints, RunState state, AdapterFile adapter, string baseModel, RunSettings settings)
+    {
+        try
+        {
+            Directory.CreateDirectory(checkpoints);
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        {
+            throw new InputException($"'{checkpoints}' cannot be made: {e.Message}");
+        }
+        AtomicFiles.WriteFolder(FolderOf(checkpoints, state.Position.Step),
+        [
+            .. PeftAdapter.Files(adapter, baseModel),
+            (OptimizerName, stream => SafetensorsWriter.Write(stream, state.OptimizerTensors(), new Dictionary<string, string> { ["format"] = "pt" })),
+            (RunName, stream => stream.Write(Json(json => WriteRun(json, state, settings)))),
+        ], files => (ManifestName, Manifest(files)));
+    }
+
+    /// <summary>What is wrong with a checkpoint, as the end of a sentence that begins with its folder; null: it is as it was written.</summary>
+    public static string? Fault(string folder)
+    {
+        try
+        {
+            var files = new List<WrittenFile>();
+            foreach (var name in Names)
+            {
+                var path = Path.Combine(folder, name);
+                if (!File.Exists(path)) return $"lacks {name}";
+                using var stream = File.OpenRead(path);
+                files.Add(new WrittenFile(name, stream.Length, Convert.ToHexStringLower(SHA256.HashData(stream))));
+            }
+            if (!File.Exists(Path.Combine(folder, ManifestName))) return $"lacks {ManifestName}";
+            var written = File.ReadAllBytes(Path.Combine(folder, ManifestName));
+            if (written.AsSpan().SequenceEqual(Manifest(files))) return null;
+            // Which one it is: the file whose line the manifest does not have.
+            var lines = Encoding.UTF8.GetString(written);
+            return files.FirstOrDefault(f => !lines.Contains(f.Sha256, StringComparison.Ordinal)) is { } changed ? $"has another {changed.Name} than was written" : $"has a damaged {ManifestName}";
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        {
+            return $"cannot be read: {e.Message.TrimEnd('.')}";
+        }
+    }
+
+    /// <summary>The newest good checkpoint; null: there is none at all. What is passed over because it is damaged is said.</summary>
+    /// <exception cref="InputException">There are checkpoints and none is good.</exception>
+    public static string? Newest(string checkpoints, Action<string> say)
+    {
+        var steps = Steps(checkpoints);
+        foreach (var step in steps)
+        {
+            var folder = FolderOf(checkpoints, step);
+            if (Fault(folder) is not { } fault) return folder;
+            say($"{folder} {fault}; it is passed over, and the run goes on from the checkpoint before it");
+        }
+        return steps.Count == 0 ? null : throw new InputException($"none of the {steps.Count} checkpoints in '{checkpoints}' is whole; --overwrite begins the run anew.");
+    }
+
+    /// <summary>A good checkpoint.</summary>
+    /// <exception cref="InputException">It is of another version of this program, or of another model.</exception>
+    public static (RunState State, RunSettings Settings) Read(string folder, Schedule schedule)
+    {
+        var path = Path.Combine(folder, RunName);
+        using var document = Graph.Finetune.Json.ParseFile(path);
+        try
+        {
+            var root = document.RootElement;
+            if (root.GetProperty("format").GetInt32() is not Format and var other) throw new InputException($"{path} has format {other}, but this program reads {Format}; go on with the program that wrote it.");
+            var position = new RunPosition(root.GetProperty("step").GetInt32(), root.GetProperty("skipped_in_a_row").GetInt32(), root.GetProperty("data_position").GetInt64());
+            var rate = root.GetProperty("learning_rate");
+            var settings = new RunSettings(Texts(root.GetProperty("settings")), Texts(root.GetProperty("facts")),
+                new LearningRate(Enum.Parse<LearningRateShape>(rate.GetProperty("schedule").GetString()!), rate.GetProperty("peak").GetDouble(), rate.GetProperty("warmup").GetInt32(), rate.GetProperty("steps").GetInt32()));
+            using var optimizer = SafetensorsFile.Open(Path.Combine(folder, OptimizerName));
+            return (RunState.Of(position, root.GetProperty("updates").GetInt32(), root.GetProperty("seed").GetInt32(), PeftAdapter.Load(folder, schedule), optimizer), settings);
+        }
+        catch (Exception e) when (e is KeyNotFoundException or InvalidOperationException or FormatException or ArgumentException)
+        {
+            throw new InputException($"{path} has not the fields of a checkpoint: {e.Message}");
+        }
+
+        static IReadOnlyDictionary<string, string> Texts(JsonElement fields) => fields.EnumerateObject().ToDictionary(f => f.Name, f => f.Value.GetString()!);
+    }
+
+    static void WriteRun(Utf8JsonWriter json, RunState state, RunSettings settings)
+    {
+        json.WriteNumber("format", Format);
+        json.WriteNumber("step", state.Position.Step);
+        json.WriteNumber("updates", state.Train.Step);
+        json.WriteNumber("skipped_in_a_row", state.Position.SkippedInARow);
+        json.WriteNumber("data_position", state.Position.DataPosition);
+        json.WriteNumber("seed", state.Train.Seed);
+        json.WriteStartObject("learning_rate");
+        json.WriteString("schedule", settings.Rate.Shape.ToString());
+        json.WriteNumber("peak", settings.Rate.Peak);
+        json.WriteNumber("warmup", settings.Rate.Warmup);
+        json.WriteNumber("steps", settings.Rate.Steps);
+        json.WriteEndObject();
+        foreach (var (name, values) in new[] { ("settings", settings.Values), ("facts", settings.Facts) })
+        {
+            json.WriteStartObject(name);
+            foreach (var (key, value) in values.OrderBy(v => v.Key, StringComparer.Ordinal)) json.WriteString(key, value);
+            json.WriteEndObject();
+        }
+    }
+
+    static byte[] Manifest(IEnumerable<WrittenFile> files) => Json(json =>
+    {
+        json.WriteNumber("format", Format);
+        json.WriteStartObject("files");
+        foreach (var file in files.OrderBy(f => f.Name, StringComparer.Ordinal))
+        {
+            json.WriteStartObject(file.Name);
+            json.WriteNumber("bytes", file.Bytes);
+            json.WriteString("sha256", file.Sha256);
+            json.WriteEndObject();
+        }
+        json.WriteEndObject();
+    });
+
+    static byte[] Json(Action<Utf8JsonWriter> fields)
+    {
+        using var stream = new MemoryStream();
+        using (var json = new Utf8JsonWriter(stream, new JsonWriterOptions { Indented = true, NewLine = "\n", Encoder = JavaScriptEncoder.UnsafeRelaxedJsonEscaping }))
+        {
+            json.WriteStartObject();
+            fields(json);
+            json.WriteEndObject();
+        }
+        stream.WriteByte((byte)'\n');
+        return stream.ToArray();
+    }
+}

@@ -1,0 +1,132 @@
+using System;
+using System.Collections.Generic;
+using System.IO;
+using System.Linq;
+using System.Threading.Tasks;
+using Graph.Finetune.Adapters;
+using Graph.Runtime.Schedules;
+
+namespace Graph.Finetune.Runs;
+
+/// <summary>
+/// Saves a run while it goes on: each state becomes a checkpoint, and its adapter the one of the folder. Writing is done beside the run, one save after the other; what cannot be written is said, and the save before
+/// stays what it was.
+/// </summary>
+/// <param name="keep">Checkpoints that stay.</param>
+/// <param name="adapterOf">The adapter of a state.</param>
+/// <param name="warn">Receives what is wrong, without a full stop.</param>
+public sealed class RunSaver(RunFolder folder, int keep, Func<RunState, AdapterFile> adapterOf, string baseModel, RunSettings settings, Action<string> warn)
+{
+    Task running = Task.CompletedTask;
+    bool unproven;
+
+    /// <summary>Step of the newest checkpoint that this run wrote or went on from; null: there is none.</summary>
+    public int? Checkpoint { get; private set; }
+
+    /// <summary>Step of the adapter in the folder; null: it is none of this run.</summary>
+    public int? Adapter { get; private set; }
+
+    /// <summary>Why the last write of an adapter failed; null: it did not.</summary>
+    public string? AdapterFault { get; private set; }
+
+    /// <summary>The run goes on from this step's checkpoint.</summary>
+    public void GoOnFrom(int step) => Checkpoint = step;
+
+    /// <summary>Begins a save, once the one before has ended.</summary>
+    public void Begin(RunState state)
+    {
+        Finish();
+        running = Task.Run(() => Save(state));
+        unproven = true;
+    }
+
+    /// <summary>A step with a finite gradient has used the weights of the newest save, so older ones than are to be kept may go: until then one of them is the last good one.</summary>
+    public void Prove()
+    {
+        if (!unproven) return;
+        unproven = false;
+        running = Then(running);
+
+        async Task Then(Task before)
+        {
+            await before.ConfigureAwait(false);
+            await Task.Run(RemoveOld).ConfigureAwait(false);
+        }
+    }
+
+    /// <summary>Waits for the save that was begun.</summary>
+    public void Finish() => running.GetAwaiter().GetResult();
+
+    /// <summary>
+    /// After steps from <paramref name="firstSkipped"/> on had no finite gradient: all of them used the weights of the step before, so a save from there on is set aside (step-N.diverged), and the adapter becomes the
+    /// one of the newest save before.
+    /// </summary>
+    /// <returns>The step of that save; null: there is none.</returns>
+    /// <exception cref="InputException">The adapter cannot be written.</exception>
+    public int? Retreat(int firstSkipped, Schedule schedule)
+    {
+        Finish();
+        try
+        {
+            foreach (var step in RunCheckpoint.Steps(folder.Checkpoints).Where(s => s >= firstSkipped - 1))
+            {
+                var ruined = RunCheckpoint.FolderOf(folder.Checkpoints, step);
+                AtomicFiles.Remove(ruined + ".diverged");
+                Directory.Move(ruined, ruined + ".diverged");
+            }
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        {
+            warn($"a checkpoint of the diverged steps could not be set aside ({e.Message.TrimEnd('.')})");
+        }
+        Checkpoint = RunCheckpoint.Steps(folder.Checkpoints).Where(s => s < firstSkipped - 1).Select(s => (int?)s).FirstOrDefault(s => RunCheckpoint.Fault(RunCheckpoint.FolderOf(folder.Checkpoints, s!.Value)) is null);
+        if (Checkpoint is { } good)
+        {
+            PeftAdapter.Save(folder.Path, PeftAdapter.Load(RunCheckpoint.FolderOf(folder.Checkpoints, good), schedule), baseModel);
+            Adapter = good;
+        }
+        else if (Adapter is not null)
+        {
+            PeftAdapter.Remove(folder.Path);
+            Adapter = null;
+        }
+        return Checkpoint;
+    }
+
+    void Save(RunState state)
+    {
+        var (step, adapter) = (state.Position.Step, adapterOf(state));
+        try
+        {
+            if (Checkpoint != step) RunCheckpoint.Write(folder.Checkpoints, state, adapter, baseModel, settings);
+            Checkpoint = step;
+        }
+        catch (InputException e)
+        {
+            warn($"step {step} has no checkpoint: {e.Message.TrimEnd('.')}; {(Checkpoint is { } last ? $"the last one is of step {last}" : "there is none yet")}");
+        }
+        try
+        {
+            PeftAdapter.Save(folder.Path, adapter, baseModel);
+            (Adapter, AdapterFault) = (step, null);
+        }
+        catch (InputException e)
+        {
+            AdapterFault = e.Message.TrimEnd('.');
+            warn($"{AdapterFault}; {(Adapter is { } last ? $"the one there is of step {last}" : "none of this run is there")}");
+        }
+    }
+
+    void RemoveOld()
+    {
+        try
+        {
+            // A newer one is damaged; where the run comes to it again, it is written again.
+            foreach (var old in RunCheckpoint.Steps(folder.Checkpoints).Where(s => s <= Checkpoint).Skip(keep)) AtomicFiles.Remove(RunCheckpoint.FolderOf(folder.Checkpoints, old));
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        {
+            warn($"an old checkpoint cannot be removed ({e.Message.TrimEnd('.')})");
+        }
+    }
+}

@@ -1,0 +1,189 @@
+using System;
+using System.Collections.Generic;
+using System.Globalization;
+using System.IO;
+using System.Linq;
+using System.Threading.Tasks;
+using Graph.Finetune.Adapters;
+using Graph.Finetune.Commands;
+using Graph.Finetune.Data;
+using Graph.Finetune.Training;
+using Graph.Runtime.Cpu;
+using Graph.Runtime.Devices;
+using Graph.Runtime.Execution;
+
+namespace Graph.Finetune.Runs;
+
+/// <summary>What a run is to do.</summary>
+/// <param name="PerStep">Micro-batches of a step.</param>
+/// <param name="Steps">Of the whole run; null: those of <paramref name="Epochs"/>.</param>
+/// <param name="SaveEvery">Steps from one save to the next.</param>
+/// <param name="Keep">Checkpoints that stay.</param>
+/// <param name="MaxSkipped">Steps in a row that may be skipped before the run has diverged.</param>
+/// <param name="Evaluation">Evaluation data, every how many steps; null: none.</param>
+public sealed record TrainSettings(string Out, RunStart Start, DataSettings Data, int PerStep, int? Steps, int Epochs, LearningRateShape Shape, double Peak, int Warmup, AdamOptions Adam, string Recompute, int Seed,
+    int SaveEvery, int Keep, int MaxSkipped, (DataSettings Data, int Every)? Evaluation);
+
+/// <summary>
+/// One run of training: from the checks before its first step, or from a checkpoint, to its adapter. What only watches (standard output, metrics) may fail without harm. However it ends, the adapter in the folder and
+/// the newest checkpoint are whole, and what they are of is said.
+/// </summary>
+static class TrainRun
+{
+    public static int Run(ModelSource source, DeviceRequest device, AdapterSettings adapter, TrainSettings settings, Terminal terminal, Phases phases)
+    {
+        terminal = terminal.Forgiving();
+        RunFolder.Check(settings.Out, settings.Start);
+        // A folder that is there is owned before anything in it is read; one that is not is made when the first step is about to run.
+        var folder = Directory.Exists(settings.Out) ? RunFolder.Claim(settings.Out, settings.Start) : null;
+        try
+        {
+            return Run(source, device, adapter, settings, terminal, phases, ref folder);
+        }
+        finally
+        {
+            folder?.Dispose();
+        }
+    }
+
+    static int Run(ModelSource source, DeviceRequest device, AdapterSettings adapter, TrainSettings settings, Terminal terminal, Phases phases, ref RunFolder? folder)
+    {
+        var checkpoint = settings.Start == RunStart.Resume && folder is not null ? RunCheckpoint.Newest(folder.Checkpoints, Note) : null;
+        var before = checkpoint is null ? default((RunState State, RunSettings Settings)?) : RunCheckpoint.Read(checkpoint, source.Schedule);
+        phases.Done("model");
+        // Tokenizing takes a core and seconds; the device is made ready meanwhile.
+        var loading = Task.Run(() => (Train: TrainData.Load(settings.Data, source), Evaluation: settings.Evaluation is { } e ? TrainData.Load(e.Data, source).InOrder() : null));
+        using var session = ModelSession.Open(source, device, new SessionRequest(adapter, settings.Data.BatchTokens, settings.Data.Seq, settings.PerStep, settings.Recompute, settings.Adam, settings.Seed), phase =>
+        {
+            phases.Done(phase);
+            if (loading.IsFaulted) loading.GetAwaiter().GetResult();
+        });
+        var (data, evaluation) = loading.GetAwaiter().GetResult();
+        if (evaluation is not null && !Enumerable.Range(0, evaluation.Count).Any(evaluation.HasLabels)) throw new InputException("no token of --eval-data has a label after it was packed, so there is no loss to take.");
+        var first = data.Epoch(settings.Seed, 0);
+        var learning = TrainData.Learning(first, 0);
+        var steps = settings.Steps ?? data.StepsOf(settings.Epochs, settings.Seed, settings.PerStep);
+        var rate = new LearningRate(settings.Shape, settings.Peak, settings.Warmup, steps);
+        var identity = Identity(source, session, adapter, data, settings, rate);
+        phases.Done("data");
+
+        var position = before?.State.Position ?? RunPosition.Start;
+        var changes = before?.Settings is { } began ? identity.Continue(began, position.Step) : [];
+        if (position.Step > steps) throw new UsageException($"the run in '{settings.Out}' has done {position.Step} steps, more than the {steps} asked for; give --steps {position.Step} or more.");
+        if (before?.State.Train is { } train) session.Training.Restore(train);
+        RequireRoom(settings, adapter, session, Note);
+        folder ??= RunFolder.Claim(settings.Out, settings.Start);
+        PeftAdapter.Complete(folder.Path);
+
+        var plan = session.Training.Plan;
+        terminal.Out.WriteLine(string.Create(CultureInfo.InvariantCulture,
+            $"{source.Model.Name} from {source.Name} on {session.Device.Info.Name}: {data.Examples.Count} examples, {learning.Length} micro-batches an epoch, {steps} steps; rank {adapter.Rank}, {plan.Optimizer.Adapters.Count} adapters; recompute {plan.Decisions.Name}, planned peak {Bytes.Text(session.PlannedPeakBytes)}"));
+        if (device.Kind == DeviceKind.Auto && session.Device is CpuDevice) Note("there is no GPU here, so the run is on the CPU; gemma2 doctor says what is missing");
+        foreach (var sentence in data.WithoutLabels(first)) Note(sentence);
+        if (first.LeftOver > 0) terminal.Out.WriteLine($"the last {first.LeftOver} tokens of an epoch fill no row of {settings.Data.Seq} and are left out of it");
+        foreach (var change in changes) Note(change);
+        if (checkpoint is not null) terminal.Out.WriteLine($"going on after step {position.Step}, from {checkpoint}");
+        else if (settings.Start == RunStart.Resume) terminal.Out.WriteLine($"'{settings.Out}' has no checkpoint to go on from; the run begins with step 1");
+
+        var saver = new RunSaver(folder, settings.Keep, state => adapter.Of(state.Train), source.Name, identity, Warn);
+        if (checkpoint is not null) saver.GoOnFrom(position.Step);
+        using var metrics = new MetricsFile(folder.Path, position.Step, Warn);
+        using var signal = new StopSignal();
+        var owned = folder;
+        var (begun, due) = (false, false);
+        try
+        {
+            TrainProgress.Run(terminal, steps, show => Trainer.Run(session, data.Steps(settings.Seed, settings.PerStep, position.Step), rate, position, step => IsSave(step) || IsEvaluation(step), (report, now) =>
+            {
+                if (!begun) phases.Done("first step");
+                if (!begun && checkpoint is null) owned.RemoveCheckpoints();
+                (begun, position) = (true, now);
+                if (IsEvaluation(now.Step)) report = report with { EvaluationLoss = Evaluate(session.Training, evaluation!) };
+                metrics.Write(report);
+                show(report);
+                if (!report.Skipped) saver.Prove();
+                if (now.SkippedInARow >= settings.MaxSkipped || signal.Number != 0) return false;
+                // A skipped step has the weights of the one before, of which nobody knows yet that they are good.
+                due |= IsSave(now.Step);
+                if (due && !report.Skipped) Save();
+                return true;
+            }));
+        }
+        catch (Exception e)
+        {
+            // A device that failed gives no state; whatever else went wrong, the steps that are done are not lost.
+            if (e is not DeviceException && position.Step != (saver.Checkpoint ?? 0)) Save();
+            saver.Finish();
+            Note(saver.Checkpoint is { } saved ? $"{position.Step} steps were done; the last save, with its adapter, is {RunCheckpoint.FolderOf(owned.Checkpoints, saved)}, and --resume goes on from there" : $"{position.Step} steps were done and nothing was saved");
+            throw;
+        }
+        if (position.SkippedInARow >= settings.MaxSkipped) throw Diverged(position, saver, source, settings);
+        if (position.Step != saver.Checkpoint || saver.Adapter is null) Save();
+        saver.Prove();
+        saver.Finish();
+        phases.Done("the rest");
+        if (saver.AdapterFault is { } fault)
+            throw new InputException($"{fault}; {(saver.Checkpoint is { } kept ? $"the last good save is {RunCheckpoint.FolderOf(owned.Checkpoints, kept)}" : "nothing of the run was saved")}; make room, and --resume goes on from there.");
+        var stopped = signal.Number;
+        if (stopped != 0 && saver.Checkpoint != position.Step) throw new InputException($"signal {stopped} ended the run after step {position.Step}, of which only the adapter was saved; --resume goes on from {(saver.Checkpoint is { } at ? $"step {at}" : "the start")}.");
+        terminal.Out.WriteLine($"{(stopped != 0 ? $"stopped by signal {stopped} after step {position.Step}; --resume goes on from there; " : "")}the adapter is in {settings.Out}; peak {Bytes.Text(session.Device.PeakBytes)}, planned {Bytes.Text(session.PlannedPeakBytes)}");
+        return stopped == 0 ? 0 : 128 + stopped;
+
+        bool IsSave(int step) => step % settings.SaveEvery == 0 && step < steps;
+        bool IsEvaluation(int step) => settings.Evaluation is { } e && (step % e.Every == 0 || step == steps);
+        void Note(string text) => terminal.Error.WriteLine("note: " + Terminal.Plain(text));
+        void Warn(string text) => terminal.Error.WriteLine("warning: " + Terminal.Plain(text.ReplaceLineEndings(" ")));
+
+        void Save()
+        {
+            // A checkpoint counts on the lines of its steps.
+            due = false;
+            metrics.Flush(toDisk: true);
+            saver.Begin(new RunState(position, session.Training.State(settings.Seed, position.DataPosition)));
+        }
+    }
+
+    static FinetuneException Diverged(RunPosition position, RunSaver saver, ModelSource source, TrainSettings settings)
+    {
+        var first = position.Step - position.SkippedInARow + 1;
+        var kept = saver.Retreat(first, source.Schedule);
+        return new FinetuneException($"the run diverged: the gradients of {position.SkippedInARow} steps in a row, {first} to {position.Step}, were not finite (--max-skipped {settings.MaxSkipped}); "
+            + (kept is { } step ? $"the adapter in '{settings.Out}' is the one of step {step}, the last good save; " : "there was no good save before, so there is no adapter of this run; ") + "lower --lr or raise --warmup.", 6);
+    }
+
+    static double Evaluate(TrainingSession training, PackedData data)
+    {
+        var (sum, labels) = (0.0, 0L);
+        foreach (var batch in data)
+        {
+            var (loss, count) = training.Evaluate(batch);
+            (sum, labels) = (sum + loss, labels + count);
+        }
+        return sum / labels;
+    }
+
+    // The adapter is what a run is for; a disk that has no room for it now has none after days.
+    static void RequireRoom(TrainSettings settings, AdapterSettings adapter, ModelSession session, Action<string> note)
+    {
+        var masters = session.Training.Plan.Optimizer.Adapters.Sum(a => 4L * (a.A.Rows * (long)a.A.Columns + a.B.Rows * (long)a.B.Columns));
+        if (RunFolder.FreeBytes(settings.Out) is not { } free) return;
+        if (free < masters) throw new InputException($"'{settings.Out}' has room for {Bytes.Text(free)}, but the adapter of rank {adapter.Rank} needs {Bytes.Text(masters)}; make room, or give another --out.");
+        var checkpoints = (settings.Keep + 1) * 3 * masters;
+        if (free < masters + checkpoints) note($"'{settings.Out}' has room for {Bytes.Text(free)}, but {settings.Keep} checkpoints and the next one need {Bytes.Text(checkpoints)} beside the adapter's {Bytes.Text(masters)}");
+    }
+
+    static RunSettings Identity(ModelSource source, ModelSession session, AdapterSettings adapter, TrainData data, TrainSettings settings, LearningRate rate)
+    {
+        var values = new Dictionary<string, string>
+        {
+            ["--variant"] = source.Model.Name, ["--model"] = source.Fingerprint(), ["--dtype"] = session.Device.Act.ToString(),
+            ["--rank"] = Text(adapter.Rank), ["--alpha"] = Text(adapter.Alpha), ["--rslora"] = Text(adapter.RsLora), ["--adapter"] = adapter.Start is { } start ? $"layers {(start.Layers is { } layers ? string.Join(',', layers) : "all")}, dropout {Text(start.Dropout)}" : "layers all, dropout 0", ["--targets"] = string.Join(',', session.Training.Plan.Optimizer.Adapters.Select(a => a.Slot.Linear)),
+            ["--data"] = data.Fingerprint(), ["--seq"] = Text(settings.Data.Seq), ["--batch-tokens"] = Text(settings.Data.BatchTokens), ["--packing"] = settings.Data.Layout.ToString(),
+            ["--grad-accum"] = Text(settings.PerStep), ["--weight-decay"] = Text(settings.Adam.WeightDecay), ["--clip"] = Text(settings.Adam.Clip), ["--seed"] = Text(settings.Seed),
+        };
+        var facts = new Dictionary<string, string> { ["the device"] = $"{session.Device.Info.Name} ({session.Device.Info.Target})" };
+        return new RunSettings(values, facts, rate);
+
+        static string Text(IConvertible value) => value.ToString(CultureInfo.InvariantCulture);
+    }
+}

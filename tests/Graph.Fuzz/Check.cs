@@ -20,13 +20,16 @@ namespace Graph.Fuzz;
 /// </summary>
 public static class Check
 {
-    /// <summary>Decisions that are tried beside "save everything".</summary>
+    /// <summary>Decisions and token tiles that are tried beside "save everything, all tokens at once".</summary>
     public const int RandomDecisions = 3;
 
     const double LossFactor = 2, GradientFactor = 3;
     // Two steps are enough for most models. The error of the loss, or of a gradient that hangs on one number, is large or small by luck: 64 speak before it is called wrong.
     static readonly int[] Steps = [2, 16, 64];
     const double HalfRounding = 1.0 / (1 << 24);
+
+    // A few dozen tokens are more than one unit of the sums over tokens.
+    const int TokenUnit = 4;
 
     public static Verdict Run(Compiled compiled, int decisions = RandomDecisions)
     {
@@ -64,7 +67,8 @@ public static class Check
                 var again = Train(compiled.Loaded!, shapes, setup, batches, random);
                 if (again.Bits.AsSpan().SequenceEqual(first.Bits)) continue;
                 var wrong = again.Gradients.Where(g => !g.Value.AsSpan().SequenceEqual(first.Gradients[g.Key])).Select(g => g.Key);
-                return new Verdict(Outcome.Bits, $"recomputing {string.Join(", ", again.Recomputed)} changes {(again.Loss == first.Loss ? "" : "the loss, ")}{string.Join(", ", wrong)}");
+                var losses = (again.Loss == first.Loss ? "" : "the loss, ") + (again.Evaluated == first.Evaluated ? "" : "the evaluated loss, ");
+                return new Verdict(Outcome.Bits, $"tiles of {again.Tile} tokens, recomputing {string.Join(", ", again.Recomputed)}, change {losses}{string.Join(", ", wrong)}");
             }
             return new Verdict(Outcome.Right, "", worst);
         }
@@ -112,24 +116,26 @@ public static class Check
         return [.. setup.Documents.Select((documents, b) => MicroBatch.Pack(setup.Tokens, [.. documents.Select((length, d) => Values.Document(setup.Seed, b, d, length, ids, labels, setup.Unlabelled))]))];
     }
 
-    sealed record Trained(double Loss, double Evaluated, IReadOnlyDictionary<string, float[]> Gradients, IReadOnlyList<string> Recomputed)
+    sealed record Trained(double Loss, double Evaluated, IReadOnlyDictionary<string, float[]> Gradients, IReadOnlyList<string> Recomputed, int? Tile)
     {
         // The run leaves adapters of rank 0 out.
         public double[] Gradient(string name, int length) => Gradients.TryGetValue(name, out var values) ? [.. values.Select(v => (double)v)] : new double[length];
 
-        public byte[] Bits { get; } = [.. BitConverter.GetBytes(Loss), .. Gradients.OrderBy(g => g.Key, StringComparer.Ordinal).SelectMany(g => MemoryMarshal.AsBytes(g.Value.AsSpan()).ToArray())];
+        public byte[] Bits { get; } = [.. BitConverter.GetBytes(Loss), .. BitConverter.GetBytes(Evaluated), .. Gradients.OrderBy(g => g.Key, StringComparer.Ordinal).SelectMany(g => MemoryMarshal.AsBytes(g.Value.AsSpan()).ToArray())];
     }
 
-    /// <summary>One step; random: each activation is saved or built again.</summary>
+    /// <summary>One step; random: each activation is saved or built again, and launches run tile by tile wherever that makes tensors smaller.</summary>
     static Trained Train(CompiledModel model, IReadOnlyDictionary<string, int[]> shapes, Setup setup, IReadOnlyList<MicroBatch> batches, Random? random)
     {
         var schedule = ScheduleText.Parse(model.Schedule());
         var ranks = RankTable.Create(schedule, name => setup.Ranks.GetValueOrDefault(name));
         var share = random?.NextDouble() ?? 0;
         var recomputed = random is null ? [] : schedule.Recipes.Select(r => r.Tensor).Where(_ => random.NextDouble() < share).ToArray();
+        int? tile = random is null ? null : TokenUnit * random.Next(1, setup.Tokens / TokenUnit + 2);
         var options = new PlanOptions(setup.Tokens, ranks, ActType.F32, setup.LoraScale)
         {
             Decisions = new Decisions("random", recomputed.ToDictionary(t => t, _ => TensorAction.Recompute)), MicroBatches = batches.Count, LogitsRows = setup.LogitsRows,
+            TokenUnit = TokenUnit, TokenTile = tile, ArenaBytes = 0,
         };
         // Memory that nothing wrote is not a number.
         using var device = new CpuDevice(poison: true);
@@ -138,11 +144,11 @@ public static class Check
         session.LoadWeights(new ModelWeights(setup.Seed, shapes));
         var adapters = ranks.Adapters.ToArray();
         foreach (var a in adapters) session.SetAdapter(a.Linear, Values.Of(setup.Seed, a.Linear + ".lora_A", a.Rank, a.In), Values.Of(setup.Seed, a.Linear + ".lora_B", a.Out, a.Rank));
-        var evaluated = random is not null ? 0 : batches.Sum(b => session.Evaluate(b).LossSum) / batches.Sum(b => b.LabelCount);
+        var evaluated = batches.Sum(b => session.Evaluate(b).LossSum) / batches.Sum(b => b.LabelCount);
         var loss = session.Train(batches, 0).Loss;
         var gradients = new Dictionary<string, float[]>();
         foreach (var a in adapters) (gradients[a.Linear + ".lora_A"], gradients[a.Linear + ".lora_B"]) = session.GetGradient(a.Linear);
-        return new Trained(loss, evaluated, gradients, recomputed);
+        return new Trained(loss, evaluated, gradients, recomputed, tile);
     }
 
     internal static double Size(double[] values) => Math.Sqrt(values.Sum(v => v * v));

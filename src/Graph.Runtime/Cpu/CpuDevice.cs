@@ -105,7 +105,7 @@ public sealed unsafe class CpuDevice(bool poison = false) : IDevice
         foreach (var part in g.Apart())
         {
             var s = part.Operands;
-            CpuGemm.Run(g.Layout, (float*)g.D, g.DPitch, (float*)s.A, s.APitch, (float*)s.B, s.BPitch, RowsOf(g), g.N, s.K, g.Alpha, part.Accumulate);
+            CpuGemm.Run(g.Layout, (float*)g.D, g.DPitch, (float*)s.A, s.APitch, (float*)s.B, s.BPitch, RowsOf(g), g.N, s.K, g.Alpha, part.Accumulate, g.Unit);
         }
     }
 

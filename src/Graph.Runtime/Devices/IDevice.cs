@@ -37,6 +37,12 @@ public sealed record BoundGemm(string Label, int Layer, long Flops, long Bytes, 
     /// <summary>The product as launches of one segment each, which add up in D.</summary>
     public IEnumerable<BoundGemm> Apart() => Segments.Select((s, i) => this with { Segments = [s], Accumulate = Accumulate || i > 0, Sums = null });
 
+    /// <summary>Rows of the product that this one is a part of: M, or more where it runs tile by tile. A device chooses its kernel by them, so that parts have the bits of the whole.</summary>
+    public int WholeM { get => field == 0 ? M : field; init; }
+
+    /// <summary>Tn with Accumulate: for each so many of k, in order, D += their product (<see cref="GemmKernel.TokenUnit"/>).</summary>
+    public int Unit { get; init; } = int.MaxValue;
+
     /// <summary>Null: all M rows of D are wanted. A device may compute all of them just the same: Flops and Bytes are those of all.</summary>
     public RowLimit? Limit { get; init; }
 

@@ -25,19 +25,35 @@ public sealed class Binder(ExecutionPlan plan, IReadOnlyDictionary<MemoryBlock, 
 
     public IReadOnlyList<BoundLaunch> Bind(PlannedProgram program)
     {
-        var launches = new LaunchBinder(plan.Shapes, plan.Options.LoraScale, plan.LogitsRows, attended);
         var bound = new List<BoundLaunch>();
-        for (var at = 0; at < program.Launches.Count; at++)
+        var from = 0;
+        foreach (var run in program.Tiled)
         {
-            switch (plan.Shapes.FusionAt(program.Launches, at + 1))
+            bound.AddRange(Bind(program, plan.Shapes, from, run.First));
+            for (var token = 0; token < plan.Shapes.Tokens; token += run.Tokens)
+                bound.AddRange(Bind(program, plan.Shapes.Window(token, Math.Min(run.Tokens, plan.Shapes.Tokens - token)), run.First, run.Last + 1));
+            from = run.Last + 1;
+        }
+        bound.AddRange(Bind(program, plan.Shapes, from, program.Launches.Count));
+        return bound;
+    }
+
+    // Some launches of a program, on the tokens of a window.
+    List<BoundLaunch> Bind(PlannedProgram program, Shapes shapes, int first, int end)
+    {
+        var launches = new LaunchBinder(shapes, plan.Options.LoraScale, plan.LogitsRows, attended, plan.Options.TokenUnit);
+        var bound = new List<BoundLaunch>();
+        for (var at = first; at < end; at++)
+        {
+            switch (shapes.FusionAt(program.Launches, at + 1))
             {
                 case EpilogueFusion epilogue:
                     var (product, row) = ((GemmLaunch)program.Launches[at], (KernelLaunch)program.Launches[at + 1]);
-                    bound.Add(GemmEpilogues.Bind(plan.Shapes, epilogue, product, row, (BoundGemm)One(at), (BoundKernel)One(at + 1), program.IsNeededAfter(product.D.Tensor, at + 1)));
+                    bound.Add(GemmEpilogues.Bind(shapes, epilogue, product, row, (BoundGemm)One(at), (BoundKernel)One(at + 1), program.IsNeededAfter(product.D.Tensor, at + 1)));
                     at++;
                     break;
                 case RankGradientsFusion:
-                    bound.Add(RankGradients.Bind(plan.Shapes, (BoundGemm)One(at), (BoundGemm)One(at + 1), (GemmLaunch)program.Launches[at + 1]));
+                    bound.Add(RankGradients.Bind(shapes, (BoundGemm)One(at), (BoundGemm)One(at + 1), (GemmLaunch)program.Launches[at + 1]));
                     at++;
                     break;
                 case ScoreGradientsFusion scores when program.Has(ScoreGradients.Scratch, at):
@@ -45,18 +61,22 @@ public sealed class Binder(ExecutionPlan plan, IReadOnlyDictionary<MemoryBlock, 
                     bound.Add(Keeping(scores, ++at));
                     break;
                 default:
-                    bound.AddRange(launches.Bind(program.Launches[at], tensor => Address(program, tensor, at)));
+                    bound.AddRange(launches.Bind(program.Launches[at], tensor => Address(tensor, at)));
                     break;
             }
         }
         return bound;
 
-        BoundLaunch One(int at) => launches.Bind(program.Launches[at], tensor => Address(program, tensor, at)).Single();
+        BoundLaunch One(int at) => launches.Bind(program.Launches[at], tensor => Address(tensor, at)).Single();
+
+        // Of a tensor that has a tile's rows: where its first row would be.
+        nint Address(string tensor, int at) =>
+            this.Address(program, tensor, at) - (!plan.Memory.Permanent.ContainsKey(tensor) && program.PlaceOf(tensor, at).Lifetime.PerTile ? (nint)(shapes.FirstToken * shapes.BytesPerToken(tensor)) : 0);
 
         BoundKernel Keeping(ScoreGradientsFusion scores, int at)
         {
             var launch = (KernelLaunch)program.Launches[at];
-            return ScoreGradients.Bind(plan.Shapes, scores, launch, (BoundKernel)One(at), Address(program, ScoreGradients.Scratch, at), plan.LongestDocument, attended(launch.Attention!.Window));
+            return ScoreGradients.Bind(shapes, scores, launch, (BoundKernel)One(at), Address(ScoreGradients.Scratch, at), plan.LongestDocument, attended(launch.Attention!.Window));
         }
     }
 

@@ -26,6 +26,15 @@ public sealed record PlanOptions(int Tokens, RankTable Ranks, ActType Act, doubl
     /// <summary>Rows of the logits scratch; null: <see cref="ExecutionPlan.DefaultLogitsRows"/>.</summary>
     public int? LogitsRows { get; init; }
 
+    /// <summary>Tokens of a tile, a multiple of <see cref="TokenTiles.Unit"/>; null: every launch sees all tokens at once.</summary>
+    public int? TokenTile { get; init; }
+
+    /// <summary>With a tile: bytes that the arena may take; no more is tiled than that asks for. Null: as few bytes as tiling can reach.</summary>
+    public long? ArenaBytes { get; init; }
+
+    /// <summary>Tokens that an adapter's gradient is summed by; null: <see cref="GemmKernel.TokenUnit"/>. Plans of different units differ in bits; few tokens need a small one (tests, on the CPU).</summary>
+    public int? TokenUnit { get; init; }
+
     /// <summary>Arena tensors that must survive a program so that the host can read them (tests, parity).</summary>
     public IReadOnlyCollection<string> Keep { get; init; } = [];
 }
@@ -34,10 +43,16 @@ public sealed record PlanOptions(int Tokens, RankTable Ranks, ActType Act, doubl
 /// <param name="BackwardStart">Index of the first backward launch.</param>
 public sealed record PlannedProgram(IReadOnlyList<Launch> Launches, int BackwardStart, ArenaLayout Arena)
 {
+    /// <summary>Launches that run tile by tile, in order.</summary>
+    public IReadOnlyList<TiledRun> Tiled { get; init; } = [];
+
     /// <summary>Offset in the arena of a tensor as launch <paramref name="at"/> sees it.</summary>
-    public long OffsetOf(string tensor, int at) =>
+    public long OffsetOf(string tensor, int at) => PlaceOf(tensor, at).Offset;
+
+    /// <summary>A tensor's place in the arena as launch <paramref name="at"/> sees it.</summary>
+    public Placement PlaceOf(string tensor, int at) =>
         places.TryGetValue(tensor, out var list) && list.FirstOrDefault(p => p.Lifetime.First <= at && at <= p.Lifetime.Last) is { } placement
-            ? placement.Offset
+            ? placement
             : throw new ArgumentException($"plan: {tensor} has no place in the arena at launch {at}.");
 
     /// <summary>The tensor has a place in the arena at launch <paramref name="at"/>.</summary>
@@ -66,14 +81,17 @@ public sealed record ExecutionPlan(Shapes Shapes, PlanOptions Options, Decisions
     /// <exception cref="ArgumentException">The schedule or an option cannot be followed, in a sentence.</exception>
     public static ExecutionPlan Create(Schedule schedule, PlanOptions options)
     {
+        if (options.TokenTile is { } tile && (tile < 1 || tile % TokenTiles.Unit(options) != 0))
+            throw new ArgumentException($"plan: a tile of {tile} tokens cuts sums of adapters' gradients, which are made of {TokenTiles.Unit(options)} tokens each; use a multiple of that.");
         var shapes = new Shapes(schedule, options.Tokens, options.Ranks, options.Act);
         var decisions = options.Decisions ?? Decisions.None;
         var kept = DeadLaunches.LossRoots(schedule).Concat(options.Keep).ToHashSet();
         var logitsRows = Math.Min(options.LogitsRows ?? DefaultLogitsRows(shapes, options.Multiprocessors), options.Tokens);
 
-        var training = Train(shapes, decisions, kept, logitsRows, LongestOf(options));
+        var training = Train(shapes, options, decisions, kept, logitsRows);
         var scoring = DeadLaunches.Eliminate(shapes, schedule.Forward, kept);
-        var evaluation = Place(shapes, scoring, scoring.Count, Decisions.None, kept, logitsRows, LongestOf(options));
+        // Training's arena is there anyway.
+        var evaluation = Place(shapes, options, scoring, scoring.Count, Decisions.None, kept, logitsRows, options.ArenaBytes ?? training.Arena.Bytes);
         var optimizer = OptimizerLayout.Create(options.Ranks);
         var memory = MemoryPlan.Create(shapes, Math.Max(training.Arena.Bytes, evaluation.Arena.Bytes), optimizer.Bytes);
         return new ExecutionPlan(shapes, options, decisions, training, evaluation, logitsRows, optimizer, memory);
@@ -96,7 +114,7 @@ public sealed record ExecutionPlan(Shapes Shapes, PlanOptions Options, Decisions
 
     static int LongestOf(PlanOptions options) => Math.Min(options.Tokens, Math.Max(options.LongestDocument ?? options.Tokens, SlackTokens));
 
-    static PlannedProgram Train(Shapes shapes, Decisions decisions, IReadOnlySet<string> kept, int logitsRows, int longestDocument)
+    static PlannedProgram Train(Shapes shapes, PlanOptions options, Decisions decisions, IReadOnlySet<string> kept, int logitsRows)
     {
         var schedule = shapes.Schedule;
         var roots = DeadLaunches.TrainableRoots(shapes).Concat(kept).ToArray();
@@ -106,15 +124,17 @@ public sealed record ExecutionPlan(Shapes Shapes, PlanOptions Options, Decisions
         var start = live.TakeWhile(l => !backwardLaunches.Contains(l)).Count();
         var forward = live.Take(start).ToArray();
         var backward = Expansion.WithRecipes(shapes, live.Skip(start).ToArray(), decisions);
-        return Place(shapes, [.. forward, .. backward], start, decisions, kept, logitsRows, longestDocument);
+        return Place(shapes, options, [.. forward, .. backward], start, decisions, kept, logitsRows, options.ArenaBytes);
     }
 
     // dS goes where two launches leave room for it: the arena stays as large as the rest makes it.
-    static PlannedProgram Place(Shapes shapes, IReadOnlyList<Launch> launches, int backwardStart, Decisions decisions, IReadOnlySet<string> kept, int logitsRows, int longestDocument)
+    static PlannedProgram Place(Shapes shapes, PlanOptions options, IReadOnlyList<Launch> launches, int backwardStart, Decisions decisions, IReadOnlySet<string> kept, int logitsRows, long? room)
     {
-        var arena = Arena.Assign(Lifetimes.Of(shapes, launches, backwardStart, decisions, kept, logitsRows));
+        var lifetimes = Lifetimes.Of(shapes, launches, backwardStart, decisions, kept, logitsRows);
+        var tiled = options.TokenTile is { } tile ? TokenTiles.Choose(shapes, launches, lifetimes, kept, tile, room) : [];
+        var arena = Arena.Assign(TokenTiles.Apply(shapes, lifetimes, kept, tiled));
         for (var at = 0; at < launches.Count; at++)
-            if (shapes.FusionAt(launches, at) is ScoreGradientsFusion) arena = Arena.InGap(arena, ScoreGradients.Lifetime(shapes, (KernelLaunch)launches[at], at, longestDocument)) ?? arena;
-        return new PlannedProgram(launches, backwardStart, arena);
+            if (shapes.FusionAt(launches, at) is ScoreGradientsFusion) arena = Arena.InGap(arena, ScoreGradients.Lifetime(shapes, (KernelLaunch)launches[at], at, LongestOf(options))) ?? arena;
+        return new PlannedProgram(launches, backwardStart, arena) { Tiled = tiled };
     }
 }

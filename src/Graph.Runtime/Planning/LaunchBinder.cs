@@ -7,11 +7,13 @@ using Graph.Runtime.Schedules;
 namespace Graph.Runtime.Planning;
 
 /// <summary>Turns a launch into numbers, wherever its tensors lie. Pure.</summary>
+/// <param name="shapes">All tokens, or the window of them that a launch is to see.</param>
 /// <param name="logitsRows">Rows of the logits scratch.</param>
 /// <param name="pairs">Attended pairs of a micro-batch with a window or none, for attention's cost.</param>
-public sealed class LaunchBinder(Shapes shapes, double loraScale, int logitsRows, Func<int?, long> pairs)
+/// <param name="tokenUnit">Null: <see cref="GemmKernel.TokenUnit"/>.</param>
+public sealed class LaunchBinder(Shapes shapes, double loraScale, int logitsRows, Func<int?, long> pairs, int? tokenUnit = null)
 {
-    /// <param name="address">Address of a tensor's first element; also asked for the scratch of <see cref="Lifetimes.ScratchOf"/> and what <see cref="LabelRows"/> names.</param>
+    /// <param name="address">Address of a tensor's first element, wherever a window begins; also asked for the scratch of <see cref="Lifetimes.ScratchOf"/> and what <see cref="LabelRows"/> names.</param>
     public IEnumerable<BoundLaunch> Bind(Launch launch, Func<string, nint> address) => launch switch
     {
         GemmLaunch g when shapes.Segments(g).Count == 0 => [Zeros(address, g)],
@@ -23,13 +25,17 @@ public sealed class LaunchBinder(Shapes shapes, double loraScale, int logitsRows
 
     BoundGemm Gemm(Func<string, nint> address, GemmLaunch g)
     {
-        var d = shapes.Resolve(g.D);
+        var (d, layout) = (shapes.Resolve(g.D), shapes[g.D.Tensor]);
         var segments = shapes.Segments(g).Select(s => Segment(address, g, d, s.A, s.B)).ToArray();
         var bytes = segments.Sum(s => s.Bytes) + (g.Accumulate ? 2 : 1) * LaunchCost.BytesOf(shapes, d);
         // A GEMM's scale is a number of the run; only kernels read scalars from the device.
         var scale = (float)(g.Scale.Constant * Math.Pow(loraScale, g.Scale.LoraScales));
-        return new BoundGemm(ScheduleText.Print(g.D), g.Layer, segments.Sum(s => LaunchCost.Gemm(d.Rows, d.Columns, s.Operands.K)), bytes, g.Layout, shapes[g.D.Tensor].Tensor.Type,
-            Start(address, d), shapes[g.D.Tensor].Pitch, d.Rows, d.Columns, [.. segments.Select(s => s.Operands)], scale, g.Accumulate);
+        return new BoundGemm(ScheduleText.Print(g.D), g.Layer, segments.Sum(s => LaunchCost.Gemm(d.Rows, d.Columns, s.Operands.K)), bytes, g.Layout, layout.Tensor.Type,
+            Start(address, d), layout.Pitch, d.Rows, d.Columns, [.. segments.Select(s => s.Operands)], scale, g.Accumulate)
+        {
+            WholeM = layout.Tensor.Tokens ? layout.Rows : d.Rows,
+            Unit = g is { Layout: GemmLayout.Tn, Accumulate: true } ? tokenUnit ?? GemmKernel.TokenUnit(shapes.Ranks[layout.Tensor.Stack]) : int.MaxValue,
+        };
     }
 
     (GemmOperands Operands, long Bytes) Segment(Func<string, nint> address, GemmLaunch g, Rectangle d, Rectangle a, Rectangle b)

@@ -6,7 +6,8 @@ using Graph.Runtime.Schedules;
 namespace Graph.Runtime.Planning;
 
 /// <summary>Bytes that must stay in place from launch First to launch Last, both included.</summary>
-public sealed record Lifetime(string Tensor, int First, int Last, long Bytes);
+/// <param name="PerTile">They hold one tile of tokens after the other (<see cref="TokenTiles"/>).</param>
+public sealed record Lifetime(string Tensor, int First, int Last, long Bytes, bool PerTile = false);
 
 /// <summary>When each arena tensor of a launch list is alive. A dropped tensor has two lifetimes: first write to last read of the forward, then of the backward.</summary>
 public static class Lifetimes

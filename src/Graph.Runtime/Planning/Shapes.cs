@@ -26,8 +26,23 @@ public sealed class Shapes
         fusions = schedule.Fusions.ToDictionary(f => (f.First, f.Second));
     }
 
+    Shapes(Shapes all, int firstToken, int tokens)
+    {
+        (Schedule, Ranks, Act, layouts, fusions) = (all.Schedule, all.Ranks, all.Act, all.layouts, all.fusions);
+        (FirstToken, Tokens) = (firstToken, tokens);
+    }
+
+    /// <summary>The same tensors, of which launches see <paramref name="tokens"/> tokens from <paramref name="firstToken"/> on.</summary>
+    public Shapes Window(int firstToken, int tokens) => new(this, firstToken, tokens);
+
     public Schedule Schedule { get; }
+
+    /// <summary>The first token that launches see: 0 but in a window.</summary>
+    public int FirstToken { get; }
+
+    /// <summary>How many tokens launches see: T but in a window.</summary>
     public int Tokens { get; }
+
     public RankTable Ranks { get; }
     public ActType Act { get; }
     public IReadOnlyCollection<TensorLayout> Layouts => layouts.Values;
@@ -35,6 +50,9 @@ public sealed class Shapes
     /// <exception cref="ArgumentException">The schedule has no tensor of this name.</exception>
     public TensorLayout this[string tensor] =>
         layouts.TryGetValue(tensor, out var layout) ? layout : throw new ArgumentException($"schedule {Schedule.Variant}: no tensor is named '{tensor}'.");
+
+    /// <summary>0 for what has no row per token, and for scratch, which is no tensor of the schedule.</summary>
+    public long BytesPerToken(string tensor) => layouts.TryGetValue(tensor, out var layout) ? layout.BytesPerToken : 0;
 
     /// <summary>The tensor of a kind that belongs to a stack of adapters.</summary>
     public TensorLayout OfStack(TensorKind kind, int stack) => layouts.Values.First(l => l.Tensor.Kind == kind && l.Tensor.Stack == stack);
@@ -45,7 +63,7 @@ public sealed class Shapes
         var (column, columnEnd) = view.Columns is { } c ? (c.Start, c.End) : (0, layout.Columns);
         if (columnEnd > layout.Columns || column < 0)
             throw new ArgumentException($"schedule {Schedule.Variant}: {ScheduleText.Print(view)} is columns {column} to {columnEnd} of a tensor of {layout.Rows} x {layout.Columns}.");
-        return new Rectangle(view.Tensor, 0, layout.Rows, column, columnEnd);
+        return layout.Tensor.Tokens ? new Rectangle(view.Tensor, FirstToken, FirstToken + Tokens, column, columnEnd) : new Rectangle(view.Tensor, 0, layout.Rows, column, columnEnd);
     }
 
     public Accesses Of(Launch launch)

@@ -37,6 +37,12 @@ public static class GemmKernel
     /// <summary>At most this many rows or columns of D (ranks) take a skinny tile.</summary>
     public const int SkinnyExtent = 64;
 
+    /// <summary>
+    /// Tokens that a gradient of adapters with this many ranks in all is summed by: D = D + the sum over the first unit of tokens, then + the next one's, in order,
+    /// so that cutting the tokens at multiples of a unit changes no bit. A unit's sum is as large as D, so it is longer where D is larger.
+    /// </summary>
+    public static int TokenUnit(int ranks) => ranks <= 96 ? RankKernel.TokenUnit : 4 * RankKernel.TokenUnit;
+
     /// <summary>Rows of a tile of the GEMM on TMA.</summary>
     public const int TileRows = 128;
 

@@ -13,6 +13,9 @@ public static class RankKernel
     /// <summary>Most adapters of a stack that a launch tells apart.</summary>
     public const int MaxBlocks = 4;
 
+    /// <summary>Tokens whose dB is summed before it is added (<see cref="GemmKernel.TokenUnit"/>).</summary>
+    public const int TokenUnit = 1024;
+
     /// <summary>Most tile columns in a stripe: what a warp's registers hold of dB and B. One launch may take narrower stripes.</summary>
     public static int Width(int rank) => rank == 16 ? 2 : 1;
 }

@@ -98,12 +98,12 @@ public unsafe class TrainingTests
         }
     }
 
-    static (TrainingSession Session, CpuDevice Device) Start(RankTable ranks, int tokens, string decisions = "none", int microBatches = 1, double clip = 0, int? longest = null)
+    static (TrainingSession Session, CpuDevice Device) Start(RankTable ranks, int tokens, string decisions = "none", int microBatches = 1, double clip = 0, int? longest = null, int? tile = null)
     {
         var device = new CpuDevice(poison: true);
         device.Load(TinyKernels());
         var shapes = new Shapes(Tiny, tokens, ranks, ActType.F32);
-        var plan = ExecutionPlan.Create(Tiny, new PlanOptions(tokens, ranks, ActType.F32, Scale) { Decisions = Decisions.Named(decisions, shapes), MicroBatches = microBatches, LogitsRows = 48, LongestDocument = longest });
+        var plan = ExecutionPlan.Create(Tiny, new PlanOptions(tokens, ranks, ActType.F32, Scale) { Decisions = Decisions.Named(decisions, shapes), MicroBatches = microBatches, LogitsRows = 48, LongestDocument = longest, TokenUnit = 8, TokenTile = tile, ArenaBytes = 0 });
         var session = new TrainingSession(device, plan, new AdamOptions(Clip: clip));
         session.LoadWeights(new Source());
         session.InitializeAdapters(7);
@@ -232,6 +232,30 @@ public unsafe class TrainingTests
     }
 
     /// <summary>Memory is planned for documents of a certain length; the short ones that fill a micro-batch up always fit.</summary>
+    /// <summary>Launches in tiles, the last one shorter, whatever is built again and whichever adapters are there: the same bits, in training and evaluation.</summary>
+    [Theory]
+    [InlineData(8, "none", "a,b"), InlineData(40, "none", "b"), InlineData(40, "full", "a,b"), InlineData(96, "full", "layers.1.a"), InlineData(8, "cheap", "a"), InlineData(1000, "full", "a,b")]
+    public void Train_InTiles_HasTheSameBits(int tile, string decisions, string targets)
+    {
+        var ranks = RankTable.Create(Tiny, 5, targets.Split(','));
+        var results = new[] { (int?)null, tile }.Select(t =>
+        {
+            var (session, device) = Start(ranks, 100, decisions, microBatches: 2, tile: t);
+            using (device) using (session)
+            {
+                var evaluated = session.Evaluate(Batch(100, 3)).LossSum;
+                var losses = Enumerable.Range(0, 2).Select(i => session.Train([Batch(100, 2 * i), Batch(100, 2 * i + 1)], 1e-2).Loss).ToArray();
+                var state = session.State(0, 0).Adapters.SelectMany(a => new[] { a.A, a.B }).SelectMany(m => m.Master.Concat(m.FirstMoment).Concat(m.SecondMoment)).ToArray();
+                return (evaluated, losses, state, Gradients: ranks.Adapters.SelectMany(a => session.GetGradient(a.Linear) is var g ? g.A.Concat(g.B) : []).ToArray(), session.Plan);
+            }
+        }).ToArray();
+        Assert.Equal(tile < 100, results[1].Plan.MicroBatch.Tiled.Count > 0 && results[1].Plan.Evaluation.Tiled.Count > 0);
+        Assert.Equal(results[0].evaluated, results[1].evaluated);
+        Assert.Equal(results[0].losses, results[1].losses);
+        Assert.Equal(results[0].Gradients, results[1].Gradients);
+        Assert.Equal(results[0].state, results[1].state);
+    }
+
     [Fact]
     public void Begin_DocumentLongerThanPlanned_IsRefused()
     {

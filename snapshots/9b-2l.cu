@@ -1779,3 +1779,12 @@ __device__ __forceinline__ void logit_log2_and_derivative(float s, float& z, flo
 @segments.cu
 @loss_sum.cu
 
+// ======== dequantize_nf4
+// Elements of a weight from its NF4 codes, all tensors of a stack in one launch: 0.52 bytes an element read (a code, and an absmax of 8 bits for each
+// 64) and 2 written, so the weight is stored in a quarter of the memory and products read it as if it had never been packed.
+#define ELEM_BF16 1
+#define THREADS 256
+
+@prelude.cu
+@nf4.cu
+

@@ -24,10 +24,10 @@ public sealed class RoomsTests
         ["Graph.Dsl"] = ["."],
         ["Graph.Generator"] =
         [
-            Dsl, Schedules, "IR", "Ops", "Kernels", "Kernels/Common", "Kernels/Row", "Kernels/Rope", "Kernels/Attention", "Kernels/Loss", "Kernels/Rank", "Kernels/Optimizer", "Launches", "Kernels/Gemm",
+            Dsl, Schedules, "IR", "Ops", "Kernels", "Kernels/Common", "Kernels/Row", "Kernels/Rope", "Kernels/Attention", "Kernels/Loss", "Kernels/Rank", "Kernels/Optimizer", "Kernels/Nf4", "Launches", "Kernels/Gemm",
             "Passes", "Tracing", "Emit", ".",
         ],
-        ["Graph.Runtime"] = ["Schedules", ".", "Devices", "Optimizers", "Planning", "Cpu", "Cuda", "Execution"],
+        ["Graph.Runtime"] = ["Schedules", ".", "Devices", "Optimizers", "Quantization", "Planning", "Cpu", "Cuda", "Execution"],
         ["Graph.Finetune"] = ["Common", "Checkpoints", "Adapters", "Tokenization", "Data", "Training", "Commands", "."],
     };
 

@@ -57,6 +57,7 @@ static class KernelChecks
                         _ when job.IsOfRowSums => RowSumsCheck.Run(devices[job.Target], job),
                         KernelKind.GemmEpilogue => EpilogueCheck.Run(devices[job.Target], job),
                         KernelKind.LabelRows => LabelRowsCheck.Run(devices[job.Target], job),
+                        KernelKind.Dequantize => Nf4Check.Run(devices[job.Target], job),
                         KernelKind.Optimizer => OptimizerCheck.Run(devices[job.Target], job),
                         KernelKind.RankGradients or KernelKind.RankSum => RankCheck.Run(devices[job.Target], job),
                         _ => throw new CheckException($"{job.Name} is of kind {job.Kind}, which has no check here"),

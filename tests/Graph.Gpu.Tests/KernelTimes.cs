@@ -43,6 +43,7 @@ static class KernelTimes
                     KernelKind.GemmEpilogue when job.IsOfRowSums => Logits(job, Allocate),
                     KernelKind.GemmEpilogue => Epilogue(device, job, Allocate),
                     KernelKind.RankGradients or KernelKind.RankSum => RankProducts(job, Allocate),
+                    KernelKind.Dequantize => Nf4Check.Timed(device, job, Allocate),
                     _ => Kernel(device, job, Allocate),
                 };
                 // Else the time would be that of the launches which the kernel stands for.

@@ -18,14 +18,15 @@ sealed class RecordedLaunches : IDevice
     /// <param name="variant">A variant of <see cref="Emitted"/>.</param>
     /// <param name="recompute">Every activation that has a recipe is built again in the backward.</param>
     /// <param name="rankOf">Rank of a linear's adapter; 0: it has none.</param>
-    public static IReadOnlyList<BoundLaunch> Of(string variant, bool recompute, Func<string, int> rankOf)
+    /// <param name="format">Of the frozen linears.</param>
+    public static IReadOnlyList<BoundLaunch> Of(string variant, bool recompute, Func<string, int> rankOf, WeightFormat format = WeightFormat.Act)
     {
         var schedule = ScheduleText.Parse(Emitted.Model(variant).ScheduleText);
         var ranks = RankTable.Create(schedule, rankOf);
         // No plan drops a boundary tensor, but recipes of theirs are emitted too.
         var decisions = recompute ? new Decisions("all", schedule.Recipes.ToDictionary(r => r.Tensor, _ => TensorAction.Recompute)) : Decisions.None;
         using var device = new RecordedLaunches();
-        using var session = new TrainingSession(device, ExecutionPlan.Create(schedule, new PlanOptions(96, ranks, device.Act, 2.0) { Decisions = decisions }));
+        using var session = new TrainingSession(device, ExecutionPlan.Create(schedule, new PlanOptions(96, ranks, device.Act, 2.0) { Decisions = decisions, Storage = WeightStorages.Packed(schedule, _ => format) }));
         return device.launches;
     }
 

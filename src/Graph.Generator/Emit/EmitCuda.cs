@@ -16,6 +16,7 @@ public static class EmitCuda
             .Concat(RankKernels.Kernels(target))
             .Concat(LabelRowKernels.Kernels(target))
             .Concat(OptimizerKernels.Kernels(target))
+            .Concat(Nf4Kernels.Kernels(target))
             .ToArray();
 
     /// <summary>With functions.cu where the body's expressions, or their derivatives, call what it has.</summary>

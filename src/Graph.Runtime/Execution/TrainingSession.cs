@@ -66,43 +66,11 @@ public sealed class TrainingSession : IDisposable
     nint Scalars => binder.Base(Plan.Memory.Scalars);
     int Chunks => Plan.Optimizer.Chunks;
 
-    /// <summary>Fills weights from a source, converted to the activation type, in pieces of at most 64 MiB.</summary>
+    /// <summary>Fills weights from a source, a tensor at a time: converted to the activation type, or as NF4 where the plan stores them so.</summary>
+    /// <param name="measure">Whether to say what quantising changes; the weights are then read twice.</param>
     /// <exception cref="ArgumentException">A tensor has another shape than the model; the message has both.</exception>
     /// <exception cref="WeightException">A value is too large for the activation type.</exception>
-    public void LoadWeights(IWeightSource source)
-    {
-        const int pieceBytes = 64 << 20;
-        var weights = Plan.Shapes.Layouts.Where(l => l.Tensor.Kind == TensorKind.Weight).SelectMany(l => l.Tensor.Stored());
-        var room = (int)Math.Min(pieceBytes, weights.Max(w => 4L * w.Shape.Aggregate(1L, (count, extent) => count * extent)));
-        byte[] scratch = new byte[room], converted = new byte[room];
-        foreach (var layout in Plan.Shapes.Layouts.Where(l => l.Tensor.Kind == TensorKind.Weight))
-        {
-            var row = 0L;
-            foreach (var (name, shape) in layout.Tensor.Stored())
-            {
-                Load(name, shape, binder.Address(layout.Tensor.Name) + (nint)(row * layout.Pitch * layout.ElementBytes), layout.Pitch);
-                row += shape[0];
-            }
-        }
-
-        void Load(string name, int[] shape, nint to, int pitch)
-        {
-            var stored = source.Describe(name);
-            if (!stored.Shape.SequenceEqual(shape))
-                throw new ArgumentException($"weights: {name} is [{string.Join(",", stored.Shape)}] but {Plan.Shapes.Schedule.Variant} needs [{string.Join(",", shape)}]; the checkpoint is of another size.");
-            int columns = shape[^1], rows = shape.Length > 1 ? shape[0] : 1, element = TensorLayout.Size(ElementType.Act, device.Act);
-            var piece = Math.Max(1, pieceBytes / (columns * 4));
-            for (var row = 0; row < rows; row += piece)
-            {
-                var count = Math.Min(piece, rows - row);
-                var bytes = Elements.Convert(source.Rows(name, row, count, scratch), stored.Type, device.Act, converted);
-                // The source's values are finite; rounding to a narrower range may end that.
-                if (stored.Type != Elements.TypeOf(device.Act) && Elements.FirstNonFinite(bytes, Elements.TypeOf(device.Act)) is >= 0 and var at)
-                    throw new WeightException($"weights: row {row + at / (columns * element)} of {name} has a value that is too large for {device.Act}; run it in a type of a wider range (--dtype)");
-                device.Upload2D(to + (nint)((long)row * pitch * element), (long)pitch * element, bytes, (long)columns * element, count);
-            }
-        }
-    }
+    public QuantizationError LoadWeights(IWeightSource source, bool measure = false) => new WeightLoader(device, Plan, binder.Address, source).Load(measure);
 
     /// <summary>A uniform in ±1/√In (kaiming-uniform with a = √5, as PEFT), B zero, moments zero. The same seed gives the same adapter, linear by linear.</summary>
     public void InitializeAdapters(int seed)

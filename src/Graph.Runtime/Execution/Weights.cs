@@ -5,6 +5,8 @@ using System.Numerics;
 using System.Runtime.InteropServices;
 using System.Threading.Tasks;
 using Graph.Runtime.Devices;
+using Graph.Runtime.Planning;
+using Graph.Runtime.Quantization;
 using Graph.Runtime.Schedules;
 
 namespace Graph.Runtime.Execution;
@@ -29,6 +31,12 @@ public interface IWeightSource
 
     /// <summary>Elements of rows row .. row + rows, little-endian and finite, in memory of the source's own or in <paramref name="scratch"/>. A tensor of one dimension is one row.</summary>
     ReadOnlySpan<byte> Rows(string name, int row, int rows, Span<byte> scratch);
+
+    /// <summary>How the source holds the tensor. Of a packed one Describe and Rows speak of its bf16 values.</summary>
+    WeightFormat FormatOf(string name) => WeightFormat.Act;
+
+    /// <summary>The codes of a packed tensor.</summary>
+    Nf4Tensor Codes(string name) => throw new InvalidOperationException($"weights: {name} has no codes.");
 }
 
 /// <summary>
@@ -147,11 +155,7 @@ public static class Elements
         }
     }
 
-    public static ushort Bf16(float value)
-    {
-        var bits = BitConverter.SingleToUInt32Bits(value);
-        return float.IsNaN(value) ? (ushort)0x7FC0 : (ushort)((bits + 0x7FFF + ((bits >> 16) & 1)) >> 16);
-    }
+    public static ushort Bf16(float value) => Nf4.Bf16(value);
 
     /// <summary>Activation-type bytes as fp32.</summary>
     public static float[] ToFloats(ReadOnlySpan<byte> source, ActType act)

@@ -14,6 +14,9 @@ public sealed record PlanOptions(int Tokens, RankTable Ranks, ActType Act, doubl
     /// <summary>Actions per activation; null saves everything.</summary>
     public Decisions? Decisions { get; init; }
 
+    /// <summary>Of weights that are not resident.</summary>
+    public IReadOnlyDictionary<string, WeightStorage> Storage { get; init; } = WeightStorages.Resident;
+
     /// <summary>Of the device: how many tiles it works on at a time.</summary>
     public int Multiprocessors { get; init; } = 1;
 
@@ -83,7 +86,7 @@ public sealed record ExecutionPlan(Shapes Shapes, PlanOptions Options, Decisions
     {
         if (options.TokenTile is { } tile && (tile < 1 || tile % TokenTiles.Unit(options) != 0))
             throw new ArgumentException($"plan: a tile of {tile} tokens cuts sums of adapters' gradients, which are made of {TokenTiles.Unit(options)} tokens each; use a multiple of that.");
-        var shapes = new Shapes(schedule, options.Tokens, options.Ranks, options.Act);
+        var shapes = new Shapes(schedule, options.Tokens, options.Ranks, options.Act, options.Storage);
         var decisions = options.Decisions ?? Decisions.None;
         var kept = DeadLaunches.LossRoots(schedule).Concat(options.Keep).ToHashSet();
         var logitsRows = Math.Min(options.LogitsRows ?? DefaultLogitsRows(shapes, options.Multiprocessors), options.Tokens);
@@ -130,6 +133,7 @@ public sealed record ExecutionPlan(Shapes Shapes, PlanOptions Options, Decisions
     // dS goes where two launches leave room for it: the arena stays as large as the rest makes it.
     static PlannedProgram Place(Shapes shapes, PlanOptions options, IReadOnlyList<Launch> launches, int backwardStart, Decisions decisions, IReadOnlySet<string> kept, int logitsRows, long? room)
     {
+        (launches, backwardStart) = Materialization.Run(shapes, launches, backwardStart);
         var lifetimes = Lifetimes.Of(shapes, launches, backwardStart, decisions, kept, logitsRows);
         var tiled = options.TokenTile is { } tile ? TokenTiles.Choose(shapes, launches, lifetimes, kept, tile, room) : [];
         var arena = Arena.Assign(TokenTiles.Apply(shapes, lifetimes, kept, tiled));

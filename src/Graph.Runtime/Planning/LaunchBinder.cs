@@ -20,6 +20,7 @@ public sealed class LaunchBinder(Shapes shapes, double loraScale, int logitsRows
         GemmLaunch g => [Gemm(address, g)],
         KernelLaunch k => [Kernel(address, k)],
         CrossEntropyLaunch c => CrossEntropy(address, c),
+        DequantizeLaunch d => [Dequantize(address, d)],
         _ => throw new ArgumentException($"bind: unknown launch {launch.GetType().Name}."),
     };
 
@@ -63,6 +64,13 @@ public sealed class LaunchBinder(Shapes shapes, double loraScale, int logitsRows
     {
         var cost = LaunchCost.Of(shapes, k, pairs);
         return new BoundKernel(k.Kernel, k.Layer, cost.Flops, cost.Bytes, k.Kernel, k.Arguments.Select(v => Argument(address, v)).ToArray(), shapes.Tokens);
+    }
+
+    BoundKernel Dequantize(Func<string, nint> address, DequantizeLaunch d)
+    {
+        var packed = shapes.Packed(d.Weight.Tensor) ?? throw new ArgumentException($"bind: {d.Weight.Tensor} has no packed block.");
+        BoundArgument[] arguments = [new(Start(address, shapes.Resolve(d.Weight)), 0), new(Start(address, shapes.Resolve(d.Packed)), packed.Parts.Count)];
+        return new BoundKernel(Nf4Layout.Kernel, d.Layer, 0, LaunchCost.Of(shapes, d, pairs).Bytes, Nf4Layout.Kernel, arguments, packed.Chunks);
     }
 
     // Tokens that have a label are gathered, so that a chunk is full of them; products stop at their count. What has no label gets its zeros when rows go back.

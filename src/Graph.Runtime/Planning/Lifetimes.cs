@@ -39,6 +39,16 @@ public static class Lifetimes
         }
         foreach (var (tensor, list) in uses)
         {
+            // A weight is made anew for each run of launches that read it.
+            if (shapes.IsMaterialized(tensor))
+            {
+                for (int first = 0, next; first < list.Count; first = next)
+                {
+                    next = list.FindIndex(first + 1, u => u.Write) is >= 0 and var write ? write : list.Count;
+                    AddRanges(tensor, list[first..next]);
+                }
+                continue;
+            }
             var split = decisions[tensor] == TensorAction.Recompute && !kept.Contains(tensor) ? list.FindIndex(u => u.Launch >= backwardStart) : -1;
             // A dropped tensor is dead between the two; whatever its backward reads, a recipe wrote.
             if (split < 0) AddRanges(tensor, list);
@@ -52,7 +62,7 @@ public static class Lifetimes
 
         void Note(Rectangle rectangle, int launch, bool write)
         {
-            if (rectangle.IsEmpty || !IsInArena(shapes[rectangle.Tensor].Tensor.Kind)) return;
+            if (rectangle.IsEmpty || !shapes.IsInArena(shapes[rectangle.Tensor].Tensor)) return;
             if (!uses.TryGetValue(rectangle.Tensor, out var list)) uses[rectangle.Tensor] = list = [];
             list.Add(new Use(launch, write));
         }
@@ -82,9 +92,6 @@ public static class Lifetimes
             .. LabelRows.Scratch(shapes, head),
         ];
     }
-
-    /// <summary>Activations and gradients share the arena; everything else stays where it is for the whole run.</summary>
-    public static bool IsInArena(TensorKind kind) => kind is TensorKind.Activation or TensorKind.Gradient;
 
     readonly record struct Use(int Launch, bool Write);
 }

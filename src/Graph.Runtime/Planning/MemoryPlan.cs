@@ -11,9 +11,9 @@ namespace Graph.Runtime.Planning;
 /// <summary>One allocation on the device each.</summary>
 public enum MemoryBlock
 {
-    /// <summary>Activations, gradients of activations, the head's scratch: shared by liveness.</summary>
+    /// <summary>Activations, gradients of activations, the head's scratch, weights while they are made from what is stored of them: shared by liveness.</summary>
     Arena,
-    /// <summary>Frozen tensors.</summary>
+    /// <summary>Frozen tensors, as they are stored.</summary>
     Weights,
     /// <summary>A and B, rounded to the activation type: what products read.</summary>
     Adapters,
@@ -46,7 +46,7 @@ public sealed record MemoryPlan(IReadOnlyDictionary<MemoryBlock, long> Blocks, I
         var permanent = new Dictionary<string, Location>();
         // Inputs come first in their block and side by side, so that one copy brings a micro-batch from the host; scalars follow.
         foreach (var layout in shapes.Layouts)
-            if (BlockOf(layout.Tensor.Kind) is { } block && layout.Bytes > 0)
+            if (!shapes.IsInArena(layout.Tensor) && BlockOf(layout.Tensor.Kind) is { } block && layout.Bytes > 0)
             {
                 var offset = sizes.GetValueOrDefault(block);
                 permanent[layout.Tensor.Name] = new Location(block, offset);

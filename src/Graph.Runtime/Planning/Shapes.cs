@@ -14,8 +14,12 @@ public sealed class Shapes
 {
     readonly Dictionary<string, TensorLayout> layouts;
     readonly Dictionary<(int, int), Fusion> fusions;
+    readonly Dictionary<string, WeightStorage> materialized;
+    readonly Dictionary<string, Nf4Layout> packed = [];
 
-    public Shapes(Schedule schedule, int tokens, RankTable ranks, ActType act)
+    /// <param name="storage">Of weights that are not resident; null: every one is.</param>
+    /// <exception cref="ArgumentException">No tokens, or a weight that must be resident is to be stored in another way.</exception>
+    public Shapes(Schedule schedule, int tokens, RankTable ranks, ActType act, IReadOnlyDictionary<string, WeightStorage>? storage = null)
     {
         if (tokens < 1) throw new ArgumentException($"shapes: a micro-batch of {tokens} tokens has nothing to train on.");
         Schedule = schedule;
@@ -24,11 +28,22 @@ public sealed class Shapes
         Act = act;
         layouts = schedule.Tensors.ToDictionary(t => t.Name, t => TensorLayout.Create(t, tokens, ranks, act));
         fusions = schedule.Fusions.ToDictionary(f => (f.First, f.Second));
+        WeightStorages.Check(schedule, storage ?? WeightStorages.Resident);
+        materialized = (storage ?? WeightStorages.Resident).Where(s => !s.Value.IsResident).ToDictionary();
+        foreach (var (name, chosen) in materialized)
+        {
+            if (chosen.Place != WeightPlace.Device) throw new ArgumentException($"storage: {name} is to stay in host memory, which this runtime does not do yet; keep it on the device.");
+            var weight = layouts[name].Tensor;
+            var block = Nf4Layout.Create(weight, chosen.Format);
+            packed[name] = block;
+            var tensor = block.Tensor(weight);
+            layouts.Add(tensor.Name, TensorLayout.Create(tensor, tokens, ranks, act));
+        }
     }
 
     Shapes(Shapes all, int firstToken, int tokens)
     {
-        (Schedule, Ranks, Act, layouts, fusions) = (all.Schedule, all.Ranks, all.Act, all.layouts, all.fusions);
+        (Schedule, Ranks, Act, layouts, fusions, materialized, packed) = (all.Schedule, all.Ranks, all.Act, all.layouts, all.fusions, all.materialized, all.packed);
         (FirstToken, Tokens) = (firstToken, tokens);
     }
 
@@ -45,7 +60,21 @@ public sealed class Shapes
 
     public RankTable Ranks { get; }
     public ActType Act { get; }
+
+    /// <summary>Every tensor of the schedule, then the packed blocks of weights that have one.</summary>
     public IReadOnlyCollection<TensorLayout> Layouts => layouts.Values;
+
+    /// <summary>Some weight is not resident.</summary>
+    public bool Materializes => materialized.Count > 0;
+
+    /// <summary>The tensor is a weight that launches make in the arena.</summary>
+    public bool IsMaterialized(string tensor) => materialized.ContainsKey(tensor);
+
+    /// <summary>The packed block of a weight; null: its elements are stored as they are.</summary>
+    public Nf4Layout? Packed(string weight) => packed.GetValueOrDefault(weight);
+
+    /// <summary>Activations, gradients and materialized weights share the arena; everything else stays where it is for the whole run.</summary>
+    public bool IsInArena(ScheduleTensor tensor) => tensor.Kind is TensorKind.Activation or TensorKind.Gradient || IsMaterialized(tensor.Name);
 
     /// <exception cref="ArgumentException">The schedule has no tensor of this name.</exception>
     public TensorLayout this[string tensor] =>
@@ -79,6 +108,8 @@ public sealed class Shapes
                 return new Accesses([.. arguments.Take(k.InPlace), .. arguments.Skip(k.Outputs)], arguments[..k.Outputs]);
             case CrossEntropyLaunch c:
                 return new Accesses([Resolve(c.X), Resolve(c.Table), Resolve(c.Labels), Resolve(View(c.InverseLabels))], c.DX is null ? [Resolve(c.Loss)] : [Resolve(c.DX), Resolve(c.Loss)]);
+            case DequantizeLaunch d:
+                return new Accesses([Resolve(d.Packed)], [Resolve(d.Weight)]);
             default:
                 throw new ArgumentException($"schedule {Schedule.Variant}: unknown launch {launch.GetType().Name}.");
         }

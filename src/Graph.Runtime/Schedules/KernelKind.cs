@@ -40,4 +40,6 @@ public enum KernelKind
     LabelRows,
     /// <summary>Gradient norm, AdamW, rounded copies of adapters, sum of losses.</summary>
     Optimizer,
+    /// <summary>Elements of a weight from its NF4 codes.</summary>
+    Dequantize,
 }

@@ -113,6 +113,13 @@ public sealed record KernelLaunch(int Id, int Layer, KernelKind Kind, string Ker
 /// </summary>
 public sealed record CrossEntropyLaunch(int Id, int Layer, string Kernel, View? DX, View Loss, View X, View Table, View Labels, StepScalar InverseLabels, LossFromSums? Sums) : Launch(Id, Layer);
 
+/// <summary>Elements of a weight from its packed block (NF4). No schedule has one: planning inserts it where a weight is stored so.</summary>
+public sealed record DequantizeLaunch(int Layer, View Weight, View Packed) : Launch(Planned, Layer)
+{
+    /// <summary>The id of launches that no schedule has.</summary>
+    public const int Planned = -1;
+}
+
 /// <summary>
 /// The product of the logits also sums the exponentials of each tile of a row (Product), and the loss is made from those sums (Kernel: the arguments above,
 /// then the sums).

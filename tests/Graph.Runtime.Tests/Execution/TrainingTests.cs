@@ -23,7 +23,7 @@ public unsafe class TrainingTests
         public static void ValueAndDerivative(Vector<float> s, Vector<float> distance, float head, out Vector<float> z, out Vector<float> dz) => (z, dz) = (s, Vector<float>.One);
     }
 
-    static Dictionary<string, CpuKernelEntry> TinyKernels() => new()
+    internal static Dictionary<string, CpuKernelEntry> TinyKernels() => new()
     {
         ["cross_entropy"] = new((a, rows) => CpuCrossEntropy.Run<Identity>(a, rows, V, true), true),
         ["embedding"] = new((a, rows) =>
@@ -71,7 +71,7 @@ public unsafe class TrainingTests
     };
 
     /// <summary>Random weights of deviation 0.3, so that tanh bends and adapters matter.</summary>
-    sealed class Source : IWeightSource
+    internal sealed class Source : IWeightSource
     {
         public StoredTensor Describe(string name) => new(StoredType.F32, name == "table" ? [V, H] : name.EndsWith("norm") ? [H] : [H, H]);
 
@@ -113,7 +113,7 @@ public unsafe class TrainingTests
 
     static float[] InitialB(AdapterSlot slot) => Enumerable.Range(0, slot.Out * slot.Rank).Select(i => Source.Value(slot.Linear + "B", i)).ToArray();
 
-    static MicroBatch Batch(int tokens, int seed)
+    internal static MicroBatch Batch(int tokens, int seed)
     {
         var random = new Random(seed);
         return MicroBatch.Pack(tokens, [(Enumerable.Range(0, tokens).Select(_ => random.Next(V)).ToArray(), Enumerable.Range(0, tokens).Select(i => i % 5 == 0 ? -100 : random.Next(V)).ToArray())]);

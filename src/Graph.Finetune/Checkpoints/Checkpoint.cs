@@ -3,26 +3,34 @@ using System.Collections.Generic;
 using System.IO;
 using System.IO.Enumeration;
 using System.Linq;
+using System.Runtime.InteropServices;
 using System.Security.Cryptography;
 using System.Text.Json;
 using Graph.Runtime;
 using Graph.Runtime.Execution;
+using Graph.Runtime.Planning;
+using Graph.Runtime.Quantization;
 using Graph.Runtime.Schedules;
 
 namespace Graph.Finetune.Checkpoints;
 
-/// <summary>The weights of a Hugging Face directory: shards by model.safetensors.index.json, or model.safetensors alone. Values that are not finite are refused where they are read.</summary>
+/// <summary>
+/// The weights of a Hugging Face directory: shards by model.safetensors.index.json, or model.safetensors alone. Values that are not finite are refused where they are read. A weight that bitsandbytes packed as
+/// NF4 is a bf16 tensor of its dequantised values; its codes are there too.
+/// </summary>
 public sealed class Checkpoint : IWeightSource, IDisposable
 {
     const string IndexName = "model.safetensors.index.json", SingleName = "model.safetensors";
 
     readonly IReadOnlyList<SafetensorsFile> shards;
     readonly Dictionary<string, (SafetensorsFile Shard, SafetensorsEntry Entry)> tensors;
+    readonly IReadOnlyDictionary<string, PackedWeight> packed;
 
     Checkpoint(string directory, IReadOnlyList<SafetensorsFile> shards)
     {
         (Directory, this.shards) = (directory, shards);
         tensors = shards.SelectMany(s => s.Tensors.Values, (shard, entry) => (shard, entry)).ToDictionary(t => t.entry.Name);
+        packed = PackedWeight.All(tensors);
     }
 
     public string Directory { get; }
@@ -66,7 +74,7 @@ public sealed class Checkpoint : IWeightSource, IDisposable
 
         var tied = model.Config().Any(f => f is { Key: "tie_word_embeddings", Value: true });
         var changes = model.Changes?.Invoke().Declared ?? [];
-        var unread = tensors.Keys.Where(n => !needed.ContainsKey(n) && !n.EndsWith(".rotary_emb.inv_freq", StringComparison.Ordinal) && !(tied && n == "lm_head.weight")
+        var unread = tensors.Keys.Where(n => !needed.ContainsKey(n) && !PackedWeight.IsBeside(n, packed.ContainsKey) && !n.EndsWith(".rotary_emb.inv_freq", StringComparison.Ordinal) && !(tied && n == "lm_head.weight")
             && !changes.Any(c => FileSystemName.MatchesSimpleExpression(c, n, ignoreCase: false))).Order(StringComparer.Ordinal).ToArray();
         if (unread.Length > 0)
             throw new InputException($"'{Directory}' holds {Some(unread)}, which {model.Name} does not read; "
@@ -82,13 +90,14 @@ public sealed class Checkpoint : IWeightSource, IDisposable
 
     public StoredTensor Describe(string name)
     {
+        if (packed.TryGetValue(name, out var weight)) return new StoredTensor(StoredType.Bf16, weight.Shape);
         var (shard, entry) = Find(name);
         var type = entry.DType switch
         {
             "F32" => StoredType.F32,
             "BF16" => StoredType.Bf16,
             "F16" => StoredType.F16,
-            _ => throw new InputException($"{shard.Path}: {name} is {entry.DType}; weights must be F32, BF16 or F16 (a quantized checkpoint cannot be read)."),
+            _ => throw new InputException($"{shard.Path}: {name} is {entry.DType}; weights must be F32, BF16 or F16, or packed in NF4 by bitsandbytes with {name}.quant_state.bitsandbytes__nf4 beside them."),
         };
         if (entry.Shape.Count == 0 || entry.Shape.Any(d => d is < 1 or > int.MaxValue))
             throw new InputException($"{shard.Path}: {name} has the shape [{string.Join(",", entry.Shape)}]; every extent must be from 1 to {int.MaxValue}.");
@@ -97,6 +106,13 @@ public sealed class Checkpoint : IWeightSource, IDisposable
 
     public ReadOnlySpan<byte> Rows(string name, int row, int rows, Span<byte> scratch)
     {
+        if (packed.TryGetValue(name, out var weight))
+        {
+            var elements = rows * weight.Shape[1];
+            var values = scratch.Length >= 2 * elements ? scratch[..(2 * elements)] : new byte[2 * elements];
+            weight.Dequantize((long)row * weight.Shape[1], MemoryMarshal.Cast<byte, ushort>(values));
+            return values;
+        }
         var (shard, entry) = Find(name);
         var rowBytes = entry.Shape.Count == 1 ? entry.Length : entry.Length / entry.Shape[0];
         var bytes = checked((int)(rows * rowBytes));
@@ -122,6 +138,10 @@ public sealed class Checkpoint : IWeightSource, IDisposable
         foreach (var shard in shards) shard.AddSamples(hash);
         return Convert.ToHexStringLower(hash.GetHashAndReset());
     }
+
+    public WeightFormat FormatOf(string name) => packed.TryGetValue(name, out var weight) ? weight.Format : WeightFormat.Act;
+
+    public Nf4Tensor Codes(string name) => packed[name].Read();
 
     public void Dispose()
     {

@@ -38,10 +38,8 @@ public static class ModelConfig
         // Settings that change the computation and that no variant has.
         foreach (var rope in Find(config, "rope_type").Where(r => !Same(r, "default")))
             throw new InputException($"{path}: rope_type is {Json.Show(rope)} but the variant {variant} has \"default\"; scaled rotary embeddings are not supported.");
-        foreach (var field in new[] { "rope_scaling", "quantization_config" })
-        {
-            if (config.TryGetProperty(field, out var other) && other.ValueKind != JsonValueKind.Null) throw new InputException($"{path}: {field} is {Json.Show(other)} but the variant {variant} has none.");
-        }
+        if (config.TryGetProperty("rope_scaling", out var scaling) && scaling.ValueKind != JsonValueKind.Null) throw new InputException($"{path}: rope_scaling is {Json.Show(scaling)} but the variant {variant} has none.");
+        if (config.TryGetProperty("quantization_config", out var quantization) && quantization.ValueKind != JsonValueKind.Null) QuantizationConfig.Check(path, quantization);
         foreach (var field in new[] { "attention_bias", "use_bidirectional_attention" })
         {
             if (config.TryGetProperty(field, out var other) && other.ValueKind is not (JsonValueKind.False or JsonValueKind.Null))

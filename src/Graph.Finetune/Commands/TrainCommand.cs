@@ -25,6 +25,7 @@ static class TrainCommand
         var decay = OptionKinds.Number("--weight-decay", "AdamW's weight decay", 0.01);
         var clip = OptionKinds.Number("--clip", "largest norm of the gradient; 0 for no limit", 1.0);
         var recompute = Recompute();
+        var quant = QuantOption.Create();
         var seed = Seed("decides the adapter's first values and the order of the data");
         var saveEvery = OptionKinds.Integer("--save-every", "steps from one checkpoint to the next; the last step has one anyhow", 500, 1);
         var keep = OptionKinds.Integer("--keep", "checkpoints that stay, the newest", 3, 1);
@@ -38,7 +39,7 @@ static class TrainCommand
         batch.AddTo(command);
         command.Add(output);
         adapter.AddTo(command);
-        foreach (var option in new Option[] { accumulate, steps, epochs, peak, shape, warmup, decay, clip, recompute, seed, saveEvery, keep, resume, overwrite, maxSkipped, evalData, evalEvery }) command.Add(option);
+        foreach (var option in new Option[] { accumulate, steps, epochs, peak, shape, warmup, decay, clip, recompute, quant, seed, saveEvery, keep, resume, overwrite, maxSkipped, evalData, evalEvery }) command.Add(option);
         command.SetAction(result =>
         {
             var (model, weights, device) = source.Read(result);
@@ -49,7 +50,7 @@ static class TrainCommand
             var settings = new TrainSettings(result.GetRequiredValue(output)!, result.GetValue(resume) ? RunStart.Resume : result.GetValue(overwrite) ? RunStart.Overwrite : RunStart.New, data, result.GetValue(accumulate)!.Value, result.GetValue(steps), result.GetValue(epochs) ?? 1,
                 Enum.Parse<LearningRateShape>(result.GetRequiredValue(shape), true), result.GetValue(peak)!.Value, result.GetValue(warmup)!.Value,
                 new AdamOptions(WeightDecay: result.GetValue(decay)!.Value, Clip: result.GetValue(clip)!.Value), result.GetRequiredValue(recompute), result.GetValue(seed)!.Value,
-                result.GetValue(saveEvery)!.Value, result.GetValue(keep)!.Value, result.GetValue(maxSkipped)!.Value, evaluation);
+                result.GetValue(saveEvery)!.Value, result.GetValue(keep)!.Value, result.GetValue(maxSkipped)!.Value, evaluation, QuantOption.Read(result, quant));
             var phases = new Phases(terminal);
             using var opened = ModelSource.Open(model, weights);
             if (opened.Note is { } note) terminal.Error.WriteLine("note: " + note);

@@ -21,8 +21,9 @@ namespace Graph.Finetune.Runs;
 /// <param name="Keep">Checkpoints that stay.</param>
 /// <param name="MaxSkipped">Steps in a row that may be skipped before the run has diverged.</param>
 /// <param name="Evaluation">Evaluation data, every how many steps; null: none.</param>
+/// <param name="Quant">Null: as the source has its weights.</param>
 public sealed record TrainSettings(string Out, RunStart Start, DataSettings Data, int PerStep, int? Steps, int Epochs, LearningRateShape Shape, double Peak, int Warmup, AdamOptions Adam, string Recompute, int Seed,
-    int SaveEvery, int Keep, int MaxSkipped, (DataSettings Data, int Every)? Evaluation);
+    int SaveEvery, int Keep, int MaxSkipped, (DataSettings Data, int Every)? Evaluation, Quantization? Quant);
 
 /// <summary>
 /// One run of training: from the checks before its first step, or from a checkpoint, to its adapter. What only watches (standard output, metrics) may fail without harm. However it ends, the adapter in the folder and
@@ -53,7 +54,7 @@ static class TrainRun
         phases.Done("model");
         // Tokenizing takes a core and seconds; the device is made ready meanwhile.
         var loading = Task.Run(() => (Train: TrainData.Load(settings.Data, source), Evaluation: settings.Evaluation is { } e ? TrainData.Load(e.Data, source).InOrder() : null));
-        using var session = ModelSession.Open(source, device, new SessionRequest(adapter, settings.Data.BatchTokens, settings.Data.Seq, settings.PerStep, settings.Recompute, settings.Adam, settings.Seed), phase =>
+        using var session = ModelSession.Open(source, device, new SessionRequest(adapter, settings.Data.BatchTokens, settings.Data.Seq, settings.PerStep, settings.Recompute, settings.Adam, settings.Seed) { Quant = settings.Quant }, phase =>
         {
             phases.Done(phase);
             if (loading.IsFaulted) loading.GetAwaiter().GetResult();
@@ -177,6 +178,8 @@ static class TrainRun
         var values = new Dictionary<string, string>
         {
             ["--variant"] = source.Model.Name, ["--model"] = source.Fingerprint(), ["--dtype"] = session.Device.Act.ToString(),
+            // Of codes that a checkpoint holds, every storage has the same values.
+            ["--quant"] = settings.Quant == Quantization.Nf4 && !source.IsPacked() ? "nf4" : "none",
             ["--rank"] = Text(adapter.Rank), ["--alpha"] = Text(adapter.Alpha), ["--rslora"] = Text(adapter.RsLora), ["--adapter"] = adapter.Start is { } start ? $"layers {(start.Layers is { } layers ? string.Join(',', layers) : "all")}, dropout {Text(start.Dropout)}" : "layers all, dropout 0", ["--targets"] = string.Join(',', session.Training.Plan.Optimizer.Adapters.Select(a => a.Slot.Linear)),
             ["--data"] = data.Fingerprint(), ["--seq"] = Text(settings.Data.Seq), ["--batch-tokens"] = Text(settings.Data.BatchTokens), ["--packing"] = settings.Data.Layout.ToString(),
             ["--grad-accum"] = Text(settings.PerStep), ["--weight-decay"] = Text(settings.Adam.WeightDecay), ["--clip"] = Text(settings.Adam.Clip), ["--seed"] = Text(settings.Seed),

@@ -21,6 +21,12 @@ public sealed record DeviceRequest(DeviceKind Kind, ActType? Act);
 public sealed record SessionRequest(AdapterSettings Adapter, int Tokens, int Seq, int MicroBatches, string Recompute, AdamOptions Adam, int Seed)
 {
     public IReadOnlyCollection<string> Keep { get; init; } = [];
+
+    /// <summary>Null: as the source has its weights.</summary>
+    public Quantization? Quant { get; init; }
+
+    /// <summary>Whether to measure what quantising on load changes.</summary>
+    public bool MeasureQuantization { get; init; }
 }
 
 /// <summary>A model on its device with weights and adapter, ready to run.</summary>
@@ -29,6 +35,9 @@ public sealed record ModelSession(IDevice Device, TrainingSession Training, long
 {
     /// <summary>What a GPU's driver takes beside our allocations (CUDA graphs, local memory of kernels); never planned full.</summary>
     const long DriverReserve = 256L << 20;
+
+    /// <summary>What quantising on load changed, where that was to be measured.</summary>
+    public QuantizationError Quantization { get; init; }
 
     /// <param name="beat">Called between the phases with the name of the one that is done, so that a fault found meanwhile can end the start.</param>
     /// <exception cref="FinetuneException">It does not fit (exit code 4).</exception>
@@ -47,7 +56,7 @@ public sealed record ModelSession(IDevice Device, TrainingSession Training, long
             beat("plan");
             training = new TrainingSession(device, plan, session.Adam);
             beat("memory");
-            training.LoadWeights(source.Weights);
+            var error = training.LoadWeights(source.Weights, session.MeasureQuantization);
             beat("weights");
             if (session.Adapter.Start is null) training.InitializeAdapters(session.Seed);
             else
@@ -55,7 +64,7 @@ public sealed record ModelSession(IDevice Device, TrainingSession Training, long
                 foreach (var module in session.Adapter.Start.Modules) training.SetAdapter(module.Linear, module.A, module.B);
             }
             beat("adapter");
-            return new ModelSession(device, training, before + plan.Memory.PeakBytes);
+            return new ModelSession(device, training, before + plan.Memory.PeakBytes) { Quantization = error };
         }
         catch
         {
@@ -90,6 +99,7 @@ public sealed record ModelSession(IDevice Device, TrainingSession Training, long
     {
         var budget = device.FreeBytes - (device is CpuDevice ? 0 : DriverReserve);
         var auto = session.Recompute == "auto";
+        var storage = source.Storage(session.Quant);
         if (Fit(session.Tokens) is { } plan) return plan;
         var fits = Enumerable.Range(1, 12).Select(i => session.Tokens >> i).Where(t => t >= 64).FirstOrDefault(t => Fit(t) is not null);
         var advice = fits > 0 ? $"--batch-tokens {fits} would fit" : "not even 64 tokens would fit; take a smaller variant";
@@ -114,6 +124,7 @@ public sealed record ModelSession(IDevice Device, TrainingSession Training, long
         PlanOptions Options(int tokens) => new(tokens, session.Adapter.Ranks, device.Act, session.Adapter.Scale)
         {
             MicroBatches = session.MicroBatches, LongestDocument = Math.Min(session.Seq, tokens), Keep = session.Keep, Multiprocessors = device.Info.Multiprocessors,
+            Storage = storage,
         };
     }
 }

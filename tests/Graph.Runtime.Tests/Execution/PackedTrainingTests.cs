@@ -15,7 +15,7 @@ namespace Graph.Runtime.Tests;
 /// <summary>A step on weights in NF4 is the step on the bf16 weights that they stand for, bit for bit, whatever is recomputed.</summary>
 public class PackedTrainingTests
 {
-    const int Layers = 3, Tokens = 70;
+    const int Layers = 3, Tokens = 70, Unit = 16;
     static readonly Schedule Tiny = TinySchedule.Parse(Layers);
 
     /// <summary>The weights of the training tests; the linears as bf16 values of their codes.</summary>
@@ -66,15 +66,21 @@ public class PackedTrainingTests
         }
     }
 
-    static (double[] Losses, float[] Bits) Run(IWeightSource source, WeightFormat format, Decisions decisions)
+    static (double[] Losses, float[] Bits) Run(IWeightSource source, WeightFormat format, Decisions decisions, int? tile = null)
     {
         var ranks = RankTable.Create(Tiny, 3, ["a", "b"]);
         using var device = new CpuDevice(poison: true);
         device.Load(TrainingTests.TinyKernels());
-        var plan = ExecutionPlan.Create(Tiny, new PlanOptions(Tokens, ranks, ActType.F32, 1.5) { Decisions = decisions, LogitsRows = 48, Storage = WeightStorages.Packed(Tiny, _ => format) });
+        var plan = ExecutionPlan.Create(Tiny, new PlanOptions(Tokens, ranks, ActType.F32, 1.5) { Decisions = decisions, LogitsRows = 48, TokenTile = tile, TokenUnit = Unit, ArenaBytes = tile is null ? null : 0, Storage = WeightStorages.Packed(Tiny, _ => format) });
         using var session = new TrainingSession(device, plan, new AdamOptions(Clip: 1));
         session.LoadWeights(source);
         session.InitializeAdapters(7);
+        if (tile is not null)
+        {
+            // Where a run of launches is tiled, a weight in it is made anew for every tile, and its place is free between.
+            Assert.Contains(plan.MicroBatch.Tiled, r => Enumerable.Range(r.First, r.Last - r.First + 1).Any(i => plan.MicroBatch.Launches[i] is DequantizeLaunch));
+            Assert.All(plan.MicroBatch.Arena.Placements.Where(p => plan.Shapes.IsMaterialized(p.Lifetime.Tensor)), p => Assert.Equal(plan.Shapes[p.Lifetime.Tensor].Bytes, p.Lifetime.Bytes));
+        }
         var losses = Enumerable.Range(0, 3).Select(i => (double)session.Train([TrainingTests.Batch(Tokens, i)], 1e-2).Loss).ToList();
         losses.Add(session.Evaluate(TrainingTests.Batch(Tokens, 9)).LossSum);
         Assert.Equal(plan.Memory.PeakBytes, device.PeakBytes);
@@ -92,7 +98,8 @@ public class PackedTrainingTests
         for (var i = 0; i < 12; i++)
         {
             var actions = Tiny.Recipes.Where(_ => random.Next(2) == 0).ToDictionary(r => r.Tensor, _ => TensorAction.Recompute);
-            var got = i % 2 == 0 ? Run(new TrainingTests.Source(), WeightFormat.Nf4, new Decisions("random", actions)) : Run(new Plain(), WeightFormat.Nf4Plain, new Decisions("random", actions));
+            int? tile = i % 3 == 0 ? null : Unit * (i % 3);
+            var got = i % 2 == 0 ? Run(new TrainingTests.Source(), WeightFormat.Nf4, new Decisions("random", actions), tile) : Run(new Plain(), WeightFormat.Nf4Plain, new Decisions("random", actions), tile);
             Assert.Equal(expected.Losses, got.Losses);
             Assert.Equal(expected.Bits, got.Bits);
         }

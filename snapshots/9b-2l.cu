@@ -1485,6 +1485,7 @@ __device__ __forceinline__ void logit_log2_and_derivative(float s, float& z, flo
 #define LAYOUT 0
 #define OUT_F32 0
 #define ACCUMULATE 0
+#define BY_UNITS 0
 #define TILE_M 32
 #define TILE_N 64
 #define TILE_K 64
@@ -1505,6 +1506,7 @@ __device__ __forceinline__ void logit_log2_and_derivative(float s, float& z, flo
 #define LAYOUT 0
 #define OUT_F32 0
 #define ACCUMULATE 0
+#define BY_UNITS 0
 #define TILE_M 64
 #define TILE_N 32
 #define TILE_K 64
@@ -1567,6 +1569,7 @@ __device__ __forceinline__ void logit_log2_and_derivative(float s, float& z, flo
 #define LAYOUT 1
 #define OUT_F32 0
 #define ACCUMULATE 0
+#define BY_UNITS 0
 #define TILE_M 32
 #define TILE_N 64
 #define TILE_K 64
@@ -1587,6 +1590,7 @@ __device__ __forceinline__ void logit_log2_and_derivative(float s, float& z, flo
 #define LAYOUT 1
 #define OUT_F32 0
 #define ACCUMULATE 0
+#define BY_UNITS 0
 #define TILE_M 64
 #define TILE_N 32
 #define TILE_K 64
@@ -1607,6 +1611,7 @@ __device__ __forceinline__ void logit_log2_and_derivative(float s, float& z, flo
 #define LAYOUT 2
 #define OUT_F32 1
 #define ACCUMULATE 1
+#define BY_UNITS 1
 #define TILE_M 128
 #define TILE_N 256
 #define TILE_K 64
@@ -1627,6 +1632,7 @@ __device__ __forceinline__ void logit_log2_and_derivative(float s, float& z, flo
 #define LAYOUT 2
 #define OUT_F32 1
 #define ACCUMULATE 1
+#define BY_UNITS 1
 #define TILE_M 32
 #define TILE_N 64
 #define TILE_K 64
@@ -1647,6 +1653,7 @@ __device__ __forceinline__ void logit_log2_and_derivative(float s, float& z, flo
 #define LAYOUT 2
 #define OUT_F32 1
 #define ACCUMULATE 1
+#define BY_UNITS 1
 #define TILE_M 64
 #define TILE_N 32
 #define TILE_K 64
@@ -1666,6 +1673,7 @@ __device__ __forceinline__ void logit_log2_and_derivative(float s, float& z, flo
 #define KERNEL_NAME rank_gradients_r16
 #define RANK 16
 #define TILE_T 32
+#define UNIT 1024
 #define TILE_N 512
 #define WARPS 8
 #define STAGES 4
@@ -1683,6 +1691,7 @@ __device__ __forceinline__ void logit_log2_and_derivative(float s, float& z, flo
 #define KERNEL_NAME rank_sum_r16
 #define RANK 16
 #define TILE_T 32
+#define UNIT 1024
 #define TILE_N 512
 
 @prelude.cu
@@ -1696,6 +1705,7 @@ __device__ __forceinline__ void logit_log2_and_derivative(float s, float& z, flo
 #define KERNEL_NAME rank_gradients_r32
 #define RANK 32
 #define TILE_T 32
+#define UNIT 1024
 #define TILE_N 512
 #define WARPS 8
 #define STAGES 4
@@ -1713,6 +1723,7 @@ __device__ __forceinline__ void logit_log2_and_derivative(float s, float& z, flo
 #define KERNEL_NAME rank_sum_r32
 #define RANK 32
 #define TILE_T 32
+#define UNIT 1024
 #define TILE_N 512
 
 @prelude.cu
@@ -1769,6 +1780,15 @@ __device__ __forceinline__ void logit_log2_and_derivative(float s, float& z, flo
 @prelude.cu
 @segments.cu
 @adamw.cu
+
+// ======== add_units
+// A gradient and its sums over units of tokens, added up in order: 8 bytes an element and 4 for each unit, so that launches on parts of the tokens
+// give the bits of one.
+#define ELEM_BF16 1
+
+@prelude.cu
+@segments.cu
+@add_units.cu
 
 // ======== loss_sum
 // A micro-batch's losses, scaled and added to the step's: 4 bytes a token, in a fixed order, so that cutting the rows at multiples of 256 changes no

@@ -1387,6 +1387,7 @@ __device__ __forceinline__ void logit_log2_and_derivative(float s, float& z, flo
 #define LAYOUT 0
 #define OUT_F32 0
 #define ACCUMULATE 0
+#define BY_UNITS 0
 #define TILE_M 32
 #define TILE_N 64
 #define TILE_K 64
@@ -1407,6 +1408,7 @@ __device__ __forceinline__ void logit_log2_and_derivative(float s, float& z, flo
 #define LAYOUT 0
 #define OUT_F32 0
 #define ACCUMULATE 0
+#define BY_UNITS 0
 #define TILE_M 64
 #define TILE_N 32
 #define TILE_K 64
@@ -1469,6 +1471,7 @@ __device__ __forceinline__ void logit_log2_and_derivative(float s, float& z, flo
 #define LAYOUT 1
 #define OUT_F32 0
 #define ACCUMULATE 0
+#define BY_UNITS 0
 #define TILE_M 32
 #define TILE_N 64
 #define TILE_K 64
@@ -1489,6 +1492,7 @@ __device__ __forceinline__ void logit_log2_and_derivative(float s, float& z, flo
 #define LAYOUT 1
 #define OUT_F32 0
 #define ACCUMULATE 0
+#define BY_UNITS 0
 #define TILE_M 64
 #define TILE_N 32
 #define TILE_K 64
@@ -1509,6 +1513,7 @@ __device__ __forceinline__ void logit_log2_and_derivative(float s, float& z, flo
 #define LAYOUT 2
 #define OUT_F32 1
 #define ACCUMULATE 1
+#define BY_UNITS 1
 #define TILE_M 128
 #define TILE_N 256
 #define TILE_K 64
@@ -1529,6 +1534,7 @@ __device__ __forceinline__ void logit_log2_and_derivative(float s, float& z, flo
 #define LAYOUT 2
 #define OUT_F32 1
 #define ACCUMULATE 1
+#define BY_UNITS 1
 #define TILE_M 32
 #define TILE_N 64
 #define TILE_K 64
@@ -1549,6 +1555,7 @@ __device__ __forceinline__ void logit_log2_and_derivative(float s, float& z, flo
 #define LAYOUT 2
 #define OUT_F32 1
 #define ACCUMULATE 1
+#define BY_UNITS 1
 #define TILE_M 64
 #define TILE_N 32
 #define TILE_K 64
@@ -1568,6 +1575,7 @@ __device__ __forceinline__ void logit_log2_and_derivative(float s, float& z, flo
 #define KERNEL_NAME rank_gradients_r16
 #define RANK 16
 #define TILE_T 32
+#define UNIT 1024
 #define TILE_N 512
 #define WARPS 8
 #define STAGES 4
@@ -1585,6 +1593,7 @@ __device__ __forceinline__ void logit_log2_and_derivative(float s, float& z, flo
 #define KERNEL_NAME rank_sum_r16
 #define RANK 16
 #define TILE_T 32
+#define UNIT 1024
 #define TILE_N 512
 
 @prelude.cu
@@ -1598,6 +1607,7 @@ __device__ __forceinline__ void logit_log2_and_derivative(float s, float& z, flo
 #define KERNEL_NAME rank_gradients_r32
 #define RANK 32
 #define TILE_T 32
+#define UNIT 1024
 #define TILE_N 512
 #define WARPS 8
 #define STAGES 4
@@ -1615,6 +1625,7 @@ __device__ __forceinline__ void logit_log2_and_derivative(float s, float& z, flo
 #define KERNEL_NAME rank_sum_r32
 #define RANK 32
 #define TILE_T 32
+#define UNIT 1024
 #define TILE_N 512
 
 @prelude.cu
@@ -1671,6 +1682,15 @@ __device__ __forceinline__ void logit_log2_and_derivative(float s, float& z, flo
 @prelude.cu
 @segments.cu
 @adamw.cu
+
+// ======== add_units
+// A gradient and its sums over units of tokens, added up in order: 8 bytes an element and 4 for each unit, so that launches on parts of the tokens
+// give the bits of one.
+#define ELEM_BF16 1
+
+@prelude.cu
+@segments.cu
+@add_units.cu
 
 // ======== loss_sum
 // A micro-batch's losses, scaled and added to the step's: 4 bytes a token, in a fixed order, so that cutting the rows at multiples of 256 changes no

@@ -29,6 +29,7 @@ static class OptimizerCheck
             "gradient_norm" => Norm(on.Device),
             "adamw" => new[] { Update(on.Device, skipped: false), Update(on.Device, skipped: true) }.MaxBy(s => s.OfAllowed),
             "cast_adapters" => Cast(on.Device),
+            "add_units" => new[] { 1, 2, 7, 8, 9, 16, 17 }.Select(units => AddUnits(on.Device, units)).MaxBy(s => s.OfAllowed),
             "loss_sum" => new[] { 1, 63, 4097, 8191 }.Select(rows => LossSum(on.Device, rows)).MaxBy(s => s.OfAllowed),
             _ => throw new CheckException($"there is no check of {job.Name}; add one to OptimizerCheck"),
         };
@@ -91,6 +92,20 @@ static class OptimizerCheck
         Checking.Require(table.State().AsSpan().SequenceEqual(host.States), "cast_adapters changed a master");
         host.CheckCopies(host.States, device.Download<ushort>(table.Copies, Count));
         return new Seen();
+    }
+
+    /// <summary>One addition after the other: the same bits as in C#, and nothing beside D's columns.</summary>
+    static Seen AddUnits(CudaDevice device, int units)
+    {
+        const int Rows = 17, Columns = 264, Pitch = 272;
+        var (start, products) = (RandomValues.Uniform(Rows * Pitch, 7, -1, 1, false), RandomValues.Uniform(units * Rows * Columns, 8, -1, 1, false));
+        var expected = start.ToArray();
+        for (var u = 0; u < units; u++)
+            for (var i = 0; i < Rows * Columns; i++) expected[i / Columns * Pitch + i % Columns] += products[u * Rows * Columns + i];
+        nint d = device.Upload<float>(start), on = device.Upload<float>(products);
+        var sum = new BoundGemm("sum", 0, 0, 0, Runtime.Schedules.GemmLayout.Tn, Runtime.Schedules.ElementType.F32, d, Pitch, 0, 0, 0, 0, Rows, Columns, 1, 1, true);
+        var got = Repeat(device, KernelArguments.AddUnits(sum, on, units), () => device.Upload(d, MemoryMarshal.AsBytes(start.AsSpan())), () => device.Download<float>(d, start.Length));
+        return Largest($"D after {units} units", expected, got, _ => 0);
     }
 
     static Seen LossSum(CudaDevice device, int rows)

@@ -20,6 +20,7 @@ using Graph.Runtime.Devices;
     ("driver", DriverCheck.Run),
     ("nvrtc", NvrtcCheck.Run),
     ("cublaslt", GemmCheck.Run),
+    ("tiles", TokenTileCheck.Run),
     ("graph", GraphCheck.Run),
     ("step", StepCheck.Check),
 ];

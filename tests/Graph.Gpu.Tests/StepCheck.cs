@@ -24,10 +24,11 @@ namespace Graph.Gpu.Tests;
 /// </summary>
 static class StepCheck
 {
-    const int Compositions = 6, KvHeads = 2;
+    const int Compositions = 6, KvHeads = 2, LongTokens = 8192 + 904;
     const double LossFactor = 2, GradientFactor = 3, Floor = 1.0 / 512, Fp32 = 1e-4;
 
-    sealed record Fixture(CompiledModel Model, Schedule Schedule, string Folder, AdapterFile Adapter, MicroBatch Batch, double[] Losses);
+    /// <param name="Long">The same documents again and again: tiles and units that are full, and a last one that is not.</param>
+    sealed record Fixture(CompiledModel Model, Schedule Schedule, string Folder, AdapterFile Adapter, MicroBatch Batch, MicroBatch Long, double[] Losses);
 
     /// <summary>What one run left: the loss of every step, the gradients of the first one by linear, A and B, and all bytes of the final state.</summary>
     sealed record Run(double[] Losses, IReadOnlyList<(string Name, float[] Values)> Gradients, byte[] State);
@@ -77,6 +78,15 @@ static class StepCheck
         foreach (var recompute in recomputes)
             Checking.Require(Train(fixture, recompute, 2, open).State.AsSpan().SequenceEqual(once.State), $"two steps with --recompute {recompute} gave other bytes than the first run of --recompute none");
 
+        var tiled = "";
+        if (references is null && recomputes.Length > 1)
+        {
+            var whole = Train(fixture with { Batch = fixture.Long }, "none", 2, open).State;
+            foreach (var (recompute, tile) in new[] { ("none", 2048), ("full", 1024), ("full", 5120) })
+                Checking.Require(Train(fixture with { Batch = fixture.Long }, recompute, 2, open, tile).State.AsSpan().SequenceEqual(whole), $"two steps of {LongTokens} tokens with --recompute {recompute} in tiles of {tile} tokens gave other bytes than all at once");
+            tiled = $" and, of {LongTokens} tokens, in tiles";
+        }
+
         var ten = Train(fixture, "none", 10, open);
         double worstLoss = 0, worstShare = 0;
         for (var i = 0; i < 10; i++)
@@ -94,7 +104,7 @@ static class StepCheck
             (worstGradient, worstRatio) = (Math.Max(worstGradient, error), Math.Max(worstRatio, error / theirs));
             Checking.Require(error <= GradientFactor * theirs, FormattableString.Invariant($"the gradient of {name} is off by {error:G3} of its size, a composition in bf16 by {theirs:G3}"));
         }
-        return FormattableString.Invariant($"losses off by up to {worstLoss:G2} ({worstShare:F2} of allowed), {exact.Gradients.Count} gradients by up to {worstGradient:G2} ({worstRatio:F2} of a composition's error); same bytes again with --recompute {string.Join(", ", recomputes)}");
+        return FormattableString.Invariant($"losses off by up to {worstLoss:G2} ({worstShare:F2} of allowed), {exact.Gradients.Count} gradients by up to {worstGradient:G2} ({worstRatio:F2} of a composition's error); same bytes again with --recompute {string.Join(", ", recomputes)}{tiled}");
     }
 
     static IDevice Cpu(CompiledModel model)
@@ -104,7 +114,7 @@ static class StepCheck
         return device;
     }
 
-    static Run Train(Fixture fixture, string recompute, int steps, Func<CompiledModel, Shapes, IDevice> open)
+    static Run Train(Fixture fixture, string recompute, int steps, Func<CompiledModel, Shapes, IDevice> open, int? tile = null)
     {
         var ranks = RankTable.Create(fixture.Schedule, fixture.Adapter.RankOf);
         // Decisions and kernels' widths do not depend on the type; the device is needed for the plan.
@@ -113,6 +123,7 @@ static class StepCheck
         var plan = ExecutionPlan.Create(fixture.Schedule, new PlanOptions(fixture.Batch.Ids.Length, ranks, device.Act, fixture.Adapter.Scale) 
         {
             Decisions = Decisions.Named(recompute, new Shapes(fixture.Schedule, fixture.Batch.Ids.Length, ranks, device.Act)), Multiprocessors = device.Info.Multiprocessors,
+            TokenTile = tile, ArenaBytes = 0,
         });
         using var session = new TrainingSession(device, plan, new AdamOptions(WeightDecay: 0.01, Clip: 1));
         using var weights = Checkpoint.Open(Path.Combine(fixture.Folder, "checkpoint"));
@@ -151,6 +162,7 @@ static class StepCheck
         var documents = Enumerable.Range(0, rows).Select(r => (ids[(r * length)..((r + 1) * length)], (int[])[.. labels[(r * length + 1)..((r + 1) * length)], -100])).ToArray();
         using var numbers = JsonDocument.Parse(File.ReadAllBytes(Path.Combine(folder, "goldens.json")));
         double[] losses = [.. numbers.RootElement.GetProperty("train").GetProperty("losses").EnumerateArray().Select(e => e.GetDouble())];
-        return new Fixture(model, schedule, folder, PeftAdapter.Load(Path.Combine(folder, "adapter_init"), schedule), MicroBatch.Pack(ids.Length, documents), losses);
+        var many = Enumerable.Range(0, LongTokens / length).Select(i => documents[i % rows]).ToArray();
+        return new Fixture(model, schedule, folder, PeftAdapter.Load(Path.Combine(folder, "adapter_init"), schedule), MicroBatch.Pack(ids.Length, documents), MicroBatch.Pack(LongTokens, many), losses);
     }
 }

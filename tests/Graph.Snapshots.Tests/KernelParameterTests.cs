@@ -36,9 +36,10 @@ public sealed class KernelParameterTests
             {
                 KernelKind.GemmTma => ["map map map map map int int int int float pointer int"],
                 KernelKind.GemmEpilogue => ["map map map map map int int int int float pointer int int Epilogue"],
-                KernelKind.Gemm => ["pointer int pointer int pointer int int int int float"],
+                KernelKind.Gemm => ["pointer int pointer int pointer int int int int float" + (kernel.Info.Gemm is { Layout: Generator.Schedules.GemmLayout.Tn, Accumulate: true } ? " int" : "")],
                 KernelKind.RankSum => ["pointer int pointer int pointer pointer Linears int int int int int int float"],
-                KernelKind.RankGradients => ["pointer pointer pointer int pointer int pointer int Linears int int int"],
+                KernelKind.RankGradients => ["pointer pointer pointer int pointer int pointer int Linears int int int int"],
+                _ when kernel.Info.Name == KernelArguments.AddUnitsKernel => [Cells(KernelArguments.AddUnits(new BoundGemm("", 0, 0, 0, Runtime.Schedules.GemmLayout.Tn, ElementType.F32, 0, 64, 0, 8, 0, 8, 8, 64, 8, 1, true), 0, 1).Arguments)],
                 KernelKind.AttentionDkdvToDs => packed.TryGetValue(kernel.Info.Name + ToDs, out var found) ? [.. found] : [],
                 _ => packed.TryGetValue(kernel.Info.Name, out var found) ? [.. found] : [],
             };
@@ -74,9 +75,11 @@ public sealed class KernelParameterTests
         void Add(string kernel, IEnumerable<BoundArgument> arguments)
         {
             if (!packed.TryGetValue(kernel, out var lists)) packed[kernel] = lists = [];
-            lists.Add(string.Join(' ', arguments.SelectMany(a => a.Pitch != 0 ? new[] { "pointer", "int" } : ["pointer"]).Append("int")));
+            lists.Add(Cells(arguments));
         }
     }
+
+    static string Cells(IEnumerable<BoundArgument> arguments) => string.Join(' ', arguments.SelectMany(a => a.Pitch != 0 ? new[] { "pointer", "int" } : ["pointer"]).Append("int"));
 
     /// <summary>Types of the parameters, in order: pointer, int, float, map (128 bytes by value).</summary>
     static string Declared(EmittedText kernel)

@@ -1,4 +1,5 @@
 using System;
+using System.Collections.Generic;
 using System.Linq;
 using Graph.Runtime.Devices;
 using Graph.Runtime.Planning;
@@ -42,6 +43,20 @@ public sealed class TokenTileTests
         long once = Alive(Plan(32768, 2048)), twice = Alive(Plan(65536, 2048));
         Assert.InRange((twice - once) / 32768.0 - saved, 50_000, 66_000);
         Assert.InRange(2.0 * once - twice, 0, 2048 * 215_500);
+    }
+
+    /// <summary>1,048,576 tokens: what is whole a token, a tile's part, and every place and size in its block; nothing has run over 32 bits.</summary>
+    [Fact]
+    public void Bind_AMillionTokens_FitsNumbersOf64Bits()
+    {
+        var (few, many) = (Plan(1 << 15, 16384), Plan(1 << 20, 16384));
+        Assert.InRange(Alive(many), 360_000L << 20, 372_000L << 20);
+        var bound = Binder.Bind(many, new Dictionary<MemoryBlock, nint>()).MicroBatch;
+        Assert.Equal(32, bound.OfType<BoundGemm>().Where(g => g.Layout == GemmLayout.Nt && g.Limit is null).Sum(g => (double)g.M * g.N) / Binder.Bind(few, new Dictionary<MemoryBlock, nint>()).MicroBatch.OfType<BoundGemm>().Where(g => g.Layout == GemmLayout.Nt && g.Limit is null).Sum(g => (double)g.M * g.N), 1e-9);
+        Assert.All(bound, l => Assert.True(l.Flops >= 0 && l.Bytes >= 0, l.Label));
+        // Where row 0 of a tile's tensor would be lies before the arena; where a launch begins does not.
+        Assert.All(bound.OfType<BoundGemm>(), g => Assert.InRange(g.D, 0, (nint)Math.Max(many.Memory[MemoryBlock.Arena], many.Memory[MemoryBlock.Gradients])));
+        Assert.All(bound.OfType<BoundKernel>().SelectMany(k => k.Arguments), a => Assert.InRange(a.Address, 0, (nint)many.Memory.Blocks.Values.Max()));
     }
 
     /// <summary>The first layers of the backward need the least of what is saved, so only the last ones are tiled, and of the forward still fewer.</summary>

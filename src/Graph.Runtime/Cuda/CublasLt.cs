@@ -12,6 +12,7 @@ internal static partial class CublasLt
 
     internal const int TypeF32 = 0, TypeF16 = 2, TypeBf16 = 14, ComputeF32 = 68;
     internal const int DescTransposeA = 3, DescTransposeB = 4, Transpose = 1, NoTranspose = 0;
+    internal const int LayoutBatchCount = 5, LayoutBatchStride = 6;
     internal const int PreferWorkspaceBytes = 1, PreferReductionSchemes = 3, PreferAlignmentA = 5, PreferAlignmentB = 6, PreferAlignmentC = 7, PreferAlignmentD = 8;
 
     static CublasLt() => NativeLibraries.Register();
@@ -44,6 +45,7 @@ internal static partial class CublasLt
     [LibraryImport(Lib, EntryPoint = "cublasLtMatmulDescDestroy")] internal static partial int MatmulDescDestroy(nint desc);
     [LibraryImport(Lib, EntryPoint = "cublasLtMatmulDescSetAttribute")] internal static partial int MatmulDescSetAttribute(nint desc, int attribute, in int value, nuint bytes);
     [LibraryImport(Lib, EntryPoint = "cublasLtMatrixLayoutCreate")] internal static partial int MatrixLayoutCreate(out nint layout, int type, ulong rows, ulong columns, long leadingDimension);
+    [LibraryImport(Lib, EntryPoint = "cublasLtMatrixLayoutSetAttribute")] internal static unsafe partial int MatrixLayoutSetAttribute(nint layout, int attribute, void* value, nuint bytes);
     [LibraryImport(Lib, EntryPoint = "cublasLtMatrixLayoutDestroy")] internal static partial int MatrixLayoutDestroy(nint layout);
     [LibraryImport(Lib, EntryPoint = "cublasLtMatmulPreferenceCreate")] internal static partial int PreferenceCreate(out nint preference);
     [LibraryImport(Lib, EntryPoint = "cublasLtMatmulPreferenceDestroy")] internal static partial int PreferenceDestroy(nint preference);

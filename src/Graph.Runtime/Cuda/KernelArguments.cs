@@ -20,5 +20,14 @@ public static class KernelArguments
         _ => k.Arguments,
     };
 
+    public const string AddUnitsKernel = "add_units";
+
+    /// <summary>D += the products of units of a sum over tokens, dense and one after the other from an address on (add_units.cu).</summary>
+    public static BoundKernel AddUnits(BoundGemm sum, nint products, int units)
+    {
+        var size = (long)sum.M * sum.N;
+        return new BoundKernel(AddUnitsKernel, sum.Layer, 0, 4 * size * (units + 2), AddUnitsKernel, [new(sum.D, sum.DPitch), new(products, sum.N), new(products + (nint)(4 * size * units), 0)], (int)(size / 4));
+    }
+
     static BoundArgument Kept(BoundKernel k) => new(k.ScoreGradients!.Value.Address, k.ScoreGradients.Value.Tiles);
 }

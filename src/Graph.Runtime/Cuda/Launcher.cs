@@ -21,7 +21,10 @@ internal sealed record Launcher(CudaStream Stream, KernelTable Kernels, CublasLt
             case BoundKernel k: Kernels.Find(Name(k)); break;
             case BoundGemm { Sums: { } sums } g when Fuses(g, sums): Kernels.Find(sums.Kernels.Product); break;
             case BoundGemm g when OnTma(g) is not null: break;
-            case BoundGemm g when Library is not null: Library.Prepare(g); break;
+            case BoundGemm g when Library is not null:
+                Library.Prepare(g);
+                if (g.Unit < int.MaxValue) Kernels.Find(KernelArguments.AddUnitsKernel);
+                break;
             case BoundGemm g:
                 foreach (var part in g.Apart()) OnPointers(part);
                 break;
@@ -64,7 +67,7 @@ internal sealed record Launcher(CudaStream Stream, KernelTable Kernels, CublasLt
 
     LoadedKernel? Emitted(BoundGemm g) => Kernels.Gemm(Form(g)) ?? Kernels.Gemm(Form(g) with { Tile = TileShape.Wide });
 
-    GemmForm Form(BoundGemm g) => new(g.Layout, g.DType == ElementType.F32, g.Accumulate, GemmKernel.TileOf(g.M, g.N, g.Segments.Count, Multiprocessors));
+    GemmForm Form(BoundGemm g) => new(g.Layout, g.DType == ElementType.F32, g.Accumulate, GemmKernel.TileOf(g.WholeM, g.N, g.Segments.Count, Multiprocessors));
 
     /// <summary>The launch is one kernel with its epilogue; of a product with sums: it makes them; of attention's backward: it keeps dS or starts from it.</summary>
     internal bool Fuses(BoundLaunch launch) => launch switch
@@ -102,7 +105,7 @@ internal sealed record Launcher(CudaStream Stream, KernelTable Kernels, CublasLt
             case BoundGemm { Sums: { } sums } g when Fuses(g, sums): LaunchOnTma(g, Kernels.Find(sums.Kernels.Product), storeD: true, [new(sums.Address, sums.Pitch)]); break;
             case BoundGemm { M: 0 } or BoundGemm { N: 0 }: break;
             case BoundGemm g when OnTma(g) is { } kernel: LaunchOnTma(g, kernel, storeD: true, []); break;
-            case BoundGemm g when Library is not null: Library.Launch(g, Stream); break;
+            case BoundGemm g when Library is not null: Library.Launch(g, Stream, Launch); break;
             case BoundGemm g:
                 foreach (var part in g.Apart()) LaunchOnPointers(part);
                 break;
@@ -144,8 +147,10 @@ internal sealed record Launcher(CudaStream Stream, KernelTable Kernels, CublasLt
     unsafe void LaunchOnPointers(BoundGemm g)
     {
         var (kernel, s) = (OnPointers(g), g.Operands);
-        var cells = stackalloc long[] { g.D, g.DPitch, s.A, s.APitch, s.B, s.BPitch, g.M, g.N, s.K, BitConverter.SingleToInt32Bits(g.Alpha) };
-        Launch(kernel, g.Label, Blocks(g.M, kernel.Info.TileRows), Blocks(g.N, kernel.Info.TileCols), cells, 10);
+        var cells = stackalloc long[] { g.D, g.DPitch, s.A, s.APitch, s.B, s.BPitch, g.M, g.N, s.K, BitConverter.SingleToInt32Bits(g.Alpha), g.Unit };
+        // Only what accumulates over tokens has units.
+        var units = g is { Layout: GemmLayout.Tn, Accumulate: true };
+        Launch(kernel, g.Label, Blocks(g.M, kernel.Info.TileRows), Blocks(g.N, kernel.Info.TileCols), cells, units ? 11 : 10);
     }
 
     // Maps of A (k beside m) and B (nt: k beside n; nn: n beside k) of both segments and of D, then m, n, the segments' k, alpha, the row limit's count (0:

@@ -7,9 +7,9 @@ namespace Graph.Runtime.Cuda;
 
 /// <summary>
 /// G and dB from one read of dY (rank_gradients.cu, rank_sum.cu). Partial sums lie in a workspace that nothing else uses at the same time; a batch whose sums do not fit is cut
-/// into slices of tokens, which add to dB in order.
+/// into slices of whole units of tokens, which add to dB in order. How a unit is cut depends on the GPU and on T, not on the tokens of a launch, so neither slices nor token tiles change a bit.
 /// </summary>
-/// <param name="Multiprocessors">Blocks of rank_gradients; the order of the sums, hence the bits, depend on it.</param>
+/// <param name="Multiprocessors">Of the GPU: T tokens are about as many blocks of rank_gradients. The order of the sums, hence the bits, depend on it.</param>
 /// <param name="Overlap">Whether rank_sum is launched while rank_gradients still runs, and waits for its end by itself.</param>
 internal sealed record RankLauncher(CudaStream Stream, KernelTable Kernels, nint Workspace, long WorkspaceBytes, int Multiprocessors, bool Overlap)
 {
@@ -25,7 +25,7 @@ internal sealed record RankLauncher(CudaStream Stream, KernelTable Kernels, nint
             if (blocks[i].Rank != rank || blocks[i].RankStart != i * rank || blocks[i].Start % 8 != 0 || blocks[i].Columns % 8 != 0 || (i > 0 && blocks[i].Start < blocks[i - 1].Start + blocks[i - 1].Columns)) return false;
         var (gs, ds) = (g.Operands, d.Operands);
         return (gs.A | gs.B | g.D | d.D | ds.B) % 16 == 0 && (gs.APitch | gs.BPitch | g.DPitch | ds.BPitch) % 8 == 0 && d.DPitch % 4 == 0 && d.Accumulate && d.Alpha == 1
-            && Plan(both, kernels.Gradients.Info) is not null;
+            && (d.Unit == int.MaxValue || d.Unit % RankKernel.TokenUnit == 0) && Plan(both, kernels.Gradients.Info) is not null;
     }
 
     internal unsafe void Launch(BoundRankGradients both)
@@ -47,15 +47,14 @@ internal sealed record RankLauncher(CudaStream Stream, KernelTable Kernels, nint
         for (var row = 0; row < g.M; row += plan.Rows)
         {
             var rows = Math.Min(plan.Rows, g.M - row);
-            var blocks = Blocks(plan, rows, facts);
+            var units = Launcher.Blocks(rows, RankKernel.TokenUnit);
             long gSums = Workspace, sums = Workspace + (long)plan.Stripes * rows * rank * sizeof(float);
-            Pack([sums, gSums, gs.A + (long)row * gs.APitch * 2, gs.APitch, ds.B + (long)row * ds.BPitch * 2, ds.BPitch, gs.B, gs.BPitch, 0, plan.Tiles, plan.Width, rows], 8);
-            Start(gradients, blocks, false);
+            Pack([sums, gSums, gs.A + (long)row * gs.APitch * 2, gs.APitch, ds.B + (long)row * ds.BPitch * 2, ds.BPitch, gs.B, gs.BPitch, 0, plan.Tiles, plan.Width, plan.Slots, rows], 8);
+            Start(gradients, units * plan.Slots, false);
 
             var gBlocks = both.Blocks.Count * Launcher.Blocks(rows * (rank / 4), sum.Info.Block);
-            // One thread adds at most eight or so, which it can ask for at once.
-            var parts = blocks > 16 * plan.Stripes ? 4 : blocks > 8 * plan.Stripes ? 2 : 1;
-            Pack([d.D, d.DPitch, g.D + (long)row * g.DPitch * 2, g.DPitch, sums, gSums, 0, plan.Tiles, plan.Width, blocks, gBlocks, parts, rows, BitConverter.SingleToInt32Bits(g.Alpha)], 6);
+            var parts = units >= 4 ? 4 : units >= 2 ? 2 : 1;
+            Pack([d.D, d.DPitch, g.D + (long)row * g.DPitch * 2, g.DPitch, sums, gSums, 0, plan.Tiles, plan.Width, plan.Slots, gBlocks, parts, rows, BitConverter.SingleToInt32Bits(g.Alpha)], 6);
             Start(sum, gBlocks + plan.Tiles * facts.TileCols * (rank / 4) / sum.Info.Block * parts, Overlap);
         }
 
@@ -76,25 +75,24 @@ internal sealed record RankLauncher(CudaStream Stream, KernelTable Kernels, nint
         }
     }
 
-    // Tile columns, how many of them make a stripe, stripes, and the tokens of a slice.
-    readonly record struct Cut(int Tiles, int Width, int Stripes, int Rows);
+    // Tile columns, how many of them make a stripe, stripes, blocks of a unit, and the tokens of a slice.
+    readonly record struct Cut(int Tiles, int Width, int Stripes, int Slots, int Rows);
 
-    /// <summary>The widths are tried for the fewest bytes of partial sums: wide stripes have fewer sums of G, narrow ones smaller sums of dB. Null: not one step's sums fit.</summary>
+    /// <summary>The widths are tried for the fewest bytes of partial sums: wide stripes have fewer sums of G, narrow ones smaller sums of dB. Null: not one unit's sums fit.</summary>
     Cut? Plan(BoundRankGradients both, KernelInfo gradients)
     {
         var rank = both.Blocks[0].Rank;
+        // All tokens fill the GPU; a few units fill an eighth of it each, so that a tile of a large T is not one or two blocks.
+        var slots = Math.Max(1, Math.Max(Multiprocessors / 8, Multiprocessors / Launcher.Blocks(both.G.WholeM, RankKernel.TokenUnit)));
         return Enumerable.Range(1, RankKernel.Width(rank)).Select(width =>
         {
             var tiles = both.Blocks.Sum(b => Launcher.Blocks(b.Columns, gradients.TileCols));
             var stripes = both.Blocks.Sum(b => Launcher.Blocks(Launcher.Blocks(b.Columns, gradients.TileCols), width));
-            var left = WorkspaceBytes / sizeof(float) - (long)(stripes + Multiprocessors) * width * gradients.TileCols * rank;
-            return new Cut(tiles, width, stripes, left < 0 ? 0 : (int)Math.Min(left / ((long)stripes * rank) / gradients.TileRows * gradients.TileRows, 1 << 24));
-        }).Where(c => c.Rows > 0).Select(c => (Cut?)c).MinBy(c => Sums(c!.Value, Math.Min(both.G.M, c.Value.Rows), gradients));
+            var units = WorkspaceBytes / sizeof(float) / (Sums(width, stripes) * rank);
+            return (Sums: Sums(width, stripes), Cut: new Cut(tiles, width, stripes, slots, (int)Math.Min(units, 1 << 14) * RankKernel.TokenUnit));
+        }).Where(c => c.Cut.Rows > 0).OrderBy(c => c.Sums).Select(c => (Cut?)c.Cut).FirstOrDefault();
+
+        // Floats of a unit's sums for each rank: of G, and of dB.
+        long Sums(int width, int stripes) => (long)stripes * RankKernel.TokenUnit + (long)(stripes + slots) * width * gradients.TileCols;
     }
-
-    // Floats per rank column that the blocks write.
-    long Sums(Cut cut, int rows, KernelInfo gradients) => (long)cut.Stripes * rows + (long)(cut.Stripes + Blocks(cut, rows, gradients)) * cut.Width * gradients.TileCols;
-
-    /// <summary>Every block has a step, or rank_sum would read a slot that none wrote.</summary>
-    int Blocks(Cut cut, int rows, KernelInfo gradients) => (int)Math.Clamp((long)cut.Tiles * Launcher.Blocks(rows, gradients.TileRows) / cut.Width, 1, Multiprocessors);
 }

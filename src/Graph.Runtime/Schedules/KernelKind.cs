@@ -38,7 +38,7 @@ public enum KernelKind
     RankSum,
     /// <summary>Rows of tokens with a label, to the head and back.</summary>
     LabelRows,
-    /// <summary>Gradient norm, AdamW, rounded copies of adapters, sum of losses.</summary>
+    /// <summary>Gradient norm, AdamW, rounded copies of adapters, sums of gradients' parts and of losses.</summary>
     Optimizer,
     /// <summary>Elements of a weight from its NF4 codes.</summary>
     Dequantize,

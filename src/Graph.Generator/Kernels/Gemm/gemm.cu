@@ -3,9 +3,10 @@
 //   LAYOUT 1 (nn)  D[m,n] = alpha * sum_k A[m,k] B[k,n]
 //   LAYOUT 2 (tn)  D[m,n] = alpha * sum_k A[k,m] B[k,n]
 // Sums in fp32 over k in order, one rounding to D's type; ACCUMULATE 1: D += in fp32 before that rounding.
+// BY_UNITS 1, for sums over tokens: D += the sum over the first `unit` of k, then += the next one's, and so on, so cutting k at multiples of unit, itself one of TILE_K, changes no bit.
 // Every operand row starts at a multiple of 16 bytes, and n and every operand's row length are multiples of 8 elems. Numbers of rows are free.
 //
-// Literals: LAYOUT, OUT_F32 (D is fp32, else elem), ACCUMULATE, TILE_M x TILE_N of D per block, TILE_K per stage, STAGES in shared memory
+// Literals: LAYOUT, OUT_F32 (D is fp32, else elem), ACCUMULATE, BY_UNITS (only with ACCUMULATE), TILE_M x TILE_N of D per block, TILE_K per stage, STAGES in shared memory
 // (exactly 2 on sm_75), WARP_M x WARP_N of D per warp, MIN_BLOCKS per multiprocessor, KERNEL_NAME.
 // Launch: grid (ceil(m / TILE_M), ceil(n / TILE_N)), block THREADS, dynamic shared memory STAGES * STAGE_BYTES.
 
@@ -196,7 +197,11 @@ __device__ __forceinline__ void store_row(out_t* d, const float (&x)[4][2], bool
 
 extern "C" __global__ void __launch_bounds__(THREADS, MIN_BLOCKS)
 KERNEL_NAME(out_t* __restrict__ d, int d_pitch, const elem* __restrict__ a, int a_pitch, const elem* __restrict__ b, int b_pitch,
-            int m, int n, int k, float alpha)
+            int m, int n, int k, float alpha
+#if BY_UNITS
+            , int unit
+#endif
+            )
 {
     extern __shared__ __align__(128) uint8_t stages[];
     const uint32_t shared = shared_address(stages);
@@ -252,7 +257,9 @@ KERNEL_NAME(out_t* __restrict__ d, int d_pitch, const elem* __restrict__ a, int 
         fragments[step % 2].load(tile, tile + TILE_M * TILE_K * 2, warp_row, warp_col, step);
     };
 
+#if !BY_UNITS
     float sum[WARP_M / 16][WARP_N / 8][4] = {};
+#endif
 
 #pragma unroll
     for (int stage = 0; stage < STAGES - 1; stage++)
@@ -264,47 +271,61 @@ KERNEL_NAME(out_t* __restrict__ d, int d_pitch, const elem* __restrict__ a, int 
     __syncthreads();
     load(0, 0);
 
-    int slot = 0;
-    for (int done = 0; done < k; done += TILE_K)
+    int slot = 0, done = 0;
+#if BY_UNITS
+    // The copies run on into the next unit.
+    do
     {
-        const int next_slot = slot + 1 == STAGES ? 0 : slot + 1, free_slot = slot == 0 ? STAGES - 1 : slot - 1;
-#pragma unroll
-        for (int step = 0; step < STEPS; step++)
+        float sum[WARP_M / 16][WARP_N / 8][4] = {};
+        const int end = k - done < unit ? k : done + unit;
+#else
+    {
+        const int end = k;
+#endif
+        for (; done < end; done += TILE_K)
         {
-            // Fragments run one step ahead of the products, across stages too. The barrier says that the next stage has landed
-            // and that no warp reads this one any more, which the coming fetch refills.
-            if (step + 1 < STEPS)
-                load(slot, step + 1);
-            else
+            const int next_slot = slot + 1 == STAGES ? 0 : slot + 1, free_slot = slot == 0 ? STAGES - 1 : slot - 1;
+#pragma unroll
+            for (int step = 0; step < STEPS; step++)
             {
-                put(free_slot);
-                copy_wait<STAGES - 2>();
-                __syncthreads();
-                load(next_slot, 0);
+                // Fragments run one step ahead of the products, across stages too. The barrier says that the next stage has landed
+                // and that no warp reads this one any more, which the coming fetch refills.
+                if (step + 1 < STEPS)
+                    load(slot, step + 1);
+                else
+                {
+                    put(free_slot);
+                    copy_wait<STAGES - 2>();
+                    __syncthreads();
+                    load(next_slot, 0);
+                }
+                if (step == 0) fetch(free_slot);
+                fragments[step % 2].multiply(sum);
             }
-            if (step == 0) fetch(free_slot);
-            fragments[step % 2].multiply(sum);
+            slot = next_slot;
         }
-        slot = next_slot;
-    }
 
 #pragma unroll
-    for (int i = 0; i < WARP_M / 16; i++)
+        for (int i = 0; i < WARP_M / 16; i++)
 #pragma unroll
-        for (int half = 0; half < 2; half++)
-        {
-            const int row = tile_row + warp_row + i * 16 + half * 8 + lane / 4;
-#pragma unroll
-            for (int j = 0; j < WARP_N / 8; j += 4)
+            for (int half = 0; half < 2; half++)
             {
-                float x[4][2];
+                const int row = tile_row + warp_row + i * 16 + half * 8 + lane / 4;
 #pragma unroll
-                for (int f = 0; f < 4; f++)
+                for (int j = 0; j < WARP_N / 8; j += 4)
                 {
-                    x[f][0] = alpha * sum[i][j + f][half * 2];
-                    x[f][1] = alpha * sum[i][j + f][half * 2 + 1];
+                    float x[4][2];
+#pragma unroll
+                    for (int f = 0; f < 4; f++)
+                    {
+                        x[f][0] = alpha * sum[i][j + f][half * 2];
+                        x[f][1] = alpha * sum[i][j + f][half * 2 + 1];
+                    }
+                    store_row(d + (int64)row * d_pitch, x, row < m, tile_col + warp_col + j * 8, n);
                 }
-                store_row(d + (int64)row * d_pitch, x, row < m, tile_col + warp_col + j * 8, n);
             }
-        }
+    }
+#if BY_UNITS
+    while (done < k);
+#endif
 }

@@ -4,7 +4,7 @@ using Graph.Generator.Schedules;
 
 namespace Graph.Generator.Kernels;
 
-/// <summary>Kernels that every model has and no graph names: gradient norm and clip, AdamW over all adapters, the loss sum. Grids count chunks of the segment table.</summary>
+/// <summary>Kernels that every model has and no graph names: gradient norm and clip, AdamW over all adapters, sums of gradients and losses. Grids count chunks of the segment table.</summary>
 static class OptimizerKernels
 {
     // ADAMW_THREADS of adamw.cu: such a block has each of a chunk's elements once.
@@ -20,6 +20,8 @@ static class OptimizerKernels
         ("adamw", AdamWThreads, 1, "@adamw.cu", "Clipping + AdamW + rounding of the copy that products read, all adapters in one launch: 30 bytes an element "
             + "(p, m and v read and written, the gradient read, in fp32; the copy written), and the clipped gradient stays in registers."),
         ("cast_adapters", Threads, 1, "@adamw.cu", "Rounded copies of all adapters for the products that read them, in one launch: 6 bytes an element, 4 read and 2 written."),
+        ("add_units", Threads, Threads, "@add_units.cu",
+            "A gradient and its sums over units of tokens, added up in order: 8 bytes an element and 4 for each unit, so that launches on parts of the tokens give the bits of one."),
         ("loss_sum", Threads, int.MaxValue, "@loss_sum.cu",
             "A micro-batch's losses, scaled and added to the step's: 4 bytes a token, in a fixed order, so that cutting the rows at multiples of 256 changes no bit."),
     };

@@ -22,7 +22,7 @@ static class RankKernels
         {
             CudaText.Sentence("G = s dY B and dB += dY^T S of adapters of rank " + number + " from one read of dY, 2 bytes an element of it instead of 4: "
                     + "a block leaves fp32 sums of its columns of dB and of its stripes of G, which " + sum + " adds up.")
-                + CudaText.Elem(target) + CudaText.Named(gradients, ("RANK", rank), ("TILE_T", Tokens), ("TILE_N", Columns), ("WARPS", Warps), ("STAGES", Stages),
+                + CudaText.Elem(target) + CudaText.Named(gradients, ("RANK", rank), ("TILE_T", Tokens), ("UNIT", RankKernel.TokenUnit), ("TILE_N", Columns), ("WARPS", Warps), ("STAGES", Stages),
                 ("MOST_TILES", RankKernel.Width(rank))),
             "@prelude.cu", "@mma.cu", "@rank_stripes.cu", "@rank_gradients.cu",
         });
@@ -30,7 +30,7 @@ static class RankKernels
         {
             CudaText.Sentence("The sums that " + gradients + " left, added up in order without atomics: "
                     + "G, rounded once, and dB in fp32, of B's diagonal blocks alone; the same bits every time.")
-                + CudaText.Elem(target) + CudaText.Named(sum, ("RANK", rank), ("TILE_T", Tokens), ("TILE_N", Columns)), "@prelude.cu", "@rank_stripes.cu", "@rank_sum.cu",
+                + CudaText.Elem(target) + CudaText.Named(sum, ("RANK", rank), ("TILE_T", Tokens), ("UNIT", RankKernel.TokenUnit), ("TILE_N", Columns)), "@prelude.cu", "@rank_stripes.cu", "@rank_sum.cu",
         });
     }
 }

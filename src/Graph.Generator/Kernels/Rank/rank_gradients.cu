@@ -2,12 +2,12 @@
 //   dB[n, r] = sum over t of dY[t, n] S[t, r]        G[t, r] = sum over n of dY[t, n] B[n, r]
 // B is block-diagonal: the columns of linear i meet only its own RANK columns of S, G and B, which start at i * RANK. So nothing off the diagonal is computed.
 //
-// A block walks the steps that are its own (rank_stripes.cu), through one stripe after the other; the copies of the tiles ahead do not stop where a stripe ends. What it has of a
-// stripe's dB goes to `partials`, at slot stripe + block, which grows with either; what a stripe has of G goes to `g_partials` [stripe, rows, RANK]. A wide stripe halves
-// the sums of G and doubles those of dB. rank_sum.cu adds both up in order: the same bits every time.
+// A block walks the steps of a unit of tokens that are its own (rank_stripes.cu), through one stripe after the other; the copies of the tiles ahead do not stop where a stripe ends. What it has of
+// a stripe's dB goes to `partials`, to its unit's slot stripe + block, which grows with either; what a stripe has of G goes to `g_partials` [stripe, rows, RANK]. A wide stripe halves
+// the sums of G and doubles those of dB. rank_sum.cu adds both up in order: the same bits every time, and for any rows that begin and end with a unit.
 //
-// Literals: KERNEL_NAME, RANK (16 or 32), TILE_T (32), WARPS (8), TILE_N (WARPS * 64), STAGES, MOST_TILES (most tiles of a stripe).
-// Launch: at most max(1, tiles / width) blocks, so that each has a step; block WARPS * 32, dynamic shared memory STAGES * STAGE_BYTES + 2 * SUMS * 4.
+// Literals: KERNEL_NAME, RANK (16 or 32), TILE_T (32), UNIT, WARPS (8), TILE_N (WARPS * 64), STAGES, MOST_TILES (most tiles of a stripe).
+// Launch: units * slots blocks; block WARPS * 32, dynamic shared memory STAGES * STAGE_BYTES + 2 * SUMS * 4.
 // Pitches and the linears' columns are multiples of 8.
 
 #define THREADS (WARPS * WARP_SIZE)
@@ -35,7 +35,7 @@ __device__ __forceinline__ int64 step_start(const Linears& linears, int width, i
 
 extern "C" __global__ void __launch_bounds__(THREADS)
 KERNEL_NAME(float* __restrict__ partials, float* __restrict__ g_partials, const elem* __restrict__ dy, int dy_pitch, const elem* __restrict__ s, int s_pitch,
-            const elem* __restrict__ b, int b_pitch, const Linears linears, int tile_columns, int width, int rows)
+            const elem* __restrict__ b, int b_pitch, const Linears linears, int tile_columns, int width, int slots, int rows)
 {
     // rank_sum may take its place on the multiprocessors; it waits for this grid's end by itself.
     asm volatile("griddepcontrol.launch_dependents;");
@@ -48,10 +48,17 @@ KERNEL_NAME(float* __restrict__ partials, float* __restrict__ g_partials, const 
     uint64 policy = 0;
     asm("createpolicy.fractional.L2::evict_first.b64 %0, 1.0;" : "=l"(policy));
 
-    const int steps = (rows + TILE_T - 1) / TILE_T;
-    const int64 units = (int64)tile_columns * steps;
-    const int64 begin = step_start(linears, width, steps, blockIdx.x * units / gridDim.x);
-    const int64 end = blockIdx.x + 1 == gridDim.x ? units : step_start(linears, width, steps, (blockIdx.x + 1) * units / gridDim.x);
+    const int unit_index = blockIdx.x / slots, block = blockIdx.x % slots;
+    const Unit unit(unit_index, rows, tile_columns, width, slots);
+    if (block >= unit.blocks) return;
+    const int steps = unit.steps;
+    const int64 tiles = (int64)tile_columns * steps;
+    const int64 begin = step_start(linears, width, steps, block * tiles / unit.blocks);
+    const int64 end = block + 1 == unit.blocks ? tiles : step_start(linears, width, steps, (block + 1) * tiles / unit.blocks);
+    dy += (int64)unit.token * dy_pitch;
+    s += (int64)unit.token * s_pitch;
+    g_partials += (int64)unit.token * RANK;
+    partials += (int64)unit_index * (stripes_of(linears, width) + slots) * (width * TILE_SUMS);
     Stripe at(linears, width, (int)(begin / steps));
     int left = (int)(end - begin), step = (int)(begin - (int64)at.tile * steps) / at.tiles;     // tiles; step of the stripe
 
@@ -67,13 +74,13 @@ KERNEL_NAME(float* __restrict__ partials, float* __restrict__ g_partials, const 
             const elem* from = dy + (int64)(token + row) * dy_pitch + column;
 #pragma unroll
             for (int i = 0; i < TILE_T; i += 4)
-                copy16_of_dy(stage + swizzle<TILE_N>(i + row, chunk), from + i * dy_pitch, token + i + row < rows && column < ahead.end, policy);
+                copy16_of_dy(stage + swizzle<TILE_N>(i + row, chunk), from + i * dy_pitch, token + i + row < unit.tokens && column < ahead.end, policy);
             // Only a step's first tile brings S.
             if (ahead_tile == 0)
                 for (int i = threadIdx.x; i < TILE_T * RANK / 8; i += THREADS)
                 {
                     const int r = i / (RANK / 8), c = i % (RANK / 8);
-                    copy16(stage + TILE_T * TILE_N * 2 + swizzle<RANK>(r, c), s + (int64)(token + r) * s_pitch + ahead.linear * RANK + c * 8, token + r < rows);
+                    copy16(stage + TILE_T * TILE_N * 2 + swizzle<RANK>(r, c), s + (int64)(token + r) * s_pitch + ahead.linear * RANK + c * 8, token + r < unit.tokens);
                 }
             ahead_left--;
             if (++ahead_tile == ahead.tiles)
@@ -133,7 +140,7 @@ KERNEL_NAME(float* __restrict__ partials, float* __restrict__ g_partials, const 
                     const float2 more = *reinterpret_cast<const float2*>(sums + q * (TILE_T * RANK) + i);
                     total.x += more.x; total.y += more.y;
                 }
-                if (token + i / RANK < rows) *reinterpret_cast<float2*>(out + i) = total;
+                if (token + i / RANK < unit.tokens) *reinterpret_cast<float2*>(out + i) = total;
             }
         };
 
@@ -193,7 +200,7 @@ KERNEL_NAME(float* __restrict__ partials, float* __restrict__ g_partials, const 
         const Stripe next(linears, width, at.tile + at.tiles);
         if (left > 0) fetch_b(next, shared + fill * STAGE_BYTES);
         store_g(stop - 1);
-        float* out = partials + (int64)(at.index + blockIdx.x) * (width * TILE_SUMS);
+        float* out = partials + (int64)(at.index + block) * (width * TILE_SUMS);
 #pragma unroll
         for (int tile = 0; tile < MOST_TILES; tile++)
             if (tile < at.tiles)

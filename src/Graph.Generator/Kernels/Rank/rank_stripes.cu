@@ -1,11 +1,33 @@
 // How rank_gradients.cu cuts dY and rank_sum.cu finds its sums again. Columns are cut into tiles of TILE_N that never cross a linear; `width` neighbouring tile columns of a linear
-// (fewer at its end) make a stripe; tokens are cut into steps of TILE_T. The tiles, in order of stripe, step and column, are dealt evenly to the blocks of the grid;
-// a step is the block's that has its last tile. Literals: TILE_T, TILE_N.
+// (fewer at its end) make a stripe; tokens are cut into units of UNIT, and these into steps of TILE_T. A unit has `slots` blocks, to which its tiles, in order of stripe, step and column, are dealt evenly;
+// a step is the block's that has its last tile. What a unit's sums are does not depend on other tokens. Literals: TILE_T, TILE_N, UNIT.
 
 // The columns [start, end) of dY that belong to linear i; empty from the last linear on.
 struct Linears { int start[4], end[4]; };
 
 __device__ __forceinline__ int tiles_of(const Linears& linears, int i) { return (linears.end[i] - linears.start[i] + TILE_N - 1) / TILE_N; }
+
+__device__ __forceinline__ int stripes_of(const Linears& linears, int width)
+{
+    int stripes = 0;
+#pragma unroll
+    for (int i = 0; i < 4; i++) stripes += (tiles_of(linears, i) + width - 1) / width;
+    return stripes;
+}
+
+// A unit of the `rows` tokens: its first token, how many it has, their steps, and how many of its `slots` blocks have one.
+struct Unit
+{
+    int token, tokens, steps, blocks;
+
+    __device__ __forceinline__ Unit(int index, int rows, int tile_columns, int width, int slots)
+    {
+        token = index * UNIT;
+        tokens = min(UNIT, rows - token);
+        steps = (tokens + TILE_T - 1) / TILE_T;
+        blocks = max(1, min(slots, tile_columns * steps / width));
+    }
+};
 
 // The stripe that holds a tile column, these being numbered through the linears.
 struct Stripe

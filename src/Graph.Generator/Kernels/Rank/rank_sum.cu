@@ -1,11 +1,11 @@
 // Adds up what rank_gradients.cu left, in order:
 //   g = alpha * sum over the stripes of a linear                    g [rows, R]
-//   d += sum over the blocks that worked on a column's stripe       d [columns, R], the diagonal blocks only
+//   for each unit of tokens, in order: d += sum over its blocks that worked on a column's stripe       d [columns, R], the diagonal blocks only
 //
-// Literals: KERNEL_NAME, RANK, TILE_T, TILE_N.
+// Literals: KERNEL_NAME, RANK, TILE_T, TILE_N, UNIT.
 // Launch: g_blocks + tile_columns * TILE_N * RANK / 4 * parts / 256 blocks of 256 threads; g_blocks = linears * ceil(rows * RANK / 4 / 256). A thread adds four neighbouring floats;
-// of a column's blocks, `parts` (1, 2 or 4) threads of a warp add one share each, so that few columns with many blocks are not one long chain of loads.
-// width, gradient_blocks: as rank_gradients was launched. May be launched before that has ended.
+// of d, `parts` (1, 2 or 4) threads of a warp have a unit each at a time, so that many units are not one long chain of loads; they change no bit.
+// width, slots: as rank_gradients was launched. May be launched before that has ended.
 
 #define THREADS 256
 #define TILE_SUMS (TILE_N * RANK)
@@ -40,7 +40,7 @@ __device__ __forceinline__ float4 sum_of(const float* from, int64 stride, int co
 
 extern "C" __global__ void __launch_bounds__(THREADS)
 KERNEL_NAME(float* __restrict__ d, int d_pitch, elem* __restrict__ g, int g_pitch, const float* partials, const float* g_partials,
-            const Linears linears, int tile_columns, int width, int gradient_blocks, int g_blocks, int parts, int rows, float alpha)
+            const Linears linears, int tile_columns, int width, int slots, int g_blocks, int parts, int rows, float alpha)
 {
     if (blockIdx.x < g_blocks)
     {
@@ -71,17 +71,26 @@ KERNEL_NAME(float* __restrict__ d, int d_pitch, elem* __restrict__ g, int g_pitc
     float4 sum = make_float4(0.0f, 0.0f, 0.0f, 0.0f);
     if (writes) sum = *to;
 
-    // The blocks that had a step of this stripe: block c took the tiles from c * units / blocks on, and the step that this lies in.
-    const int steps = (rows + TILE_T - 1) / TILE_T;
-    const int64 units = (int64)tile_columns * steps, unit = (int64)stripe.tile * steps;
-    const int first = (int)(((unit + stripe.tiles) * gradient_blocks - 1) / units), last = (int)(((unit + (int64)stripe.tiles * steps) * gradient_blocks - 1) / units);
-    const int share = (last - first + parts) / parts, from = first + part * share, count = min(share, last + 1 - from);
     asm volatile("griddepcontrol.wait;" ::: "memory");
-    const int of_block = width * TILE_SUMS;
-    float4 total = sum_of(partials + (int64)(stripe.index + from) * of_block + (tile - stripe.tile) * TILE_SUMS + local * RANK + rank, of_block, column < stripe.end ? count : 0);
-    for (int distance = vectors; distance < WARP_SIZE; distance *= 2)
-        add(total, make_float4(__shfl_xor_sync(~0u, total.x, distance), __shfl_xor_sync(~0u, total.y, distance), __shfl_xor_sync(~0u, total.z, distance), __shfl_xor_sync(~0u, total.w, distance)));
-    if (!writes) return;
-    add(sum, total);
-    *to = sum;
+    const int of_block = width * TILE_SUMS, units = (rows + UNIT - 1) / UNIT;
+    const int64 of_unit = (int64)(stripes_of(linears, width) + slots) * of_block;
+    partials += (int64)stripe.index * of_block + (tile - stripe.tile) * TILE_SUMS + local * RANK + rank;
+    for (int base = 0; base < units; base += parts)
+    {
+        float4 total = make_float4(0.0f, 0.0f, 0.0f, 0.0f);
+        if (base + part < units && column < stripe.end)
+        {
+            // The blocks that had a step of this stripe: block c took the tiles from c * tiles / blocks on, and the step that this lies in.
+            const Unit unit(base + part, rows, tile_columns, width, slots);
+            const int64 tiles = (int64)tile_columns * unit.steps, before = (int64)stripe.tile * unit.steps;
+            const int first = (int)(((before + stripe.tiles) * unit.blocks - 1) / tiles), last = (int)(((before + (int64)stripe.tiles * unit.steps) * unit.blocks - 1) / tiles);
+            total = sum_of(partials + (base + part) * of_unit + (int64)first * of_block, of_block, last + 1 - first);
+        }
+        for (int u = 0; u < parts && base + u < units; u++)
+        {
+            const int from = lane % vectors + u * vectors;
+            add(sum, make_float4(__shfl_sync(~0u, total.x, from), __shfl_sync(~0u, total.y, from), __shfl_sync(~0u, total.z, from), __shfl_sync(~0u, total.w, from)));
+        }
+    }
+    if (writes) *to = sum;
 }

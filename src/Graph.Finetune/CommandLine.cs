@@ -58,6 +58,7 @@ public static class CommandLine
         var root = new RootCommand($"Finetunes the compiled models {string.Join(", ", models.Select(m => m.Name))} with LoRA.")
         {
             TrainCommand.Create(models, terminal),
+            PlanCommand.Create(models, terminal),
             EvalCommand.Create(models, terminal),
             TokenizeCommand.Create(terminal),
             KernelsCommand.Create(models, terminal),

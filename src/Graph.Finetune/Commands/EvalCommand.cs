@@ -80,7 +80,7 @@ static class EvalCommand
             var mean = sum / labels;
             if (!double.IsFinite(mean))
                 throw new FinetuneException($"the loss over {labels} labels is {(double.IsNaN(mean) ? "NaN" : "infinite")}: {(adapter.Rank > 0 ? "the adapter diverged in training, or is not of this model" : "the model's values leave the range of the device's type")}.", 6);
-            return new Evaluation(mean, labels, tokens, session.Device.PeakBytes, session.PlannedPeakBytes, session.Quantization.Relative);
+            return new Evaluation(mean, labels, tokens, session.PeakBytes(), session.PlannedPeakBytes, session.Quantization.Relative);
         }
 
         // The weights as the checkpoint has them take four times the memory; where they do not fit, what quantising did to the weights is still known.

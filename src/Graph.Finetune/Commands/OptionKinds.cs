@@ -30,6 +30,14 @@ static class OptionKinds
             ? value : Refuse<int?>(result, name, most == int.MaxValue ? $"it must be a whole number from {least} on" : $"it must be a whole number from {least} to {most}"),
     };
 
+    /// <summary>An amount of memory: a number of bytes, or with KiB, MiB, GiB, TiB (of 1,024), KB, MB, GB, TB (of 1,000) behind it.</summary>
+    public static Option<long?> Size(string name, string description) => new(name)
+    {
+        HelpName = "SIZE", Description = description,
+        CustomParser = result => Bytes.Parse(result.Tokens[0].Value) is > 0 and var bytes
+            ? bytes : Refuse<long?>(result, name, "it must be an amount of memory above 0 and below 1024 TiB, for example 16GiB, 16GB or a number of bytes"),
+    };
+
     /// <summary>A number from 0 on.</summary>
     public static Option<double?> Number(string name, string description, double otherwise) => new(name)
     {

@@ -60,7 +60,7 @@ static class TrainCommand
     }
 
     public static Option<string> Recompute() =>
-        OptionKinds.Choice("--recompute", "activations built again in the backward: none, those that cost almost nothing, or all but the layers' inputs; auto drops as few as fit the device's memory, the cheapest to build again first", "auto", "none", "cheap", "full");
+        OptionKinds.Choice("--recompute", "activations built again in the backward: none, those that cost almost nothing, or all but the layers' inputs; auto takes the fastest plan that fits --vram or the device's memory", "auto", "none", "cheap", "full");
 
     public static Option<int?> Seed(string description) => OptionKinds.Integer("--seed", description, 0, int.MinValue);
 }

@@ -79,6 +79,7 @@ static class TrainRun
         var plan = session.Training.Plan;
         terminal.Out.WriteLine(string.Create(CultureInfo.InvariantCulture,
             $"{source.Model.Name} from {source.Name} on {session.Device.Info.Name}: {data.Examples.Count} examples, {learning.Length} micro-batches an epoch, {steps} steps; rank {adapter.Rank}, {plan.Optimizer.Adapters.Count} adapters; recompute {plan.Decisions.Name}, planned peak {Bytes.Text(session.PlannedPeakBytes)}"));
+        terminal.Out.WriteLine(PlanText.Line(session.Planned));
         if (device.Kind == DeviceKind.Auto && session.Device is CpuDevice) Note("there is no GPU here, so the run is on the CPU; gemma2 doctor says what is missing");
         foreach (var sentence in data.WithoutLabels(first)) Note(sentence);
         if (first.LeftOver > 0) terminal.Out.WriteLine($"the last {first.LeftOver} tokens of an epoch fill no row of {settings.Data.Seq} and are left out of it");
@@ -127,7 +128,7 @@ static class TrainRun
             throw new InputException($"{fault}; {(saver.Checkpoint is { } kept ? $"the last good save is {RunCheckpoint.FolderOf(owned.Checkpoints, kept)}" : "nothing of the run was saved")}; make room, and --resume goes on from there.");
         var stopped = signal.Number;
         if (stopped != 0 && saver.Checkpoint != position.Step) throw new InputException($"signal {stopped} ended the run after step {position.Step}, of which only the adapter was saved; --resume goes on from {(saver.Checkpoint is { } at ? $"step {at}" : "the start")}.");
-        terminal.Out.WriteLine($"{(stopped != 0 ? $"stopped by signal {stopped} after step {position.Step}; --resume goes on from there; " : "")}the adapter is in {settings.Out}; peak {Bytes.Text(session.Device.PeakBytes)}, planned {Bytes.Text(session.PlannedPeakBytes)}");
+        terminal.Out.WriteLine($"{(stopped != 0 ? $"stopped by signal {stopped} after step {position.Step}; --resume goes on from there; " : "")}the adapter is in {settings.Out}; peak {Bytes.Text(session.PeakBytes())}, planned {Bytes.Text(session.PlannedPeakBytes)}");
         return stopped == 0 ? 0 : 128 + stopped;
 
         bool IsSave(int step) => step % settings.SaveEvery == 0 && step < steps;

@@ -1,6 +1,7 @@
 using System;
 using System.Collections.Generic;
 using System.Linq;
+using System.Numerics;
 using Graph.Runtime;
 using Graph.Runtime.Cpu;
 using Graph.Runtime.Cuda;
@@ -13,7 +14,11 @@ namespace Graph.Finetune.Training;
 public enum DeviceKind { Auto, Cuda, Cpu }
 
 /// <param name="Act">Null: the device's own.</param>
-public sealed record DeviceRequest(DeviceKind Kind, ActType? Act);
+public sealed record DeviceRequest(DeviceKind Kind, ActType? Act)
+{
+    /// <summary>Most bytes that the process may take on the device, everything counted; null: what is free.</summary>
+    public long? Vram { get; init; }
+}
 
 /// <summary>What a session is planned for.</summary>
 /// <param name="Recompute">auto, none, cheap or full.</param>
@@ -30,11 +35,23 @@ public sealed record SessionRequest(AdapterSettings Adapter, int Tokens, int Seq
 }
 
 /// <summary>A model on its device with weights and adapter, ready to run.</summary>
-/// <param name="PlannedPeakBytes">What the device will have allocated at most.</param>
-public sealed record ModelSession(IDevice Device, TrainingSession Training, long PlannedPeakBytes) : IDisposable
+/// <param name="Planned">The plan, and what it was said to take.</param>
+public sealed record ModelSession(IDevice Device, TrainingSession Training, PlannedStep Planned) : IDisposable
 {
-    /// <summary>What a GPU's driver takes beside our allocations (CUDA graphs, local memory of kernels); never planned full.</summary>
-    const long DriverReserve = 256L << 20;
+    /// <summary>Left free of a GPU's memory where no budget is given: the driver needs some, and other programs come and go.</summary>
+    const long Margin = 128L << 20;
+
+    long peak, samples;
+
+    /// <summary>What the process was planned to take on the device at most, everything counted.</summary>
+    public long PlannedPeakBytes => Planned.Footprint.Total;
+
+    /// <summary>What it took at most so far. Memory is given out before the first step; asking the driver takes longer than a step of a small model, so it is asked ever more seldom.</summary>
+    public long PeakBytes()
+    {
+        if (BitOperations.IsPow2(++samples)) peak = Math.Max(peak, Math.Max(Device.TakenBytes, Device.PeakBytes));
+        return peak;
+    }
 
     /// <summary>What quantising on load changed, where that was to be measured.</summary>
     public QuantizationError Quantization { get; init; }
@@ -51,10 +68,11 @@ public sealed record ModelSession(IDevice Device, TrainingSession Training, long
             beat("device");
             device.Load(source.Model);
             beat("kernels");
-            var before = device.AllocatedBytes;
-            var plan = ChoosePlan(source, session, device);
+            var profile = DeviceMeasurement.Of(device, KernelCache.DefaultFolder(Environment.GetEnvironmentVariable));
+            beat("limits");
+            var planned = ChoosePlan(source, request, session, device, profile);
             beat("plan");
-            training = new TrainingSession(device, plan, session.Adam);
+            training = new TrainingSession(device, planned.Plan, session.Adam);
             beat("memory");
             var error = training.LoadWeights(source.Weights, session.MeasureQuantization);
             beat("weights");
@@ -64,7 +82,7 @@ public sealed record ModelSession(IDevice Device, TrainingSession Training, long
                 foreach (var module in session.Adapter.Start.Modules) training.SetAdapter(module.Linear, module.A, module.B);
             }
             beat("adapter");
-            return new ModelSession(device, training, before + plan.Memory.PeakBytes) { Quantization = error };
+            return new ModelSession(device, training, planned) { Quantization = error };
         }
         catch
         {
@@ -95,36 +113,13 @@ public sealed record ModelSession(IDevice Device, TrainingSession Training, long
         return cuda ? CudaDevice.Create(targets: model.Targets, act: request.Act) : new CpuDevice();
     }
 
-    static ExecutionPlan ChoosePlan(ModelSource source, SessionRequest session, IDevice device)
+    static PlannedStep ChoosePlan(ModelSource source, DeviceRequest request, SessionRequest session, IDevice device, DeviceProfile profile)
     {
-        var budget = device.FreeBytes - (device is CpuDevice ? 0 : DriverReserve);
-        var auto = session.Recompute == "auto";
-        var storage = source.Storage(session.Quant);
-        if (Fit(session.Tokens) is { } plan) return plan;
-        var fits = Enumerable.Range(1, 12).Select(i => session.Tokens >> i).Where(t => t >= 64).FirstOrDefault(t => Fit(t) is not null);
-        var advice = fits > 0 ? $"--batch-tokens {fits} would fit" : "not even 64 tokens would fit; take a smaller variant";
-        if (!auto && session.Recompute != "full") advice = "use --recompute full or auto, or " + advice;
-        var least = auto ? "full" : session.Recompute;
-        throw new FinetuneException($"{source.Model.Name} with --batch-tokens {session.Tokens} and --recompute {least} needs {Bytes.Text(Plan(session.Tokens, least).Memory.PeakBytes)}, "
-            + $"but {device.Info.Name} has {Bytes.Text(Math.Max(0, budget))} to give; {advice}.", 4);
-
-        ExecutionPlan? Fit(int tokens)
-        {
-            if (auto) return RecomputePlanner.Fit(source.Schedule, Options(tokens), budget);
-            var plan = Plan(tokens, session.Recompute);
-            return plan.Memory.PeakBytes <= budget ? plan : null;
-        }
-
-        ExecutionPlan Plan(int tokens, string recompute)
-        {
-            var shapes = new Shapes(source.Schedule, tokens, session.Adapter.Ranks, device.Act);
-            return ExecutionPlan.Create(source.Schedule, Options(tokens) with { Decisions = Decisions.Named(recompute, shapes) });
-        }
-
-        PlanOptions Options(int tokens) => new(tokens, session.Adapter.Ranks, device.Act, session.Adapter.Scale)
-        {
-            MicroBatches = session.MicroBatches, LongestDocument = Math.Min(session.Seq, tokens), Keep = session.Keep, Multiprocessors = device.Info.Multiprocessors,
-            Storage = storage,
-        };
+        var available = device.TakenBytes + device.FreeBytes;
+        if (request.Vram is { } asked && asked > available)
+            throw new FinetuneException($"--vram is {Bytes.Text(asked)} but {device.Info.Name} has {Bytes.Text(available)} for this process; lower --vram, or end what else runs there.", 4);
+        var budget = request.Vram ?? available - (profile.IsGpu ? Margin : 0);
+        var frontier = PlanRequest.Frontier(source, session, profile);
+        return frontier.Fit(budget) ?? throw PlanRequest.DoesNotFit(source, session, profile, frontier, budget, request.Vram is null ? $"{device.Info.Name} has {Bytes.Text(Math.Max(0, budget))} to give" : $"--vram is {Bytes.Text(budget)}");
     }
 }

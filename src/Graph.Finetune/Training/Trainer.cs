@@ -47,7 +47,7 @@ public static class Trainer
                 end = Stopwatch.GetTimestamp();
                 position = new RunPosition(number, result.Skipped ? position.SkippedInARow + 1 : 0, batch.Position);
                 var report = new StepReport(number, batch.Epoch, result.Loss, learningRate, result.GradientNorm, batch.Tokens, Stopwatch.GetElapsedTime(start, end).TotalMilliseconds,
-                    session.Device.PeakBytes, session.PlannedPeakBytes, result.Skipped);
+                    session.PeakBytes(), session.PlannedPeakBytes, result.Skipped);
                 if (!goOn(report, position)) break;
                 fault?.Throw();
                 batch = ahead ? next : BeginNext(number);

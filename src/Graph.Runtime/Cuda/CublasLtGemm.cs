@@ -27,7 +27,7 @@ internal readonly record struct GemmShape(GemmLayout Layout, bool F32, int M, in
 internal sealed class CublasLtGemm : IDisposable
 {
     /// <summary>One workspace for all products: they follow each other on one stream. NVIDIA's own recommendation for Hopper is 32 MiB; split-K of a tall gradient wants more.</summary>
-    internal const long WorkspaceBytes = 64L << 20;
+    internal const long WorkspaceBytes = Planning.Footprint.WorkspaceBytes;
 
     /// <summary>Units of a sum over tokens that are multiplied at once, and what of the workspace is for their products.</summary>
     const int UnitBatch = 8;

@@ -22,11 +22,13 @@ public sealed class CudaDevice : IDevice
     readonly Dictionary<nint, long> allocations = [];
     readonly Lazy<Staging> staging = new(() => new Staging());
     readonly CublasLtGemm? library;
+    readonly ProcessMemory memory;
     nint workspace;
     readonly bool beyondLibrary;
 
-    CudaDevice(int ordinal, nint context, CudaTarget target, DeviceInfo info, Func<KernelCompiler> compiler, string? gemm)
+    CudaDevice(int ordinal, nint context, CudaTarget target, DeviceInfo info, ProcessMemory memory, Func<KernelCompiler> compiler, string? gemm)
     {
+        this.memory = memory;
         (this.ordinal, this.context, this.target, Info) = (ordinal, context, target, info);
         this.compiler = new Lazy<KernelCompiler>(compiler);
         // Products follow each other on one stream, so one workspace serves cuBLASLt and the rank kernels.
@@ -67,6 +69,14 @@ public sealed class CudaDevice : IDevice
         }
     }
 
+    /// <summary>As NVML says it, else counted (<see cref="ProcessMemory"/>).</summary>
+    public long TakenBytes => memory.Taken(GivenBytes);
+
+    /// <summary>Whether NVML says what this process takes; else it is counted.</summary>
+    public bool MeasuresTaken => memory.IsMeasured;
+
+    long GivenBytes => allocations.Values.Sum(Planning.Footprint.Given);
+
     /// <summary>Whether a driver is there and shows a GPU. One that is there but fails is present: <see cref="Create"/> then says what is wrong.</summary>
     public static bool IsPresent() => NativeLibraries.Driver.Value != 0 && Driver.Init(0) is not (Driver.NoDevice or Driver.StubLibrary);
 
@@ -89,12 +99,14 @@ public sealed class CudaDevice : IDevice
 
         Driver.Check(Driver.DriverGetVersion(out var version), "cuDriverGetVersion");
         Driver.Check(Driver.DeviceGet(out var device, ordinal), "cuDeviceGet");
+        var memory = new ProcessMemory(PciBusId(device));
         Driver.Check(Driver.PrimaryContextRetain(out var context, device), "cuDevicePrimaryCtxRetain");
         try
         {
             Driver.Check(Driver.ContextSetCurrent(context), "cuCtxSetCurrent");
             var info = new DeviceInfo(facts.Name, target.Name, facts.TotalBytes, facts.Multiprocessors, "CUDA " + Driver.VersionText(version));
-            return new CudaDevice(device, context, target, info, compiler is null ? KernelCompiler.Default : () => compiler, Environment.GetEnvironmentVariable("GRAPH_GEMM"));
+            memory.Opened();
+            return new CudaDevice(device, context, target, info, memory, compiler is null ? KernelCompiler.Default : () => compiler, Environment.GetEnvironmentVariable("GRAPH_GEMM"));
         }
         catch
         {
@@ -168,15 +180,21 @@ public sealed class CudaDevice : IDevice
     public void Load(TargetKernels emitted)
     {
         MakeCurrent();
+        memory.Count(() => LoadModules(emitted), () => FreeBytes, () => GivenBytes);
+        if (workspace == 0 && emitted.Kernels.Any(k => k.Info.Kind == KernelKind.RankGradients)) workspace = Allocate(CublasLtGemm.WorkspaceBytes);
+    }
+
+    bool LoadModules(TargetKernels emitted)
+    {
         var texts = emitted.Kernels.Select(k => k.Text).ToArray();
         kernels.Add(emitted.Kernels, compiler.Value.Get(texts, target.Architecture, i => emitted.Kernels[i].Info.Name + ".cu"));
-        if (workspace == 0 && emitted.Kernels.Any(k => k.Info.Kind == KernelKind.RankGradients)) workspace = Allocate(CublasLtGemm.WorkspaceBytes);
+        return true;
     }
 
     public IProgram Prepare(IReadOnlyList<BoundLaunch> launches)
     {
         MakeCurrent();
-        return new CudaProgram(this, NewLauncher(library), launches);
+        return memory.Count(() => new CudaProgram(this, NewLauncher(library), launches), () => FreeBytes, () => GivenBytes);
     }
 
     public bool RunsAhead => true;
@@ -233,6 +251,14 @@ public sealed class CudaDevice : IDevice
         BeyondLibrary = beyondLibrary,
         Ranks = workspace == 0 ? null : new RankLauncher(stream, kernels, workspace, CublasLtGemm.WorkspaceBytes, Info.Multiprocessors, Driver.CapturesEarlyLaunches()),
     };
+
+    static unsafe byte[] PciBusId(int device)
+    {
+        const int length = 32;
+        var id = new byte[length];
+        fixed (byte* start = id) Driver.Check(Driver.DeviceGetPciBusId(start, length, device), "cuDeviceGetPCIBusId");
+        return id;
+    }
 
     static bool WantsLibrary(string? gemm) => gemm switch
     {

@@ -68,6 +68,7 @@ internal static partial class Driver
     [LibraryImport(Lib, EntryPoint = "cuDeviceGet")] internal static partial int DeviceGet(out int device, int ordinal);
     [LibraryImport(Lib, EntryPoint = "cuDeviceGetName")] internal static unsafe partial int DeviceGetName(byte* name, int length, int device);
     [LibraryImport(Lib, EntryPoint = "cuDeviceGetAttribute")] internal static partial int DeviceGetAttribute(out int value, int attribute, int device);
+    [LibraryImport(Lib, EntryPoint = "cuDeviceGetPCIBusId")] internal static unsafe partial int DeviceGetPciBusId(byte* id, int length, int device);
     [LibraryImport(Lib, EntryPoint = "cuDeviceTotalMem_v2")] internal static partial int DeviceTotalMem(out nuint bytes, int device);
     [LibraryImport(Lib, EntryPoint = "cuDevicePrimaryCtxRetain")] internal static partial int PrimaryContextRetain(out nint context, int device);
     [LibraryImport(Lib, EntryPoint = "cuDevicePrimaryCtxRelease_v2")] internal static partial int PrimaryContextRelease(int device);

@@ -12,10 +12,11 @@ namespace Graph.Runtime.Cuda;
 internal static class NativeLibraries
 {
     /// <summary>Names the bindings import from; the resolver below turns them into what the searches found.</summary>
-    internal const string DriverName = "graph-cuda", NvrtcName = "graph-nvrtc", CublasLtName = "graph-cublaslt";
+    internal const string DriverName = "graph-cuda", NvrtcName = "graph-nvrtc", CublasLtName = "graph-cublaslt", NvmlName = "graph-nvml";
 
     internal static readonly Lazy<nint> Driver = new(() => Load(NativeSearch.Driver()));
     internal static readonly Lazy<nint> Nvrtc = new(() => Load(NativeSearch.Nvrtc(Environment.GetEnvironmentVariable)));
+    internal static readonly Lazy<nint> Nvml = new(() => Load(NativeSearch.Nvml()));
     internal static readonly Lazy<nint> CublasLt = new(() => Load(NativeSearch.CublasLt(Environment.GetEnvironmentVariable)));
 
     static NativeLibraries() => NativeLibrary.SetDllImportResolver(typeof(NativeLibraries).Assembly, Resolve);
@@ -28,6 +29,7 @@ internal static class NativeLibraries
         DriverName => Driver.Value,
         NvrtcName => Nvrtc.Value,
         CublasLtName => CublasLt.Value,
+        NvmlName => Nvml.Value,
         _ => 0,
     };
 

@@ -21,6 +21,10 @@ public sealed record NativeSearch(string Library, IReadOnlyList<string> Candidat
     public static NativeSearch Driver() => new(
         "the NVIDIA driver", OperatingSystem.IsWindows() ? ["nvcuda.dll"] : ["libcuda.so.1"], null, "install the driver for this GPU or use --device cpu");
 
+    /// <summary>The driver's management library, which says what each process takes on a GPU.</summary>
+    public static NativeSearch Nvml() => new(
+        "NVML", OperatingSystem.IsWindows() ? ["nvml.dll"] : ["libnvidia-ml.so.1"], null, "it comes with the NVIDIA driver; without it what the context takes is estimated");
+
     /// <summary>NVRTC 13 or 12. <paramref name="environment"/> reads GRAPH_NVRTC (a folder or file that alone is searched) and CUDA_PATH.</summary>
     public static NativeSearch Nvrtc(Func<string, string?> environment) => new(
         "NVRTC",

@@ -147,6 +147,9 @@ public interface IDevice : IDisposable
     long AllocatedBytes { get; }
     long PeakBytes { get; }
 
+    /// <summary>Bytes that the process takes on the device now, whatever for: on a GPU also its context, code and graphs.</summary>
+    long TakenBytes => AllocatedBytes;
+
     /// <exception cref="DeviceMemoryException">It does not fit; the message has the bytes asked for and free.</exception>
     nint Allocate(long bytes);
     void Free(nint address);

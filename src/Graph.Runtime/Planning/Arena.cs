@@ -14,23 +14,41 @@ public sealed record ArenaLayout(IReadOnlyList<Placement> Placements, long Bytes
 }
 
 /// <summary>
-/// Offset assignment in one block. Greedy: lifetimes in some order, each at the smallest gap (best fit) among those placed that are alive with it; several orders are tried and the
-/// smallest block wins. Nested lifetimes, which is what forward and backward make, come out at or near the lower bound.
+/// Offset assignment in one block. Greedy: lifetimes in some order, each at the smallest gap (best fit) among those placed that are alive with it. Nested lifetimes, which is what forward and backward make, come out at or near the
+/// lower bound. Where they do not, the lifetimes that reach highest are placed first in the next try.
 /// </summary>
 public static class Arena
 {
     /// <summary>Every tensor starts on 512 bytes: what TMA, vector loads and cuBLASLt's fastest kernels want.</summary>
     public const long Alignment = 512;
 
+    /// <summary>Tries after the first orders, and those of them without a smaller block after which it stays.</summary>
+    const int Tries = 24, Patience = 8;
+
     public static ArenaLayout Assign(IReadOnlyList<Lifetime> lifetimes)
     {
+        if (lifetimes.Count == 0) return ArenaLayout.Empty;
+        var bound = LowerBound(lifetimes);
         IEnumerable<Lifetime>[] orders =
         [
             lifetimes.OrderByDescending(l => l.Bytes).ThenBy(l => l.First),
             lifetimes.OrderBy(l => l.First).ThenByDescending(l => l.Last),
             lifetimes.OrderByDescending(l => l.Last - l.First).ThenByDescending(l => l.Bytes),
         ];
-        return orders.Select(Place).MinBy(layout => layout.Bytes) ?? ArenaLayout.Empty;
+        Placements? best = null;
+        foreach (var order in orders)
+        {
+            var placed = new Placements([.. order]);
+            if (best is null || placed.Bytes < best.Bytes) best = placed;
+            if (best.Bytes == bound) return best.Layout();
+        }
+        var (last, patience) = (best!, Patience);
+        for (var i = 0; i < Tries && patience > 0 && best!.Bytes > bound; i++, patience--)
+        {
+            last = new Placements(last.HighestFirst(bound));
+            if (last.Bytes < best.Bytes) (best, patience) = (last, Patience);
+        }
+        return best!.Layout();
     }
 
     /// <summary>The layout with one more lifetime in a gap of it, or null: the block does not grow.</summary>
@@ -55,13 +73,55 @@ public static class Arena
 
     public static long Align(long bytes) => (bytes + Alignment - 1) / Alignment * Alignment;
 
-    static ArenaLayout Place(IEnumerable<Lifetime> order)
+    /// <summary>Lifetimes placed in their order. Kept apart in arrays sorted by offset: one pass over them finds the gaps, and that pass is what an assignment spends its time in.</summary>
+    sealed class Placements
     {
-        // Sorted by offset, so that one pass finds the gaps.
-        var placed = new List<Placement>();
-        long bytes = 0;
-        foreach (var lifetime in order) bytes = Math.Max(bytes, Place(placed, lifetime));
-        return new ArenaLayout(placed, bytes);
+        readonly record struct Slot(int First, int Last, long Offset, long End, int Lifetime);
+
+        readonly Lifetime[] order;
+        readonly Slot[] placed;
+
+        internal Placements(Lifetime[] order)
+        {
+            this.order = order;
+            placed = new Slot[order.Length];
+            for (var i = 0; i < order.Length; i++) Bytes = Math.Max(Bytes, Place(i));
+        }
+
+        internal long Bytes { get; private set; }
+
+        internal ArenaLayout Layout() => new([.. placed.Select(p => new Placement(order[p.Lifetime], p.Offset))], Bytes);
+
+        /// <summary>The order with those that end above a limit before all others.</summary>
+        internal Lifetime[] HighestFirst(long limit)
+        {
+            var high = new bool[order.Length];
+            foreach (var slot in placed) high[slot.Lifetime] = slot.End > limit;
+            return [.. order.Where((_, i) => high[i]), .. order.Where((_, i) => !high[i])];
+        }
+
+        long Place(int count)
+        {
+            var lifetime = order[count];
+            var size = Align(lifetime.Bytes);
+            long gapStart = 0, best = -1, bestGap = long.MaxValue;
+            foreach (ref readonly var other in placed.AsSpan(0, count))
+            {
+                if (other.First > lifetime.Last || lifetime.First > other.Last) continue;
+                var gap = other.Offset - gapStart;
+                if (gap >= size && gap < bestGap) (best, bestGap) = (gapStart, gap);
+                if (other.End > gapStart) gapStart = other.End;
+            }
+            var offset = best >= 0 ? best : gapStart;
+            var at = count;
+            while (at > 0 && placed[at - 1].Offset > offset)
+            {
+                placed[at] = placed[at - 1];
+                at--;
+            }
+            placed[at] = new Slot(lifetime.First, lifetime.Last, offset, offset + size, count);
+            return offset + size;
+        }
     }
 
     // Adds a lifetime to those placed, sorted by offset, and returns where it ends.

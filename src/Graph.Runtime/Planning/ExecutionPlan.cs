@@ -82,14 +82,19 @@ public sealed record ExecutionPlan(Shapes Shapes, PlanOptions Options, Decisions
     public int LongestDocument => LongestOf(Options);
 
     /// <exception cref="ArgumentException">The schedule or an option cannot be followed, in a sentence.</exception>
-    public static ExecutionPlan Create(Schedule schedule, PlanOptions options)
+    public static ExecutionPlan Create(Schedule schedule, PlanOptions options) => Create(Shapes.Of(schedule, options), options);
+
+    /// <param name="shapes">Of these options: several plans may share them.</param>
+    /// <param name="options">The choices.</param>
+    /// <exception cref="ArgumentException">An option cannot be followed, in a sentence.</exception>
+    public static ExecutionPlan Create(Shapes shapes, PlanOptions options)
     {
         if (options.TokenTile is { } tile && (tile < 1 || tile % TokenTiles.Unit(options) != 0))
             throw new ArgumentException($"plan: a tile of {tile} tokens cuts sums of adapters' gradients, which are made of {TokenTiles.Unit(options)} tokens each; use a multiple of that.");
-        var shapes = new Shapes(schedule, options.Tokens, options.Ranks, options.Act, options.Storage);
+        var schedule = shapes.Schedule;
         var decisions = options.Decisions ?? Decisions.None;
-        var kept = DeadLaunches.LossRoots(schedule).Concat(options.Keep).ToHashSet();
-        var logitsRows = Math.Min(options.LogitsRows ?? DefaultLogitsRows(shapes, options.Multiprocessors), options.Tokens);
+        var kept = Kept(schedule, options);
+        var logitsRows = LogitsRowsOf(shapes, options);
 
         var training = Train(shapes, options, decisions, kept, logitsRows);
         var scoring = DeadLaunches.Eliminate(shapes, schedule.Forward, kept);
@@ -115,9 +120,25 @@ public sealed record ExecutionPlan(Shapes Shapes, PlanOptions Options, Decisions
         long Waves(int rows) => GemmKernel.Waves(rows, hidden, multiprocessors);
     }
 
-    static int LongestOf(PlanOptions options) => Math.Min(options.Tokens, Math.Max(options.LongestDocument ?? options.Tokens, SlackTokens));
+    /// <summary>Tensors that survive a program.</summary>
+    public static IReadOnlySet<string> Kept(Schedule schedule, PlanOptions options) => DeadLaunches.LossRoots(schedule).Concat(options.Keep).ToHashSet();
+
+    /// <summary>Rows of the logits scratch: those asked for, or the default.</summary>
+    public static int LogitsRowsOf(Shapes shapes, PlanOptions options) => Math.Min(options.LogitsRows ?? DefaultLogitsRows(shapes, options.Multiprocessors), options.Tokens);
+
+    /// <summary>Tokens of the longest document of a run with these options.</summary>
+    public static int LongestOf(PlanOptions options) => Math.Min(options.Tokens, Math.Max(options.LongestDocument ?? options.Tokens, SlackTokens));
 
     static PlannedProgram Train(Shapes shapes, PlanOptions options, Decisions decisions, IReadOnlySet<string> kept, int logitsRows)
+    {
+        var (forward, live) = Live(shapes, kept);
+        var backward = Expansion.WithRecipes(shapes, live, decisions);
+        return Place(shapes, options, [.. forward, .. backward], forward.Count, decisions, kept, logitsRows, options.ArenaBytes);
+    }
+
+    /// <summary>The launches of a training micro-batch whose results are needed, before recipes: forward and backward.</summary>
+    /// <param name="kept">Tensors that must survive, the loss among them.</param>
+    public static (IReadOnlyList<Launch> Forward, IReadOnlyList<Launch> Backward) Live(Shapes shapes, IReadOnlySet<string> kept)
     {
         var schedule = shapes.Schedule;
         var roots = DeadLaunches.TrainableRoots(shapes).Concat(kept).ToArray();
@@ -125,9 +146,7 @@ public sealed record ExecutionPlan(Shapes Shapes, PlanOptions Options, Decisions
         // Elimination may rewrite a launch (a cross entropy without DX), so the border is found by count, from the forward's own survivors.
         var backwardLaunches = new HashSet<Launch>(schedule.Backward, ReferenceEqualityComparer.Instance);
         var start = live.TakeWhile(l => !backwardLaunches.Contains(l)).Count();
-        var forward = live.Take(start).ToArray();
-        var backward = Expansion.WithRecipes(shapes, live.Skip(start).ToArray(), decisions);
-        return Place(shapes, options, [.. forward, .. backward], start, decisions, kept, logitsRows, options.ArenaBytes);
+        return (live.Take(start).ToArray(), live.Skip(start).ToArray());
     }
 
     // dS goes where two launches leave room for it: the arena stays as large as the rest makes it.

@@ -40,6 +40,9 @@ public sealed record MemoryPlan(IReadOnlyDictionary<MemoryBlock, long> Blocks, I
 
     public long this[MemoryBlock block] => Blocks.GetValueOrDefault(block);
 
+    /// <summary>The same with an arena of another size.</summary>
+    public MemoryPlan WithArena(long bytes) => this with { Blocks = new Dictionary<MemoryBlock, long>(Blocks) { [MemoryBlock.Arena] = bytes } };
+
     public static MemoryPlan Create(Shapes shapes, long arenaBytes, long optimizerBytes)
     {
         var sizes = new SortedDictionary<MemoryBlock, long> { [MemoryBlock.Arena] = arenaBytes, [MemoryBlock.Optimizer] = optimizerBytes };

@@ -1,4 +1,5 @@
 using System;
+using System.Collections.Concurrent;
 using System.Collections.Generic;
 using System.Linq;
 using Graph.Runtime.Devices;
@@ -16,6 +17,7 @@ public sealed class Shapes
     readonly Dictionary<(int, int), Fusion> fusions;
     readonly Dictionary<string, WeightStorage> materialized;
     readonly Dictionary<string, Nf4Layout> packed = [];
+    readonly ConcurrentDictionary<Launch, Accesses> accesses = new(ReferenceEqualityComparer.Instance);
 
     /// <param name="storage">Of weights that are not resident; null: every one is.</param>
     /// <exception cref="ArgumentException">No tokens, or a weight that must be resident is to be stored in another way.</exception>
@@ -46,6 +48,8 @@ public sealed class Shapes
         (Schedule, Ranks, Act, layouts, fusions, materialized, packed) = (all.Schedule, all.Ranks, all.Act, all.layouts, all.fusions, all.materialized, all.packed);
         (FirstToken, Tokens) = (firstToken, tokens);
     }
+
+    public static Shapes Of(Schedule schedule, PlanOptions options) => new(schedule, options.Tokens, options.Ranks, options.Act, options.Storage);
 
     /// <summary>The same tensors, of which launches see <paramref name="tokens"/> tokens from <paramref name="firstToken"/> on.</summary>
     public Shapes Window(int firstToken, int tokens) => new(this, firstToken, tokens);
@@ -95,7 +99,9 @@ public sealed class Shapes
         return layout.Tensor.Tokens ? new Rectangle(view.Tensor, FirstToken, FirstToken + Tokens, column, columnEnd) : new Rectangle(view.Tensor, 0, layout.Rows, column, columnEnd);
     }
 
-    public Accesses Of(Launch launch)
+    public Accesses Of(Launch launch) => accesses.GetOrAdd(launch, Find);
+
+    Accesses Find(Launch launch)
     {
         switch (launch)
         {

@@ -1,0 +1,107 @@
+using System;
+using System.Collections.Generic;
+using System.CommandLine;
+using System.Globalization;
+using System.IO;
+using System.Linq;
+using System.Text;
+using System.Text.Json;
+using Graph.Finetune.Training;
+using Graph.Runtime;
+using Graph.Runtime.Execution;
+using Graph.Runtime.Planning;
+
+namespace Graph.Finetune.Commands;
+
+/// <summary>What a run would take, before it runs: needs no GPU and no checkpoint.</summary>
+static class PlanCommand
+{
+    public static Command Create(IReadOnlyList<CompiledModel> models, Terminal terminal)
+    {
+        var (variant, adapter) = (Models.Variant(models), new AdapterOptions());
+        var seq = OptionKinds.Integer("--seq", "tokens of the longest document", 2048, 1);
+        var tokens = OptionKinds.Integer("--batch-tokens", "tokens of a micro-batch", 8192, 1);
+        var accumulate = OptionKinds.Integer("--grad-accum", "micro-batches of an optimizer step", 1, 1, 4096);
+        var vram = SourceOptions.Vram();
+        var profile = OptionKinds.Choice("--device-profile", "the card that it is planned for", [.. DeviceProfile.All.Reverse().Select(p => p.Name)]);
+        var recompute = TrainCommand.Recompute();
+        var json = OptionKinds.Flag("--json", "prints one JSON object");
+        var command = new Command("plan", "What a run would take on a card: predicted peak by category, step time, what is kept of the forward, the longest context. Needs no GPU and no checkpoint.") { variant };
+        adapter.AddTo(command);
+        foreach (var option in new Option[] { seq, tokens, accumulate, vram, profile, recompute, json }) command.Add(option);
+        command.SetAction(result =>
+        {
+            var model = Models.Find(models, result.GetValue(variant));
+            using var source = ModelSource.Open(model, "random:0");
+            var device = DeviceProfile.Find(result.GetRequiredValue(profile))!;
+            var batch = result.GetValue(tokens)!.Value;
+            var request = new SessionRequest(adapter.Read(result, source), batch, Math.Min(result.GetValue(seq)!.Value, batch), result.GetValue(accumulate)!.Value, result.GetRequiredValue(recompute), new AdamOptions(), 0);
+            source.RequirePositions(request.Seq);
+            var budget = result.GetValue(vram) ?? device.MemoryBytes;
+            if (budget > device.MemoryBytes) throw new FinetuneException($"--vram is {Bytes.Text(budget)} but a {device.Name} has {Bytes.Text(device.MemoryBytes)}; lower --vram, or plan for a larger card with --device-profile.", 4);
+            Run(source, request, device, budget, result.GetValue(json), terminal);
+        });
+        return command;
+    }
+
+    static void Run(ModelSource source, SessionRequest request, DeviceProfile device, long budget, bool json, Terminal terminal)
+    {
+        var frontier = PlanRequest.Frontier(source, request, device);
+        var step = frontier.Fit(budget) ?? throw PlanRequest.DoesNotFit(source, request, device, frontier, budget, $"--vram is {Bytes.Text(budget)}");
+        var longest = LongestContext.Of(source, request, device, budget);
+        if (json) terminal.Out.WriteLine(Json(source, request, device, step, budget, longest));
+        else Print(source, request, device, step, budget, longest, terminal);
+    }
+
+    static void Print(ModelSource source, SessionRequest request, DeviceProfile device, PlannedStep step, long budget, int longest, Terminal terminal)
+    {
+        Line($"{source.Model.Name} on a {device.Name}: {request.MicroBatches * request.Tokens} tokens a step in documents of {request.Seq}, rank {request.Adapter.Rank}, budget {Bytes.Text(budget)}");
+        Line($"{PlanText.Line(step)}");
+        var use = MemoryUse.Of(step);
+        foreach (var (category, bytes) in use.AtPeak) Line($"  {PlanText.Name(category),-32} {Bytes.Text(bytes),12}");
+        Line($"  {"all",-32} {Bytes.Text(step.Footprint.Total),12}");
+        Line($"{step.Plan.LogitsRows} rows of logits at a time; longest context of one row: {longest} tokens");
+        Line($"{"activation",-44} {"action",-12} {"bytes",12} {"ms",9}  layers");
+        foreach (var c in PlanText.Classes(step)) Line($"{c.Tensor,-44} {PlanText.Verb(c.Action),-12} {Bytes.Text(c.Bytes),12} {c.Milliseconds,9:F2}  {KernelsCommand.Layers(c.Layers)}");
+
+        void Line(FormattableString text) => terminal.Out.WriteLine(text.ToString(CultureInfo.InvariantCulture));
+    }
+
+    static string Json(ModelSource source, SessionRequest request, DeviceProfile device, PlannedStep step, long budget, int longest)
+    {
+        using var stream = new MemoryStream();
+        using (var json = new Utf8JsonWriter(stream, new JsonWriterOptions { Encoder = System.Text.Encodings.Web.JavaScriptEncoder.UnsafeRelaxedJsonEscaping }))
+        {
+            json.WriteStartObject();
+            json.WriteString("variant", source.Model.Name);
+            json.WriteString("device_profile", device.Name);
+            json.WriteNumber("tokens", request.Tokens);
+            json.WriteNumber("micro_batches", request.MicroBatches);
+            json.WriteNumber("seq", request.Seq);
+            json.WriteNumber("budget_bytes", budget);
+            json.WriteNumber("peak_bytes", step.Footprint.Total);
+            json.WriteNumber("step_ms", Significant.Round(step.Milliseconds));
+            json.WriteNumber("tokens_per_second", Significant.Round(step.TokensPerSecond));
+            json.WriteNumber("max_context", longest);
+            json.WriteNumber("logits_rows", step.Plan.LogitsRows);
+            json.WriteStartObject("peak_by_category");
+            foreach (var (category, bytes) in MemoryUse.Of(step).AtPeak) json.WriteNumber(JsonNamingPolicy.SnakeCaseLower.ConvertName(category.ToString()), bytes);
+            json.WriteEndObject();
+            var reasons = step.Reasons.ToDictionary(r => r.Tensor);
+            json.WriteStartArray("decisions");
+            foreach (var layout in PlanText.Saved(step.Plan))
+            {
+                json.WriteStartObject();
+                json.WriteNumber("layer", layout.Tensor.Layer);
+                json.WriteString("tensor", layout.Tensor.Name);
+                json.WriteString("action", JsonNamingPolicy.SnakeCaseLower.ConvertName(step.Plan.Decisions[layout.Tensor.Name].ToString()));
+                json.WriteNumber("bytes", layout.Bytes);
+                if (reasons.TryGetValue(layout.Tensor.Name, out var reason)) json.WriteNumber("ms", Significant.Round(reason.Milliseconds));
+                json.WriteEndObject();
+            }
+            json.WriteEndArray();
+            json.WriteEndObject();
+        }
+        return Encoding.UTF8.GetString(stream.ToArray());
+    }
+}

@@ -1,0 +1,55 @@
+using System.Collections.Generic;
+using System.Linq;
+using Graph.Runtime.Schedules;
+
+namespace Graph.Runtime.Planning;
+
+/// <summary>Why a tensor is not simply kept.</summary>
+/// <param name="Bytes">What that frees while the tensor is not needed.</param>
+/// <param name="Milliseconds">What it costs a micro-batch, predicted.</param>
+public sealed record DecisionReason(string Tensor, TensorAction Action, long Bytes, double Milliseconds);
+
+/// <summary>A plan with what it will take.</summary>
+/// <param name="Milliseconds">Predicted, of a step.</param>
+public sealed record PlannedStep(ExecutionPlan Plan, Footprint Footprint, double Milliseconds)
+{
+    /// <summary>In the order in which they were taken; empty for decisions that a person gave.</summary>
+    public IReadOnlyList<DecisionReason> Reasons { get; init; } = [];
+
+    public double TokensPerSecond => 1e3 * Plan.Options.Tokens * Plan.Options.MicroBatches / Milliseconds;
+}
+
+/// <summary>Predicted milliseconds of a plan's step.</summary>
+public static class StepPrediction
+{
+    public static PlannedStep Of(ExecutionPlan plan, DeviceProfile device) => new(plan, Footprint.Of(plan, device), Step(plan, device, Launches(plan, device).Sum(l => l.Milliseconds)));
+
+    /// <summary>A step of micro-batches that take so long each, with the optimizer.</summary>
+    public static double Step(ExecutionPlan plan, DeviceProfile device, double microBatch)
+    {
+        var times = Times(plan, device);
+        var elements = plan.Optimizer.Adapters.Sum(a => (a.A.Bytes + a.B.Bytes) / 4);
+        return plan.Options.MicroBatches * microBatch + times.Fill(plan.Memory[MemoryBlock.Gradients]) + times.Optimizer(elements);
+    }
+
+    /// <summary>The launches of a training micro-batch in order, pairs that run as one at the first one's place, each with its milliseconds.</summary>
+    public static IReadOnlyList<(int At, double Milliseconds)> Launches(ExecutionPlan plan, DeviceProfile device)
+    {
+        var (times, launches, result) = (Times(plan, device), plan.MicroBatch.Launches, new List<(int, double)>());
+        for (var at = 0; at < launches.Count; at++)
+        {
+            double? both = (plan.Shapes.FusionAt(launches, at + 1), launches[at], at + 1 < launches.Count ? launches[at + 1] : null) switch
+            {
+                (EpilogueFusion f, GemmLaunch g, KernelLaunch k) => times.Of(f, g, k),
+                (RankGradientsFusion, GemmLaunch g, GemmLaunch b) => times.OfRankGradients(g, b),
+                (ScoreGradientsFusion, KernelLaunch a, KernelLaunch b) when plan.MicroBatch.Has(ScoreGradients.Scratch, at) => times.OfKeptScores(a, b),
+                _ => null,
+            };
+            result.Add((at, both ?? times.Of(launches[at])));
+            if (both is not null) at++;
+        }
+        return result;
+    }
+
+    static LaunchTimes Times(ExecutionPlan plan, DeviceProfile device) => new(plan.Shapes, device, plan.LogitsRows, plan.LongestDocument);
+}

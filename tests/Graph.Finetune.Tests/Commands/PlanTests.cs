@@ -1,0 +1,73 @@
+using System.Linq;
+using System.Text.Json;
+using Xunit;
+using static Graph.Finetune.Tests.Commands.Gemma2Run;
+
+namespace Graph.Finetune.Tests.Commands;
+
+/// <summary>What <c>plan</c> says, without a GPU.</summary>
+public sealed class PlanTests
+{
+    const long Gib = 1L << 30;
+
+    static JsonElement Plan(params string[] args) => JsonDocument.Parse(Succeed(["plan", "--json", .. args])).RootElement;
+
+    [Fact]
+    public void Plan_Json_HasTheContractsFieldsAndHoldsTheBudget()
+    {
+        var plan = Plan("--variant", "9b", "--vram", "40GiB", "--seq", "2048", "--batch-tokens", "8192");
+        Assert.Equal(("9b", 8192, 2048, 40 * Gib), (plan.GetProperty("variant").GetString(), plan.GetProperty("tokens").GetInt32(), plan.GetProperty("seq").GetInt32(), plan.GetProperty("budget_bytes").GetInt64()));
+        var peak = plan.GetProperty("peak_bytes").GetInt64();
+        Assert.InRange(peak, 39 * Gib, 40 * Gib);
+        Assert.Equal(peak, plan.GetProperty("peak_by_category").EnumerateObject().Sum(p => p.Value.GetInt64()));
+        Assert.InRange(plan.GetProperty("step_ms").GetDouble(), 500, 800);
+        Assert.InRange(plan.GetProperty("max_context").GetInt32(), 16384, 131072);
+        var decisions = plan.GetProperty("decisions").EnumerateArray().ToArray();
+        Assert.All(decisions, d => Assert.True(d.GetProperty("bytes").GetInt64() > 0 && d.GetProperty("layer").GetInt32() is >= -1 and < 42 && d.GetProperty("action").GetString() is "save" or "recompute"));
+        Assert.Equal(["recompute", "save"], decisions.Select(d => d.GetProperty("action").GetString()).Distinct().Order());
+    }
+
+    [Fact]
+    public void Plan_MoreMemory_IsFasterAndHoldsLongerContexts()
+    {
+        var plans = new[] { "8GiB", "12GiB", "24GiB" }.Select(vram => Plan("--variant", "2b", "--vram", vram)).ToArray();
+        var times = plans.Select(p => p.GetProperty("step_ms").GetDouble()).ToArray();
+        var contexts = plans.Select(p => p.GetProperty("max_context").GetInt32()).ToArray();
+        Assert.True(times[0] > times[1] && times[1] > times[2]);
+        Assert.True(contexts[0] < contexts[1] && contexts[1] < contexts[2]);
+    }
+
+    [Fact]
+    public void Plan_LongestContext_FitsAndALongerOneDoesNot()
+    {
+        var longest = Plan("--variant", "2b", "--vram", "10GiB").GetProperty("max_context").GetInt32();
+        string[] At(int tokens) => ["plan", "--variant", "2b", "--vram", "10GiB", "--batch-tokens", $"{tokens}", "--seq", $"{tokens}"];
+        Succeed(At(longest));
+        Assert.Equal(4, Run(At(longest + longest / 16)).Code);
+    }
+
+    [Theory]
+    [InlineData("t4", "2b", "12GiB")]
+    [InlineData("l4", "2b", "20GiB")]
+    [InlineData("4090", "9b", "23GiB", "--batch-tokens", "2048")]
+    [InlineData("a100", "27b", "79GiB")]
+    [InlineData("h100", "9b", "60GiB", "--recompute", "full")]
+    public void Plan_AnyCard_PrintsTheParts(string profile, string variant, string vram, params string[] more)
+    {
+        var text = Succeed(["plan", "--variant", variant, "--device-profile", profile, "--vram", vram, .. more]);
+        Assert.All(new[] { "weights", "saved activations", "working set", "tokens/s", "longest context" }, part => Assert.Contains(part, text));
+    }
+
+    /// <summary>The least is said, and what would fit.</summary>
+    [Fact]
+    public void Plan_BudgetBelowTheLeast_SaysTheLeastAndWhatFits()
+    {
+        var refused = Run("plan", "--variant", "9b", "--vram", "20GiB");
+        Assert.Equal((4, ""), (refused.Code, refused.Out));
+        Assert.Matches("needs at least 2[0-9]\\.[0-9]+ GiB, everything counted, but --vram is 20.00 GiB; --batch-tokens [0-9]+ would fit", refused.Error);
+    }
+
+    [Theory]
+    [InlineData("500GiB", 4), InlineData("0", 2), InlineData("-2GiB", 2), InlineData("1e40GiB", 2), InlineData("much", 2)]
+    public void Plan_SizesThatAreNone_AreRefused(string vram, int code) => Assert.Equal((code, ""), Run("plan", "--variant", "2b", $"--vram={vram}") is var r ? (r.Code, r.Out) : default);
+}

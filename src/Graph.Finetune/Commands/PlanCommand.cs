@@ -16,6 +16,11 @@ namespace Graph.Finetune.Commands;
 /// <summary>What a run would take, before it runs: needs no GPU and no checkpoint.</summary>
 static class PlanCommand
 {
+    static readonly string[] Sizes = ["2b", "9b", "27b"];
+
+    /// <summary>GiB of the budgets in the picture of longest contexts.</summary>
+    static readonly int[] Cards = [8, 12, 16, 24, 32, 40, 48, 64, 80];
+
     public static Command Create(IReadOnlyList<CompiledModel> models, Terminal terminal)
     {
         var (variant, adapter) = (Models.Variant(models), new AdapterOptions());
@@ -25,33 +30,57 @@ static class PlanCommand
         var vram = SourceOptions.Vram();
         var profile = OptionKinds.Choice("--device-profile", "the card that it is planned for", [.. DeviceProfile.All.Reverse().Select(p => p.Name)]);
         var recompute = TrainCommand.Recompute();
+        var quant = QuantOption.Create();
         var json = OptionKinds.Flag("--json", "prints one JSON object");
+        var html = OptionKinds.Text("--html", "FILE", "writes a page: memory over a step, what happens to each activation, longest context against memory");
         var command = new Command("plan", "What a run would take on a card: predicted peak by category, step time, what is kept of the forward, the longest context. Needs no GPU and no checkpoint.") { variant };
         adapter.AddTo(command);
-        foreach (var option in new Option[] { seq, tokens, accumulate, vram, profile, recompute, json }) command.Add(option);
+        foreach (var option in new Option[] { seq, tokens, accumulate, vram, profile, recompute, quant, json, html }) command.Add(option);
         command.SetAction(result =>
         {
             var model = Models.Find(models, result.GetValue(variant));
             using var source = ModelSource.Open(model, "random:0");
             var device = DeviceProfile.Find(result.GetRequiredValue(profile))!;
             var batch = result.GetValue(tokens)!.Value;
-            var request = new SessionRequest(adapter.Read(result, source), batch, Math.Min(result.GetValue(seq)!.Value, batch), result.GetValue(accumulate)!.Value, result.GetRequiredValue(recompute), new AdamOptions(), 0);
+            var request = new SessionRequest(adapter.Read(result, source), batch, Math.Min(result.GetValue(seq)!.Value, batch), result.GetValue(accumulate)!.Value, result.GetRequiredValue(recompute), new AdamOptions(), 0)
+            {
+                Quant = QuantOption.Read(result, quant),
+            };
             source.RequirePositions(request.Seq);
             var budget = result.GetValue(vram) ?? device.MemoryBytes;
             if (budget > device.MemoryBytes) throw new FinetuneException($"--vram is {Bytes.Text(budget)} but a {device.Name} has {Bytes.Text(device.MemoryBytes)}; lower --vram, or plan for a larger card with --device-profile.", 4);
-            Run(source, request, device, budget, result.GetValue(json), terminal);
+            Run(models, source, request, device, budget, result.GetValue(json), result.GetValue(html), terminal);
         });
         return command;
     }
 
-    static void Run(ModelSource source, SessionRequest request, DeviceProfile device, long budget, bool json, Terminal terminal)
+    static void Run(
+        IReadOnlyList<CompiledModel> models, ModelSource source, SessionRequest request, DeviceProfile device, long budget, bool json, string? html, Terminal terminal)
     {
         var frontier = PlanRequest.Frontier(source, request, device);
         var step = frontier.Fit(budget) ?? throw PlanRequest.DoesNotFit(source, request, device, frontier, budget, $"--vram is {Bytes.Text(budget)}");
-        var longest = LongestContext.Of(source, request, device, budget);
+        if (html is not null)
+        {
+            var title = $"{source.Model.Name}, {request.MicroBatches * request.Tokens} tokens a step, {device.Name}";
+            var page = PlanPage.Html(title, step, device, budget, Curves(models, source, request, device));
+            AtomicFiles.Write((html, stream => stream.Write(Encoding.UTF8.GetBytes(page))));
+        }
+        var longest = new LongestContext(source, request, device).Of(budget);
         if (json) terminal.Out.WriteLine(Json(source, request, device, step, budget, longest));
         else Print(source, request, device, step, budget, longest, terminal);
     }
+
+    /// <summary>Of the model asked for and the sizes of Gemma 2 that the executable holds, with adapters of the same rank on all that they give one.</summary>
+    static IReadOnlyList<ContextCurve> Curves(IReadOnlyList<CompiledModel> models, ModelSource source, SessionRequest request, DeviceProfile device) =>
+    [
+        .. models.Where(m => Sizes.Contains(m.Name) || m.Name == source.Model.Name).Select(model =>
+        {
+            using var other = ModelSource.Open(model, "random:0");
+            var adapter = model.Name == source.Model.Name ? request.Adapter : AdapterSettings.Create(other.Schedule, Math.Max(1, request.Adapter.Rank), request.Adapter.Alpha, request.Adapter.RsLora, []);
+            var longest = new LongestContext(other, request with { Adapter = adapter }, device);
+            return new ContextCurve(model.Name, [.. Cards.Select(gib => ((long)gib << 30, longest.Of((long)gib << 30)))]);
+        }),
+    ];
 
     static void Print(ModelSource source, SessionRequest request, DeviceProfile device, PlannedStep step, long budget, int longest, Terminal terminal)
     {

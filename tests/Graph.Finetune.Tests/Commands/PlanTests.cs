@@ -1,4 +1,7 @@
+using System;
+using System.IO;
 using System.Linq;
+using System.Xml.Linq;
 using System.Text.Json;
 using Xunit;
 using static Graph.Finetune.Tests.Commands.Gemma2Run;
@@ -70,4 +73,29 @@ public sealed class PlanTests
     [Theory]
     [InlineData("500GiB", 4), InlineData("0", 2), InlineData("-2GiB", 2), InlineData("1e40GiB", 2), InlineData("much", 2)]
     public void Plan_SizesThatAreNone_AreRefused(string vram, int code) => Assert.Equal((code, ""), Run("plan", "--variant", "2b", $"--vram={vram}") is var r ? (r.Code, r.Out) : default);
+
+    /// <summary>One page without a script or an address, whose pictures are well-formed and have every category, the budget and a line per model.</summary>
+    [Fact]
+    public void Plan_Html_IsOnePageThatNeedsNothingElse()
+    {
+        var file = Path.Combine(Path.GetTempPath(), $"plan-{Guid.NewGuid():N}.html");
+        try
+        {
+            Succeed("plan", "--variant", "nano", "--html", file, "--batch-tokens", "512", "--seq", "512");
+            var html = File.ReadAllText(file);
+            foreach (var word in new[] { "<script", "http:", "https:", "@import", "url(", "src=", "NaN", "Infinity" }) Assert.DoesNotContain(word, html);
+            var pictures = html.Split("<svg").Skip(1).Select(p => XElement.Parse("<svg" + p[..(p.IndexOf("</svg>", StringComparison.Ordinal) + 6)])).ToArray();
+            Assert.Equal(2, pictures.Length);
+            Assert.Equal(["c0", "c1", "c2", "c3", "c4", "c5"], pictures[0].Elements("polygon").Select(p => (string?)p.Attribute("class")));
+            // Bands lie on each other: of each the lower edge is the upper one of the band before.
+            var bands = pictures[0].Elements("polygon").Select(p => ((string)p.Attribute("points")!).Split(' ')).ToArray();
+            foreach (var (below, above) in bands.Zip(bands.Skip(1))) Assert.Equal(below[..(below.Length / 2)], above[(above.Length / 2)..].Reverse());
+            Assert.Contains(pictures[0].Elements("line"), l => (string?)l.Attribute("class") == "budget");
+            Assert.Equal(4, pictures[1].Elements("polyline").Count());
+        }
+        finally
+        {
+            File.Delete(file);
+        }
+    }
 }

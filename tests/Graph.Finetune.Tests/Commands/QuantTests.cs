@@ -90,6 +90,24 @@ public class QuantTests
         Assert.NotEqual(Losses(none), Losses(nf4));
     }
 
+    /// <summary>A run goes on with the weights it began with; of a checkpoint's codes every storage has the same values.</summary>
+    [Fact]
+    public void Resume_WithAnotherStorage_IsRefusedWhereItMeansOtherWeights()
+    {
+        using var scratch = new Scratch();
+        var data = Goldens.Data(scratch);
+        string random = Path.Combine(scratch.Path, "random"), packed = Path.Combine(scratch.Path, "packed");
+        string[] settings = ["--seq", "48", "--batch-tokens", "96", "--steps", "2"];
+        Succeed(Train(data, random, ["--model", "random:5", .. settings, "--quant", "nf4"]));
+        var result = Run(Train(data, random, ["--model", "random:5", .. settings, "--steps", "3", "--resume"]));
+        Assert.Equal(2, result.Code);
+        Assert.Contains("--quant is none but the run began with nf4", result.Error);
+        Succeed(Train(data, random, ["--model", "random:5", .. settings, "--quant", "nf4", "--steps", "3", "--resume"]));
+        Succeed(Train(data, packed, ["--model", PackedFixture.Directory("double"), .. settings]));
+        Succeed(Train(data, packed, ["--model", PackedFixture.Directory("double"), .. settings, "--quant", "none", "--steps", "3", "--resume"]));
+        Assert.Equal(3, Metrics(packed).Count);
+    }
+
     [Fact]
     public void Train_ACheckpointThatCannotBeRead_WritesNothing()
     {

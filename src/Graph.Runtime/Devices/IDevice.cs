@@ -15,7 +15,14 @@ public sealed record DeviceInfo(string Name, string Target, long TotalBytes, int
 public abstract record BoundLaunch(string Label, int Layer, long Flops, long Bytes);
 
 /// <summary>Operands of one k-segment; pitches in elements.</summary>
-public readonly record struct GemmOperands(nint A, int APitch, nint B, int BPitch, int K);
+public readonly record struct GemmOperands(nint A, int APitch, nint B, int BPitch, int K)
+{
+    /// <summary>
+    /// Null: all of B counts. Else B is block-diagonal, [N, K] of layout nt, and zero outside of these blocks: a column of D needs the ranks of its own ones, and a
+    /// device may leave out the others.
+    /// </summary>
+    public IReadOnlyList<RankBlock>? Blocks { get; init; }
+}
 
 /// <summary>
 /// Row-major D[M,N] (=|+=) alpha · Σ over segments of op(A) · op(B), in one fp32 accumulation; pitches in elements; D is <paramref name="DType"/>, operands are
@@ -59,7 +66,7 @@ public readonly record struct RowSums(LossFromSums Kernels, nint Address, int Pi
 /// <param name="First">How many rows other products have before this one's.</param>
 public readonly record struct RowLimit(nint Count, int First);
 
-/// <summary>Columns Start … Start + Columns of dY belong to one linear, whose ranks are columns RankStart … RankStart + Rank of S, G and B.</summary>
+/// <summary>Columns Start … Start + Columns of Y and dY belong to one linear, whose ranks are columns RankStart … RankStart + Rank of S, G and B.</summary>
 public readonly record struct RankBlock(int Start, int Columns, int RankStart, int Rank);
 
 /// <summary>

@@ -31,7 +31,7 @@ public sealed class LaunchBinder(Shapes shapes, double loraScale, int logitsRows
         var bytes = segments.Sum(s => s.Bytes) + (g.Accumulate ? 2 : 1) * LaunchCost.BytesOf(shapes, d);
         // A GEMM's scale is a number of the run; only kernels read scalars from the device.
         var scale = (float)(g.Scale.Constant * Math.Pow(loraScale, g.Scale.LoraScales));
-        return new BoundGemm(ScheduleText.Print(g.D), g.Layer, segments.Sum(s => LaunchCost.Gemm(d.Rows, d.Columns, s.Operands.K)), bytes, g.Layout, layout.Tensor.Type,
+        return new BoundGemm(ScheduleText.Print(g.D), g.Layer, segments.Sum(s => LaunchCost.Gemm(d.Rows, d.Columns, s.Operands)), bytes, g.Layout, layout.Tensor.Type,
             Start(address, d), layout.Pitch, d.Rows, d.Columns, [.. segments.Select(s => s.Operands)], scale, g.Accumulate)
         {
             WholeM = layout.Tensor.Tokens ? layout.Rows : d.Rows,
@@ -50,7 +50,9 @@ public sealed class LaunchBinder(Shapes shapes, double loraScale, int logitsRows
         };
         if (!matches || d.Rows != m || d.Columns != n)
             throw new ArgumentException($"bind: {ScheduleText.Print(g)} multiplies {a.Rows}x{a.Columns} and {b.Rows}x{b.Columns} into {d.Rows}x{d.Columns}; the sizes do not fit.");
-        return (new GemmOperands(Start(address, a), shapes[a.Tensor].Pitch, Start(address, b), shapes[b.Tensor].Pitch, k), LaunchCost.BytesOf(shapes, a) + LaunchCost.BytesOf(shapes, b));
+        var (of, whole) = (shapes[b.Tensor].Tensor, b.Column == 0 && b.ColumnEnd == shapes[b.Tensor].Columns);
+        var blocks = g.Layout == GemmLayout.Nt && of.Kind == TensorKind.AdapterB && whole ? shapes.Blocks(of.Stack) : null;
+        return (new GemmOperands(Start(address, a), shapes[a.Tensor].Pitch, Start(address, b), shapes[b.Tensor].Pitch, k) { Blocks = blocks }, LaunchCost.BytesOf(shapes, a) + LaunchCost.BytesOf(shapes, b));
     }
 
     // Every adapter in the product has rank 0.

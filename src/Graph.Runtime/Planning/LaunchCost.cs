@@ -1,5 +1,6 @@
 using System;
 using System.Linq;
+using Graph.Runtime.Devices;
 using Graph.Runtime.Schedules;
 
 namespace Graph.Runtime.Planning;
@@ -21,6 +22,9 @@ public readonly record struct LaunchCost(long Flops, long Bytes)
     public static long Attention(AttentionFacts facts, int products, long pairs) => products * 2L * pairs * facts.Heads * facts.HeadDim;
 
     public static long Gemm(long m, long n, long k) => 2 * m * n * k;
+
+    /// <summary>Of a block-diagonal B its blocks.</summary>
+    public static long Gemm(long m, long n, GemmOperands segment) => segment.Blocks is { } blocks ? blocks.Sum(b => Gemm(m, b.Columns, b.Rank)) : Gemm(m, n, segment.K);
 
     public static long BytesOf(Shapes shapes, Rectangle r) => r.IsEmpty ? 0 : (long)r.Rows * r.Columns * shapes[r.Tensor].ElementBytes;
 

@@ -1,4 +1,3 @@
-using System.Linq;
 using Graph.Runtime.Devices;
 using Graph.Runtime.Schedules;
 
@@ -10,9 +9,7 @@ public static class RankGradients
     /// <param name="launch">dB's.</param>
     public static BoundRankGradients Bind(Shapes shapes, BoundGemm g, BoundGemm gradB, GemmLaunch launch)
     {
-        var stack = shapes[launch.D.Tensor].Tensor.Stack;
-        var blocks = shapes.Ranks.Adapters.Where(a => a.Stack == stack).Select(a => new RankBlock(a.OutStart, a.Out, a.RankStart, a.Padded)).ToArray();
         var bytes = g.Bytes + gradB.Bytes - LaunchCost.BytesOf(shapes, shapes.Resolve(launch.Segments[0].A));
-        return new BoundRankGradients(gradB.Label, gradB.Layer, g.Flops + gradB.Flops, bytes, g, gradB, blocks);
+        return new BoundRankGradients(gradB.Label, gradB.Layer, g.Flops + gradB.Flops, bytes, g, gradB, shapes.Blocks(shapes[launch.D.Tensor].Tensor.Stack));
     }
 }

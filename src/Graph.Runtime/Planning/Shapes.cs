@@ -121,6 +121,9 @@ public sealed class Shapes
         }
     }
 
+    /// <summary>Where the adapters that take part lie in their stack's B.</summary>
+    public IReadOnlyList<RankBlock> Blocks(int stack) => [.. Ranks.Adapters.Where(a => a.Stack == stack).Select(a => new RankBlock(a.OutStart, a.Out, a.RankStart, a.Padded))];
+
     /// <summary>The tensor of a scalar.</summary>
     public static View View(StepScalar scalar) => new(ScheduleText.Lower(scalar));
 

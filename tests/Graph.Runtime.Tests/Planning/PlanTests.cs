@@ -189,11 +189,15 @@ public class PlanTests
         // Rows of S are 64 elements apart, those of B as many as there are ranks.
         var up = bound.MicroBatch.OfType<BoundGemm>().First(g => g.Label == "layers.0.u");
         Assert.Equal((100, 128, 1f, false), (up.M, up.N, up.Alpha, up.Accumulate));
-        Assert.Equal([new(Arena("layers.0.h", 3), 64, Weight("layers.0.w"), 64, 64), new(Arena("layers.0.s", 3), 64, Adapter("b.0"), 32, 32)], up.Segments);
-        Assert.Equal(2L * 100 * 128 * (64 + 32), up.Flops);
+        Assert.Equal([new(Arena("layers.0.h", 3), 64, Weight("layers.0.w"), 64, 64), new(Arena("layers.0.s", 3), 64, Adapter("b.0"), 32, 32)], up.Segments.Select(x => x with { Blocks = null }));
+        // Of B the two blocks count: half of it.
+        Assert.Null(up.Segments[0].Blocks);
+        Assert.Equal([new(0, 64, 0, 16), new(64, 64, 16, 16)], up.Segments[1].Blocks!);
+        Assert.Equal(2L * 100 * 128 * (64 + 16), up.Flops);
         Assert.Equal(4L * (100 * 64 + 128 * 64 + 100 * 32 + 128 * 32 + 100 * 128), up.Bytes);
         var dh = bound.MicroBatch.OfType<BoundGemm>().First(g => g.Label == "layers.1.dh");
         Assert.Equal([(Weight("layers.1.w"), 64, 128), (Adapter("a.1"), 64, 32)], dh.Segments.Select(x => (x.B, x.BPitch, x.K)));
+        Assert.All(dh.Segments, x => Assert.Null(x.Blocks));
         Assert.Throws<InvalidOperationException>(() => up.Operands);
     }
 

@@ -60,6 +60,8 @@ public sealed record StepMeasurement(IReadOnlyList<double> Steps, double Busy, D
     {
         BoundGemm gemm => $"gemm {gemm.Layout.ToString().ToLowerInvariant()}{(gemm.Accumulate ? " +=" : "")} {Stars(gemm.Label)}",
         BoundGemmEpilogue fused => $"{Name(fused.Gemm)}, {fused.Kernel.Kernel}",
+        BoundTransferStart copy => $"{(copy.Lane == Lane.ToHost ? "to" : "from")} host {Stars(copy.Label)}",
+        BoundTransferWait => "waits for copies",
         BoundRankGradients both => $"g, grad_b of {Stars(both.G.Label)}",
         _ => launch.Label,
     };

@@ -87,6 +87,9 @@ public sealed unsafe class CpuDevice(bool poison = false) : IDevice
         BoundFill f => () => Fill(f.Address, f.Value, f.Count),
         BoundZeros z => () => Zero(z),
         BoundCopy c => () => Buffer.MemoryCopy((void*)c.Source, (void*)c.Destination, c.Count, c.Count),
+        BoundTransferStart t => () => Buffer.MemoryCopy((void*)t.Source, (void*)t.Destination, t.Count, t.Count),
+        // The copy ended at its start.
+        BoundTransferWait => () => { },
         _ => throw new DeviceException($"cpu: launches of type {l.GetType().Name} are unknown."),
     })).ToArray());
 
@@ -133,7 +136,19 @@ public sealed unsafe class CpuDevice(bool poison = false) : IDevice
 
     public bool RunsAhead => false;
 
-    public IHostBuffer AllocateHost(long bytes) => new HostBuffer(bytes);
+    public IHostBuffer AllocateHost(long bytes)
+    {
+        try
+        {
+            var buffer = new HostBuffer(bytes);
+            if (poison) Fill(buffer.Address, 0xFF, bytes);
+            return buffer;
+        }
+        catch (OutOfMemoryException)
+        {
+            throw new DeviceMemoryException($"cpu: {bytes} bytes of host memory do not fit; offload less.");
+        }
+    }
 
     public IMarker CreateMarker() => new Here();
 
@@ -165,9 +180,9 @@ public sealed unsafe class CpuDevice(bool poison = false) : IDevice
 
     sealed class HostBuffer(long bytes) : IHostBuffer
     {
-        public nint Address { get; } = (nint)NativeMemory.AllocZeroed((nuint)bytes);
+        public nint Address { get; } = (nint)NativeMemory.AlignedAlloc((nuint)bytes, 512);
 
-        public void Dispose() => NativeMemory.Free((void*)Address);
+        public void Dispose() => NativeMemory.AlignedFree((void*)Address);
     }
 
     /// <summary>Every launch has ended when Run returns, so there is nothing to wait for.</summary>

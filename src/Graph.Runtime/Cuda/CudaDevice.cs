@@ -21,6 +21,7 @@ public sealed class CudaDevice : IDevice
     readonly KernelTable kernels = new();
     readonly Dictionary<nint, long> allocations = [];
     readonly Lazy<Staging> staging = new(() => new Staging());
+    readonly Lazy<CudaStream>[] copies = [.. Enum.GetValues<Lane>().Select(_ => new Lazy<CudaStream>(CudaStream.Create))];
     readonly CublasLtGemm? library;
     readonly ProcessMemory memory;
     nint workspace;
@@ -240,8 +241,13 @@ public sealed class CudaDevice : IDevice
         kernels.Dispose();
         foreach (var address in allocations.Keys) Driver.MemFree(address);
         allocations.Clear();
+        foreach (var copy in copies)
+            if (copy.IsValueCreated) copy.Value.Dispose();
         stream.Dispose();
     }
+
+    /// <summary>What copies between host and device run on, beside the stream that computes.</summary>
+    internal CudaStream CopyStream(Lane lane) => copies[(int)lane].Value;
 
     /// <summary>A context is current per thread, and callers may come on any.</summary>
     internal void MakeCurrent() => Driver.Check(Driver.ContextSetCurrent(context), "cuCtxSetCurrent");

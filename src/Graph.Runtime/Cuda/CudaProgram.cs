@@ -1,3 +1,4 @@
+using System;
 using System.Collections.Generic;
 using Graph.Runtime.Devices;
 
@@ -16,10 +17,23 @@ internal sealed class CudaProgram : IProgram
     {
         (this.device, this.launcher, this.launches) = (device, launcher, launches);
         foreach (var launch in launches) launcher.Prepare(launch);
-        graph = CudaGraph.Capture(launcher.Stream, () =>
+        graph = Capture(all => all());
+    }
+
+    // The graph of all launches, with what around does before and behind them.
+    CudaGraph Capture(Action<Action> around)
+    {
+        using var transfers = new CapturedTransfers(launcher.Stream, device.CopyStream);
+        return CudaGraph.Capture(launcher.Stream, () => around(() =>
         {
-            foreach (var launch in launches) launcher.Launch(launch);
-        });
+            foreach (var launch in launches)
+                switch (launch)
+                {
+                    case BoundTransferStart start: transfers.Start(start); break;
+                    case BoundTransferWait wait: transfers.Wait(wait); break;
+                    default: launcher.Launch(launch); break;
+                }
+        }));
     }
 
     public void Run()
@@ -85,10 +99,10 @@ internal sealed class CudaProgram : IProgram
         try
         {
             (start, end) = (CudaEvent.Create(), CudaEvent.Create());
-            return (CudaGraph.Capture(launcher.Stream, () =>
+            return (Capture(all =>
             {
                 Driver.Check(Driver.EventRecordWithFlags(start, launcher.Stream, Driver.EventRecordExternal), "cuEventRecordWithFlags");
-                foreach (var launch in launches) launcher.Launch(launch);
+                all();
                 Driver.Check(Driver.EventRecordWithFlags(end, launcher.Stream, Driver.EventRecordExternal), "cuEventRecordWithFlags");
             }), start, end);
         }

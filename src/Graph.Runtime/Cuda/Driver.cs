@@ -16,7 +16,7 @@ internal static partial class Driver
 
     internal const int AttributeMaxSharedPerBlockOptin = 97, AttributeMultiprocessors = 16, AttributeMajor = 75, AttributeMinor = 76;
     internal const int FunctionSharedBytes = 1, FunctionLocalBytes = 3, FunctionRegisters = 4, FunctionMaxDynamicShared = 8;
-    internal const uint StreamNonBlocking = 1, EventDefault = 0, EventRecordExternal = 1, HostAllocPortable = 1;
+    internal const uint StreamNonBlocking = 1, EventDefault = 0, EventDisableTiming = 2, EventRecordExternal = 1, HostAllocPortable = 1;
 
     /// <summary>Calls that would break another thread's capture stay allowed: cuBLASLt and lazy module loading may make them inside ours.</summary>
     internal const int CaptureRelaxed = 2;
@@ -90,6 +90,7 @@ internal static partial class Driver
     [LibraryImport(Lib, EntryPoint = "cuStreamCreate")] internal static partial int StreamCreate(out nint stream, uint flags);
     [LibraryImport(Lib, EntryPoint = "cuStreamDestroy_v2")] internal static partial int StreamDestroy(nint stream);
     [LibraryImport(Lib, EntryPoint = "cuStreamSynchronize")] internal static partial int StreamSynchronize(CudaStream stream);
+    [LibraryImport(Lib, EntryPoint = "cuStreamWaitEvent")] internal static partial int StreamWaitEvent(CudaStream stream, CudaEvent handle, uint flags);
     [LibraryImport(Lib, EntryPoint = "cuStreamBeginCapture_v2")] internal static partial int StreamBeginCapture(CudaStream stream, int mode);
     [LibraryImport(Lib, EntryPoint = "cuStreamEndCapture")] internal static partial int StreamEndCapture(CudaStream stream, out nint graph);
 

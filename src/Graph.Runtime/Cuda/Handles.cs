@@ -25,14 +25,14 @@ internal sealed class CudaStream : SafeHandleZeroOrMinusOneIsInvalid
     protected override bool ReleaseHandle() => Driver.StreamDestroy(handle) == 0;
 }
 
-/// <summary>A CUDA event with timing.</summary>
+/// <summary>A CUDA event.</summary>
 internal sealed class CudaEvent : SafeHandleZeroOrMinusOneIsInvalid
 {
     public CudaEvent() : base(true) { }
 
-    internal static CudaEvent Create()
+    internal static CudaEvent Create(bool timing = true)
     {
-        Driver.Check(Driver.EventCreate(out var raw, Driver.EventDefault), "cuEventCreate");
+        Driver.Check(Driver.EventCreate(out var raw, timing ? Driver.EventDefault : Driver.EventDisableTiming), "cuEventCreate");
         var created = new CudaEvent();
         created.SetHandle(raw);
         return created;
@@ -127,10 +127,12 @@ internal sealed class PinnedBuffer : SafeHandleZeroOrMinusOneIsInvalid, IHostBuf
 
     public nint Address => handle;
 
-    internal static unsafe PinnedBuffer Allocate(long bytes)
+    internal static PinnedBuffer Allocate(long bytes)
     {
-        Driver.Check(Driver.MemHostAlloc(out var raw, (nuint)bytes, Driver.HostAllocPortable), $"cuMemHostAlloc of {bytes} bytes");
-        NativeMemory.Clear((void*)raw, (nuint)bytes);
+        var result = Driver.MemHostAlloc(out var raw, (nuint)bytes, Driver.HostAllocPortable);
+        if (result == Driver.OutOfMemory)
+            throw new DeviceMemoryException($"cuda: {bytes} bytes of host memory cannot be page-locked; give less with --host-memory, or free the machine of other programs");
+        Driver.Check(result, $"cuMemHostAlloc of {bytes} bytes");
         var buffer = new PinnedBuffer { Bytes = bytes };
         buffer.SetHandle(raw);
         return buffer;

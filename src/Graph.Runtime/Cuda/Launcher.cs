@@ -38,7 +38,7 @@ internal sealed record Launcher(CudaStream Stream, KernelTable Kernels, CublasLt
                 Prepare(both.G);
                 Prepare(both.GradB);
                 break;
-            case BoundFill or BoundZeros or BoundCopy: break;
+            case BoundFill or BoundZeros or BoundCopy or BoundTransferStart or BoundTransferWait: break;
             default: throw new ArgumentException($"cuda: unknown launch {launch.GetType().Name}");
         }
     }
@@ -124,6 +124,9 @@ internal sealed record Launcher(CudaStream Stream, KernelTable Kernels, CublasLt
             case BoundFill f: Driver.Check(Driver.Fill(f.Address, f.Value, (nuint)f.Count, Stream), $"filling {f.Label}"); break;
             case BoundZeros z: Driver.Check(Driver.Fill2D(z.Address, (nuint)z.Pitch, 0, (nuint)z.Width, (nuint)z.Rows, Stream), $"zeroing {z.Label}"); break;
             case BoundCopy c: Driver.Check(Driver.Copy(c.Destination, c.Source, (nuint)c.Count, Stream), $"copying {c.Label}"); break;
+            // Launch by launch: the copy in its turn. A program that runs as a graph has its own streams for it (CapturedTransfers).
+            case BoundTransferStart t: Driver.Check(Driver.Copy(t.Destination, t.Source, (nuint)t.Count, Stream), $"copying {t.Label}"); break;
+            case BoundTransferWait: break;
             default: throw new ArgumentException($"cuda: unknown launch {launch.GetType().Name}");
         }
     }

@@ -1,5 +1,5 @@
 using System;
-using System.Threading.Tasks;
+using Graph.Runtime.Devices;
 
 namespace Graph.Runtime.Cuda;
 
@@ -10,7 +10,6 @@ namespace Graph.Runtime.Cuda;
 internal sealed class Staging : IDisposable
 {
     internal const int BufferBytes = 16 << 20;
-    const int ParallelFrom = 1 << 20;
 
     readonly PinnedBuffer[] buffers = new PinnedBuffer[2];
     readonly CudaEvent[] free = new CudaEvent[2];
@@ -36,7 +35,7 @@ internal sealed class Staging : IDisposable
         {
             var part = source.Slice((int)done, (int)Math.Min(BufferBytes, source.Length - done));
             var slot = Take();
-            CopyParallel(part, buffers[slot].Address);
+            HostCopy.Run(part, buffers[slot].Address);
             Driver.Check(Driver.CopyToDevice(destination + (nint)done, buffers[slot].Address, (nuint)part.Length, stream), $"copy of {part.Length} bytes to the device");
             Driver.Check(Driver.EventRecord(free[slot], stream), "cuEventRecord");
             done += part.Length;
@@ -57,7 +56,7 @@ internal sealed class Staging : IDisposable
             }
             var count = Math.Min(rowsAtOnce, rows - row);
             var slot = Take();
-            CopyParallel(source.Slice(checked((int)(row * width)), (int)(count * width)), buffers[slot].Address);
+            HostCopy.Run(source.Slice(checked((int)(row * width)), (int)(count * width)), buffers[slot].Address);
             var copy = new Copy2DArguments
             {
                 SourceType = Copy2DArguments.Host, SourceHost = buffers[slot].Address, SourcePitch = (nuint)width,
@@ -97,25 +96,5 @@ internal sealed class Staging : IDisposable
         next ^= 1;
         Driver.Check(Driver.EventSynchronize(free[slot]), "cuEventSynchronize");
         return slot;
-    }
-
-    static unsafe void CopyParallel(ReadOnlySpan<byte> source, nint target)
-    {
-        if (source.Length < ParallelFrom)
-        {
-            source.CopyTo(new Span<byte>((void*)target, source.Length));
-            return;
-        }
-        var parts = Math.Min(8, Environment.ProcessorCount);
-        var length = source.Length;
-        fixed (byte* pointer = source)
-        {
-            var from = (nint)pointer;
-            Parallel.For(0, parts, part =>
-            {
-                long start = (long)length * part / parts, end = (long)length * (part + 1) / parts;
-                Buffer.MemoryCopy((void*)(from + (nint)start), (void*)(target + (nint)start), end - start, end - start);
-            });
-        }
     }
 }

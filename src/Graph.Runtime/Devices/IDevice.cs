@@ -113,20 +113,36 @@ public sealed record BoundZeros(string Label, int Layer, nint Address, long Pitc
 
 public sealed record BoundCopy(string Label, nint Destination, nint Source, long Count) : BoundLaunch(Label, -1, 0, 2 * Count);
 
+/// <summary>Direction of a copy between page-locked host memory and the device. Each has a stream of its own beside the one that computes.</summary>
+public enum Lane { ToHost, ToDevice }
+
+/// <summary>
+/// A copy between host and device begins when all launches before have ended, and runs beside those that follow, in the order of its lane's starts. A program waits for
+/// every copy that it starts. Bytes are those
+/// that cross the bus.
+/// </summary>
+public sealed record BoundTransferStart(string Label, int Layer, Lane Lane, int Number, nint Destination, nint Source, long Count) : BoundLaunch(Label, Layer, 0, Count);
+
+/// <summary>Launches behind begin when the copy of this number has ended.</summary>
+public sealed record BoundTransferWait(string Label, int Layer, int Number) : BoundLaunch(Label, Layer, 0, 0);
+
 /// <summary>Launches made ready to run again and again: a CUDA graph, or a list.</summary>
 public interface IProgram : IDisposable
 {
     /// <summary>Starts the launches in order on the device's stream and returns at once (CUDA) or when they are done (CPU).</summary>
     void Run();
 
-    /// <summary>Runs once, launch by launch, and returns the milliseconds of each (device events on CUDA).</summary>
+    /// <summary>
+    /// Runs once, launch by launch, and returns the milliseconds of each (device events on CUDA). A copy between host and device is timed at its start, with nothing
+    /// beside it.
+    /// </summary>
     IReadOnlyList<double> Time();
 
     /// <summary>Runs once and waits; milliseconds of the device from the start of the first launch to the end of the last, without what the host needs to start them.</summary>
     double Span();
 }
 
-/// <summary>Host memory that launches copy from and to while the host goes on (page-locked on CUDA). Zero at first.</summary>
+/// <summary>Host memory that launches copy from and to while the host goes on (page-locked on CUDA). Holds anything at first.</summary>
 public interface IHostBuffer : IDisposable
 {
     nint Address { get; }
@@ -180,6 +196,7 @@ public interface IDevice : IDisposable
     bool RunsAhead { get; }
 
     /// <summary>Host memory is not counted in <see cref="AllocatedBytes"/>.</summary>
+    /// <exception cref="DeviceMemoryException">The host has not so much to give.</exception>
     IHostBuffer AllocateHost(long bytes);
 
     IMarker CreateMarker();

@@ -19,6 +19,8 @@ public sealed class TrainingSession : IDisposable
     readonly IDevice device;
     readonly AdamOptions adam;
     readonly Dictionary<MemoryBlock, nint> blocks = [];
+    // What is offloaded. A micro-batch ends when all its copies have, so the next one may write over it.
+    readonly IHostBuffer? host;
     readonly Binder binder;
     readonly OptimizerBinding optimizer;
     readonly StepSlot[] slots = new StepSlot[2];
@@ -41,8 +43,9 @@ public sealed class TrainingSession : IDisposable
                 // What lies beside the blocks of B, unused ranks and moments must be zero; arena and weights need no value.
                 if (block is not (MemoryBlock.Arena or MemoryBlock.Weights)) device.Fill(blocks[block], 0, bytes);
             }
-            binder = new Binder(plan, blocks);
-            var bound = Binder.Bind(plan, blocks);
+            if (plan.Memory.HostBytes > 0) host = device.AllocateHost(plan.Memory.HostBytes);
+            binder = new Binder(plan, Bases);
+            var bound = Binder.Bind(plan, Bases);
             optimizer = new OptimizerBinding(plan, binder);
             if (optimizer.Segments() is { Count: > 0 } segments) device.Upload(Optimizer(plan.Optimizer.Segments), MemoryMarshal.AsBytes<AdamSegment>(segments.ToArray()));
             microBatch = device.Prepare([.. bound.MicroBatch, optimizer.LossSum(plan.MicroBatch)]);
@@ -63,6 +66,7 @@ public sealed class TrainingSession : IDisposable
     /// <summary>Optimizer updates done.</summary>
     public int Step { get; private set; }
 
+    Dictionary<MemoryBlock, nint> Bases => host is null ? blocks : new(blocks) { [MemoryBlock.Host] = host.Address };
     nint Scalars => binder.Base(Plan.Memory.Scalars);
     int Chunks => Plan.Optimizer.Chunks;
 
@@ -214,7 +218,7 @@ public sealed class TrainingSession : IDisposable
     /// <summary>Milliseconds of each launch of one step of one micro-batch, beside the launch; attention's operations are those of the batch's documents. The adapter is updated as in any step.</summary>
     public IReadOnlyList<(BoundLaunch Launch, double Milliseconds)> Profile(MicroBatch batch, double learningRate)
     {
-        var bound = new Binder(Plan, blocks, batch.AttendedPairs).Bind(Plan.MicroBatch);
+        var bound = new Binder(Plan, Bases, batch.AttendedPairs).Bind(Plan.MicroBatch);
         var inputBytes = MemoryPlan.InputBytes(Plan.Shapes);
         BoundLaunch[][] launches =
         [
@@ -275,6 +279,7 @@ public sealed class TrainingSession : IDisposable
         }
         foreach (var slot in slots) slot?.Dispose();
         foreach (var program in new[] { microBatch, evaluation, clear, cast }) program?.Dispose();
+        host?.Dispose();
         foreach (var address in blocks.Values)
         {
             try

@@ -51,7 +51,7 @@ sealed class WeightLoader(IDevice device, ExecutionPlan plan, Func<string, nint>
             var (layout, row) = (Shapes[weight.Name], 0L);
             foreach (var (name, shape) in weight.Stored())
             {
-                Copy(name, shape, address(weight.Name) + (nint)(row * layout.Pitch * layout.ElementBytes), layout.Pitch);
+                Copy(name, shape, Shapes.Streamed.Contains(weight.Name), address(weight.Name) + (nint)(row * layout.Pitch * layout.ElementBytes), layout.Pitch);
                 row += shape[0];
             }
         }
@@ -65,7 +65,7 @@ sealed class WeightLoader(IDevice device, ExecutionPlan plan, Func<string, nint>
             : throw new ArgumentException($"weights: {name} is [{string.Join(",", stored.Shape)}] but {Shapes.Schedule.Variant} needs [{string.Join(",", shape)}]; the checkpoint is of another size.");
     }
 
-    void Copy(string name, int[] shape, nint to, int pitch)
+    unsafe void Copy(string name, int[] shape, bool onHost, nint to, int pitch)
     {
         var stored = Describe(name, shape);
         int columns = shape[^1], rows = shape.Length > 1 ? shape[0] : 1, element = TensorLayout.Size(ElementType.Act, device.Act);
@@ -73,10 +73,14 @@ sealed class WeightLoader(IDevice device, ExecutionPlan plan, Func<string, nint>
         for (var row = 0; row < rows; row += piece)
         {
             var count = Math.Min(piece, rows - row);
-            var bytes = Elements.Convert(source.Rows(name, row, count, scratch), stored.Type, device.Act, converted);
+            var place = to + (nint)((long)row * pitch * element);
+            // A linear's rows are dense: what is converted for the host is then where it belongs.
+            var into = onHost ? new Span<byte>((void*)place, count * columns * element) : converted;
+            var bytes = Elements.Convert(source.Rows(name, row, count, scratch), stored.Type, device.Act, into);
             // The source's values are finite; rounding to a narrower range may end that.
             if (stored.Type != Elements.TypeOf(device.Act) && Elements.FirstNonFinite(bytes, Elements.TypeOf(device.Act)) is >= 0 and var at) throw TooLarge($"row {row + at / (columns * element)} of {name}");
-            device.Upload2D(to + (nint)((long)row * pitch * element), (long)pitch * element, bytes, (long)columns * element, count);
+            if (!onHost) device.Upload2D(place, (long)pitch * element, bytes, (long)columns * element, count);
+            else if (!bytes.Overlaps(into)) HostCopy.Run(bytes, place);
         }
     }
 
@@ -84,41 +88,48 @@ sealed class WeightLoader(IDevice device, ExecutionPlan plan, Func<string, nint>
 
     QuantizationError Pack(ScheduleTensor weight, Nf4Layout block, bool measure)
     {
-        var (start, parts, error) = (address(Nf4Layout.NameOf(weight.Name)), block.Parts.ToArray(), new QuantizationError());
+        var (start, onHost) = (address(Nf4Layout.NameOf(weight.Name)), Shapes.Streamed.Contains(Nf4Layout.NameOf(weight.Name)));
+        var (parts, error) = (block.Parts.ToArray(), new QuantizationError());
         foreach (var ((name, shape), i) in weight.Stored().Select((s, i) => (s, i)))
         {
             var stored = Describe(name, shape);
             var given = source.FormatOf(name) != WeightFormat.Act;
             var tensor = given ? source.Codes(name) : Quantize(name, stored);
-            Upload(name, tensor, start, ref parts[i]);
+            Put(name, tensor, onHost, start, ref parts[i]);
             if (measure && !given)
             {
                 var added = Error(name, stored, tensor);
                 error = new QuantizationError(error.Squares + added.Squares, error.ErrorSquares + added.ErrorSquares);
             }
         }
-        device.Upload(start, MemoryMarshal.AsBytes(parts.AsSpan()));
+        Put(onHost, start, MemoryMarshal.AsBytes(parts.AsSpan()));
         return error;
     }
 
-    void Upload(string name, Nf4Tensor tensor, nint start, ref Nf4Part part)
+    void Put(bool onHost, nint to, ReadOnlySpan<byte> bytes)
+    {
+        if (onHost) HostCopy.Run(bytes, to);
+        else device.Upload(to, bytes);
+    }
+
+    void Put(string name, Nf4Tensor tensor, bool onHost, nint start, ref Nf4Part part)
     {
         if (device.Act == ActType.F16)
             for (var b = 0L; b < Nf4.Blocks(tensor.Elements); b++)
                 if (!Half.IsFinite((Half)tensor.Absmax(b))) throw TooLarge($"element {b * Nf4.Block} of {name} or one of the {Nf4.Block - 1} behind it");
-        device.Upload(start + (nint)part.Codes, tensor.Codes);
+        Put(onHost, start + (nint)part.Codes, tensor.Codes);
         if (part.Nested >= 0)
         {
             if (!tensor.IsNested) throw new ArgumentException($"weights: {name} has fp32 absmax, but the plan is for absmax of 8 bits; plan its weight as {WeightFormat.Nf4Plain}.");
-            device.Upload(start + (nint)part.Absmax, tensor.AbsmaxCodes);
-            device.Upload(start + (nint)part.Nested, MemoryMarshal.AsBytes(tensor.Stored));
-            device.Upload(start + (nint)part.Map, MemoryMarshal.AsBytes(tensor.Map));
+            Put(onHost, start + (nint)part.Absmax, tensor.AbsmaxCodes);
+            Put(onHost, start + (nint)part.Nested, MemoryMarshal.AsBytes(tensor.Stored));
+            Put(onHost, start + (nint)part.Map, MemoryMarshal.AsBytes(tensor.Map));
             part.Offset = tensor.Offset;
             return;
         }
         var absmax = new float[Nf4.Blocks(tensor.Elements)];
         for (var b = 0; b < absmax.Length; b++) absmax[b] = tensor.Absmax(b);
-        device.Upload(start + (nint)part.Absmax, MemoryMarshal.AsBytes(absmax.AsSpan()));
+        Put(onHost, start + (nint)part.Absmax, MemoryMarshal.AsBytes(absmax.AsSpan()));
     }
 
     Nf4Tensor Quantize(string name, StoredTensor stored)

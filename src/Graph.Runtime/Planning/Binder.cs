@@ -31,7 +31,7 @@ public sealed class Binder(ExecutionPlan plan, IReadOnlyDictionary<MemoryBlock, 
         {
             bound.AddRange(Bind(program, plan.Shapes, from, run.First));
             for (var token = 0; token < plan.Shapes.Tokens; token += run.Tokens)
-                bound.AddRange(Bind(program, plan.Shapes.Window(token, Math.Min(run.Tokens, plan.Shapes.Tokens - token)), run.First, run.Last + 1));
+                bound.AddRange(Bind(program, plan.Shapes.Window(token, Math.Min(run.Tokens, plan.Shapes.Tokens - token)), run.First, run.Last + 1, run));
             from = run.Last + 1;
         }
         bound.AddRange(Bind(program, plan.Shapes, from, program.Launches.Count));
@@ -39,12 +39,17 @@ public sealed class Binder(ExecutionPlan plan, IReadOnlyDictionary<MemoryBlock, 
     }
 
     // Some launches of a program, on the tokens of a window.
-    List<BoundLaunch> Bind(PlannedProgram program, Shapes shapes, int first, int end)
+    List<BoundLaunch> Bind(PlannedProgram program, Shapes shapes, int first, int end, TiledRun? tiled = null)
     {
         var launches = new LaunchBinder(shapes, plan.Options.LoraScale, plan.LogitsRows, attended, plan.Options.TokenUnit);
         var bound = new List<BoundLaunch>();
         for (var at = first; at < end; at++)
         {
+            if (program.Launches[at] is TransferStart or TransferWait)
+            {
+                if (tiled is not { } run || IsHere(run, at)) bound.Add(Transfer(program.Launches[at], at));
+                continue;
+            }
             switch (shapes.FusionAt(program.Launches, at + 1))
             {
                 case EpilogueFusion epilogue:
@@ -73,6 +78,20 @@ public sealed class Binder(ExecutionPlan plan, IReadOnlyDictionary<MemoryBlock, 
         nint Address(string tensor, int at) =>
             this.Address(program, tensor, at) - (!plan.Memory.Permanent.ContainsKey(tensor) && program.PlaceOf(tensor, at).Lifetime.PerTile ? (nint)(shapes.FirstToken * shapes.BytesPerToken(tensor)) : 0);
 
+        // A run's copies are copies of all its tiles: each stands in one of them.
+        bool IsHere(TiledRun run, int at) =>
+            Transfers.InFirstTile(plan.Shapes, program.Launches, run, at) ? shapes.FirstToken == 0 : shapes.FirstToken + shapes.Tokens == plan.Shapes.Tokens;
+
+        BoundLaunch Transfer(Launch launch, int at)
+        {
+            if (launch is TransferWait wait) return new BoundTransferWait(wait.Start.Tensor, wait.Layer, wait.Start.Number);
+            var start = (TransferStart)launch;
+            var resting = plan.Memory.Permanent.TryGetValue(start.Tensor, out var place) ? place.Offset : plan.Memory.StreamedBytes + program.HostOffsetOf(start.Tensor, at);
+            nint host = Base(new Location(MemoryBlock.Host, resting)), arena = this.Address(program, start.Tensor, at);
+            var (destination, source) = start.Lane == Lane.ToHost ? (host, arena) : (arena, host);
+            return new BoundTransferStart(start.Tensor, start.Layer, start.Lane, start.Number, destination, source, plan.Shapes[start.Tensor].Bytes);
+        }
+
         BoundKernel Keeping(ScoreGradientsFusion scores, int at)
         {
             var launch = (KernelLaunch)program.Launches[at];
@@ -80,12 +99,14 @@ public sealed class Binder(ExecutionPlan plan, IReadOnlyDictionary<MemoryBlock, 
         }
     }
 
-    /// <summary>Address of a permanent tensor.</summary>
+    /// <summary>Address of a permanent tensor; of a streamed weight that on the host.</summary>
     public nint Address(string tensor) => Base(plan.Memory.Permanent[tensor]);
 
     /// <summary>Address of a tensor's first element as launch <paramref name="at"/> of a program sees it.</summary>
     public nint Address(PlannedProgram program, string tensor, int at) =>
-        plan.Memory.Permanent.TryGetValue(tensor, out var location) ? Base(location) : Base(new Location(MemoryBlock.Arena, program.OffsetOf(tensor, at)));
+        plan.Memory.Permanent.TryGetValue(tensor, out var location) && location.Block != MemoryBlock.Host
+            ? Base(location)
+            : Base(new Location(MemoryBlock.Arena, program.OffsetOf(tensor, at)));
 
     public nint Base(Location location) => bases.GetValueOrDefault(location.Block) + (nint)location.Offset;
 }

@@ -38,6 +38,9 @@ public sealed record PlanOptions(int Tokens, RankTable Ranks, ActType Act, doubl
     /// <summary>Tokens that an adapter's gradient is summed by; null: <see cref="GemmKernel.TokenUnit"/>. Plans of different units differ in bits; few tokens need a small one (tests, on the CPU).</summary>
     public int? TokenUnit { get; init; }
 
+    /// <summary>Of the device: how far ahead copies to and from the host start.</summary>
+    public TransferPace Pace { get; init; } = new();
+
     /// <summary>Arena tensors that must survive a program so that the host can read them (tests, parity).</summary>
     public IReadOnlyCollection<string> Keep { get; init; } = [];
 }
@@ -49,6 +52,9 @@ public sealed record PlannedProgram(IReadOnlyList<Launch> Launches, int Backward
     /// <summary>Launches that run tile by tile, in order.</summary>
     public IReadOnlyList<TiledRun> Tiled { get; init; } = [];
 
+    /// <summary>Places of what is offloaded, in the host block.</summary>
+    public ArenaLayout Host { get; init; } = ArenaLayout.Empty;
+
     /// <summary>Offset in the arena of a tensor as launch <paramref name="at"/> sees it.</summary>
     public long OffsetOf(string tensor, int at) => PlaceOf(tensor, at).Offset;
 
@@ -57,6 +63,9 @@ public sealed record PlannedProgram(IReadOnlyList<Launch> Launches, int Backward
         places.TryGetValue(tensor, out var list) && list.FirstOrDefault(p => p.Lifetime.First <= at && at <= p.Lifetime.Last) is { } placement
             ? placement
             : throw new ArgumentException($"plan: {tensor} has no place in the arena at launch {at}.");
+
+    /// <summary>Offset in the host block of a tensor whose copy there or back starts at launch <paramref name="at"/>.</summary>
+    public long HostOffsetOf(string tensor, int at) => Host.Placements.First(p => p.Lifetime.Tensor == tensor && p.Lifetime.First <= at && at <= p.Lifetime.Last).Offset;
 
     /// <summary>The tensor has a place in the arena at launch <paramref name="at"/>.</summary>
     public bool Has(string tensor, int at) => places.TryGetValue(tensor, out var list) && list.Any(p => p.Lifetime.First <= at && at <= p.Lifetime.Last);
@@ -101,7 +110,7 @@ public sealed record ExecutionPlan(Shapes Shapes, PlanOptions Options, Decisions
         // Training's arena is there anyway.
         var evaluation = Place(shapes, options, scoring, scoring.Count, Decisions.None, kept, logitsRows, options.ArenaBytes ?? training.Arena.Bytes);
         var optimizer = OptimizerLayout.Create(options.Ranks);
-        var memory = MemoryPlan.Create(shapes, Math.Max(training.Arena.Bytes, evaluation.Arena.Bytes), optimizer.Bytes);
+        var memory = MemoryPlan.Create(shapes, Math.Max(training.Arena.Bytes, evaluation.Arena.Bytes), optimizer.Bytes, training.Host.Bytes);
         return new ExecutionPlan(shapes, options, decisions, training, evaluation, logitsRows, optimizer, memory);
     }
 
@@ -150,14 +159,19 @@ public sealed record ExecutionPlan(Shapes Shapes, PlanOptions Options, Decisions
     }
 
     // dS goes where two launches leave room for it: the arena stays as large as the rest makes it.
-    static PlannedProgram Place(Shapes shapes, PlanOptions options, IReadOnlyList<Launch> launches, int backwardStart, Decisions decisions, IReadOnlySet<string> kept, int logitsRows, long? room)
+    static PlannedProgram Place(
+        Shapes shapes, PlanOptions options, IReadOnlyList<Launch> computed, int firstBackward, Decisions decisions, IReadOnlySet<string> kept, int logitsRows, long? room)
     {
-        (launches, backwardStart) = Materialization.Run(shapes, launches, backwardStart);
+        var longestDocument = LongestOf(options);
+        var (made, firstMade) = Materialization.Run(shapes, computed, firstBackward);
+        var (launches, backwardStart) = Transfers.Insert(shapes, made, firstMade, decisions, kept, options.Pace, longestDocument);
         var lifetimes = Lifetimes.Of(shapes, launches, backwardStart, decisions, kept, logitsRows);
-        var tiled = options.TokenTile is { } tile ? TokenTiles.Choose(shapes, launches, lifetimes, kept, tile, room) : [];
-        var arena = Arena.Assign(TokenTiles.Apply(shapes, lifetimes, kept, tiled));
+        // A copy takes all rows of a tensor.
+        var whole = kept.Concat(launches.OfType<TransferStart>().Select(s => s.Tensor)).ToHashSet();
+        var tiled = options.TokenTile is { } tile ? TokenTiles.Choose(shapes, launches, lifetimes, whole, tile, room) : [];
+        var arena = Arena.Assign(TokenTiles.Apply(shapes, lifetimes, whole, tiled));
         for (var at = 0; at < launches.Count; at++)
-            if (shapes.FusionAt(launches, at) is ScoreGradientsFusion) arena = Arena.InGap(arena, ScoreGradients.Lifetime(shapes, (KernelLaunch)launches[at], at, LongestOf(options))) ?? arena;
-        return new PlannedProgram(launches, backwardStart, arena) { Tiled = tiled };
+            if (shapes.FusionAt(launches, at) is ScoreGradientsFusion) arena = Arena.InGap(arena, ScoreGradients.Lifetime(shapes, (KernelLaunch)launches[at], at, longestDocument)) ?? arena;
+        return new PlannedProgram(launches, backwardStart, arena) { Tiled = tiled, Host = Arena.Assign(Lifetimes.OnHost(shapes, launches)) };
     }
 }

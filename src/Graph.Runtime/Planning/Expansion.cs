@@ -16,9 +16,8 @@ public static class Expansion
         var dropped = new Dictionary<string, Recipe>();
         foreach (var (tensor, action) in decisions.Actions)
         {
-            if (action == TensorAction.Save) continue;
-            if (action == TensorAction.Offload)
-                throw new ArgumentException($"decisions: {tensor} is to be offloaded to host memory, which this runtime does not do yet; save or recompute it.");
+            // What is offloaded comes back before whatever reads it, recipes included (Transfers).
+            if (action != TensorAction.Recompute) continue;
             dropped[tensor] = recipes.TryGetValue(tensor, out var recipe)
                 ? recipe
                 : throw new ArgumentException($"decisions: {tensor} is to be recomputed but the schedule has no recipe for it; save it.");

@@ -5,18 +5,31 @@ using Graph.Runtime.Schedules;
 
 namespace Graph.Runtime.Planning;
 
-/// <summary>Floors of a launch: floating-point operations of its matrix products, and bytes it must move when every argument is read or written once.</summary>
+/// <summary>
+/// Floors of a launch: floating-point operations of its matrix products, and bytes it must move when every argument is read or written once. A cross entropy is counted
+/// without its scratch; a copy between host and device moves its bytes at its start.
+/// </summary>
 public readonly record struct LaunchCost(long Flops, long Bytes)
 {
     /// <param name="pairs">Pairs of a query and a key that it sees, with a window or without.</param>
     public static LaunchCost Of(Shapes shapes, Launch launch, Func<int?, long> pairs)
     {
+        if (launch is TransferWait) return default;
         var accesses = shapes.Of(launch);
         // A row kernel gathers from a table: a row per token, not all of them.
         var bytes = accesses.Reads.Select(r => launch is KernelLaunch && shapes[r.Tensor] is { IsMatrix: true, Tensor.Kind: TensorKind.Weight } ? r with { RowEnd = Math.Min(r.RowEnd, r.Row + shapes.Tokens) } : r)
             .Concat(accesses.Writes).Sum(r => BytesOf(shapes, r));
-        return new LaunchCost(launch is KernelLaunch { Attention: { } facts } ? Attention(facts, facts.Products, pairs(facts.Window)) : 0, bytes);
+        return new LaunchCost(Operations(shapes, launch, pairs), bytes);
     }
+
+    static long Operations(Shapes shapes, Launch launch, Func<int?, long> pairs) => launch switch
+    {
+        GemmLaunch g => shapes.Resolve(g.D) is var d ? shapes.Segments(g).Sum(s => Gemm(d.Rows, d.Columns, g.Layout == GemmLayout.Tn ? s.A.Rows : s.A.Columns)) : 0,
+        KernelLaunch { Attention: { } facts } => Attention(facts, facts.Products, pairs(facts.Window)),
+        CrossEntropyLaunch c => (c.DX is null ? 1 : 2) * Gemm(shapes.Tokens, shapes.Resolve(c.Table).Rows, shapes.Resolve(c.Table).Columns),
+        KernelLaunch or DequantizeLaunch or TransferStart or TransferWait => 0,
+        _ => throw new ArgumentException($"cost: unknown launch {launch.GetType().Name}."),
+    };
 
     /// <summary>Products over all visible pairs and the query heads' width.</summary>
     public static long Attention(AttentionFacts facts, int products, long pairs) => products * 2L * pairs * facts.Heads * facts.HeadDim;

@@ -1,6 +1,7 @@
 using System;
 using System.Collections.Generic;
 using System.Linq;
+using Graph.Runtime.Devices;
 using Graph.Runtime.Schedules;
 
 namespace Graph.Runtime.Planning;
@@ -9,7 +10,10 @@ namespace Graph.Runtime.Planning;
 /// <param name="PerTile">They hold one tile of tokens after the other (<see cref="TokenTiles"/>).</param>
 public sealed record Lifetime(string Tensor, int First, int Last, long Bytes, bool PerTile = false);
 
-/// <summary>When each arena tensor of a launch list is alive. A dropped tensor has two lifetimes: first write to last read of the forward, then of the backward.</summary>
+/// <summary>
+/// When each arena tensor of a launch list is alive. A dropped tensor has two lifetimes: first write to last read of the forward, then of the backward; an offloaded one
+/// until its copy has ended, and again from the start of its copy back.
+/// </summary>
 public static class Lifetimes
 {
     /// <summary>Name of the scratch of a cross entropy's logits chunk; it lives in that launch only.</summary>
@@ -33,38 +37,30 @@ public static class Lifetimes
             // As one kernel the two write the second one's outputs while the first one's operands are still read.
             if (shapes.FusionAt(launches, i) is EpilogueFusion)
                 foreach (var read in shapes.Of(launches[i - 1]).Reads) Note(read, i, false);
-            foreach (var write in accesses.Writes) Note(write, i, true);
+            foreach (var write in accesses.Writes) Note(write, i, true, launches[i] is TransferStart or DequantizeLaunch);
             if (launches[i] is CrossEntropyLaunch c)
                 foreach (var (scratch, bytes) in ScratchOf(shapes, c, logitsRows)) result.Add(new Lifetime(scratch, i, i, bytes));
         }
         foreach (var (tensor, list) in uses)
         {
-            // A weight is made anew for each run of launches that read it.
-            if (shapes.IsMaterialized(tensor))
-            {
-                for (int first = 0, next; first < list.Count; first = next)
-                {
-                    next = list.FindIndex(first + 1, u => u.Write) is >= 0 and var write ? write : list.Count;
-                    AddRanges(tensor, list[first..next]);
-                }
-                continue;
-            }
+            // A dropped tensor is dead between forward and backward; whatever its backward reads, a recipe wrote. What comes from the host, or is made of what is stored
+            // of it, is not there before.
             var split = decisions[tensor] == TensorAction.Recompute && !kept.Contains(tensor) ? list.FindIndex(u => u.Launch >= backwardStart) : -1;
-            // A dropped tensor is dead between the two; whatever its backward reads, a recipe wrote.
-            if (split < 0) AddRanges(tensor, list);
-            else
+            var from = 0;
+            for (var i = 1; i <= list.Count; i++)
             {
-                AddRanges(tensor, list[..split]);
-                AddRanges(tensor, list[split..]);
+                if (i < list.Count && i != split && !list[i].Anew) continue;
+                AddRanges(tensor, list[from..i]);
+                from = i;
             }
         }
         return result.OrderBy(l => l.First).ThenBy(l => l.Tensor, StringComparer.Ordinal).ToArray();
 
-        void Note(Rectangle rectangle, int launch, bool write)
+        void Note(Rectangle rectangle, int launch, bool write, bool anew = false)
         {
             if (rectangle.IsEmpty || !shapes.IsInArena(shapes[rectangle.Tensor].Tensor)) return;
             if (!uses.TryGetValue(rectangle.Tensor, out var list)) uses[rectangle.Tensor] = list = [];
-            list.Add(new Use(launch, write));
+            list.Add(new Use(launch, write, anew));
         }
 
         void AddRanges(string tensor, List<Use> list)
@@ -81,6 +77,25 @@ public static class Lifetimes
         }
     }
 
+    /// <summary>When each offloaded tensor is in host memory: from the start of its copy there to the end of its copy back.</summary>
+    public static IReadOnlyList<Lifetime> OnHost(Shapes shapes, IReadOnlyList<Launch> launches)
+    {
+        var sent = new Dictionary<string, int>();
+        var result = new List<Lifetime>();
+        for (var i = 0; i < launches.Count; i++)
+            switch (launches[i])
+            {
+                case TransferStart { Lane: Lane.ToHost } s:
+                    sent[s.Tensor] = i;
+                    break;
+                // A streamed weight was not sent.
+                case TransferWait { Start: { Lane: Lane.ToDevice } s } when sent.TryGetValue(s.Tensor, out var from):
+                    result.Add(new Lifetime(s.Tensor, from, i, shapes[s.Tensor].Bytes));
+                    break;
+            }
+        return result;
+    }
+
     /// <summary>What a cross entropy needs while it runs, in bytes: a chunk's logits and their sums, and the rows that have a label.</summary>
     public static IEnumerable<(string Name, long Bytes)> ScratchOf(Shapes shapes, CrossEntropyLaunch head, int logitsRows)
     {
@@ -93,5 +108,6 @@ public static class Lifetimes
         ];
     }
 
-    readonly record struct Use(int Launch, bool Write);
+    // Anew: a copy from the host begins, or a weight is made.
+    readonly record struct Use(int Launch, bool Write, bool Anew);
 }

@@ -5,7 +5,7 @@ using Graph.Runtime.Schedules;
 namespace Graph.Runtime.Planning;
 
 /// <summary>
-/// Inserts what makes a weight that is not resident (<see cref="WeightStorage"/>) in the arena, right before the launch that reads it, and never between two launches
+/// Inserts what makes a packed weight (<see cref="WeightStorage"/>) in the arena, right before the launch that reads it, and never between two launches
 /// that may be one. What is there serves the launches that follow, as long as none of them reads another such weight or is of another layer or phase: so the
 /// arena has one such weight at a time.
 /// </summary>
@@ -21,7 +21,7 @@ public static class Materialization
         {
             if (i == backwardStart) start = result.Count;
             var unit = shapes.FusionAt(launches, i + 1) is null ? new[] { launches[i] } : [launches[i], launches[i + 1]];
-            var read = unit.SelectMany(l => shapes.Of(l).Reads).Select(r => r.Tensor).Where(shapes.IsMaterialized).ToHashSet();
+            var read = unit.SelectMany(l => shapes.Of(l).Reads).Select(r => r.Tensor).Where(t => shapes.Packed(t) is not null).ToHashSet();
             if (read.Count > 0)
             {
                 var here = (unit[0].Layer, i >= backwardStart);

@@ -8,7 +8,7 @@ using Graph.Runtime.Schedules;
 
 namespace Graph.Runtime.Planning;
 
-/// <summary>One allocation on the device each.</summary>
+/// <summary>One allocation each, on the device but for the last.</summary>
 public enum MemoryBlock
 {
     /// <summary>Activations, gradients of activations, the head's scratch, weights while they are made from what is stored of them: shared by liveness.</summary>
@@ -23,6 +23,8 @@ public enum MemoryBlock
     Optimizer,
     /// <summary>Inputs of the running micro-batch and run-time scalars.</summary>
     Inputs,
+    /// <summary>Page-locked memory of the host: weights that are streamed, and what is offloaded. No block of the device.</summary>
+    Host,
 }
 
 /// <summary>A place in a block, in bytes.</summary>
@@ -38,18 +40,25 @@ public sealed record MemoryPlan(IReadOnlyDictionary<MemoryBlock, long> Blocks, I
 {
     public long PeakBytes => Blocks.Values.Sum();
 
+    /// <summary>Bytes of <see cref="MemoryBlock.Host"/>, which are not in <see cref="Blocks"/>: weights that are streamed, then what is offloaded.</summary>
+    public long HostBytes { get; init; }
+
+    /// <summary>Bytes of the first part.</summary>
+    public long StreamedBytes { get; init; }
+
     public long this[MemoryBlock block] => Blocks.GetValueOrDefault(block);
 
     /// <summary>The same with an arena of another size.</summary>
     public MemoryPlan WithArena(long bytes) => this with { Blocks = new Dictionary<MemoryBlock, long>(Blocks) { [MemoryBlock.Arena] = bytes } };
 
-    public static MemoryPlan Create(Shapes shapes, long arenaBytes, long optimizerBytes)
+    /// <param name="offloadedBytes">Of the host block.</param>
+    public static MemoryPlan Create(Shapes shapes, long arenaBytes, long optimizerBytes, long offloadedBytes)
     {
         var sizes = new SortedDictionary<MemoryBlock, long> { [MemoryBlock.Arena] = arenaBytes, [MemoryBlock.Optimizer] = optimizerBytes };
         var permanent = new Dictionary<string, Location>();
         // Inputs come first in their block and side by side, so that one copy brings a micro-batch from the host; scalars follow.
         foreach (var layout in shapes.Layouts)
-            if (!shapes.IsInArena(layout.Tensor) && BlockOf(layout.Tensor.Kind) is { } block && layout.Bytes > 0)
+            if (layout.Bytes > 0 && BlockOf(shapes, layout.Tensor) is { } block)
             {
                 var offset = sizes.GetValueOrDefault(block);
                 permanent[layout.Tensor.Name] = new Location(block, offset);
@@ -64,7 +73,11 @@ public sealed record MemoryPlan(IReadOnlyDictionary<MemoryBlock, long> Blocks, I
         var scalars = sizes.GetValueOrDefault(MemoryBlock.Inputs);
         foreach (var scalar in shapes.Schedule.Tensors.Where(t => t.Kind == TensorKind.Scalar)) permanent[scalar.Name] = new Location(MemoryBlock.Inputs, scalars + ScalarOffset(scalar.Name));
         sizes[MemoryBlock.Inputs] = scalars + Arena.Align(Unsafe.SizeOf<ScalarBlock>());
-        return new MemoryPlan(sizes.Where(s => s.Value > 0).ToDictionary(), permanent, new Location(MemoryBlock.Inputs, scalars));
+        sizes.Remove(MemoryBlock.Host, out var streamed);
+        return new MemoryPlan(sizes.Where(s => s.Value > 0).ToDictionary(), permanent, new Location(MemoryBlock.Inputs, scalars))
+        {
+            HostBytes = streamed + offloadedBytes, StreamedBytes = streamed,
+        };
     }
 
     /// <summary>Bytes of the inputs of one micro-batch, as they lie in the block.</summary>
@@ -77,6 +90,9 @@ public sealed record MemoryPlan(IReadOnlyDictionary<MemoryBlock, long> Blocks, I
             StepScalar.InvLabels => Marshal.OffsetOf<ScalarBlock>(nameof(ScalarBlock.InverseLabels)),
             _ => throw new ArgumentException($"memory: the scalar block has no place for {name}; it holds {string.Join(" and ", Enum.GetValues<StepScalar>().Select(ScheduleText.Lower))}."),
         };
+
+    static MemoryBlock? BlockOf(Shapes shapes, ScheduleTensor tensor) =>
+        shapes.Streamed.Contains(tensor.Name) ? MemoryBlock.Host : shapes.IsInArena(tensor) ? null : BlockOf(tensor.Kind);
 
     static MemoryBlock? BlockOf(TensorKind kind) => kind switch
     {

@@ -18,6 +18,7 @@ public sealed class Shapes
     readonly Dictionary<string, WeightStorage> materialized;
     readonly Dictionary<string, Nf4Layout> packed = [];
     readonly ConcurrentDictionary<Launch, Accesses> accesses = new(ReferenceEqualityComparer.Instance);
+    readonly HashSet<string> streamed = [];
 
     /// <param name="storage">Of weights that are not resident; null: every one is.</param>
     /// <exception cref="ArgumentException">No tokens, or a weight that must be resident is to be stored in another way.</exception>
@@ -34,12 +35,17 @@ public sealed class Shapes
         materialized = (storage ?? WeightStorages.Resident).Where(s => !s.Value.IsResident).ToDictionary();
         foreach (var (name, chosen) in materialized)
         {
-            if (chosen.Place != WeightPlace.Device) throw new ArgumentException($"storage: {name} is to stay in host memory, which this runtime does not do yet; keep it on the device.");
+            if (!chosen.IsPacked)
+            {
+                streamed.Add(name);
+                continue;
+            }
             var weight = layouts[name].Tensor;
             var block = Nf4Layout.Create(weight, chosen.Format);
             packed[name] = block;
             var tensor = block.Tensor(weight);
             layouts.Add(tensor.Name, TensorLayout.Create(tensor, tokens, ranks, act));
+            if (chosen.Place == WeightPlace.Host) streamed.Add(tensor.Name);
         }
     }
 
@@ -71,14 +77,17 @@ public sealed class Shapes
     /// <summary>Some weight is not resident.</summary>
     public bool Materializes => materialized.Count > 0;
 
-    /// <summary>The tensor is a weight that launches make in the arena.</summary>
+    /// <summary>The tensor is a weight that is in the arena only while it is read.</summary>
     public bool IsMaterialized(string tensor) => materialized.ContainsKey(tensor);
+
+    /// <summary>What is stored of a weight, its elements or its packed block, rests in host memory, and copies bring it.</summary>
+    public IReadOnlySet<string> Streamed => streamed;
 
     /// <summary>The packed block of a weight; null: its elements are stored as they are.</summary>
     public Nf4Layout? Packed(string weight) => packed.GetValueOrDefault(weight);
 
-    /// <summary>Activations, gradients and materialized weights share the arena; everything else stays where it is for the whole run.</summary>
-    public bool IsInArena(ScheduleTensor tensor) => tensor.Kind is TensorKind.Activation or TensorKind.Gradient || IsMaterialized(tensor.Name);
+    /// <summary>Activations, gradients, materialized weights and what copies bring of them share the arena; everything else stays where it is for the whole run.</summary>
+    public bool IsInArena(ScheduleTensor tensor) => tensor.Kind is TensorKind.Activation or TensorKind.Gradient || IsMaterialized(tensor.Name) || streamed.Contains(tensor.Name);
 
     /// <exception cref="ArgumentException">The schedule has no tensor of this name.</exception>
     public TensorLayout this[string tensor] =>
@@ -116,6 +125,13 @@ public sealed class Shapes
                 return new Accesses([Resolve(c.X), Resolve(c.Table), Resolve(c.Labels), Resolve(View(c.InverseLabels))], c.DX is null ? [Resolve(c.Loss)] : [Resolve(c.DX), Resolve(c.Loss)]);
             case DequantizeLaunch d:
                 return new Accesses([Resolve(d.Packed)], [Resolve(d.Weight)]);
+            // The arena's side: a source must stay until its copy has ended; a destination is written from the start on, and there after the wait.
+            case TransferStart { Lane: Lane.ToDevice } s:
+                return new Accesses([], [Resolve(new View(s.Tensor))]);
+            case TransferStart s:
+                return new Accesses([Resolve(new View(s.Tensor))], []);
+            case TransferWait w:
+                return new Accesses([Resolve(new View(w.Start.Tensor))], []);
             default:
                 throw new ArgumentException($"schedule {Schedule.Variant}: unknown launch {launch.GetType().Name}.");
         }

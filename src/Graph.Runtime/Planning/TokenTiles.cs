@@ -139,7 +139,7 @@ public static class TokenTiles
 
     // Bytes of a tensor's tile, or of a weight that is made anew for every tile; null: it has no row per token, or outlives the program.
     static long? TileBytes(Shapes shapes, Lifetime l, IReadOnlySet<string> kept, int tile) =>
-        shapes.IsMaterialized(l.Tensor) ? Arena.Align(l.Bytes) : shapes.BytesPerToken(l.Tensor) is > 0 and var bytes && !kept.Contains(l.Tensor) ? Arena.Align(bytes * tile) : null;
+        shapes.Packed(l.Tensor) is not null ? Arena.Align(l.Bytes) : shapes.BytesPerToken(l.Tensor) is > 0 and var bytes && !kept.Contains(l.Tensor) ? Arena.Align(bytes * tile) : null;
 
     static bool MixesNoTokens(Shapes shapes, Launch launch) => launch switch
     {
@@ -153,7 +153,8 @@ public static class TokenTiles
         },
         // It has chunks of its own, of the tokens with a label.
         CrossEntropyLaunch => false,
-        DequantizeLaunch => true,
+        // Copies stand in one of a run's tiles (Transfers).
+        DequantizeLaunch or TransferStart or TransferWait => true,
         _ => throw new ArgumentException($"tiles: unknown launch {launch.GetType().Name}."),
     };
 }

@@ -70,6 +70,10 @@ public static class WeightStorages
         return result;
     }
 
+    /// <summary>Linears that rest in host memory, in the format that <paramref name="storage"/> has for them.</summary>
+    public static IReadOnlyDictionary<string, WeightStorage> Streamed(Schedule schedule, IReadOnlyDictionary<string, WeightStorage> storage) =>
+        Linears(schedule).ToDictionary(w => w.Name, w => storage.GetValueOrDefault(w.Name) with { Place = WeightPlace.Host });
+
     /// <exception cref="ArgumentException">Something else than a linear is to be stored in another way than resident.</exception>
     public static void Check(Schedule schedule, IReadOnlyDictionary<string, WeightStorage> storage)
     {

@@ -66,16 +66,22 @@ public class PackedTrainingTests
         }
     }
 
-    static (double[] Losses, float[] Bits) Run(IWeightSource source, WeightFormat format, Decisions decisions, int? tile = null)
+    static (double[] Losses, float[] Bits) Run(IWeightSource source, WeightFormat format, Decisions decisions, int? tile = null, bool streamed = false)
     {
         var ranks = RankTable.Create(Tiny, 3, ["a", "b"]);
         using var device = new CpuDevice(poison: true);
         device.Load(TrainingTests.TinyKernels());
-        var plan = ExecutionPlan.Create(Tiny, new PlanOptions(Tokens, ranks, ActType.F32, 1.5) { Decisions = decisions, LogitsRows = 48, TokenTile = tile, TokenUnit = Unit, ArenaBytes = tile is null ? null : 0, Storage = WeightStorages.Packed(Tiny, _ => format) });
+        var storage = WeightStorages.Packed(Tiny, _ => format);
+        if (streamed) storage = WeightStorages.Streamed(Tiny, storage);
+        var plan = ExecutionPlan.Create(Tiny, new PlanOptions(Tokens, ranks, ActType.F32, 1.5)
+        {
+            Decisions = decisions, LogitsRows = 48, TokenTile = tile, TokenUnit = Unit, ArenaBytes = tile is null ? null : 0, Storage = storage,
+        });
+        Assert.Equal(streamed, plan.MicroBatch.Launches.Any(l => l is TransferStart));
         using var session = new TrainingSession(device, plan, new AdamOptions(Clip: 1));
         session.LoadWeights(source);
         session.InitializeAdapters(7);
-        if (tile is not null)
+        if (tile is not null && !streamed)
         {
             // Where a run of launches is tiled, a weight in it is made anew for every tile, and its place is free between.
             Assert.Contains(plan.MicroBatch.Tiled, r => Enumerable.Range(r.First, r.Last - r.First + 1).Any(i => plan.MicroBatch.Launches[i] is DequantizeLaunch));
@@ -99,7 +105,8 @@ public class PackedTrainingTests
         {
             var actions = Tiny.Recipes.Where(_ => random.Next(2) == 0).ToDictionary(r => r.Tensor, _ => TensorAction.Recompute);
             int? tile = i % 3 == 0 ? null : Unit * (i % 3);
-            var got = i % 2 == 0 ? Run(new TrainingTests.Source(), WeightFormat.Nf4, new Decisions("random", actions), tile) : Run(new Plain(), WeightFormat.Nf4Plain, new Decisions("random", actions), tile);
+            var (decisions, streamed) = (new Decisions("random", actions), i / 2 % 2 == 1);
+            var got = i % 2 == 0 ? Run(new TrainingTests.Source(), WeightFormat.Nf4, decisions, tile, streamed) : Run(new Plain(), WeightFormat.Nf4Plain, decisions, tile, streamed);
             Assert.Equal(expected.Losses, got.Losses);
             Assert.Equal(expected.Bits, got.Bits);
         }

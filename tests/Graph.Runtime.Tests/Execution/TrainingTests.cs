@@ -100,11 +100,19 @@ public unsafe class TrainingTests
 
     static (TrainingSession Session, CpuDevice Device) Start(RankTable ranks, int tokens, string decisions = "none", int microBatches = 1, double clip = 0, int? longest = null, int? tile = null)
     {
-        var device = new CpuDevice(poison: true);
-        device.Load(TinyKernels());
         var shapes = new Shapes(Tiny, tokens, ranks, ActType.F32);
-        var plan = ExecutionPlan.Create(Tiny, new PlanOptions(tokens, ranks, ActType.F32, Scale) { Decisions = Decisions.Named(decisions, shapes), MicroBatches = microBatches, LogitsRows = 48, LongestDocument = longest, TokenUnit = 8, TokenTile = tile, ArenaBytes = 0 });
-        var session = new TrainingSession(device, plan, new AdamOptions(Clip: clip));
+        return Start(new PlanOptions(tokens, ranks, ActType.F32, Scale)
+        {
+            Decisions = Decisions.Named(decisions, shapes), MicroBatches = microBatches, LogitsRows = 48, LongestDocument = longest,
+            TokenUnit = 8, TokenTile = tile, ArenaBytes = 0,
+        }, clip);
+    }
+
+    static (TrainingSession Session, CpuDevice Device) Start(PlanOptions options, double clip, Func<CpuDevice, IDevice>? around = null)
+    {
+        var (device, ranks) = (new CpuDevice(poison: true), options.Ranks);
+        device.Load(TinyKernels());
+        var session = new TrainingSession(around?.Invoke(device) ?? device, ExecutionPlan.Create(Tiny, options), new AdamOptions(Clip: clip));
         session.LoadWeights(new Source());
         session.InitializeAdapters(7);
         foreach (var slot in ranks.Adapters) session.SetAdapter(slot.Linear, session.GetAdapter(slot.Linear).A, InitialB(slot));
@@ -203,6 +211,44 @@ public unsafe class TrainingTests
         Assert.Equal(runs[0].Bits, runs[1].Bits);
         Assert.Equal(runs[0].Bits, runs[2].Bits);
         Assert.Equal(runs[0].losses, runs[2].losses);
+    }
+
+    /// <summary>Copies at either end of what a bus may do, with and without tiles of tokens, two micro-batches of one program a step, which share arena and host memory.</summary>
+    [Theory]
+    [InlineData(CopyTime.AtStart, CopyTime.AtStart), InlineData(CopyTime.AtStart, CopyTime.AtWait)]
+    [InlineData(CopyTime.AtWait, CopyTime.AtStart), InlineData(CopyTime.AtWait, CopyTime.AtWait)]
+    public void Train_RandomDecisionsAndStreamedWeights_GiveTheSameBitsWheneverCopiesHappen(CopyTime toHost, CopyTime toDevice)
+    {
+        var ranks = RankTable.Create(Tiny, 3, ["a", "b"]);
+        (double[] Losses, float[] Bits, long Copied) Train(Dictionary<string, TensorAction> actions, TransferPace pace, IReadOnlyDictionary<string, WeightStorage> storage, int? tile)
+        {
+            LateCopies? bus = null;
+            var options = new PlanOptions(130, ranks, ActType.F32, Scale)
+            {
+                Decisions = new Decisions("drawn", actions), MicroBatches = 2, LogitsRows = 48, Pace = pace, Storage = storage,
+                TokenUnit = 8, TokenTile = tile, ArenaBytes = 0,
+            };
+            var (session, device) = Start(options, 1, cpu => bus = new LateCopies(cpu, toHost, toDevice));
+            var losses = Enumerable.Range(0, 3).Select(i => session.Train([Batch(130, 2), Batch(130, 3)], 1e-2).Loss).ToArray();
+            Assert.Equal(session.Plan.Memory.PeakBytes, device.PeakBytes);
+            losses = [.. losses, session.Evaluate(Batch(130, 4)).LossSum];
+            var bits = session.State(0, 0).Adapters.SelectMany(a => a.A.Master.Concat(a.B.Master).Concat(a.B.SecondMoment)).ToArray();
+            using (device) using (session) return (losses, bits, bus!.Copied);
+        }
+
+        var expected = Train([], new TransferPace(), WeightStorages.Resident, null);
+        for (var seed = 0; seed < 12; seed++)
+        {
+            var random = new Random(seed);
+            TensorAction Drawn(ScheduleTensor t) => seed == 0 ? TensorAction.Offload : t.Boundary ? (TensorAction)(2 * random.Next(2)) : (TensorAction)random.Next(3);
+            var actions = Tiny.Tensors.Where(t => t.Kind == TensorKind.Activation && t.Name != "loss").ToDictionary(t => t.Name, Drawn);
+            var pace = new TransferPace(Math.Pow(10, 3 * random.NextDouble() - 2), LaunchBytes: Math.Pow(10, 6 * random.NextDouble()), Landing: 1 + 2 * random.NextDouble());
+            var got = Train(actions, pace,
+                WeightStorages.Streamed(Tiny, WeightStorages.Resident).Where(_ => seed == 1 || random.Next(2) == 0).ToDictionary(), random.Next(3) is > 0 and var tile ? 24 * tile : null);
+            Assert.Equal(expected.Losses, got.Losses);
+            Assert.Equal(expected.Bits, got.Bits);
+            Assert.True(got.Copied > 0 || !actions.ContainsValue(TensorAction.Offload));
+        }
     }
 
     [Fact]

@@ -117,15 +117,6 @@ public class PlanTests
     }
 
     [Fact]
-    public void Decisions_Offload_IsRefusedWithASentence()
-    {
-        var ranks = RankTable.Create(Tiny, 8, ["a"]);
-        var offload = new Decisions("mine", new Dictionary<string, TensorAction> { ["layers.0.h"] = TensorAction.Offload });
-        var error = Assert.Throws<ArgumentException>(() => ExecutionPlan.Create(Tiny, new PlanOptions(64, ranks, ActType.F32, 1) { Decisions = offload }));
-        Assert.StartsWith("decisions: layers.0.h is to be offloaded", error.Message);
-    }
-
-    [Fact]
     public void Bind_CrossEntropy_IsCutIntoChunksThatCoverAllRows()
     {
         var ranks = RankTable.Create(Tiny, 8, ["a"]);

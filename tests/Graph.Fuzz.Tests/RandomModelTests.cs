@@ -7,7 +7,7 @@ using Xunit;
 namespace Graph.Fuzz.Tests;
 
 /// <summary>
-/// Models that nobody thought of: drawn by seed, compiled, trained for a step on the CPU and compared with torch, under random save and recompute decisions
+/// Models that nobody thought of: drawn by seed, compiled, trained for a step on the CPU and compared with torch, under random save, recompute and offload decisions
 /// too. bench/Graph.Fuzz.Bench runs more of them.
 /// </summary>
 public sealed class RandomModelTests

@@ -10,6 +10,7 @@ using Graph.Runtime.Devices;
 using Graph.Runtime.Execution;
 using Graph.Runtime.Planning;
 using Graph.Runtime.Schedules;
+using Graph.Runtime.Tests;
 
 namespace Graph.Fuzz;
 
@@ -68,7 +69,8 @@ public static class Check
                 if (again.Bits.AsSpan().SequenceEqual(first.Bits)) continue;
                 var wrong = again.Gradients.Where(g => !g.Value.AsSpan().SequenceEqual(first.Gradients[g.Key])).Select(g => g.Key);
                 var losses = (again.Loss == first.Loss ? "" : "the loss, ") + (again.Evaluated == first.Evaluated ? "" : "the evaluated loss, ");
-                return new Verdict(Outcome.Bits, $"tiles of {again.Tile} tokens, recomputing {string.Join(", ", again.Recomputed)}, change {losses}{string.Join(", ", wrong)}");
+                var (recomputed, away) = (string.Join(", ", again.Recomputed), string.Join(", ", again.Away));
+                return new Verdict(Outcome.Bits, $"tiles of {again.Tile} tokens, recomputing {recomputed}, keeping {away} on the host, change {losses}{string.Join(", ", wrong)}");
             }
             return new Verdict(Outcome.Right, "", worst);
         }
@@ -116,7 +118,8 @@ public static class Check
         return [.. setup.Documents.Select((documents, b) => MicroBatch.Pack(setup.Tokens, [.. documents.Select((length, d) => Values.Document(setup.Seed, b, d, length, ids, labels, setup.Unlabelled))]))];
     }
 
-    sealed record Trained(double Loss, double Evaluated, IReadOnlyDictionary<string, float[]> Gradients, IReadOnlyList<string> Recomputed, int? Tile)
+    sealed record Trained(
+        double Loss, double Evaluated, IReadOnlyDictionary<string, float[]> Gradients, IReadOnlyList<string> Recomputed, IReadOnlyList<string> Away, int? Tile)
     {
         // The run leaves adapters of rank 0 out.
         public double[] Gradient(string name, int length) => Gradients.TryGetValue(name, out var values) ? [.. values.Select(v => (double)v)] : new double[length];
@@ -124,7 +127,9 @@ public static class Check
         public byte[] Bits { get; } = [.. BitConverter.GetBytes(Loss), .. BitConverter.GetBytes(Evaluated), .. Gradients.OrderBy(g => g.Key, StringComparer.Ordinal).SelectMany(g => MemoryMarshal.AsBytes(g.Value.AsSpan()).ToArray())];
     }
 
-    /// <summary>One step; random: each activation is saved or built again, and launches run tile by tile wherever that makes tensors smaller.</summary>
+    /// <summary>
+    /// One step; random: each activation is saved, built again, or goes to the host and comes back when the bus likes, as do weights, and launches run tile by tile wherever that makes tensors smaller.
+    /// </summary>
     static Trained Train(CompiledModel model, IReadOnlyDictionary<string, int[]> shapes, Setup setup, IReadOnlyList<MicroBatch> batches, Random? random)
     {
         var schedule = ScheduleText.Parse(model.Schedule());
@@ -132,13 +137,20 @@ public static class Check
         var share = random?.NextDouble() ?? 0;
         var recomputed = random is null ? [] : schedule.Recipes.Select(r => r.Tensor).Where(_ => random.NextDouble() < share).ToArray();
         int? tile = random is null ? null : TokenUnit * random.Next(1, setup.Tokens / TokenUnit + 2);
+        var away = random?.NextDouble() ?? 0;
+        var activations = schedule.Tensors.Where(t => t.Kind == TensorKind.Activation).Select(t => t.Name);
+        var offloaded = random is null ? [] : activations.Except(recomputed).Where(_ => random.NextDouble() < away).ToArray();
+        var streamed = random is null ? WeightStorages.Resident : WeightStorages.Streamed(schedule, WeightStorages.Resident).Where(_ => random.NextDouble() < away).ToDictionary();
+        CopyTime Drawn() => (CopyTime)(random?.Next(2) ?? 0);
         var options = new PlanOptions(setup.Tokens, ranks, ActType.F32, setup.LoraScale)
         {
-            Decisions = new Decisions("random", recomputed.ToDictionary(t => t, _ => TensorAction.Recompute)), MicroBatches = batches.Count, LogitsRows = setup.LogitsRows,
+            Decisions = new Decisions("random", recomputed.Select(t => (t, TensorAction.Recompute)).Concat(offloaded.Select(t => (t, TensorAction.Offload))).ToDictionary()),
+            MicroBatches = batches.Count, LogitsRows = setup.LogitsRows,
+            Storage = streamed, Pace = new TransferPace(Math.Pow(10, 4 * (random?.NextDouble() ?? 0) - 2), Landing: 1 + 2 * (random?.NextDouble() ?? 0)),
             TokenUnit = TokenUnit, TokenTile = tile, ArenaBytes = 0,
         };
         // Memory that nothing wrote is not a number.
-        using var device = new CpuDevice(poison: true);
+        using var device = new LateCopies(new CpuDevice(poison: true), Drawn(), Drawn());
         device.Load(model);
         using var session = new TrainingSession(device, ExecutionPlan.Create(schedule, options));
         session.LoadWeights(new ModelWeights(setup.Seed, shapes));
@@ -148,7 +160,7 @@ public static class Check
         var loss = session.Train(batches, 0).Loss;
         var gradients = new Dictionary<string, float[]>();
         foreach (var a in adapters) (gradients[a.Linear + ".lora_A"], gradients[a.Linear + ".lora_B"]) = session.GetGradient(a.Linear);
-        return new Trained(loss, evaluated, gradients, recomputed, tile);
+        return new Trained(loss, evaluated, gradients, recomputed, [.. offloaded, .. streamed.Keys], tile);
     }
 
     internal static double Size(double[] values) => Math.Sqrt(values.Sum(v => v * v));

@@ -16,7 +16,7 @@ public static class Fuzzer
     /// <param name="begun">Called with a model's place before it runs: what is printed there names the model that ended the process.</param>
     public static IReadOnlyList<Verdict> Check(IReadOnlyList<Model> models, Action<int>? begun = null) => Check([.. models.Select(Case.Of)], begun);
 
-    /// <param name="decisions">Random save and recompute decisions beside "save everything".</param>
+    /// <param name="decisions">Random save, recompute and offload decisions beside "save everything".</param>
     public static IReadOnlyList<Verdict> Check(IReadOnlyList<Case> models, Action<int>? begun = null, int decisions = Graph.Fuzz.Check.RandomDecisions)
     {
         var verdicts = new Verdict[models.Count];

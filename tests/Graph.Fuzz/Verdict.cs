@@ -22,7 +22,7 @@ public enum Outcome
     Gradient,
     /// <summary>The fuzzer's own fault.</summary>
     Reference,
-    /// <summary>A save or recompute decision changed a bit.</summary>
+    /// <summary>A save, recompute or offload decision changed a bit.</summary>
     Bits,
 }
 

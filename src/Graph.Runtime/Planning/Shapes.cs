@@ -51,7 +51,8 @@ public sealed class Shapes
 
     Shapes(Shapes all, int firstToken, int tokens)
     {
-        (Schedule, Ranks, Act, layouts, fusions, materialized, packed) = (all.Schedule, all.Ranks, all.Act, all.layouts, all.fusions, all.materialized, all.packed);
+        (Schedule, Ranks, Act, layouts, fusions) = (all.Schedule, all.Ranks, all.Act, all.layouts, all.fusions);
+        (materialized, packed, streamed) = (all.materialized, all.packed, all.streamed);
         (FirstToken, Tokens) = (firstToken, tokens);
     }
 

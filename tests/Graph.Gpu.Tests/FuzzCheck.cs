@@ -19,7 +19,7 @@ namespace Graph.Gpu.Tests;
 
 /// <summary>
 /// One step of every model of a pack (tests/Graph.Fuzz/Pack.cs) on the GPU. The loss is as near to fp64 as twice the error of a composition in 16 bits, each
-/// gradient matrix as three times, in L2; half a rounding is always allowed. Again on emitted products, and with random save and recompute decisions, which
+/// gradient matrix as three times, in L2; half a rounding is always allowed. Again on emitted products, and with random save, recompute and offload decisions, which
 /// must not change a bit. Models run in processes of their own: a kernel that fails takes its context with it.
 /// </summary>
 static class FuzzCheck
@@ -169,10 +169,13 @@ static class FuzzCheck
         var ranks = RankTable.Create(schedule, name => wanted.GetValueOrDefault(name));
         var batches = model.GetProperty("documents").EnumerateArray().Select((documents, b) => MicroBatch.Pack(tokens,
             [.. documents.EnumerateArray().Select((length, d) => Values.Document(seed, b, d, length.GetInt32(), Int("ids"), Int("labels"), model.GetProperty("unlabelled").GetDouble()))])).ToArray();
-        var recomputed = random is null ? [] : schedule.Recipes.Select(r => r.Tensor).Where(_ => random.Next(2) == 0).ToDictionary(t => t, _ => TensorAction.Recompute);
+        var recipes = schedule.Recipes.Select(r => r.Tensor).ToHashSet();
+        var actions = random is null ? [] : schedule.Tensors.Where(t => t.Kind == TensorKind.Activation).Select(t => (t.Name, Action: (TensorAction)random.Next(3)))
+            .Where(t => t.Action != TensorAction.Recompute || recipes.Contains(t.Name)).ToDictionary(t => t.Name, t => t.Action);
         var plan = ExecutionPlan.Create(schedule, new PlanOptions(tokens, ranks, device.Act, model.GetProperty("lora_scale").GetDouble())
         {
-            Decisions = new Decisions("random", recomputed), MicroBatches = batches.Length, Multiprocessors = device.Info.Multiprocessors, LogitsRows = Int("logits_rows") is > 0 and var rows ? rows : null,
+            Decisions = new Decisions("random", actions),
+            MicroBatches = batches.Length, Multiprocessors = device.Info.Multiprocessors, LogitsRows = Int("logits_rows") is > 0 and var rows ? rows : null,
         });
         using var session = new TrainingSession(device, plan);
         session.LoadWeights(new ModelWeights(seed, model.GetProperty("weights").EnumerateObject().ToDictionary(w => w.Name, w => w.Value.EnumerateArray().Select(d => d.GetInt32()).ToArray())));

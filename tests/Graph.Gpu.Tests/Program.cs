@@ -22,6 +22,7 @@ using Graph.Runtime.Devices;
     ("cublaslt", GemmCheck.Run),
     ("tiles", TokenTileCheck.Run),
     ("graph", GraphCheck.Run),
+    ("transfers", TransferCheck.Run),
     ("step", StepCheck.Check),
 ];
 

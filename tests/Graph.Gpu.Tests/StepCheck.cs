@@ -18,7 +18,8 @@ namespace Graph.Gpu.Tests;
 
 /// <summary>
 /// Whole training steps of nano on the reference fixture, products on cuBLASLt (where it is) and on the emitted GEMM. Two steps give the same adapter and moments to the bit, whether they run again or with
-/// --recompute none, cheap or full. The ten losses that transformers and PEFT computed in fp32, and the gradients of one step, are met as well as a composition in bf16 meets them (<see cref="RoundingCpu"/>):
+/// --recompute none, cheap or full, all activations offloaded, or with full those that it keeps, and weights in host memory. The ten losses that transformers and PEFT
+/// computed in fp32, and the gradients of one step, are met as well as a composition in bf16 meets them (<see cref="RoundingCpu"/>):
 /// losses within twice its error, each gradient matrix within three times, in L2. An error below half a bf16 rounding is luck, so this much is always allowed.
 /// The learning rate of the goldens makes ten steps a magnifier: compositions are off by 0.1 % in the first step, 0.5 % in the second, up to 5 % in the eighth.
 /// </summary>
@@ -33,10 +34,13 @@ static class StepCheck
     /// <summary>What one run left: the loss of every step, the gradients of the first one by linear, A and B, and all bytes of the final state.</summary>
     sealed record Run(double[] Losses, IReadOnlyList<(string Name, float[] Values)> Gradients, byte[] State);
 
+    /// <summary>Plans beside the named ones: every activation goes to the host and comes back; those that full recompute keeps do; weights rest there, and both.</summary>
+    const string Offload = "offload", FullOffload = "full+offload", Streamed = "streamed", AllAway = "full+offload+streamed";
+
     internal static string Check() => string.Join("; ", new[] { "cublas", "generated" }.Where(g => g == "generated" || CudaFacts.Collect().CublasLt.Problem is null).Select(gemm =>
     {
         Environment.SetEnvironmentVariable("GRAPH_GEMM", gemm);
-        return $"{gemm}: {Check(Open(), ["none", "cheap", "full"], (model, _) =>
+        return $"{gemm}: {Check(Open(), ["none", "cheap", "full", Offload, FullOffload, Streamed, AllAway], (model, _) =>
         {
             var device = CudaDevice.Create(targets: model.Targets);
             device.Load(model);
@@ -76,7 +80,8 @@ static class StepCheck
 
         var once = Train(fixture, "none", 2, open);
         foreach (var recompute in recomputes)
-            Checking.Require(Train(fixture, recompute, 2, open).State.AsSpan().SequenceEqual(once.State), $"two steps with --recompute {recompute} gave other bytes than the first run of --recompute none");
+            Checking.Require(Train(fixture, recompute, 2, open).State.AsSpan().SequenceEqual(once.State),
+                $"two steps with {recompute} gave other bytes than the first run of --recompute none");
 
         var tiled = "";
         if (references is null && recomputes.Length > 1)
@@ -104,7 +109,8 @@ static class StepCheck
             (worstGradient, worstRatio) = (Math.Max(worstGradient, error), Math.Max(worstRatio, error / theirs));
             Checking.Require(error <= GradientFactor * theirs, FormattableString.Invariant($"the gradient of {name} is off by {error:G3} of its size, a composition in bf16 by {theirs:G3}"));
         }
-        return FormattableString.Invariant($"losses off by up to {worstLoss:G2} ({worstShare:F2} of allowed), {exact.Gradients.Count} gradients by up to {worstGradient:G2} ({worstRatio:F2} of a composition's error); same bytes again with --recompute {string.Join(", ", recomputes)}{tiled}");
+        var gradients = FormattableString.Invariant($"{exact.Gradients.Count} gradients by up to {worstGradient:G2} ({worstRatio:F2} of a composition's error)");
+        return FormattableString.Invariant($"losses off by up to {worstLoss:G2} ({worstShare:F2} of allowed), {gradients}; same bytes again with {string.Join(", ", recomputes)}{tiled}");
     }
 
     static IDevice Cpu(CompiledModel model)
@@ -122,7 +128,8 @@ static class StepCheck
         using var device = open(fixture.Model, shapes);
         var plan = ExecutionPlan.Create(fixture.Schedule, new PlanOptions(fixture.Batch.Ids.Length, ranks, device.Act, fixture.Adapter.Scale) 
         {
-            Decisions = Decisions.Named(recompute, new Shapes(fixture.Schedule, fixture.Batch.Ids.Length, ranks, device.Act)), Multiprocessors = device.Info.Multiprocessors,
+            Storage = recompute is Streamed or AllAway ? WeightStorages.Streamed(fixture.Schedule, WeightStorages.Resident) : WeightStorages.Resident,
+            Decisions = Decide(recompute, new Shapes(fixture.Schedule, fixture.Batch.Ids.Length, ranks, device.Act)), Multiprocessors = device.Info.Multiprocessors,
             TokenTile = tile, ArenaBytes = 0,
         });
         using var session = new TrainingSession(device, plan, new AdamOptions(WeightDecay: 0.01, Clip: 1));
@@ -139,6 +146,15 @@ static class StepCheck
         }
         var state = session.State(0, 0).Adapters.SelectMany(a => new[] { a.A, a.B }).SelectMany(m => new[] { m.Master, m.FirstMoment, m.SecondMoment });
         return new Run([.. losses], gradients, [.. state.SelectMany(values => MemoryMarshal.AsBytes(values.AsSpan()).ToArray())]);
+    }
+
+    static Decisions Decide(string name, Shapes shapes)
+    {
+        if (name == Streamed) return Decisions.None;
+        if (name is not (Offload or FullOffload or AllAway)) return Decisions.Named(name, shapes);
+        var dropped = name != Offload ? Decisions.Full(shapes).Actions : Decisions.None.Actions;
+        var activations = shapes.Schedule.Tensors.Where(t => t.Kind == TensorKind.Activation);
+        return new Decisions(name, activations.ToDictionary(t => t.Name, t => dropped.GetValueOrDefault(t.Name, TensorAction.Offload)));
     }
 
     static double Distance(float[] got, float[] reference)

@@ -37,6 +37,18 @@ public sealed class StreamedWeightsTests
         Assert.InRange(copied, 1.9 * plan.Memory.HostBytes, 2.0 * plan.Memory.HostBytes);
     }
 
+    /// <summary>A bus that is fast enough hides its copies; one that is not is what the step waits for.</summary>
+    [Fact]
+    public void Prediction_OfStreamedWeights_TakesTheBusOrTheLaunches()
+    {
+        var device = DeviceProfile.Find("h200")!;
+        var (resident, streamed) = (Plan("9b", 8192, offload: false, stream: false), Plan("9b", 8192, offload: false, stream: true));
+        double Ms(ExecutionPlan plan, double gbps) => StepPrediction.Of(plan, device with { HostToDeviceGbps = gbps }).Milliseconds;
+        Assert.InRange(Ms(streamed, 1e6) / Ms(resident, 1e6), 1, 1.01);
+        var copies = streamed.MicroBatch.Launches.OfType<TransferStart>().Sum(s => streamed.Shapes[s.Tensor].Bytes) / 5e6;
+        Assert.InRange(Ms(streamed, 5) / copies, 1, 1.2);
+    }
+
     /// <summary>What full recompute keeps leaves the arena but for the last layers' and what is on its way.</summary>
     [Fact]
     public void NineBillion_BoundariesAway_TakesTheBoundariesOfAFewLayers()

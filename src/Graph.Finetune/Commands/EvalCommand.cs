@@ -17,7 +17,7 @@ namespace Graph.Finetune.Commands;
 /// <summary>The loss of a model, with or without an adapter, on data; in the data's own order.</summary>
 static class EvalCommand
 {
-    sealed record Settings(DataSettings Data, string Recompute, bool Json, string? Dump, int DumpEvery, Quantization? Quant);
+    sealed record Settings(DataSettings Data, string Recompute, bool Json, string? Dump, int DumpEvery, Quantization? Quant, HostRequest Host);
 
     /// <summary>Mean loss over all labels, and the device's memory.</summary>
     /// <param name="WeightError">RMS error of weights that were quantised here, relative to their RMS.</param>
@@ -25,7 +25,7 @@ static class EvalCommand
 
     public static Command Create(IReadOnlyList<CompiledModel> models, Terminal terminal)
     {
-        var (source, batch) = (new SourceOptions(models), new BatchOptions());
+        var (source, batch, host) = (new SourceOptions(models), new BatchOptions(), new HostOptions());
         var adapter = OptionKinds.Text("--adapter", "DIR", "PEFT adapter; the base model alone when left out");
         var recompute = TrainCommand.Recompute();
         var quant = QuantOption.Create();
@@ -36,10 +36,11 @@ static class EvalCommand
         source.AddTo(command);
         batch.AddTo(command);
         foreach (var option in new Option[] { adapter, recompute, quant, json, dump, every }) command.Add(option);
+        host.AddTo(command);
         command.SetAction(result =>
         {
             var (model, weights, device) = source.Read(result);
-            var settings = new Settings(batch.Read(result), result.GetRequiredValue(recompute), result.GetValue(json), result.GetValue(dump), result.GetValue(every)!.Value, QuantOption.Read(result, quant));
+            var settings = new Settings(batch.Read(result), result.GetRequiredValue(recompute), result.GetValue(json), result.GetValue(dump), result.GetValue(every)!.Value, QuantOption.Read(result, quant), host.Read(result));
             using var opened = ModelSource.Open(model, weights);
             if (opened.Note is { } note) terminal.Error.WriteLine("note: " + note);
             var chosen = result.GetValue(adapter) is { } directory ? AdapterSettings.Of(Adapters.PeftAdapter.Load(directory, opened.Schedule), opened.Schedule) : AdapterSettings.None(opened.Schedule);
@@ -65,7 +66,7 @@ static class EvalCommand
             // The dump's step must change nothing: no decay, no clipping, learning rate 0.
             var request = new SessionRequest(adapter, settings.Data.BatchTokens, settings.Data.Seq, 1, settings.Recompute, new AdamOptions(WeightDecay: 0, Clip: 0), 0)
             {
-                Keep = dump is null ? [] : [source.Head.X.Tensor], Quant = quant, MeasureQuantization = compare,
+                Keep = dump is null ? [] : [source.Head.X.Tensor], Quant = quant, MeasureQuantization = compare, Host = settings.Host,
             };
             using var session = ModelSession.Open(source, device, request, phases.Done);
             var (sum, labels, tokens) = (0.0, 0L, 0L);

@@ -13,7 +13,7 @@ static class TrainCommand
 {
     public static Command Create(IReadOnlyList<CompiledModel> models, Terminal terminal)
     {
-        var (source, batch, adapter) = (new SourceOptions(models), new BatchOptions(), new AdapterOptions());
+        var (source, batch, adapter, host) = (new SourceOptions(models), new BatchOptions(), new AdapterOptions(), new HostOptions());
         var output = OptionKinds.Text("--out", "DIR", "receives adapter_config.json, adapter_model.safetensors, metrics.jsonl and checkpoints");
         output.Required = true;
         var accumulate = OptionKinds.Integer("--grad-accum", "micro-batches of an optimizer step", 1, 1, 4096);
@@ -40,6 +40,7 @@ static class TrainCommand
         command.Add(output);
         adapter.AddTo(command);
         foreach (var option in new Option[] { accumulate, steps, epochs, peak, shape, warmup, decay, clip, recompute, quant, seed, saveEvery, keep, resume, overwrite, maxSkipped, evalData, evalEvery }) command.Add(option);
+        host.AddTo(command);
         command.SetAction(result =>
         {
             var (model, weights, device) = source.Read(result);
@@ -50,7 +51,7 @@ static class TrainCommand
             var settings = new TrainSettings(result.GetRequiredValue(output)!, result.GetValue(resume) ? RunStart.Resume : result.GetValue(overwrite) ? RunStart.Overwrite : RunStart.New, data, result.GetValue(accumulate)!.Value, result.GetValue(steps), result.GetValue(epochs) ?? 1,
                 Enum.Parse<LearningRateShape>(result.GetRequiredValue(shape), true), result.GetValue(peak)!.Value, result.GetValue(warmup)!.Value,
                 new AdamOptions(WeightDecay: result.GetValue(decay)!.Value, Clip: result.GetValue(clip)!.Value), result.GetRequiredValue(recompute), result.GetValue(seed)!.Value,
-                result.GetValue(saveEvery)!.Value, result.GetValue(keep)!.Value, result.GetValue(maxSkipped)!.Value, evaluation, QuantOption.Read(result, quant));
+                result.GetValue(saveEvery)!.Value, result.GetValue(keep)!.Value, result.GetValue(maxSkipped)!.Value, evaluation, QuantOption.Read(result, quant), host.Read(result));
             var phases = new Phases(terminal);
             using var opened = ModelSource.Open(model, weights);
             if (opened.Note is { } note) terminal.Error.WriteLine("note: " + note);

@@ -23,7 +23,7 @@ namespace Graph.Finetune.Runs;
 /// <param name="Evaluation">Evaluation data, every how many steps; null: none.</param>
 /// <param name="Quant">Null: as the source has its weights.</param>
 public sealed record TrainSettings(string Out, RunStart Start, DataSettings Data, int PerStep, int? Steps, int Epochs, LearningRateShape Shape, double Peak, int Warmup, AdamOptions Adam, string Recompute, int Seed,
-    int SaveEvery, int Keep, int MaxSkipped, (DataSettings Data, int Every)? Evaluation, Quantization? Quant);
+    int SaveEvery, int Keep, int MaxSkipped, (DataSettings Data, int Every)? Evaluation, Quantization? Quant, HostRequest Host);
 
 /// <summary>
 /// One run of training: from the checks before its first step, or from a checkpoint, to its adapter. What only watches (standard output, metrics) may fail without harm. However it ends, the adapter in the folder and
@@ -54,7 +54,7 @@ static class TrainRun
         phases.Done("model");
         // Tokenizing takes a core and seconds; the device is made ready meanwhile.
         var loading = Task.Run(() => (Train: TrainData.Load(settings.Data, source), Evaluation: settings.Evaluation is { } e ? TrainData.Load(e.Data, source).InOrder() : null));
-        using var session = ModelSession.Open(source, device, new SessionRequest(adapter, settings.Data.BatchTokens, settings.Data.Seq, settings.PerStep, settings.Recompute, settings.Adam, settings.Seed) { Quant = settings.Quant }, phase =>
+        using var session = ModelSession.Open(source, device, new SessionRequest(adapter, settings.Data.BatchTokens, settings.Data.Seq, settings.PerStep, settings.Recompute, settings.Adam, settings.Seed) { Quant = settings.Quant, Host = settings.Host }, phase =>
         {
             phases.Done(phase);
             if (loading.IsFaulted) loading.GetAwaiter().GetResult();

@@ -30,6 +30,8 @@ public sealed record SessionRequest(AdapterSettings Adapter, int Tokens, int Seq
     /// <summary>Null: as the source has its weights.</summary>
     public Quantization? Quant { get; init; }
 
+    public HostRequest Host { get; init; } = new();
+
     /// <summary>Whether to measure what quantising on load changes.</summary>
     public bool MeasureQuantization { get; init; }
 }
@@ -71,6 +73,7 @@ public sealed record ModelSession(IDevice Device, TrainingSession Training, Plan
             var profile = DeviceMeasurement.Of(device, KernelCache.DefaultFolder(Environment.GetEnvironmentVariable));
             beat("limits");
             var planned = ChoosePlan(source, request, session, device, profile);
+            session.Host.Require(planned.Plan.Memory.HostBytes);
             beat("plan");
             training = new TrainingSession(device, planned.Plan, session.Adam);
             beat("memory");

@@ -13,7 +13,8 @@ static class PlanRequest
     public static PlanOptions Options(ModelSource source, SessionRequest session, DeviceProfile device) => new(session.Tokens, session.Adapter.Ranks, device.Act, session.Adapter.Scale)
     {
         MicroBatches = session.MicroBatches, LongestDocument = Math.Min(session.Seq, session.Tokens), Keep = session.Keep, Multiprocessors = device.Multiprocessors,
-        Storage = source.Storage(session.Quant),
+        Pace = TransferPace.Of(device),
+        Storage = session.Host.StreamWeights == StreamWeights.On ? WeightStorages.Streamed(source.Schedule, source.Storage(session.Quant)) : source.Storage(session.Quant),
         Decisions = session.Recompute == "auto" ? null : Decisions.Named(session.Recompute, new Shapes(source.Schedule, session.Tokens, session.Adapter.Ranks, device.Act)),
     };
 

@@ -44,12 +44,13 @@ public sealed class StepModel
 
     public StepModel(Shapes shapes, IReadOnlyList<Launch> forward, IReadOnlyList<Launch> backward, IReadOnlySet<string> kept, int logitsRows, int longestDocument, LaunchTimes times)
     {
-        var arena = shapes.Layouts.Where(l => shapes.IsInArena(l.Tensor)).ToArray();
+        // What copies bring counts where it is read, and not while it is on its way: a plan with streamed weights takes somewhat more.
+        var arena = shapes.Layouts.Where(l => shapes.IsInArena(l.Tensor) && !shapes.Streamed.Contains(l.Tensor.Name)).ToArray();
         names = [.. arena.Select(l => l.Tensor.Name)];
         bytes = [.. arena.Select(l => Arena.Align(l.Bytes))];
         Index = names.Select((name, i) => (name, i)).ToDictionary(n => n.name, n => n.i);
         this.kept = [.. names.Select(kept.Contains)];
-        var materialized = arena.Select(l => shapes.IsMaterialized(l.Tensor.Name)).ToArray();
+        var materialized = arena.Select(l => shapes.Packed(l.Tensor.Name) is not null).ToArray();
         var numbers = new Dictionary<int, int>();
         var made = new List<Entry>();
         this.forward = [.. forward.Select(Number)];
@@ -78,6 +79,7 @@ public sealed class StepModel
         {
             var accesses = shapes.Of(launch);
             var scratch = launch is CrossEntropyLaunch c ? Lifetimes.ScratchOf(shapes, c, logitsRows).Sum(s => Arena.Align(s.Bytes)) : 0;
+            scratch += accesses.Reads.Select(r => r.Tensor).Distinct().Where(shapes.Streamed.Contains).Sum(t => Arena.Align(shapes[t].Bytes));
             var reads = Tensors(accesses.Reads);
             made.Add(new Entry(launch, reads, Tensors(accesses.Writes), [.. reads.Where(t => materialized[t]).OrderBy(t => names[t], StringComparer.CurrentCulture)], scratch, times.Of(launch)));
             return made.Count - 1;

@@ -1,5 +1,7 @@
+using System;
 using System.Collections.Generic;
 using System.Linq;
+using Graph.Runtime.Devices;
 using Graph.Runtime.Schedules;
 
 namespace Graph.Runtime.Planning;
@@ -36,6 +38,8 @@ public static class StepPrediction
     public static IReadOnlyList<(int At, double Milliseconds)> Launches(ExecutionPlan plan, DeviceProfile device)
     {
         var (times, launches, result) = (Times(plan, device), plan.MicroBatch.Launches, new List<(int, double)>());
+        // Copies run beside launches, each lane's one after the other; a wait takes what is left of its copy.
+        var (clock, lanes, ends) = (0.0, new double[2], new Dictionary<int, double>());
         for (var at = 0; at < launches.Count; at++)
         {
             double? both = (plan.Shapes.FusionAt(launches, at + 1), launches[at], at + 1 < launches.Count ? launches[at + 1] : null) switch
@@ -45,7 +49,19 @@ public static class StepPrediction
                 (ScoreGradientsFusion, KernelLaunch a, KernelLaunch b) when plan.MicroBatch.Has(ScoreGradients.Scratch, at) => times.OfKeptScores(a, b),
                 _ => null,
             };
-            result.Add((at, both ?? times.Of(launches[at])));
+            if (launches[at] is TransferStart start)
+            {
+                var gbps = start.Lane == Lane.ToHost ? device.DeviceToHostGbps : device.HostToDeviceGbps;
+                ends[start.Number] = lanes[(int)start.Lane] = Math.Max(clock, lanes[(int)start.Lane]) + plan.Shapes[start.Tensor].Bytes / gbps / 1e6;
+            }
+            var milliseconds = launches[at] switch
+            {
+                TransferStart => 0.0,
+                TransferWait wait => Math.Max(0, ends[wait.Start.Number] - clock),
+                _ => both ?? times.Of(launches[at]),
+            };
+            clock += milliseconds;
+            result.Add((at, milliseconds));
             if (both is not null) at++;
         }
         return result;

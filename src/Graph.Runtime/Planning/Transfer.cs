@@ -25,6 +25,9 @@ public sealed record TransferWait(TransferStart Start) : Launch(-1, Start.Layer)
 /// <param name="Landing">Copies on the way take at most so many times the largest one in the arena: 2 is double buffering.</param>
 public sealed record TransferPace(double LinkSlowness = 100, double FlopsPerByte = 170, double LaunchBytes = 10_000_000, double Landing = 2)
 {
+    public static TransferPace Of(DeviceProfile device) => new(
+        device.Gbps / Math.Min(device.HostToDeviceGbps, device.DeviceToHostGbps), 1e3 * device.Tflops / device.Gbps, 1e3 * device.LaunchMicroseconds * device.Gbps);
+
     /// <summary>Time of a launch's floor, in bytes that memory moves meanwhile.</summary>
     public double Of(LaunchCost floor) => Math.Max(floor.Flops / FlopsPerByte, floor.Bytes) + LaunchBytes;
 

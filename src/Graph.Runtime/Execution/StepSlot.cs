@@ -38,7 +38,6 @@ sealed unsafe class StepSlot : IDisposable
         memory = device.AllocateHost(3 * BlockBytes + microBatches * inputBytes);
         try
         {
-            NativeMemory.Clear((void*)memory.Address, (nuint)(3 * BlockBytes + microBatches * inputBytes));
             Done = device.CreateMarker();
             Begin = device.Prepare([new BoundCopy("scalars", scalars, Block(0), BlockBytes)]);
             for (var i = 0; i < microBatches; i++) inputPrograms.Add(device.Prepare([new BoundCopy("inputs", inputs, InputsOf(i), inputBytes)]));

@@ -25,8 +25,8 @@ fi
 passed=0 failed=0 skipped=0 broken=0
 for name in "${projects[@]}"; do
     executable=tests/$name/bin/Release/net10.0/$name
-    # A job that a shell started in the background ignores SIGINT, and so would the programs whose Ctrl+C is tested.
-    run=(env --default-signal=INT "$executable")
+    # A job that a shell started in the background ignores SIGINT, one under nohup SIGHUP, and so would the programs whose signals are tested.
+    run=(env --default-signal=INT,HUP "$executable")
     case $name in *.Oracle.Tests|*.Fuzz.Tests) run=(eng/run-with-newer-glibc.sh "$executable") ;; esac
     log=$(mktemp)
     echo "== $name"

@@ -73,7 +73,7 @@ public static class PeftAdapter
             AtomicFiles.WriteFolder(Path.Combine(directory, Next), files);
             Complete(directory);
         }
-        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        catch (Exception e) when (AtomicFiles.IsFault(e))
         {
             throw new InputException($"the adapter cannot be written to '{directory}': {e.Message}");
         }
@@ -111,8 +111,8 @@ public static class PeftAdapter
         {
             if (module.Rank != adapter.Rank || module.A.Length % module.Rank != 0 || module.B.Length % module.Rank != 0)
                 throw new ArgumentException($"adapter: {module.Linear} has rank {module.Rank}, {module.A.Length} values of A and {module.B.Length} of B, but the adapter's rank is {adapter.Rank}.");
-            tensors.Add(new SafetensorsTensor(Prefix + module.Linear + SuffixA, "F32", [module.Rank, module.A.Length / module.Rank], MemoryMarshal.AsBytes(module.A.AsSpan()).ToArray()));
-            tensors.Add(new SafetensorsTensor(Prefix + module.Linear + SuffixB, "F32", [module.B.Length / module.Rank, module.Rank], MemoryMarshal.AsBytes(module.B.AsSpan()).ToArray()));
+            tensors.Add(SafetensorsTensor.Of(Prefix + module.Linear + SuffixA, module.A, module.Rank, module.A.Length / module.Rank));
+            tensors.Add(SafetensorsTensor.Of(Prefix + module.Linear + SuffixB, module.B, module.B.Length / module.Rank, module.Rank));
         }
         // transformers refuses files whose metadata lacks format "pt".
         return

@@ -1,15 +1,35 @@
 using System;
+using System.Buffers;
 using System.Buffers.Binary;
 using System.Collections.Generic;
 using System.IO;
 using System.Linq;
+using System.Runtime.InteropServices;
 using System.Text.Encodings.Web;
 using System.Text.Json;
 
 namespace Graph.Finetune.Checkpoints;
 
 /// <summary>A tensor to write: row-major, little-endian elements.</summary>
-public sealed record SafetensorsTensor(string Name, string DType, IReadOnlyList<long> Shape, ReadOnlyMemory<byte> Data);
+public sealed record SafetensorsTensor(string Name, string DType, IReadOnlyList<long> Shape, ReadOnlyMemory<byte> Data)
+{
+    /// <summary>An f32 tensor of an array, which is not copied.</summary>
+    public static SafetensorsTensor Of(string name, float[] values, params long[] shape) => new(name, "F32", shape, new FloatBytes(values).Memory);
+
+    sealed class FloatBytes(float[] values) : MemoryManager<byte>
+    {
+        public override Span<byte> GetSpan() => MemoryMarshal.AsBytes(values.AsSpan());
+        public override MemoryHandle Pin(int elementIndex = 0) => throw new NotSupportedException("safetensors: tensors are written from spans.");
+
+        public override void Unpin()
+        {
+        }
+
+        protected override void Dispose(bool disposing)
+        {
+        }
+    }
+}
 
 /// <summary>Writes safetensors files as the reference library does: wide dtypes first, then by name; the header padded with spaces so that data begins at a multiple of 8.</summary>
 public static class SafetensorsWriter

@@ -25,7 +25,7 @@ sealed class ForgivingWriter(TextWriter to, Action<string> failed) : TextWriter
         {
             write();
         }
-        catch (Exception e) when (e is IOException or UnauthorizedAccessException or ObjectDisposedException)
+        catch (Exception e) when (AtomicFiles.IsFault(e) || e is ObjectDisposedException)
         {
             ended = true;
             failed(e.Message.TrimEnd('.'));

@@ -17,6 +17,9 @@ public static partial class AtomicFiles
     // What is being written, what is being removed, and what stands aside while another takes its place.
     const string Partial = ".partial", Old = ".old", Replaced = ".replaced";
 
+    /// <summary>The disk's fault and not the program's. A file that would grow beyond what its disk or process allows is an ArgumentOutOfRangeException in .NET.</summary>
+    public static bool IsFault(Exception e) => e is IOException or UnauthorizedAccessException or ArgumentOutOfRangeException { ParamName: "value" };
+
     /// <exception cref="InputException">A file cannot be written; none of the old ones has changed unless the renaming itself failed.</exception>
     public static void Write(params IReadOnlyList<(string Path, Action<Stream> Content)> files)
     {
@@ -36,7 +39,7 @@ public static partial class AtomicFiles
             }
             foreach (var folder in files.Select(f => Path.GetDirectoryName(Path.GetFullPath(f.Path))!).Distinct()) Sync(folder);
         }
-        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        catch (Exception e) when (IsFault(e))
         {
             throw new InputException($"{current} cannot be written: {e.Message}");
         }
@@ -68,13 +71,13 @@ public static partial class AtomicFiles
             Remove(folder + Replaced);
             Sync(Path.GetDirectoryName(Path.GetFullPath(folder))!);
         }
-        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        catch (Exception e) when (IsFault(e))
         {
             try
             {
                 Remove(aside);
             }
-            catch (Exception left) when (left is IOException or UnauthorizedAccessException)
+            catch (Exception left) when (IsFault(left))
             {
                 // What could not be written is the fault to report; the next write removes what stays.
             }

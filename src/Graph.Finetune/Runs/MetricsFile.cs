@@ -38,7 +38,7 @@ public sealed class MetricsFile(string directory, int after, Action<string> warn
             if (toDisk) stream.Flush(flushToDisk: true);
             failing = false;
         }
-        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        catch (Exception e) when (AtomicFiles.IsFault(e))
         {
             if (!failing) warn($"{path} cannot be written ({e.Message.TrimEnd('.')}); the run goes on, and its lines wait for room");
             failing = true;
@@ -64,7 +64,7 @@ public sealed class MetricsFile(string directory, int after, Action<string> warn
             to.Position = end;
             to.Write(waiting.WrittenSpan);
         }
-        catch (IOException)
+        catch (Exception e) when (AtomicFiles.IsFault(e))
         {
             // A full disk may have taken a part.
             to.SetLength(end);

@@ -41,7 +41,7 @@ public static class RunCheckpoint
         {
             Directory.CreateDirectory(checkpoints);
         }
-        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        catch (Exception e) when (AtomicFiles.IsFault(e))
         {
             throw new InputException($"'{checkpoints}' cannot be made: {e.Message}");
         }
@@ -71,9 +71,9 @@ public static class RunCheckpoint
             if (written.AsSpan().SequenceEqual(Manifest(files))) return null;
             // Which one it is: the file whose line the manifest does not have.
             var lines = Encoding.UTF8.GetString(written);
-            return files.FirstOrDefault(f => !lines.Contains(f.Sha256, StringComparison.Ordinal)) is { } changed ? $"has another {changed.Name} than was written" : $"has a damaged {ManifestName}";
+            return files.FirstOrDefault(f => !lines.Contains(f.Sha256, StringComparison.Ordinal)) is { } changed ? $"has another {changed.Name} than its {ManifestName} says" : $"has a damaged {ManifestName}";
         }
-        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        catch (Exception e) when (AtomicFiles.IsFault(e))
         {
             return $"cannot be read: {e.Message.TrimEnd('.')}";
         }

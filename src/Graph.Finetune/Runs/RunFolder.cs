@@ -53,7 +53,7 @@ public sealed class RunFolder : IDisposable
         {
             throw new UsageException($"another process trains into '{path}'; wait until it has ended, or give another --out.");
         }
-        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        catch (Exception e) when (AtomicFiles.IsFault(e))
         {
             throw new InputException($"'{path}' cannot be written: {e.Message}");
         }
@@ -68,7 +68,7 @@ public sealed class RunFolder : IDisposable
         catch (Exception e)
         {
             folder.Dispose();
-            if (e is IOException or UnauthorizedAccessException) throw new InputException($"'{path}' cannot be written: {e.Message}");
+            if (AtomicFiles.IsFault(e)) throw new InputException($"'{path}' cannot be written: {e.Message}");
             throw;
         }
     }
@@ -81,7 +81,7 @@ public sealed class RunFolder : IDisposable
         {
             AtomicFiles.Remove(Checkpoints);
         }
-        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        catch (Exception e) when (AtomicFiles.IsFault(e))
         {
             throw new InputException($"'{Checkpoints}' cannot be removed: {e.Message}");
         }

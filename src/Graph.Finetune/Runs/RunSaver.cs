@@ -75,7 +75,7 @@ public sealed class RunSaver(RunFolder folder, int keep, Func<RunState, AdapterF
                 Directory.Move(ruined, ruined + ".diverged");
             }
         }
-        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        catch (Exception e) when (AtomicFiles.IsFault(e))
         {
             warn($"a checkpoint of the diverged steps could not be set aside ({e.Message.TrimEnd('.')})");
         }
@@ -113,7 +113,7 @@ public sealed class RunSaver(RunFolder folder, int keep, Func<RunState, AdapterF
         catch (InputException e)
         {
             AdapterFault = e.Message.TrimEnd('.');
-            warn($"{AdapterFault}; {(Adapter is { } last ? $"the one there is of step {last}" : "none of this run is there")}");
+            warn($"{AdapterFault}; {(Adapter is { } last ? $"the one there is of step {last}" : Checkpoint is null ? "none of this run is there" : "the one there is of an earlier save")}");
         }
     }
 
@@ -124,7 +124,7 @@ public sealed class RunSaver(RunFolder folder, int keep, Func<RunState, AdapterF
             // A newer one is damaged; where the run comes to it again, it is written again.
             foreach (var old in RunCheckpoint.Steps(folder.Checkpoints).Where(s => s <= Checkpoint).Skip(keep)) AtomicFiles.Remove(RunCheckpoint.FolderOf(folder.Checkpoints, old));
         }
-        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        catch (Exception e) when (AtomicFiles.IsFault(e))
         {
             warn($"an old checkpoint cannot be removed ({e.Message.TrimEnd('.')})");
         }

@@ -20,7 +20,7 @@ public sealed record RunState(RunPosition Position, TrainState Train)
     [
         .. Train.Adapters.SelectMany(a => new[] { (Name: a.Linear + A, Matrix: a.A, Rows: a.Rank), (Name: a.Linear + B, Matrix: a.B, Rows: a.B.Master.Length / a.Rank) })
             .SelectMany(m => new[] { (Name: m.Name + First, Values: m.Matrix.FirstMoment, m.Rows), (Name: m.Name + Second, Values: m.Matrix.SecondMoment, m.Rows) })
-            .Select(t => new SafetensorsTensor(t.Name, "F32", [t.Rows, t.Values.Length / t.Rows], MemoryMarshal.AsBytes(t.Values.AsSpan()).ToArray())),
+            .Select(t => SafetensorsTensor.Of(t.Name, t.Values, t.Rows, t.Values.Length / t.Rows)),
     ];
 
     /// <exception cref="InputException">A tensor is missing, is left over, or has another shape than its adapter.</exception>

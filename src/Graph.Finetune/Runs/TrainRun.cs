@@ -89,8 +89,8 @@ static class TrainRun
 
         var saver = new RunSaver(folder, settings.Keep, state => adapter.Of(state.Train), source.Name, identity, Warn);
         if (checkpoint is not null) saver.GoOnFrom(position.Step);
-        using var metrics = new MetricsFile(folder.Path, position.Step, Warn);
         using var signal = new StopSignal();
+        using var metrics = new MetricsFile(folder.Path, position.Step, Warn);
         var owned = folder;
         var (begun, due) = (false, false);
         try

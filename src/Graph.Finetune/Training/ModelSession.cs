@@ -18,6 +18,9 @@ public sealed record DeviceRequest(DeviceKind Kind, ActType? Act)
 {
     /// <summary>Most bytes that the process may take on the device, everything counted; null: what is free.</summary>
     public long? Vram { get; init; }
+
+    /// <summary>Makes the device in place of the one that is asked for: for tests.</summary>
+    internal Func<IDevice>? Make { get; init; }
 }
 
 /// <summary>What a session is planned for.</summary>
@@ -110,6 +113,7 @@ public sealed record ModelSession(IDevice Device, TrainingSession Training, Plan
     /// <exception cref="DeviceException">The device is not there, fails, or does not compute in the type asked for.</exception>
     public static IDevice OpenDevice(CompiledModel model, DeviceRequest request)
     {
+        if (request.Make is { } make) return make();
         var cuda = request.Kind == DeviceKind.Cuda || (request is { Kind: DeviceKind.Auto, Act: not ActType.F32 } && CudaDevice.IsPresent());
         if (!cuda && request.Act is { } act && act != ActType.F32)
             throw new DeviceException($"there is no GPU here, and the CPU computes in fp32, not {(act == ActType.Bf16 ? "bf16" : "fp16")}; leave --dtype out to run on the CPU");

@@ -12,6 +12,9 @@ public sealed class StopSignal : IDisposable
 {
     const int Interrupt = 2, Hangup = 1, Terminate = 15, FileTooLarge = 25;
 
+    // For as long as the process lives: .NET handles a signal later than it comes, and one that it finds without a registration ends the process.
+    static readonly PosixSignalRegistration? Limit = OperatingSystem.IsLinux() ? PosixSignalRegistration.Create((PosixSignal)FileTooLarge, context => context.Cancel = true) : null;
+
     readonly List<PosixSignalRegistration> registrations = [];
     volatile int number;
     volatile bool asked;
@@ -21,7 +24,7 @@ public sealed class StopSignal : IDisposable
         registrations.Add(PosixSignalRegistration.Create(PosixSignal.SIGINT, context => Receive(context, Interrupt)));
         registrations.Add(PosixSignalRegistration.Create(PosixSignal.SIGTERM, context => Receive(context, Terminate)));
         registrations.Add(PosixSignalRegistration.Create(PosixSignal.SIGHUP, context => Receive(context, Hangup)));
-        if (OperatingSystem.IsLinux()) registrations.Add(PosixSignalRegistration.Create((PosixSignal)FileTooLarge, context => context.Cancel = true));
+        GC.KeepAlive(Limit);
     }
 
     /// <summary>0, or the number of the signal.</summary>

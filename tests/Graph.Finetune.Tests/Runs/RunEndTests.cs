@@ -2,7 +2,6 @@ using System;
 using System.Collections.Generic;
 using System.IO;
 using System.Linq;
-using System.Text;
 using Graph.Finetune.Adapters;
 using Graph.Finetune.Commands;
 using Graph.Finetune.Runs;
@@ -18,19 +17,6 @@ public class RunEndTests
 {
     static readonly Schedule Nano = ScheduleText.Parse(GraphModels.All.Single(m => m.Name == "nano").Schedule());
 
-    /// <summary>A writer that fails from its line number <paramref name="failsAt"/> on.</summary>
-    sealed class Failing(int failsAt, Func<Exception> fault) : TextWriter
-    {
-        int lines;
-
-        public override Encoding Encoding => Encoding.UTF8;
-
-        public override void WriteLine(string? value)
-        {
-            if (++lines >= failsAt) throw fault();
-        }
-    }
-
     static Result RunTo(TextWriter output, params string[] args)
     {
         using var error = new StringWriter();
@@ -44,7 +30,7 @@ public class RunEndTests
     {
         using var scratch = new Scratch();
         var output = Path.Combine(scratch.Path, "out");
-        var result = RunTo(new Failing(3, () => new IOException("no space left")), Run(scratch, output, "--steps", "4"));
+        var result = RunTo(new FailingWriter(3, () => new IOException("no space left")), Run(scratch, output, "--steps", "4"));
         Assert.Equal(0, result.Code);
         Assert.Equal("warning: standard output cannot be written (no space left); the run goes on without it\n", result.Error);
         Assert.Equal(4, Metrics(output).Count);
@@ -56,7 +42,7 @@ public class RunEndTests
     {
         using var scratch = new Scratch();
         var output = Path.Combine(scratch.Path, "out");
-        using var failing = new Failing(1, () => new IOException("gone"));
+        using var failing = new FailingWriter(1, () => new IOException("gone"));
         Assert.Equal(0, CommandLine.Run(Run(scratch, output, "--steps", "3"), GraphModels.All, new Terminal(failing, failing, Interactive: false)));
         Assert.Equal(3, Metrics(output).Count);
     }
@@ -67,7 +53,7 @@ public class RunEndTests
         using var scratch = new Scratch();
         string output = Path.Combine(scratch.Path, "out"), whole = Path.Combine(scratch.Path, "whole");
         // The first line is the run's, so the fault comes while step 3 is shown.
-        var result = RunTo(new Failing(4, () => new InvalidDataException("something else")), Run(scratch, output, "--steps", "6"));
+        var result = RunTo(new FailingWriter(4, () => new InvalidDataException("something else")), Run(scratch, output, "--steps", "6"));
         Assert.Equal(1, result.Code);
         Assert.Contains("3 steps were done; the last save, with its adapter, is " + Path.Combine(output, "checkpoints", "step-3"), result.Error);
         Succeed(Run(scratch, output, "--steps", "6", "--resume"));

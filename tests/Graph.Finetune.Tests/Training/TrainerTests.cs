@@ -2,8 +2,6 @@ using System;
 using System.Collections.Generic;
 using System.Linq;
 using Graph.Finetune.Training;
-using Graph.Runtime;
-using Graph.Runtime.Devices;
 using Graph.Runtime.Execution;
 using Xunit;
 
@@ -11,34 +9,11 @@ namespace Graph.Finetune.Tests.Training;
 
 public class TrainerTests
 {
-    /// <summary>The CPU, said to run beside the host as a GPU does: then the loop starts a step before it has the result of the one before.</summary>
-    sealed class Ahead(IDevice device) : IDevice
-    {
-        public bool RunsAhead => true;
-        public DeviceInfo Info => device.Info;
-        public ActType Act => device.Act;
-        public long FreeBytes => device.FreeBytes;
-        public long AllocatedBytes => device.AllocatedBytes;
-        public long PeakBytes => device.PeakBytes;
-        public nint Allocate(long bytes) => device.Allocate(bytes);
-        public void Free(nint address) => device.Free(address);
-        public void Upload(nint destination, ReadOnlySpan<byte> source) => device.Upload(destination, source);
-        public void Upload2D(nint destination, long pitchBytes, ReadOnlySpan<byte> source, long widthBytes, int rows) => device.Upload2D(destination, pitchBytes, source, widthBytes, rows);
-        public void Download(Span<byte> destination, nint source) => device.Download(destination, source);
-        public void Fill(nint destination, byte value, long bytes) => device.Fill(destination, value, bytes);
-        public void Synchronize() => device.Synchronize();
-        public void Load(CompiledModel model) => device.Load(model);
-        public IProgram Prepare(IReadOnlyList<BoundLaunch> launches) => device.Prepare(launches);
-        public IHostBuffer AllocateHost(long bytes) => device.AllocateHost(bytes);
-        public IMarker CreateMarker() => device.CreateMarker();
-        public void Dispose() => device.Dispose();
-    }
-
     [Theory, InlineData(7, 7), InlineData(7, 3), InlineData(1, 1)]
     public void Run_AheadOfTheResults_IsTheSameRun(int steps, int stopAfter)
     {
         var (reports, state) = Run(steps, stopAfter, session => session);
-        var (others, other) = Run(steps, stopAfter, session => session with { Device = new Ahead(session.Device) });
+        var (others, other) = Run(steps, stopAfter, session => session with { Device = new AheadDevice(session.Device) });
         Assert.Equal(Math.Min(steps, stopAfter), reports.Count);
         Assert.Equal(reports.Select(r => r with { Milliseconds = 0 }), others.Select(r => r with { Milliseconds = 0 }));
         Assert.Equal((state.Step, state.DataPosition), (other.Step, other.DataPosition));

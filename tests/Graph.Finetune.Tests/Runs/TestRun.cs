@@ -1,0 +1,158 @@
+using System;
+using System.Collections.Generic;
+using System.IO;
+using System.Linq;
+using System.Text;
+using System.Text.Json;
+using Graph.Finetune.Commands;
+using Graph.Finetune.Runs;
+using Graph.Finetune.Tests.Training;
+using Graph.Finetune.Training;
+using Graph.Runtime.Cpu;
+using Graph.Runtime.Execution;
+using Xunit;
+
+namespace Graph.Finetune.Tests.Runs;
+
+/// <summary>A run of nano on the CPU as a value, so that a test can run it, end it anywhere and go on.</summary>
+/// <param name="Ahead">On a device that runs beside the host.</param>
+sealed record TestRun(string Model, TrainSettings Settings, int Rank, double Alpha, bool RsLora, string[] Targets, bool Ahead)
+{
+    /// <summary>Thrown where a test ends a run.</summary>
+    public sealed class Ended : Exception;
+
+    /// <summary>What a run says, from any thread; calls back for every line of a step, before the run goes on.</summary>
+    public sealed class Lines(Action<int, Lines> step) : TextWriter
+    {
+        readonly StringBuilder text = new();
+
+        public override Encoding Encoding => Encoding.UTF8;
+
+        public string Text
+        {
+            get
+            {
+                lock (text) return text.ToString();
+            }
+        }
+
+        public override void WriteLine(string? value)
+        {
+            lock (text) text.Append(value).Append('\n');
+            if (value?.StartsWith("step ", StringComparison.Ordinal) == true) step(int.Parse(value[5..value.IndexOf('/')]), this);
+        }
+    }
+
+    /// <summary>The run in a folder; what it said.</summary>
+    /// <param name="step">Called after every step, before it is saved.</param>
+    /// <param name="failsAfter">Programs that run before the device fails for good.</param>
+    public string Run(string output, RunStart start = RunStart.New, Action<int>? step = null, int failsAfter = int.MaxValue) => Run(output, start, (number, _) => step?.Invoke(number), failsAfter);
+
+    public string Run(string output, RunStart start, Action<int, Lines> step, int failsAfter = int.MaxValue)
+    {
+        using var source = ModelSource.Open(GraphModels.All.Single(m => m.Name == "nano"), Model);
+        var lines = new Lines(step);
+        var terminal = new Terminal(lines, lines, Interactive: false);
+        var device = new DeviceRequest(DeviceKind.Cpu, null) { Make = () => Ahead || failsAfter < int.MaxValue ? new AheadDevice(new CpuDevice(), failsAfter) : new CpuDevice() };
+        try
+        {
+            Assert.Equal(0, TrainRun.Run(source, device, AdapterSettings.Create(source.Schedule, Rank, Alpha, RsLora, Targets), Settings with { Out = output, Start = start }, terminal, new Phases(terminal)));
+        }
+        catch (Ended)
+        {
+        }
+        return lines.Text;
+    }
+
+    /// <summary>As <see cref="Run"/>, ended by a fault that is no device's after a step: that step is saved.</summary>
+    public string RunUntil(string output, RunStart start, int last) => Run(output, start, step =>
+    {
+        if (step == last) throw new Ended();
+    });
+
+    public static TestRun Small(Scratch scratch, int steps, int saveEvery = 2) => new(Fixture.Checkpoint, new TrainSettings("", RunStart.New, new DataSettings([Data(scratch, new Random(1), 12, false)], null, 32, 32, DataLayout.Packed), 1, steps, 1,
+        LearningRateShape.Linear, 1e-3, 2, new AdamOptions(), "none", 5, saveEvery, 3, 5, null, null), 1, 2, false, ["k_proj"], false);
+
+    /// <summary>Settings of any kind.</summary>
+    /// <param name="spiked">A checkpoint whose token 4,000 makes a step's gradient infinite.</param>
+    public static TestRun Random(Scratch scratch, int seed, string spiked)
+    {
+        var random = new Random(seed);
+        var skips = random.Next(2) == 0;
+        var seq = 8 * random.Next(2, 5);
+        var layout = (DataLayout)random.Next(3);
+        var data = new DataSettings([Data(scratch, random, random.Next(9, 20), skips)], null, seq, seq * random.Next(1, 4), layout);
+        int? steps = random.Next(3) == 0 ? null : random.Next(6, 14);
+        var settings = new TrainSettings("", RunStart.New, data, random.Next(1, 4), steps, random.Next(2, 4), (LearningRateShape)random.Next(3), 3e-3, random.Next(4),
+            new AdamOptions(WeightDecay: random.Next(2) * 0.1, Clip: random.Next(2)), new[] { "none", "cheap", "full", "auto" }[random.Next(4)], random.Next(100), random.Next(1, 5), random.Next(1, 4), 1000,
+            random.Next(2) == 0 ? null : (data, random.Next(1, 4)), new Quantization?[] { null, null, Quantization.Nf4 }[random.Next(3)]);
+        string[][] targets = [[], ["q_proj", "down_proj"], ["up_proj"]];
+        return new TestRun(skips ? spiked : Fixture.Checkpoint, settings, random.Next(1, 9), random.Next(1, 30), random.Next(2) == 0, targets[random.Next(3)], random.Next(2) == 0);
+    }
+
+    /// <summary>The fixture with a value that embedding makes infinite, so that a micro-batch with its token has no finite gradient and any other has.</summary>
+    public static string Spiked(Scratch scratch)
+    {
+        var model = Directory.CreateDirectory(Path.Combine(scratch.Path, "spiked")).FullName;
+        foreach (var file in Directory.GetFiles(Fixture.Checkpoint)) File.Copy(file, Path.Combine(model, Path.GetFileName(file)));
+        var path = Path.Combine(model, "model.safetensors");
+        long at;
+        using (var file = Graph.Finetune.Checkpoints.SafetensorsFile.Open(path))
+        {
+            var table = file.Tensors["model.embed_tokens.weight"];
+            at = new FileInfo(path).Length - file.Tensors.Values.Max(t => t.Offset + t.Length) + table.Offset + 4000 * table.Length / table.Shape[0];
+        }
+        using var stream = new FileStream(path, FileMode.Open, FileAccess.Write) { Position = at };
+        stream.Write(BitConverter.GetBytes(3e38f));
+        return model;
+    }
+
+    static string Data(Scratch scratch, Random random, int lines, bool skips) => scratch.File($"{random.Next()}.jsonl", Enumerable.Range(0, lines).Select(i =>
+    {
+        var ids = Enumerable.Range(0, random.Next(3, 16)).Select(_ => random.Next(3900)).ToArray();
+        if (skips && i % 7 == 3) ids[^1] = 4000;
+        var prompt = random.Next(ids.Length);
+        return $"{{\"input_ids\":[{string.Join(',', ids)}],\"labels\":[{string.Join(',', ids.Select((id, t) => t < prompt || id == 4000 ? -100 : id))}]}}";
+    }));
+
+    /// <summary>Every byte that two folders of the same run hold at its end, but times: adapter, metrics, newest checkpoint.</summary>
+    public static void AssertSame(string expected, string actual)
+    {
+        foreach (var name in new[] { "adapter_config.json", "adapter_model.safetensors" }) Assert.Equal(File.ReadAllBytes(Path.Combine(expected, name)), File.ReadAllBytes(Path.Combine(actual, name)));
+        Assert.Equal(Timeless(expected), Timeless(actual));
+        string one = Path.Combine(expected, "checkpoints"), other = Path.Combine(actual, "checkpoints");
+        var last = RunCheckpoint.Steps(one)[0];
+        Assert.Equal(last, RunCheckpoint.Steps(other)[0]);
+        var files = Directory.GetFiles(RunCheckpoint.FolderOf(one, last));
+        Assert.Equal(files.Select(Path.GetFileName).Order(), Directory.GetFiles(RunCheckpoint.FolderOf(other, last)).Select(Path.GetFileName).Order());
+        foreach (var file in files) Assert.Equal(File.ReadAllBytes(file), File.ReadAllBytes(Path.Combine(RunCheckpoint.FolderOf(other, last), Path.GetFileName(file))));
+        Assert.Null(RunCheckpoint.Fault(RunCheckpoint.FolderOf(other, last)));
+    }
+
+    static string[] Timeless(string output) => [.. File.ReadAllLines(Path.Combine(output, MetricsFile.Name)).Select(line =>
+        string.Join(' ', JsonDocument.Parse(line).RootElement.EnumerateObject().Where(p => p.Name is not ("tokens_per_second" or "step_ms")).Select(p => $"{p.Name}={p.Value.GetRawText()}")))];
+
+    /// <summary>What a process that dies now leaves.</summary>
+    public static void Copy(string from, string to)
+    {
+        foreach (var folder in Directory.GetDirectories(from, "*", SearchOption.AllDirectories).Prepend(from)) Directory.CreateDirectory(Path.Combine(to, Path.GetRelativePath(from, folder)));
+        foreach (var file in Directory.GetFiles(from, "*", SearchOption.AllDirectories).Where(f => Path.GetFileName(f) != ".lock"))
+        {
+            using FileStream source = new(file, FileMode.Open, FileAccess.Read, FileShare.ReadWrite), target = new(Path.Combine(to, Path.GetRelativePath(from, file)), FileMode.Create);
+            source.CopyTo(target);
+        }
+    }
+}
+
+/// <summary>A writer that fails from its line number <paramref name="failsAt"/> on.</summary>
+sealed class FailingWriter(int failsAt, Func<Exception> fault) : TextWriter
+{
+    int lines;
+
+    public override Encoding Encoding => Encoding.UTF8;
+
+    public override void WriteLine(string? value)
+    {
+        if (++lines >= failsAt) throw fault();
+    }
+}

@@ -34,12 +34,13 @@ static class TrainCommand
         var maxSkipped = OptionKinds.Integer("--max-skipped", "steps in a row whose gradient is not finite and that are skipped; the run has then diverged and ends (exit code 6)", 5, 1);
         var evalData = OptionKinds.List("--eval-data", "FILE", "data on which the loss is taken while training");
         var evalEvery = OptionKinds.Integer("--eval-every", "steps from one evaluation to the next; the last step has one anyhow", 100, 1);
+        var dry = OptionKinds.Flag("--dry-run", "read and check options, data, model, memory and disk, print the plan and stop; the exit code is the one that a start would have");
         var command = new Command("train", "Trains a LoRA adapter that PEFT loads.");
         source.AddTo(command);
         batch.AddTo(command);
         command.Add(output);
         adapter.AddTo(command);
-        foreach (var option in new Option[] { accumulate, steps, epochs, peak, shape, warmup, decay, clip, recompute, quant, seed, saveEvery, keep, resume, overwrite, maxSkipped, evalData, evalEvery }) command.Add(option);
+        foreach (var option in new Option[] { accumulate, steps, epochs, peak, shape, warmup, decay, clip, recompute, quant, seed, saveEvery, keep, resume, overwrite, maxSkipped, evalData, evalEvery, dry }) command.Add(option);
         host.AddTo(command);
         command.SetAction(result =>
         {
@@ -51,7 +52,7 @@ static class TrainCommand
             var settings = new TrainSettings(result.GetRequiredValue(output)!, result.GetValue(resume) ? RunStart.Resume : result.GetValue(overwrite) ? RunStart.Overwrite : RunStart.New, data, result.GetValue(accumulate)!.Value, result.GetValue(steps), result.GetValue(epochs) ?? 1,
                 Enum.Parse<LearningRateShape>(result.GetRequiredValue(shape), true), result.GetValue(peak)!.Value, result.GetValue(warmup)!.Value,
                 new AdamOptions(WeightDecay: result.GetValue(decay)!.Value, Clip: result.GetValue(clip)!.Value), result.GetRequiredValue(recompute), result.GetValue(seed)!.Value,
-                result.GetValue(saveEvery)!.Value, result.GetValue(keep)!.Value, result.GetValue(maxSkipped)!.Value, evaluation, QuantOption.Read(result, quant), host.Read(result));
+                result.GetValue(saveEvery)!.Value, result.GetValue(keep)!.Value, result.GetValue(maxSkipped)!.Value, evaluation, QuantOption.Read(result, quant), host.Read(result)) { Dry = result.GetValue(dry) };
             var phases = new Phases(terminal);
             using var opened = ModelSource.Open(model, weights);
             if (opened.Note is { } note) terminal.Error.WriteLine("note: " + note);

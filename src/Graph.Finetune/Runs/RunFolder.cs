@@ -104,7 +104,7 @@ public sealed class RunFolder : IDisposable
 
     public void Dispose() => owned.Dispose();
 
-    static string CheckpointsOf(string path) => System.IO.Path.Combine(path, "checkpoints");
+    public static string CheckpointsOf(string path) => System.IO.Path.Combine(path, "checkpoints");
 
     static string? Holds(string path) =>
         new[] { PeftAdapter.ConfigName, PeftAdapter.WeightsName, MetricsFile.Name, System.IO.Path.GetFileName(CheckpointsOf(path)) }.FirstOrDefault(name => System.IO.Path.Exists(System.IO.Path.Combine(path, name)));

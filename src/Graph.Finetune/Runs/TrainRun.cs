@@ -11,6 +11,7 @@ using Graph.Finetune.Training;
 using Graph.Runtime.Cpu;
 using Graph.Runtime.Devices;
 using Graph.Runtime.Execution;
+using Graph.Runtime.Planning;
 
 namespace Graph.Finetune.Runs;
 
@@ -23,7 +24,11 @@ namespace Graph.Finetune.Runs;
 /// <param name="Evaluation">Evaluation data, every how many steps; null: none.</param>
 /// <param name="Quant">Null: as the source has its weights.</param>
 public sealed record TrainSettings(string Out, RunStart Start, DataSettings Data, int PerStep, int? Steps, int Epochs, LearningRateShape Shape, double Peak, int Warmup, AdamOptions Adam, string Recompute, int Seed,
-    int SaveEvery, int Keep, int MaxSkipped, (DataSettings Data, int Every)? Evaluation, Quantization? Quant, HostRequest Host);
+    int SaveEvery, int Keep, int MaxSkipped, (DataSettings Data, int Every)? Evaluation, Quantization? Quant, HostRequest Host)
+{
+    /// <summary>Everything but the weights' values is read, checked and planned, and nothing is written or trained.</summary>
+    public bool Dry { get; init; }
+}
 
 /// <summary>
 /// One run of training: from the checks before its first step, or from a checkpoint, to its adapter. What only watches (standard output, metrics) may fail without harm. However it ends, the adapter in the folder and
@@ -36,7 +41,7 @@ static class TrainRun
         terminal = terminal.Forgiving();
         RunFolder.Check(settings.Out, settings.Start);
         // A folder that is there is owned before anything in it is read; one that is not is made when the first step is about to run.
-        var folder = Directory.Exists(settings.Out) ? RunFolder.Claim(settings.Out, settings.Start) : null;
+        var folder = Directory.Exists(settings.Out) && !settings.Dry ? RunFolder.Claim(settings.Out, settings.Start) : null;
         try
         {
             return Run(source, device, adapter, settings, terminal, phases, ref folder);
@@ -49,49 +54,57 @@ static class TrainRun
 
     static int Run(ModelSource source, DeviceRequest device, AdapterSettings adapter, TrainSettings settings, Terminal terminal, Phases phases, ref RunFolder? folder)
     {
-        var checkpoint = settings.Start == RunStart.Resume && folder is not null ? RunCheckpoint.Newest(folder.Checkpoints, Note) : null;
+        var checkpoint = settings.Start == RunStart.Resume ? RunCheckpoint.Newest(RunFolder.CheckpointsOf(settings.Out), Note) : null;
         var before = checkpoint is null ? default((RunState State, RunSettings Settings)?) : RunCheckpoint.Read(checkpoint, source.Schedule);
         phases.Done("model");
         // Tokenizing takes a core and seconds; the device is made ready meanwhile.
         var loading = Task.Run(() => (Train: TrainData.Load(settings.Data, source), Evaluation: settings.Evaluation is { } e ? TrainData.Load(e.Data, source).InOrder() : null));
-        using var session = ModelSession.Open(source, device, new SessionRequest(adapter, settings.Data.BatchTokens, settings.Data.Seq, settings.PerStep, settings.Recompute, settings.Adam, settings.Seed) { Quant = settings.Quant, Host = settings.Host }, phase =>
-        {
-            phases.Done(phase);
-            if (loading.IsFaulted) loading.GetAwaiter().GetResult();
-        });
+        var request = new SessionRequest(adapter, settings.Data.BatchTokens, settings.Data.Seq, settings.PerStep, settings.Recompute, settings.Adam, settings.Seed) { Quant = settings.Quant, Host = settings.Host };
+        // A dry run has all of a session but its memory.
+        using var session = settings.Dry ? null : ModelSession.Open(source, device, request, Beat);
+        var (owner, planned) = session is null ? ModelSession.Plan(source, device, request, Beat) : (session.Device, session.Planned);
+        using var opened = session is null ? owner : null;
         var (data, evaluation) = loading.GetAwaiter().GetResult();
         if (evaluation is not null && !Enumerable.Range(0, evaluation.Count).Any(evaluation.HasLabels)) throw new InputException("no token of --eval-data has a label after it was packed, so there is no loss to take.");
         var first = data.Epoch(settings.Seed, 0);
         var learning = TrainData.Learning(first, 0);
         var steps = settings.Steps ?? data.StepsOf(settings.Epochs, settings.Seed, settings.PerStep);
         var rate = new LearningRate(settings.Shape, settings.Peak, settings.Warmup, steps);
-        var identity = Identity(source, session, adapter, data, settings, rate);
+        var identity = Identity(source, owner, planned.Plan, adapter, data, settings, rate);
         phases.Done("data");
 
         var position = before?.State.Position ?? RunPosition.Start;
         var changes = before?.Settings is { } began ? identity.Continue(began, position.Step) : [];
         if (position.Step > steps) throw new UsageException($"the run in '{settings.Out}' has done {position.Step} steps, more than the {steps} asked for; give --steps {position.Step} or more.");
-        if (before?.State.Train is { } train) session.Training.Restore(train);
-        RequireRoom(settings, adapter, session, Note);
-        folder ??= RunFolder.Claim(settings.Out, settings.Start);
-        PeftAdapter.Complete(folder.Path);
+        RequireRoom(settings, adapter, planned.Plan, Note);
+        if (session is not null)
+        {
+            if (before?.State.Train is { } train) session.Training.Restore(train);
+            folder ??= RunFolder.Claim(settings.Out, settings.Start);
+            PeftAdapter.Complete(folder.Path);
+        }
 
-        var plan = session.Training.Plan;
         terminal.Out.WriteLine(string.Create(CultureInfo.InvariantCulture,
-            $"{source.Model.Name} from {source.Name} on {session.Device.Info.Name}: {data.Examples.Count} examples, {learning.Length} micro-batches an epoch, {steps} steps; rank {adapter.Rank}, {plan.Optimizer.Adapters.Count} adapters; recompute {plan.Decisions.Name}, planned peak {Bytes.Text(session.PlannedPeakBytes)}"));
-        terminal.Out.WriteLine(PlanText.Line(session.Planned));
-        if (device.Kind == DeviceKind.Auto && session.Device is CpuDevice) Note("there is no GPU here, so the run is on the CPU; gemma2 doctor says what is missing");
+            $"{source.Model.Name} from {source.Name} on {owner.Info.Name}: {data.Examples.Count} examples, {learning.Length} micro-batches an epoch, {steps} steps; rank {adapter.Rank}, {planned.Plan.Optimizer.Adapters.Count} adapters; recompute {planned.Plan.Decisions.Name}, planned peak {Bytes.Text(planned.Footprint.Total)}"));
+        terminal.Out.WriteLine(PlanText.Line(planned));
+        if (device.Kind == DeviceKind.Auto && owner is CpuDevice) Note("there is no GPU here, so the run is on the CPU; gemma2 doctor says what is missing");
         foreach (var sentence in data.WithoutLabels(first)) Note(sentence);
         if (first.LeftOver > 0) terminal.Out.WriteLine($"the last {first.LeftOver} tokens of an epoch fill no row of {settings.Data.Seq} and are left out of it");
         foreach (var change in changes) Note(change);
         if (checkpoint is not null) terminal.Out.WriteLine($"going on after step {position.Step}, from {checkpoint}");
         else if (settings.Start == RunStart.Resume) terminal.Out.WriteLine($"'{settings.Out}' has no checkpoint to go on from; the run begins with step 1");
 
-        var saver = new RunSaver(folder, settings.Keep, state => adapter.Of(state.Train), source.Name, identity, Warn);
+        if (session is null)
+        {
+            terminal.Out.WriteLine($"dry run: everything but the weights' values was read and is right; {steps - position.Step} steps are to do, and nothing was written");
+            return 0;
+        }
+
+        var saver = new RunSaver(folder!, settings.Keep, state => adapter.Of(state.Train), source.Name, identity, Warn);
         if (checkpoint is not null) saver.GoOnFrom(position.Step);
         using var signal = new StopSignal();
-        using var metrics = new MetricsFile(folder.Path, position.Step, Warn);
-        var owned = folder;
+        using var metrics = new MetricsFile(folder!.Path, position.Step, Warn);
+        var owned = folder!;
         var (begun, due) = (false, false);
         try
         {
@@ -131,6 +144,12 @@ static class TrainRun
         terminal.Out.WriteLine($"{(stopped != 0 ? $"stopped by signal {stopped} after step {position.Step}; --resume goes on from there; " : "")}the adapter is in {settings.Out}; peak {Bytes.Text(session.PeakBytes())}, planned {Bytes.Text(session.PlannedPeakBytes)}");
         return stopped == 0 ? 0 : 128 + stopped;
 
+        void Beat(string phase)
+        {
+            phases.Done(phase);
+            if (loading.IsFaulted) loading.GetAwaiter().GetResult();
+        }
+
         bool IsSave(int step) => step % settings.SaveEvery == 0 && step < steps;
         bool IsEvaluation(int step) => settings.Evaluation is { } e && (step % e.Every == 0 || step == steps);
         void Note(string text) => terminal.Error.WriteLine("note: " + Terminal.Plain(text));
@@ -165,27 +184,29 @@ static class TrainRun
     }
 
     // The adapter is what a run is for; a disk that has no room for it now has none after days.
-    static void RequireRoom(TrainSettings settings, AdapterSettings adapter, ModelSession session, Action<string> note)
+    static void RequireRoom(TrainSettings settings, AdapterSettings adapter, ExecutionPlan plan, Action<string> note)
     {
-        var masters = session.Training.Plan.Optimizer.Adapters.Sum(a => 4L * (a.A.Rows * (long)a.A.Columns + a.B.Rows * (long)a.B.Columns));
+        var masters = plan.Optimizer.Adapters.Sum(a => 4L * (a.A.Rows * (long)a.A.Columns + a.B.Rows * (long)a.B.Columns));
         if (RunFolder.FreeBytes(settings.Out) is not { } free) return;
         if (free < masters) throw new InputException($"'{settings.Out}' has room for {Bytes.Text(free)}, but the adapter of rank {adapter.Rank} needs {Bytes.Text(masters)}; make room, or give another --out.");
         var checkpoints = (settings.Keep + 1) * 3 * masters;
         if (free < masters + checkpoints) note($"'{settings.Out}' has room for {Bytes.Text(free)}, but {settings.Keep} checkpoints and the next one need {Bytes.Text(checkpoints)} beside the adapter's {Bytes.Text(masters)}");
     }
 
-    static RunSettings Identity(ModelSource source, ModelSession session, AdapterSettings adapter, TrainData data, TrainSettings settings, LearningRate rate)
+    static RunSettings Identity(ModelSource source, IDevice device, ExecutionPlan plan, AdapterSettings adapter, TrainData data, TrainSettings settings, LearningRate rate)
     {
         var values = new Dictionary<string, string>
         {
-            ["--variant"] = source.Model.Name, ["--model"] = source.Fingerprint(), ["--dtype"] = session.Device.Act.ToString(),
+            ["--variant"] = source.Model.Name, ["--model"] = source.Fingerprint(), ["--dtype"] = device.Act.ToString(),
             // Of codes that a checkpoint holds, every storage has the same values.
             ["--quant"] = settings.Quant == Quantization.Nf4 && !source.IsPacked() ? "nf4" : "none",
-            ["--rank"] = Text(adapter.Rank), ["--alpha"] = Text(adapter.Alpha), ["--rslora"] = Text(adapter.RsLora), ["--adapter"] = adapter.Start is { } start ? $"layers {(start.Layers is { } layers ? string.Join(',', layers) : "all")}, dropout {Text(start.Dropout)}" : "layers all, dropout 0", ["--targets"] = string.Join(',', session.Training.Plan.Optimizer.Adapters.Select(a => a.Slot.Linear)),
+            ["--rank"] = Text(adapter.Rank), ["--alpha"] = Text(adapter.Alpha), ["--rslora"] = Text(adapter.RsLora),
+            ["--adapter"] = adapter.Start is { } start ? $"layers {(start.Layers is { } layers ? string.Join(',', layers) : "all")}, dropout {Text(start.Dropout)}" : "layers all, dropout 0",
+            ["--targets"] = string.Join(',', plan.Optimizer.Adapters.Select(a => a.Slot.Linear)),
             ["--data"] = data.Fingerprint(), ["--seq"] = Text(settings.Data.Seq), ["--batch-tokens"] = Text(settings.Data.BatchTokens), ["--packing"] = settings.Data.Layout.ToString(),
             ["--grad-accum"] = Text(settings.PerStep), ["--weight-decay"] = Text(settings.Adam.WeightDecay), ["--clip"] = Text(settings.Adam.Clip), ["--seed"] = Text(settings.Seed),
         };
-        var facts = new Dictionary<string, string> { ["the device"] = $"{session.Device.Info.Name} ({session.Device.Info.Target})" };
+        var facts = new Dictionary<string, string> { ["the device"] = $"{device.Info.Name} ({device.Info.Target})" };
         return new RunSettings(values, facts, rate);
 
         static string Text(IConvertible value) => value.ToString(CultureInfo.InvariantCulture);

@@ -66,18 +66,10 @@ public sealed record ModelSession(IDevice Device, TrainingSession Training, Plan
     /// <exception cref="DeviceException">The device is not there or fails.</exception>
     public static ModelSession Open(ModelSource source, DeviceRequest request, SessionRequest session, Action<string> beat)
     {
-        var device = OpenDevice(source.Model, request);
+        var (device, planned) = Plan(source, request, session, beat);
         TrainingSession? training = null;
         try
         {
-            beat("device");
-            device.Load(source.Model);
-            beat("kernels");
-            var profile = DeviceMeasurement.Of(device, KernelCache.DefaultFolder(Environment.GetEnvironmentVariable));
-            beat("limits");
-            var planned = ChoosePlan(source, request, session, device, profile);
-            session.Host.Require(planned.Plan.Memory.HostBytes);
-            beat("plan");
             training = new TrainingSession(device, planned.Plan, session.Adam);
             beat("memory");
             var error = training.LoadWeights(source.Weights, session.MeasureQuantization);
@@ -93,6 +85,31 @@ public sealed record ModelSession(IDevice Device, TrainingSession Training, Plan
         catch
         {
             training?.Dispose();
+            device.Dispose();
+            throw;
+        }
+    }
+
+    /// <summary>The device with its kernels, and the plan for it; nothing is allocated yet.</summary>
+    /// <exception cref="FinetuneException">It does not fit (exit code 4).</exception>
+    /// <exception cref="DeviceException">The device is not there or fails.</exception>
+    public static (IDevice Device, PlannedStep Planned) Plan(ModelSource source, DeviceRequest request, SessionRequest session, Action<string> beat)
+    {
+        var device = OpenDevice(source.Model, request);
+        try
+        {
+            beat("device");
+            device.Load(source.Model);
+            beat("kernels");
+            var profile = DeviceMeasurement.Of(device, KernelCache.DefaultFolder(Environment.GetEnvironmentVariable));
+            beat("limits");
+            var planned = ChoosePlan(source, request, session, device, profile);
+            session.Host.Require(planned.Plan.Memory.HostBytes);
+            beat("plan");
+            return (device, planned);
+        }
+        catch
+        {
             device.Dispose();
             throw;
         }

@@ -21,7 +21,7 @@ public static class DeviceMeasurement
     /// <param name="folder">Where measured profiles are kept; null: nowhere.</param>
     public static DeviceProfile Of(IDevice device, string? folder)
     {
-        if (!device.RunsAhead) return DeviceProfile.Cpu(device.Info.TotalBytes, Environment.ProcessorCount);
+        if (device.Info.Target == "cpu") return DeviceProfile.Cpu(device.Info.TotalBytes, Environment.ProcessorCount);
         var file = folder is null ? null : Path.Combine(folder, $"device-{Key(device.Info)}.json");
         if (file is null || Read(file) is not { } rates)
         {

@@ -30,7 +30,7 @@ public class RunEndTests
     {
         using var scratch = new Scratch();
         var output = Path.Combine(scratch.Path, "out");
-        var result = RunTo(new FailingWriter(3, () => new IOException("no space left")), Run(scratch, output, "--steps", "4"));
+        var result = RunTo(new FailingWriter("step 2/", () => new IOException("no space left")), Run(scratch, output, "--steps", "4"));
         Assert.Equal(0, result.Code);
         Assert.Equal("warning: standard output cannot be written (no space left); the run goes on without it\n", result.Error);
         Assert.Equal(4, Metrics(output).Count);
@@ -42,7 +42,7 @@ public class RunEndTests
     {
         using var scratch = new Scratch();
         var output = Path.Combine(scratch.Path, "out");
-        using var failing = new FailingWriter(1, () => new IOException("gone"));
+        using var failing = new FailingWriter("", () => new IOException("gone"));
         Assert.Equal(0, CommandLine.Run(Run(scratch, output, "--steps", "3"), GraphModels.All, new Terminal(failing, failing, Interactive: false)));
         Assert.Equal(3, Metrics(output).Count);
     }
@@ -52,8 +52,8 @@ public class RunEndTests
     {
         using var scratch = new Scratch();
         string output = Path.Combine(scratch.Path, "out"), whole = Path.Combine(scratch.Path, "whole");
-        // The first line is the run's, so the fault comes while step 3 is shown.
-        var result = RunTo(new FailingWriter(4, () => new InvalidDataException("something else")), Run(scratch, output, "--steps", "6"));
+        // While step 3 is shown.
+        var result = RunTo(new FailingWriter("step 3/", () => new InvalidDataException("something else")), Run(scratch, output, "--steps", "6"));
         Assert.Equal(1, result.Code);
         Assert.Contains("3 steps were done; the last save, with its adapter, is " + Path.Combine(output, "checkpoints", "step-3"), result.Error);
         Succeed(Run(scratch, output, "--steps", "6", "--resume"));

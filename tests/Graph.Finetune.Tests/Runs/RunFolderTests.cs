@@ -96,6 +96,27 @@ public class RunFolderTests
         Assert.Equal(3, Gemma2Run.Run(Run(scratch, Path.Combine(file, "out"))).Code);
     }
 
+    // The same checks and codes as a start has, and nothing on the disk.
+    [Fact]
+    public void DryRun_OfAnything_ChangesNothing()
+    {
+        using var scratch = new Scratch();
+        var output = Path.Combine(scratch.Path, "out");
+        var said = Succeed(Run(scratch, output, "--steps", "6", "--dry-run"));
+        Assert.Contains("planned peak", said);
+        Assert.Contains("dry run: everything but the weights' values was read and is right; 6 steps are to do", said);
+        Assert.False(Directory.Exists(output));
+        Assert.Equal(4, Gemma2Run.Run(Run(scratch, output, "--dry-run", "--batch-tokens", "100000000")).Code);
+        Assert.Equal(3, Gemma2Run.Run(Run(scratch, output, "--dry-run", "--data", scratch.File("bad", "{"))).Code);
+
+        Succeed(Run(scratch, output, "--steps", "4"));
+        var before = Content(output);
+        Assert.Equal(2, Gemma2Run.Run(Run(scratch, output, "--steps", "6", "--dry-run")).Code);
+        Assert.Contains("2 steps are to do", Succeed(Run(scratch, output, "--steps", "6", "--dry-run", "--resume")));
+        Assert.Equal(2, Gemma2Run.Run(Run(scratch, output, "--steps", "6", "--dry-run", "--resume", "--seed", "9")).Code);
+        Same(before, Content(output));
+    }
+
     static StepReport Report(int step) => new(step, 1, step, 1e-3, 1, 8, step * 10, 5, 5, false);
 
     static string[] Lines(string folder) => File.ReadAllLines(Path.Combine(folder, MetricsFile.Name));

@@ -71,7 +71,7 @@ sealed record TestRun(string Model, TrainSettings Settings, int Rank, double Alp
     });
 
     public static TestRun Small(Scratch scratch, int steps, int saveEvery = 2) => new(Fixture.Checkpoint, new TrainSettings("", RunStart.New, new DataSettings([Data(scratch, new Random(1), 12, false)], null, 32, 32, DataLayout.Packed), 1, steps, 1,
-        LearningRateShape.Linear, 1e-3, 2, new AdamOptions(), "none", 5, saveEvery, 3, 5, null, null), 1, 2, false, ["k_proj"], false);
+        LearningRateShape.Linear, 1e-3, 2, new AdamOptions(), "none", 5, saveEvery, 3, 5, null, null, new HostRequest()), 1, 2, false, ["k_proj"], false);
 
     /// <summary>Settings of any kind.</summary>
     /// <param name="spiked">A checkpoint whose token 4,000 makes a step's gradient infinite.</param>
@@ -85,7 +85,7 @@ sealed record TestRun(string Model, TrainSettings Settings, int Rank, double Alp
         int? steps = random.Next(3) == 0 ? null : random.Next(6, 14);
         var settings = new TrainSettings("", RunStart.New, data, random.Next(1, 4), steps, random.Next(2, 4), (LearningRateShape)random.Next(3), 3e-3, random.Next(4),
             new AdamOptions(WeightDecay: random.Next(2) * 0.1, Clip: random.Next(2)), new[] { "none", "cheap", "full", "auto" }[random.Next(4)], random.Next(100), random.Next(1, 5), random.Next(1, 4), 1000,
-            random.Next(2) == 0 ? null : (data, random.Next(1, 4)), new Quantization?[] { null, null, Quantization.Nf4 }[random.Next(3)]);
+            random.Next(2) == 0 ? null : (data, random.Next(1, 4)), new Quantization?[] { null, null, Quantization.Nf4 }[random.Next(3)], new HostRequest());
         string[][] targets = [[], ["q_proj", "down_proj"], ["up_proj"]];
         return new TestRun(skips ? spiked : Fixture.Checkpoint, settings, random.Next(1, 9), random.Next(1, 30), random.Next(2) == 0, targets[random.Next(3)], random.Next(2) == 0);
     }
@@ -144,15 +144,16 @@ sealed record TestRun(string Model, TrainSettings Settings, int Rank, double Alp
     }
 }
 
-/// <summary>A writer that fails from its line number <paramref name="failsAt"/> on.</summary>
-sealed class FailingWriter(int failsAt, Func<Exception> fault) : TextWriter
+/// <summary>A writer that fails from the line on that begins with a text.</summary>
+sealed class FailingWriter(string from, Func<Exception> fault) : TextWriter
 {
-    int lines;
+    bool failing;
 
     public override Encoding Encoding => Encoding.UTF8;
 
     public override void WriteLine(string? value)
     {
-        if (++lines >= failsAt) throw fault();
+        failing |= value?.StartsWith(from, StringComparison.Ordinal) == true;
+        if (failing) throw fault();
     }
 }

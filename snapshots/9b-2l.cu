@@ -67,12 +67,12 @@ k00_embedding_input_layernorm(elem* __restrict__ embedding_rows, int embedding_p
 
 
 // ======== k01_rope
-// RoPE of 24 heads of 256 columns in place, theta 10000: a token's 12,288 bytes are read once and written once, and sines and cosines are computed in
-// fp32 from its position, not read from a table.
+// RoPE of 24 heads of 256 columns in place: a token's 12,288 bytes are read once and written once, and sines and cosines are computed in fp32 from
+// its position and its pairs' frequencies.
 // k01_rope <sm_90a>: 2 launches, layers 0-1; the first one:
-//   %17 = rope %16 {theta=10000} : act[T,16,256]  // layers.0.self_attn q_proj
-//   %27 = rope %26 {theta=10000} : act[T,8,256]  // layers.0.self_attn k_proj
-//   tensors layers.0.q_proj+k_proj+v_proj[0:6144] positions
+//   %17 = rope %16 {theta=10000 layers=sliding_attention} : act[T,16,256]  // layers.0.self_attn q_proj
+//   %27 = rope %26 {theta=10000 layers=sliding_attention} : act[T,8,256]  // layers.0.self_attn k_proj
+//   tensors layers.0.q_proj+k_proj+v_proj[0:6144] positions rope.sliding_attention
 #define ELEM_BF16 1
 #define KERNEL_NAME k01_rope
 #define HEADS 24
@@ -80,7 +80,6 @@ k00_embedding_input_layernorm(elem* __restrict__ embedding_rows, int embedding_p
 #define TILE_ROWS 16
 #define TILE_HEADS 4
 #define HEAD_DIM 256
-#define THETA 10000.0
 
 @prelude.cu
 @rotation.cu
@@ -778,12 +777,12 @@ __device__ __forceinline__ void score_log2_and_derivative(float s, float distanc
 @attention_dq_from_ds_sm90.cu
 
 // ======== k14_rope_inverse
-// Gradient of RoPE, the inverse rotation of 24 heads of 256 columns in place, theta 10000: a token's 12,288 bytes are read once and written once, and
-// sines and cosines are computed in fp32 from its position, not read from a table.
+// Gradient of RoPE, the inverse rotation of 24 heads of 256 columns in place: a token's 12,288 bytes are read once and written once, and sines and
+// cosines are computed in fp32 from its position and its pairs' frequencies.
 // k14_rope_inverse <sm_90a>: 2 launches, layers 0-1; the first one:
-//   gradient of %108 = rope %107 {theta=10000} : act[T,8,256]  // layers.1.self_attn k_proj
-//   gradient of %98 = rope %97 {theta=10000} : act[T,16,256]  // layers.1.self_attn q_proj
-//   tensors layers.1.d_q_proj+k_proj+v_proj[0:6144] positions
+//   gradient of %108 = rope %107 {theta=10000 layers=full_attention} : act[T,8,256]  // layers.1.self_attn k_proj
+//   gradient of %98 = rope %97 {theta=10000 layers=full_attention} : act[T,16,256]  // layers.1.self_attn q_proj
+//   tensors layers.1.d_q_proj+k_proj+v_proj[0:6144] positions rope.full_attention
 #define ELEM_BF16 1
 #define KERNEL_NAME k14_rope_inverse
 #define HEADS 24
@@ -791,7 +790,6 @@ __device__ __forceinline__ void score_log2_and_derivative(float s, float distanc
 #define TILE_ROWS 16
 #define TILE_HEADS 4
 #define HEAD_DIM 256
-#define THETA 10000.0
 
 @prelude.cu
 @rotation.cu
@@ -1191,9 +1189,9 @@ k22_norm(elem* __restrict__ norm_rows, int norm_pitch,
 // Product D = alpha (A B^T + A2 B2^T) with RoPE on its tiles: the 12,288 bytes a token of its 24 turned heads are written once, turned, instead of
 // written, read and written again.
 // gemm_nt_k01_rope <sm_90a>: k01_rope's 2 launches, layers 0-1; the first one:
-//   %17 = rope %16 {theta=10000} : act[T,16,256]  // layers.0.self_attn q_proj
-//   %27 = rope %26 {theta=10000} : act[T,8,256]  // layers.0.self_attn k_proj
-//   tensors layers.0.q_proj+k_proj+v_proj[0:6144] positions
+//   %17 = rope %16 {theta=10000 layers=sliding_attention} : act[T,16,256]  // layers.0.self_attn q_proj
+//   %27 = rope %26 {theta=10000 layers=sliding_attention} : act[T,8,256]  // layers.0.self_attn k_proj
+//   tensors layers.0.q_proj+k_proj+v_proj[0:6144] positions rope.sliding_attention
 #define ELEM_BF16 1
 #define KERNEL_NAME gemm_nt_k01_rope
 #define LAYOUT 0
@@ -1208,7 +1206,6 @@ k22_norm(elem* __restrict__ norm_rows, int norm_pitch,
 #define SUMS 0
 #define TURNED 6144
 #define HEAD_DIM 256
-#define THETA 10000.0
 
 @prelude.cu
 @mma.cu

@@ -69,12 +69,12 @@ k00_embedding_input_layernorm(elem* __restrict__ embedding_rows, int embedding_p
 
 
 // ======== k01_rope
-// RoPE of 6 heads of 32 columns in place, theta 10000: a token's 384 bytes are read once and written once, and sines and cosines are computed in fp32
-// from its position, not read from a table.
+// RoPE of 6 heads of 32 columns in place: a token's 384 bytes are read once and written once, and sines and cosines are computed in fp32 from its
+// position and its pairs' frequencies.
 // k01_rope <sm_90a>: 4 launches, layers 0-3; the first one:
-//   %17 = rope %16 {theta=10000} : act[T,4,32]  // layers.0.self_attn q_proj
-//   %27 = rope %26 {theta=10000} : act[T,2,32]  // layers.0.self_attn k_proj
-//   tensors layers.0.q_proj+k_proj+v_proj[0:192] positions
+//   %17 = rope %16 {theta=10000 layers=sliding_attention} : act[T,4,32]  // layers.0.self_attn q_proj
+//   %27 = rope %26 {theta=10000 layers=sliding_attention} : act[T,2,32]  // layers.0.self_attn k_proj
+//   tensors layers.0.q_proj+k_proj+v_proj[0:192] positions rope.sliding_attention
 #define ELEM_BF16 1
 #define KERNEL_NAME k01_rope
 #define HEADS 6
@@ -82,7 +82,6 @@ k00_embedding_input_layernorm(elem* __restrict__ embedding_rows, int embedding_p
 #define TILE_ROWS 128
 #define TILE_HEADS 4
 #define HEAD_DIM 32
-#define THETA 10000.0
 
 @prelude.cu
 @rotation.cu
@@ -755,12 +754,12 @@ __device__ __forceinline__ void score_log2_and_derivative(float s, float distanc
 @attention_dq.cu
 
 // ======== k14_rope_inverse
-// Gradient of RoPE, the inverse rotation of 6 heads of 32 columns in place, theta 10000: a token's 384 bytes are read once and written once, and
-// sines and cosines are computed in fp32 from its position, not read from a table.
+// Gradient of RoPE, the inverse rotation of 6 heads of 32 columns in place: a token's 384 bytes are read once and written once, and sines and cosines
+// are computed in fp32 from its position and its pairs' frequencies.
 // k14_rope_inverse <sm_90a>: 4 launches, layers 0-3; the first one:
-//   gradient of %266 = rope %265 {theta=10000} : act[T,2,32]  // layers.3.self_attn k_proj
-//   gradient of %256 = rope %255 {theta=10000} : act[T,4,32]  // layers.3.self_attn q_proj
-//   tensors layers.3.d_q_proj+k_proj+v_proj[0:192] positions
+//   gradient of %266 = rope %265 {theta=10000 layers=full_attention} : act[T,2,32]  // layers.3.self_attn k_proj
+//   gradient of %256 = rope %255 {theta=10000 layers=full_attention} : act[T,4,32]  // layers.3.self_attn q_proj
+//   tensors layers.3.d_q_proj+k_proj+v_proj[0:192] positions rope.full_attention
 #define ELEM_BF16 1
 #define KERNEL_NAME k14_rope_inverse
 #define HEADS 6
@@ -768,7 +767,6 @@ __device__ __forceinline__ void score_log2_and_derivative(float s, float distanc
 #define TILE_ROWS 128
 #define TILE_HEADS 4
 #define HEAD_DIM 32
-#define THETA 10000.0
 
 @prelude.cu
 @rotation.cu

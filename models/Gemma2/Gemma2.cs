@@ -45,8 +45,9 @@ public class DecoderLayer(Gemma2Config c, int i) : Module
     protected virtual Tensor SelfAttention(Tensor x)
     {
         Tensor Heads(string name, int heads) => SplitHeads(Project(x, $"self_attn.{name}", Config.Hidden, heads * Config.HeadDim), heads);
-        var q = Rope(Heads("q_proj", Config.Heads), Config.RopeTheta);
-        var k = Rope(Heads("k_proj", Config.KvHeads), Config.RopeTheta);
+        var layers = Window is null ? "full_attention" : "sliding_attention";
+        var q = Rope(Heads("q_proj", Config.Heads), Config.RopeTheta, layers);
+        var k = Rope(Heads("k_proj", Config.KvHeads), Config.RopeTheta, layers);
         var v = Heads("v_proj", Config.KvHeads);
         var o = Attention(q, k, v, scale: Config.QueryScale, score: s => SoftCap(s, Config.AttnSoftcap), window: Window);
         return Project(MergeHeads(o), "self_attn.o_proj", Config.Heads * Config.HeadDim, Config.Hidden);

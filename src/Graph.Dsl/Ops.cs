@@ -109,7 +109,10 @@ public static class Ops
     /// Rotary embedding: pairs (i, i + D/2) of every head turn by position / theta^(2i/D) radians, fp32; positions restart at each packed document. x act[T,N,D] → the same.
     /// Errors: D is odd; theta is not positive. Source: transformers, Gemma2RotaryEmbedding.
     /// </summary>
-    [Op("rope")] public static Tensor Rope(Tensor x, double theta) => Recorder.Add("rope", [x], ("theta", theta));
+    /// <param name="x">Queries or keys.</param>
+    /// <param name="theta">The base of the frequencies. A checkpoint whose config.json scales them (linear, dynamic, yarn, llama3) does so at run time.</param>
+    /// <param name="layers">The layer's type in config.json ("full_attention"), where scaling may differ between types; null: it has one for all.</param>
+    [Op("rope")] public static Tensor Rope(Tensor x, double theta, string? layers = null) => Recorder.Add("rope", [x], ("theta", theta), ("layers", layers));
 
     /// <summary>
     /// o = softmax over visible k of score(scale · q·kᵀ), times v: q act[T,N,D], k and v act[T,K,D] → act[T,N,D]; N is a multiple of K. Scores, softmax and sums in fp32.

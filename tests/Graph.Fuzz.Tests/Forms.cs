@@ -86,6 +86,17 @@ public sealed class RopeAndTheValueBefore : Form
     }
 }
 
+/// <summary>Three kinds of layers: scaled with a factor (<see cref="Values.Rope"/>), scaled without, and not; the first has queries and keys of its own kind each.</summary>
+public sealed class RopeOfThreeKinds : Form
+{
+    protected override Tensor Body(Tensor x)
+    {
+        Tensor Turned(Tensor x, string name, string? q, string? k) => MergeHeads(Attention(Rope(SplitHeads(Lora(x, name + "q"), 2), 100, q), Rope(SplitHeads(Lora(x, name + "k", H, 16), 1), 100, k),
+            SplitHeads(Lora(x, name + "v", H, 16), 1), 0.7));
+        return Turned(Turned(x, "a", "yarn", "linear") + Turned(x, "b", "yarn", "yarn"), "c", null, null);
+    }
+}
+
 public sealed class SquaredQueries : Form
 {
     protected override Tensor Body(Tensor x)

@@ -148,6 +148,7 @@ public static class Check
             MicroBatches = batches.Count, LogitsRows = setup.LogitsRows,
             Storage = streamed, Pace = new TransferPace(Math.Pow(10, 4 * (random?.NextDouble() ?? 0) - 2), Landing: 1 + 2 * (random?.NextDouble() ?? 0)),
             TokenUnit = TokenUnit, TokenTile = tile, ArenaBytes = 0,
+            Ropes = schedule.Tensors.Where(t => Values.Rope(t.Rope?.Layers) is not null).ToDictionary(t => t.Name, t => Values.Rope(t.Rope!.Layers)!),
         };
         // Memory that nothing wrote is not a number.
         using var device = new LateCopies(new CpuDevice(poison: true), Drawn(), Drawn());

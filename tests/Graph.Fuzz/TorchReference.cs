@@ -115,7 +115,7 @@ public static class TorchReference
                     "lora_scale" => tensor(setup.LoraScale, type),
                     "const" => tensor(attributes.Double("value"), type),
                     "typed_const" => Store(tensor(attributes.Double("value"), type)),
-                    "rope" => Store(Rope(x[0], ids.shape[0], docStart, attributes.Double("theta"))),
+                    "rope" => Store(Rope(x[0], ids.shape[0], docStart, attributes.Double("theta"), (string?)attributes["layers"])),
                     "attention" => Attention(x[0], x[1], x[2], node.Inputs[3], attributes, docStart, values),
                     "split_heads" or "merge_heads" => OpTable.Find(node.Op).Torch!(x, attributes),
                     _ => Store(OpTable.Find(node.Op).Torch!(x, attributes)),
@@ -162,13 +162,16 @@ public static class TorchReference
             return Scores(OpTable.Find(trace[id].Op).Torch!([.. trace[id].Inputs.Select(i => Region(i, z, distance, values))], new Attributes(trace[id].Attributes)));
         }
 
-        Tensor Rope(Tensor x, long tokens, Tensor docStart, double theta)
+        Tensor Rope(Tensor x, long tokens, Tensor docStart, double theta, string? layers)
         {
             var half = x.shape[2] / 2;
             var positions = (arange(tokens, ScalarType.Int64) - docStart).to(type);
             // Frequencies first, as transformers does: in fp32 an angle of many radians is off by what they were rounded by.
-            var angle = positions.unsqueeze(1) * (1 / pow(theta, arange(half, type) * 2 / (2.0 * half))).unsqueeze(0);
-            var (cos, sin) = (angle.cos().unsqueeze(1), angle.sin().unsqueeze(1));
+            var table = Values.Rope(layers)?.Table(theta, (int)(2 * half), setup.Tokens);
+            var frequencies = table is null ? 1 / pow(theta, arange(half, type) * 2 / (2.0 * half)) : tensor(table[..^1]).to(type);
+            var angle = positions.unsqueeze(1) * frequencies.unsqueeze(0);
+            var factor = table?[^1] ?? 1;
+            var (cos, sin) = (angle.cos().unsqueeze(1) * factor, angle.sin().unsqueeze(1) * factor);
             var (a, b) = (x.narrow(2, 0, half), x.narrow(2, half, half));
             return cat([a * cos - b * sin, b * cos + a * sin], 2);
         }

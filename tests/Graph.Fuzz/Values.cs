@@ -1,5 +1,6 @@
 using System;
 using System.Linq;
+using Graph.Runtime.Planning;
 
 namespace Graph.Fuzz;
 
@@ -30,6 +31,14 @@ static class Values
         // The first token of the first document has a label: a step needs one.
         return (values, [.. values.Select((_, t) => random.NextDouble() < unlabelled && (microBatch, document, t) != (0, 0, 0) ? -100 : random.Next(labels))]);
     }
+
+    /// <summary>How rotations of layers of this type are scaled; null: not at all.</summary>
+    public static RopeScaling? Rope(string? layers) => layers switch
+    {
+        null => null,
+        "linear" => new LinearRope(3),
+        _ => new YarnRope(4, 64, 1.25),
+    };
 
     public static float Bf16(float value)
     {

@@ -107,6 +107,7 @@ static class EpilogueCheck
     // NaN in the gaps between rows and behind them. The values of a prime number of random ones over and over: a matrix has a hundred million.
     static ushort[] Poisoned(Shapes shapes, TensorLayout layout, Random random)
     {
+        if (layout.Tensor.Kind == TensorKind.RopeTable) return System.Runtime.InteropServices.MemoryMarshal.Cast<float, ushort>(KernelCases.RopeTable(layout.Tensor)).ToArray();
         Checking.Require(layout.Tensor.Type == ElementType.Act, $"{layout.Tensor.Name} is of type {layout.Tensor.Type}, which has no random values here");
         var pool = Checking.Random(random, 999_983).Select(v => Checking.ToElem(v, Elem.Act)).ToArray();
         var bits = Poison(Halves(layout));

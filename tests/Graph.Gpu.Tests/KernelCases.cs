@@ -71,7 +71,7 @@ static class KernelCases
         }).ToArray();
 
         if (IsAttention(kernel.Kind)) return AttentionCases.Of(variant, kernel, launch, arguments, batch, size, seed, label);
-        return new KernelCase(variant, launch.Kernel, label, [.. arguments.Select((a, i) => a with { Values = Values(a, seed * 100 + i), Ints = Ints(a, batch, seed) })], size.Rows, kernel.GridY, 1);
+        return new KernelCase(variant, launch.Kernel, label, [.. arguments.Select((a, i) => a with { Values = shapes[a.Name].Tensor is { Rope: not null } table ? RopeTable(table) : Values(a, seed * 100 + i), Ints = Ints(a, batch, seed) })], size.Rows, kernel.GridY, 1);
     }
 
     /// <summary>Forward and backward, in order.</summary>
@@ -109,6 +109,15 @@ static class KernelCases
 
     static bool IsGradient(string variant, string kernel) =>
         ScheduleOf(variant) is var s && s.Backward.OfType<KernelLaunch>().Any(l => l.Kernel == kernel) && !s.Forward.OfType<KernelLaunch>().Any(l => l.Kernel == kernel);
+
+    /// <summary>Frequencies of three kinds and a factor that is not 1.</summary>
+    internal static float[] RopeTable(ScheduleTensor table)
+    {
+        var values = new YarnRope(4, 64, 1.125).Table(table, 1);
+        var pinned = Pinned.Floats(values.Length);
+        values.CopyTo(pinned, 0);
+        return pinned;
+    }
 
     internal static float[] Values(CaseArgument a, int seed)
     {

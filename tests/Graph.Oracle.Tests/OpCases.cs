@@ -103,7 +103,7 @@ static class OpCases
         yield return new("Product_Nn_Scaled", new Product(GemmLayout.Nn, new ScaleFactor(1, 1)), new[] { Fixed(dy), Fixed(b) }, x => x[0].matmul(x[1]) * 1.5);
         yield return new("Product_Tn", new Product(GemmLayout.Tn, ScaleFactor.One), new[] { Fixed(dy), Fixed(s) }, x => x[0].t().matmul(x[1]));
 
-        yield return new("Rope", new Rope(100), new[] { Normal(Queries) }, x => Rotate(x[0], 100));
+        yield return new("Rope", new Rope(100, null), new[] { Normal(Queries) }, x => Rotate(x[0], 100));
 
         foreach (var (name, scale, cap, window, by) in new (string, double, double?, int, By)[]
         {

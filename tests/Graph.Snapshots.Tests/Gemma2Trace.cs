@@ -113,8 +113,9 @@ sealed class Gemma2Trace
         _scope = $"layers.{i}.self_attn";
         var h = LayerNorm(c, x, layer + "input_layernorm");
         int Heads(string name, int heads) => Add("split_heads", [Project(h, layer + "self_attn." + name, c.Hidden, heads * c.HeadDim)], ("heads", heads));
-        var q = Add("rope", [Heads("q_proj", c.Heads)], ("theta", 10_000.0));
-        var k = Add("rope", [Heads("k_proj", c.KvHeads)], ("theta", 10_000.0));
+        var layers = i % 2 == 0 ? "sliding_attention" : "full_attention";
+        var q = Add("rope", [Heads("q_proj", c.Heads)], ("theta", 10_000.0), ("layers", layers));
+        var k = Add("rope", [Heads("k_proj", c.KvHeads)], ("theta", 10_000.0), ("layers", layers));
         var v = Heads("v_proj", c.KvHeads);
         var score = Score(c, q);
         var o = Add("attention", [q, k, v, score], ("scale", 1 / Math.Sqrt(c.QueryPreAttnScalar)), ("window", i % 2 == 0 ? c.Window : null));

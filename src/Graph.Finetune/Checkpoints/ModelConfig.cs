@@ -5,6 +5,8 @@ using System.IO;
 using System.Linq;
 using System.Text.Json;
 using Graph.Runtime;
+using Graph.Runtime.Planning;
+using Graph.Runtime.Schedules;
 
 namespace Graph.Finetune.Checkpoints;
 
@@ -12,14 +14,17 @@ namespace Graph.Finetune.Checkpoints;
 /// Old and new spellings are read (rope_theta, or rope_parameters that holds it); the dtype is not, for the tensors say their own.</summary>
 public static class ModelConfig
 {
+    /// <returns>How the rope tables of the schedule are scaled: the one thing that a checkpoint decides at run time.</returns>
     /// <exception cref="InputException">config.json is missing, is not JSON, or differs from the variant; the sentence names the field and both values.</exception>
-    public static void Check(string directory, CompiledModel model)
+    public static IReadOnlyDictionary<string, RopeScaling> Check(string directory, CompiledModel model, Schedule schedule)
     {
         if (!Directory.Exists(directory)) throw new InputException($"there is no model directory '{directory}'.");
         var path = Path.Combine(directory, "config.json");
         if (!File.Exists(path)) throw new InputException($"'{directory}' has no config.json; give the directory of a Hugging Face model.");
         using var document = Json.ParseFile(path);
-        Check(path, document.RootElement, model.Name, model.Config().Where(f => model.Changes?.Invoke().Declared.Contains(f.Key) != true));
+        var changes = model.Changes?.Invoke().Declared ?? [];
+        Check(path, document.RootElement, model.Name, model.Config().Where(f => !changes.Contains(f.Key)));
+        return RopeConfig.Read(path, document.RootElement, schedule, sameTheta: !changes.Contains("rope_theta"));
     }
 
     static void Check(string path, JsonElement config, string variant, IEnumerable<KeyValuePair<string, object?>> expected)
@@ -36,9 +41,6 @@ public static class ModelConfig
                 + $"choose the variant of this checkpoint, or name {field} in the variant's Changes if it differs on purpose.");
         }
         // Settings that change the computation and that no variant has.
-        foreach (var rope in Find(config, "rope_type").Where(r => !Same(r, "default")))
-            throw new InputException($"{path}: rope_type is {Json.Show(rope)} but the variant {variant} has \"default\"; scaled rotary embeddings are not supported.");
-        if (config.TryGetProperty("rope_scaling", out var scaling) && scaling.ValueKind != JsonValueKind.Null) throw new InputException($"{path}: rope_scaling is {Json.Show(scaling)} but the variant {variant} has none.");
         if (config.TryGetProperty("quantization_config", out var quantization) && quantization.ValueKind != JsonValueKind.Null) QuantizationConfig.Check(path, quantization);
         foreach (var field in new[] { "attention_bias", "use_bidirectional_attention" })
         {
@@ -52,7 +54,7 @@ public static class ModelConfig
     {
         var found = new List<JsonElement>();
         if (config.TryGetProperty(field, out var value)) found.Add(value);
-        if (field is "rope_theta" or "rope_type" && config.TryGetProperty("rope_parameters", out var rope) && rope.ValueKind == JsonValueKind.Object && rope.TryGetProperty(field, out value)) found.Add(value);
+        if (field == "rope_theta" && config.TryGetProperty("rope_parameters", out var rope) && rope.ValueKind == JsonValueKind.Object && rope.TryGetProperty(field, out value)) found.Add(value);
         return found;
     }
 

@@ -20,6 +20,9 @@ public sealed record ModelSource(CompiledModel Model, Schedule Schedule, IWeight
     /// <summary>Ids that the head has logits for.</summary>
     public int Vocabulary => Head.Table is var table ? Schedule.Tensors.First(t => t.Name == table.Tensor).Dims[0].Fixed : 0;
 
+    /// <summary>How the checkpoint's config scales the rope tables.</summary>
+    public IReadOnlyDictionary<string, RopeScaling> Ropes { get; init; } = new Dictionary<string, RopeScaling>();
+
     /// <summary>What ids, labels and positions choose from.</summary>
     public IReadOnlyList<EmbeddingTable> Tables { get; } = EmbeddingTables.Of(Schedule);
 
@@ -53,8 +56,8 @@ public sealed record ModelSource(CompiledModel Model, Schedule Schedule, IWeight
             var random = ScheduleText.Parse(model.Schedule());
             return new ModelSource(model, random, new RandomWeights(random, seed), name);
         }
-        ModelConfig.Check(name, model);
         var schedule = ScheduleText.Parse(model.Schedule());
+        var ropes = ModelConfig.Check(name, model, schedule);
         var checkpoint = Checkpoint.Open(name);
         try
         {
@@ -65,7 +68,7 @@ public sealed record ModelSource(CompiledModel Model, Schedule Schedule, IWeight
             checkpoint.Dispose();
             throw;
         }
-        return new ModelSource(model, schedule, checkpoint, name);
+        return new ModelSource(model, schedule, checkpoint, name) { Ropes = ropes };
     }
 
     /// <summary>What tells these weights from others: the seed of random ones, else a SHA-256 of config.json, of the shards' headers and of samples of their data.</summary>

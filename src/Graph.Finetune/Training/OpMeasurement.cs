@@ -146,6 +146,7 @@ public sealed class OpMeasurement(IDevice device, Schedule schedule, RankTable r
             var bytes = layout?.Bytes ?? scratch.Bytes;
             var address = buffers[tensor] = Allocate(Math.Max(4, bytes));
             if (layout?.Tensor.Kind == TensorKind.Scalar) device.Upload(address, BitConverter.GetBytes(1f));
+            else if (layout?.Tensor.Kind == TensorKind.RopeTable) device.Upload(address, MemoryMarshal.AsBytes(RopeScaling.Unscaled.Table(layout.Tensor, batch.LongestDocument).AsSpan()));
             else if (layout?.Tensor.Type == ElementType.I32) device.Upload(address, MemoryMarshal.AsBytes(batch[tensor].AsSpan()));
             else DeviceLimits.Repeat(device, address, bytes, values);
             return address;

@@ -33,10 +33,11 @@ public sealed record Heads(int Count) : Op(Count > 0 ? "split_heads" : "merge_he
 
 /// <summary>
 /// Rotary embedding, half-split: pairs (i, i + D/2) of every head rotate by position / θ^(2i/D), in fp32; x act[T,N,D] → the same. Positions restart at each document.
+/// At run time the frequencies are a table that the host fills, scaled as the checkpoint says of layers of this type; the reference is the unscaled one.
 /// Inverse rotates back, which is the adjoint. Lowering: its own kernel, in place.
 /// Source: transformers, modeling_gemma2.py, Gemma2RotaryEmbedding and rotate_half.
 /// </summary>
-public sealed record Rope(double Theta, bool Inverse = false) : Op("rope")
+public sealed record Rope(double Theta, string? Layers, bool Inverse = false) : Op("rope")
 {
     public override TensorType Infer(IReadOnlyList<TensorType> inputs)
     {
@@ -66,5 +67,5 @@ public sealed record Rope(double Theta, bool Inverse = false) : Op("rope")
         return y;
     }
 
-    public override string Attributes => "theta=" + Theta.ToString("R", CultureInfo.InvariantCulture) + (Inverse ? " inverse" : "");
+    public override string Attributes => "theta=" + Theta.ToString("R", CultureInfo.InvariantCulture) + (Layers is { } layers ? " layers=" + layers : "") + (Inverse ? " inverse" : "");
 }

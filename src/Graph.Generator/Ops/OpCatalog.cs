@@ -52,7 +52,7 @@ public static class OpCatalog
             "linear" => new MatMul(GemmLayout.Nt),
             "split_heads" => new Heads(Int("heads")),
             "merge_heads" => new Heads(0),
-            "rope" => new Rope(Double("theta")),
+            "rope" => new Rope(Double("theta"), (string?)Get("layers")),
             "score_input" => new ScoreArgument("input"),
             "score_distance" => new ScoreArgument("distance"),
             "score_head" => new ScoreArgument("head"),
@@ -73,7 +73,7 @@ public static class OpCatalog
                 double d when double.IsNaN(d) || double.IsInfinity(d) => "must be a number",
                 double d => attribute.Key is "theta" or "eps" && d <= 0 ? "must be positive" : null,
                 string s => s.Length == 0 ? "must not be empty" : s.Any(c => c <= ' ' || ",:[]{}=".IndexOf(c) >= 0) ? "must have no spaces and none of , : [ ] { } =" : null,
-                null => attribute.Key == "window" ? null : "must not be null",
+                null => attribute.Key is "window" or "layers" ? null : "must not be null",
                 _ => null,
             };
             if (bad is not null) throw new ShapeError(op + ": " + attribute.Key + " is " + (attribute.Value is { } v ? Convert.ToString(v, System.Globalization.CultureInfo.InvariantCulture) : "null") + "; it " + bad);

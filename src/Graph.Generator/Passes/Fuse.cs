@@ -75,7 +75,7 @@ public static class Fuse
                 return new GemmStep(node.Layer, backward, product.Layout, place.View(adapter ? partners.Adapter(node).Id : node.Id), segments, product.Scale, adapter);
             case Rope rope:
                 var (heads, dim) = (node.Type.Shape[1].Size, node.Type.Shape[2].Size);
-                return Kernel(new RopeBody(heads, dim, rope.Theta, rope.Inverse), rope.Inverse ? "rope_inverse" : "rope", 1, 1, In(0), Input("positions"));
+                return Kernel(new RopeBody(heads, dim, rope.Inverse), rope.Inverse ? "rope_inverse" : "rope", 1, 1, In(0), Input("positions"), new View(place.RopeTable(rope, dim)));
             case Attention attention:
                 // Where nothing before it trains no backward reads the log-sum-exp, but the kernel writes it.
                 var lse = partners.Lse(node, attention.Score) is { } read ? place.View(read.Id) : new View(place.Declare(Scoped(node, "lse"), node.Layer, TensorKind.Activation, ElementType.F32, true, node.Type.Shape[1].Size));
@@ -119,11 +119,11 @@ public static class Fuse
         foreach (var step in steps)
         {
             if (step is KernelStep { Body: RopeBody b } next && result.Count > 0 && result[result.Count - 1] is KernelStep { Body: RopeBody a } last
-                && a with { Heads = b.Heads } == b && Neighbours(last.Arguments[0], next.Arguments[0]) is { } view)
+                && a with { Heads = b.Heads } == b && last.Arguments[2] == next.Arguments[2] && Neighbours(last.Arguments[0], next.Arguments[0]) is { } view)
                 result[result.Count - 1] = last with
                 {
                     Body = a with { Heads = a.Heads + b.Heads },
-                    Arguments = new[] { view, last.Arguments[1] },
+                    Arguments = new[] { view, last.Arguments[1], last.Arguments[2] },
                     Fused = new Lazy<FusedOps>(() => FusedOps.OfLines(last.Fused.Value.Lines.Concat(next.Fused.Value.Lines).Distinct().ToArray())),
                 };
             else result.Add(step);

@@ -71,6 +71,16 @@ public sealed class Placement
     /// <summary>The tensor of the gradient of a stack's A or B.</summary>
     public static string GradientOf(string tensor) => tensor + ".gradient";
 
+    /// <summary>The table that a rotation of heads of so many columns reads: one for all that turn alike.</summary>
+    public string RopeTable(Rope rope, int headDim)
+    {
+        var facts = new RopeFacts(rope.Theta, rope.Layers);
+        if (_tensors.Values.FirstOrDefault(t => t.Rope == facts && t.Dims[0].Fixed == headDim / 2 + 1) is { } known) return known.Name;
+        var name = Declare(rope.Layers is { } layers ? "rope." + layers : "rope", -1, TensorKind.RopeTable, ElementType.F32, false, headDim / 2 + 1);
+        _tensors[name] = _tensors[name] with { Rope = facts };
+        return name;
+    }
+
     /// <summary>A tensor that no node stands for.</summary>
     public string Declare(string name, int layer, TensorKind kind, ElementType type, bool tokens, params Extent[] dims)
     {

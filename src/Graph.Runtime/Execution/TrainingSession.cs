@@ -48,6 +48,7 @@ public sealed class TrainingSession : IDisposable
             var bound = Binder.Bind(plan, Bases);
             optimizer = new OptimizerBinding(plan, binder);
             if (optimizer.Segments() is { Count: > 0 } segments) device.Upload(Optimizer(plan.Optimizer.Segments), MemoryMarshal.AsBytes<AdamSegment>(segments.ToArray()));
+            foreach (var (name, table) in RopeScaling.Tables(plan)) device.Upload(binder.Address(name), MemoryMarshal.AsBytes<float>(table));
             microBatch = device.Prepare([.. bound.MicroBatch, optimizer.LossSum(plan.MicroBatch)]);
             evaluation = device.Prepare([.. bound.Evaluation, optimizer.LossSum(plan.Evaluation)]);
             clear = device.Prepare(blocks.TryGetValue(MemoryBlock.Gradients, out var gradients) ? [new BoundFill("gradients", gradients, 0, plan.Memory[MemoryBlock.Gradients])] : []);

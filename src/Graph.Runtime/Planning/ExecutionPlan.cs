@@ -26,6 +26,9 @@ public sealed record PlanOptions(int Tokens, RankTable Ranks, ActType Act, doubl
     /// <summary>Tokens of the longest document, for attention's cost and what it keeps; null: T. A micro-batch with a longer one is refused.</summary>
     public int? LongestDocument { get; init; }
 
+    /// <summary>How the rope table of this name is scaled; one that is not named is not.</summary>
+    public IReadOnlyDictionary<string, RopeScaling> Ropes { get; init; } = new Dictionary<string, RopeScaling>();
+
     /// <summary>Rows of the logits scratch; null: <see cref="ExecutionPlan.DefaultLogitsRows"/>.</summary>
     public int? LogitsRows { get; init; }
 

@@ -13,7 +13,7 @@ public enum MemoryBlock
 {
     /// <summary>Activations, gradients of activations, the head's scratch, weights while they are made from what is stored of them: shared by liveness.</summary>
     Arena,
-    /// <summary>Frozen tensors, as they are stored.</summary>
+    /// <summary>Frozen tensors, as they are stored, and rope tables.</summary>
     Weights,
     /// <summary>A and B, rounded to the activation type: what products read.</summary>
     Adapters,
@@ -97,7 +97,7 @@ public sealed record MemoryPlan(IReadOnlyDictionary<MemoryBlock, long> Blocks, I
     static MemoryBlock? BlockOf(TensorKind kind) => kind switch
     {
         TensorKind.Input => MemoryBlock.Inputs,
-        TensorKind.Weight => MemoryBlock.Weights,
+        TensorKind.Weight or TensorKind.RopeTable => MemoryBlock.Weights,
         TensorKind.AdapterA or TensorKind.AdapterB => MemoryBlock.Adapters,
         TensorKind.GradA or TensorKind.GradB => MemoryBlock.Gradients,
         TensorKind.Activation or TensorKind.Gradient or TensorKind.Scalar => null,

@@ -33,6 +33,8 @@ public enum TensorKind
     Gradient,
     /// <summary>One fp32 in the device's scalar block: a <see cref="StepScalar"/>.</summary>
     Scalar,
+    /// <summary>Of a rotary embedding, f32[D/2 + 1]: what a position is multiplied by, pair for pair, and the factor of sine and cosine; the host fills it once (<see cref="RopeFacts"/>).</summary>
+    RopeTable,
 }
 
 /// <summary>Element types. <see cref="Act"/> is the run's activation type: bf16 or fp16 on CUDA, fp32 on the CPU.</summary>
@@ -42,12 +44,17 @@ public enum ElementType { Act, F32, I32 }
 public sealed record WeightPart(string Name, int Rows);
 
 /// <summary>
+/// What a rope table is made from: frequencies 1/Theta^(2i/D), scaled as the checkpoint's config.json says of layers of this type ("full_attention"); null: of all layers.
+/// </summary>
+public sealed record RopeFacts(double Theta, string? Layers);
+
+/// <summary>
 /// A named tensor of the schedule. <paramref name="Tokens"/>: the first dimension is T (tokens of a micro-batch); then Dims are the remaining ones.
 /// Layer is -1 outside the decoder layers. Boundary: produced in one layer and read by another layer's forward (what full recompute keeps). Parts: null for a
-/// tensor that is not stacked.
+/// tensor that is not stacked. Rope: of a rope table.
 /// </summary>
 public sealed record ScheduleTensor(string Name, TensorKind Kind, ElementType Type, bool Tokens, IReadOnlyList<Extent> Dims, int Layer = -1, int Stack = -1, bool Boundary = false,
-    IReadOnlyList<WeightPart>? Parts = null)
+    IReadOnlyList<WeightPart>? Parts = null, RopeFacts? Rope = null)
 {
     /// <summary>The checkpoint tensors that a weight is loaded from, in order, each with its shape.</summary>
     public IEnumerable<(string Name, int[] Shape)> Stored()

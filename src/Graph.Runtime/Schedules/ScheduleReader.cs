@@ -80,6 +80,8 @@ sealed class ScheduleReader
                 "layer" => tensor with { Layer = Int(value) },
                 "stack" => tensor with { Stack = Int(value) },
                 "boundary" => tensor with { Boundary = true },
+                "theta" => tensor with { Rope = new RopeFacts(double.Parse(value, CultureInfo.InvariantCulture), null) },
+                "layers" => tensor with { Rope = tensor.Rope! with { Layers = value } },
                 "parts" => tensor with { Parts = value.Split('+').Select(p => new WeightPart(p.Substring(0, p.LastIndexOf(':')), Int(p.Substring(p.LastIndexOf(':') + 1)))).ToArray() },
                 _ => throw new FormatException("unknown attribute " + word),
             };

@@ -18,6 +18,7 @@ namespace Graph.Runtime.Schedules;
 /// adapters 0 in=3584 out=8192 model.layers.0.self_attn.q_proj:0:4096 model.layers.0.self_attn.k_proj:4096:2048
 /// tensor layers.0.qkv activation act[T,8192] layer=0
 /// tensor q_proj.weight+k_proj.weight weight act[6144,3584] parts=q_proj.weight:4096+k_proj.weight:2048
+/// tensor rope.full_attention rope_table f32[129] theta=10000 layers=full_attention
 /// forward
 ///   0 L0 gemm nt layers.0.xa = adapters.0.a * layers.0.h scale=1*lora_scale
 ///   1 L0 gemm nt layers.0.qkv = layers.0.h * q_proj.weight + layers.0.xa * adapters.0.b
@@ -60,6 +61,7 @@ public static class ScheduleText
         if (tensor.Stack >= 0) text.Append(" stack=").Append(I(tensor.Stack));
         if (tensor.Boundary) text.Append(" boundary");
         if (tensor.Parts is { } parts) text.Append(" parts=").Append(string.Join("+", parts.Select(p => p.Name + ":" + I(p.Rows))));
+        if (tensor.Rope is { } rope) text.Append(" theta=").Append(rope.Theta.ToString("R", CultureInfo.InvariantCulture)).Append(rope.Layers is { } layers ? " layers=" + layers : "");
         return text.ToString();
     }
 

@@ -16,6 +16,8 @@ public class ChangesTests
 {
     static readonly CompiledModel Nano = GraphModels.All.Single(m => m.Name == "nano");
 
+    static readonly Schedule Schedule = ScheduleText.Parse(Nano.Schedule());
+
     static CompiledModel Changed(params string[] changes) => Nano with { Changes = () => new CheckpointChanges(changes, []) };
 
     static CompiledModel Short(params string[] changes) =>
@@ -67,11 +69,11 @@ public class ChangesTests
     [Fact]
     public void Config_OfAFieldThatDiffersOnPurpose_IsNotCompared()
     {
-        var message = Assert.Throws<InputException>(() => ModelConfig.Check(Fixture.Checkpoint, Short())).Message;
+        var message = Assert.Throws<InputException>(() => ModelConfig.Check(Fixture.Checkpoint, Short(), Schedule)).Message;
         Assert.Contains("sliding_window is 16 but the variant nano-short has 8; choose the variant of this checkpoint, or name sliding_window in the variant's Changes", message);
-        ModelConfig.Check(Fixture.Checkpoint, Short("sliding_window"));
+        ModelConfig.Check(Fixture.Checkpoint, Short("sliding_window"), Schedule);
         // The others still are.
-        Assert.Throws<InputException>(() => ModelConfig.Check(Fixture.Checkpoint, Short("hidden_size", "model.norm.weight")));
+        Assert.Throws<InputException>(() => ModelConfig.Check(Fixture.Checkpoint, Short("hidden_size", "model.norm.weight"), Schedule));
     }
 
     [Fact]

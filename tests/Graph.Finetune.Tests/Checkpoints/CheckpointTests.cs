@@ -85,7 +85,7 @@ public class CheckpointTests
     }
 
     [Theory]
-    [InlineData("\"rope_theta\": 10000.0", "\"rope_theta\": 5000.0", "rope_theta"), InlineData("\"rope_type\": \"default\"", "\"rope_type\": \"linear\"", "rope_type"),
+    [InlineData("\"rope_theta\": 10000.0", "\"rope_theta\": 5000.0", "rope_theta"), InlineData("\"rope_type\": \"default\"", "\"rope_type\": \"linear\"", "rope_parameters.factor is not there"),
      InlineData("\"final_logit_softcapping\": 30.0", "\"final_logit_softcapping\": null", "final_logit_softcapping"), InlineData("\"head_dim\": 32", "\"head_dim\": 64", "head_dim"),
      InlineData("\"sliding_window\": 16", "\"sliding_window\": 17", "sliding_window"), InlineData("\"num_key_value_heads\": 2", "\"num_key_value_heads\": \"2\"", "num_key_value_heads"),
      InlineData("\"use_cache\": true", "\"rope_scaling\": {\"factor\": 2}", "rope_scaling"), InlineData("\"attention_bias\": false", "\"attention_bias\": true", "attention_bias")]
@@ -95,7 +95,7 @@ public class CheckpointTests
         var config = File.ReadAllText(Path.Combine(Fixture.Checkpoint, "config.json"));
         Assert.Contains(was, config);
         scratch.File("config.json", config.Replace(was, becomes));
-        Assert.Contains(field, Assert.Throws<InputException>(() => ModelConfig.Check(scratch.Path, GraphModels.All.Single(m => m.Name == "nano"))).Message);
+        Assert.Contains(field, Assert.Throws<InputException>(() => ModelConfig.Check(scratch.Path, Model, Nano)).Message);
     }
 
     [Fact]
@@ -106,6 +106,6 @@ public class CheckpointTests
         var at = config.IndexOf("  \"rope_parameters\"", StringComparison.Ordinal);
         config = config[..at] + "  \"rope_theta\": 10000.0" + config[(config.IndexOf('}', at) + 1)..];
         scratch.File("config.json", config);
-        ModelConfig.Check(scratch.Path, GraphModels.All.Single(m => m.Name == "nano"));
+        ModelConfig.Check(scratch.Path, Model, Nano);
     }
 }

@@ -3,6 +3,7 @@ using System.IO;
 using System.Text.RegularExpressions;
 using Graph.Finetune.Checkpoints;
 using Graph.Runtime;
+using Graph.Runtime.Schedules;
 using Xunit;
 
 namespace Graph.Finetune.Tests.Checkpoints;
@@ -10,7 +11,7 @@ namespace Graph.Finetune.Tests.Checkpoints;
 /// <summary>Which layers see a window is in newer config.json files only; where it is, it must be the variant's.</summary>
 public class LayerTypesTests
 {
-    static readonly CompiledModel Model = new("m", () => "", [], _ => throw new InvalidOperationException(), () => throw new InvalidOperationException(),
+    static readonly CompiledModel Model = new("m", () => "schedule m layers=4", [], _ => throw new InvalidOperationException(), () => throw new InvalidOperationException(),
         () => [new("layer_types", new[] { "sliding_attention", "full_attention", "sliding_attention", "full_attention" })]);
 
     static void Check(Func<string, string> change)
@@ -19,7 +20,7 @@ public class LayerTypesTests
         File.WriteAllText(Path.Combine(folder, "config.json"), change(File.ReadAllText(Path.Combine(Fixture.Checkpoint, "config.json"))));
         try
         {
-            ModelConfig.Check(folder, Model);
+            ModelConfig.Check(folder, Model, ScheduleText.Parse(Model.Schedule()));
         }
         finally
         {

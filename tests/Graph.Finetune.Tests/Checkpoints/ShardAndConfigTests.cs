@@ -103,8 +103,6 @@ public class ShardAndConfigTests
         ["theta, old"] = new("rope_theta is 5000 but", c => { c.Remove("rope_parameters"); c["rope_theta"] = 5000; }),
         ["theta, both, not the same"] = new("rope_theta is 5000 but", c => c["rope_theta"] = 5000),
         ["theta, the second of both"] = new("rope_theta is 1000 but", c => { c["rope_theta"] = 10000; c["rope_parameters"]!["rope_theta"] = 1000; }),
-        ["scaled rope, new"] = new("rope_type is \"yarn\" but", c => c["rope_parameters"]!["rope_type"] = "yarn"),
-        ["scaled rope, old"] = new("rope_scaling is", c => c["rope_scaling"] = new JsonObject { ["type"] = "linear", ["factor"] = 2 }),
         ["quantized"] = new("quantization_config is", c => c["quantization_config"] = new JsonObject { ["bits"] = 4 }),
         ["bias"] = new("attention_bias is true but", c => c["attention_bias"] = true),
         ["layers all full"] = new("layer_types is", c => c["layer_types"] = new JsonArray("full_attention", "full_attention", "full_attention", "full_attention")),
@@ -128,10 +126,10 @@ public class ShardAndConfigTests
         scratch.File("config.json", config.ToJsonString(new JsonSerializerOptions { WriteIndented = true }));
         if (Changes[name].Says.Length == 0)
         {
-            ModelConfig.Check(scratch.Path, Gemma2Model());
+            ModelConfig.Check(scratch.Path, Gemma2Model(), ScheduleText.Parse(Gemma2Model().Schedule()));
             return;
         }
-        var message = Assert.Throws<InputException>(() => ModelConfig.Check(scratch.Path, Gemma2Model())).Message;
+        var message = Assert.Throws<InputException>(() => ModelConfig.Check(scratch.Path, Gemma2Model(), ScheduleText.Parse(Gemma2Model().Schedule()))).Message;
         Assert.Contains(Changes[name].Says, message);
         Assert.DoesNotContain('\n', message);
     }

@@ -1,13 +1,12 @@
 using System;
 using System.Collections.Generic;
-using System.Globalization;
 using Graph.Generator.IR;
 using Graph.Generator.Schedules;
 
 namespace Graph.Generator.Kernels;
 
-/// <summary>Rotary embedding of Heads heads, in place; angles of positions, in fp32.</summary>
-public sealed record RopeBody(int Heads, int HeadDim, double Theta, bool Inverse) : KernelBody
+/// <summary>Rotary embedding of Heads heads, in place: angles are positions times the frequencies of a table, in fp32.</summary>
+public sealed record RopeBody(int Heads, int HeadDim, bool Inverse) : KernelBody
 {
     public override KernelKind Kind => KernelKind.Rope;
 
@@ -32,13 +31,13 @@ public sealed record RopeBody(int Heads, int HeadDim, double Theta, bool Inverse
     /// <summary>As the epilogue of the GEMM that makes the heads: literals, and the templates before gemm_sm90.cu.</summary>
     internal (string Literals, string[] Parts) Epilogue() => (CudaText.Literals(("TURNED", Heads * HeadDim)) + Rotation(), new[] { "@rotation.cu", "@rope_epilogue.cu" });
 
-    internal override CpuKernel Cpu(Kernel kernel) => new("static (a, rows) => Graph.Runtime.Cpu.CpuRope.Run(a, rows, " + NumberText.Int(Heads) + ", " + NumberText.Int(HeadDim) + ", "
-        + Theta.ToString("R", CultureInfo.InvariantCulture) + ", " + (Inverse ? "true" : "false") + ")", true, "");
+    internal override CpuKernel Cpu(Kernel kernel) => new("static (a, rows) => Graph.Runtime.Cpu.CpuRope.Run(a, rows, " + NumberText.Int(Heads) + ", " + NumberText.Int(HeadDim)
+        + ", " + (Inverse ? "true" : "false") + ")", true, "");
 
     string Sentence => (Inverse ? "Gradient of RoPE, the inverse rotation of " : "RoPE of ") + FusedOps.Count(Heads, "head")
-        + " of " + FusedOps.Number(HeadDim) + " columns in place, theta " + Theta.ToString("R", CultureInfo.InvariantCulture)
+        + " of " + FusedOps.Number(HeadDim) + " columns in place"
         + ": a token's " + FusedOps.Number(2 * Heads * HeadDim) + " bytes are read once and written once, "
-        + "and sines and cosines are computed in fp32 from its position, not read from a table.";
+        + "and sines and cosines are computed in fp32 from its position and its pairs' frequencies.";
 
-    string Rotation() => CudaText.Literals(("HEAD_DIM", HeadDim)) + CudaText.Literal("THETA", Theta.ToString("0.0###############", CultureInfo.InvariantCulture));
+    string Rotation() => CudaText.Literals(("HEAD_DIM", HeadDim));
 }

@@ -13,7 +13,7 @@ static_assert(HEAD_DIM % 16 == 0, "a thread moves 8 neighbouring elems of each h
 
 // Four blocks per multiprocessor: for more, the compiler would save registers and move loads behind the sines.
 extern "C" __global__ void __launch_bounds__(THREADS, 4)
-KERNEL_NAME(elem* __restrict__ x, int pitch, const int* __restrict__ positions, int rows)
+KERNEL_NAME(elem* __restrict__ x, int pitch, const int* __restrict__ positions, const float* __restrict__ table, int rows)
 {
     // All heads of a tile of tokens before the next tile: blocks at work together share pages of memory.
     const int order = blockIdx.y * gridDim.x + blockIdx.x;
@@ -34,7 +34,7 @@ KERNEL_NAME(elem* __restrict__ x, int pitch, const int* __restrict__ positions, 
 
     const float position = (float)positions[row];
     float sine[8], cosine[8];
-    sines_cosines(position, pair, sine, cosine);
+    sines_cosines(table, position, pair, sine, cosine);
     if (INVERSE)
 #pragma unroll
         for (int e = 0; e < 8; e++) sine[e] = -sine[e];

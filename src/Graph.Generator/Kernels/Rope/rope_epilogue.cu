@@ -2,11 +2,12 @@
 //
 // Literals: TURNED (a multiple of HEAD_DIM), and rotation.cu's. A panel of 64 columns is in the left half of its head, the one HALF columns on is the other.
 
-// D, which no one else stores, and the tokens' positions.
+// D, which no one else stores, the tokens' positions and the frequencies.
 struct Epilogue
 {
     elem* x; int pitch;
-    const int* positions; int none;
+    const int* positions; int positions_none;
+    const float* table; int table_none;
 };
 
 struct Beside { int position; };
@@ -21,7 +22,7 @@ __device__ __forceinline__ void epilogue(const Epilogue& arguments, const Beside
     if (column < TURNED)
     {
         float sine[8], cosine[8];
-        sines_cosines((float)beside.position, column % HEAD_DIM, sine, cosine);
+        sines_cosines(arguments.table, (float)beside.position, column % HEAD_DIM, sine, cosine);
         turn(x, y, sine, cosine);
     }
     elem* const first = arguments.x + row * arguments.pitch + column;

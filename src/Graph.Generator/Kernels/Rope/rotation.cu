@@ -1,39 +1,11 @@
 // What rotary position embedding turns a pair by, and the turning:
-//   angle(t, i) = positions[t] * f_i,    f_i = 1 / THETA^(2i / HEAD_DIM)
-// f and the angle are rounded to fp32 as transformers does; sine and cosine of that fp32 angle are right to 2^-22 for positions up to 2^20.
+//   angle(t, i) = positions[t] * f_i
+// table holds the frequencies f, f32[HALF], and behind them the factor of sine and cosine, 1 unless the model's positions are scaled by YaRN. The angle is rounded to fp32
+// as transformers does: at position 2^20 it is then within 2^-5 of the exact one, there as here. Sine and cosine of that fp32 angle are right to 2^-22 for positions up to 2^20.
 //
-// Literals: HEAD_DIM, THETA (double).
+// Literals: HEAD_DIM.
 
 #define HALF (HEAD_DIM / 2)
-
-// f, computed in double precision while compiling.
-struct Frequencies
-{
-    float f[HALF];
-
-    static constexpr double exponential(double x)
-    {
-        double term = 1.0, sum = 1.0;
-        for (int n = 1; n < 12; n++) sum += term *= x / 1024 / n;
-        for (int i = 0; i < 10; i++) sum *= sum;
-        return sum;
-    }
-
-    static constexpr double logarithm(double x)
-    {
-        double y = 0.0;
-        for (int i = 0; i < 40; i++) y += 2.0 * (x - exponential(y)) / (x + exponential(y));      // Halley's steps
-        return y;
-    }
-
-    constexpr Frequencies() : f()
-    {
-        const double step = logarithm(THETA) / HALF;
-        for (int i = 0; i < HALF; i++) f[i] = 1.0f / (float)exponential(step * i);
-    }
-};
-
-__device__ constexpr Frequencies frequencies;
 
 __device__ __forceinline__ void sine_cosine(float angle, float& sine, float& cosine)
 {
@@ -51,10 +23,18 @@ __device__ __forceinline__ void sine_cosine(float angle, float& sine, float& cos
 }
 
 // Of the 8 pairs from `pair` on.
-__device__ __forceinline__ void sines_cosines(float position, int pair, float (&sine)[8], float (&cosine)[8])
+__device__ __forceinline__ void sines_cosines(const float* table, float position, int pair, float (&sine)[8], float (&cosine)[8])
 {
+    const float4 low = *reinterpret_cast<const float4*>(table + pair), high = *reinterpret_cast<const float4*>(table + pair + 4);
+    const float f[8] = { low.x, low.y, low.z, low.w, high.x, high.y, high.z, high.w };
+    const float factor = table[HALF];
 #pragma unroll
-    for (int e = 0; e < 8; e++) sine_cosine(position * frequencies.f[pair + e], sine[e], cosine[e]);
+    for (int e = 0; e < 8; e++)
+    {
+        sine_cosine(position * f[e], sine[e], cosine[e]);
+        sine[e] *= factor;
+        cosine[e] *= factor;
+    }
 }
 
 __device__ __forceinline__ void turn(float (&first)[8], float (&second)[8], const float (&sine)[8], const float (&cosine)[8])

@@ -28,6 +28,7 @@ static class OptimizerCheck
             "gradient_norm_partials" => Partials(on.Device),
             "gradient_norm" => Norm(on.Device),
             "adamw" => new[] { Update(on.Device, skipped: false), Update(on.Device, skipped: true) }.MaxBy(s => s.OfAllowed),
+            "adamw_8bit" => new[] { Update8Bit(on.Device, skipped: false), Update8Bit(on.Device, skipped: true) }.MaxBy(s => s.OfAllowed),
             "cast_adapters" => Cast(on.Device),
             "add_units" => new[] { 1, 2, 7, 8, 9, 16, 17 }.Select(units => AddUnits(on.Device, units)).MaxBy(s => s.OfAllowed),
             "loss_sum" => new[] { 1, 63, 4097, 8191 }.Select(rows => LossSum(on.Device, rows)).MaxBy(s => s.OfAllowed),
@@ -82,6 +83,32 @@ static class OptimizerCheck
         host.CheckCopies(got, copies);
         // Terms: the old value, the new one, and a gradient of about 0.1.
         return Largest("state", host.States, got, i => Tolerance * (Math.Abs(before.States[i]) + Math.Abs(host.States[i]) + 0.1));
+    }
+
+    /// <summary>Masters and scales within the tolerance; a code is the twin's or, where the value lies as near to the next one, that.</summary>
+    static Seen Update8Bit(CudaDevice device, bool skipped)
+    {
+        var host = Table.OnHost(codes: true);
+        var before = Table.OnHost(codes: true);
+        var scalars = Table.Scalars(skipped: skipped);
+        OnCpu(new("adamw_8bit", 0, 0, 0, "adamw_8bit", [host.Argument, new(Pinned.Address(scalars), 0)], host.Chunks));
+        var table = before.On(device);
+        var on = device.Upload<float>(scalars);
+        var got = Repeat(device, new("adamw_8bit", 0, 0, 0, "adamw_8bit", [table.Argument, new(on, 0)], host.Chunks), () => table.Reset(), () => table.State());
+        var copies = device.Download<ushort>(table.Copies, Count);
+        if (skipped)
+        {
+            Checking.Require(MemoryMarshal.AsBytes(got.AsSpan()).SequenceEqual(MemoryMarshal.AsBytes(before.States.AsSpan())) && copies.All(c => c == 0xffff), "a skipped step changed something");
+            return new Seen();
+        }
+        host.CheckCopies(got, copies);
+        // Codes become values for the comparison: what was padding, scales or master stays what it is.
+        var (expected, actual, allowed) = (host.Values(host.States), host.Values(got), host.Allowed());
+        // A value between two codes may go to either where roundings differ by 2^-24: one of ten thousand.
+        var others = Enumerable.Range(host.States.Length, expected.Length - host.States.Length).Count(i => Math.Abs(expected[i] - actual[i]) > Tolerance * Math.Abs(expected[i]));
+        Checking.Require(others <= (expected.Length - host.States.Length) / 1000, $"{others} of {expected.Length - host.States.Length} codes are others than the twin's");
+        // A random v may be small beside its m: the step is then as large as the master.
+        return Largest("state", expected, actual, i => allowed[i] + Tolerance * (Math.Abs(expected[i]) + 1));
     }
 
     static Seen Cast(CudaDevice device)
@@ -167,7 +194,8 @@ static class OptimizerCheck
         internal BoundArgument Argument { get; private init; }
         internal nint Copies { get; private init; }
 
-        internal static Table OnHost()
+        /// <param name="codes">Moments are codes of 8 bits with their scales behind them, in the place of fp32 ones.</param>
+        internal static Table OnHost(bool codes = false)
         {
             float[] states = RandomValues.Uniform(Count, 1, -0.5f, 0.5f, false), gradients = RandomValues.Normal(Count, 2, 0.1f), copies = Pinned.Floats(Count);
             var segments = GC.AllocateArray<AdamSegment>(Matrices.Length, pinned: true);
@@ -175,10 +203,13 @@ static class OptimizerCheck
             for (var i = 0; i < Matrices.Length; i++)
             {
                 var (rows, columns) = Matrices[i];
-                int size = Align(rows * columns), pitch = (columns + 3) / 4 * 4 + 8, copyPitch = (columns + 7) / 8 * 8 + 16;
+                // Codes and scales need less than fp32 values, but for the last block's padding.
+                int size = Align(Math.Max(rows * columns, 65)), pitch = (columns + 3) / 4 * 4 + 8, copyPitch = (columns + 7) / 8 * 8 + 16;
                 nint At(float[] array, int offset) => Pinned.Address(array) + 4 * offset;
                 // Second moments are squares.
                 for (var j = state + 2 * size; j < state + 3 * size; j++) states[j] = states[j] * states[j];
+                if (codes)
+                    foreach (var moment in new[] { states.AsSpan(state + size, size), states.AsSpan(state + 2 * size, size) }) Code(moment, rows * columns, i);
                 segments[i] = new AdamSegment
                 {
                     Master = At(states, state), FirstMoment = At(states, state + size), SecondMoment = At(states, state + 2 * size), Gradient = At(gradients, gradient), Copy = At(copies, copy),
@@ -188,6 +219,46 @@ static class OptimizerCheck
             }
             Checking.Require(Math.Max(state, Math.Max(gradient, copy)) <= Count, "the table does not fit its arrays");
             return new Table { States = states, Gradients = gradients, Segments = segments, Chunks = chunk, Copies = Pinned.Address(copies), Argument = new(Pinned.Address(segments), segments.Length) };
+        }
+
+        // Random codes up to the last element, 0 behind it, a scale a block and NaN behind those.
+        static void Code(Span<float> moment, int elements, int seed)
+        {
+            var blocks = (elements + DynamicMap.BlockElements - 1) / DynamicMap.BlockElements;
+            moment.Fill(float.NaN);
+            MemoryMarshal.AsBytes(moment)[..(blocks * DynamicMap.BlockElements)].Clear();
+            var codes = RandomValues.Below(elements, seed, 256);
+            for (var i = 0; i < elements; i++) MemoryMarshal.AsBytes(moment)[i] = (byte)codes[i];
+            for (var b = 0; b < blocks; b++) moment[blocks * DynamicMap.BlockElements / 4 + b] = 0.5f / (1 + b % 7);
+        }
+
+        // Each moment: its place among the states, its map.
+        IEnumerable<(int At, int Elements, int Blocks, float[] Map)> Moments() => Segments.SelectMany(s => new[] { (s.FirstMoment, DynamicMap.Signed.ToArray()), (s.SecondMoment, DynamicMap.Unsigned.ToArray()) }
+            .Select(m => ((int)((m.Item1 - Pinned.Address(States)) / 4), s.Rows * s.Columns, (s.Rows * s.Columns + DynamicMap.BlockElements - 1) / DynamicMap.BlockElements, m.Item2)));
+
+        /// <summary>The states with 0 in the place of codes, then what the codes of all moments stand for.</summary>
+        internal float[] Values(float[] states)
+        {
+            var (rest, values) = (states.ToArray(), new List<float>());
+            foreach (var (at, elements, blocks, map) in Moments())
+            {
+                var codes = MemoryMarshal.AsBytes(states.AsSpan(at, blocks * DynamicMap.BlockElements / 4)).ToArray();
+                values.AddRange(codes.Select((code, i) => map[code] * states[at + blocks * DynamicMap.BlockElements / 4 + i / DynamicMap.BlockElements]));
+                Array.Clear(rest, at, blocks * DynamicMap.BlockElements / 4);
+            }
+            return [.. rest.Select(x => float.IsNaN(x) ? 0 : x), .. values];
+        }
+
+        /// <summary>How far a value may be off besides rounding: to the next code where the fp32 value, which is not kept, lay between two. Few do.</summary>
+        internal float[] Allowed()
+        {
+            var allowed = new List<float>(new float[States.Length]);
+            foreach (var (at, elements, blocks, map) in Moments())
+            {
+                var codes = MemoryMarshal.AsBytes(States.AsSpan(at, blocks * DynamicMap.BlockElements / 4)).ToArray();
+                allowed.AddRange(codes.Select((code, i) => States[at + blocks * DynamicMap.BlockElements / 4 + i / DynamicMap.BlockElements] * Math.Max(map[Math.Min(255, code + 1)] - map[code], map[code] - map[Math.Max(0, code - 1)])));
+            }
+            return [.. allowed];
         }
 
         internal Table On(CudaDevice device)

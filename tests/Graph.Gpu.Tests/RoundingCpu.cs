@@ -61,7 +61,7 @@ sealed unsafe class RoundingCpu : IDevice
     {
         if (launch is BoundGemm { DType: ElementType.Act } g) Round(g.D, g.DPitch, g.M, g.N, disturb: true);
         else if (launch is BoundRankGradients both) Stored(both.G);
-        else if (launch is BoundKernel { Kernel: "adamw" or "cast_adapters" } update)
+        else if (launch is BoundKernel { Kernel: "adamw" or "adamw_8bit" or "cast_adapters" } update)
         {
             // The table's pitch is its number of segments.
             foreach (var s in new ReadOnlySpan<AdamSegment>((void*)update.Arguments[0].Address, update.Arguments[0].Pitch)) Round((nint)s.Copy, s.CopyPitch, s.Rows, s.Columns, disturb: false);

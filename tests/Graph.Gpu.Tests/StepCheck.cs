@@ -144,7 +144,7 @@ static class StepCheck
             if (i > 0) continue;
             foreach (var (linear, (a, b)) in fixture.Adapter.Modules.Select(m => (m.Linear, session.GetGradient(m.Linear)))) gradients.AddRange([(linear + ".lora_A", a), (linear + ".lora_B", b)]);
         }
-        var state = session.State(0, 0).Adapters.SelectMany(a => new[] { a.A, a.B }).SelectMany(m => new[] { m.Master, m.FirstMoment, m.SecondMoment });
+        var state = session.State(0, 0).Adapters.SelectMany(a => new[] { a.A, a.B }).SelectMany(m => new[] { m.Master, ((Fp32Moment)m.FirstMoment).Values, ((Fp32Moment)m.SecondMoment).Values });
         return new Run([.. losses], gradients, [.. state.SelectMany(values => MemoryMarshal.AsBytes(values.AsSpan()).ToArray())]);
     }
 

@@ -62,6 +62,12 @@ public sealed class KernelAssemblyTests
             int Defined(string name) => int.Parse(Regex.Match(kernel.Text, "#define " + name + @" (\d+)").Groups[1].Value, CultureInfo.InvariantCulture);
             Assert.Equal((AdamSegment.ChunkElements, AdamSegment.ChunkElements), (Defined("CHUNK"), 4 * Defined("VECTORS") * kernel.Info.Block));
         }
+        foreach (var kernel in Emitted.Kernels("nano").Where(k => k.Info.Name == "adamw_8bit"))
+        {
+            // A warp has a block of codes.
+            Assert.Contains("#define QUANTISED " + DynamicMap.BlockElements, kernel.Text);
+            Assert.Equal(AdamSegment.ChunkElements, DynamicMap.BlockElements * kernel.Info.Block / 32);
+        }
     }
 
     [Fact]

@@ -10,13 +10,14 @@ using Graph.Finetune.Training;
 using Graph.Runtime;
 using Graph.Runtime.Devices;
 using Graph.Runtime.Execution;
+using Graph.Runtime.Planning;
 
 namespace Graph.Finetune.Commands;
 
 /// <summary>Time of an optimizer step and of every kernel in it, on random ids; random weights when no model is given.</summary>
 static class BenchCommand
 {
-    sealed record Settings(int Seq, int Tokens, int Steps, string Recompute, int Seed, bool Json, Quantization? Quant, HostRequest Host);
+    sealed record Settings(int Seq, int Tokens, int Steps, MomentFormat Moments, string Recompute, int Seed, bool Json, Quantization? Quant, HostRequest Host);
 
     public static Command Create(IReadOnlyList<CompiledModel> models, Terminal terminal)
     {
@@ -24,6 +25,7 @@ static class BenchCommand
         var seq = OptionKinds.Integer("--seq", "tokens of the longest document", 2048, 1);
         var tokens = OptionKinds.Integer("--batch-tokens", "tokens of a micro-batch", 8192, 1);
         var steps = OptionKinds.Integer("--steps", "timed steps, after two that are not", 20, 1);
+        var optimizer = TrainCommand.Optimizer();
         var recompute = TrainCommand.Recompute();
         var quant = QuantOption.Create();
         var seed = TrainCommand.Seed("decides the ids and the adapter's first values");
@@ -31,13 +33,13 @@ static class BenchCommand
         var command = new Command("bench", "Time per step and per kernel: median of some steps as train runs them, the device's idle share, then each launch of a step by itself beside its limit.");
         source.AddTo(command);
         adapter.AddTo(command);
-        foreach (var option in new Option[] { seq, tokens, steps, recompute, quant, seed, json }) command.Add(option);
+        foreach (var option in new Option[] { seq, tokens, steps, optimizer, recompute, quant, seed, json }) command.Add(option);
         host.AddTo(command);
         command.SetAction(result =>
         {
             var (model, weights, device) = source.Read(result);
             var batch = result.GetValue(tokens)!.Value;
-            var settings = new Settings(Math.Min(result.GetValue(seq)!.Value, batch), batch, result.GetValue(steps)!.Value, result.GetRequiredValue(recompute), result.GetValue(seed)!.Value, result.GetValue(json), QuantOption.Read(result, quant), host.Read(result));
+            var settings = new Settings(Math.Min(result.GetValue(seq)!.Value, batch), batch, result.GetValue(steps)!.Value, TrainCommand.Moments(result.GetRequiredValue(optimizer)), result.GetRequiredValue(recompute), result.GetValue(seed)!.Value, result.GetValue(json), QuantOption.Read(result, quant), host.Read(result));
             using var opened = ModelSource.Open(model, weights);
             Run(opened, device, adapter.Read(result, opened), settings, terminal);
         });
@@ -48,7 +50,7 @@ static class BenchCommand
     {
         source.RequirePositions(settings.Seq);
         var phases = new Phases(terminal);
-        using var session = ModelSession.Open(source, device, new SessionRequest(adapter, settings.Tokens, settings.Seq, 1, settings.Recompute, new AdamOptions(), settings.Seed) { Quant = settings.Quant, Host = settings.Host }, phases.Done);
+        using var session = ModelSession.Open(source, device, new SessionRequest(adapter, settings.Tokens, settings.Seq, 1, settings.Recompute, new AdamOptions(), settings.Seed) { Quant = settings.Quant, Host = settings.Host, Moments = settings.Moments }, phases.Done);
         var random = new Random(settings.Seed);
         // Full rows and labels everywhere, as the peers are measured.
         var rows = Enumerable.Range(0, settings.Tokens / settings.Seq).Select(_ => Enumerable.Range(0, settings.Seq).Select(_ => random.Next(source.CommonIds)).ToArray()).Select(ids => (ids, ids));

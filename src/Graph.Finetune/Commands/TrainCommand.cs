@@ -5,6 +5,7 @@ using Graph.Finetune.Runs;
 using Graph.Finetune.Training;
 using Graph.Runtime;
 using Graph.Runtime.Execution;
+using Graph.Runtime.Planning;
 
 namespace Graph.Finetune.Commands;
 
@@ -24,6 +25,7 @@ static class TrainCommand
         var warmup = OptionKinds.Integer("--warmup", "steps in which the learning rate rises to --lr", 0, 0);
         var decay = OptionKinds.Number("--weight-decay", "AdamW's weight decay", 0.01);
         var clip = OptionKinds.Number("--clip", "largest norm of the gradient; 0 for no limit", 1.0);
+        var optimizer = Optimizer();
         var recompute = Recompute();
         var quant = QuantOption.Create();
         var seed = Seed("decides the adapter's first values and the order of the data");
@@ -40,7 +42,7 @@ static class TrainCommand
         batch.AddTo(command);
         command.Add(output);
         adapter.AddTo(command);
-        foreach (var option in new Option[] { accumulate, steps, epochs, peak, shape, warmup, decay, clip, recompute, quant, seed, saveEvery, keep, resume, overwrite, maxSkipped, evalData, evalEvery, dry }) command.Add(option);
+        foreach (var option in new Option[] { accumulate, steps, epochs, peak, shape, warmup, optimizer, decay, clip, recompute, quant, seed, saveEvery, keep, resume, overwrite, maxSkipped, evalData, evalEvery, dry }) command.Add(option);
         host.AddTo(command);
         command.SetAction(result =>
         {
@@ -51,7 +53,7 @@ static class TrainCommand
             var evaluation = result.GetValue(evalData) is { Length: > 0 } files ? (data with { Files = files }, result.GetValue(evalEvery)!.Value) : default((DataSettings, int)?);
             var settings = new TrainSettings(result.GetRequiredValue(output)!, result.GetValue(resume) ? RunStart.Resume : result.GetValue(overwrite) ? RunStart.Overwrite : RunStart.New, data, result.GetValue(accumulate)!.Value, result.GetValue(steps), result.GetValue(epochs) ?? 1,
                 Enum.Parse<LearningRateShape>(result.GetRequiredValue(shape), true), result.GetValue(peak)!.Value, result.GetValue(warmup)!.Value,
-                new AdamOptions(WeightDecay: result.GetValue(decay)!.Value, Clip: result.GetValue(clip)!.Value), result.GetRequiredValue(recompute), result.GetValue(seed)!.Value,
+                new AdamOptions(WeightDecay: result.GetValue(decay)!.Value, Clip: result.GetValue(clip)!.Value), Moments(result.GetRequiredValue(optimizer)), result.GetRequiredValue(recompute), result.GetValue(seed)!.Value,
                 result.GetValue(saveEvery)!.Value, result.GetValue(keep)!.Value, result.GetValue(maxSkipped)!.Value, evaluation, QuantOption.Read(result, quant), host.Read(result)) { Dry = result.GetValue(dry) };
             var phases = new Phases(terminal);
             using var opened = ModelSource.Open(model, weights);
@@ -60,6 +62,11 @@ static class TrainCommand
         });
         return command;
     }
+
+    public static Option<string> Optimizer() =>
+        OptionKinds.Choice("--optimizer", "AdamW, its two moments in fp32, or as 8-bit codes with a scale for each 256 of them: a quarter of their memory", "adamw", "adamw8bit");
+
+    public static MomentFormat Moments(string optimizer) => optimizer == "adamw8bit" ? MomentFormat.Block8 : MomentFormat.Fp32;
 
     public static Option<string> Recompute() =>
         OptionKinds.Choice("--recompute", "activations built again in the backward: none, those that cost almost nothing, or all but the layers' inputs; auto takes the fastest plan that fits --vram or the device's memory", "auto", "none", "cheap", "full");

@@ -7,37 +7,53 @@ using Graph.Finetune.Adapters;
 using Graph.Finetune.Checkpoints;
 using Graph.Finetune.Training;
 using Graph.Runtime.Execution;
+using Graph.Runtime.Optimizers;
 
 namespace Graph.Finetune.Runs;
 
 /// <summary>A run between two steps.</summary>
 public sealed record RunState(RunPosition Position, TrainState Train)
 {
-    const string First = ".exp_avg", Second = ".exp_avg_sq", A = ".lora_A", B = ".lora_B";
+    const string First = ".exp_avg", Second = ".exp_avg_sq", A = ".lora_A", B = ".lora_B", Scales = ".absmax";
 
-    /// <summary>The optimizer's tensors by name: {linear}.lora_A.exp_avg f32 [Rank, In] and exp_avg_sq, and those of lora_B [Out, Rank]. The masters are the adapter's own file.</summary>
+    /// <summary>
+    /// The optimizer's tensors by name: {linear}.lora_A.exp_avg f32 [Rank, In] and exp_avg_sq, and those of lora_B [Out, Rank]; as 8-bit codes they are u8, beside f32 [blocks] of the name with .absmax.
+    /// The masters are the adapter's own file.
+    /// </summary>
     public IReadOnlyList<SafetensorsTensor> OptimizerTensors() =>
     [
         .. Train.Adapters.SelectMany(a => new[] { (Name: a.Linear + A, Matrix: a.A, Rows: a.Rank), (Name: a.Linear + B, Matrix: a.B, Rows: a.B.Master.Length / a.Rank) })
-            .SelectMany(m => new[] { (Name: m.Name + First, Values: m.Matrix.FirstMoment, m.Rows), (Name: m.Name + Second, Values: m.Matrix.SecondMoment, m.Rows) })
-            .Select(t => SafetensorsTensor.Of(t.Name, t.Values, t.Rows, t.Values.Length / t.Rows)),
+            .SelectMany(m => new[] { (Name: m.Name + First, Moment: m.Matrix.FirstMoment, m.Rows), (Name: m.Name + Second, Moment: m.Matrix.SecondMoment, m.Rows) })
+            .SelectMany(t => Tensors(t.Name, t.Moment, t.Rows)),
     ];
+
+    static SafetensorsTensor[] Tensors(string name, MomentState moment, int rows) => moment switch
+    {
+        Fp32Moment fp32 => [SafetensorsTensor.Of(name, fp32.Values, rows, fp32.Values.Length / rows)],
+        Block8Moment block8 => [new(name, "U8", [rows, block8.Codes.Length / rows], block8.Codes), SafetensorsTensor.Of(name + Scales, block8.Scales, block8.Scales.Length)],
+        _ => throw new ArgumentException($"run: a moment of type {moment.GetType().Name} cannot be written."),
+    };
 
     /// <exception cref="InputException">A tensor is missing, is left over, or has another shape than its adapter.</exception>
     public static RunState Of(RunPosition position, int updates, int seed, AdapterFile adapter, SafetensorsFile optimizer)
     {
         var adapters = adapter.Modules.Select(m => new AdapterState(m.Linear, m.Rank, Matrix(m.Linear + A, m.A, m.Rank), Matrix(m.Linear + B, m.B, m.B.Length / m.Rank))).ToArray();
-        if (optimizer.Tensors.Count != 4 * adapters.Length) throw new InputException($"{optimizer.Path} has {optimizer.Tensors.Count} tensors, but {adapters.Length} adapters have {4 * adapters.Length} moments; it is of another run.");
+        var expected = adapters.SelectMany(a => new[] { a.A.FirstMoment, a.A.SecondMoment, a.B.FirstMoment, a.B.SecondMoment }).Sum(m => m is Block8Moment ? 2 : 1);
+        if (optimizer.Tensors.Count != expected) throw new InputException($"{optimizer.Path} has {optimizer.Tensors.Count} tensors, but the moments of {adapters.Length} adapters are {expected}; it is of another run.");
         return new RunState(position, new TrainState(updates, seed, position.DataPosition, adapters));
 
         MatrixState Matrix(string name, float[] master, int rows) => new(master, Moment(name + First, master.Length, rows), Moment(name + Second, master.Length, rows));
 
-        float[] Moment(string name, int count, int rows)
+        MomentState Moment(string name, int count, int rows) => optimizer.Tensors.TryGetValue(name, out var entry) && entry.DType == "U8"
+            ? new Block8Moment(Read<byte>(name, "U8", [rows, count / rows]), Read<float>(name + Scales, "F32", [(count + DynamicMap.BlockElements - 1) / DynamicMap.BlockElements]))
+            : new Fp32Moment(Read<float>(name, "F32", [rows, count / rows]));
+
+        T[] Read<T>(string name, string type, long[] shape) where T : unmanaged
         {
             if (!optimizer.Tensors.TryGetValue(name, out var entry)) throw new InputException($"{optimizer.Path} lacks the tensor {name}; it is of another run.");
-            if (entry.DType != "F32" || entry.Shape is not [var r, var c] || r != rows || r * c != count)
-                throw new InputException($"{optimizer.Path}: {name} is {entry.DType}[{string.Join(",", entry.Shape)}] but must be F32[{rows},{count / rows}]; it is of another run.");
-            var values = new float[count];
+            if (entry.DType != type || !entry.Shape.SequenceEqual(shape))
+                throw new InputException($"{optimizer.Path}: {name} is {entry.DType}[{string.Join(",", entry.Shape)}] but must be {type}[{string.Join(",", shape)}]; it is of another run.");
+            var values = new T[shape.Aggregate(1L, (n, d) => n * d)];
             optimizer.Read(entry, 0, MemoryMarshal.AsBytes(values.AsSpan()));
             return values;
         }

@@ -23,7 +23,7 @@ namespace Graph.Finetune.Runs;
 /// <param name="MaxSkipped">Steps in a row that may be skipped before the run has diverged.</param>
 /// <param name="Evaluation">Evaluation data, every how many steps; null: none.</param>
 /// <param name="Quant">Null: as the source has its weights.</param>
-public sealed record TrainSettings(string Out, RunStart Start, DataSettings Data, int PerStep, int? Steps, int Epochs, LearningRateShape Shape, double Peak, int Warmup, AdamOptions Adam, string Recompute, int Seed,
+public sealed record TrainSettings(string Out, RunStart Start, DataSettings Data, int PerStep, int? Steps, int Epochs, LearningRateShape Shape, double Peak, int Warmup, AdamOptions Adam, MomentFormat Moments, string Recompute, int Seed,
     int SaveEvery, int Keep, int MaxSkipped, (DataSettings Data, int Every)? Evaluation, Quantization? Quant, HostRequest Host)
 {
     /// <summary>Everything but the weights' values is read, checked and planned, and nothing is written or trained.</summary>
@@ -59,7 +59,7 @@ static class TrainRun
         phases.Done("model");
         // Tokenizing takes a core and seconds; the device is made ready meanwhile.
         var loading = Task.Run(() => (Train: TrainData.Load(settings.Data, source), Evaluation: settings.Evaluation is { } e ? TrainData.Load(e.Data, source).InOrder() : null));
-        var request = new SessionRequest(adapter, settings.Data.BatchTokens, settings.Data.Seq, settings.PerStep, settings.Recompute, settings.Adam, settings.Seed) { Quant = settings.Quant, Host = settings.Host };
+        var request = new SessionRequest(adapter, settings.Data.BatchTokens, settings.Data.Seq, settings.PerStep, settings.Recompute, settings.Adam, settings.Seed) { Quant = settings.Quant, Host = settings.Host, Moments = settings.Moments };
         // A dry run has all of a session but its memory.
         using var session = settings.Dry ? null : ModelSession.Open(source, device, request, Beat);
         var (owner, planned) = session is null ? ModelSession.Plan(source, device, request, Beat) : (session.Device, session.Planned);
@@ -204,7 +204,7 @@ static class TrainRun
             ["--adapter"] = adapter.Start is { } start ? $"layers {(start.Layers is { } layers ? string.Join(',', layers) : "all")}, dropout {Text(start.Dropout)}" : "layers all, dropout 0",
             ["--targets"] = string.Join(',', plan.Optimizer.Adapters.Select(a => a.Slot.Linear)),
             ["--data"] = data.Fingerprint(), ["--seq"] = Text(settings.Data.Seq), ["--batch-tokens"] = Text(settings.Data.BatchTokens), ["--packing"] = settings.Data.Layout.ToString(),
-            ["--grad-accum"] = Text(settings.PerStep), ["--weight-decay"] = Text(settings.Adam.WeightDecay), ["--clip"] = Text(settings.Adam.Clip), ["--seed"] = Text(settings.Seed),
+            ["--grad-accum"] = Text(settings.PerStep), ["--optimizer"] = settings.Moments.ToString(), ["--weight-decay"] = Text(settings.Adam.WeightDecay), ["--clip"] = Text(settings.Adam.Clip), ["--seed"] = Text(settings.Seed),
         };
         var facts = new Dictionary<string, string> { ["the device"] = $"{device.Info.Name} ({device.Info.Target})" };
         return new RunSettings(values, facts, rate);

@@ -37,6 +37,8 @@ public sealed record SessionRequest(AdapterSettings Adapter, int Tokens, int Seq
 
     /// <summary>Whether to measure what quantising on load changes.</summary>
     public bool MeasureQuantization { get; init; }
+
+    public MomentFormat Moments { get; init; }
 }
 
 /// <summary>A model on its device with weights and adapter, ready to run.</summary>

@@ -13,6 +13,7 @@ static unsafe class CpuAdamW
         ["gradient_norm_partials"] = new(Partials, false),
         ["gradient_norm"] = new(Norm, false),
         ["adamw"] = new(Update, false),
+        ["adamw_8bit"] = new(Update8Bit, false),
         ["cast_adapters"] = new(Cast, false),
         ["loss_sum"] = new(LossSum, false),
     };
@@ -77,6 +78,46 @@ static unsafe class CpuAdamW
                     CpuVector.Store(master, p + c, left);
                     CpuVector.Store(master, copy + c, left);
                 }
+            }
+        }
+    }
+
+    // segments, scalars, chunks
+    static void Update8Bit(ReadOnlySpan<CpuView> a, int chunks)
+    {
+        const int block = DynamicMap.BlockElements;
+        var s = *(ScalarBlock*)a[1].Floats;
+        if (s.Skipped != 0) return;
+        Span<float> m = stackalloc float[block], v = stackalloc float[block];
+        foreach (var segment in Segments(a[0]))
+        {
+            var count = (long)segment.Rows * segment.Columns;
+            var codes = (count + block - 1) / block * block;
+            byte* mCodes = (byte*)segment.FirstMoment, vCodes = (byte*)segment.SecondMoment;
+            float* p = (float*)segment.Master, mScales = (float*)(mCodes + codes), vScales = (float*)(vCodes + codes);
+            for (long first = 0; first < count; first += block)
+            {
+                var (last, at) = ((int)Math.Min(block, count - first), first / block);
+                var (mMost, vMost) = (0f, 0f);
+                for (var e = 0; e < last; e++)
+                {
+                    var (row, column) = Math.DivRem(first + e, segment.Columns);
+                    var g = s.ClipCoefficient * ((float*)segment.Gradient)[row * segment.GradientPitch + column];
+                    m[e] = DynamicMap.Signed[mCodes[first + e]] * mScales[at];
+                    m[e] += s.OneMinusBeta1 * (g - m[e]);
+                    v[e] = s.Beta2 * (DynamicMap.Unsigned[vCodes[first + e]] * vScales[at]) + s.OneMinusBeta2 * g * g;
+                    p[first + e] = p[first + e] * (1 - s.LearningRate * s.WeightDecay)
+                        - s.LearningRate / s.BiasCorrection1 * (m[e] / (MathF.Sqrt(v[e]) / s.SqrtBiasCorrection2 + s.Epsilon));
+                    ((float*)segment.Copy)[row * segment.CopyPitch + column] = p[first + e];
+                    (mMost, vMost) = (MathF.Max(mMost, MathF.Abs(m[e])), MathF.Max(vMost, v[e]));
+                }
+                for (var e = 0; e < last; e++)
+                {
+                    mCodes[first + e] = mMost > 0 ? DynamicMap.Nearest(DynamicMap.Signed, m[e] / mMost) : (byte)0;
+                    // What is above 0 keeps a code above 0: a root of 0 would make the next step a leap.
+                    vCodes[first + e] = vMost > 0 ? Math.Max(DynamicMap.Nearest(DynamicMap.Unsigned, v[e] / vMost), v[e] > 0 ? (byte)1 : (byte)0) : (byte)0;
+                }
+                (mScales[at], vScales[at]) = (mMost, vMost);
             }
         }
     }

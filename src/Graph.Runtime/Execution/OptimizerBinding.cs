@@ -47,12 +47,18 @@ sealed class OptimizerBinding(ExecutionPlan plan, Binder binder)
     {
         if (Chunks == 0) return [];
         BoundArgument scalars = new(Scalars, 0), partials = new(At(plan.Optimizer.Partials), 0);
-        var elements = plan.Optimizer.Adapters.Sum(a => (long)a.A.Rows * a.A.Columns + (long)a.B.Rows * a.B.Columns);
+        var elements = plan.Optimizer.Adapters.Sum(a => (long)a.A.Elements + a.B.Elements);
+        var (adamw, bytes) = plan.Options.Moments switch
+        {
+            MomentFormat.Fp32 => ("adamw", 30),
+            MomentFormat.Block8 => ("adamw_8bit", 18),
+            _ => throw new System.ArgumentException($"optimizer: unknown format {plan.Options.Moments}."),
+        };
         return
         [
             new BoundKernel("gradient_norm_partials", -1, 0, 4 * elements, "gradient_norm_partials", [partials, SegmentTable], Chunks),
             new BoundKernel("gradient_norm", -1, 0, 4L * Chunks, "gradient_norm", [scalars, partials], Chunks),
-            new BoundKernel("adamw", -1, 0, 30 * elements, "adamw", [SegmentTable, scalars], Chunks),
+            new BoundKernel(adamw, -1, 0, bytes * elements, adamw, [SegmentTable, scalars], Chunks),
         ];
     }
 

@@ -8,8 +8,16 @@ public sealed record AdamOptions(double Beta1 = 0.9, double Beta2 = 0.999, doubl
 /// <summary>What one optimizer step did. Loss: mean over the labels of all its micro-batches. Skipped: the gradient norm was not finite and nothing changed.</summary>
 public sealed record StepResult(double Loss, double GradientNorm, bool Skipped, double Milliseconds);
 
-/// <summary>A matrix of an adapter with its moments, fp32 row-major.</summary>
-public sealed record MatrixState(float[] Master, float[] FirstMoment, float[] SecondMoment);
+/// <summary>One moment of a matrix as the optimizer stores it, row-major.</summary>
+public abstract record MomentState;
+
+public sealed record Fp32Moment(float[] Values) : MomentState;
+
+/// <summary>Codes of <see cref="Optimizers.DynamicMap"/>, one an element, and the scale of each block of them.</summary>
+public sealed record Block8Moment(byte[] Codes, float[] Scales) : MomentState;
+
+/// <summary>A matrix of an adapter, fp32 row-major, with its moments.</summary>
+public sealed record MatrixState(float[] Master, MomentState FirstMoment, MomentState SecondMoment);
 
 /// <summary>A [Rank, In] and B [Out, Rank] of one linear.</summary>
 public sealed record AdapterState(string Linear, int Rank, MatrixState A, MatrixState B);

@@ -90,10 +90,11 @@ public sealed class TrainingSession : IDisposable
             for (var i = 0; i < a.Length; i++) a[i] = (float)((random.NextDouble() * 2 - 1) * bound);
             Write(adapter.A.Master, a);
             device.Fill(Optimizer(adapter.B.Master), 0, adapter.B.Bytes);
+            // Zeros in either format.
             foreach (var matrix in new[] { adapter.A, adapter.B })
             {
-                device.Fill(Optimizer(matrix.FirstMoment), 0, matrix.Bytes);
-                device.Fill(Optimizer(matrix.SecondMoment), 0, matrix.Bytes);
+                device.Fill(Optimizer(matrix.FirstMoment), 0, matrix.MomentBytes);
+                device.Fill(Optimizer(matrix.SecondMoment), 0, matrix.MomentBytes);
             }
         }
         Step = 0;
@@ -245,7 +246,7 @@ public sealed class TrainingSession : IDisposable
 
     public TrainState State(int seed, long dataPosition) => new(Step, seed, dataPosition, Plan.Optimizer.Adapters.Select(a => new AdapterState(a.Slot.Linear, a.Slot.Rank, MatrixOf(a.A), MatrixOf(a.B))).ToArray());
 
-    /// <exception cref="ArgumentException">The state has other adapters than the plan, or a matrix of another size; nothing has changed.</exception>
+    /// <exception cref="ArgumentException">The state has other adapters than the plan, a matrix of another size, or moments of another format; nothing has changed.</exception>
     public void Restore(TrainState state)
     {
         if (!state.Adapters.Select(a => a.Linear).ToHashSet().SetEquals(Plan.Optimizer.Adapters.Select(a => a.Slot.Linear)) || state.Adapters.Count != Plan.Optimizer.Adapters.Count)
@@ -253,14 +254,18 @@ public sealed class TrainingSession : IDisposable
         var pairs = state.Adapters.Select(saved => (Saved: saved, Mine: Adapter(saved.Linear))).ToArray();
         foreach (var (saved, mine) in pairs)
             foreach (var (matrix, values) in new[] { (mine.A, saved.A), (mine.B, saved.B) })
-                foreach (var array in new[] { values.Master, values.FirstMoment, values.SecondMoment }) Check(saved.Linear, array.Length, matrix);
+            {
+                Check(saved.Linear, values.Master.Length, matrix);
+                Check(saved.Linear, values.FirstMoment, matrix);
+                Check(saved.Linear, values.SecondMoment, matrix);
+            }
         foreach (var (saved, adapter) in pairs)
         {
             foreach (var (matrix, values) in new[] { (adapter.A, saved.A), (adapter.B, saved.B) })
             {
                 Write(matrix.Master, values.Master);
-                Write(matrix.FirstMoment, values.FirstMoment);
-                Write(matrix.SecondMoment, values.SecondMoment);
+                Write(matrix, matrix.FirstMoment, values.FirstMoment);
+                Write(matrix, matrix.SecondMoment, values.SecondMoment);
             }
         }
         Step = state.Step;
@@ -336,16 +341,51 @@ public sealed class TrainingSession : IDisposable
 
     static void Check(string linear, int count, MasterMatrix matrix)
     {
-        if (count != matrix.Rows * matrix.Columns) throw new ArgumentException($"session: an adapter matrix of {linear} has {count} elements, but its shape is [{matrix.Rows},{matrix.Columns}].");
+        if (count != matrix.Elements) throw new ArgumentException($"session: an adapter matrix of {linear} has {count} elements, but its shape is [{matrix.Rows},{matrix.Columns}].");
     }
 
     void Write(long offset, ReadOnlySpan<float> values) => device.Upload(Optimizer(offset), MemoryMarshal.AsBytes(values));
 
-    MatrixState MatrixOf(MasterMatrix m) => new(Read(m, m.Master), Read(m, m.FirstMoment), Read(m, m.SecondMoment));
-
-    float[] Read(MasterMatrix matrix, long offset)
+    static void Check(string linear, MomentState moment, MasterMatrix matrix)
     {
-        var values = new float[matrix.Rows * matrix.Columns];
+        switch (moment, matrix.Format)
+        {
+            case (Fp32Moment fp32, MomentFormat.Fp32): Check(linear, fp32.Values.Length, matrix); break;
+            case (Block8Moment block8, MomentFormat.Block8):
+                Check(linear, block8.Codes.Length, matrix);
+                if (block8.Scales.Length != matrix.Blocks) throw new ArgumentException($"session: a moment of {linear} has {block8.Scales.Length} scales, but {matrix.Blocks} blocks.");
+                break;
+            default: throw new ArgumentException($"session: the moments of {linear} are a {moment.GetType().Name} but the run keeps them as {matrix.Format}; go on with the optimizer that the state was made by.");
+        }
+    }
+
+    void Write(MasterMatrix matrix, long offset, MomentState moment)
+    {
+        switch (moment)
+        {
+            case Fp32Moment fp32: Write(offset, fp32.Values); break;
+            case Block8Moment block8:
+                device.Upload(Optimizer(offset), block8.Codes);
+                Write(offset + matrix.CodeBytes, block8.Scales);
+                break;
+            default: throw new ArgumentException($"session: a moment of type {moment.GetType().Name} cannot be stored.");
+        }
+    }
+
+    MatrixState MatrixOf(MasterMatrix m) => new(Read(m, m.Master), MomentOf(m, m.FirstMoment), MomentOf(m, m.SecondMoment));
+
+    MomentState MomentOf(MasterMatrix m, long offset) => m.Format switch
+    {
+        MomentFormat.Fp32 => new Fp32Moment(Read(m, offset)),
+        MomentFormat.Block8 => new Block8Moment(Read<byte>(offset, m.Elements), Read<float>(offset + m.CodeBytes, m.Blocks)),
+        _ => throw new ArgumentException($"session: unknown format {m.Format}."),
+    };
+
+    float[] Read(MasterMatrix matrix, long offset) => Read<float>(offset, matrix.Elements);
+
+    T[] Read<T>(long offset, int count) where T : unmanaged
+    {
+        var values = new T[count];
         device.Download(MemoryMarshal.AsBytes(values.AsSpan()), Optimizer(offset));
         return values;
     }

@@ -1,3 +1,4 @@
+using System;
 using System.Collections.Generic;
 using System.Linq;
 using System.Runtime.CompilerServices;
@@ -5,23 +6,44 @@ using Graph.Runtime.Optimizers;
 
 namespace Graph.Runtime.Planning;
 
-/// <summary>Byte offsets, in the optimizer block, of one fp32 adapter matrix and its two moments; all three are dense [Rows, Columns].</summary>
-public readonly record struct MasterMatrix(int Rows, int Columns, long Master, long FirstMoment, long SecondMoment)
+/// <summary>How AdamW's moments are stored.</summary>
+public enum MomentFormat
 {
-    public long Bytes => (long)Rows * Columns * sizeof(float);
+    /// <summary>fp32, as the master.</summary>
+    Fp32,
+    /// <summary>8-bit codes of <see cref="DynamicMap"/> and one fp32 scale for each block of them.</summary>
+    Block8,
+}
+
+/// <summary>Byte offsets, in the optimizer block, of one fp32 adapter matrix and its two moments; the master is dense [Rows, Columns], and so are fp32 moments.</summary>
+public readonly record struct MasterMatrix(int Rows, int Columns, MomentFormat Format, long Master, long FirstMoment, long SecondMoment)
+{
+    public int Elements => Rows * Columns;
+    public long Bytes => (long)Elements * sizeof(float);
+
+    /// <summary>Blocks of 8-bit codes; their scales lie behind the codes of all blocks, the last one filled up.</summary>
+    public int Blocks => (Elements + DynamicMap.BlockElements - 1) / DynamicMap.BlockElements;
+    public long CodeBytes => (long)Blocks * DynamicMap.BlockElements;
+
+    public long MomentBytes => Format switch
+    {
+        MomentFormat.Fp32 => Bytes,
+        MomentFormat.Block8 => CodeBytes + sizeof(float) * (long)Blocks,
+        _ => throw new ArgumentException($"optimizer: unknown format {Format}."),
+    };
 }
 
 /// <summary>A and B of one linear: A [Rank, In], B [Out, Rank]; padding lives in the rounded copies only.</summary>
 public sealed record AdapterMasters(AdapterSlot Slot, MasterMatrix A, MasterMatrix B);
 
-/// <summary>Where the optimizer's fp32 state lies in its block.</summary>
+/// <summary>Where the optimizer's state lies in its block.</summary>
 /// <param name="Segments">Byte offset of the segment table: A then B of every adapter.</param>
 /// <param name="Partials">Byte offset of one fp32 per chunk.</param>
 public sealed record OptimizerLayout(IReadOnlyList<AdapterMasters> Adapters, long Segments, long Partials, int Chunks, long Bytes)
 {
-    public static int ChunksOf(MasterMatrix matrix) => (matrix.Rows * matrix.Columns + AdamSegment.ChunkElements - 1) / AdamSegment.ChunkElements;
+    public static int ChunksOf(MasterMatrix matrix) => (matrix.Elements + AdamSegment.ChunkElements - 1) / AdamSegment.ChunkElements;
 
-    public static OptimizerLayout Create(RankTable ranks)
+    public static OptimizerLayout Create(RankTable ranks, MomentFormat moments)
     {
         var adapters = new List<AdapterMasters>();
         long bytes = 0;
@@ -33,10 +55,10 @@ public sealed record OptimizerLayout(IReadOnlyList<AdapterMasters> Adapters, lon
 
         MasterMatrix Matrix(int rows, int columns)
         {
-            var size = Arena.Align((long)rows * columns * sizeof(float));
-            var matrix = new MasterMatrix(rows, columns, bytes, bytes + size, bytes + 2 * size);
-            bytes += 3 * size;
-            return matrix;
+            var matrix = new MasterMatrix(rows, columns, moments, bytes, 0, 0);
+            var (master, moment) = (Arena.Align(matrix.Bytes), Arena.Align(matrix.MomentBytes));
+            bytes += master + 2 * moment;
+            return matrix with { FirstMoment = matrix.Master + master, SecondMoment = matrix.Master + master + moment };
         }
     }
 }

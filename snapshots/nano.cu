@@ -1673,6 +1673,16 @@ __device__ __forceinline__ void logit_log2_and_derivative(float s, float& z, flo
 @segments.cu
 @adamw.cu
 
+// ======== adamw_8bit
+// Clipping + AdamW with 8-bit moments + rounding of the copy that products read, all adapters in one launch: 18 bytes an element (p read and written
+// and the gradient read in fp32; the codes of m and v read and written; the copy written).
+#define ELEM_BF16 1
+
+@prelude.cu
+@segments.cu
+@adamw.cu
+@adamw_8bit.cu
+
 // ======== cast_adapters
 // Rounded copies of all adapters for the products that read them, in one launch: 6 bytes an element, 4 read and 2 written.
 #define ELEM_BF16 1
@@ -1689,6 +1699,14 @@ __device__ __forceinline__ void logit_log2_and_derivative(float s, float& z, flo
 @prelude.cu
 @segments.cu
 @add_units.cu
+
+// ======== scale_gradients
+// The loss scale of fp16 on its way to dlogits: it changes on the device, where the next step has begun before the host sees the one before.
+#define ELEM_BF16 1
+
+@prelude.cu
+@segments.cu
+@loss_scale.cu
 
 // ======== loss_sum
 // A micro-batch's losses, scaled and added to the step's: 4 bytes a token, in a fixed order, so that cutting the rows at multiples of 256 changes no

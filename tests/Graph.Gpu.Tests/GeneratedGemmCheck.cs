@@ -51,6 +51,7 @@ static class GeneratedGemmCheck
                 Require(m, n, 2);
                 worst = Math.Max(worst, GemmCheck.One(on.Device, layout, f32, accumulate, m, n, [136, ranks.Sum()], odd: false, GemmCheck.Sum.One, blocks: Diagonal(n, ranks)));
             }
+        if (on.Device.Act == ActType.F16 && !f32 && !accumulate) Range(on.Device, layout, shapes[0].M, shapes[0].N);
         if (onTma)
             foreach (var (m, n, k) in shapes) Limits(on.Device, layout, m, n, k, job.Source.Info.TileRows);
         // The bound is one rounding of the output and fp32 sums, so its part is the error.
@@ -114,6 +115,22 @@ static class GeneratedGemmCheck
         on.Load(adds);
         foreach (var (m, n, k) in shapes)
             foreach (var k2 in new[] { 8, 48, 72 }) yield return (m, n, k, k2);
+    }
+
+    /// <summary>Beyond fp16's range a product of the forward (nt) is its largest number, a gradient (nn) infinity, by which a loss scale is found too large.</summary>
+    static void Range(CudaDevice device, GemmLayout layout, int m, int n)
+    {
+        const int k = 64;
+        foreach (var sign in new[] { 1, -1 })
+        {
+            var (forty, signed) = (Checking.ToElem(40, ActType.F16), Checking.ToElem(40 * sign, ActType.F16));
+            nint a = device.Upload<ushort>([.. Enumerable.Repeat(forty, m * k)]), b = device.Upload<ushort>([.. Enumerable.Repeat(signed, n * k)]), d = device.Allocate(2L * m * n);
+            using var program = device.Prepare([new BoundGemm($"{layout} beyond fp16", 0, 0, 0, layout, ElementType.Act, d, n, a, k, b, layout == GemmLayout.Nt ? k : n, m, n, k, 1, false)]);
+            program.Run();
+            var expected = (ushort)((layout == GemmLayout.Nt ? 0x7bff : 0x7c00) | (sign < 0 ? 0x8000 : 0));
+            Checking.Require(device.Download<ushort>(d, m * n).All(x => x == expected), $"{layout}: 64 products of 40 and {40 * sign} are not {expected:x4} everywhere");
+            foreach (var address in new[] { a, b, d }) device.Free(address);
+        }
     }
 
     /// <summary>With a row limit: wanted rows have the bits that the product of all rows has, tiles wholly behind them stay, and what the count says is read at each run.</summary>

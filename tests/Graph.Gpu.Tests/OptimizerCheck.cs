@@ -31,6 +31,7 @@ static class OptimizerCheck
             "adamw_8bit" => new[] { Update8Bit(on.Device, skipped: false), Update8Bit(on.Device, skipped: true) }.MaxBy(s => s.OfAllowed),
             "cast_adapters" => Cast(on.Device),
             "add_units" => new[] { 1, 2, 7, 8, 9, 16, 17 }.Select(units => AddUnits(on.Device, units)).MaxBy(s => s.OfAllowed),
+            "scale_gradients" => Scale(on.Device),
             "loss_sum" => new[] { 1, 63, 4097, 8191 }.Select(rows => LossSum(on.Device, rows)).MaxBy(s => s.OfAllowed),
             _ => throw new CheckException($"there is no check of {job.Name}; add one to OptimizerCheck"),
         };
@@ -50,19 +51,36 @@ static class OptimizerCheck
     static Seen Norm(CudaDevice device)
     {
         var worst = new Seen();
-        foreach (var (clip, broken) in new[] { (1f, 0f), (1e6f, 0f), (0f, 0f), (1f, float.NaN), (1f, float.PositiveInfinity) })
+        // Without a loss scale, with one that stays, doubles, and halves, down to 1.
+        foreach (var (clip, broken, scale, growth) in new[]
         {
-            var partials = RandomValues.Uniform(1037, 3, 0.5f, 2, false);
+            (1f, 0f, 1f, 0f), (1e6f, 0f, 1f, 0f), (0f, 0f, 1f, 0f), (1f, float.NaN, 1f, 0f), (1f, float.PositiveInfinity, 1f, 0f),
+            (1f, 0f, 65536f, 2000f), (0f, 0f, 65536f, 8f), (1f, float.NaN, 65536f, 2000f), (1f, float.PositiveInfinity, 1f, 8f),
+        })
+        {
+            var partials = RandomValues.Uniform(1037, 3, 0.5f * scale, 2 * scale, false);
             partials[700] += broken;
-            var scalars = Table.Scalars(clip: clip);
+            float[] Scalars() => Table.Scalars(clip: clip, lossScale: scale, growth: growth);
+            var scalars = Scalars();
             OnCpu(new("norm", 0, 0, 0, "gradient_norm", [new(Pinned.Address(scalars), 0), new(Pinned.Address(partials), 0)], partials.Length));
-            var before = Table.Scalars(clip: clip);
+            var before = Scalars();
             nint block = device.Upload<float>(before), on = device.Upload<float>(partials);
             var got = Repeat(device, new("norm", 0, 0, 0, "gradient_norm", [new(block, 0), new(on, 0)], partials.Length), () => device.Upload(block, MemoryMarshal.AsBytes(before.AsSpan())), () => device.Download<float>(block, before.Length));
-            if (broken != 0) (scalars[12], got[12]) = (0, float.IsFinite(got[12]) ? 1 : 0);
+            var norm = (int)Marshal.OffsetOf<ScalarBlock>(nameof(ScalarBlock.GradientNorm)) / 4;
+            if (broken != 0) (scalars[norm], got[norm]) = (0, float.IsFinite(got[norm]) ? 1 : 0);
             worst = new[] { worst, Largest("scalars", scalars, got, i => SumTolerance * Math.Abs(scalars[i])) }.MaxBy(s => s.OfAllowed);
         }
         return worst;
+    }
+
+    static Seen Scale(CudaDevice device)
+    {
+        var (scalars, before) = (Table.Scalars(lossScale: 4096), Table.Scalars(lossScale: 4096));
+        OnCpu(new("scale", 0, 0, 0, "scale_gradients", [new(Pinned.Address(scalars), 0)], 1));
+        var block = device.Upload<float>(before);
+        var got = Repeat(device, new("scale", 0, 0, 0, "scale_gradients", [new(block, 0)], 1), () => device.Upload(block, MemoryMarshal.AsBytes(before.AsSpan())), () => device.Download<float>(block, before.Length));
+        Checking.Require(got.AsSpan().SequenceEqual(scalars) && !got.AsSpan().SequenceEqual(before), "the scaled scalars are others than the twin's");
+        return new Seen();
     }
 
     static Seen Update(CudaDevice device, bool skipped)
@@ -291,13 +309,13 @@ static class OptimizerCheck
             for (var i = 0; i < Count; i++) Checking.Require(copies[i] == expected[i], $"copy element {i} is {copies[i]:x4}, expected {expected[i]:x4}");
         }
 
-        internal static float[] Scalars(float clip = 1, bool skipped = false)
+        internal static float[] Scalars(float clip = 1, bool skipped = false, float lossScale = 1, float growth = 0)
         {
-            var array = Pinned.Floats(16);
+            var array = Pinned.Floats(Marshal.SizeOf<ScalarBlock>() / 4);
             MemoryMarshal.Cast<float, ScalarBlock>(array.AsSpan())[0] = new ScalarBlock
             {
-                LoraScale = 2, InverseLabels = 1 / 97f, LearningRate = 0.01f, Beta1 = 0.9f, OneMinusBeta1 = 0.1f, Beta2 = 0.999f, OneMinusBeta2 = 0.001f, Epsilon = 1e-8f, WeightDecay = 0.01f,
-                BiasCorrection1 = 0.271f, SqrtBiasCorrection2 = 0.0547f, Clip = clip, ClipCoefficient = 0.7f, LossSum = 3, Skipped = skipped ? 1 : 0,
+                LoraScale = 2, InverseLabels = 1, LossWeight = 1 / 97f, LearningRate = 0.01f, Beta1 = 0.9f, OneMinusBeta1 = 0.1f, Beta2 = 0.999f, OneMinusBeta2 = 0.001f, Epsilon = 1e-8f, WeightDecay = 0.01f,
+                BiasCorrection1 = 0.271f, SqrtBiasCorrection2 = 0.0547f, Clip = clip, ClipCoefficient = 0.7f, LossSum = 3, Skipped = skipped ? 1 : 0, GrowthSteps = growth, LossScale = lossScale, GoodSteps = 7,
             };
             return array;
         }

@@ -16,7 +16,7 @@ sealed class RecordedLaunches : IDevice
 
     /// <summary>Every launch of a training session: micro-batch, evaluation, optimizer, adapter copies.</summary>
     /// <param name="variant">A variant of <see cref="Emitted"/>.</param>
-    /// <param name="recompute">Every activation that has a recipe is built again in the backward.</param>
+    /// <param name="recompute">Every activation that has a recipe is built again in the backward; moments are 8-bit codes and the loss is scaled.</param>
     /// <param name="rankOf">Rank of a linear's adapter; 0: it has none.</param>
     /// <param name="format">Of the frozen linears.</param>
     public static IReadOnlyList<BoundLaunch> Of(string variant, bool recompute, Func<string, int> rankOf, WeightFormat format = WeightFormat.Act)
@@ -26,7 +26,8 @@ sealed class RecordedLaunches : IDevice
         // No plan drops a boundary tensor, but recipes of theirs are emitted too.
         var decisions = recompute ? new Decisions("all", schedule.Recipes.ToDictionary(r => r.Tensor, _ => TensorAction.Recompute)) : Decisions.None;
         using var device = new RecordedLaunches();
-        using var session = new TrainingSession(device, ExecutionPlan.Create(schedule, new PlanOptions(96, ranks, device.Act, 2.0) { Decisions = decisions, Storage = WeightStorages.Packed(schedule, _ => format) }));
+        using var session = new TrainingSession(device, ExecutionPlan.Create(schedule, new PlanOptions(96, ranks, device.Act, 2.0) { Decisions = decisions, Storage = WeightStorages.Packed(schedule, _ => format), Moments = recompute ? MomentFormat.Block8 : MomentFormat.Fp32 }),
+            new AdamOptions(Scaling: recompute ? new LossScaling() : LossScaling.None));
         return device.launches;
     }
 

@@ -29,13 +29,14 @@ static class PlanCommand
         var accumulate = OptionKinds.Integer("--grad-accum", "micro-batches of an optimizer step", 1, 1, 4096);
         var vram = SourceOptions.Vram();
         var profile = OptionKinds.Choice("--device-profile", "the card that it is planned for", [.. DeviceProfile.All.Reverse().Select(p => p.Name)]);
+        var optimizer = TrainCommand.Optimizer();
         var recompute = TrainCommand.Recompute();
         var quant = QuantOption.Create();
         var json = OptionKinds.Flag("--json", "prints one JSON object");
         var html = OptionKinds.Text("--html", "FILE", "writes a page: memory over a step, what happens to each activation, longest context against memory");
         var command = new Command("plan", "What a run would take on a card: predicted peak by category, step time, what is kept of the forward, the longest context. Needs no GPU and no checkpoint.") { variant };
         adapter.AddTo(command);
-        foreach (var option in new Option[] { seq, tokens, accumulate, vram, profile, recompute, quant, json, html }) command.Add(option);
+        foreach (var option in new Option[] { seq, tokens, accumulate, vram, profile, optimizer, recompute, quant, json, html }) command.Add(option);
         command.SetAction(result =>
         {
             var model = Models.Find(models, result.GetValue(variant));
@@ -44,7 +45,7 @@ static class PlanCommand
             var batch = result.GetValue(tokens)!.Value;
             var request = new SessionRequest(adapter.Read(result, source), batch, Math.Min(result.GetValue(seq)!.Value, batch), result.GetValue(accumulate)!.Value, result.GetRequiredValue(recompute), new AdamOptions(), 0)
             {
-                Quant = QuantOption.Read(result, quant),
+                Quant = QuantOption.Read(result, quant), Moments = TrainCommand.Moments(result.GetRequiredValue(optimizer)),
             };
             source.RequirePositions(request.Seq);
             var budget = result.GetValue(vram) ?? device.MemoryBytes;

@@ -10,6 +10,7 @@ using System.Text.Json;
 using Graph.Finetune.Adapters;
 using Graph.Finetune.Checkpoints;
 using Graph.Finetune.Training;
+using Graph.Runtime.Execution;
 using Graph.Runtime.Schedules;
 
 namespace Graph.Finetune.Runs;
@@ -108,7 +109,7 @@ public static class RunCheckpoint
             var settings = new RunSettings(Texts(root.GetProperty("settings")), Texts(root.GetProperty("facts")),
                 new LearningRate(Enum.Parse<LearningRateShape>(rate.GetProperty("schedule").GetString()!), rate.GetProperty("peak").GetDouble(), rate.GetProperty("warmup").GetInt32(), rate.GetProperty("steps").GetInt32()));
             using var optimizer = SafetensorsFile.Open(Path.Combine(folder, OptimizerName));
-            return (RunState.Of(position, root.GetProperty("updates").GetInt32(), root.GetProperty("seed").GetInt32(), PeftAdapter.Load(folder, schedule), optimizer), settings);
+            return (RunState.Of(position, root.GetProperty("updates").GetInt32(), root.GetProperty("seed").GetInt32(), new LossScaleState(root.GetProperty("loss_scale").GetSingle(), root.GetProperty("steps_at_loss_scale").GetInt32()), PeftAdapter.Load(folder, schedule), optimizer), settings);
         }
         catch (Exception e) when (e is KeyNotFoundException or InvalidOperationException or FormatException or ArgumentException)
         {
@@ -126,6 +127,8 @@ public static class RunCheckpoint
         json.WriteNumber("skipped_in_a_row", state.Position.SkippedInARow);
         json.WriteNumber("data_position", state.Position.DataPosition);
         json.WriteNumber("seed", state.Train.Seed);
+        json.WriteNumber("loss_scale", state.Train.LossScale.Scale);
+        json.WriteNumber("steps_at_loss_scale", state.Train.LossScale.GoodSteps);
         json.WriteStartObject("learning_rate");
         json.WriteString("schedule", settings.Rate.Shape.ToString());
         json.WriteNumber("peak", settings.Rate.Peak);

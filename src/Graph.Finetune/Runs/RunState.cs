@@ -35,12 +35,12 @@ public sealed record RunState(RunPosition Position, TrainState Train)
     };
 
     /// <exception cref="InputException">A tensor is missing, is left over, or has another shape than its adapter.</exception>
-    public static RunState Of(RunPosition position, int updates, int seed, AdapterFile adapter, SafetensorsFile optimizer)
+    public static RunState Of(RunPosition position, int updates, int seed, LossScaleState lossScale, AdapterFile adapter, SafetensorsFile optimizer)
     {
         var adapters = adapter.Modules.Select(m => new AdapterState(m.Linear, m.Rank, Matrix(m.Linear + A, m.A, m.Rank), Matrix(m.Linear + B, m.B, m.B.Length / m.Rank))).ToArray();
         var expected = adapters.SelectMany(a => new[] { a.A.FirstMoment, a.A.SecondMoment, a.B.FirstMoment, a.B.SecondMoment }).Sum(m => m is Block8Moment ? 2 : 1);
         if (optimizer.Tensors.Count != expected) throw new InputException($"{optimizer.Path} has {optimizer.Tensors.Count} tensors, but the moments of {adapters.Length} adapters are {expected}; it is of another run.");
-        return new RunState(position, new TrainState(updates, seed, position.DataPosition, adapters));
+        return new RunState(position, new TrainState(updates, seed, position.DataPosition, adapters, lossScale));
 
         MatrixState Matrix(string name, float[] master, int rows) => new(master, Moment(name + First, master.Length, rows), Moment(name + Second, master.Length, rows));
 

@@ -10,7 +10,7 @@ namespace Graph.Finetune.Training;
 
 /// <summary>How far a run is.</summary>
 /// <param name="Step">Steps done, skipped ones too: the place in the data's order and in the learning rate's course.</param>
-/// <param name="SkippedInARow">How many of the last steps were skipped.</param>
+/// <param name="SkippedInARow">How many of the last steps were skipped although no loss scale could be lowered: in fp16 a skipped step is how the scale is found.</param>
 /// <param name="DataPosition">Micro-batches taken from the data.</param>
 public sealed record RunPosition(int Step, int SkippedInARow, long DataPosition)
 {
@@ -45,7 +45,7 @@ public static class Trainer
                 var result = training.Finish();
                 var start = end;
                 end = Stopwatch.GetTimestamp();
-                position = new RunPosition(number, result.Skipped ? position.SkippedInARow + 1 : 0, batch.Position);
+                position = new RunPosition(number, !result.Skipped ? 0 : position.SkippedInARow + (result.LossScale <= 1 ? 1 : 0), batch.Position);
                 var report = new StepReport(number, batch.Epoch, result.Loss, learningRate, result.GradientNorm, batch.Tokens, Stopwatch.GetElapsedTime(start, end).TotalMilliseconds,
                     session.PeakBytes(), session.PlannedPeakBytes, result.Skipped);
                 if (!goOn(report, position)) break;

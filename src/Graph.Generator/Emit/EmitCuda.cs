@@ -10,7 +10,7 @@ namespace Graph.Generator.Emit;
 public static class EmitCuda
 {
     public static IReadOnlyList<EmittedKernel> Run(Target target, IReadOnlyList<Kernel> kernels, IReadOnlyList<ProductEpilogue> epilogues) =>
-        kernels.SelectMany(k => k.Body.Cuda(target, k).Select(e => WithFunctions(e, k.Body)))
+        kernels.SelectMany(k => k.Body.Cuda(target, k).Select(e => InRange(target, WithFunctions(e, k.Body), k)))
             .Concat(epilogues.SelectMany(e => EpilogueText.Kernels(target, e).Select(k => WithFunctions(k, e.Kernel.Body))))
             .Concat(GemmTiles.Kernels(target))
             .Concat(RankKernels.Kernels(target))
@@ -18,6 +18,10 @@ public static class EmitCuda
             .Concat(OptimizerKernels.Kernels(target))
             .Concat(Nf4Kernels.Kernels(target))
             .ToArray();
+
+    /// <summary>With saturate.cu where activations are fp16 and the kernel makes some. Attention's are averages of values, and a cross entropy has none.</summary>
+    static EmittedKernel InRange(Target target, EmittedKernel kernel, Kernel of) => target.HasBf16 || !of.Forward || of.Body is not (RowBody or RopeBody) ? kernel
+        : kernel with { Parts = kernel.Parts.SelectMany(p => p == "@prelude.cu" ? new[] { p, "@saturate.cu" } : new[] { p }).ToArray() };
 
     /// <summary>With functions.cu where the body's expressions, or their derivatives, call what it has.</summary>
     static EmittedKernel WithFunctions(EmittedKernel kernel, KernelBody body) => !body.Expressions.Any(ExprLanguage.NeedsFunctions) ? kernel

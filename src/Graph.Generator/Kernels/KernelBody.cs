@@ -33,7 +33,8 @@ public abstract record KernelBody
 /// One kernel: its name, what it computes, the tensors of its first launch and what was fused there (for its header), how often it is launched and by which layers.
 /// </summary>
 /// <param name="Layers">In order, recomputations too; -1: outside of the layers.</param>
-public sealed record Kernel(string Name, KernelBody Body, EquatableArray<View> FirstArguments, FusedOps Fused, int Launches, EquatableArray<int> Layers);
+/// <param name="Forward">No launch of it is part of the backward; building an activation again is not.</param>
+public sealed record Kernel(string Name, KernelBody Body, EquatableArray<View> FirstArguments, FusedOps Fused, int Launches, EquatableArray<int> Layers, bool Forward = false);
 
 /// <summary>The kernels of a model, and which one a body is.</summary>
 public sealed class SharedKernels(IReadOnlyList<Kernel> kernels, IReadOnlyDictionary<KernelBody, int> index)

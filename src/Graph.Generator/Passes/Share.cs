@@ -20,23 +20,23 @@ public static class Share
         var kernels = new List<Kernel>();
         var index = new Dictionary<KernelBody, int>();
         var layers = new List<SortedSet<int>>();
-        void Visit(KernelBody body, string label, EquatableArray<View> arguments, Lazy<FusedOps> fused, int layer, int launches)
+        void Visit(KernelBody body, string label, EquatableArray<View> arguments, Lazy<FusedOps> fused, int layer, int launches, bool backward)
         {
             var key = body.Key();
-            if (index.TryGetValue(key, out var known)) kernels[known] = kernels[known] with { Launches = kernels[known].Launches + launches };
+            if (index.TryGetValue(key, out var known)) kernels[known] = kernels[known] with { Launches = kernels[known].Launches + launches, Forward = kernels[known].Forward && !backward };
             else
             {
                 index[key] = kernels.Count;
                 var number = kernels.Count.ToString("00", CultureInfo.InvariantCulture);
-                kernels.Add(new Kernel("k" + number + "_" + Shorten(label), body, arguments, fused.Value, launches, default));
+                kernels.Add(new Kernel("k" + number + "_" + Shorten(label), body, arguments, fused.Value, launches, default, !backward));
                 layers.Add(new SortedSet<int>());
             }
             layers[index[key]].Add(layer);
         }
         void VisitStep(Step step, int launches)
         {
-            if (step is KernelStep k) Visit(k.Body, k.Label, k.Arguments, k.Fused, k.Layer, launches);
-            if (step is LossStep l) Visit(l.Body, "cross_entropy", new[] { l.X, l.Table, l.Loss }, l.Fused, l.Layer, launches);
+            if (step is KernelStep k) Visit(k.Body, k.Label, k.Arguments, k.Fused, k.Layer, launches, k.Backward);
+            if (step is LossStep l) Visit(l.Body, "cross_entropy", new[] { l.X, l.Table, l.Loss }, l.Fused, l.Layer, launches, l.Backward);
         }
         foreach (var step in graph.Steps) VisitStep(step, 1);
         foreach (var recipe in graph.Recipes)

@@ -15,6 +15,7 @@ static unsafe class CpuAdamW
         ["adamw"] = new(Update, false),
         ["adamw_8bit"] = new(Update8Bit, false),
         ["cast_adapters"] = new(Cast, false),
+        ["scale_gradients"] = new(ScaleGradients, false),
         ["loss_sum"] = new(LossSum, false),
     };
 
@@ -46,10 +47,15 @@ static unsafe class CpuAdamW
         ref var s = ref *(ScalarBlock*)a[0].Floats;
         double squares = 0;
         for (var i = 0; i < chunks; i++) squares += a[1].Floats[i];
-        s.GradientNorm = (float)Math.Sqrt(squares);
+        var scale = s.LossScale;
+        s.GradientNorm = (float)Math.Sqrt(squares) / scale;
         var finite = float.IsFinite(s.GradientNorm);
-        s.ClipCoefficient = s.Clip > 0 && finite ? MathF.Min(1, s.Clip / (s.GradientNorm + 1e-6f)) : 1;
+        s.ClipCoefficient = (s.Clip > 0 && finite ? MathF.Min(1, s.Clip / (s.GradientNorm + 1e-6f)) : 1) / scale;
         s.Skipped = finite ? 0 : 1;
+        if (s.GrowthSteps <= 0) return;
+        s.GoodSteps = finite ? s.GoodSteps + 1 : 0;
+        if (!finite) s.LossScale = MathF.Max(0.5f * scale, 1);
+        else if (s.GoodSteps >= s.GrowthSteps) (s.LossScale, s.GoodSteps) = (MathF.Min(2 * scale, MathF.ScaleB(1, 127)), 0);
     }
 
     // segments, scalars, chunks
@@ -131,13 +137,20 @@ static unsafe class CpuAdamW
                     .CopyTo(new Span<float>((float*)segment.Copy + (long)row * segment.CopyPitch, segment.Columns));
     }
 
+    // scalars
+    static void ScaleGradients(ReadOnlySpan<CpuView> a, int rows)
+    {
+        ref var s = ref *(ScalarBlock*)a[0].Floats;
+        s.InverseLabels = s.LossWeight * s.LossScale;
+    }
+
     // scalars, loss, rows
     static void LossSum(ReadOnlySpan<CpuView> a, int rows)
     {
         ref var s = ref *(ScalarBlock*)a[0].Floats;
         double sum = 0;
         for (var i = 0; i < rows; i++) sum += a[1].Floats[i];
-        s.LossSum += (float)(sum * s.InverseLabels);
+        s.LossSum += (float)(sum * s.LossWeight);
     }
 
     static ReadOnlySpan<AdamSegment> Segments(CpuView view) => new(view.Floats, view.Pitch);

@@ -94,7 +94,7 @@ public sealed class CudaDevice : IDevice
         Driver.Check(Driver.DeviceGetCount(out var count), "cuDeviceGetCount");
         if (ordinal < 0 || ordinal >= count) throw new DeviceException($"cuda: there is no GPU {ordinal}: the driver shows {count}; CUDA_VISIBLE_DEVICES may hide others");
         var facts = GpuFacts.Of(ordinal);
-        var target = targetOverride is null ? CudaTarget.Choose(targets ?? [.. Schedules.Target.All.Select(t => t.Name)], facts.Capability, Nvrtc.SupportedCapabilities) : CudaTarget.Forced(targetOverride, facts.Capability);
+        var target = targetOverride is null ? CudaTarget.Choose(Storing(targets ?? [.. Schedules.Target.All.Select(t => t.Name)], act), facts.Capability, Nvrtc.SupportedCapabilities) : CudaTarget.Forced(targetOverride, facts.Capability);
         if (act is { } wanted && wanted != target.Act)
             throw new DeviceException($"cuda: kernels for {target.Name} store activations as {Name(target.Act)}, not {Name(wanted)}; use --dtype {Name(target.Act)}, or --device cpu for fp32");
 
@@ -287,6 +287,10 @@ public sealed class CudaDevice : IDevice
             return null;
         }
     }
+
+    // fp16 is what the texts of older targets store; a newer GPU runs them too.
+    static IReadOnlyList<string> Storing(IReadOnlyList<string> targets, ActType? act) => act is not { } wanted ? targets : targets.Where(t => CudaTarget.ActOf(t) == wanted).ToArray() is { Length: > 0 } some ? some
+        : throw new DeviceException($"cuda: kernels for {string.Join(", ", targets)} store activations as {Name(CudaTarget.ActOf(targets[0]))}, not {Name(wanted)}; leave --dtype out, or use an executable with a target that does (fp16: sm_75, bf16: the others)");
 
     static string Name(ActType act) => act switch { ActType.F32 => "fp32", ActType.Bf16 => "bf16", _ => "fp16" };
 }

@@ -14,7 +14,9 @@ namespace Graph.Runtime.Cuda;
 public sealed record CudaTarget(string Name, string Architecture)
 {
     /// <summary>What the target's texts store activations as.</summary>
-    public ActType Act => Facts(Name).HasBf16 ? ActType.Bf16 : ActType.F16;
+    public ActType Act => ActOf(Name);
+
+    public static ActType ActOf(string target) => Facts(target).HasBf16 ? ActType.Bf16 : ActType.F16;
 
     /// <summary>The best of the emitted targets for a GPU.</summary>
     /// <param name="emitted">Targets that the executable holds.</param>

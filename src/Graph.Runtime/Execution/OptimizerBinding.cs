@@ -62,6 +62,9 @@ sealed class OptimizerBinding(ExecutionPlan plan, Binder binder)
         ];
     }
 
+    /// <summary>What multiplies dlogits, of the scale that the step before left.</summary>
+    public IReadOnlyList<BoundLaunch> ScaleGradients() => [new BoundKernel("scale_gradients", -1, 0, 8, "scale_gradients", [new(Scalars, 0)], 1)];
+
     public IReadOnlyList<BoundLaunch> Cast() => Chunks == 0 ? [] : [new BoundKernel("cast_adapters", -1, 0, 0, "cast_adapters", [SegmentTable], Chunks)];
 
     public BoundKernel LossSum(PlannedProgram program)

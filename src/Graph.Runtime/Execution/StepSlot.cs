@@ -18,7 +18,8 @@ sealed unsafe class StepSlot : IDisposable
 {
     // What the update changes of the block; before it are scalars of the micro-batches, behind it results.
     static readonly int OptionsStart = (int)Marshal.OffsetOf<ScalarBlock>(nameof(ScalarBlock.LearningRate)), OptionsBytes = (int)Marshal.OffsetOf<ScalarBlock>(nameof(ScalarBlock.GradientNorm)) - OptionsStart;
-    static readonly int BlockBytes = Unsafe.SizeOf<ScalarBlock>();
+    // Behind the results is what the device keeps from step to step.
+    static readonly int BlockBytes = Unsafe.SizeOf<ScalarBlock>(), StepBytes = (int)Marshal.OffsetOf<ScalarBlock>(nameof(ScalarBlock.LossScale));
 
     readonly IHostBuffer memory;
     readonly List<IProgram> inputPrograms = [];
@@ -30,8 +31,9 @@ sealed unsafe class StepSlot : IDisposable
 
     /// <param name="inputs">Where the running micro-batch's inputs lie on the device.</param>
     /// <param name="scalars">The device's scalar block.</param>
+    /// <param name="scale">What makes of the micro-batches' scalars those that are scaled; empty: they are not.</param>
     /// <param name="update">The optimizer's launches.</param>
-    public StepSlot(IDevice device, ExecutionPlan plan, nint inputs, nint scalars, IReadOnlyList<BoundLaunch> update)
+    public StepSlot(IDevice device, ExecutionPlan plan, nint inputs, nint scalars, IReadOnlyList<BoundLaunch> scale, IReadOnlyList<BoundLaunch> update)
     {
         (shapes, places, inputBytes, microBatches, longestDocument) = (plan.Shapes, plan.Memory.Permanent, MemoryPlan.InputBytes(plan.Shapes), plan.Options.MicroBatches, plan.LongestDocument);
         tables = EmbeddingTables.Of(shapes.Schedule);
@@ -39,7 +41,7 @@ sealed unsafe class StepSlot : IDisposable
         try
         {
             Done = device.CreateMarker();
-            Begin = device.Prepare([new BoundCopy("scalars", scalars, Block(0), BlockBytes)]);
+            Begin = device.Prepare([new BoundCopy("scalars", scalars, Block(0), StepBytes), .. scale]);
             for (var i = 0; i < microBatches; i++) inputPrograms.Add(device.Prepare([new BoundCopy("inputs", inputs, InputsOf(i), inputBytes)]));
             Update = device.Prepare([new BoundCopy("optimizer scalars", scalars + OptionsStart, Block(1) + OptionsStart, OptionsBytes), .. update, new BoundCopy("result", Block(2), scalars, BlockBytes)]);
         }

@@ -18,6 +18,7 @@ public sealed class TrainingSession : IDisposable
 {
     readonly IDevice device;
     readonly AdamOptions adam;
+    readonly LossScaling scaling;
     readonly Dictionary<MemoryBlock, nint> blocks = [];
     // What is offloaded. A micro-batch ends when all its copies have, so the next one may write over it.
     readonly IHostBuffer? host;
@@ -27,6 +28,9 @@ public sealed class TrainingSession : IDisposable
     readonly IProgram microBatch, evaluation, clear, cast;
     // Steps begun, updated and finished: a step's slot is its number modulo 2.
     long begun, updated, finished;
+    // The one of the last step's gradients, and what that step left.
+    float usedScale = 1;
+    LossScaleState lossScale;
 
     /// <exception cref="DeviceException">A block does not fit or the device fails; nothing stays allocated.</exception>
     public TrainingSession(IDevice device, ExecutionPlan plan, AdamOptions? adam = null)
@@ -34,6 +38,7 @@ public sealed class TrainingSession : IDisposable
         if (device.Act != plan.Shapes.Act) throw new ArgumentException($"session: the plan is for {plan.Shapes.Act} but {device.Info.Name} runs {device.Act}; plan for the device.");
         this.device = device;
         this.adam = adam ?? new AdamOptions();
+        scaling = this.adam.Scaling ?? (device.Act == ActType.F16 ? new LossScaling() : LossScaling.None);
         Plan = plan;
         try
         {
@@ -53,7 +58,8 @@ public sealed class TrainingSession : IDisposable
             evaluation = device.Prepare([.. bound.Evaluation, optimizer.LossSum(plan.Evaluation)]);
             clear = device.Prepare(blocks.TryGetValue(MemoryBlock.Gradients, out var gradients) ? [new BoundFill("gradients", gradients, 0, plan.Memory[MemoryBlock.Gradients])] : []);
             cast = device.Prepare(optimizer.Cast());
-            for (var i = 0; i < slots.Length; i++) slots[i] = new StepSlot(device, plan, blocks[MemoryBlock.Inputs], Scalars, optimizer.Update());
+            for (var i = 0; i < slots.Length; i++) slots[i] = new StepSlot(device, plan, blocks[MemoryBlock.Inputs], Scalars, ScaleGradients(), optimizer.Update());
+            SetLossScale(new LossScaleState(scaling.Start, 0));
         }
         catch
         {
@@ -98,6 +104,7 @@ public sealed class TrainingSession : IDisposable
             }
         }
         Step = 0;
+        SetLossScale(new LossScaleState(scaling.Start, 0));
         PushMasters();
     }
 
@@ -115,12 +122,18 @@ public sealed class TrainingSession : IDisposable
     /// <summary>fp32 masters of A [Rank, In] and B [Out, Rank].</summary>
     public (float[] A, float[] B) GetAdapter(string linear) => Adapter(linear) is var adapter ? (Read(adapter.A, adapter.A.Master), Read(adapter.B, adapter.B.Master)) : default;
 
-    /// <summary>fp32 gradients of the last step, summed over its micro-batches, before clipping.</summary>
+    /// <summary>fp32 gradients of the last step, summed over its micro-batches, without loss scale and before clipping.</summary>
     public (float[] A, float[] B) GetGradient(string linear)
     {
         var slot = Adapter(linear).Slot;
         var (a, b) = (Plan.Shapes.OfStack(TensorKind.GradA, slot.Stack), Plan.Shapes.OfStack(TensorKind.GradB, slot.Stack));
-        return (ReadRectangle(a, slot.RankStart, slot.Rank, 0, slot.In), ReadRectangle(b, slot.OutStart, slot.Out, slot.RankStart, slot.Rank));
+        return (Unscaled(ReadRectangle(a, slot.RankStart, slot.Rank, 0, slot.In)), Unscaled(ReadRectangle(b, slot.OutStart, slot.Out, slot.RankStart, slot.Rank)));
+
+        float[] Unscaled(float[] gradient)
+        {
+            for (var i = 0; i < gradient.Length; i++) gradient[i] /= usedScale;
+            return gradient;
+        }
     }
 
     /// <summary>One optimizer step over micro-batches: <see cref="Begin"/>, <see cref="Update"/>, <see cref="Finish"/>.</summary>
@@ -173,7 +186,8 @@ public sealed class TrainingSession : IDisposable
         finished++;
         var skipped = Chunks > 0 && slot.Result.Skipped != 0;
         if (!skipped) Step++;
-        return new StepResult(slot.Result.LossSum, slot.Result.GradientNorm, skipped, 0);
+        (usedScale, lossScale) = (lossScale.Scale, new LossScaleState(slot.Result.LossScale, (int)slot.Result.GoodSteps));
+        return new StepResult(slot.Result.LossSum, slot.Result.GradientNorm, skipped, 0, lossScale.Scale);
     }
 
     /// <summary>One step of one micro-batch, program by program; milliseconds of the device's work in it. The adapter is updated as in any step.</summary>
@@ -224,7 +238,7 @@ public sealed class TrainingSession : IDisposable
         var inputBytes = MemoryPlan.InputBytes(Plan.Shapes);
         BoundLaunch[][] launches =
         [
-            [new BoundCopy("scalars", 0, 0, Unsafe.SizeOf<ScalarBlock>())], Plan.Memory[MemoryBlock.Gradients] is > 0 and var bytes ? [new BoundFill("gradients = 0", 0, 0, bytes)] : [], [new BoundCopy("inputs", 0, 0, inputBytes)],
+            [new BoundCopy("scalars", 0, 0, Unsafe.SizeOf<ScalarBlock>()), .. ScaleGradients()], Plan.Memory[MemoryBlock.Gradients] is > 0 and var bytes ? [new BoundFill("gradients = 0", 0, 0, bytes)] : [], [new BoundCopy("inputs", 0, 0, inputBytes)],
             [.. bound, optimizer.LossSum(Plan.MicroBatch)], [new BoundCopy("optimizer scalars", 0, 0, 40), .. optimizer.Update(), new BoundCopy("result", 0, 0, Unsafe.SizeOf<ScalarBlock>())],
         ];
         return [.. StepPrograms(batch, learningRate).Zip(launches).SelectMany(p => p.Second.Select(device.AsRun).Zip(p.First.Time()))];
@@ -244,7 +258,7 @@ public sealed class TrainingSession : IDisposable
         return [slot.Begin, clear, slot.Inputs[0], microBatch, slot.Update];
     }
 
-    public TrainState State(int seed, long dataPosition) => new(Step, seed, dataPosition, Plan.Optimizer.Adapters.Select(a => new AdapterState(a.Slot.Linear, a.Slot.Rank, MatrixOf(a.A), MatrixOf(a.B))).ToArray());
+    public TrainState State(int seed, long dataPosition) => new(Step, seed, dataPosition, Plan.Optimizer.Adapters.Select(a => new AdapterState(a.Slot.Linear, a.Slot.Rank, MatrixOf(a.A), MatrixOf(a.B))).ToArray(), lossScale);
 
     /// <exception cref="ArgumentException">The state has other adapters than the plan, a matrix of another size, or moments of another format; nothing has changed.</exception>
     public void Restore(TrainState state)
@@ -269,6 +283,7 @@ public sealed class TrainingSession : IDisposable
             }
         }
         Step = state.Step;
+        SetLossScale(scaling.GrowthSteps > 0 ? state.LossScale : new LossScaleState(scaling.Start, 0));
         PushMasters();
     }
 
@@ -308,7 +323,7 @@ public sealed class TrainingSession : IDisposable
         return slot;
     }
 
-    ScalarBlock MicroBatchScalars(double inverseLabels) => new() { LoraScale = (float)Plan.Options.LoraScale, InverseLabels = (float)inverseLabels, ClipCoefficient = 1 };
+    ScalarBlock MicroBatchScalars(double inverseLabels) => new() { LoraScale = (float)Plan.Options.LoraScale, InverseLabels = (float)inverseLabels, LossWeight = (float)inverseLabels, ClipCoefficient = 1 };
 
     ScalarBlock UpdateScalars(double learningRate)
     {
@@ -325,7 +340,16 @@ public sealed class TrainingSession : IDisposable
             BiasCorrection1 = (float)(1 - Math.Pow(adam.Beta1, step)),
             SqrtBiasCorrection2 = (float)Math.Sqrt(1 - Math.Pow(adam.Beta2, step)),
             Clip = (float)adam.Clip,
+            GrowthSteps = scaling.GrowthSteps,
         };
+    }
+
+    IReadOnlyList<BoundLaunch> ScaleGradients() => scaling == LossScaling.None ? [] : optimizer.ScaleGradients();
+
+    void SetLossScale(LossScaleState state)
+    {
+        lossScale = state;
+        device.Upload(Scalars + Marshal.OffsetOf<ScalarBlock>(nameof(ScalarBlock.LossScale)), MemoryMarshal.AsBytes<float>(new[] { state.Scale, state.GoodSteps }));
     }
 
     void PushMasters()

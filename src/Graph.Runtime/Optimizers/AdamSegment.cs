@@ -18,9 +18,11 @@ public struct AdamSegment
 public struct ScalarBlock
 {
     public float LoraScale, InverseLabels;
+    public float LossWeight;
     public float LearningRate, Beta1, OneMinusBeta1, Beta2, OneMinusBeta2, Epsilon, WeightDecay;
     public float BiasCorrection1, SqrtBiasCorrection2;
-    public float Clip;
+    public float Clip, GrowthSteps;
     public float GradientNorm, ClipCoefficient, LossSum;
     public float Skipped;
+    public float LossScale, GoodSteps;
 }

@@ -124,7 +124,7 @@ public sealed class PlanFrontier
         var longest = ExecutionPlan.LongestOf(options);
         var model = new StepModel(shapes, forward, backward, kept, rows, longest, new LaunchTimes(shapes, device, rows, longest));
         var (order, states) = options.Decisions is { } given ? ([], [model.Evaluate([.. Enumerable.Range(0, model.Tensors).Select(t => given[model.Name(t)] == TensorAction.Recompute)])]) : Path(model);
-        return new Setting(rows, model, order, states, MemoryPlan.Create(shapes, 0, OptimizerLayout.Create(options.Ranks).Bytes, 0));
+        return new Setting(rows, model, order, states, MemoryPlan.Create(shapes, 0, OptimizerLayout.Create(options.Ranks, options.Moments).Bytes, 0));
     }
 
     /// <summary>Tensors in the order in which they are dropped, and what the first so many of them come to.</summary>

@@ -117,7 +117,7 @@ public class PackedWeightTests
         using var plain = Checkpoint.Open(Fixture.Checkpoint);
         var directory = Write(scratch, "double", tensors => tensors.Where(t => !t.Name.StartsWith(Q + ".", StringComparison.Ordinal)).Select(t => t.Name == Q ? new SafetensorsTensor(Q, "F32", [128, 128], plain.Rows(Q, 0, 128, []).ToArray()) : t),
             config => config["quantization_config"]!["llm_int8_skip_modules"] = new JsonArray("model.layers.2.self_attn.q_proj", "lm_head"));
-        ModelConfig.Check(directory, Model);
+        ModelConfig.Check(directory, Model, Nano);
         using var checkpoint = Checkpoint.Open(directory);
         checkpoint.Check(Nano, Model);
         Assert.Equal(WeightFormat.Act, checkpoint.FormatOf(Q));
@@ -196,7 +196,7 @@ public class PackedWeightTests
     {
         using var scratch = new Scratch();
         var directory = Write(scratch, "plain", config: c => Configs[name].Change(c["quantization_config"]!.AsObject()));
-        if (Configs[name].Says.Length == 0) ModelConfig.Check(directory, Model);
-        else Assert.Contains(Configs[name].Says, Assert.Throws<InputException>(() => ModelConfig.Check(directory, Model)).Message);
+        if (Configs[name].Says.Length == 0) ModelConfig.Check(directory, Model, Nano);
+        else Assert.Contains(Configs[name].Says, Assert.Throws<InputException>(() => ModelConfig.Check(directory, Model, Nano)).Message);
     }
 }

@@ -47,7 +47,7 @@ public class PlacesTests
             var batches = rows.Select(ids => MicroBatch.Pack(Tokens, [(ids, ids)])).ToArray();
             var losses = Enumerable.Range(0, 2).Select(_ => (float)session.Train(batches, 1e-2).Loss).ToArray();
             Assert.Equal(decisions.Actions.Count > 0 || storage.Count > 0, device.Copied > 0);
-            return [.. losses, .. session.State(0, 0).Adapters.SelectMany(a => a.A.Master.Concat(a.B.Master).Concat(a.B.SecondMoment))];
+            return [.. losses, .. session.State(0, 0).Adapters.SelectMany(a => a.A.Master.Concat(a.B.Master).Concat(((Fp32Moment)a.B.SecondMoment).Values))];
         }
     }
 }

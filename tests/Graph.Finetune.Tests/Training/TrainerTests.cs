@@ -26,11 +26,23 @@ public class TrainerTests
         }
     }
 
-    static (List<StepReport> Reports, TrainState State) Run(int steps, int stopAfter, Func<ModelSession, ModelSession> change)
+    /// <summary>A step that lowers the loss scale is how the scale is found; one that cannot lower it any more counts towards the end of the run.</summary>
+    [Theory, InlineData(127, 0), InlineData(2, 4)]
+    public void Run_SkippedSteps_CountOnceTheScaleIsOne(int exponent, int counted)
+    {
+        var positions = new List<RunPosition>();
+        // At 2^127 the gradients overflow; at 2^2 they are not a number whatever the scale is, and from the second step on it is 1.
+        Run(5, 5, session => session, new AdamOptions(Scaling: new LossScaling(MathF.ScaleB(1, exponent))), broken: counted > 0, positions.Add);
+        Assert.Equal(counted, positions[^1].SkippedInARow);
+        Assert.Equal(5, positions[^1].Step);
+    }
+
+    static (List<StepReport> Reports, TrainState State) Run(int steps, int stopAfter, Func<ModelSession, ModelSession> change, AdamOptions? adam = null, bool broken = false, Action<RunPosition>? at = null)
     {
         using var source = ModelSource.Open(GraphModels.All.Single(m => m.Name == "nano"), "random:3");
-        var request = new SessionRequest(AdapterSettings.Create(source.Schedule, 4, 8, false, []), 64, 64, 1, "none", new AdamOptions(), 5);
+        var request = new SessionRequest(AdapterSettings.Create(source.Schedule, 4, 8, false, []), 64, 64, 1, "none", adam ?? new AdamOptions(), 5);
         using var session = ModelSession.Open(source, new DeviceRequest(DeviceKind.Cpu, null), request, _ => { });
+        if (broken && session.Training.Plan.Optimizer.Adapters[0] is var a) session.Training.SetAdapter(a.Slot.Linear, new float[a.A.Elements], [.. Enumerable.Repeat(float.NaN, a.B.Elements)]);
         var random = new Random(1);
         var batches = Enumerable.Range(1, 20).Select(i =>
         {
@@ -38,9 +50,10 @@ public class TrainerTests
             return new StepBatches(i, 64, i, [MicroBatch.Pack(64, [(ids, ids)])]);
         });
         var reports = new List<StepReport>();
-        var position = Trainer.Run(change(session), batches, new LearningRate(LearningRateShape.Linear, 1e-2, 2, steps), RunPosition.Start, _ => false, (report, _) =>
+        var position = Trainer.Run(change(session), batches, new LearningRate(LearningRateShape.Linear, 1e-2, 2, steps), RunPosition.Start, _ => false, (report, now) =>
         {
             reports.Add(report);
+            at?.Invoke(now);
             return reports.Count < stopAfter;
         });
         return (reports, session.Training.State(5, position.DataPosition));

@@ -91,7 +91,7 @@ public class PackedTrainingTests
         losses.Add(session.Evaluate(TrainingTests.Batch(Tokens, 9)).LossSum);
         Assert.Equal(plan.Memory.PeakBytes, device.PeakBytes);
         var gradients = ranks.Adapters.SelectMany(s => session.GetGradient(s.Linear) is var g ? g.A.Concat(g.B) : []);
-        return ([.. losses], [.. session.State(0, 0).Adapters.SelectMany(a => a.A.Master.Concat(a.B.Master).Concat(a.B.SecondMoment)).Concat(gradients)]);
+        return ([.. losses], [.. session.State(0, 0).Adapters.SelectMany(a => a.A.Master.Concat(a.B.Master).Concat(((Fp32Moment)a.B.SecondMoment).Values)).Concat(gradients)]);
     }
 
     [Fact]

@@ -98,21 +98,21 @@ public unsafe class TrainingTests
         }
     }
 
-    static (TrainingSession Session, CpuDevice Device) Start(RankTable ranks, int tokens, string decisions = "none", int microBatches = 1, double clip = 0, int? longest = null, int? tile = null, MomentFormat moments = MomentFormat.Fp32)
+    static (TrainingSession Session, CpuDevice Device) Start(RankTable ranks, int tokens, string decisions = "none", int microBatches = 1, double clip = 0, int? longest = null, int? tile = null, MomentFormat moments = MomentFormat.Fp32, LossScaling? scaling = null)
     {
         var shapes = new Shapes(Tiny, tokens, ranks, ActType.F32);
         return Start(new PlanOptions(tokens, ranks, ActType.F32, Scale)
         {
             Decisions = Decisions.Named(decisions, shapes), MicroBatches = microBatches, LogitsRows = 48, LongestDocument = longest,
             TokenUnit = 8, TokenTile = tile, ArenaBytes = 0, Moments = moments,
-        }, clip);
+        }, clip, scaling: scaling);
     }
 
-    static (TrainingSession Session, CpuDevice Device) Start(PlanOptions options, double clip, Func<CpuDevice, IDevice>? around = null)
+    static (TrainingSession Session, CpuDevice Device) Start(PlanOptions options, double clip, Func<CpuDevice, IDevice>? around = null, LossScaling? scaling = null)
     {
         var (device, ranks) = (new CpuDevice(poison: true), options.Ranks);
         device.Load(TinyKernels());
-        var session = new TrainingSession(around?.Invoke(device) ?? device, ExecutionPlan.Create(Tiny, options), new AdamOptions(Clip: clip));
+        var session = new TrainingSession(around?.Invoke(device) ?? device, ExecutionPlan.Create(Tiny, options), new AdamOptions(Clip: clip, Scaling: scaling));
         session.LoadWeights(new Source());
         session.InitializeAdapters(7);
         foreach (var slot in ranks.Adapters) session.SetAdapter(slot.Linear, session.GetAdapter(slot.Linear).A, InitialB(slot));
@@ -232,7 +232,7 @@ public unsafe class TrainingTests
             var losses = Enumerable.Range(0, 3).Select(i => session.Train([Batch(130, 2), Batch(130, 3)], 1e-2).Loss).ToArray();
             Assert.Equal(session.Plan.Memory.PeakBytes, device.PeakBytes);
             losses = [.. losses, session.Evaluate(Batch(130, 4)).LossSum];
-            var bits = session.State(0, 0).Adapters.SelectMany(a => a.A.Master.Concat(a.B.Master).Concat(a.B.SecondMoment)).ToArray();
+            var bits = session.State(0, 0).Adapters.SelectMany(a => a.A.Master.Concat(a.B.Master).Concat(((Fp32Moment)a.B.SecondMoment).Values)).ToArray();
             using (device) using (session) return (losses, bits, bus!.Copied);
         }
 
@@ -291,7 +291,7 @@ public unsafe class TrainingTests
             {
                 var evaluated = session.Evaluate(Batch(100, 3)).LossSum;
                 var losses = Enumerable.Range(0, 2).Select(i => session.Train([Batch(100, 2 * i), Batch(100, 2 * i + 1)], 1e-2).Loss).ToArray();
-                var state = session.State(0, 0).Adapters.SelectMany(a => new[] { a.A, a.B }).SelectMany(m => m.Master.Concat(m.FirstMoment).Concat(m.SecondMoment)).ToArray();
+                var state = session.State(0, 0).Adapters.SelectMany(a => new[] { a.A, a.B }).SelectMany(m => m.Master.Concat(((Fp32Moment)m.FirstMoment).Values).Concat(((Fp32Moment)m.SecondMoment).Values)).ToArray();
                 return (evaluated, losses, state, Gradients: ranks.Adapters.SelectMany(a => session.GetGradient(a.Linear) is var g ? g.A.Concat(g.B) : []).ToArray(), session.Plan);
             }
         }).ToArray();
@@ -511,6 +511,69 @@ public unsafe class TrainingTests
         Assert.True(losses[^1].Coded < 0.9 * losses[0].Coded, $"{losses[0].Coded} to {losses[^1].Coded}");
         // 2 of 6 bytes of optimizer state an element are left of 12, and the scales.
         Assert.InRange((double)coded.Plan.Memory[MemoryBlock.Optimizer] / exact.Plan.Memory[MemoryBlock.Optimizer], 0.5, 0.75);
+    }
+
+    /// <summary>A power of two goes through the backward, and out again before norm, clip and update, without a rounding.</summary>
+    [Theory, InlineData(MomentFormat.Fp32), InlineData(MomentFormat.Block8)]
+    public void Train_WithALossScale_GivesTheBitsOfNone(MomentFormat moments)
+    {
+        var ranks = RankTable.Create(Tiny, 3, ["a", "b"]);
+        var (plain, scaled) = (Start(ranks, 64, clip: 0.5, moments: moments).Session, Start(ranks, 64, clip: 0.5, moments: moments, scaling: new LossScaling(65536, 3)).Session);
+        foreach (var scale in new[] { 65536, 65536, 131072, 131072, 131072, 262144, 262144 })
+        {
+            var (expected, got) = (plain.Train([Batch(64, 4)], 1e-2), scaled.Train([Batch(64, 4)], 1e-2));
+            Assert.Equal((expected.Loss, expected.GradientNorm, false, (double)scale), (got.Loss, got.GradientNorm, got.Skipped, got.LossScale));
+            Assert.Equal(1, expected.LossScale);
+            Assert.Equal(plain.GetGradient("layers.1.b").B, scaled.GetGradient("layers.1.b").B);
+            Assert.Equal(plain.GetAdapter("layers.0.a").A, scaled.GetAdapter("layers.0.a").A);
+            Assert.Equal(Bytes(plain), Bytes(scaled));
+        }
+        Assert.Equal(new LossScaleState(262144, 1), scaled.State(0, 0).LossScale);
+    }
+
+    [Fact]
+    public void Train_LossScaleThatIsTooLarge_HalvesAndChangesNothingElse()
+    {
+        var ranks = RankTable.Create(Tiny, 3, ["a", "b"]);
+        var start = MathF.ScaleB(1, 127);
+        var (plain, scaled) = (Start(ranks, 64, clip: 1).Session, Start(ranks, 64, clip: 1, scaling: new LossScaling(start, 2000)).Session);
+        var (before, master) = (Bytes(scaled), scaled.GetAdapter("layers.0.a").A);
+        var skipped = 0;
+        StepResult result;
+        while ((result = scaled.Train([Batch(64, 4)], 1e-2)).Skipped)
+        {
+            Assert.Equal(MathF.ScaleB(start, -++skipped), result.LossScale);
+            Assert.True(double.IsFinite(result.Loss));
+            Assert.Equal(before, Bytes(scaled));
+            Assert.Equal(master, scaled.GetAdapter("layers.0.a").A);
+            Assert.Equal(0, scaled.Step);
+        }
+        Assert.InRange(skipped, 1, 126);
+        Assert.Equal(plain.Train([Batch(64, 4)], 1e-2).Loss, result.Loss);
+        // Squares of the largest scale that does not overflow still fit fp32, so that no bit differs.
+        Assert.Equal(Bytes(plain), Bytes(scaled));
+        Assert.Equal(1, scaled.Step);
+    }
+
+    [Fact]
+    public void Train_GradientThatIsNeverFinite_LeavesAScaleOfOne()
+    {
+        var ranks = RankTable.Create(Tiny, 3, ["a"]);
+        var session = Start(ranks, 64, scaling: new LossScaling(8, 2000)).Session;
+        session.SetAdapter("layers.0.a", session.GetAdapter("layers.0.a").A, [.. Enumerable.Repeat(float.NaN, H * 3)]);
+        Assert.Equal([4, 2, 1, 1, 1], Enumerable.Range(0, 5).Select(_ => session.Train([Batch(64, 4)], 1e-2)).Select(r => r.Skipped ? r.LossScale : 0));
+    }
+
+    [Fact]
+    public void Restore_State_KeepsTheLossScaleAndItsCount()
+    {
+        var ranks = RankTable.Create(Tiny, 3, ["a"]);
+        TrainingSession New() => Start(ranks, 64, scaling: new LossScaling(1024, 3)).Session;
+        var (session, other) = (New(), New());
+        for (var i = 0; i < 4; i++) session.Train([Batch(64, 4)], 1e-2);
+        other.Restore(session.State(0, 0));
+        for (var i = 0; i < 3; i++) Assert.Equal(session.Train([Batch(64, 5)], 1e-2) with { Milliseconds = 0 }, other.Train([Batch(64, 5)], 1e-2) with { Milliseconds = 0 });
+        Assert.Equal(new LossScaleState(4096, 1), other.State(0, 0).LossScale);
     }
 
     static byte[] Bytes(TrainingSession session) => [.. session.State(0, 0).Adapters.SelectMany(a => new[] { a.A, a.B }).SelectMany(m => new[] { m.FirstMoment, m.SecondMoment }).SelectMany(m => m switch

@@ -68,6 +68,7 @@ public static class GemmTiles
         let form = new GemmForm(product.Layout, product.F32, product.Accumulate, shape)
         select onTma && shape == TileShape.Wide ? OnTma(target, form, Wide) : shape == TileShape.Narrow ? OnTma(target, form, Narrow) : OnMma(target, form, For(target, shape));
 
+    // Products of the forward are nt, and only those: gradients are nn and tn.
     static EmittedKernel OnMma(Target target, GemmForm form, GemmTile tile) => new(
         new KernelInfo(form.Name, KernelKind.Gemm, tile.Threads, tile.SharedBytes, tile.M, tile.N, 1) { Gemm = form }, new[]
         {
@@ -76,7 +77,7 @@ public static class GemmTiles
                     ("TILE_M", tile.M), ("TILE_N", tile.N), ("TILE_K", tile.K), ("STAGES", tile.Stages), ("WARP_M", tile.WarpM),
                     ("WARP_N", tile.WarpN), ("MIN_BLOCKS", tile.MinBlocks)),
             "@prelude.cu", "@mma.cu", "@gemm.cu",
-        });
+        }.SelectMany(p => p == "@prelude.cu" && !target.HasBf16 && form is { Layout: GemmLayout.Nt, F32: false } ? new[] { p, "@saturate.cu" } : new[] { p }).ToArray());
 
     static EmittedKernel OnTma(Target target, GemmForm form, WgmmaTile tile) => new(Info(form.Name, KernelKind.GemmTma, tile) with { Gemm = form },
         new[]

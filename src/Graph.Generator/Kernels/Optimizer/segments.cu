@@ -23,12 +23,15 @@ struct Segment
 // Run-time scalars, all fp32; ScalarBlock of Graph.Runtime/Optimizers/AdamSegment.cs has the same layout.
 struct Scalars
 {
-    float lora_scale, inv_labels;
+    float lora_scale, inv_labels;                       // inv_labels multiplies dlogits: loss_weight times loss_scale
+    float loss_weight;                                  // 1 / labels of the step
     float lr, beta1, one_minus_beta1, beta2, one_minus_beta2, eps, weight_decay;
     float bias_correction1, sqrt_bias_correction2;      // 1 - beta1^step, sqrt(1 - beta2^step)
     float clip;                                         // largest gradient norm; 0 or less: no clipping
+    float growth_steps;                                 // steps in a row that are not skipped, after which loss_scale doubles; 0: it stays
     float grad_norm, clip_coefficient, loss_sum;        // written by gradient_norm and loss_sum
     float skipped;                                      // 1 when the gradient norm is not finite, else 0
+    float loss_scale, good_steps;                       // kept from step to step: a power of two, and the steps since it changed or one was skipped
 };
 
 // The segment of a chunk and the chunk's elements [first, last) in it: the last segment that starts at or before the chunk. A warp looks at 32 segments at once,

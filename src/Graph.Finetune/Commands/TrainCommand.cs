@@ -53,8 +53,8 @@ static class TrainCommand
             var evaluation = result.GetValue(evalData) is { Length: > 0 } files ? (data with { Files = files }, result.GetValue(evalEvery)!.Value) : default((DataSettings, int)?);
             var settings = new TrainSettings(result.GetRequiredValue(output)!, result.GetValue(resume) ? RunStart.Resume : result.GetValue(overwrite) ? RunStart.Overwrite : RunStart.New, data, result.GetValue(accumulate)!.Value, result.GetValue(steps), result.GetValue(epochs) ?? 1,
                 Enum.Parse<LearningRateShape>(result.GetRequiredValue(shape), true), result.GetValue(peak)!.Value, result.GetValue(warmup)!.Value,
-                new AdamOptions(WeightDecay: result.GetValue(decay)!.Value, Clip: result.GetValue(clip)!.Value), Moments(result.GetRequiredValue(optimizer)), result.GetRequiredValue(recompute), result.GetValue(seed)!.Value,
-                result.GetValue(saveEvery)!.Value, result.GetValue(keep)!.Value, result.GetValue(maxSkipped)!.Value, evaluation, QuantOption.Read(result, quant), host.Read(result)) { Dry = result.GetValue(dry) };
+                new AdamOptions(WeightDecay: result.GetValue(decay)!.Value, Clip: result.GetValue(clip)!.Value), result.GetRequiredValue(recompute), result.GetValue(seed)!.Value,
+                result.GetValue(saveEvery)!.Value, result.GetValue(keep)!.Value, result.GetValue(maxSkipped)!.Value, evaluation, QuantOption.Read(result, quant), host.Read(result)) { Dry = result.GetValue(dry), Moments = Moments(result.GetRequiredValue(optimizer)) };
             var phases = new Phases(terminal);
             using var opened = ModelSource.Open(model, weights);
             if (opened.Note is { } note) terminal.Error.WriteLine("note: " + note);

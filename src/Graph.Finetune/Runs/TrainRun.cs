@@ -23,11 +23,14 @@ namespace Graph.Finetune.Runs;
 /// <param name="MaxSkipped">Steps in a row that may be skipped before the run has diverged.</param>
 /// <param name="Evaluation">Evaluation data, every how many steps; null: none.</param>
 /// <param name="Quant">Null: as the source has its weights.</param>
-public sealed record TrainSettings(string Out, RunStart Start, DataSettings Data, int PerStep, int? Steps, int Epochs, LearningRateShape Shape, double Peak, int Warmup, AdamOptions Adam, MomentFormat Moments, string Recompute, int Seed,
+public sealed record TrainSettings(string Out, RunStart Start, DataSettings Data, int PerStep, int? Steps, int Epochs, LearningRateShape Shape, double Peak, int Warmup, AdamOptions Adam, string Recompute, int Seed,
     int SaveEvery, int Keep, int MaxSkipped, (DataSettings Data, int Every)? Evaluation, Quantization? Quant, HostRequest Host)
 {
     /// <summary>Everything but the weights' values is read, checked and planned, and nothing is written or trained.</summary>
     public bool Dry { get; init; }
+
+    /// <summary>How the optimizer stores its moments.</summary>
+    public MomentFormat Moments { get; init; }
 }
 
 /// <summary>

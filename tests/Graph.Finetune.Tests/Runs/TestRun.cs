@@ -86,6 +86,7 @@ sealed record TestRun(string Model, TrainSettings Settings, int Rank, double Alp
         var settings = new TrainSettings("", RunStart.New, data, random.Next(1, 4), steps, random.Next(2, 4), (LearningRateShape)random.Next(3), 3e-3, random.Next(4),
             new AdamOptions(WeightDecay: random.Next(2) * 0.1, Clip: random.Next(2)), new[] { "none", "cheap", "full", "auto" }[random.Next(4)], random.Next(100), random.Next(1, 5), random.Next(1, 4), 1000,
             random.Next(2) == 0 ? null : (data, random.Next(1, 4)), new Quantization?[] { null, null, Quantization.Nf4 }[random.Next(3)], new HostRequest(StreamWeights: (StreamWeights)random.Next(3)));
+        settings = settings with { Moments = (MomentFormat)random.Next(2), Adam = settings.Adam with { Scaling = random.Next(2) == 0 ? null : new LossScaling(1024, 3) } };
         string[][] targets = [[], ["q_proj", "down_proj"], ["up_proj"]];
         return new TestRun(skips ? spiked : Fixture.Checkpoint, settings, random.Next(1, 9), random.Next(1, 30), random.Next(2) == 0, targets[random.Next(3)], random.Next(2) == 0);
     }

@@ -78,23 +78,21 @@ static class GemmCheck
 
     /// <summary>Largest error as a part of the allowed one.</summary>
     /// <param name="depths">k of every segment.</param>
-    /// <param name="blocks">Of the last segment's B, which is zero elsewhere; null: it is dense.</param>
-    internal static double One(CudaDevice device, GemmLayout layout, bool f32, bool accumulate, int m, int n, int[] depths, bool odd, Sum sum, int runs = 2, float alpha = 0.75f, RankBlock[]? blocks = null)
+    internal static double One(CudaDevice device, GemmLayout layout, bool f32, bool accumulate, int m, int n, int[] depths, bool odd, Sum sum, int runs = 2, float alpha = 0.75f)
     {
-        var what = $"{layout} {m}x{n}x{string.Join("+", depths)} {(f32 ? "f32" : "act")}{(accumulate ? " accumulate" : "")}{(odd ? " odd pitches" : "")}{(alpha == 0.75f ? "" : FormattableString.Invariant($" alpha {alpha}"))}{(blocks is null ? "" : ", ranks " + string.Join(" ", blocks.Select(b => $"{b.RankStart}:{b.Rank} of columns {b.Start}:{b.Columns}")))}";
+        var what = $"{layout} {m}x{n}x{string.Join("+", depths)} {(f32 ? "f32" : "act")}{(accumulate ? " accumulate" : "")}{(odd ? " odd pitches" : "")}{(alpha == 0.75f ? "" : FormattableString.Invariant($" alpha {alpha}"))}";
         var random = new Random(m + 31 * (n + 31 * (depths.Sum() + 31 * ((int)layout * 4 + (f32 ? 2 : 0) + (accumulate ? 1 : 0)))));
         var dPitch = Pitch(n, odd, 5);
-        var segments = depths.Select((k, place) =>
+        var segments = depths.Select(k =>
         {
-            var own = place == depths.Length - 1 ? blocks : null;
             var (aRows, aColumns) = layout == GemmLayout.Tn ? (k, m) : (m, k);
             var (bRows, bColumns) = layout == GemmLayout.Nt ? (n, k) : (k, n);
             int aPitch = Pitch(aColumns, odd, 1), bPitch = Pitch(bColumns, odd, 3);
             var (a, aAddress) = Operand(device, random, aRows, aColumns, aPitch);
-            var (b, bAddress) = Operand(device, random, bRows, bColumns, bPitch, own);
+            var (b, bAddress) = Operand(device, random, bRows, bColumns, bPitch);
             var ofA = layout == GemmLayout.Tn ? Gather(a, m, k, 1, aPitch) : Gather(a, m, k, aPitch, 1);
             var ofB = layout == GemmLayout.Nt ? Gather(b, n, k, bPitch, 1) : Gather(b, n, k, 1, bPitch);
-            return new Segment(ofA, ofB, new GemmOperands(aAddress, aPitch, bAddress, bPitch, k) { Blocks = own });
+            return new Segment(ofA, ofB, new GemmOperands(aAddress, aPitch, bAddress, bPitch, k));
         }).ToArray();
         // Two rows more than D has.
         var rows = m + 2;
@@ -162,15 +160,11 @@ static class GemmCheck
     static int Pitch(int columns, bool odd, int more) => odd ? columns + more + (columns + more + 1) % 2 : (columns + 15) / 8 * 8;
 
     // NaN between the rows, and three rows of it behind them.
-    static (float[] Values, nint Address) Operand(CudaDevice device, Random random, int rows, int columns, int pitch, RankBlock[]? blocks = null)
+    static (float[] Values, nint Address) Operand(CudaDevice device, Random random, int rows, int columns, int pitch)
     {
-        var elems = Checking.Random(random, (rows + 3) * pitch).Select((v, i) => Checking.ToElem(i / pitch >= rows || i % pitch >= columns ? float.NaN : blocks is null || IsIn(blocks, i / pitch, i % pitch) ? v : 0, device.Act)).ToArray();
+        var elems = Checking.Random(random, (rows + 3) * pitch).Select((v, i) => Checking.ToElem(i / pitch < rows && i % pitch < columns ? v : float.NaN, device.Act)).ToArray();
         return ([.. elems.Select(e => Checking.FromElem(e, device.Act))], device.Upload<ushort>(elems));
     }
-
-    /// <summary>Whether an element of a block-diagonal B is in one of its blocks.</summary>
-    internal static bool IsIn(IEnumerable<RankBlock> blocks, int row, int column) =>
-        blocks.Any(b => b.Start <= row && row < b.Start + b.Columns && b.RankStart <= column && column < b.RankStart + b.Rank);
 
     static string Speed(CudaDevice device, GemmLayout layout, int m, int n, int k)
     {

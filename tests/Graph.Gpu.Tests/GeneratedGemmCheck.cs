@@ -45,12 +45,6 @@ static class GeneratedGemmCheck
             var sum = onTma ? GemmCheck.Sum.One : GemmCheck.Sum.Apart;
             worst = Math.Max(worst, GemmCheck.One(on.Device, layout, f32, accumulate, m, n, [k, k2], odd: false, sum, runs: (k, k2) == (512, 48) ? 100 : 2, alpha: k2 % 3 == 0 ? 1 : -2.5f));
         }
-        foreach (var (m, n) in !onTma || layout != GemmLayout.Nt ? [] : tile == TileShape.Narrow ? new[] { (257, 520), (65, 72) } : [(4097, 776), (4111, 1000)])
-            foreach (var ranks in Stacks)
-            {
-                Require(m, n, 2);
-                worst = Math.Max(worst, GemmCheck.One(on.Device, layout, f32, accumulate, m, n, [136, ranks.Sum()], odd: false, GemmCheck.Sum.One, blocks: Diagonal(n, ranks)));
-            }
         if (on.Device.Act == ActType.F16 && !f32 && !accumulate) Range(on.Device, layout, shapes[0].M, shapes[0].N);
         if (onTma)
             foreach (var (m, n, k) in shapes) Limits(on.Device, layout, m, n, k, job.Source.Info.TileRows);
@@ -63,22 +57,6 @@ static class GeneratedGemmCheck
             // Targets without TMA have no narrow tile: wide serves.
             Checking.Require(chosen == tile || (!onTma && (chosen, tile) == (TileShape.Narrow, TileShape.Wide)), $"{m}x{n} does not run on {job.Name}");
         }
-    }
-
-    /// <summary>
-    /// Ranks of adapters side by side, 0: none. Within one k-block, one or several each, k-blocks that two share, columns without any, more adapters than the
-    /// kernel has intervals.
-    /// </summary>
-    static readonly int[][] Stacks =
-    [
-        [16, 16, 16], [8, 24, 100], [64, 64, 64], [256, 256], [0, 64, 0], [64, 0, 64], [100, 0], [0, 0, 72], [16, 64, 32, 128, 16, 64, 256], [64, 64, 64, 64, 64, 64, 64, 64, 8],
-    ];
-
-    /// <summary>The blocks of B [n, sum of ranks]; adapters have equal numbers of columns, the last one the rest.</summary>
-    static RankBlock[] Diagonal(int n, int[] ranks)
-    {
-        var columns = n / ranks.Length / 8 * 8;
-        return [.. ranks.Select((rank, i) => new RankBlock(i * columns, i == ranks.Length - 1 ? n - i * columns : columns, ranks.Take(i).Sum(), rank)).Where(b => b.Rank > 0)];
     }
 
     /// <summary>As <see cref="Segments"/>, for shapes that take the wide tile: remainders of either segment, and several k-blocks.</summary>

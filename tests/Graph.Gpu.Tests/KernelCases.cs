@@ -44,14 +44,6 @@ static class KernelCases
         return new Shapes(schedule, rows, RankTable.Create(schedule, _ => rank), Elem.Act);
     }
 
-    /// <param name="ranks">Of a stack's adapters in their order, over and over.</param>
-    internal static Shapes Shapes(string variant, int rows, int[] ranks)
-    {
-        var schedule = ScheduleOf(variant);
-        var places = schedule.Adapters.SelectMany(s => s.Adapters.Select((a, i) => (a.Name, Place: i))).ToDictionary(a => a.Name, a => a.Place);
-        return new Shapes(schedule, rows, RankTable.Create(schedule, name => ranks[places[name] % ranks.Length]), Elem.Act);
-    }
-
     internal static KernelCase Of(string variant, KernelInfo kernel, Size size, int seed)
     {
         var label = $"{kernel.Name}, {size}";

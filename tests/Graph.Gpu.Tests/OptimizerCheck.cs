@@ -227,7 +227,7 @@ static class OptimizerCheck
                 // Second moments are squares.
                 for (var j = state + 2 * size; j < state + 3 * size; j++) states[j] = states[j] * states[j];
                 if (codes)
-                    foreach (var moment in new[] { states.AsSpan(state + size, size), states.AsSpan(state + 2 * size, size) }) Code(moment, rows * columns, i);
+                    foreach (var at in new[] { state + size, state + 2 * size }) Code(states.AsSpan(at, size), rows * columns, i);
                 segments[i] = new AdamSegment
                 {
                     Master = At(states, state), FirstMoment = At(states, state + size), SecondMoment = At(states, state + 2 * size), Gradient = At(gradients, gradient), Copy = At(copies, copy),

@@ -30,12 +30,12 @@ public sealed class KernelParameterTests
         var wrong = new List<string>();
         foreach (var kernel in Emitted.Kernels(variant))
         {
-            // D, A and B with their pitches (or maps of both segments' A and B and of D, and the second segment's ranks), then m, n, k and alpha, with maps the
-            // row limit too, in the launcher's order.
+            // D, A and B with their pitches (or maps of both segments' A and B and of D), then m, n, k and alpha, with maps the second k and the row limit too,
+            // in the launcher's order.
             string[] lists = (KernelKind)(int)kernel.Info.Kind switch
             {
-                KernelKind.GemmTma => ["map map map map map Ranks int int int float pointer int"],
-                KernelKind.GemmEpilogue => ["map map map map map Ranks int int int float pointer int int Epilogue"],
+                KernelKind.GemmTma => ["map map map map map int int int int float pointer int"],
+                KernelKind.GemmEpilogue => ["map map map map map int int int int float pointer int int Epilogue"],
                 KernelKind.Gemm => ["pointer int pointer int pointer int int int int float" + (kernel.Info.Gemm is { Layout: Generator.Schedules.GemmLayout.Tn, Accumulate: true } ? " int" : "")],
                 KernelKind.RankSum => ["pointer int pointer int pointer pointer Linears int int int int int int float"],
                 KernelKind.RankGradients => ["pointer pointer pointer int pointer int pointer int Linears int int int int"],

@@ -156,9 +156,9 @@ internal sealed record Launcher(CudaStream Stream, KernelTable Kernels, CublasLt
         Launch(kernel, g.Label, Blocks(g.M, kernel.Info.TileRows), Blocks(g.N, kernel.Info.TileCols), cells, units ? 11 : 10);
     }
 
-    // Maps of A (k beside m) and B (nt: k beside n; nn: n beside k) of both segments and of D, then the k of the second one that D's columns need, m, n, the
-    // first one's k, alpha, the row limit's count (0: none) and first row; with an epilogue whether D is stored and the epilogue's arguments as cells of 16
-    // bytes. The driver copies all of it when it launches or captures.
+    // Maps of A (k beside m) and B (nt: k beside n; nn: n beside k) of both segments and of D, then m, n, the segments' k, alpha, the row limit's count (0:
+    // none) and first row; with an epilogue whether D is stored and the epilogue's arguments as cells of 16 bytes. The driver copies all of it when it launches
+    // or captures.
     unsafe void LaunchOnTma(BoundGemm g, LoadedKernel kernel, bool storeD, IReadOnlyList<BoundArgument> epilogue)
     {
         const int maps = 2 * MaxSegments + 1;
@@ -173,18 +173,13 @@ internal sealed record Launcher(CudaStream Stream, KernelTable Kernels, CublasLt
             TensorMap.Encode(map + 2 * i + 1, s.B, transposed ? s.K : g.N, transposed ? g.N : s.K, s.BPitch, transposed ? 64 : kernel.Info.TileCols / 2, g.Label);
         }
         TensorMap.Encode(map + maps - 1, g.D, g.M, g.N, g.DPitch, 64, g.Label);
-        // struct Ranks: the intervals' ends, then where their k begins and ends.
-        var ranks = stackalloc int[3 * GemmKernel.RankIntervals];
-        var needed = g.Segments.Count > 1 ? RankInterval.Of(g.Segments[1], g.N) : [RankInterval.None(g.N)];
-        for (var i = 0; i < GemmKernel.RankIntervals; i++)
-            (ranks[i], ranks[GemmKernel.RankIntervals + i], ranks[2 * GemmKernel.RankIntervals + i]) = i < needed.Count ? needed[i] : RankInterval.None(g.N);
-        var cells = stackalloc long[] { g.M, g.N, g.Segments[0].K, BitConverter.SingleToInt32Bits(g.Alpha), g.Limit?.Count ?? 0, g.Limit?.First ?? 0, storeD ? 1 : 0 };
+        var second = g.Segments.Count > 1 ? g.Segments[1].K : 0;
+        var cells = stackalloc long[] { g.M, g.N, g.Segments[0].K, second, BitConverter.SingleToInt32Bits(g.Alpha), g.Limit?.Count ?? 0, g.Limit?.First ?? 0, storeD ? 1 : 0 };
         var arguments = stackalloc long[2 * epilogue.Count + 1];
         for (var i = 0; i < epilogue.Count; i++) (arguments[2 * i], arguments[2 * i + 1]) = (epilogue[i].Address, epilogue[i].Pitch);
         var parameters = stackalloc void*[maps + 9];
         for (var i = 0; i < maps; i++) parameters[i] = map + i;
-        parameters[maps] = ranks;
-        for (var i = 0; i < 7; i++) parameters[maps + 1 + i] = cells + i;
+        for (var i = 0; i < 8; i++) parameters[maps + i] = cells + i;
         parameters[maps + 8] = arguments;
         var tiles = (long)Blocks(g.M, kernel.Info.TileRows) * Blocks(g.N, kernel.Info.TileCols);
         Launch(kernel, g.Label, (int)Math.Min(Multiprocessors, tiles), 1, parameters);

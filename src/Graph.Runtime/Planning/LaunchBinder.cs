@@ -52,8 +52,7 @@ public sealed class LaunchBinder(Shapes shapes, double loraScale, int logitsRows
             throw new ArgumentException($"bind: {ScheduleText.Print(g)} multiplies {a.Rows}x{a.Columns} and {b.Rows}x{b.Columns} into {d.Rows}x{d.Columns}; the sizes do not fit.");
         var (of, whole) = (shapes[b.Tensor].Tensor, b.Column == 0 && b.ColumnEnd == shapes[b.Tensor].Columns);
         var blocks = g.Layout == GemmLayout.Nt && of.Kind == TensorKind.AdapterB && whole ? shapes.Blocks(of.Stack) : null;
-        var operands = new GemmOperands(Start(address, a), shapes[a.Tensor].Pitch, Start(address, b), shapes[b.Tensor].Pitch, k) { Blocks = blocks };
-        return (operands, LaunchCost.BytesOf(shapes, a) + LaunchCost.BytesOf(shapes, b));
+        return (new GemmOperands(Start(address, a), shapes[a.Tensor].Pitch, Start(address, b), shapes[b.Tensor].Pitch, k) { Blocks = blocks }, LaunchCost.BytesOf(shapes, a) + LaunchCost.BytesOf(shapes, b));
     }
 
     // Every adapter in the product has rank 0.

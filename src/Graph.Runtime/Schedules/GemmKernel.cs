@@ -52,12 +52,6 @@ public static class GemmKernel
     /// <summary>Columns of a narrow one, which has no epilogue.</summary>
     public const int NarrowColumns = 192;
 
-    /// <summary>Depth of a k-block of the GEMM on TMA.</summary>
-    public const int TileDepth = 64;
-
-    /// <summary>Intervals of D's columns for which the GEMM on TMA is told which k of the second segment they need.</summary>
-    public const int RankIntervals = 4;
-
     /// <summary>
     /// What a tile takes besides its columns, in columns, an estimate: the end of its sums, which no product overlaps, and A, which a narrow tile reads for fewer columns.
     /// Wide tiles win what is nearly equal.

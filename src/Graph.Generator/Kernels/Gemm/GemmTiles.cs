@@ -24,9 +24,9 @@ public sealed record GemmTile(int M, int N, int K, int Stages, int WarpM, int Wa
 /// </summary>
 sealed record WgmmaTile(int N, int Stages, int Panels)
 {
-    public const int M = GemmKernel.TileRows, K = GemmKernel.TileDepth;
+    public const int M = GemmKernel.TileRows, K = 64;
 
-    /// <summary>Dynamic shared memory of a block in bytes: both operands' tiles and the sums of two warpgroups, 2 bytes an element, barriers and the second segments' k.</summary>
+    /// <summary>Dynamic shared memory of a block in bytes: both operands' tiles and the sums of two warpgroups, 2 bytes an element, and barriers.</summary>
     public int SharedBytes => Stages * (M + N) * K * 2 + 2 * Panels * 64 * 64 * 2 + 128;
 }
 

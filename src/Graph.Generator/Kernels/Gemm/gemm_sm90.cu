@@ -1,10 +1,7 @@
 // D = alpha A B on tensor cores, row-major, for sm_90a: gemm.cu's wide products of elems on TMA and wgmma.
 //   LAYOUT 0 (nt)  D[m,n] = alpha * (sum_k A[m,k] B[n,k] + sum_k A2[m,k] B2[n,k])
 //   LAYOUT 1 (nn)  D[m,n] = alpha * (sum_k A[m,k] B[k,n] + sum_k A2[m,k] B2[k,n])
-// Two k-segments with operands of their own, in one accumulation: a linear and its adapter, Y = x W^T + S B^T and dX = dY W + G A.
-// Of stacked linears B is block-diagonal: columns of D need the ranks of their own adapters. A tile multiplies only those k-blocks of the second segment that its
-// columns need; the others would add zeros. HALVES: k-blocks that the left half alone needs are multiplied with its half of B; those of the right half
-// alone are with both, because ptxas (12.4) multiplies in place into the first sums of a larger product, but not into the last ones.
+// Two k-segments with operands of their own, in one accumulation: a linear and its adapter, Y = x W^T + S B^T and dX = dY W + G A. k2 = 0: there is one.
 // Sums in fp32 over k in order, one rounding. n and every pitch are multiples of 8 elems; past an operand's end TMA reads zeros and writes nothing, so m, n and k are free otherwise.
 //
 //   a_map, a2_map: boxes of 64 (k) x 128 (m)     b_map, b2_map: boxes of 64 (k) x TILE_N / 2 (n), in nn 64 (n) x 64 (k)     d_map: boxes of 64 (n) x 64 (m); all with the 128-byte swizzle: panel tiles (wgmma.cu)
@@ -27,21 +24,6 @@
 // store_d 0: D is not written, because nothing else reads it or because the epilogue does it.
 
 // d += a b^T, 64 x n x 16, n twice the number of sums a thread holds, a with k along its columns; B_ROWS: b has k along its rows.
-#if HALVES
-template <bool B_ROWS>
-__device__ __forceinline__ void wgmma_tile(float (&d)[64], uint64 a, uint64 b)
-{
-    asm volatile("{.reg .pred p; setp.ne.b32 p, %66, 0;\n"
-                 "wgmma.mma_async.sync.aligned.m64n128k16.f32.bf16.bf16 {%0,%1,%2,%3,%4,%5,%6,%7,%8,%9,%10,%11,%12,%13,%14,%15,%16,%17,%18,%19,%20,%21,%22,%23,%24,%25,%26,%27,%28,%29,%30,%31,"
-                 "%32,%33,%34,%35,%36,%37,%38,%39,%40,%41,%42,%43,%44,%45,%46,%47,%48,%49,%50,%51,%52,%53,%54,%55,%56,%57,%58,%59,%60,%61,%62,%63}, %64, %65, p, 1, 1, 0, %67;}"
-                 : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3]), "+f"(d[4]), "+f"(d[5]), "+f"(d[6]), "+f"(d[7]), "+f"(d[8]), "+f"(d[9]), "+f"(d[10]), "+f"(d[11]), "+f"(d[12]), "+f"(d[13]), "+f"(d[14]), "+f"(d[15]),
-                   "+f"(d[16]), "+f"(d[17]), "+f"(d[18]), "+f"(d[19]), "+f"(d[20]), "+f"(d[21]), "+f"(d[22]), "+f"(d[23]), "+f"(d[24]), "+f"(d[25]), "+f"(d[26]), "+f"(d[27]), "+f"(d[28]), "+f"(d[29]), "+f"(d[30]), "+f"(d[31]),
-                   "+f"(d[32]), "+f"(d[33]), "+f"(d[34]), "+f"(d[35]), "+f"(d[36]), "+f"(d[37]), "+f"(d[38]), "+f"(d[39]), "+f"(d[40]), "+f"(d[41]), "+f"(d[42]), "+f"(d[43]), "+f"(d[44]), "+f"(d[45]), "+f"(d[46]), "+f"(d[47]),
-                   "+f"(d[48]), "+f"(d[49]), "+f"(d[50]), "+f"(d[51]), "+f"(d[52]), "+f"(d[53]), "+f"(d[54]), "+f"(d[55]), "+f"(d[56]), "+f"(d[57]), "+f"(d[58]), "+f"(d[59]), "+f"(d[60]), "+f"(d[61]), "+f"(d[62]), "+f"(d[63])
-                 : "l"(a), "l"(b), "r"(1), "n"(B_ROWS ? 1 : 0));
-}
-#endif
-
 template <bool B_ROWS>
 __device__ __forceinline__ void wgmma_tile(float (&d)[96], uint64 a, uint64 b)
 {
@@ -91,38 +73,18 @@ __device__ __forceinline__ void store_box(const tensor_map& map, int column, int
     asm volatile("cp.async.bulk.commit_group;" ::: "memory");
 }
 
-// The second segment's k that D's columns need, in intervals of columns from left to right: from the end of the one before up to column_end[i] it is begin[i], a
-// multiple of TILE_K, up to end[i]. An interval that needs none begins past everything and has end 0.
-struct Ranks { int column_end[4], begin[4], end[4]; };
-
-struct k_range { int begin, end; };
-
-// What this many columns need. In nn the second B is A of the adapters, which all columns need.
-__device__ __forceinline__ k_range needed(const Ranks& ranks, int column, int columns)
-{
-    if (LAYOUT == 1) return {0, ranks.end[0]};
-    k_range range = {0x7fffffff, 0};
-#pragma unroll
-    for (int i = 0; i < 4; i++)
-        if (column < ranks.column_end[i] && (i == 0 || ranks.column_end[i - 1] < column + columns)) range = {min(range.begin, ranks.begin[i]), max(range.end, ranks.end[i])};
-    return range;
-}
-
-__device__ __forceinline__ void store_shared2(uint32_t address, int a, int b) { asm volatile("st.shared.v2.b32 [%0], {%1,%2};" :: "r"(address), "r"(a), "r"(b) : "memory"); }
-__device__ __forceinline__ void load_shared2(uint32_t address, int& a, int& b) { asm volatile("ld.shared.v2.b32 {%0,%1}, [%2];" : "=r"(a), "=r"(b) : "r"(address) : "memory"); }
-
 #define RASTER 8 // row tiles that blocks running at the same time share
 
 extern "C" __global__ void __launch_bounds__(384, 1)
 KERNEL_NAME(const __grid_constant__ tensor_map a_map, const __grid_constant__ tensor_map b_map, const __grid_constant__ tensor_map a2_map, const __grid_constant__ tensor_map b2_map,
-            const __grid_constant__ tensor_map d_map, const __grid_constant__ Ranks ranks, int m, int n, int k, float alpha,
+            const __grid_constant__ tensor_map d_map, int m, int n, int k, int k2, float alpha,
             const int* __restrict__ row_count, int first_row
 #if EPILOGUE
             , int store_d, const __grid_constant__ Epilogue arguments
 #endif
             )
 {
-    constexpr uint32_t A_BYTES = TILE_M * TILE_K * 2, HALF_BYTES = TILE_N / 2 * TILE_K * 2, STAGE_BYTES = A_BYTES + 2 * HALF_BYTES, PANEL_BYTES = 64 * 64 * 2;
+    constexpr uint32_t A_BYTES = TILE_M * TILE_K * 2, STAGE_BYTES = A_BYTES + TILE_N * TILE_K * 2, PANEL_BYTES = 64 * 64 * 2;
     constexpr int TILE_COLUMNS = HALVES ? TILE_N / 2 : TILE_N; // of D, or of each of its halves
     constexpr int B_BOX = LAYOUT == 0 ? TILE_N / 2 : 64; // columns of a tile in a box of B
     static_assert(TILE_M == 128 && (TILE_N == 256 || TILE_N == 192 && !EPILOGUE) && TILE_K == 64, "two warpgroups of 64 x TILE_N sums, panels of 128 bytes");
@@ -131,9 +93,8 @@ KERNEL_NAME(const __grid_constant__ tensor_map a_map, const __grid_constant__ te
 
     extern __shared__ __align__(1024) uint8_t shared[];
     const uint32_t stages = shared_address(shared), staging = stages + STAGES * STAGE_BYTES, full = staging + 2 * PANELS * PANEL_BYTES, empty = full + STAGES * 8;
-    const uint32_t second = empty + STAGES * 8; // per stage: where a tile's first segment ends, the k of its second one for the left half alone and for both
 #if EPILOGUE
-    const uint32_t staged = second + STAGES * 8, drained = staged + 8;
+    const uint32_t staged = empty + STAGES * 8, drained = staged + 8;
     constexpr int EPILOGUE_WARPS = GROUP_THREADS / WARP_SIZE - 1;
 #endif
     const int group = threadIdx.x / GROUP_THREADS, thread = threadIdx.x % GROUP_THREADS, lane = thread % WARP_SIZE;
@@ -176,32 +137,20 @@ KERNEL_NAME(const __grid_constant__ tensor_map a_map, const __grid_constant__ te
         {
             int row, column;
             place(tile, row, column);
-            k_range range = needed(ranks, column, TILE_COLUMNS);
-            int left = 0;
-            if (HALVES)
-            {
-                const k_range right = needed(ranks, columns + column, TILE_COLUMNS);
-                range = {min(range.begin, right.begin), max(range.end, right.end)};
-                left = max(min(right.begin, range.end) - range.begin, 0);
-            }
 #pragma unroll 1
             for (int segment = 0; segment < 2; segment++)
             {
                 const tensor_map& a = segment == 0 ? a_map : a2_map;
                 const tensor_map& b = segment == 0 ? b_map : b2_map;
-                const int end = segment == 0 ? k : range.end;
-                for (int at = segment == 0 ? 0 : range.begin; at < end; at += TILE_K)
+                for (int at = 0; at < (segment == 0 ? k : k2); at += TILE_K)
                 {
-                    const bool left_only = HALVES && segment == 1 && at < range.begin + left;
                     const uint32_t a_tile = stages + stage * STAGE_BYTES, b_tile = a_tile + A_BYTES, arrived = full + stage * 8;
                     barrier_wait(empty + stage * 8, phase);
-                    if (segment == 0 && at + TILE_K >= k) store_shared2(second + stage * 8, left, range.end - range.begin - left);
-                    barrier_expect(arrived, left_only ? STAGE_BYTES - HALF_BYTES : STAGE_BYTES);
+                    barrier_expect(arrived, STAGE_BYTES);
                     copy_box(a_tile, a, at, row, arrived);
 #pragma unroll
                     for (int i = 0; i < TILE_N; i += B_BOX)
                     {
-                        if (left_only && i >= TILE_N / 2) break;
                         const int first = HALVES ? panel_column(column, i / 64) : column + i; // of a narrow tile, a box begins within a panel
                         if (LAYOUT == 0) copy_box(b_tile + i * 128, b, at, first, arrived);
                         else copy_box(b_tile + i * 128, b, first, at, arrived);
@@ -298,8 +247,8 @@ KERNEL_NAME(const __grid_constant__ tensor_map a_map, const __grid_constant__ te
     int drained_phase = 1;
 #endif
     auto release = [&](int at) { if (lane == 0) barrier_arrive(empty + at * 8); };
-    // Into d, sums of B's first columns, the first steps of a k-block; of a whole block they are a constant, which leaves no branches.
-    auto multiply = [&](auto& d, int steps, bool follows)
+    // The first steps of a k-block; of a whole block they are a constant, which leaves no branches.
+    auto multiply = [&](int steps, bool follows)
     {
         const uint32_t a_tile = stages + stage * STAGE_BYTES + group * 64 * 128, b_tile = stages + stage * STAGE_BYTES + A_BYTES;
         barrier_wait(full + stage * 8, phase);
@@ -307,7 +256,7 @@ KERNEL_NAME(const __grid_constant__ tensor_map a_map, const __grid_constant__ te
 #pragma unroll
         for (int step = 0; step < TILE_K / 16; step++)
             if (step < steps)
-                wgmma_tile<LAYOUT == 1>(d, panel_columns<TILE_M>(a_tile, step), LAYOUT == 1 ? panel_rows<TILE_K>(b_tile, step) : panel_columns<TILE_N>(b_tile, step));
+                wgmma_tile<LAYOUT == 1>(sum, panel_columns<TILE_M>(a_tile, step), LAYOUT == 1 ? panel_rows<TILE_K>(b_tile, step) : panel_columns<TILE_N>(b_tile, step));
         wgmma_commit();
         wgmma_wait<1>(); // the k-block before is multiplied
         if (follows) release(stage == 0 ? STAGES - 1 : stage - 1);
@@ -319,38 +268,22 @@ KERNEL_NAME(const __grid_constant__ tensor_map a_map, const __grid_constant__ te
         for (int i = 0; i < TILE_N / 2; i++) sum[i] = 0.0f;
         hold(sum);
         bool follows = false;
-        auto multiply_all = [&](int depth)
+#pragma unroll // a segment that is a variable is one register too many beside some epilogues
+        for (int segment = 0; segment < 2; segment++)
         {
-            for (; depth >= TILE_K; depth -= TILE_K)
+            const int depth = segment == 0 ? k : k2;
+            for (int at = 0; at + TILE_K <= depth; at += TILE_K)
             {
-                multiply(sum, TILE_K / 16, follows);
+                multiply(TILE_K / 16, follows);
                 follows = true;
             }
             // The last block of a segment has steps of 16 columns; further ones would add products of zeros, and sums are the same without them.
-            if (depth > 0)
+            if (depth % TILE_K > 0)
             {
-                multiply(sum, (depth + 15) / 16, follows);
+                multiply((depth % TILE_K + 15) / 16, follows);
                 follows = true;
             }
-        };
-        multiply_all(k);
-        // The copying warp has worked out the second segment; the last k-block of the first one, where it says so, is not released yet.
-        int left, both;
-        load_shared2(second + (stage == 0 ? STAGES - 1 : stage - 1) * 8, left, both);
-#if HALVES
-        left = warp_uniform(left);
-        if (left > 0)
-        {
-            wgmma_wait<0>(); // sums of one shape may be in flight, but not of two
-            for (; left > 0; left -= TILE_K)
-            {
-                multiply(reinterpret_cast<float (&)[TILE_N / 4]>(sum), TILE_K / 16, follows);
-                follows = true;
-            }
-            wgmma_wait<0>();
         }
-#endif
-        multiply_all(warp_uniform(both));
         wgmma_wait<0>();
         hold(sum);
         release(stage == 0 ? STAGES - 1 : stage - 1);

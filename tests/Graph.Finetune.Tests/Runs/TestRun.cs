@@ -9,6 +9,7 @@ using Graph.Finetune.Runs;
 using Graph.Finetune.Tests.Training;
 using Graph.Finetune.Training;
 using Graph.Runtime.Cpu;
+using Graph.Runtime.Planning;
 using Graph.Runtime.Execution;
 using Xunit;
 

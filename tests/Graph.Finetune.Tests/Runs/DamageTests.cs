@@ -1,6 +1,7 @@
 using System;
 using System.IO;
 using System.Linq;
+using Graph.Finetune.Commands;
 using Graph.Finetune.Runs;
 using Xunit;
 

@@ -2,6 +2,7 @@ using System;
 using System.Collections.Generic;
 using System.IO;
 using System.Linq;
+using Graph.Finetune.Commands;
 using Graph.Finetune.Runs;
 using Graph.Finetune.Training;
 using Graph.Runtime.Devices;

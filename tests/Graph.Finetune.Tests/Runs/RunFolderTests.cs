@@ -2,6 +2,7 @@ using System;
 using System.Collections.Generic;
 using System.IO;
 using System.Linq;
+using Graph.Finetune.Commands;
 using Graph.Finetune.Runs;
 using Graph.Finetune.Tests.Commands;
 using Graph.Finetune.Training;

@@ -5,7 +5,7 @@ using System.IO;
 using System.Linq;
 using System.Threading.Tasks;
 using Graph.Finetune.Adapters;
-using Graph.Finetune.Commands;
+using Graph.Finetune.Runs;
 using Graph.Finetune.Data;
 using Graph.Finetune.Training;
 using Graph.Runtime.Cpu;
@@ -13,7 +13,7 @@ using Graph.Runtime.Devices;
 using Graph.Runtime.Execution;
 using Graph.Runtime.Planning;
 
-namespace Graph.Finetune.Runs;
+namespace Graph.Finetune.Commands;
 
 /// <summary>What a run is to do.</summary>
 /// <param name="PerStep">Micro-batches of a step.</param>

@@ -30,31 +30,33 @@ static class TrainCommand
         var quant = QuantOption.Create();
         var seed = Seed("decides the adapter's first values and the order of the data");
         var saveEvery = OptionKinds.Integer("--save-every", "steps from one checkpoint to the next; the last step has one anyhow", 500, 1);
-        var keep = OptionKinds.Integer("--keep", "checkpoints that stay, the newest", 3, 1);
+        var keep = OptionKinds.Integer("--keep", "checkpoints that stay, the newest, beside the one with the lowest evaluation loss", 3, 1);
         var resume = OptionKinds.Flag("--resume", "go on with the run in --out from its newest checkpoint that is whole, to the same bits as if it had not ended; without a checkpoint it begins");
         var overwrite = OptionKinds.Flag("--overwrite", "replace a run that is in --out");
         var maxSkipped = OptionKinds.Integer("--max-skipped", "steps in a row whose gradient is not finite and that are skipped; the run has then diverged and ends (exit code 6)", 5, 1);
         var evalData = OptionKinds.List("--eval-data", "FILE", "data on which the loss is taken while training");
         var evalEvery = OptionKinds.Integer("--eval-every", "steps from one evaluation to the next; the last step has one anyhow", 100, 1);
+        var patience = OptionKinds.Integer("--early-stopping-patience", "evaluations in a row without a lower loss after which the run ends; needs --eval-data", null, 1);
         var dry = OptionKinds.Flag("--dry-run", "read and check options, data, model, memory and disk, print the plan and stop; the exit code is the one that a start would have");
         var command = new Command("train", "Trains a LoRA adapter that PEFT loads.");
         source.AddTo(command);
         batch.AddTo(command);
         command.Add(output);
         adapter.AddTo(command);
-        foreach (var option in new Option[] { accumulate, steps, epochs, peak, shape, warmup, optimizer, decay, clip, recompute, quant, seed, saveEvery, keep, resume, overwrite, maxSkipped, evalData, evalEvery, dry }) command.Add(option);
+        foreach (var option in new Option[] { accumulate, steps, epochs, peak, shape, warmup, optimizer, decay, clip, recompute, quant, seed, saveEvery, keep, resume, overwrite, maxSkipped, evalData, evalEvery, patience, dry }) command.Add(option);
         host.AddTo(command);
         command.SetAction(result =>
         {
             var (model, weights, device) = source.Read(result);
             if (result.GetValue(steps) is not null && result.GetValue(epochs) is not null) throw new UsageException("--steps and --epochs both say how long to train; leave one out.");
             if (result.GetValue(resume) && result.GetValue(overwrite)) throw new UsageException("--resume goes on with a run and --overwrite replaces it; leave one out.");
+            if (result.GetValue(patience) is not null && result.GetValue(evalData) is not { Length: > 0 }) throw new UsageException("--early-stopping-patience counts evaluations, and there are none without --eval-data; give both, or neither.");
             var data = batch.Read(result);
             var evaluation = result.GetValue(evalData) is { Length: > 0 } files ? (data with { Files = files }, result.GetValue(evalEvery)!.Value) : default((DataSettings, int)?);
             var settings = new TrainSettings(result.GetRequiredValue(output)!, result.GetValue(resume) ? RunStart.Resume : result.GetValue(overwrite) ? RunStart.Overwrite : RunStart.New, data, result.GetValue(accumulate)!.Value, result.GetValue(steps), result.GetValue(epochs) ?? 1,
                 Enum.Parse<LearningRateShape>(result.GetRequiredValue(shape), true), result.GetValue(peak)!.Value, result.GetValue(warmup)!.Value,
                 new AdamOptions(WeightDecay: result.GetValue(decay)!.Value, Clip: result.GetValue(clip)!.Value), result.GetRequiredValue(recompute), result.GetValue(seed)!.Value,
-                result.GetValue(saveEvery)!.Value, result.GetValue(keep)!.Value, result.GetValue(maxSkipped)!.Value, evaluation, QuantOption.Read(result, quant), host.Read(result)) { Dry = result.GetValue(dry), Moments = Moments(result.GetRequiredValue(optimizer)) };
+                result.GetValue(saveEvery)!.Value, result.GetValue(keep)!.Value, result.GetValue(maxSkipped)!.Value, evaluation, QuantOption.Read(result, quant), host.Read(result)) { Dry = result.GetValue(dry), Patience = result.GetValue(patience), Moments = Moments(result.GetRequiredValue(optimizer)) };
             var phases = new Phases(terminal);
             using var opened = ModelSource.Open(model, weights);
             if (opened.Note is { } note) terminal.Error.WriteLine("note: " + note);

@@ -29,6 +29,9 @@ public sealed record TrainSettings(string Out, RunStart Start, DataSettings Data
     /// <summary>Everything but the weights' values is read, checked and planned, and nothing is written or trained.</summary>
     public bool Dry { get; init; }
 
+    /// <summary>Evaluations in a row without a lower loss after which the run ends; null: it does not.</summary>
+    public int? Patience { get; init; }
+
     /// <summary>How the optimizer stores its moments.</summary>
     public MomentFormat Moments { get; init; }
 }
@@ -39,6 +42,8 @@ public sealed record TrainSettings(string Out, RunStart Start, DataSettings Data
 /// </summary>
 static class TrainRun
 {
+    const string EvaluationData = "the evaluation data";
+
     public static int Run(ModelSource source, DeviceRequest device, AdapterSettings adapter, TrainSettings settings, Terminal terminal, Phases phases)
     {
         terminal = terminal.Forgiving();
@@ -61,23 +66,26 @@ static class TrainRun
         var before = checkpoint is null ? default((RunState State, RunSettings Settings)?) : RunCheckpoint.Read(checkpoint, source.Schedule);
         phases.Done("model");
         // Tokenizing takes a core and seconds; the device is made ready meanwhile.
-        var loading = Task.Run(() => (Train: TrainData.Load(settings.Data, source), Evaluation: settings.Evaluation is { } e ? TrainData.Load(e.Data, source).InOrder() : null));
+        var loading = Task.Run(() => (Train: TrainData.Load(settings.Data, source), Evaluation: settings.Evaluation is { } e ? TrainData.Load(e.Data, source) : null));
         var request = new SessionRequest(adapter, settings.Data.BatchTokens, settings.Data.Seq, settings.PerStep, settings.Recompute, settings.Adam, settings.Seed) { Quant = settings.Quant, Host = settings.Host, Moments = settings.Moments };
         // A dry run has all of a session but its memory.
         using var session = settings.Dry ? null : ModelSession.Open(source, device, request, Beat);
         var (owner, planned) = session is null ? ModelSession.Plan(source, device, request, Beat) : (session.Device, session.Planned);
         using var opened = session is null ? owner : null;
-        var (data, evaluation) = loading.GetAwaiter().GetResult();
+        var (data, evaluationData) = loading.GetAwaiter().GetResult();
+        var evaluation = evaluationData?.InOrder();
         if (evaluation is not null && !Enumerable.Range(0, evaluation.Count).Any(evaluation.HasLabels)) throw new InputException("no token of --eval-data has a label after it was packed, so there is no loss to take.");
         var first = data.Epoch(settings.Seed, 0);
         var learning = TrainData.Learning(first, 0);
         var steps = settings.Steps ?? data.StepsOf(settings.Epochs, settings.Seed, settings.PerStep);
         var rate = new LearningRate(settings.Shape, settings.Peak, settings.Warmup, steps);
-        var identity = Identity(source, owner, planned.Plan, adapter, data, settings, rate);
+        var identity = Identity(source, owner, planned.Plan, adapter, data, evaluationData, settings, rate);
         phases.Done("data");
 
         var position = before?.State.Position ?? RunPosition.Start;
         var changes = before?.Settings is { } began ? identity.Continue(began, position.Step) : [];
+        // Losses on other data are not to be compared.
+        var evaluations = evaluation is null || before?.Settings.Facts.GetValueOrDefault(EvaluationData) == identity.Facts[EvaluationData] ? before?.State.Evaluations ?? EvaluationState.None : EvaluationState.None;
         if (position.Step > steps) throw new UsageException($"the run in '{settings.Out}' has done {position.Step} steps, more than the {steps} asked for; give --steps {position.Step} or more.");
         RequireRoom(settings, adapter, planned.Plan, Note);
         if (session is not null)
@@ -104,26 +112,30 @@ static class TrainRun
         }
 
         var saver = new RunSaver(folder!, settings.Keep, state => adapter.Of(state.Train), source.Name, identity, Warn);
-        if (checkpoint is not null) saver.GoOnFrom(position.Step);
+        if (before is { } found) saver.GoOnFrom(found.State with { Evaluations = evaluations });
         using var signal = new StopSignal();
         using var metrics = new MetricsFile(folder!.Path, position.Step, Warn);
         var owned = folder!;
         var (begun, due) = (false, false);
         try
         {
-            TrainProgress.Run(terminal, steps, show => Trainer.Run(session, data.Steps(settings.Seed, settings.PerStep, position.Step), rate, position, step => IsSave(step) || IsEvaluation(step), (report, now) =>
+            if (!IsOver()) TrainProgress.Run(terminal, steps, show => Trainer.Run(session, data.Steps(settings.Seed, settings.PerStep, position.Step), rate, position, step => IsSave(step) || IsEvaluation(step), (report, now) =>
             {
                 if (!begun) phases.Done("first step");
                 if (!begun && checkpoint is null) owned.RemoveCheckpoints();
                 (begun, position) = (true, now);
-                if (IsEvaluation(now.Step)) report = report with { EvaluationLoss = Evaluate(session.Training, evaluation!) };
+                if (IsEvaluation(now.Step))
+                {
+                    report = report with { EvaluationLoss = Evaluate(session.Training, evaluation!) };
+                    evaluations = evaluations.After(now.Step, report.EvaluationLoss.Value);
+                }
                 metrics.Write(report);
                 show(report);
                 if (!report.Skipped) saver.Prove();
-                if (now.SkippedInARow >= settings.MaxSkipped || signal.Number != 0) return false;
+                if (now.SkippedInARow >= settings.MaxSkipped || signal.Number != 0 || IsOver()) return false;
                 // A skipped step has the weights of the one before, of which nobody knows yet that they are good.
                 due |= IsSave(now.Step);
-                if (due && !report.Skipped) Save();
+                if ((due && !report.Skipped) || evaluations.BestStep == now.Step) Save();
                 return true;
             }));
         }
@@ -144,6 +156,8 @@ static class TrainRun
             throw new InputException($"{fault}; {(saver.Checkpoint is { } kept ? $"the last good save is {RunCheckpoint.FolderOf(owned.Checkpoints, kept)}" : "nothing of the run was saved")}; make room, and --resume goes on from there.");
         var stopped = signal.Number;
         if (stopped != 0 && saver.Checkpoint != position.Step) throw new InputException($"signal {stopped} ended the run after step {position.Step}, of which only the adapter was saved; --resume goes on from {(saver.Checkpoint is { } at ? $"step {at}" : "the start")}.");
+        if (IsOver() && position.Step < steps) terminal.Out.WriteLine($"ended early, after step {position.Step}: {evaluations.SinceBest} evaluations in a row had no lower loss than step {evaluations.BestStep} (--early-stopping-patience)");
+        if (saver.Best is { } best) terminal.Out.WriteLine(string.Create(CultureInfo.InvariantCulture, $"the lowest evaluation loss is {evaluations.BestLoss:F4}, of step {best}: {Path.Combine(settings.Out, RunFolder.BestName)}"));
         terminal.Out.WriteLine($"{(stopped != 0 ? $"stopped by signal {stopped} after step {position.Step}; --resume goes on from there; " : "")}the adapter is in {settings.Out}; peak {Bytes.Text(session.PeakBytes())}, planned {Bytes.Text(session.PlannedPeakBytes)}");
         return stopped == 0 ? 0 : 128 + stopped;
 
@@ -153,6 +167,7 @@ static class TrainRun
             if (loading.IsFaulted) loading.GetAwaiter().GetResult();
         }
 
+        bool IsOver() => settings.Patience <= evaluations.SinceBest;
         bool IsSave(int step) => step % settings.SaveEvery == 0 && step < steps;
         bool IsEvaluation(int step) => settings.Evaluation is { } e && (step % e.Every == 0 || step == steps);
         void Note(string text) => terminal.Error.WriteLine("note: " + Terminal.Plain(text));
@@ -163,7 +178,7 @@ static class TrainRun
             // A checkpoint counts on the lines of its steps.
             due = false;
             metrics.Flush(toDisk: true);
-            saver.Begin(new RunState(position, session.Training.State(settings.Seed, position.DataPosition)));
+            saver.Begin(new RunState(position, session.Training.State(settings.Seed, position.DataPosition)) { Evaluations = evaluations });
         }
     }
 
@@ -192,11 +207,11 @@ static class TrainRun
         var masters = plan.Optimizer.Adapters.Sum(a => 4L * (a.A.Rows * (long)a.A.Columns + a.B.Rows * (long)a.B.Columns));
         if (RunFolder.FreeBytes(settings.Out) is not { } free) return;
         if (free < masters) throw new InputException($"'{settings.Out}' has room for {Bytes.Text(free)}, but the adapter of rank {adapter.Rank} needs {Bytes.Text(masters)}; make room, or give another --out.");
-        var checkpoints = (settings.Keep + 1) * 3 * masters;
-        if (free < masters + checkpoints) note($"'{settings.Out}' has room for {Bytes.Text(free)}, but {settings.Keep} checkpoints and the next one need {Bytes.Text(checkpoints)} beside the adapter's {Bytes.Text(masters)}");
+        var checkpoints = (settings.Keep + (settings.Evaluation is null ? 1 : 2)) * 3 * masters;
+        if (free < masters + checkpoints) note($"'{settings.Out}' has room for {Bytes.Text(free)}, but {settings.Keep} checkpoints{(settings.Evaluation is null ? "" : ", the best one")} and the next one need {Bytes.Text(checkpoints)} beside the adapter's {Bytes.Text(masters)}");
     }
 
-    static RunSettings Identity(ModelSource source, IDevice device, ExecutionPlan plan, AdapterSettings adapter, TrainData data, TrainSettings settings, LearningRate rate)
+    static RunSettings Identity(ModelSource source, IDevice device, ExecutionPlan plan, AdapterSettings adapter, TrainData data, TrainData? evaluation, TrainSettings settings, LearningRate rate)
     {
         var values = new Dictionary<string, string>
         {
@@ -210,6 +225,7 @@ static class TrainRun
             ["--grad-accum"] = Text(settings.PerStep), ["--optimizer"] = settings.Moments.ToString(), ["--weight-decay"] = Text(settings.Adam.WeightDecay), ["--clip"] = Text(settings.Adam.Clip), ["--seed"] = Text(settings.Seed),
         };
         var facts = new Dictionary<string, string> { ["the device"] = $"{device.Info.Name} ({device.Info.Target})" };
+        if (evaluation is not null) facts[EvaluationData] = "sha256 " + evaluation.Fingerprint()[..16];
         return new RunSettings(values, facts, rate);
 
         static string Text(IConvertible value) => value.ToString(CultureInfo.InvariantCulture);

@@ -102,6 +102,29 @@ public static partial class AtomicFiles
         Directory.Delete(folder + Old, recursive: true);
     }
 
+    /// <summary>A symbolic link in the place of one that may be there.</summary>
+    /// <param name="target">Relative to the link's folder.</param>
+    public static void Link(string path, string target)
+    {
+        var aside = path + Partial;
+        File.Delete(aside);
+        Directory.CreateSymbolicLink(aside, target);
+        if (OperatingSystem.IsWindows())
+        {
+            Unlink(path);
+            Directory.Move(aside, path);
+        }
+        // File.Move and Directory.Move replace no link to a folder.
+        else if (Rename(aside, path) != 0) throw new IOException($"the link '{path}' could not be made: {Marshal.GetPInvokeErrorMessage(Marshal.GetLastPInvokeError())}");
+    }
+
+    /// <summary>Removes a symbolic link, if it is there, and nothing of what it points to.</summary>
+    public static void Unlink(string path)
+    {
+        if (OperatingSystem.IsWindows() && Directory.Exists(path)) Directory.Delete(path);
+        else File.Delete(path);
+    }
+
     /// <summary>Tidies what a process that was killed left of its writing in a folder: parts go, and what stood aside for one that did not come is back.</summary>
     public static void Tidy(string parent)
     {
@@ -138,6 +161,7 @@ public static partial class AtomicFiles
     }
 
     [LibraryImport("libc", EntryPoint = "open", StringMarshalling = StringMarshalling.Utf8, SetLastError = true)] private static partial int OpenFile(string path, int flags);
+    [LibraryImport("libc", EntryPoint = "rename", StringMarshalling = StringMarshalling.Utf8, SetLastError = true)] private static partial int Rename(string from, string to);
     [LibraryImport("libc", EntryPoint = "fsync", SetLastError = true)] private static partial int SyncFile(int handle);
     [LibraryImport("libc", EntryPoint = "close")] private static partial int CloseFile(int handle);
 }

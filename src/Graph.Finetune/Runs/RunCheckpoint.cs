@@ -109,12 +109,16 @@ public static class RunCheckpoint
             var settings = new RunSettings(Texts(root.GetProperty("settings")), Texts(root.GetProperty("facts")),
                 new LearningRate(Enum.Parse<LearningRateShape>(rate.GetProperty("schedule").GetString()!), rate.GetProperty("peak").GetDouble(), rate.GetProperty("warmup").GetInt32(), rate.GetProperty("steps").GetInt32()));
             using var optimizer = SafetensorsFile.Open(Path.Combine(folder, OptimizerName));
-            return (RunState.Of(position, root.GetProperty("updates").GetInt32(), root.GetProperty("seed").GetInt32(), new LossScaleState(root.GetProperty("loss_scale").GetSingle(), root.GetProperty("steps_at_loss_scale").GetInt32()), PeftAdapter.Load(folder, schedule), optimizer), settings);
+            return (RunState.Of(position, root.GetProperty("updates").GetInt32(), root.GetProperty("seed").GetInt32(), new LossScaleState(root.GetProperty("loss_scale").GetSingle(), root.GetProperty("steps_at_loss_scale").GetInt32()), PeftAdapter.Load(folder, schedule), optimizer) with { Evaluations = Evaluations(root) }, settings);
         }
         catch (Exception e) when (e is KeyNotFoundException or InvalidOperationException or FormatException or ArgumentException)
         {
             throw new InputException($"{path} has not the fields of a checkpoint: {e.Message}");
         }
+
+        // A run without evaluations has none.
+        static EvaluationState Evaluations(JsonElement root) => !root.TryGetProperty("evaluations", out var e) ? EvaluationState.None
+            : new EvaluationState(e.GetProperty("best_step").GetInt32(), e.GetProperty("best_loss").ValueKind == JsonValueKind.Null ? double.PositiveInfinity : e.GetProperty("best_loss").GetDouble(), e.GetProperty("since_best").GetInt32());
 
         static IReadOnlyDictionary<string, string> Texts(JsonElement fields) => fields.EnumerateObject().ToDictionary(f => f.Name, f => f.Value.GetString()!);
     }
@@ -129,6 +133,15 @@ public static class RunCheckpoint
         json.WriteNumber("seed", state.Train.Seed);
         json.WriteNumber("loss_scale", state.Train.LossScale.Scale);
         json.WriteNumber("steps_at_loss_scale", state.Train.LossScale.GoodSteps);
+        if (state.Evaluations is var e && e != EvaluationState.None)
+        {
+            json.WriteStartObject("evaluations");
+            json.WriteNumber("best_step", e.BestStep);
+            if (double.IsFinite(e.BestLoss)) json.WriteNumber("best_loss", e.BestLoss);
+            else json.WriteNull("best_loss");
+            json.WriteNumber("since_best", e.SinceBest);
+            json.WriteEndObject();
+        }
         json.WriteStartObject("learning_rate");
         json.WriteString("schedule", settings.Rate.Shape.ToString());
         json.WriteNumber("peak", settings.Rate.Peak);

@@ -73,12 +73,25 @@ public sealed class RunFolder : IDisposable
         }
     }
 
+    /// <summary>Name of the link to the checkpoint with the lowest evaluation loss, beside the adapter of the last step.</summary>
+    public const string BestName = "best";
+
+    /// <summary>Names the best checkpoint; null: there is none.</summary>
+    /// <exception cref="IOException">The link cannot be made.</exception>
+    public void NameBest(int? step)
+    {
+        var link = System.IO.Path.Combine(Path, BestName);
+        if (step is { } best) AtomicFiles.Link(link, System.IO.Path.GetRelativePath(Path, RunCheckpoint.FolderOf(Checkpoints, best)));
+        else AtomicFiles.Unlink(link);
+    }
+
     /// <summary>Takes the checkpoints of an earlier run away. Its adapter stays until the first of the new run replaces it; its metrics until the new run's first line.</summary>
     /// <exception cref="InputException">They cannot be removed.</exception>
     public void RemoveCheckpoints()
     {
         try
         {
+            NameBest(null);
             AtomicFiles.Remove(Checkpoints);
         }
         catch (Exception e) when (AtomicFiles.IsFault(e))

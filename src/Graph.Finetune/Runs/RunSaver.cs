@@ -12,7 +12,7 @@ namespace Graph.Finetune.Runs;
 /// Saves a run while it goes on: each state becomes a checkpoint, and its adapter the one of the folder. Writing is done beside the run, one save after the other; what cannot be written is said, and the save before
 /// stays what it was.
 /// </summary>
-/// <param name="keep">Checkpoints that stay.</param>
+/// <param name="keep">Checkpoints that stay, beside the best one.</param>
 /// <param name="adapterOf">The adapter of a state.</param>
 /// <param name="warn">Receives what is wrong, without a full stop.</param>
 public sealed class RunSaver(RunFolder folder, int keep, Func<RunState, AdapterFile> adapterOf, string baseModel, RunSettings settings, Action<string> warn)
@@ -26,11 +26,18 @@ public sealed class RunSaver(RunFolder folder, int keep, Func<RunState, AdapterF
     /// <summary>Step of the adapter in the folder; null: it is none of this run.</summary>
     public int? Adapter { get; private set; }
 
+    /// <summary>Step of the checkpoint with the lowest evaluation loss, which stays whatever comes; null: there is none.</summary>
+    public int? Best { get; private set; }
+
     /// <summary>Why the last write of an adapter failed; null: it did not.</summary>
     public string? AdapterFault { get; private set; }
 
-    /// <summary>The run goes on from this step's checkpoint.</summary>
-    public void GoOnFrom(int step) => Checkpoint = step;
+    /// <summary>The run goes on from this state's checkpoint.</summary>
+    public void GoOnFrom(RunState state)
+    {
+        Checkpoint = state.Position.Step;
+        NameBest(state.Evaluations);
+    }
 
     /// <summary>Begins a save, once the one before has ended.</summary>
     public void Begin(RunState state)
@@ -84,12 +91,14 @@ public sealed class RunSaver(RunFolder folder, int keep, Func<RunState, AdapterF
         {
             PeftAdapter.Save(folder.Path, PeftAdapter.Load(RunCheckpoint.FolderOf(folder.Checkpoints, good), schedule), baseModel);
             Adapter = good;
+            NameBest(RunCheckpoint.Read(RunCheckpoint.FolderOf(folder.Checkpoints, good), schedule).State.Evaluations);
         }
         else if (Adapter is not null)
         {
             PeftAdapter.Remove(folder.Path);
             Adapter = null;
         }
+        if (Checkpoint is null) NameBest(EvaluationState.None);
         return Checkpoint;
     }
 
@@ -100,6 +109,7 @@ public sealed class RunSaver(RunFolder folder, int keep, Func<RunState, AdapterF
         {
             if (Checkpoint != step) RunCheckpoint.Write(folder.Checkpoints, state, adapter, baseModel, settings);
             Checkpoint = step;
+            if (state.Evaluations.BestStep == step) NameBest(state.Evaluations);
         }
         catch (InputException e)
         {
@@ -117,12 +127,26 @@ public sealed class RunSaver(RunFolder folder, int keep, Func<RunState, AdapterF
         }
     }
 
+    void NameBest(EvaluationState evaluations)
+    {
+        // What a damaged checkpoint was passed over for is written again when the run comes to it.
+        Best = evaluations.BestStep > 0 && Directory.Exists(RunCheckpoint.FolderOf(folder.Checkpoints, evaluations.BestStep)) ? evaluations.BestStep : null;
+        try
+        {
+            folder.NameBest(Best);
+        }
+        catch (Exception e) when (AtomicFiles.IsFault(e))
+        {
+            warn($"the best checkpoint{(Best is { } best ? $", step {best}," : "")} could not be named '{RunFolder.BestName}' ({e.Message.TrimEnd('.')})");
+        }
+    }
+
     void RemoveOld()
     {
         try
         {
             // A newer one is damaged; where the run comes to it again, it is written again.
-            foreach (var old in RunCheckpoint.Steps(folder.Checkpoints).Where(s => s <= Checkpoint).Skip(keep)) AtomicFiles.Remove(RunCheckpoint.FolderOf(folder.Checkpoints, old));
+            foreach (var old in RunCheckpoint.Steps(folder.Checkpoints).Where(s => s <= Checkpoint).Skip(keep).Where(s => s != Best)) AtomicFiles.Remove(RunCheckpoint.FolderOf(folder.Checkpoints, old));
         }
         catch (Exception e) when (AtomicFiles.IsFault(e))
         {

@@ -14,6 +14,9 @@ namespace Graph.Finetune.Runs;
 /// <summary>A run between two steps.</summary>
 public sealed record RunState(RunPosition Position, TrainState Train)
 {
+    /// <summary>What decides when it ends and which checkpoint is the best.</summary>
+    public EvaluationState Evaluations { get; init; } = EvaluationState.None;
+
     const string First = ".exp_avg", Second = ".exp_avg_sq", A = ".lora_A", B = ".lora_B", Scales = ".absmax";
 
     /// <summary>

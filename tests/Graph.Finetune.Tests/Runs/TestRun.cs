@@ -88,6 +88,7 @@ sealed record TestRun(string Model, TrainSettings Settings, int Rank, double Alp
             new AdamOptions(WeightDecay: random.Next(2) * 0.1, Clip: random.Next(2)), new[] { "none", "cheap", "full", "auto" }[random.Next(4)], random.Next(100), random.Next(1, 5), random.Next(1, 4), 1000,
             random.Next(2) == 0 ? null : (data, random.Next(1, 4)), new Quantization?[] { null, null, Quantization.Nf4 }[random.Next(3)], new HostRequest(StreamWeights: (StreamWeights)random.Next(3)));
         settings = settings with { Moments = (MomentFormat)random.Next(2), Adam = settings.Adam with { Scaling = random.Next(2) == 0 ? null : new LossScaling(1024, 3) } };
+        settings = settings with { Patience = settings.Evaluation is not null && random.Next(2) == 0 ? random.Next(1, 4) : null };
         string[][] targets = [[], ["q_proj", "down_proj"], ["up_proj"]];
         return new TestRun(skips ? spiked : Fixture.Checkpoint, settings, random.Next(1, 9), random.Next(1, 30), random.Next(2) == 0, targets[random.Next(3)], random.Next(2) == 0);
     }
@@ -129,7 +130,11 @@ sealed record TestRun(string Model, TrainSettings Settings, int Rank, double Alp
         Assert.Equal(files.Select(Path.GetFileName).Order(), Directory.GetFiles(RunCheckpoint.FolderOf(other, last)).Select(Path.GetFileName).Order());
         foreach (var file in files) Assert.Equal(File.ReadAllBytes(file), File.ReadAllBytes(Path.Combine(RunCheckpoint.FolderOf(other, last), Path.GetFileName(file))));
         Assert.Null(RunCheckpoint.Fault(RunCheckpoint.FolderOf(other, last)));
+        Assert.Equal(Best(expected), Best(actual));
     }
+
+    /// <summary>Where the link to the best checkpoint points; null: there is none.</summary>
+    public static string? Best(string output) => new DirectoryInfo(Path.Combine(output, "best")).LinkTarget;
 
     static string[] Timeless(string output) => [.. File.ReadAllLines(Path.Combine(output, MetricsFile.Name)).Select(line =>
         string.Join(' ', JsonDocument.Parse(line).RootElement.EnumerateObject().Where(p => p.Name is not ("tokens_per_second" or "step_ms")).Select(p => $"{p.Name}={p.Value.GetRawText()}")))];

@@ -1,4 +1,7 @@
 using System.CommandLine;
+using System.Globalization;
+using System.IO;
+using System.Text;
 using Graph.Finetune.Data;
 using Graph.Finetune.Tokenization;
 
@@ -17,9 +20,26 @@ static class TokenizeCommand
         {
             var tokenizer = SentencePieceTokenizer.Find(result.GetRequiredValue(model)!);
             foreach (var file in result.GetRequiredValue(data))
-                foreach (var (_, text) in DataReader.Texts(file)) terminal.Out.Write("{\"ids\":[" + string.Join(',', tokenizer.Encode(text)) + "]}\n");
+            {
+                foreach (var (_, text) in DataReader.Texts(file)) Write(terminal.Out, tokenizer.Encode(text));
+            }
             terminal.Out.Flush();
         });
         return command;
+    }
+
+    // In parts: as one text, the numbers of a long line would take more memory than its ids.
+    static void Write(TextWriter output, int[] ids)
+    {
+        var part = new StringBuilder("{\"ids\":[");
+        for (var i = 0; i < ids.Length; i++)
+        {
+            if (i > 0) part.Append(',');
+            part.Append(CultureInfo.InvariantCulture, $"{ids[i]}");
+            if (part.Length < 1 << 16) continue;
+            output.Write(part);
+            part.Clear();
+        }
+        output.Write(part.Append("]}\n"));
     }
 }

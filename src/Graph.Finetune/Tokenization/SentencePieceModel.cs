@@ -48,14 +48,15 @@ sealed record SentencePieceModel(IReadOnlyList<Piece> Pieces, int Bos, int Eos, 
             {
                 switch (reader.Field)
                 {
+                    case 1 when pieces.Count == BpeEncoder.MostPieces: throw new InputException($"{path} has more than {BpeEncoder.MostPieces} pieces.");
                     case 1: pieces.Add(ParsePiece(path, pieces.Count, reader.Content)); break;
                     case 2: trainer.Read(reader.Content); break;
                     case 3: normalizer.Read(reader.Content); break;
                 }
             }
-            trainer.Check(pieces.Count);
+            trainer.Check();
             normalizer.Check();
-            return new SentencePieceModel(pieces, trainer.Bos, trainer.Eos, CheckPieces(path, pieces), trainer.UnknownSurface, ByteIds(path, pieces));
+            return new SentencePieceModel(pieces, trainer.Bos(pieces), trainer.Eos(pieces), CheckPieces(path, pieces), trainer.UnknownSurface, ByteIds(path, pieces));
         }
         catch (FormatException e)
         {
@@ -79,6 +80,7 @@ sealed record SentencePieceModel(IReadOnlyList<Piece> Pieces, int Bos, int Eos, 
         }
         if (string.IsNullOrEmpty(text)) throw new InputException($"{path}: piece {id} has no text.");
         if (kind is < PieceKind.Normal or > PieceKind.Byte) throw new InputException($"{path}: piece {id} ('{text}') is of kind {(int)kind}; 1 to 6 are known.");
+        if (text.Length > BpeEncoder.LongestPiece) throw new InputException($"{path}: piece {id} has {text.Length} characters; {BpeEncoder.LongestPiece} are the most.");
         if (float.IsNaN(score)) throw new InputException($"{path}: the score of piece {id} ('{text}') is not a number.");
         return new Piece(text, score, kind);
     }
@@ -123,9 +125,12 @@ sealed record SentencePieceModel(IReadOnlyList<Piece> Pieces, int Bos, int Eos, 
         ulong kind = 1;
         bool byteFallback, whitespaceAsSuffix;
         long bos = 1, eos = 2;
+        string? bosPiece, eosPiece;
 
-        public int Bos => (int)bos;
-        public int Eos => (int)eos;
+        /// <summary>By its piece, as SentencePiece finds it; else by Gemma's name for it; else by the number that training gave it.</summary>
+        public int Bos(List<Piece> pieces) => Special(pieces, bosPiece, "<bos>", bos, "begins");
+        public int Eos(List<Piece> pieces) => Special(pieces, eosPiece, "<eos>", eos, "ends");
+
         public string UnknownSurface { get; private set; } = " \u2047 ";
 
         public void Read(ReadOnlySpan<byte> message)
@@ -141,16 +146,26 @@ sealed record SentencePieceModel(IReadOnlyList<Piece> Pieces, int Bos, int Eos, 
                     case 41: bos = (int)reader.Varint; break;
                     case 42: eos = (int)reader.Varint; break;
                     case 44: UnknownSurface = Utf8(reader.Content); break;
+                    case 46: bosPiece = Utf8(reader.Content); break;
+                    case 47: eosPiece = Utf8(reader.Content); break;
                 }
             }
         }
 
-        public void Check(int pieces)
+        public void Check()
         {
             if (kind != 2) throw new InputException($"{path} is a SentencePiece model of kind {kind}; only 2 (BPE), which Gemma has, can be read.");
             if (!byteFallback) throw new InputException($"{path} has no byte fallback; only models with it, such as Gemma's, can be read.");
             if (whitespaceAsSuffix) throw new InputException($"{path} treats white space as a suffix; only models that do not, such as Gemma's, can be read.");
-            if (bos < 0 || bos >= pieces || eos < 0 || eos >= pieces) throw new InputException($"{path} has {pieces} pieces but begins a text with id {bos} and ends it with {eos}.");
+        }
+
+        int Special(List<Piece> pieces, string? named, string gemmas, long number, string does)
+        {
+            foreach (var text in new[] { named, gemmas })
+            {
+                if (text is not null && pieces.FindIndex(p => p.Text == text) is >= 0 and var id) return id;
+            }
+            return number >= 0 && number < pieces.Count ? (int)number : throw new InputException($"{path} has {pieces.Count} pieces but {does} a text with id {number}.");
         }
     }
 

@@ -2,37 +2,26 @@ using System;
 using System.Buffers;
 using System.Collections.Generic;
 using System.IO;
-using System.Linq;
 using System.Text;
+using System.Text.RegularExpressions;
 
 namespace Graph.Finetune.Tokenization;
 
 /// <summary>
-/// Gemma's tokenizer: the BPE of SentencePiece on tokenizer.model, id for id. User-defined pieces are cut out first, from the left, the longest that matches; the rest starts as single characters,
-/// and the neighbours whose union is the piece of best score are joined, the leftmost of equals first, until none is left; a character without a piece becomes its UTF-8 bytes.
-/// Control pieces such as &lt;bos&gt; in a text are plain characters. Half of a surrogate pair is read as U+FFFD. Time is n log n in the text's length. Safe for several threads at once.
-/// Source: sentencepiece, bpe_model.cc and normalizer.cc, checked against its ids.
+/// Gemma's tokenizer: the BPE of SentencePiece on tokenizer.model, id for id (<see cref="BpeEncoder"/>). Half of a surrogate pair is read as U+FFFD. Time is n log n in the text's length. Safe for several threads at once.
 /// </summary>
-public sealed class SentencePieceTokenizer
+public sealed partial class SentencePieceTokenizer
 {
     const char Space = '\u2581';
 
     readonly SentencePieceModel model;
-    readonly PieceTrie userDefined;
-    readonly Dictionary<string, int>.AlternateLookup<ReadOnlySpan<char>> ids;
-    readonly int longest;
+    readonly BpeEncoder all, content;
 
     SentencePieceTokenizer(SentencePieceModel model)
     {
         this.model = model;
-        var mergeable = new Dictionary<string, int>(StringComparer.Ordinal);
-        for (var id = 0; id < model.Pieces.Count; id++)
-        {
-            if (model.Pieces[id].Kind is PieceKind.Normal or PieceKind.UserDefined or PieceKind.Unused) mergeable.Add(model.Pieces[id].Text, id);
-        }
-        ids = mergeable.GetAlternateLookup<ReadOnlySpan<char>>();
-        longest = mergeable.Keys.Select(p => p.Length).DefaultIfEmpty().Max();
-        userDefined = new PieceTrie(model.Pieces.Where(p => p.Kind == PieceKind.UserDefined).Select(p => p.Text));
+        all = new BpeEncoder(model, _ => true);
+        content = new BpeEncoder(model, id => !IsSteering(id));
     }
 
     /// <summary>The id that begins a text; <see cref="Encode"/> does not add it.</summary>
@@ -58,51 +47,27 @@ public sealed class SentencePieceTokenizer
 
     internal static SentencePieceTokenizer Parse(string name, ReadOnlySpan<byte> file) => new(SentencePieceModel.Parse(name, file));
 
-    /// <summary>A run of characters that is one piece so far; Length 0 once it was joined to its left neighbour. Frozen: a user-defined piece, which is never joined.</summary>
-    struct Symbol
+    /// <summary>Ids of a text as SentencePiece gives them, without BOS and EOS: user-defined pieces in it are found, control pieces such as &lt;bos&gt; are plain characters.</summary>
+    public int[] Encode(string text) => all.Encode(Normalize(text));
+
+    /// <summary>Ids of a text that somebody else wrote: as <see cref="Encode"/>, but what steers a conversation (<see cref="IsSteering"/>) is plain characters, whatever its kind in the model.</summary>
+    public int[] EncodeContent(string text) => content.Encode(Normalize(text));
+
+    /// <summary>The id of a piece of any kind, by its text; null: the model has none.</summary>
+    public int? IdOf(string piece)
     {
-        public int Start, Length, Previous, Next;
-        public bool Frozen;
+        for (var id = 0; id < Count; id++)
+        {
+            if (model.Pieces[id].Text == piece) return id;
+        }
+        return null;
     }
 
-    /// <summary>A possible union of a symbol with its right neighbour, when both together were Length long.</summary>
-    readonly record struct Union(int Left, int Right, int Length);
+    /// <summary>What begins and ends texts and turns, stands for what is not there, or is free for such a use. No id of them ever comes from the content of a message.</summary>
+    public bool IsSteering(int id) => id == Bos || id == Eos || model.Pieces[id].Kind is PieceKind.Control or PieceKind.Unknown || SteeringPiece().IsMatch(model.Pieces[id].Text);
 
-    /// <summary>Ids of a text, without BOS and EOS.</summary>
-    public int[] Encode(string text)
-    {
-        var normalized = Normalize(text);
-        var symbols = Split(normalized);
-        var queue = new PriorityQueue<Union, (float Score, int Left)>(BestThenLeftmost);
-        // How a piece that only serves as a step towards others (Unused) was made, to take it apart again.
-        Dictionary<string, int>? steps = null;
-        for (var i = 1; i < symbols.Length; i++) Offer(i - 1, i);
-        while (queue.TryDequeue(out var union, out _))
-        {
-            ref var left = ref symbols[union.Left];
-            ref var right = ref symbols[union.Right];
-            // Stale: one of the two has been joined to something else since.
-            if (left.Length == 0 || right.Length == 0 || left.Length + right.Length != union.Length) continue;
-            left.Length += right.Length;
-            left.Next = right.Next;
-            right.Length = 0;
-            if (left.Next >= 0) symbols[left.Next].Previous = union.Left;
-            Offer(left.Previous, union.Left);
-            Offer(union.Left, left.Next);
-        }
-        var result = new List<int>(symbols.Length / 2);
-        for (var i = symbols.Length == 0 ? -1 : 0; i >= 0; i = symbols[i].Next) Emit(normalized.AsSpan(symbols[i].Start, symbols[i].Length), steps, result);
-        return [.. result];
-
-        void Offer(int left, int right)
-        {
-            if (left < 0 || right < 0 || symbols[left].Frozen || symbols[right].Frozen) return;
-            var length = symbols[left].Length + symbols[right].Length;
-            if (length > longest || !ids.TryGetValue(normalized.AsSpan(symbols[left].Start, length), out var id)) return;
-            queue.Enqueue(new Union(left, right, length), (model.Pieces[id].Score, left));
-            if (model.Pieces[id].Kind == PieceKind.Unused) (steps ??= [])[model.Pieces[id].Text] = symbols[left].Length;
-        }
-    }
+    [GeneratedRegex("^<(start_of_turn|end_of_turn|bos|eos|pad|unk|mask|unused[0-9]+)>$", RegexOptions.CultureInvariant)]
+    private static partial Regex SteeringPiece();
 
     /// <summary>The text of ids: control pieces are dropped, U+2581 is a space, byte pieces in a row are UTF-8 whose every wrong byte becomes U+FFFD.</summary>
     /// <exception cref="ArgumentOutOfRangeException">An id is not in the vocabulary.</exception>
@@ -139,7 +104,7 @@ public sealed class SentencePieceTokenizer
     }
 
     // Every ill-formed half of a surrogate pair becomes one U+FFFD, as the UTF-8 that SentencePiece reads would have it.
-    static string Normalize(string text)
+    static char[] Normalize(string text)
     {
         var result = text.ToCharArray();
         for (var i = 0; i < result.Length; i++)
@@ -148,40 +113,6 @@ public sealed class SentencePieceTokenizer
             else if (char.IsHighSurrogate(result[i]) && i + 1 < result.Length && char.IsLowSurrogate(result[i + 1])) i++;
             else if (char.IsSurrogate(result[i])) result[i] = '\uFFFD';
         }
-        return new string(result);
+        return result;
     }
-
-    Symbol[] Split(string text)
-    {
-        var symbols = new List<Symbol>(text.Length);
-        for (var start = 0; start < text.Length;)
-        {
-            var matched = userDefined.LongestPrefix(text.AsSpan(start));
-            var length = matched > 0 ? matched : char.IsHighSurrogate(text[start]) ? 2 : 1;
-            symbols.Add(new Symbol { Start = start, Length = length, Previous = symbols.Count - 1, Next = start + length < text.Length ? symbols.Count + 1 : -1, Frozen = matched > 0 });
-            start += length;
-        }
-        return [.. symbols];
-    }
-
-    void Emit(ReadOnlySpan<char> piece, Dictionary<string, int>? steps, List<int> result)
-    {
-        if (!ids.TryGetValue(piece, out var id))
-        {
-            Span<byte> utf8 = stackalloc byte[8];
-            foreach (var value in utf8[..Encoding.UTF8.GetBytes(piece, utf8)]) result.Add(model.Bytes[value]);
-        }
-        else if (model.Pieces[id].Kind == PieceKind.Unused && steps is not null && steps.TryGetValue(model.Pieces[id].Text, out var left))
-        {
-            Emit(piece[..left], steps, result);
-            Emit(piece[left..], steps, result);
-        }
-        else
-        {
-            result.Add(id);
-        }
-    }
-
-    static readonly Comparer<(float Score, int Left)> BestThenLeftmost =
-        Comparer<(float Score, int Left)>.Create((x, y) => x.Score != y.Score ? y.Score.CompareTo(x.Score) : x.Left.CompareTo(y.Left));
 }

@@ -9,6 +9,7 @@ namespace Graph.Finetune.Tests;
 static class Fixture
 {
     public static string Reference { get; } = Path.Combine(Repository(), "tests", "fixtures", "reference");
+    public static string Chat { get; } = Path.Combine(Repository(), "tests", "fixtures", "chat");
     public static string Checkpoint => Path.Combine(Reference, "checkpoint");
     public static string TokenizerModel => Path.Combine(Checkpoint, "tokenizer.model");
 

@@ -8,8 +8,8 @@ using Graph.Runtime.Planning;
 namespace Graph.Finetune.Data;
 
 /// <summary>
-/// Reads JSON Lines; the fields of a line say its kind: input_ids (and labels) | instruction, output (and input) | prompt, completion | text. Texts become &lt;bos&gt; text &lt;eos&gt;, ready ids stay
-/// as they are. Fields of other names are metadata and not looked at. Nothing is dropped and nothing is cut.
+/// Reads JSON Lines; the fields of a line say its kind: input_ids (and labels) | messages | instruction, output (and input) | prompt, completion | text. Conversations have Gemma's format (<see cref="GemmaChat"/>), other
+/// texts become &lt;bos&gt; text &lt;eos&gt;, ready ids stay as they are. Fields of other names are metadata and not looked at. Nothing is dropped and nothing is cut.
 /// </summary>
 public static class DataReader
 {
@@ -50,22 +50,39 @@ public static class DataReader
     static Example Parse(string at, int line, JsonElement fields, SentencePieceTokenizer? tokenizer, DataOptions options)
     {
         if (Has("input_ids")) return Ready(at, line, fields, options);
-        if (Has("messages") || Has("conversations"))
-            throw new InputException($"{at} is a conversation ('{(Has("messages") ? "messages" : "conversations")}'), which cannot be read; write it as instruction and output, prompt and completion, text, or input_ids.");
+        if (Has("messages")) return Conversation(at, line, fields, tokenizer, options);
+        if (Has("conversations")) throw new InputException($"{at} is a conversation in the field conversations, which cannot be read; write it as messages, each with role and content.");
         if (Has("instruction"))
             return Answer(Alpaca.Prompt(String(at, fields, "instruction"), Has("input") ? String(at, fields, "input") : ""), String(at, fields, "output"));
         if (Has("prompt")) return Answer(String(at, fields, "prompt"), String(at, fields, "completion"));
         if (Has("text")) return Answer("", String(at, fields, "text"));
         var names = string.Join(", ", fields.EnumerateObject().Select(p => Json.Name(p)).Take(8));
-        throw new InputException($"{at} has {(names.Length == 0 ? "no fields" : $"the fields {names}")}; an example has text, instruction and output, prompt and completion, or input_ids.");
+        throw new InputException($"{at} has {(names.Length == 0 ? "no fields" : $"the fields {names}")}; an example has messages, instruction and output, prompt and completion, text, or input_ids.");
 
         bool Has(string name) => fields.TryGetProperty(name, out _);
 
         Example Answer(string prompt, string completion)
         {
-            if (tokenizer is null) throw new InputException($"{at} is text, but there is no tokenizer.model in the model's directory; give --tokenizer, a model with a tokenizer, or input_ids.");
-            return Tokenized(line, prompt, completion, tokenizer, options.LossOn);
+            return Tokenized(line, prompt, completion, Required(at, tokenizer), options.LossOn);
         }
+    }
+
+    static SentencePieceTokenizer Required(string at, SentencePieceTokenizer? tokenizer) =>
+        tokenizer ?? throw new InputException($"{at} is text, but there is no tokenizer.model in the model's directory; give --tokenizer, a model with a tokenizer, or input_ids.");
+
+    static Example Conversation(string at, int line, JsonElement fields, SentencePieceTokenizer? tokenizer, DataOptions options)
+    {
+        var list = fields.GetProperty("messages");
+        if (list.ValueKind != JsonValueKind.Array) throw new InputException($"{at} has messages = {Json.Show(list)}, which is not a list of messages.");
+        var messages = list.EnumerateArray().Select((message, i) =>
+        {
+            var place = $"{at} in the message at position {i},";
+            if (message.ValueKind != JsonValueKind.Object) throw new InputException($"{place} has {Json.Show(message)}, not an object with role and content.");
+            ChatRole? role = String(place, message, "role") switch { "system" => ChatRole.System, "user" => ChatRole.User, "assistant" or "model" => ChatRole.Model, _ => null };
+            return new ChatMessage(role ?? throw new InputException($"{place} has the role {Json.Show(message.GetProperty("role"))}; roles are system, user, assistant and model."), String(place, message, "content"));
+        }).ToArray();
+        if (GemmaChat.Fault(messages) is { } fault) throw new InputException($"{at} {fault}.");
+        return new GemmaChat(Required(at, tokenizer)).Encode(messages, options.LossOn, line);
     }
 
     static Example Tokenized(int line, string prompt, string completion, SentencePieceTokenizer tokenizer, LossOn lossOn)

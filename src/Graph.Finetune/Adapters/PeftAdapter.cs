@@ -32,6 +32,7 @@ public static class PeftAdapter
         var linears = schedule.Adapters.SelectMany(s => s.Adapters, (s, a) => (a.Name, s.In, a.Out)).ToArray();
         CheckNames(path, tensors, [.. linears.Select(l => l.Name)], schedule.Variant);
         var modules = new List<AdapterModule>();
+        var (rankOf, alphaOf) = (Values(config.Ranks), Values(config.Alphas));
         foreach (var (name, inputs, outputs) in linears)
         {
             var present = tensors.Tensors.ContainsKey(Prefix + name + SuffixA) || tensors.Tensors.ContainsKey(Prefix + name + SuffixB);
@@ -41,17 +42,36 @@ public static class PeftAdapter
                 if (present) throw new InputException($"{path} has tensors of {name}, but {configPath} does not name it as a target.");
                 continue;
             }
-            modules.Add(new AdapterModule(name, config.Rank, ReadMatrix(tensors, Prefix + name + SuffixA, config.Rank, inputs), ReadMatrix(tensors, Prefix + name + SuffixB, outputs, config.Rank)));
+            var rank = (int)(rankOf(name) ?? config.Rank);
+            modules.Add(new AdapterModule(name, rank, ReadMatrix(tensors, Prefix + name + SuffixA, rank, inputs), ReadMatrix(tensors, Prefix + name + SuffixB, outputs, rank))
+            {
+                Alpha = alphaOf(name) is { } alpha && alpha != config.Alpha ? alpha : null,
+            });
         }
         if (modules.Count == 0) throw new InputException($"{configPath}: target_modules names no linear of {schedule.Variant}.");
         return config.TargetText switch
         {
             null => Adapter(config.Targets, config.Layers),
-            "all-linear" => Adapter([.. linears.Select(l => LastName(l.Name)).Distinct()], config.Layers),
-            _ => Adapter(TargetsOf([.. modules.Select(m => m.Linear)], [.. linears.Select(l => l.Name)]), null),
+            "all-linear" => Adapter([.. linears.Select(l => LinearNames.Last(l.Name)).Distinct()], config.Layers),
+            _ => Adapter(LinearNames.Naming(modules.Select(m => m.Linear).ToHashSet(), [.. linears.Select(l => l.Name)]), null),
         };
 
         string Of(string name) => Path.Combine(directory, Next, name) is var next && File.Exists(next) ? next : Path.Combine(directory, name);
+
+        // The first pattern that matches, as PEFT has it.
+        Func<string, double?> Values(IReadOnlyList<(string Pattern, double Value)> patterns)
+        {
+            try
+            {
+                var known = patterns.Select(p => (Pattern: LinearPattern.Expression(p.Pattern), p.Value)).ToArray();
+                var values = linears.Where(l => known.Any(p => p.Pattern.Matches(l.Name))).ToDictionary(l => l.Name, l => known.First(p => p.Pattern.Matches(l.Name)).Value);
+                return name => values.TryGetValue(name, out var value) ? value : null;
+            }
+            catch (ArgumentException e)
+            {
+                throw new InputException($"{configPath} has a pattern that cannot be used: {e.Message.TrimEnd('.')}.");
+            }
+        }
 
         AdapterFile Adapter(IReadOnlyList<string> targets, IReadOnlyList<int>? layers) => new(config.Rank, config.Alpha, config.RsLora, targets, modules, layers, config.Dropout);
     }
@@ -61,7 +81,7 @@ public static class PeftAdapter
     /// new weights never stand beside an old config; a process that dies meanwhile leaves that folder, which <see cref="Load"/> reads and the next Save or <see cref="Complete"/> brings to its place.
     /// </summary>
     /// <param name="baseModel">Name or directory of the model that the adapter belongs to.</param>
-    /// <exception cref="ArgumentException">A module has another rank than the adapter, or arrays of another size.</exception>
+    /// <exception cref="ArgumentException">A module's arrays are not of its rank.</exception>
     /// <exception cref="InputException">The files cannot be written; what was there is as it was.</exception>
     public static void Save(string directory, AdapterFile adapter, string? baseModel)
     {
@@ -103,14 +123,14 @@ public static class PeftAdapter
     }
 
     /// <summary>The two files of an adapter.</summary>
-    /// <exception cref="ArgumentException">A module has another rank than the adapter, or arrays of another size.</exception>
+    /// <exception cref="ArgumentException">A module's arrays are not of its rank.</exception>
     internal static IReadOnlyList<(string Name, Action<Stream> Content)> Files(AdapterFile adapter, string? baseModel)
     {
         var tensors = new List<SafetensorsTensor>();
         foreach (var module in adapter.Modules)
         {
-            if (module.Rank != adapter.Rank || module.A.Length % module.Rank != 0 || module.B.Length % module.Rank != 0)
-                throw new ArgumentException($"adapter: {module.Linear} has rank {module.Rank}, {module.A.Length} values of A and {module.B.Length} of B, but the adapter's rank is {adapter.Rank}.");
+            if (module.A.Length % module.Rank != 0 || module.B.Length % module.Rank != 0)
+                throw new ArgumentException($"adapter: {module.Linear} has rank {module.Rank}, but {module.A.Length} values of A and {module.B.Length} of B, which are no multiples of it.");
             tensors.Add(SafetensorsTensor.Of(Prefix + module.Linear + SuffixA, module.A, module.Rank, module.A.Length / module.Rank));
             tensors.Add(SafetensorsTensor.Of(Prefix + module.Linear + SuffixB, module.B, module.B.Length / module.Rank, module.Rank));
         }
@@ -135,21 +155,8 @@ public static class PeftAdapter
 
     // PEFT's rule: a target is the whole name or its end after a dot.
     static bool IsTarget(string linear, AdapterConfig config) =>
-        (config.Layers is null || (LayerOf(linear) is { } layer && config.Layers.Contains(layer)))
+        (config.Layers is null || (LinearNames.Layer(linear) is { } layer && config.Layers.Contains(layer)))
         && (config.TargetText is "all-linear" || config.Targets.Any(t => linear == t || linear.EndsWith("." + t, StringComparison.Ordinal)));
-
-    // A list that names just these linears: last names where all of a name are among them, else whole names, because a last name would mean every layer's.
-    static IReadOnlyList<string> TargetsOf(HashSet<string> adapted, string[] linears) =>
-        [.. linears.Where(adapted.Contains).Select(l => linears.Where(other => LastName(other) == LastName(l)).All(adapted.Contains) ? LastName(l) : l).Distinct()];
-
-    static string LastName(string linear) => linear[(linear.LastIndexOf('.') + 1)..];
-
-    static int? LayerOf(string linear)
-    {
-        var parts = linear.Split('.');
-        var at = Array.IndexOf(parts, "layers");
-        return at >= 0 && at + 1 < parts.Length && int.TryParse(parts[at + 1], out var layer) ? layer : null;
-    }
 
     static float[] ReadMatrix(SafetensorsFile file, string name, int rows, int columns)
     {

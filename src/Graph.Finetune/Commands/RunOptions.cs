@@ -2,7 +2,6 @@ using System;
 using System.Collections.Generic;
 using System.CommandLine;
 using System.Linq;
-using Graph.Finetune.Adapters;
 using Graph.Finetune.Training;
 using Graph.Runtime;
 using Graph.Runtime.Devices;
@@ -38,44 +37,6 @@ sealed class SourceOptions(IReadOnlyList<CompiledModel> models, string? model = 
         if (request is { Kind: DeviceKind.Cpu, Act: not (null or ActType.F32) }) throw new UsageException($"--dtype is {result.GetValue(type)} but the CPU computes in fp32; leave --dtype out, or use --device cuda.");
         if (request is { Kind: DeviceKind.Cuda, Act: ActType.F32 }) throw new UsageException("--dtype is fp32 but the GPU kernels store bf16 or fp16; leave --dtype out, or use --device cpu.");
         return (Models.Find(models, result.GetValue(variant)), result.GetRequiredValue(weights)!, request);
-    }
-}
-
-/// <summary>Options that describe an adapter.</summary>
-sealed class AdapterOptions
-{
-    readonly Option<string?> adapter = OptionKinds.Text("--adapter", "DIR", "PEFT adapter to start from; it decides rank, alpha and targets");
-    readonly Option<int?> rank = OptionKinds.Integer("--rank", "rank of A and B", 16, 1, 256);
-    readonly Option<double?> alpha = OptionKinds.Number("--alpha", "scale: alpha / rank", 16);
-    readonly Option<bool> rsLora = OptionKinds.Flag("--rslora", "scale: alpha / sqrt(rank)");
-    readonly Option<string[]> targets = OptionKinds.List("--targets", "NAME,…", "linears that get an adapter, by the last part of their names; all that the model gives one when left out");
-
-    public void AddTo(Command command)
-    {
-        foreach (var option in new Option[] { adapter, rank, alpha, rsLora, targets }) command.Add(option);
-    }
-
-    /// <exception cref="InputException">The adapter cannot be read.</exception>
-    /// <exception cref="UsageException">A target is no linear, or an option contradicts the adapter.</exception>
-    public AdapterSettings Read(ParseResult result, ModelSource source)
-    {
-        var given = result.GetValue(targets) ?? [];
-        var names = given.SelectMany(t => t.Split(',', StringSplitOptions.RemoveEmptyEntries | StringSplitOptions.TrimEntries)).Distinct().ToArray();
-        if (given.Length > 0 && names.Length == 0) throw new UsageException($"--targets is '{string.Join(' ', given)}', which names no linear; leave it out for all of them.");
-        if (result.GetValue(adapter) is not { } directory)
-            return AdapterSettings.Create(source.Schedule, result.GetValue(rank)!.Value, result.GetValue(alpha)!.Value, result.GetValue(rsLora), names);
-        var loaded = AdapterSettings.Of(PeftAdapter.Load(directory, source.Schedule), source.Schedule);
-        Same(rank, result.GetValue(rank), loaded.Rank);
-        Same(alpha, result.GetValue(alpha), loaded.Alpha);
-        Same(rsLora, result.GetValue(rsLora), loaded.RsLora);
-        Same(targets, names.Length == 0 || names.ToHashSet().SetEquals(loaded.Targets) ? string.Join(',', loaded.Targets) : string.Join(',', names), string.Join(',', loaded.Targets));
-        return loaded;
-
-        void Same<T>(Option option, T? asked, T has)
-        {
-            if (result.GetResult(option) is { Implicit: false } && !Equals(asked, has))
-                throw new UsageException($"{option.Name} is {FormattableString.Invariant($"{asked}")} but the adapter in '{directory}' has {FormattableString.Invariant($"{has}")}; leave the option out, or start without --adapter.");
-        }
     }
 }
 

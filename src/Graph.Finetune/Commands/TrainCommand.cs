@@ -23,6 +23,9 @@ static class TrainCommand
         var peak = OptionKinds.Number("--lr", "learning rate after the warm-up", 2e-4);
         var shape = OptionKinds.Choice("--schedule", "how the learning rate goes on after the warm-up", "constant", "linear", "cosine");
         var warmup = OptionKinds.Integer("--warmup", "steps in which the learning rate rises to --lr", 0, 0);
+        var minimum = OptionKinds.Number("--min-lr", "what the learning rate of --schedule linear or cosine falls towards", 0);
+        var restarts = OptionKinds.Integer("--restarts", "how often --schedule linear or cosine begins to fall anew from --lr, in parts of one length", 0, 0, 10_000);
+        var ratio = OptionKinds.Number("--lora-plus-ratio", "LoRA+: learning rate of B as a multiple of A's, which is --lr; LoRA+'s authors take 16", 1);
         var decay = OptionKinds.Number("--weight-decay", "AdamW's weight decay", 0.01);
         var clip = OptionKinds.Number("--clip", "largest norm of the gradient; 0 for no limit", 1.0);
         var optimizer = Optimizer();
@@ -43,7 +46,7 @@ static class TrainCommand
         batch.AddTo(command);
         command.Add(output);
         adapter.AddTo(command);
-        foreach (var option in new Option[] { accumulate, steps, epochs, peak, shape, warmup, optimizer, decay, clip, recompute, quant, seed, saveEvery, keep, resume, overwrite, maxSkipped, evalData, evalEvery, patience, dry }) command.Add(option);
+        foreach (var option in new Option[] { accumulate, steps, epochs, peak, shape, warmup, minimum, restarts, ratio, optimizer, decay, clip, recompute, quant, seed, saveEvery, keep, resume, overwrite, maxSkipped, evalData, evalEvery, patience, dry }) command.Add(option);
         host.AddTo(command);
         command.SetAction(result =>
         {
@@ -51,12 +54,13 @@ static class TrainCommand
             if (result.GetValue(steps) is not null && result.GetValue(epochs) is not null) throw new UsageException("--steps and --epochs both say how long to train; leave one out.");
             if (result.GetValue(resume) && result.GetValue(overwrite)) throw new UsageException("--resume goes on with a run and --overwrite replaces it; leave one out.");
             if (result.GetValue(patience) is not null && result.GetValue(evalData) is not { Length: > 0 }) throw new UsageException("--early-stopping-patience counts evaluations, and there are none without --eval-data; give both, or neither.");
+            if (result.GetValue(minimum) > result.GetValue(peak)) throw new UsageException(FormattableString.Invariant($"--min-lr is {result.GetValue(minimum)}, more than --lr {result.GetValue(peak)}; the rate falls from --lr to --min-lr."));
             var data = batch.Read(result);
             var evaluation = result.GetValue(evalData) is { Length: > 0 } files ? (data with { Files = files }, result.GetValue(evalEvery)!.Value) : default((DataSettings, int)?);
             var settings = new TrainSettings(result.GetRequiredValue(output)!, result.GetValue(resume) ? RunStart.Resume : result.GetValue(overwrite) ? RunStart.Overwrite : RunStart.New, data, result.GetValue(accumulate)!.Value, result.GetValue(steps), result.GetValue(epochs) ?? 1,
                 Enum.Parse<LearningRateShape>(result.GetRequiredValue(shape), true), result.GetValue(peak)!.Value, result.GetValue(warmup)!.Value,
-                new AdamOptions(WeightDecay: result.GetValue(decay)!.Value, Clip: result.GetValue(clip)!.Value), result.GetRequiredValue(recompute), result.GetValue(seed)!.Value,
-                result.GetValue(saveEvery)!.Value, result.GetValue(keep)!.Value, result.GetValue(maxSkipped)!.Value, evaluation, QuantOption.Read(result, quant), host.Read(result)) { Dry = result.GetValue(dry), Patience = result.GetValue(patience), Moments = Moments(result.GetRequiredValue(optimizer)) };
+                new AdamOptions(WeightDecay: result.GetValue(decay)!.Value, Clip: result.GetValue(clip)!.Value, LoraPlus: result.GetValue(ratio)!.Value), result.GetRequiredValue(recompute), result.GetValue(seed)!.Value,
+                result.GetValue(saveEvery)!.Value, result.GetValue(keep)!.Value, result.GetValue(maxSkipped)!.Value, evaluation, QuantOption.Read(result, quant), host.Read(result)) { Dry = result.GetValue(dry), Patience = result.GetValue(patience), Moments = Moments(result.GetRequiredValue(optimizer)), MinimumRate = result.GetValue(minimum)!.Value, Restarts = result.GetValue(restarts)!.Value };
             var phases = new Phases(terminal);
             using var opened = ModelSource.Open(model, weights);
             if (opened.Note is { } note) terminal.Error.WriteLine("note: " + note);

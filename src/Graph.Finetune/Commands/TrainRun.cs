@@ -34,6 +34,12 @@ public sealed record TrainSettings(string Out, RunStart Start, DataSettings Data
 
     /// <summary>How the optimizer stores its moments.</summary>
     public MomentFormat Moments { get; init; }
+
+    /// <summary>What the learning rate falls towards.</summary>
+    public double MinimumRate { get; init; }
+
+    /// <summary>How often the learning rate begins to fall anew.</summary>
+    public int Restarts { get; init; }
 }
 
 /// <summary>
@@ -78,7 +84,7 @@ static class TrainRun
         var first = data.Epoch(settings.Seed, 0);
         var learning = TrainData.Learning(first, 0);
         var steps = settings.Steps ?? data.StepsOf(settings.Epochs, settings.Seed, settings.PerStep);
-        var rate = new LearningRate(settings.Shape, settings.Peak, settings.Warmup, steps);
+        var rate = new LearningRate(settings.Shape, settings.Peak, settings.Warmup, steps) { Minimum = settings.MinimumRate, Restarts = settings.Restarts };
         var identity = Identity(source, owner, planned.Plan, adapter, data, evaluationData, settings, rate);
         phases.Done("data");
 
@@ -218,6 +224,8 @@ static class TrainRun
             ["--variant"] = source.Model.Name, ["--model"] = source.Fingerprint(), ["--dtype"] = device.Act.ToString(),
             // Of codes that a checkpoint holds, every storage has the same values.
             ["--quant"] = settings.Quant == Quantization.Nf4 && !source.IsPacked() ? "nf4" : "none",
+            ["--rank-pattern"] = string.Join(',', plan.Optimizer.Adapters.Where(a => a.Slot.Rank != adapter.Rank).Select(a => $"{a.Slot.Linear}={a.Slot.Rank}")),
+            ["--alpha-pattern"] = string.Join(',', adapter.Alphas.OrderBy(a => a.Key, StringComparer.Ordinal).Select(a => $"{a.Key}={Text(a.Value)}")), ["--lora-plus-ratio"] = Text(settings.Adam.LoraPlus),
             ["--rank"] = Text(adapter.Rank), ["--alpha"] = Text(adapter.Alpha), ["--rslora"] = Text(adapter.RsLora),
             ["--adapter"] = adapter.Start is { } start ? $"layers {(start.Layers is { } layers ? string.Join(',', layers) : "all")}, dropout {Text(start.Dropout)}" : "layers all, dropout 0",
             ["--targets"] = string.Join(',', plan.Optimizer.Adapters.Select(a => a.Slot.Linear)),

@@ -107,7 +107,10 @@ public static class RunCheckpoint
             var position = new RunPosition(root.GetProperty("step").GetInt32(), root.GetProperty("skipped_in_a_row").GetInt32(), root.GetProperty("data_position").GetInt64());
             var rate = root.GetProperty("learning_rate");
             var settings = new RunSettings(Texts(root.GetProperty("settings")), Texts(root.GetProperty("facts")),
-                new LearningRate(Enum.Parse<LearningRateShape>(rate.GetProperty("schedule").GetString()!), rate.GetProperty("peak").GetDouble(), rate.GetProperty("warmup").GetInt32(), rate.GetProperty("steps").GetInt32()));
+                new LearningRate(Enum.Parse<LearningRateShape>(rate.GetProperty("schedule").GetString()!), rate.GetProperty("peak").GetDouble(), rate.GetProperty("warmup").GetInt32(), rate.GetProperty("steps").GetInt32())
+                {
+                    Minimum = rate.TryGetProperty("minimum", out var minimum) ? minimum.GetDouble() : 0, Restarts = rate.TryGetProperty("restarts", out var restarts) ? restarts.GetInt32() : 0,
+                });
             using var optimizer = SafetensorsFile.Open(Path.Combine(folder, OptimizerName));
             return (RunState.Of(position, root.GetProperty("updates").GetInt32(), root.GetProperty("seed").GetInt32(), new LossScaleState(root.GetProperty("loss_scale").GetSingle(), root.GetProperty("steps_at_loss_scale").GetInt32()), PeftAdapter.Load(folder, schedule), optimizer) with { Evaluations = Evaluations(root) }, settings);
         }
@@ -147,6 +150,8 @@ public static class RunCheckpoint
         json.WriteNumber("peak", settings.Rate.Peak);
         json.WriteNumber("warmup", settings.Rate.Warmup);
         json.WriteNumber("steps", settings.Rate.Steps);
+        json.WriteNumber("minimum", settings.Rate.Minimum);
+        json.WriteNumber("restarts", settings.Rate.Restarts);
         json.WriteEndObject();
         foreach (var (name, values) in new[] { ("settings", settings.Values), ("facts", settings.Facts) })
         {

@@ -15,7 +15,7 @@ static class PlanRequest
         MicroBatches = session.MicroBatches, LongestDocument = Math.Min(session.Seq, session.Tokens), Keep = session.Keep, Multiprocessors = device.Multiprocessors,
         Pace = TransferPace.Of(device),
         Storage = session.Host.StreamWeights == StreamWeights.On ? WeightStorages.Streamed(source.Schedule, source.Storage(session.Quant)) : source.Storage(session.Quant),
-        Ropes = source.Ropes, Moments = session.Moments,
+        Ropes = source.Ropes, Moments = session.Moments, LoraPlus = session.Adam.LoraPlus != 1,
         Decisions = session.Recompute == "auto" ? null : Decisions.Named(session.Recompute, new Shapes(source.Schedule, session.Tokens, session.Adapter.Ranks, device.Act)),
     };
 

@@ -1,5 +1,7 @@
 using System.Collections.Generic;
 using System.Linq;
+using System.Runtime.CompilerServices;
+using System.Runtime.InteropServices;
 using Graph.Runtime.Devices;
 using Graph.Runtime.Optimizers;
 using Graph.Runtime.Planning;
@@ -37,29 +39,54 @@ sealed class OptimizerBinding(ExecutionPlan plan, Binder binder)
                     Gradient = Element(gradient, row, column), Copy = Element(copy, row, column),
                     Rows = m.Rows, Columns = m.Columns, GradientPitch = gradient.Pitch, CopyPitch = copy.Pitch, FirstChunk = chunk,
                 });
-                chunk += OptimizerLayout.ChunksOf(m);
+                chunk += OptimizerLayout.ChunksOf(m.Elements);
             }
         }
         return segments;
     }
 
-    public IReadOnlyList<BoundLaunch> Update()
+    /// <summary>Segments in order, with chunks from 0 on.</summary>
+    public static AdamSegment[] Renumbered(IEnumerable<AdamSegment> segments)
+    {
+        var chunk = 0;
+        return [.. segments.Select(s =>
+        {
+            s.FirstChunk = chunk;
+            chunk += OptimizerLayout.ChunksOf(s.Rows * s.Columns);
+            return s;
+        })];
+    }
+
+    /// <param name="rateOfB">Where the host has B's learning rate, where it is its own.</param>
+    public IReadOnlyList<BoundLaunch> Update(nint rateOfB)
     {
         if (Chunks == 0) return [];
         BoundArgument scalars = new(Scalars, 0), partials = new(At(plan.Optimizer.Partials), 0);
-        var elements = plan.Optimizer.Adapters.Sum(a => (long)a.A.Elements + a.B.Elements);
         var (adamw, bytes) = plan.Options.Moments switch
         {
             MomentFormat.Fp32 => ("adamw", 30),
             MomentFormat.Block8 => ("adamw_8bit", 18),
             _ => throw new System.ArgumentException($"optimizer: unknown format {plan.Options.Moments}."),
         };
-        return
+        var adapters = plan.Optimizer.Adapters;
+        var elements = adapters.Sum(a => (long)a.A.Elements + a.B.Elements);
+        BoundLaunch[] norm =
         [
             new BoundKernel("gradient_norm_partials", -1, 0, 4 * elements, "gradient_norm_partials", [partials, SegmentTable], Chunks),
             new BoundKernel("gradient_norm", -1, 0, 4L * Chunks, "gradient_norm", [scalars, partials], Chunks),
-            new BoundKernel(adamw, -1, 0, bytes * elements, adamw, [SegmentTable, scalars], Chunks),
         ];
+        if (plan.Optimizer.LoraPlus is not { } plus) return [.. norm, Step(SegmentTable, scalars, elements, Chunks)];
+        // B's scalars are those of A, with the factor that clips, but for the rate.
+        var scalarsOfB = At(plus.Scalars);
+        return
+        [
+            .. norm, new BoundCopy("scalars of B", scalarsOfB, Scalars, Unsafe.SizeOf<ScalarBlock>()),
+            new BoundCopy("learning rate of B", scalarsOfB + Marshal.OffsetOf<ScalarBlock>(nameof(ScalarBlock.LearningRate)), rateOfB, sizeof(float)),
+            Step(new(At(plus.SegmentsA), adapters.Count), scalars, adapters.Sum(a => (long)a.A.Elements), adapters.Sum(a => OptimizerLayout.ChunksOf(a.A.Elements))),
+            Step(new(At(plus.SegmentsB), adapters.Count), new(scalarsOfB, 0), adapters.Sum(a => (long)a.B.Elements), adapters.Sum(a => OptimizerLayout.ChunksOf(a.B.Elements))),
+        ];
+
+        BoundKernel Step(BoundArgument segments, BoundArgument values, long count, int chunks) => new(adamw, -1, 0, bytes * count, adamw, [segments, values], chunks);
     }
 
     /// <summary>What multiplies dlogits, of the scale that the step before left.</summary>

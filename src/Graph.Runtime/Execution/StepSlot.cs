@@ -12,7 +12,7 @@ namespace Graph.Runtime.Execution;
 
 /// <summary>
 /// What one step takes from the host and gives back, in page-locked memory, with the programs that copy it: nothing on the way waits. A session has two, so that one takes the next step's data while the device
-/// still reads the other. In order: the scalar block of the micro-batches, that of the update, the block as the step left it, the inputs of all micro-batches.
+/// still reads the other. In order: the scalar block of the micro-batches, that of the update, the block as the step left it, B's learning rate, the inputs of all micro-batches.
 /// </summary>
 sealed unsafe class StepSlot : IDisposable
 {
@@ -32,18 +32,18 @@ sealed unsafe class StepSlot : IDisposable
     /// <param name="inputs">Where the running micro-batch's inputs lie on the device.</param>
     /// <param name="scalars">The device's scalar block.</param>
     /// <param name="scale">What makes of the micro-batches' scalars those that are scaled; empty: they are not.</param>
-    /// <param name="update">The optimizer's launches.</param>
-    public StepSlot(IDevice device, ExecutionPlan plan, nint inputs, nint scalars, IReadOnlyList<BoundLaunch> scale, IReadOnlyList<BoundLaunch> update)
+    /// <param name="update">The optimizer's launches, from the address of B's learning rate.</param>
+    public StepSlot(IDevice device, ExecutionPlan plan, nint inputs, nint scalars, IReadOnlyList<BoundLaunch> scale, Func<nint, IReadOnlyList<BoundLaunch>> update)
     {
         (shapes, places, inputBytes, microBatches, longestDocument) = (plan.Shapes, plan.Memory.Permanent, MemoryPlan.InputBytes(plan.Shapes), plan.Options.MicroBatches, plan.LongestDocument);
         tables = EmbeddingTables.Of(shapes.Schedule);
-        memory = device.AllocateHost(3 * BlockBytes + microBatches * inputBytes);
+        memory = device.AllocateHost(4 * BlockBytes + microBatches * inputBytes);
         try
         {
             Done = device.CreateMarker();
             Begin = device.Prepare([new BoundCopy("scalars", scalars, Block(0), StepBytes), .. scale]);
             for (var i = 0; i < microBatches; i++) inputPrograms.Add(device.Prepare([new BoundCopy("inputs", inputs, InputsOf(i), inputBytes)]));
-            Update = device.Prepare([new BoundCopy("optimizer scalars", scalars + OptionsStart, Block(1) + OptionsStart, OptionsBytes), .. update, new BoundCopy("result", Block(2), scalars, BlockBytes)]);
+            Update = device.Prepare([new BoundCopy("optimizer scalars", scalars + OptionsStart, Block(1) + OptionsStart, OptionsBytes), .. update(Block(3)), new BoundCopy("result", Block(2), scalars, BlockBytes)]);
         }
         catch
         {
@@ -67,6 +67,7 @@ sealed unsafe class StepSlot : IDisposable
     public ref ScalarBlock MicroBatchScalars => ref *(ScalarBlock*)Block(0);
     public ref ScalarBlock UpdateScalars => ref *(ScalarBlock*)Block(1);
     public ScalarBlock Result => *(ScalarBlock*)Block(2);
+    public ref float RateOfB => ref *(float*)Block(3);
 
     /// <exception cref="ArgumentException">More micro-batches than planned, one of another number of tokens, a document longer than planned, or an id, position or label
     /// that a table has no row for.</exception>
@@ -97,5 +98,5 @@ sealed unsafe class StepSlot : IDisposable
 
     nint Block(int index) => memory.Address + index * BlockBytes;
 
-    nint InputsOf(int microBatch) => Block(3) + (nint)(microBatch * inputBytes);
+    nint InputsOf(int microBatch) => Block(4) + (nint)(microBatch * inputBytes);
 }

@@ -40,6 +40,7 @@ public sealed class TrainingSession : IDisposable
         this.adam = adam ?? new AdamOptions();
         scaling = this.adam.Scaling ?? (device.Act == ActType.F16 ? new LossScaling() : LossScaling.None);
         Plan = plan;
+        if (this.adam.LoraPlus != 1 != plan.Options.LoraPlus) throw new ArgumentException($"session: B's learning rate is {this.adam.LoraPlus} times A's, but the plan is {(plan.Options.LoraPlus ? "for" : "not for")} one of its own.");
         try
         {
             foreach (var (block, bytes) in plan.Memory.Blocks)
@@ -53,12 +54,15 @@ public sealed class TrainingSession : IDisposable
             var bound = Binder.Bind(plan, Bases);
             optimizer = new OptimizerBinding(plan, binder);
             if (optimizer.Segments() is { Count: > 0 } segments) device.Upload(Optimizer(plan.Optimizer.Segments), MemoryMarshal.AsBytes<AdamSegment>(segments.ToArray()));
+            if (plan.Optimizer.LoraPlus is { } plus)
+                foreach (var (offset, first) in new[] { (plus.SegmentsA, 0), (plus.SegmentsB, 1) })
+                    device.Upload(Optimizer(offset), MemoryMarshal.AsBytes<AdamSegment>(OptimizerBinding.Renumbered(optimizer.Segments().Where((_, i) => i % 2 == first))));
             foreach (var (name, table) in RopeScaling.Tables(plan)) device.Upload(binder.Address(name), MemoryMarshal.AsBytes<float>(table));
             microBatch = device.Prepare([.. bound.MicroBatch, optimizer.LossSum(plan.MicroBatch)]);
             evaluation = device.Prepare([.. bound.Evaluation, optimizer.LossSum(plan.Evaluation)]);
             clear = device.Prepare(blocks.TryGetValue(MemoryBlock.Gradients, out var gradients) ? [new BoundFill("gradients", gradients, 0, plan.Memory[MemoryBlock.Gradients])] : []);
             cast = device.Prepare(optimizer.Cast());
-            for (var i = 0; i < slots.Length; i++) slots[i] = new StepSlot(device, plan, blocks[MemoryBlock.Inputs], Scalars, ScaleGradients(), optimizer.Update());
+            for (var i = 0; i < slots.Length; i++) slots[i] = new StepSlot(device, plan, blocks[MemoryBlock.Inputs], Scalars, ScaleGradients(), optimizer.Update);
             SetLossScale(new LossScaleState(scaling.Start, 0));
         }
         catch
@@ -172,6 +176,7 @@ public sealed class TrainingSession : IDisposable
         if (updated == begun || finished != updated) throw new InvalidOperationException("step: an update needs a step that was begun, and the one before it finished.");
         var slot = slots[updated % slots.Length];
         slot.UpdateScalars = UpdateScalars(learningRate);
+        slot.RateOfB = (float)(learningRate * adam.LoraPlus);
         slot.Update.Run();
         slot.Done.Set();
         updated++;
@@ -239,7 +244,7 @@ public sealed class TrainingSession : IDisposable
         BoundLaunch[][] launches =
         [
             [new BoundCopy("scalars", 0, 0, Unsafe.SizeOf<ScalarBlock>()), .. ScaleGradients()], Plan.Memory[MemoryBlock.Gradients] is > 0 and var bytes ? [new BoundFill("gradients = 0", 0, 0, bytes)] : [], [new BoundCopy("inputs", 0, 0, inputBytes)],
-            [.. bound, optimizer.LossSum(Plan.MicroBatch)], [new BoundCopy("optimizer scalars", 0, 0, 40), .. optimizer.Update(), new BoundCopy("result", 0, 0, Unsafe.SizeOf<ScalarBlock>())],
+            [.. bound, optimizer.LossSum(Plan.MicroBatch)], [new BoundCopy("optimizer scalars", 0, 0, 40), .. optimizer.Update(0), new BoundCopy("result", 0, 0, Unsafe.SizeOf<ScalarBlock>())],
         ];
         return [.. StepPrograms(batch, learningRate).Zip(launches).SelectMany(p => p.Second.Select(device.AsRun).Zip(p.First.Time()))];
     }
@@ -254,6 +259,7 @@ public sealed class TrainingSession : IDisposable
         var slot = Stage([batch]);
         slot.MicroBatchScalars = MicroBatchScalars(1.0 / Math.Max(1, batch.LabelCount));
         slot.UpdateScalars = UpdateScalars(learningRate);
+        slot.RateOfB = (float)(learningRate * adam.LoraPlus);
         Step++;
         return [slot.Begin, clear, slot.Inputs[0], microBatch, slot.Update];
     }

@@ -17,20 +17,23 @@ public sealed class LaunchBinder(Shapes shapes, double loraScale, int logitsRows
     public IEnumerable<BoundLaunch> Bind(Launch launch, Func<string, nint> address) => launch switch
     {
         GemmLaunch g when shapes.Segments(g).Count == 0 => [Zeros(address, g)],
-        GemmLaunch g => [Gemm(address, g)],
+        GemmLaunch g => AdapterScales.Of(shapes, g, loraScale).Select(part => Gemm(address, g, part)),
         KernelLaunch k => [Kernel(address, k)],
         CrossEntropyLaunch c => CrossEntropy(address, c),
         DequantizeLaunch d => [Dequantize(address, d)],
         _ => throw new ArgumentException($"bind: unknown launch {launch.GetType().Name}."),
     };
 
-    BoundGemm Gemm(Func<string, nint> address, GemmLaunch g)
+    // D's columns from Start to End.
+    BoundGemm Gemm(Func<string, nint> address, GemmLaunch g, (int Start, int End, double Scale) part)
     {
         var (d, layout) = (shapes.Resolve(g.D), shapes[g.D.Tensor]);
-        var segments = shapes.Segments(g).Select(s => Segment(address, g, d, s.A, s.B)).ToArray();
+        var whole = d.Columns == part.End - part.Start;
+        d = d with { Column = part.Start, ColumnEnd = part.End };
+        var segments = shapes.Segments(g).Select(s => Segment(address, g, d, s.A, whole ? s.B : g.Layout == GemmLayout.Nt ? s.B with { Row = part.Start, RowEnd = part.End } : s.B with { Column = part.Start, ColumnEnd = part.End })).ToArray();
         var bytes = segments.Sum(s => s.Bytes) + (g.Accumulate ? 2 : 1) * LaunchCost.BytesOf(shapes, d);
         // A GEMM's scale is a number of the run; only kernels read scalars from the device.
-        var scale = (float)(g.Scale.Constant * Math.Pow(loraScale, g.Scale.LoraScales));
+        var scale = (float)(g.Scale.Constant * Math.Pow(part.Scale, g.Scale.LoraScales));
         return new BoundGemm(ScheduleText.Print(g.D), g.Layer, segments.Sum(s => LaunchCost.Gemm(d.Rows, d.Columns, s.Operands)), bytes, g.Layout, layout.Tensor.Type,
             Start(address, d), layout.Pitch, d.Rows, d.Columns, [.. segments.Select(s => s.Operands)], scale, g.Accumulate)
         {

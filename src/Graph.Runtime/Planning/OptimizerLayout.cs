@@ -36,22 +36,32 @@ public readonly record struct MasterMatrix(int Rows, int Columns, MomentFormat F
 /// <summary>A and B of one linear: A [Rank, In], B [Out, Rank]; padding lives in the rounded copies only.</summary>
 public sealed record AdapterMasters(AdapterSlot Slot, MasterMatrix A, MasterMatrix B);
 
+/// <summary>LoRA+ in the optimizer's block, by byte offsets.</summary>
+public readonly record struct LoraPlusLayout(long SegmentsA, long SegmentsB, long Scalars);
+
 /// <summary>Where the optimizer's state lies in its block.</summary>
 /// <param name="Segments">Byte offset of the segment table: A then B of every adapter.</param>
 /// <param name="Partials">Byte offset of one fp32 per chunk.</param>
 public sealed record OptimizerLayout(IReadOnlyList<AdapterMasters> Adapters, long Segments, long Partials, int Chunks, long Bytes)
 {
-    public static int ChunksOf(MasterMatrix matrix) => (matrix.Elements + AdamSegment.ChunkElements - 1) / AdamSegment.ChunkElements;
+    /// <summary>Where B has a learning rate of its own: byte offsets of the tables of all A and of all B, and of B's scalars.</summary>
+    public LoraPlusLayout? LoraPlus { get; init; }
 
-    public static OptimizerLayout Create(RankTable ranks, MomentFormat moments)
+    public static int ChunksOf(int elements) => (elements + AdamSegment.ChunkElements - 1) / AdamSegment.ChunkElements;
+
+    public static OptimizerLayout Create(RankTable ranks, MomentFormat moments, bool loraPlus = false)
     {
         var adapters = new List<AdapterMasters>();
         long bytes = 0;
         foreach (var slot in ranks.Adapters) adapters.Add(new AdapterMasters(slot, Matrix(slot.Rank, slot.In), Matrix(slot.Out, slot.Rank)));
-        var chunks = adapters.Sum(a => ChunksOf(a.A) + ChunksOf(a.B));
+        var chunks = adapters.Sum(a => ChunksOf(a.A.Elements) + ChunksOf(a.B.Elements));
         var segments = bytes;
         var partials = segments + Arena.Align(2L * adapters.Count * Unsafe.SizeOf<AdamSegment>());
-        return new OptimizerLayout(adapters, segments, partials, chunks, partials + Arena.Align(sizeof(float) * (long)chunks));
+        var end = partials + Arena.Align(sizeof(float) * (long)chunks);
+        if (!loraPlus || adapters.Count == 0) return new OptimizerLayout(adapters, segments, partials, chunks, end);
+        var table = Arena.Align((long)adapters.Count * Unsafe.SizeOf<AdamSegment>());
+        var plus = new LoraPlusLayout(end, end + table, end + 2 * table);
+        return new OptimizerLayout(adapters, segments, partials, chunks, plus.Scalars + Arena.Align(Unsafe.SizeOf<ScalarBlock>())) { LoraPlus = plus };
 
         MasterMatrix Matrix(int rows, int columns)
         {

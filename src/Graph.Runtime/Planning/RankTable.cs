@@ -13,7 +13,8 @@ namespace Graph.Runtime.Planning;
 /// <param name="Linear">The adapter's name, for example model.layers.0.self_attn.q_proj.</param>
 /// <param name="Rank">The rank asked for.</param>
 /// <param name="Padded">The bucket that holds it.</param>
-public sealed record AdapterSlot(string Linear, int Stack, int In, int Out, int OutStart, int Rank, int Padded, int RankStart);
+/// <param name="Scale">What multiplies (x·Aᵀ)·Bᵀ; null: the run's lora_scale.</param>
+public sealed record AdapterSlot(string Linear, int Stack, int In, int Out, int OutStart, int Rank, int Padded, int RankStart, double? Scale = null);
 
 /// <summary>The ranks of a run: which adapters take part, and R of every stack (the sum of its adapters' padded ranks; 0 where none does).</summary>
 public sealed class RankTable
@@ -50,8 +51,9 @@ public sealed class RankTable
     }
 
     /// <summary>A rank per adapter; 0: it takes no part.</summary>
+    /// <param name="scaleOf">An adapter's own scale; null: all have the run's.</param>
     /// <exception cref="ArgumentException">A rank is above 256 or negative.</exception>
-    public static RankTable Create(Schedule schedule, Func<string, int> rankOf)
+    public static RankTable Create(Schedule schedule, Func<string, int> rankOf, Func<string, double>? scaleOf = null)
     {
         var slots = new List<AdapterSlot>();
         foreach (var set in schedule.Adapters)
@@ -60,7 +62,7 @@ public sealed class RankTable
             foreach (var adapter in set.Adapters)
             {
                 if (rankOf(adapter.Name) is not (not 0 and var rank)) continue;
-                var slot = new AdapterSlot(adapter.Name, set.Id, set.In, adapter.Out, adapter.OutStart, rank, Bucket(adapter.Name, rank), rankStart);
+                var slot = new AdapterSlot(adapter.Name, set.Id, set.In, adapter.Out, adapter.OutStart, rank, Bucket(adapter.Name, rank), rankStart, scaleOf?.Invoke(adapter.Name));
                 rankStart += slot.Padded;
                 slots.Add(slot);
             }

@@ -152,7 +152,9 @@ public sealed class Shapes
     /// themselves.
     /// </summary>
     public Fusion? FusionAt(IReadOnlyList<Launch> launches, int at) =>
-        at > 0 && at < launches.Count && fusions.TryGetValue((launches[at - 1].Id, launches[at].Id), out var fusion) && !(launches[at - 1] is GemmLaunch g && Segments(g).Count == 0) ? fusion : null;
+        at > 0 && at < launches.Count && fusions.TryGetValue((launches[at - 1].Id, launches[at].Id), out var fusion) && !(launches[at - 1] is GemmLaunch g && Segments(g).Count == 0)
+            // Of adapters with several scales, G is several products.
+            && !(fusion is RankGradientsFusion && launches[at] is GemmLaunch b && !AdapterScales.IsOne(Ranks, this[b.D.Tensor].Tensor.Stack)) ? fusion : null;
 
     /// <summary>
     /// Nothing to do: a GEMM whose D is empty, or that adds products of ranks that are not there, or a kernel whose outputs are all empty. A GEMM that adds

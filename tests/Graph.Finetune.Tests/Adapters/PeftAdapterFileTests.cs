@@ -56,7 +56,7 @@ public class PeftAdapterFileTests
         ["alpha of text"] = ("lora_alpha is", c => c["lora_alpha"] = "16"),
         ["dropout without end"] = ("lora_dropout is", c => c["lora_dropout"] = JsonNode.Parse("1e999")),
         ["DoRA"] = ("use_dora is true", c => c["use_dora"] = true),
-        ["rank pattern"] = ("rank_pattern is", c => c["rank_pattern"] = new JsonObject { ["q_proj"] = 4 }),
+        ["rank pattern"] = ("lora_A.weight is [8,128] but must be [4,128]", c => c["rank_pattern"] = new JsonObject { ["q_proj"] = 4 }),
         ["PiSSA"] = ("init_lora_weights is", c => c["init_lora_weights"] = "pissa"),
         ["another method"] = ("peft_type is", c => c["peft_type"] = "IA3"),
         ["biases"] = ("bias is", c => c["bias"] = "all"),

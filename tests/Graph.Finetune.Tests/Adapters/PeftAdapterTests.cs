@@ -35,7 +35,8 @@ public class PeftAdapterTests
 
     [Theory]
     [InlineData("\"use_dora\": false", "\"use_dora\": true"), InlineData("\"bias\": \"none\"", "\"bias\": \"all\""), InlineData("\"peft_type\": \"LORA\"", "\"peft_type\": \"LOHA\""),
-     InlineData("\"r\": 8", "\"r\": 0"), InlineData("\"r\": 8", "\"r\": 4"), InlineData("\"rank_pattern\": {}", "\"rank_pattern\": {\"q_proj\": 4}"), InlineData("\"q_proj\"", "\"x_proj\""),
+     InlineData("\"r\": 8", "\"r\": 0"), InlineData("\"r\": 8", "\"r\": 4"), InlineData("\"rank_pattern\": {}", "\"rank_pattern\": {\"q_proj\": 4}"), InlineData("\"rank_pattern\": {}", "\"rank_pattern\": {\"(\": 8}"),
+     InlineData("\"alpha_pattern\": {}", "\"alpha_pattern\": {\"q_proj\": \"8\"}"), InlineData("\"alpha_pattern\": {}", "\"alpha_pattern\": [8]"), InlineData("\"q_proj\"", "\"x_proj\""),
      InlineData("\"modules_to_save\": null", "\"modules_to_save\": [\"lm_head\"]")]
     public void Load_SettingThatChangesTheComputation_IsRefused(string was, string becomes)
     {

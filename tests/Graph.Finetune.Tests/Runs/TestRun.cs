@@ -19,6 +19,9 @@ namespace Graph.Finetune.Tests.Runs;
 /// <param name="Ahead">On a device that runs beside the host.</param>
 sealed record TestRun(string Model, TrainSettings Settings, int Rank, double Alpha, bool RsLora, string[] Targets, bool Ahead)
 {
+    /// <summary>What else there is of the adapter.</summary>
+    public AdapterShape More { get; init; } = new(0, 0, false, []);
+
     /// <summary>Thrown where a test ends a run.</summary>
     public sealed class Ended : Exception;
 
@@ -57,7 +60,7 @@ sealed record TestRun(string Model, TrainSettings Settings, int Rank, double Alp
         var device = new DeviceRequest(DeviceKind.Cpu, null) { Make = () => Ahead || failsAfter < int.MaxValue ? new AheadDevice(new CpuDevice(), failsAfter) : new CpuDevice() };
         try
         {
-            Assert.Equal(0, TrainRun.Run(source, device, AdapterSettings.Create(source.Schedule, Rank, Alpha, RsLora, Targets), Settings with { Out = output, Start = start }, terminal, new Phases(terminal)));
+            Assert.Equal(0, TrainRun.Run(source, device, AdapterSettings.Create(source.Schedule, More with { Rank = Rank, Alpha = Alpha, RsLora = RsLora, Targets = Targets }), Settings with { Out = output, Start = start }, terminal, new Phases(terminal)));
         }
         catch (Ended)
         {
@@ -89,8 +92,16 @@ sealed record TestRun(string Model, TrainSettings Settings, int Rank, double Alp
             random.Next(2) == 0 ? null : (data, random.Next(1, 4)), new Quantization?[] { null, null, Quantization.Nf4 }[random.Next(3)], new HostRequest(StreamWeights: (StreamWeights)random.Next(3)));
         settings = settings with { Moments = (MomentFormat)random.Next(2), Adam = settings.Adam with { Scaling = random.Next(2) == 0 ? null : new LossScaling(1024, 3) } };
         settings = settings with { Patience = settings.Evaluation is not null && random.Next(2) == 0 ? random.Next(1, 4) : null };
-        string[][] targets = [[], ["q_proj", "down_proj"], ["up_proj"]];
-        return new TestRun(skips ? spiked : Fixture.Checkpoint, settings, random.Next(1, 9), random.Next(1, 30), random.Next(2) == 0, targets[random.Next(3)], random.Next(2) == 0);
+        string[][] targets = [[], ["q_proj", "down_proj"], ["up_proj"], ["self_attn.*"], [@"layers\.[13]\..*(q|v)_proj"]];
+        settings = settings with { MinimumRate = random.Next(2) * 1e-3, Restarts = random.Next(3), Adam = settings.Adam with { LoraPlus = random.Next(2) == 0 ? 1 : 4 } };
+        var run = new TestRun(skips ? spiked : Fixture.Checkpoint, settings, random.Next(1, 9), random.Next(1, 30), random.Next(2) == 0, targets[random.Next(5)], random.Next(2) == 0);
+        return run with
+        {
+            More = run.More with
+            {
+                Layers = random.Next(2) == 0 ? null : [1, 3], Ranks = random.Next(2) == 0 ? [] : [("layers.1.*", random.Next(1, 40))], Alphas = random.Next(2) == 0 ? [] : [("*", random.Next(1, 9))],
+            },
+        };
     }
 
     /// <summary>The fixture with a value that embedding makes infinite, so that a micro-batch with its token has no finite gradient and any other has.</summary>

@@ -15,6 +15,17 @@ public class LearningRateTests
     public void At_Linear_FallsTowardsZeroAfterTheLastStep() => Assert.Equal([4, 8, 8, 6, 4, 2], All(LearningRateShape.Linear, 2, 6));
 
     [Fact]
+    public void At_MinimumAndRestarts_FallsToTheMinimumInEveryPart()
+    {
+        Assert.Equal([4, 8, 8, 6, 4, 8, 6, 4], [.. Enumerable.Range(0, 8).Select(new LearningRate(LearningRateShape.Linear, 8, 2, 8) { Minimum = 2, Restarts = 1 }.At)]);
+        // (peak + minimum) / 2 in the middle of each part; 3 parts of 10 steps begin at 0, 10/3 and 20/3.
+        var cosine = new LearningRate(LearningRateShape.Cosine, 8, 0, 10) { Minimum = 2, Restarts = 2 };
+        Assert.Equal(5, cosine.At(5), 1e-12);
+        Assert.Equal(2 + 6 * (1 + System.Math.Cos(System.Math.PI * 0.2)) / 2, cosine.At(4), 1e-12);
+        Assert.All(Enumerable.Range(0, 30), step => Assert.Equal(step % 3 == 0 ? 8 : step % 3 == 1 ? 6 : 4, new LearningRate(LearningRateShape.Linear, 8, 0, 30) { Minimum = 2, Restarts = 9 }.At(step), 1e-12));
+    }
+
+    [Fact]
     public void At_Cosine_IsHalfInTheMiddle()
     {
         var rates = All(LearningRateShape.Cosine, 0, 4);

@@ -153,10 +153,16 @@ sealed record TestRun(string Model, TrainSettings Settings, int Rank, double Alp
     /// <summary>What a process that dies now leaves.</summary>
     public static void Copy(string from, string to)
     {
-        foreach (var folder in Directory.GetDirectories(from, "*", SearchOption.AllDirectories).Prepend(from)) Directory.CreateDirectory(Path.Combine(to, Path.GetRelativePath(from, folder)));
-        foreach (var file in Directory.GetFiles(from, "*", SearchOption.AllDirectories).Where(f => Path.GetFileName(f) != ".lock"))
+        Directory.CreateDirectory(to);
+        foreach (var folder in new DirectoryInfo(from).GetDirectories())
         {
-            using FileStream source = new(file, FileMode.Open, FileAccess.Read, FileShare.ReadWrite), target = new(Path.Combine(to, Path.GetRelativePath(from, file)), FileMode.Create);
+            // The link to the best checkpoint stays a link.
+            if (folder.LinkTarget is { } target) Directory.CreateSymbolicLink(Path.Combine(to, folder.Name), target);
+            else Copy(folder.FullName, Path.Combine(to, folder.Name));
+        }
+        foreach (var file in Directory.GetFiles(from).Where(f => Path.GetFileName(f) != ".lock"))
+        {
+            using FileStream source = new(file, FileMode.Open, FileAccess.Read, FileShare.ReadWrite), target = new(Path.Combine(to, Path.GetFileName(file)), FileMode.Create);
             source.CopyTo(target);
         }
     }

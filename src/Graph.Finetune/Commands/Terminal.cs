@@ -1,12 +1,16 @@
 using System;
 using System.IO;
 using System.Linq;
+using Graph.Finetune.Training;
 
 namespace Graph.Finetune.Commands;
 
-/// <summary>Where a run writes. Interactive: a person watches <paramref name="Out"/>, so a progress bar may be drawn.</summary>
+/// <summary>Where a run writes. Interactive: a person watches <paramref name="Out"/>, so a view may be drawn.</summary>
 public sealed record Terminal(TextWriter Out, TextWriter Error, bool Interactive)
 {
+    /// <summary>Told of every step before it is saved, on the thread that trains: for tests.</summary>
+    internal Action<StepReport>? AfterStep { get; init; }
+
     public static Terminal OfConsole() => new(Console.Out, Console.Error, !Console.IsOutputRedirected);
 
     /// <summary>A terminal obeys control characters; a text that holds some from elsewhere is shown with their codes instead.</summary>

@@ -52,13 +52,13 @@ static class TrainRun
 
     public static int Run(ModelSource source, DeviceRequest device, AdapterSettings adapter, TrainSettings settings, Terminal terminal, Phases phases)
     {
-        terminal = terminal.Forgiving();
+        using var output = new RunOutput(terminal);
         RunFolder.Check(settings.Out, settings.Start);
         // A folder that is there is owned before anything in it is read; one that is not is made when the first step is about to run.
         var folder = Directory.Exists(settings.Out) && !settings.Dry ? RunFolder.Claim(settings.Out, settings.Start) : null;
         try
         {
-            return Run(source, device, adapter, settings, terminal, phases, ref folder);
+            return Run(source, device, adapter, settings, output, phases, ref folder);
         }
         finally
         {
@@ -66,8 +66,9 @@ static class TrainRun
         }
     }
 
-    static int Run(ModelSource source, DeviceRequest device, AdapterSettings adapter, TrainSettings settings, Terminal terminal, Phases phases, ref RunFolder? folder)
+    static int Run(ModelSource source, DeviceRequest device, AdapterSettings adapter, TrainSettings settings, RunOutput output, Phases phases, ref RunFolder? folder)
     {
+        var terminal = output.Terminal;
         var checkpoint = settings.Start == RunStart.Resume ? RunCheckpoint.Newest(RunFolder.CheckpointsOf(settings.Out), Note) : null;
         var before = checkpoint is null ? default((RunState State, RunSettings Settings)?) : RunCheckpoint.Read(checkpoint, source.Schedule);
         phases.Done("model");
@@ -76,7 +77,7 @@ static class TrainRun
         var request = new SessionRequest(adapter, settings.Data.BatchTokens, settings.Data.Seq, settings.PerStep, settings.Recompute, settings.Adam, settings.Seed) { Quant = settings.Quant, Host = settings.Host, Moments = settings.Moments };
         // A dry run has all of a session but its memory.
         using var session = settings.Dry ? null : ModelSession.Open(source, device, request, Beat);
-        var (owner, planned) = session is null ? ModelSession.Plan(source, device, request, Beat) : (session.Device, session.Planned);
+        var (owner, planned, profile) = session is null ? ModelSession.Plan(source, device, request, Beat) : (session.Device, session.Planned, session.Profile);
         using var opened = session is null ? owner : null;
         var (data, evaluationData) = loading.GetAwaiter().GetResult();
         var evaluation = evaluationData?.InOrder();
@@ -125,7 +126,8 @@ static class TrainRun
         var (begun, due) = (false, false);
         try
         {
-            if (!IsOver()) TrainProgress.Run(terminal, steps, show => Trainer.Run(session, data.Steps(settings.Seed, settings.PerStep, position.Step), rate, position, step => IsSave(step) || IsEvaluation(step), (report, now) =>
+            output.Begin(new WatchedRun(source.Model.Name, owner.Info.Name, steps, profile.IsGpu ? profile.Tflops : null));
+            if (!IsOver()) Trainer.Run(session, data.Steps(settings.Seed, settings.PerStep, position.Step), rate, position, step => IsSave(step) || IsEvaluation(step), (report, now) =>
             {
                 if (!begun) phases.Done("first step");
                 if (!begun && checkpoint is null) owned.RemoveCheckpoints();
@@ -136,17 +138,20 @@ static class TrainRun
                     evaluations = evaluations.After(now.Step, report.EvaluationLoss.Value);
                 }
                 metrics.Write(report);
-                show(report);
+                output.Show(report);
+                terminal.AfterStep?.Invoke(report);
                 if (!report.Skipped) saver.Prove();
                 if (now.SkippedInARow >= settings.MaxSkipped || signal.Number != 0 || IsOver()) return false;
                 // A skipped step has the weights of the one before, of which nobody knows yet that they are good.
                 due |= IsSave(now.Step);
                 if ((due && !report.Skipped) || evaluations.BestStep == now.Step) Save();
                 return true;
-            }));
+            });
+            output.End();
         }
         catch (Exception e)
         {
+            output.End();
             // A device that failed gives no state; whatever else went wrong, the steps that are done are not lost.
             if (e is not DeviceException && position.Step != (saver.Checkpoint ?? 0)) Save();
             saver.Finish();

@@ -102,13 +102,14 @@ public static partial class AtomicFiles
         Directory.Delete(folder + Old, recursive: true);
     }
 
-    /// <summary>A symbolic link in the place of one that may be there.</summary>
+    /// <summary>A symbolic link in the place of one that may be there, or of a folder that a copy made of it.</summary>
     /// <param name="target">Relative to the link's folder.</param>
     public static void Link(string path, string target)
     {
         var aside = path + Partial;
         File.Delete(aside);
         Directory.CreateSymbolicLink(aside, target);
+        RemoveFolder(path);
         if (OperatingSystem.IsWindows())
         {
             Unlink(path);
@@ -121,8 +122,15 @@ public static partial class AtomicFiles
     /// <summary>Removes a symbolic link, if it is there, and nothing of what it points to.</summary>
     public static void Unlink(string path)
     {
+        RemoveFolder(path);
         if (OperatingSystem.IsWindows() && Directory.Exists(path)) Directory.Delete(path);
         else File.Delete(path);
+    }
+
+    // Whoever copied a folder may have made a folder of the link in it.
+    static void RemoveFolder(string path)
+    {
+        if (Directory.Exists(path) && new DirectoryInfo(path).LinkTarget is null) Remove(path);
     }
 
     /// <summary>Tidies what a process that was killed left of its writing in a folder: parts go, and what stood aside for one that did not come is back.</summary>

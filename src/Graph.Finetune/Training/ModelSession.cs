@@ -43,12 +43,16 @@ public sealed record SessionRequest(AdapterSettings Adapter, int Tokens, int Seq
 
 /// <summary>A model on its device with weights and adapter, ready to run.</summary>
 /// <param name="Planned">The plan, and what it was said to take.</param>
-public sealed record ModelSession(IDevice Device, TrainingSession Training, PlannedStep Planned) : IDisposable
+/// <param name="Profile">What the plan was made for: the device, measured.</param>
+public sealed record ModelSession(IDevice Device, TrainingSession Training, PlannedStep Planned, DeviceProfile Profile) : IDisposable
 {
     /// <summary>Left free of a GPU's memory where no budget is given: the driver needs some, and other programs come and go.</summary>
     const long Margin = 128L << 20;
 
     long peak, samples;
+
+    /// <summary>What a step has to compute.</summary>
+    public ModelWork Work { get; } = ModelWork.Of(Planned.Plan);
 
     /// <summary>What the process was planned to take on the device at most, everything counted.</summary>
     public long PlannedPeakBytes => Planned.Footprint.Total;
@@ -68,7 +72,7 @@ public sealed record ModelSession(IDevice Device, TrainingSession Training, Plan
     /// <exception cref="DeviceException">The device is not there or fails.</exception>
     public static ModelSession Open(ModelSource source, DeviceRequest request, SessionRequest session, Action<string> beat)
     {
-        var (device, planned) = Plan(source, request, session, beat);
+        var (device, planned, profile) = Plan(source, request, session, beat);
         TrainingSession? training = null;
         try
         {
@@ -82,7 +86,7 @@ public sealed record ModelSession(IDevice Device, TrainingSession Training, Plan
                 foreach (var module in session.Adapter.Start.Modules) training.SetAdapter(module.Linear, module.A, module.B);
             }
             beat("adapter");
-            return new ModelSession(device, training, planned) { Quantization = error };
+            return new ModelSession(device, training, planned, profile) { Quantization = error };
         }
         catch
         {
@@ -95,7 +99,7 @@ public sealed record ModelSession(IDevice Device, TrainingSession Training, Plan
     /// <summary>The device with its kernels, and the plan for it; nothing is allocated yet.</summary>
     /// <exception cref="FinetuneException">It does not fit (exit code 4).</exception>
     /// <exception cref="DeviceException">The device is not there or fails.</exception>
-    public static (IDevice Device, PlannedStep Planned) Plan(ModelSource source, DeviceRequest request, SessionRequest session, Action<string> beat)
+    public static (IDevice Device, PlannedStep Planned, DeviceProfile Profile) Plan(ModelSource source, DeviceRequest request, SessionRequest session, Action<string> beat)
     {
         var device = OpenDevice(source.Model, request);
         try
@@ -108,7 +112,7 @@ public sealed record ModelSession(IDevice Device, TrainingSession Training, Plan
             var planned = ChoosePlan(source, request, session, device, profile);
             session.Host.Require(planned.Plan.Memory.HostBytes);
             beat("plan");
-            return (device, planned);
+            return (device, planned, profile);
         }
         catch
         {

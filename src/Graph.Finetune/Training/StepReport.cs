@@ -12,13 +12,13 @@ public sealed record StepReport(int Step, double Epoch, double Loss, double Lear
     /// <summary>Loss over the evaluation data behind this step; null: it was not evaluated.</summary>
     public double? EvaluationLoss { get; init; }
 
+    /// <summary>Floating-point operations that the step needed (<see cref="ModelWork"/>).</summary>
+    public double Work { get; init; }
+
     public double TokensPerSecond => Tokens / Milliseconds * 1000;
 
     public string Text(int steps) => string.Create(CultureInfo.InvariantCulture,
         $"step {Step}/{steps}  loss {Loss:F4}  lr {LearningRate:G3}  grad norm {GradientNorm:G4}  {TokensPerSecond:F0} tokens/s  {Milliseconds:F0} ms{(EvaluationLoss is { } evaluated ? $"  eval loss {evaluated:F4}" : "")}{(Skipped ? "  skipped: the gradient is not finite" : "")}");
-
-    /// <summary>What fits beside a progress bar.</summary>
-    public string Short(int steps) => string.Create(CultureInfo.InvariantCulture, $"{Step}/{steps}  loss {Loss:F4}  {TokensPerSecond:F0} tokens/s{(Skipped ? "  skipped" : "")}");
 
     /// <summary>The line, with its end. JSON has no NaN: a number that is not finite is null.</summary>
     public void WriteTo(IBufferWriter<byte> line)

@@ -47,7 +47,7 @@ public static class Trainer
                 end = Stopwatch.GetTimestamp();
                 position = new RunPosition(number, !result.Skipped ? 0 : position.SkippedInARow + (result.LossScale <= 1 ? 1 : 0), batch.Position);
                 var report = new StepReport(number, batch.Epoch, result.Loss, learningRate, result.GradientNorm, batch.Tokens, Stopwatch.GetElapsedTime(start, end).TotalMilliseconds,
-                    session.PeakBytes(), session.PlannedPeakBytes, result.Skipped);
+                    session.PeakBytes(), session.PlannedPeakBytes, result.Skipped) { Work = session.Work.Of(batch.Tokens, batch.Batches) };
                 if (!goOn(report, position)) break;
                 fault?.Throw();
                 batch = ahead ? next : BeginNext(number);

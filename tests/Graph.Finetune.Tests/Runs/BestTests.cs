@@ -98,6 +98,22 @@ public class BestTests
         Assert.True(Directory.Exists(Path.Combine(output, "best")));
     }
 
+    // What a copy that follows links leaves.
+    [Fact]
+    public void Best_ThatACopyMadeAFolder_IsALinkAgain()
+    {
+        using var scratch = new Scratch();
+        string whole = Path.Combine(scratch.Path, "whole"), output = Path.Combine(scratch.Path, "out");
+        var run = Overfitting(scratch, 8, null);
+        run.Run(whole);
+        run.RunUntil(output, RunStart.New, 3);
+        var best = Path.Combine(output, "best");
+        File.Delete(best);
+        TestRun.Copy(RunCheckpoint.FolderOf(Path.Combine(output, "checkpoints"), 2), best);
+        run.Run(output, RunStart.Resume);
+        TestRun.AssertSame(whole, output);
+    }
+
     [Fact]
     public void Overwrite_TakesTheNameOfTheBestAway()
     {

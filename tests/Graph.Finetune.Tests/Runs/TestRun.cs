@@ -25,8 +25,8 @@ sealed record TestRun(string Model, TrainSettings Settings, int Rank, double Alp
     /// <summary>Thrown where a test ends a run.</summary>
     public sealed class Ended : Exception;
 
-    /// <summary>What a run says, from any thread; calls back for every line of a step, before the run goes on.</summary>
-    public sealed class Lines(Action<int, Lines> step) : TextWriter
+    /// <summary>What a run says, from any thread.</summary>
+    public sealed class Lines : TextWriter
     {
         readonly StringBuilder text = new();
 
@@ -43,7 +43,6 @@ sealed record TestRun(string Model, TrainSettings Settings, int Rank, double Alp
         public override void WriteLine(string? value)
         {
             lock (text) text.Append(value).Append('\n');
-            if (value?.StartsWith("step ", StringComparison.Ordinal) == true) step(int.Parse(value[5..value.IndexOf('/')]), this);
         }
     }
 
@@ -55,8 +54,8 @@ sealed record TestRun(string Model, TrainSettings Settings, int Rank, double Alp
     public string Run(string output, RunStart start, Action<int, Lines> step, int failsAfter = int.MaxValue)
     {
         using var source = ModelSource.Open(GraphModels.All.Single(m => m.Name == "nano"), Model);
-        var lines = new Lines(step);
-        var terminal = new Terminal(lines, lines, Interactive: false);
+        var lines = new Lines();
+        var terminal = new Terminal(lines, lines, Interactive: false) { AfterStep = report => step(report.Step, lines) };
         var device = new DeviceRequest(DeviceKind.Cpu, null) { Make = () => Ahead || failsAfter < int.MaxValue ? new AheadDevice(new CpuDevice(), failsAfter) : new CpuDevice() };
         try
         {

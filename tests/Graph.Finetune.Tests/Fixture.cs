@@ -21,6 +21,13 @@ static class Fixture
     }
 }
 
+static class Cache
+{
+    /// <summary>Tests leave nothing in the user's cache.</summary>
+    [ModuleInitializer]
+    internal static void IsOff() => Environment.SetEnvironmentVariable("GRAPH_CACHE", Environment.GetEnvironmentVariable("GRAPH_CACHE") ?? "off");
+}
+
 sealed class Scratch : IDisposable
 {
     public string Path { get; } = Directory.CreateTempSubdirectory("graph-finetune-").FullName;

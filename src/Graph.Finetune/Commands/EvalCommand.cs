@@ -40,7 +40,8 @@ static class EvalCommand
         command.SetAction(result =>
         {
             var (model, weights, device) = source.Read(result);
-            var settings = new Settings(batch.Read(result), result.GetRequiredValue(recompute), result.GetValue(json), result.GetValue(dump), result.GetValue(every)!.Value, QuantOption.Read(result, quant), host.Read(result));
+            var data = batch.Read(result);
+            var settings = new Settings(data with { Files = BatchOptions.Unweighted("--data", data.Files) }, result.GetRequiredValue(recompute), result.GetValue(json), result.GetValue(dump), result.GetValue(every)!.Value, QuantOption.Read(result, quant), host.Read(result));
             using var opened = ModelSource.Open(model, weights);
             if (opened.Note is { } note) terminal.Error.WriteLine("note: " + note);
             var chosen = result.GetValue(adapter) is { } directory ? AdapterSettings.Of(Adapters.PeftAdapter.Load(directory, opened.Schedule), opened.Schedule) : AdapterSettings.None(opened.Schedule);
@@ -51,15 +52,17 @@ static class EvalCommand
 
     static void Run(ModelSource source, DeviceRequest device, AdapterSettings adapter, Settings settings, Terminal terminal)
     {
-        var data = TrainData.Load(settings.Data, source).InOrder();
+        using var data = TrainData.Load(settings.Data, source);
         var phases = new Phases(terminal);
         // What is packed already was quantised by somebody else: there is nothing to compare with.
         var compare = settings.Quant == Quantization.Nf4 && !source.IsPacked();
+        var leftOver = 0L;
         var evaluation = Evaluate(settings.Quant, settings.Dump);
         var unquantized = compare ? Unquantized() : null;
         if (settings.Json) terminal.Out.WriteLine(Json(evaluation, compare, unquantized));
         else Print(evaluation, compare, unquantized, terminal);
-        if (data.LeftOver > 0) terminal.Error.WriteLine($"note: the last {data.LeftOver} tokens fill no row of {settings.Data.Seq} and are left out");
+        if (leftOver > 0) terminal.Error.WriteLine($"note: the last {leftOver} tokens fill no row of {settings.Data.Seq} and are left out");
+        foreach (var sentence in data.Notes()) terminal.Error.WriteLine("note: " + sentence);
 
         Evaluation Evaluate(Quantization? quant, string? dump)
         {
@@ -70,13 +73,18 @@ static class EvalCommand
             };
             using var session = ModelSession.Open(source, device, request, phases.Done);
             var (sum, labels, tokens) = (0.0, 0L, 0L);
-            for (var i = 0; i < data.Count; i++)
+            leftOver = 0;
+            foreach (var window in data.InOrder())
             {
-                var (loss, count) = session.Training.Evaluate(data[i]);
-                (sum, labels, tokens) = (sum + loss, labels + count, tokens + data.TokensOf(i));
+                leftOver += window.LeftOver;
+                for (var i = 0; i < window.Count; i++)
+                {
+                    var (loss, count) = session.Training.Evaluate(window[i]);
+                    (sum, labels, tokens) = (sum + loss, labels + count, tokens + window.TokensOf(i));
+                }
             }
             phases.Done("loss");
-            if (dump is not null) StepDump.Write(dump, source, session, adapter, data[0], settings.DumpEvery);
+            if (dump is not null) StepDump.Write(dump, source, session, adapter, data.InOrder().First()[0], settings.DumpEvery);
             if (labels == 0) throw new InputException("no token of the data has a label after it was packed, so there is no loss; raise --seq, or check the data's labels.");
             var mean = sum / labels;
             if (!double.IsFinite(mean))

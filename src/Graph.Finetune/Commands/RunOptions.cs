@@ -1,7 +1,10 @@
 using System;
 using System.Collections.Generic;
 using System.CommandLine;
+using System.Globalization;
+using System.IO;
 using System.Linq;
+using Graph.Finetune.Data;
 using Graph.Finetune.Training;
 using Graph.Runtime;
 using Graph.Runtime.Devices;
@@ -43,17 +46,19 @@ sealed class SourceOptions(IReadOnlyList<CompiledModel> models, string? model = 
 /// <summary>Options of how data becomes micro-batches.</summary>
 sealed class BatchOptions
 {
-    readonly Option<string[]> data = OptionKinds.List("--data", "FILE", "JSON Lines; several files are read one after the other");
+    readonly Option<string[]> data = OptionKinds.List("--data", "FILE[:WEIGHT]", "JSON Lines or Parquet; an epoch has each example of a file WEIGHT times (1)");
     readonly Option<string?> tokenizer = OptionKinds.Text("--tokenizer", "DIR", "directory with tokenizer.model, where the model's own has none (random weights)");
     readonly Option<int?> seq = OptionKinds.Integer("--seq", "tokens of the longest document", 2048, 1);
     readonly Option<int?> tokens = OptionKinds.Integer("--batch-tokens", "tokens of a micro-batch", 8192, 1);
     readonly Option<bool> concat = OptionKinds.Flag("--concat", "join all documents and cut them every --seq tokens");
+    readonly Option<string> lossOn = OptionKinds.Choice("--loss-on", "tokens that are learnt: all, or the answers alone (completion, output, the model's turns)", "all", "completion");
+    readonly Option<string> overLength = OptionKinds.Choice("--over-length", "a document of more than --seq tokens is an error, left out, cut after --seq tokens, or split every --seq tokens", "error", "drop", "truncate", "split");
     readonly Option<string> packing = OptionKinds.Choice("--packing", "several documents in a row of a micro-batch, or one and padding", "on", "off");
 
     public void AddTo(Command command)
     {
         data.Required = true;
-        foreach (var option in new Option[] { data, tokenizer, seq, tokens, concat, packing }) command.Add(option);
+        foreach (var option in new Option[] { data, tokenizer, seq, tokens, concat, packing, lossOn, overLength }) command.Add(option);
     }
 
     /// <exception cref="UsageException">A micro-batch holds no row, or --concat and --packing off contradict each other.</exception>
@@ -65,6 +70,23 @@ sealed class BatchOptions
         if (batch < row) throw new UsageException($"--seq is {row} and --batch-tokens {batch}; a micro-batch must hold at least one sequence.");
         var layout = result.GetValue(concat) ? DataLayout.Concat : result.GetValue(packing) == "off" ? DataLayout.OnePerRow : DataLayout.Packed;
         if (layout == DataLayout.Concat && result.GetValue(packing) == "off") throw new UsageException("--concat fills every row, so --packing off cannot be; leave one of the two out.");
-        return new DataSettings(result.GetRequiredValue(data), result.GetValue(tokenizer), row, batch, layout);
+        var over = Enum.Parse<OverLength>(result.GetRequiredValue(overLength), true);
+        if (layout == DataLayout.Concat && over != OverLength.Error) throw new UsageException($"--concat cuts all documents, so --over-length {over.ToString().ToLowerInvariant()} has nothing to do; leave one of the two out.");
+        return new DataSettings(Sources(result.GetRequiredValue(data)), result.GetValue(tokenizer), row, batch, layout) { LossOn = Enum.Parse<LossOn>(result.GetRequiredValue(lossOn), true), OverLength = over };
+    }
+
+    /// <summary>Files with their weights. A file whose name ends like a weight is taken by its name.</summary>
+    /// <exception cref="UsageException">A weight is not above 0, or too large.</exception>
+    public static IReadOnlyList<DataSource> Sources(IEnumerable<string> values) => [.. values.Select(Source)];
+
+    /// <exception cref="UsageException">A file has a weight, where each example counts once.</exception>
+    public static IReadOnlyList<DataSource> Unweighted(string option, IReadOnlyList<DataSource> files) => files.FirstOrDefault(f => f.Weight != 1) is { } weighted
+        ? throw new UsageException($"{option} gives '{weighted.Path}' a weight, but a loss is taken on each example once; leave the weight out.") : files;
+
+    static DataSource Source(string value)
+    {
+        var colon = value.LastIndexOf(':');
+        if (colon <= 0 || File.Exists(value) || !double.TryParse(value.AsSpan(colon + 1), NumberStyles.Float, CultureInfo.InvariantCulture, out var weight)) return new DataSource(value);
+        return weight is > 0 and <= 1000 ? new DataSource(value[..colon], weight) : throw new UsageException($"--data is '{value}'; the weight must be above 0 and at most 1000.");
     }
 }

@@ -1,3 +1,4 @@
+using System.Collections.Generic;
 using System.CommandLine;
 using System.Globalization;
 using System.IO;
@@ -21,11 +22,36 @@ static class TokenizeCommand
             var tokenizer = SentencePieceTokenizer.Find(result.GetRequiredValue(model)!);
             foreach (var file in result.GetRequiredValue(data))
             {
-                foreach (var (_, text) in DataReader.Texts(file)) Write(terminal.Out, tokenizer.Encode(text));
+                foreach (var text in Texts(file)) Write(terminal.Out, tokenizer.Encode(text));
             }
             terminal.Out.Flush();
         });
         return command;
+    }
+
+    static IEnumerable<string> Texts(string path)
+    {
+        using var file = new JsonLinesFile(path);
+        var any = false;
+        for (var block = 0; block < file.Blocks; block++)
+        {
+            foreach (var (line, bytes) in JsonLinesFile.Lines(file.Load(block)))
+            {
+                any = true;
+                string text;
+                try
+                {
+                    using var fields = LineParser.Object(bytes);
+                    text = LineParser.Text(fields.RootElement, "text");
+                }
+                catch (LineException e)
+                {
+                    throw new InputException($"{file.At(file.LinesBefore(block) + line)} {e.Message}");
+                }
+                yield return text;
+            }
+        }
+        if (!any) throw new InputException($"{path} holds no line with a text.");
     }
 
     // In parts: as one text, the numbers of a long line would take more memory than its ids.

@@ -56,7 +56,7 @@ static class TrainCommand
             if (result.GetValue(patience) is not null && result.GetValue(evalData) is not { Length: > 0 }) throw new UsageException("--early-stopping-patience counts evaluations, and there are none without --eval-data; give both, or neither.");
             if (result.GetValue(minimum) > result.GetValue(peak)) throw new UsageException(FormattableString.Invariant($"--min-lr is {result.GetValue(minimum)}, more than --lr {result.GetValue(peak)}; the rate falls from --lr to --min-lr."));
             var data = batch.Read(result);
-            var evaluation = result.GetValue(evalData) is { Length: > 0 } files ? (data with { Files = files }, result.GetValue(evalEvery)!.Value) : default((DataSettings, int)?);
+            var evaluation = result.GetValue(evalData) is { Length: > 0 } files ? (data with { Files = BatchOptions.Unweighted("--eval-data", BatchOptions.Sources(files)) }, result.GetValue(evalEvery)!.Value) : default((DataSettings, int)?);
             var settings = new TrainSettings(result.GetRequiredValue(output)!, result.GetValue(resume) ? RunStart.Resume : result.GetValue(overwrite) ? RunStart.Overwrite : RunStart.New, data, result.GetValue(accumulate)!.Value, result.GetValue(steps), result.GetValue(epochs) ?? 1,
                 Enum.Parse<LearningRateShape>(result.GetRequiredValue(shape), true), result.GetValue(peak)!.Value, result.GetValue(warmup)!.Value,
                 new AdamOptions(WeightDecay: result.GetValue(decay)!.Value, Clip: result.GetValue(clip)!.Value, LoraPlus: result.GetValue(ratio)!.Value), result.GetRequiredValue(recompute), result.GetValue(seed)!.Value,

@@ -80,10 +80,12 @@ static class TrainRun
         var (owner, planned, profile) = session is null ? ModelSession.Plan(source, device, request, Beat) : (session.Device, session.Planned, session.Profile);
         using var opened = session is null ? owner : null;
         var (data, evaluationData) = loading.GetAwaiter().GetResult();
+        using var readsData = data;
+        using var readsEvaluation = evaluationData;
         var evaluation = evaluationData?.InOrder();
-        if (evaluation is not null && !Enumerable.Range(0, evaluation.Count).Any(evaluation.HasLabels)) throw new InputException("no token of --eval-data has a label after it was packed, so there is no loss to take.");
-        var first = data.Epoch(settings.Seed, 0);
-        var learning = TrainData.Learning(first, 0);
+        if (evaluation is not null && !evaluationData!.IsStreamed && !evaluation.Any(window => window.Learning.Count > 0)) throw new InputException("no token of --eval-data has a label after it was packed, so there is no loss to take.");
+        if (data.IsStreamed && settings.Steps is null) Note("--epochs makes the number of steps depend on all of the data, which is now tokenized and counted; --steps begins at once");
+        var first = data.First(settings.Seed);
         var steps = settings.Steps ?? data.StepsOf(settings.Epochs, settings.Seed, settings.PerStep);
         var rate = new LearningRate(settings.Shape, settings.Peak, settings.Warmup, steps) { Minimum = settings.MinimumRate, Restarts = settings.Restarts };
         var identity = Identity(source, owner, planned.Plan, adapter, data, evaluationData, settings, rate);
@@ -103,11 +105,12 @@ static class TrainRun
         }
 
         terminal.Out.WriteLine(string.Create(CultureInfo.InvariantCulture,
-            $"{source.Model.Name} from {source.Name} on {owner.Info.Name}: {data.Examples.Count} examples, {learning.Length} micro-batches an epoch, {steps} steps; rank {adapter.Rank}, {planned.Plan.Optimizer.Adapters.Count} adapters; recompute {planned.Plan.Decisions.Name}, planned peak {Bytes.Text(planned.Footprint.Total)}"));
+            $"{source.Model.Name} from {source.Name} on {owner.Info.Name}: {data.Size(first)}, {steps} steps; rank {adapter.Rank}, {planned.Plan.Optimizer.Adapters.Count} adapters; recompute {planned.Plan.Decisions.Name}, planned peak {Bytes.Text(planned.Footprint.Total)}"));
         terminal.Out.WriteLine(PlanText.Line(planned));
         if (device.Kind == DeviceKind.Auto && owner is CpuDevice) Note("there is no GPU here, so the run is on the CPU; gemma2 doctor says what is missing");
-        foreach (var sentence in data.WithoutLabels(first)) Note(sentence);
-        if (first.LeftOver > 0) terminal.Out.WriteLine($"the last {first.LeftOver} tokens of an epoch fill no row of {settings.Data.Seq} and are left out of it");
+        foreach (var sentence in data.IsStreamed ? [] : data.Notes()) Note(sentence);
+        if (first.Learning.Count < first.Count) Note($"{first.Count - first.Learning.Count} of {first.Count} micro-batches of the first {data.Part} have no label and are passed over");
+        if (first.LeftOver > 0) terminal.Out.WriteLine($"the last {first.LeftOver} tokens of the first {data.Part} fill no row of {settings.Data.Seq} and are left out of it, and so it is in every other");
         foreach (var change in changes) Note(change);
         if (checkpoint is not null) terminal.Out.WriteLine($"going on after step {position.Step}, from {checkpoint}");
         else if (settings.Start == RunStart.Resume) terminal.Out.WriteLine($"'{settings.Out}' has no checkpoint to go on from; the run begins with step 1");
@@ -127,7 +130,7 @@ static class TrainRun
         try
         {
             output.Begin(new WatchedRun(source.Model.Name, owner.Info.Name, steps, profile.IsGpu ? profile.Tflops : null));
-            if (!IsOver()) Trainer.Run(session, data.Steps(settings.Seed, settings.PerStep, position.Step), rate, position, step => IsSave(step) || IsEvaluation(step), (report, now) =>
+            if (!IsOver()) Trainer.Run(session, data.Steps(settings.Seed, settings.PerStep, position.Place, position.DataPosition), rate, position, step => IsSave(step) || IsEvaluation(step), (report, now) =>
             {
                 if (!begun) phases.Done("first step");
                 if (!begun && checkpoint is null) owned.RemoveCheckpoints();
@@ -163,6 +166,7 @@ static class TrainRun
         saver.Prove();
         saver.Finish();
         phases.Done("the rest");
+        foreach (var sentence in data.IsStreamed ? data.Notes() : []) Note($"of the data that was read, {sentence}");
         if (saver.AdapterFault is { } fault)
             throw new InputException($"{fault}; {(saver.Checkpoint is { } kept ? $"the last good save is {RunCheckpoint.FolderOf(owned.Checkpoints, kept)}" : "nothing of the run was saved")}; make room, and --resume goes on from there.");
         var stopped = signal.Number;
@@ -201,15 +205,15 @@ static class TrainRun
             + (kept is { } step ? $"the adapter in '{settings.Out}' is the one of step {step}, the last good save; " : "there was no good save before, so there is no adapter of this run; ") + "lower --lr or raise --warmup.", 6);
     }
 
-    static double Evaluate(TrainingSession training, PackedData data)
+    static double Evaluate(TrainingSession training, IEnumerable<PackedData> data)
     {
         var (sum, labels) = (0.0, 0L);
-        foreach (var batch in data)
+        foreach (var batch in data.SelectMany(window => window))
         {
             var (loss, count) = training.Evaluate(batch);
             (sum, labels) = (sum + loss, labels + count);
         }
-        return sum / labels;
+        return labels > 0 ? sum / labels : throw new InputException("no token of --eval-data has a label after it was packed, so there is no loss to take.");
     }
 
     // The adapter is what a run is for; a disk that has no room for it now has none after days.
@@ -234,6 +238,8 @@ static class TrainRun
             ["--rank"] = Text(adapter.Rank), ["--alpha"] = Text(adapter.Alpha), ["--rslora"] = Text(adapter.RsLora),
             ["--adapter"] = adapter.Start is { } start ? $"layers {(start.Layers is { } layers ? string.Join(',', layers) : "all")}, dropout {Text(start.Dropout)}" : "layers all, dropout 0",
             ["--targets"] = string.Join(',', plan.Optimizer.Adapters.Select(a => a.Slot.Linear)),
+            // Before the data: they change its ids and labels, and are what the person set.
+            ["--loss-on"] = settings.Data.LossOn.ToString(), ["--over-length"] = settings.Data.OverLength.ToString(),
             ["--data"] = data.Fingerprint(), ["--seq"] = Text(settings.Data.Seq), ["--batch-tokens"] = Text(settings.Data.BatchTokens), ["--packing"] = settings.Data.Layout.ToString(),
             ["--grad-accum"] = Text(settings.PerStep), ["--optimizer"] = settings.Moments.ToString(), ["--weight-decay"] = Text(settings.Adam.WeightDecay), ["--clip"] = Text(settings.Adam.Clip), ["--seed"] = Text(settings.Seed),
         };

@@ -6,20 +6,23 @@ using Graph.Runtime.Execution;
 
 namespace Graph.Finetune.Data;
 
-/// <summary>The micro-batches of one pass over the data, each built when it is asked for. LeftOver: tokens that fill no row and are in none of them (only <see cref="Packing.Concat"/>).</summary>
+/// <summary>Micro-batches of T tokens, each built when it is asked for; documents with labels that are not shifted yet. LeftOver: tokens that fill no row and are in none of them (only <see cref="Packing.Concat"/>).</summary>
 public sealed class PackedData(int tokens, IReadOnlyList<IReadOnlyList<(int[] Ids, int[] Labels)>> batches, int leftOver = 0) : IReadOnlyList<MicroBatch>
 {
     public int LeftOver => leftOver;
     public int Count => batches.Count;
-    public MicroBatch this[int index] => MicroBatch.Pack(tokens, batches[index]);
+    public MicroBatch this[int index] => MicroBatch.Pack(tokens, [.. batches[index].Select(d => (d.Ids, Packing.Shift(d.Labels)))]);
 
     /// <summary>Tokens of documents, padding apart.</summary>
-    public long Tokens => batches.Sum(b => b.Sum(d => (long)d.Ids.Length));
+    public long Tokens => Enumerable.Range(0, Count).Sum(i => (long)TokensOf(i));
 
     /// <summary>Tokens of one micro-batch's documents that have labels. Padding that fills a row is a document without.</summary>
-    public int TokensOf(int index) => batches[index].Where(d => d.Labels.Any(l => l >= 0)).Sum(d => d.Ids.Length);
+    public int TokensOf(int index) => batches[index].Where(d => Packing.Learns(d.Labels)).Sum(d => d.Ids.Length);
 
-    public bool HasLabels(int index) => batches[index].Any(d => d.Labels.Any(l => l >= 0));
+    public bool HasLabels(int index) => batches[index].Any(d => Packing.Learns(d.Labels));
+
+    /// <summary>Numbers of the micro-batches with a label; one without has nothing to learn from.</summary>
+    public IReadOnlyList<int> Learning { get; } = [.. Enumerable.Range(0, batches.Count).Where(i => batches[i].Any(d => Packing.Learns(d.Labels)))];
 
     public IEnumerator<MicroBatch> GetEnumerator() => Enumerable.Range(0, Count).Select(i => this[i]).GetEnumerator();
     IEnumerator IEnumerable.GetEnumerator() => GetEnumerator();
@@ -28,41 +31,20 @@ public sealed class PackedData(int tokens, IReadOnlyList<IReadOnlyList<(int[] Id
 /// <summary>Examples → micro-batches of T tokens. The order of the examples alone decides the result. Here labels are shifted: the row of token t gets the label of token t + 1.</summary>
 public static class Packing
 {
-    /// <summary>Batches that may still be filled. More find a better fit, but put what was read together further apart.</summary>
-    const int Window = 64;
-
-    /// <summary>Whole documents side by side: each goes to the first open batch with room, and the oldest of 64 is closed when none has.</summary>
+    /// <summary>Whole documents side by side, by first-fit-decreasing over all of them.</summary>
     /// <exception cref="UsageException">T is smaller than the longest document may be.</exception>
     /// <exception cref="InputException">An example is longer than <paramref name="seq"/>.</exception>
-    public static PackedData PackDocuments(IEnumerable<Example> examples, int batchTokens, int seq)
+    public static PackedData PackDocuments(IReadOnlyList<Example> examples, int batchTokens, int seq)
     {
         RequireRow(batchTokens, seq);
-        var batches = new List<List<(int[], int[])>>();
-        var open = new List<(int Batch, int Room)>();
-        foreach (var example in examples)
-        {
-            RequireLength(example, seq);
-            var fit = open.FindIndex(o => o.Room >= example.Ids.Length);
-            if (fit < 0)
-            {
-                if (open.Count == Window) open.RemoveAt(0);
-                fit = open.Count;
-                open.Add((batches.Count, batchTokens));
-                batches.Add([]);
-            }
-            var (batch, room) = open[fit];
-            batches[batch].Add((example.Ids, Shift(example.Labels)));
-            if (room == example.Ids.Length) open.RemoveAt(fit);
-            else open[fit] = (batch, room - example.Ids.Length);
-        }
-        return new PackedData(batchTokens, batches);
+        foreach (var example in examples) RequireLength(example, seq);
+        return new PackedData(batchTokens, [.. FirstFit.Decreasing([.. examples.Select(e => e.Ids.Length)], batchTokens).Select(bin => bin.Select(i => (examples[i].Ids, examples[i].Labels)).ToArray())]);
     }
 
     /// <summary>
     /// Pretraining style: all examples joined, then cut every <paramref name="seq"/> tokens; each row is a document of its own, and a batch holds T / seq of them. What fills no row is LeftOver.
     /// </summary>
     /// <exception cref="UsageException">T is smaller than a row.</exception>
-    /// <exception cref="InputException">All examples together fill no row.</exception>
     public static PackedData Concat(IEnumerable<Example> examples, int batchTokens, int seq)
     {
         RequireRow(batchTokens, seq);
@@ -78,11 +60,10 @@ public static class Packing
                 Array.Copy(example.Labels, from, labels, filled, count);
                 (from, filled) = (from + count, filled + count);
                 if (filled < seq) continue;
-                rows.Add((ids, Shift(labels)));
+                rows.Add((ids, labels));
                 (ids, labels, filled) = (new int[seq], new int[seq], 0);
             }
         }
-        if (rows.Count == 0) throw new InputException($"all examples together have {filled} tokens, which fill no row of {seq}; lower --seq or give more data.");
         return new PackedData(batchTokens, [.. rows.Chunk(batchTokens / seq)], filled);
     }
 
@@ -93,20 +74,21 @@ public static class Packing
     {
         RequireRow(batchTokens, seq);
         var rows = new List<(int[], int[])[]>();
+        var paddings = new Dictionary<int, (int[], int[])>();
         foreach (var example in examples)
         {
             RequireLength(example, seq);
             var padding = seq - example.Ids.Length;
-            rows.Add([(example.Ids, Shift(example.Labels)), (new int[padding], Enumerable.Repeat(-100, padding).ToArray())]);
+            rows.Add([(example.Ids, example.Labels), paddings.TryGetValue(padding, out var known) ? known : paddings[padding] = (new int[padding], Enumerable.Repeat(-100, padding).ToArray())]);
         }
         return new PackedData(batchTokens, [.. rows.Chunk(batchTokens / seq).Select(r => r.SelectMany(d => d).ToArray())]);
     }
 
-    /// <summary>Another order for every epoch, the same for the same seed: Fisher-Yates on splitmix64, so that no library's generator decides.</summary>
-    public static IReadOnlyList<T> Shuffle<T>(IReadOnlyList<T> items, int seed, int epoch)
+    /// <summary>Another order for every epoch and part of it, the same for the same seed: Fisher-Yates on splitmix64, so that no library's generator decides.</summary>
+    public static IReadOnlyList<T> Shuffle<T>(IReadOnlyList<T> items, int seed, int epoch, int part = 0)
     {
         var result = items.ToArray();
-        var state = ((ulong)(uint)seed << 32) | (uint)epoch;
+        var state = (((ulong)(uint)seed << 32) | (uint)epoch) ^ (ulong)(uint)part * 0xD1B54A32D192ED03;
         for (var i = result.Length - 1; i > 0; i--)
         {
             state += 0x9E3779B97F4A7C15;
@@ -119,7 +101,10 @@ public static class Packing
     }
 
     /// <summary>labels[t] of a row: the label of token t + 1, and -100 for the last, whose successor is not in the document.</summary>
-    static int[] Shift(int[] labels) => [.. labels.AsSpan(1), -100];
+    public static int[] Shift(int[] labels) => labels.Length == 0 ? [] : [.. labels.AsSpan(1), -100];
+
+    /// <summary>A document has a label after the shift: the first token has nothing before it that could predict it.</summary>
+    public static bool Learns(int[] labels) => labels.Length > 1 && labels.AsSpan(1).ContainsAnyExcept(-100);
 
     static void RequireRow(int batchTokens, int seq)
     {

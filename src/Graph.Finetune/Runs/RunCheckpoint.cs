@@ -104,7 +104,11 @@ public static class RunCheckpoint
         {
             var root = document.RootElement;
             if (root.GetProperty("format").GetInt32() is not Format and var other) throw new InputException($"{path} has format {other}, but this program reads {Format}; go on with the program that wrote it.");
-            var position = new RunPosition(root.GetProperty("step").GetInt32(), root.GetProperty("skipped_in_a_row").GetInt32(), root.GetProperty("data_position").GetInt64());
+            var place = root.GetProperty("data_place");
+            var position = new RunPosition(root.GetProperty("step").GetInt32(), root.GetProperty("skipped_in_a_row").GetInt32(), root.GetProperty("data_position").GetInt64())
+            {
+                Place = new DataPlace(place.GetProperty("epoch").GetInt32(), place.GetProperty("window").GetInt32(), place.GetProperty("batch").GetInt32()),
+            };
             var rate = root.GetProperty("learning_rate");
             var settings = new RunSettings(Texts(root.GetProperty("settings")), Texts(root.GetProperty("facts")),
                 new LearningRate(Enum.Parse<LearningRateShape>(rate.GetProperty("schedule").GetString()!), rate.GetProperty("peak").GetDouble(), rate.GetProperty("warmup").GetInt32(), rate.GetProperty("steps").GetInt32())
@@ -133,6 +137,11 @@ public static class RunCheckpoint
         json.WriteNumber("updates", state.Train.Step);
         json.WriteNumber("skipped_in_a_row", state.Position.SkippedInARow);
         json.WriteNumber("data_position", state.Position.DataPosition);
+        json.WriteStartObject("data_place");
+        json.WriteNumber("epoch", state.Position.Place.Epoch);
+        json.WriteNumber("window", state.Position.Place.Window);
+        json.WriteNumber("batch", state.Position.Place.Batch);
+        json.WriteEndObject();
         json.WriteNumber("seed", state.Train.Seed);
         json.WriteNumber("loss_scale", state.Train.LossScale.Scale);
         json.WriteNumber("steps_at_loss_scale", state.Train.LossScale.GoodSteps);

@@ -3,6 +3,7 @@ using System.Collections.Generic;
 using System.Globalization;
 using System.IO;
 using System.Linq;
+using System.Security.Cryptography;
 using System.Text;
 
 namespace Graph.Finetune.Tokenization;
@@ -19,6 +20,9 @@ readonly record struct Piece(string Text, float Score, PieceKind Kind);
 sealed record SentencePieceModel(IReadOnlyList<Piece> Pieces, int Bos, int Eos, int Unknown, string UnknownSurface, IReadOnlyList<int> Bytes)
 {
     const int MaxFileBytes = 256 << 20;
+
+    /// <summary>SHA-256 of the file.</summary>
+    public string Fingerprint { get; init; } = "";
 
     /// <exception cref="InputException">The file cannot be read, is no model, or is of a kind whose ids would differ from SentencePiece's.</exception>
     public static SentencePieceModel Load(string path)
@@ -56,7 +60,7 @@ sealed record SentencePieceModel(IReadOnlyList<Piece> Pieces, int Bos, int Eos, 
             }
             trainer.Check();
             normalizer.Check();
-            return new SentencePieceModel(pieces, trainer.Bos(pieces), trainer.Eos(pieces), CheckPieces(path, pieces), trainer.UnknownSurface, ByteIds(path, pieces));
+            return new SentencePieceModel(pieces, trainer.Bos(pieces), trainer.Eos(pieces), CheckPieces(path, pieces), trainer.UnknownSurface, ByteIds(path, pieces)) { Fingerprint = Convert.ToHexStringLower(SHA256.HashData(file)) };
         }
         catch (FormatException e)
         {

@@ -30,6 +30,9 @@ public sealed partial class SentencePieceTokenizer
     /// <summary>The id that ends a text; <see cref="Encode"/> does not add it.</summary>
     public int Eos => model.Eos;
 
+    /// <summary>SHA-256 of tokenizer.model.</summary>
+    public string Fingerprint => model.Fingerprint;
+
     /// <summary>Number of ids.</summary>
     public int Count => model.Pieces.Count;
 

@@ -15,6 +15,9 @@ namespace Graph.Finetune.Training;
 public sealed record RunPosition(int Step, int SkippedInARow, long DataPosition)
 {
     public static RunPosition Start { get; } = new(0, 0, 0);
+
+    /// <summary>Where the data goes on.</summary>
+    public DataPlace Place { get; init; } = DataPlace.Start;
 }
 
 /// <summary>The training loop. What it changes is the session's <see cref="TrainState"/> and the position that it returns.</summary>
@@ -45,7 +48,7 @@ public static class Trainer
                 var result = training.Finish();
                 var start = end;
                 end = Stopwatch.GetTimestamp();
-                position = new RunPosition(number, !result.Skipped ? 0 : position.SkippedInARow + (result.LossScale <= 1 ? 1 : 0), batch.Position);
+                position = new RunPosition(number, !result.Skipped ? 0 : position.SkippedInARow + (result.LossScale <= 1 ? 1 : 0), batch.Position) { Place = batch.Place };
                 var report = new StepReport(number, batch.Epoch, result.Loss, learningRate, result.GradientNorm, batch.Tokens, Stopwatch.GetElapsedTime(start, end).TotalMilliseconds,
                     session.PeakBytes(), session.PlannedPeakBytes, result.Skipped) { Work = session.Work.Of(batch.Tokens, batch.Batches) };
                 if (!goOn(report, position)) break;

@@ -17,7 +17,7 @@ public class GemmaChatTests
 
     /// <summary>The case's messages as the only line of a file.</summary>
     static Example Read(Scratch scratch, JsonElement golden, LossOn lossOn, SentencePieceTokenizer tokenizer) =>
-        DataReader.Read(scratch.File("c.jsonl", [$"{{\"messages\":{JsonSerializer.Serialize(golden.GetProperty("messages"))}}}"]), tokenizer, new DataOptions(null, [], lossOn)).Single();
+        DataTests.Read(scratch.File("c.jsonl", [$"{{\"messages\":{JsonSerializer.Serialize(golden.GetProperty("messages"))}}}"]), new DataOptions(null, [], lossOn), tokenizer).Single();
 
     static IReadOnlyList<ChatMessage> Messages(JsonElement golden) =>
         [.. golden.GetProperty("messages").EnumerateArray().Select(m => new ChatMessage(m.GetProperty("role").GetString() switch { "system" => ChatRole.System, "user" => ChatRole.User, _ => ChatRole.Model }, m.GetProperty("content").GetString()!))];
@@ -99,7 +99,7 @@ public class GemmaChatTests
     public void Encode_WhiteSpaceAroundAContent_IsPythons(string written, string content)
     {
         using var scratch = new Scratch();
-        var example = DataReader.Read(scratch.File("c.jsonl", [$"{{\"messages\":[{{\"role\":\"user\",\"content\":\"{written}\"}},{{\"role\":\"model\",\"content\":\"x\"}}]}}"]), Tokenizer, new DataOptions(null, [])).Single();
+        var example = DataTests.Read(scratch.File("c.jsonl", [$"{{\"messages\":[{{\"role\":\"user\",\"content\":\"{written}\"}},{{\"role\":\"model\",\"content\":\"x\"}}]}}"]), new DataOptions(null, [])).Single();
         Assert.Equal($"<start_of_turn>user\n{content}<end_of_turn>\n<start_of_turn>model\nx<end_of_turn>\n", Tokenizer.Decode(example.Ids[1..]));
     }
 

@@ -77,7 +77,7 @@ public class ResumeTests
         var output = Path.Combine(scratch.Path, "out");
         var run = TestRun.Small(scratch, 3);
         (run with { Settings = run.Settings with { Evaluation = (run.Settings.Data, 3) }, Ahead = true }).Run(output);
-        var text = Commands.Gemma2Run.Succeed("eval", "--variant", "nano", "--model", Fixture.Checkpoint, "--device", "cpu", "--adapter", output, "--data", run.Settings.Data.Files[0], "--seq", "32", "--batch-tokens", "32", "--json");
+        var text = Commands.Gemma2Run.Succeed("eval", "--variant", "nano", "--model", Fixture.Checkpoint, "--device", "cpu", "--adapter", output, "--data", run.Settings.Data.Files[0].Path, "--seq", "32", "--batch-tokens", "32", "--json");
         Assert.Equal(System.Text.Json.JsonDocument.Parse(text).RootElement.GetProperty("eval_loss").GetDouble(), Commands.Gemma2Run.Metrics(output)[2].GetProperty("eval_loss").GetDouble());
     }
 
@@ -166,10 +166,10 @@ public class ResumeTests
         var run = TestRun.Small(scratch, 6);
         run.Run(whole);
         run.RunUntil(output, RunStart.New, 4);
-        File.WriteAllText(moved, File.ReadAllText(run.Settings.Data.Files[0]).Replace("],\"labels\"", ",7],\"labels\"", StringComparison.Ordinal).Replace("]}", ",7]}", StringComparison.Ordinal));
+        File.WriteAllText(moved, File.ReadAllText(run.Settings.Data.Files[0].Path).Replace("],\"labels\"", ",7],\"labels\"", StringComparison.Ordinal).Replace("]}", ",7]}", StringComparison.Ordinal));
         TestRun Moved() => run with { Settings = run.Settings with { Data = run.Settings.Data with { Files = [moved] } } };
         Assert.Contains("--data is", Assert.Throws<UsageException>(() => Moved().Run(output, RunStart.Resume)).Message);
-        File.Copy(run.Settings.Data.Files[0], moved, true);
+        File.Copy(run.Settings.Data.Files[0].Path, moved, true);
         Moved().Run(output, RunStart.Resume);
         TestRun.AssertSame(whole, output);
     }

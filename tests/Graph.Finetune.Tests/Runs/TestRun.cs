@@ -85,6 +85,8 @@ sealed record TestRun(string Model, TrainSettings Settings, int Rank, double Alp
         var seq = 8 * random.Next(2, 5);
         var layout = (DataLayout)random.Next(3);
         var data = new DataSettings([Data(scratch, random, random.Next(9, 20), skips)], null, seq, seq * random.Next(1, 4), layout);
+        // Held in memory, or read in windows of a few lines.
+        if (random.Next(2) == 0) data = data with { HeldBytes = layout == DataLayout.Concat ? random.Next(2000, 3000) : random.Next(64, 1500) };
         int? steps = random.Next(3) == 0 ? null : random.Next(6, 14);
         var settings = new TrainSettings("", RunStart.New, data, random.Next(1, 4), steps, random.Next(2, 4), (LearningRateShape)random.Next(3), 3e-3, random.Next(4),
             new AdamOptions(WeightDecay: random.Next(2) * 0.1, Clip: random.Next(2)), new[] { "none", "cheap", "full", "auto" }[random.Next(4)], random.Next(100), random.Next(1, 5), random.Next(1, 4), 1000,

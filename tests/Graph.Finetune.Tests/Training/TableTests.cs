@@ -34,7 +34,7 @@ public class TableTests
         using var scratch = new Scratch();
         Assert.Equal((4096, 512), (source.Vocabulary, source.CommonIds));
         TrainData Load(string line, int seq) => TrainData.Load(new DataSettings([scratch.File("d.jsonl", ["{\"input_ids\":[1,2]}", line])], null, seq, 128, DataLayout.Packed), source);
-        Assert.Equal(2, Load("{\"input_ids\":[3,511]}", 100).Examples.Count);
+        Assert.Equal(2L, Load("{\"input_ids\":[3,511]}", 100).Counts.Examples);
         Assert.EndsWith("d.jsonl, line 2, has id 512 at position 1, but small has 512 rows, from 0 to 511.", Assert.Throws<InputException>(() => Load("{\"input_ids\":[3,512]}", 100)).Message, StringComparison.Ordinal);
         Assert.Equal("--seq is 101, but places of nano has 100 positions; documents may have at most 100 tokens: --seq 100.", Assert.Throws<UsageException>(() => Load("{\"input_ids\":[3]}", 101)).Message);
     }

@@ -5,11 +5,11 @@ using Xunit;
 
 namespace Graph.Finetune.Tests.Data;
 
-public class DataReaderTests
+public class LineParserTests
 {
     static readonly SentencePieceTokenizer Tokenizer = SentencePieceTokenizer.Load(Fixture.TokenizerModel);
 
-    static Example[] Read(Scratch scratch, LossOn lossOn, params string[] lines) => [.. DataReader.Read(scratch.File("d.jsonl", lines), Tokenizer, new DataOptions(512, [new("ids", "table", 4096), new("labels", "table", 4096)], lossOn))];
+    static Example[] Read(Scratch scratch, LossOn lossOn, params string[] lines) => [.. DataTests.Read(scratch.File("d.jsonl", lines), new DataOptions(512, [new("ids", "table", 4096), new("labels", "table", 4096)], lossOn))];
 
     [Fact]
     public void Read_EveryKind_BecomesBosTextEos()
@@ -55,6 +55,6 @@ public class DataReaderTests
     {
         using var scratch = new Scratch();
         var path = scratch.File("d.jsonl", [.. "{\"text\":\""u8, 0xC3, .. "\"}\n"u8]);
-        Assert.Contains("is not UTF-8", Assert.Throws<InputException>(() => DataReader.Read(path, Tokenizer, new DataOptions(512, [new("ids", "table", 4096), new("labels", "table", 4096)])).ToArray()).Message);
+        Assert.Contains("is not UTF-8", Assert.Throws<InputException>(() => DataTests.Read(path, new DataOptions(512, [new("ids", "table", 4096), new("labels", "table", 4096)]))).Message);
     }
 }

@@ -1,4 +1,5 @@
 using System;
+using System.Collections.Concurrent;
 using System.Collections.Generic;
 using System.Linq;
 using Graph.Runtime.Devices;
@@ -15,7 +16,13 @@ public sealed class PlanFrontierTests
 
     static readonly DeviceProfile H200 = DeviceProfile.Find("h200")!;
 
-    public static TheoryData<string> Sizes => ["2b", "9b", "27b"];
+    static readonly ConcurrentDictionary<(string, int), Lazy<PlanFrontier>> frontiers = new();
+
+    /// <summary>Variants, and GiB of host memory that their plans may take.</summary>
+    public static TheoryData<string, int> Sizes => new() { { "2b", 0 }, { "9b", 0 }, { "27b", 0 }, { "2b", 64 }, { "9b", 64 }, { "27b", 64 } };
+
+    static PlanFrontier Frontier(string variant, int hostGib) => frontiers.GetOrAdd((variant, hostGib), key => new(() =>
+        PlanFrontier.Create(ScheduleOf(variant), Options(ScheduleOf(variant)), H200, hostGib == 0 ? null : new HostChoices((long)hostGib << 30, true, null)))).Value;
 
     static PlanOptions Options(Schedule schedule, int document = 2048) => new(8192, RankTable.Create(schedule, _ => 16), ActType.Bf16, 2) { LongestDocument = document, Multiprocessors = 132 };
 
@@ -26,9 +33,9 @@ public sealed class PlanFrontierTests
     /// <summary>A plan within every budget, and a larger one never gives a slower plan. Between what the least needs and what everything kept needs, a plan takes the most of its budget.</summary>
     [Theory]
     [MemberData(nameof(Sizes))]
-    public void Fit_TwoHundredBudgets_AreHeldAndNeverSlower(string variant)
+    public void Fit_TwoHundredBudgets_AreHeldAndNeverSlower(string variant, int hostGib)
     {
-        var frontier = PlanFrontier.Create(ScheduleOf(variant), Options(ScheduleOf(variant)), H200);
+        var frontier = Frontier(variant, hostGib);
         var (least, most) = (frontier.Least().Footprint.Total, frontier.Fastest().Footprint.Total);
         var before = double.PositiveInfinity;
         for (var i = 0; i < Budgets; i++)
@@ -37,6 +44,9 @@ public sealed class PlanFrontierTests
             var plan = frontier.Fit(budget);
             Assert.NotNull(plan);
             Assert.InRange(plan.Footprint.Total, 1, budget);
+            Assert.InRange(plan.Plan.Memory.HostBytes, 0, (long)hostGib << 30);
+            // What the plan was chosen by is what its launches, copies and waits add up to.
+            Assert.InRange(StepPrediction.Of(plan.Plan, H200).Milliseconds / plan.Milliseconds, 0.98, 1.07);
             Assert.InRange(plan.Milliseconds, 0, before);
             before = plan.Milliseconds;
         }
@@ -45,32 +55,33 @@ public sealed class PlanFrontierTests
     }
 
     /// <summary>
-    /// A step is at most 4.5 % slower than a bound that no plan passes, from a twelfth above the least on. Below, the bound says little: it lets parts of tensors be dropped, and nothing be alive while they are built.
+    /// A step is at most 5 % slower than a bound that no plan passes, from an eighth above the least on; with host memory 18 %, from twice the least on, because the bound lets copies take no time. Below, the bound says little: it lets
+    /// parts of tensors be dropped, nothing be alive while they are built, and no launch hold more than those that mix tokens.
     /// </summary>
     [Theory]
     [MemberData(nameof(Sizes))]
-    public void Fit_AnyBudget_IsNearTheBound(string variant)
+    public void Fit_AnyBudget_IsNearTheBound(string variant, int hostGib)
     {
-        var frontier = PlanFrontier.Create(ScheduleOf(variant), Options(ScheduleOf(variant)), H200);
-        var (least, most) = (13 * frontier.Least().Footprint.Total / 12, frontier.Fastest().Footprint.Total);
+        var frontier = Frontier(variant, hostGib);
+        var (least, most) = (frontier.Least().Footprint.Total * (hostGib == 0 ? 9 : 16) / 8, frontier.Fastest().Footprint.Total);
         for (var i = 0; i <= 20; i++)
         {
             var budget = least + (most - least) / 20 * i;
-            Assert.InRange(frontier.Fit(budget)!.Milliseconds / frontier.Bound(budget), 0.9999, 1.045);
+            Assert.InRange(frontier.Fit(budget)!.Milliseconds / frontier.Bound(budget), 0.9999, hostGib == 0 ? 1.05 : 1.18);
         }
     }
 
-    /// <summary>Arenas of plans are at most 3 % larger than the most that is alive at one launch.</summary>
+    /// <summary>Arenas of plans are at most 3 % larger than the most that is alive at one launch, 6 % where copies come and go.</summary>
     [Theory]
     [MemberData(nameof(Sizes))]
-    public void Fit_AnyBudget_ArenasHaveFewGaps(string variant)
+    public void Fit_AnyBudget_ArenasHaveFewGaps(string variant, int hostGib)
     {
-        var frontier = PlanFrontier.Create(ScheduleOf(variant), Options(ScheduleOf(variant)), H200);
+        var frontier = Frontier(variant, hostGib);
         var (least, most) = (frontier.Least().Footprint.Total, frontier.Fastest().Footprint.Total);
         for (var i = 0; i <= 20; i++)
         {
             var arena = frontier.Fit(least + (most - least) / 20 * i)!.Plan.MicroBatch.Arena;
-            Assert.InRange(arena.Bytes, 0, 1.03 * Arena.LowerBound([.. arena.Placements.Select(p => p.Lifetime)]));
+            Assert.InRange(arena.Bytes, 0, (hostGib == 0 ? 1.03 : 1.06) * Arena.LowerBound([.. arena.Placements.Select(p => p.Lifetime)]));
         }
     }
 
@@ -88,7 +99,7 @@ public sealed class PlanFrontierTests
         var (shapes, random) = (Shapes.Of(schedule, options), new Random(3));
         var (kept, rows) = (ExecutionPlan.Kept(schedule, options), ExecutionPlan.LogitsRowsOf(shapes, options));
         var (forward, backward) = ExecutionPlan.Live(shapes, kept);
-        var model = new StepModel(shapes, forward, backward, kept, rows, 2048, new LaunchTimes(shapes, H200, rows, 2048));
+        var model = new StepModel(shapes, forward, backward, kept, rows, 2048, new LaunchTimes(shapes, H200, rows, 2048), new HashSet<string>());
         for (var i = 0; i < 25; i++)
         {
             var share = random.NextDouble();
@@ -112,7 +123,7 @@ public sealed class PlanFrontierTests
         var (shapes, options) = (ShapesOf(schedule), Options(schedule) with { LogitsRows = 256 });
         var kept = ExecutionPlan.Kept(schedule, options);
         var (forward, backward) = ExecutionPlan.Live(shapes, kept);
-        var model = new StepModel(shapes, forward, backward, kept, 256, 2048, new LaunchTimes(shapes, H200, 256, 2048));
+        var model = new StepModel(shapes, forward, backward, kept, 256, 2048, new LaunchTimes(shapes, H200, 256, 2048), new HashSet<string>());
         var largest = Enumerable.Range(0, model.Tensors).Where(t => model.HasRecipe(t) && !shapes[model.Name(t)].Tensor.Boundary).OrderByDescending(model.Bytes).Take(12).ToArray();
         var all = Enumerable.Range(0, 1 << largest.Length).Select(mask =>
         {
@@ -121,12 +132,12 @@ public sealed class PlanFrontierTests
             return model.Evaluate(dropped);
         }).ToArray();
         var frontier = PlanFrontier.Create(schedule, options, H200);
-        var (least, most) = (frontier.Least().Footprint.Total, frontier.Fastest().Footprint.Total);
+        // What is asked of an arena is the same for both: other bytes are those of the plan.
+        var (least, most, others) = (all.Min(a => a.ArenaBytes), all.Max(a => a.ArenaBytes), frontier.Fastest().Footprint.Total - frontier.Fastest().Plan.MicroBatch.Arena.Bytes);
         for (var i = 1; i <= 9; i++)
         {
-            var plan = frontier.Fit(least + (most - least) / 9 * i)!;
-            // What is asked of an arena is the same for both: other bytes are those of the plan.
-            var arena = least + (most - least) / 9 * i - (plan.Footprint.Total - plan.Plan.MicroBatch.Arena.Bytes);
+            var plan = frontier.Fit(others + least + (most - least) / 9 * i)!;
+            var arena = least + (most - least) / 9 * i;
             var best = all.Where(s => s.ArenaBytes <= arena).Min(s => s.Milliseconds);
             Assert.InRange(StepPrediction.Launches(plan.Plan, H200).Sum(l => l.Milliseconds), 0, 1.02 * best);
         }

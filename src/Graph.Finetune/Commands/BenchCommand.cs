@@ -65,6 +65,7 @@ static class BenchCommand
         var width = measured.Kernels.Max(k => k.Name.Length);
         Line($"{source.Model.Name} on {session.Device.Info.Name} ({session.Device.Info.Target}): {measured.Median:F2} ms a step (median of {settings.Steps}; {measured.Steps[0]:F2} to {measured.Steps[^1]:F2}), {settings.Tokens / measured.Median * 1000:F0} tokens/s");
         Line($"device at work {measured.Busy:F2} ms, idle {100 * measured.Idle:F2} %; peak {Bytes.Text(session.PeakBytes())}, planned {Bytes.Text(session.PlannedPeakBytes)}, recompute {session.Training.Plan.Decisions.Name}");
+        Line($"{PlanText.Line(session.Planned)}; {session.Planned.Milliseconds / measured.Median:F3} of the time measured");
         Line($"limits, measured here: {measured.Limits.Tflops:G3} TFLOP/s (a square product), {measured.Limits.Gbps:G4} GB/s (a copy)");
         Line($"{"kernel".PadRight(width)}  count         ms      %             rate  of limit");
         foreach (var kernel in measured.Kernels)
@@ -97,6 +98,9 @@ static class BenchCommand
             json.WriteNumber("idle_share", Math.Round(measured.Idle, 5));
             json.WriteNumber("peak_bytes", session.PeakBytes());
             json.WriteNumber("planned_peak_bytes", session.PlannedPeakBytes);
+            json.WriteNumber("planned_ms", Significant.Round(session.Planned.Milliseconds));
+            json.WriteNumber("host_bytes", session.Training.Plan.Memory.HostBytes);
+            json.WriteString("decisions", PlanText.Actions(session.Planned));
             json.WriteNumber("limit_tflops", Significant.Round(measured.Limits.Tflops));
             json.WriteNumber("limit_gbps", Significant.Round(measured.Limits.Gbps));
             json.WriteStartArray("kernels");

@@ -23,7 +23,7 @@ static class PlanCommand
 
     public static Command Create(IReadOnlyList<CompiledModel> models, Terminal terminal)
     {
-        var (variant, adapter) = (Models.Variant(models), new AdapterOptions());
+        var (variant, adapter, host) = (Models.Variant(models), new AdapterOptions(), new HostOptions(machine: false));
         var seq = OptionKinds.Integer("--seq", "tokens of the longest document", 2048, 1);
         var tokens = OptionKinds.Integer("--batch-tokens", "tokens of a micro-batch", 8192, 1);
         var accumulate = OptionKinds.Integer("--grad-accum", "micro-batches of an optimizer step", 1, 1, 4096);
@@ -37,6 +37,7 @@ static class PlanCommand
         var command = new Command("plan", "What a run would take on a card: predicted peak by category, step time, what is kept of the forward, the longest context. Needs no GPU and no checkpoint.") { variant };
         adapter.AddTo(command);
         foreach (var option in new Option[] { seq, tokens, accumulate, vram, profile, optimizer, recompute, quant, json, html }) command.Add(option);
+        host.AddTo(command);
         command.SetAction(result =>
         {
             var model = Models.Find(models, result.GetValue(variant));
@@ -45,7 +46,7 @@ static class PlanCommand
             var batch = result.GetValue(tokens)!.Value;
             var request = new SessionRequest(adapter.Read(result, source), batch, Math.Min(result.GetValue(seq)!.Value, batch), result.GetValue(accumulate)!.Value, result.GetRequiredValue(recompute), new AdamOptions(), 0)
             {
-                Quant = QuantOption.Read(result, quant), Moments = TrainCommand.Moments(result.GetRequiredValue(optimizer)),
+                Quant = QuantOption.Read(result, quant), Moments = TrainCommand.Moments(result.GetRequiredValue(optimizer)), Host = host.Read(result),
             };
             source.RequirePositions(request.Seq);
             var budget = result.GetValue(vram) ?? device.MemoryBytes;
@@ -90,6 +91,7 @@ static class PlanCommand
         var use = MemoryUse.Of(step);
         foreach (var (category, bytes) in use.AtPeak) Line($"  {PlanText.Name(category),-32} {Bytes.Text(bytes),12}");
         Line($"  {"all",-32} {Bytes.Text(step.Footprint.Total),12}");
+        if (step.Plan.Memory.HostBytes > 0) Line($"  {"page-locked host memory",-32} {Bytes.Text(step.Plan.Memory.HostBytes),12}");
         Line($"{step.Plan.LogitsRows} rows of logits at a time; longest context of one row: {longest} tokens");
         Line($"{"activation",-44} {"action",-12} {"bytes",12} {"ms",9}  layers");
         foreach (var c in PlanText.Classes(step)) Line($"{c.Tensor,-44} {PlanText.Verb(c.Action),-12} {Bytes.Text(c.Bytes),12} {c.Milliseconds,9:F2}  {KernelsCommand.Layers(c.Layers)}");
@@ -110,6 +112,9 @@ static class PlanCommand
             json.WriteNumber("seq", request.Seq);
             json.WriteNumber("budget_bytes", budget);
             json.WriteNumber("peak_bytes", step.Footprint.Total);
+            json.WriteNumber("host_bytes", step.Plan.Memory.HostBytes);
+            json.WriteNumber("streamed_bytes", step.Plan.Memory.StreamedBytes);
+            json.WriteNumber("token_tile", step.Plan.Options.TokenTile ?? 0);
             json.WriteNumber("step_ms", Significant.Round(step.Milliseconds));
             json.WriteNumber("tokens_per_second", Significant.Round(step.TokensPerSecond));
             json.WriteNumber("max_context", longest);

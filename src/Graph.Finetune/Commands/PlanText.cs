@@ -17,7 +17,13 @@ static class PlanText
     public static string Actions(PlannedStep step)
     {
         var actions = step.Plan.Decisions.Actions.Values.Where(a => a != TensorAction.Save).GroupBy(a => a).OrderBy(g => g.Key).Select(g => $"{g.Count()} activations {Verb(g.Key)}").ToArray();
-        return actions.Length == 0 ? "every activation kept" : string.Join(", ", actions);
+        var memory = step.Plan.Memory;
+        string[] others =
+        [
+            .. memory.StreamedBytes > 0 ? [$"{Bytes.Text(memory.StreamedBytes)} of weights streamed"] : Array.Empty<string>(),
+            .. step.Plan.Options.TokenTile is { } tile ? [$"tiles of {tile} tokens"] : Array.Empty<string>(),
+        ];
+        return string.Join(", ", [.. actions.DefaultIfEmpty("every activation kept"), .. others]);
     }
 
     public static string Verb(TensorAction action) => action switch { TensorAction.Save => "kept", TensorAction.Recompute => "built again", TensorAction.Offload => "offloaded", _ => throw new ArgumentException($"plan: no word for {action}.") };

@@ -1,13 +1,27 @@
+using System;
+using Graph.Runtime.Planning;
+
 namespace Graph.Finetune.Training;
 
-/// <summary>Whether frozen linears rest in host memory and are copied to the device ahead of every use. Auto: as the plan has it, which keeps them on the device.</summary>
+/// <summary>Whether frozen linears rest in host memory and are copied to the device ahead of every use. Auto: as many as make the step the fastest.</summary>
 public enum StreamWeights { Auto, On, Off }
 
 /// <summary>What a run may have of the host's memory.</summary>
 /// <param name="Memory">Most bytes that may be page-locked for weights and activations; null: what the machine has to give.</param>
-public sealed record HostRequest(long? Memory = null, StreamWeights StreamWeights = StreamWeights.Auto)
+/// <param name="Offload">Whether the plan may let activations wait there for the backward.</param>
+public sealed record HostRequest(long? Memory = null, StreamWeights StreamWeights = StreamWeights.Auto, bool Offload = true)
 {
-    /// <exception cref="FinetuneException">The plan takes more (exit code 4).</exception>
+    /// <summary>What plans for a device may keep in host memory. A CPU's memory is the host's: there it is of use to tests alone.</summary>
+    public HostChoices Choices(DeviceProfile device) => new(
+        Memory ?? HostMemory.Available(), Offload && device.IsGpu, StreamWeights switch
+        {
+            StreamWeights.On => true,
+            StreamWeights.Off => false,
+            StreamWeights.Auto => device.IsGpu ? null : false,
+            _ => throw new ArgumentException($"host: no choice {StreamWeights}."),
+        });
+
+    /// <exception cref="FinetuneException">That many bytes are more than may be page-locked (exit code 4).</exception>
     public void Require(long bytes)
     {
         if (bytes == 0) return;

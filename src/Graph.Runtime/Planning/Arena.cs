@@ -25,6 +25,9 @@ public static class Arena
     /// <summary>Tries after the first orders, and those of them without a smaller block after which it stays.</summary>
     const int Tries = 24, Patience = 8;
 
+    /// <summary>Times the bound: what is larger is worth more tries.</summary>
+    const double NearEnough = 1.01;
+
     public static ArenaLayout Assign(IReadOnlyList<Lifetime> lifetimes)
     {
         if (lifetimes.Count == 0) return ArenaLayout.Empty;
@@ -34,21 +37,29 @@ public static class Arena
             lifetimes.OrderByDescending(l => l.Bytes).ThenBy(l => l.First),
             lifetimes.OrderBy(l => l.First).ThenByDescending(l => l.Last),
             lifetimes.OrderByDescending(l => l.Last - l.First).ThenByDescending(l => l.Bytes),
+            lifetimes.OrderByDescending(l => l.Bytes * (double)(l.Last - l.First + 1)),
+            lifetimes.OrderByDescending(l => l.Last).ThenBy(l => l.First),
         ];
-        Placements? best = null;
+        var placements = new List<Placements>();
         foreach (var order in orders)
         {
-            var placed = new Placements([.. order]);
-            if (best is null || placed.Bytes < best.Bytes) best = placed;
-            if (best.Bytes == bound) return best.Layout();
+            placements.Add(new Placements([.. order]));
+            if (placements[^1].Bytes == bound) return placements[^1].Layout();
         }
-        var (last, patience) = (best!, Patience);
-        for (var i = 0; i < Tries && patience > 0 && best!.Bytes > bound; i++, patience--)
+        var first = placements.OrderBy(p => p.Bytes).ToArray();
+        var best = first[0];
+        // From the best of them on; what is still far from the bound is tried from the others too.
+        foreach (var start in first)
         {
-            last = new Placements(last.HighestFirst(bound));
-            if (last.Bytes < best.Bytes) (best, patience) = (last, Patience);
+            if (best.Bytes == bound || (start != first[0] && best.Bytes <= NearEnough * bound)) break;
+            var (last, patience) = (start, Patience);
+            for (var i = 0; i < Tries && patience > 0 && best.Bytes > bound; i++, patience--)
+            {
+                last = new Placements(last.HighestFirst(bound));
+                if (last.Bytes < best.Bytes) (best, patience) = (last, Patience);
+            }
         }
-        return best!.Layout();
+        return best.Layout();
     }
 
     /// <summary>The layout with one more lifetime in a gap of it, or null: the block does not grow.</summary>

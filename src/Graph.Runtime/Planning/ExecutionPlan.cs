@@ -173,7 +173,7 @@ public sealed record ExecutionPlan(Shapes Shapes, PlanOptions Options, Decisions
     {
         var longestDocument = LongestOf(options);
         var (made, firstMade) = Materialization.Run(shapes, computed, firstBackward);
-        var (launches, backwardStart) = Transfers.Insert(shapes, made, firstMade, decisions, kept, options.Pace, longestDocument);
+        var (launches, backwardStart) = Transfers.Insert(shapes, made, firstMade, decisions, kept, options.Pace, longestDocument, logitsRows);
         var lifetimes = Lifetimes.Of(shapes, launches, backwardStart, decisions, kept, logitsRows);
         // A copy takes all rows of a tensor.
         var whole = kept.Concat(launches.OfType<TransferStart>().Select(s => s.Tensor)).ToHashSet();

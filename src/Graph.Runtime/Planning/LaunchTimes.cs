@@ -31,6 +31,8 @@ public sealed class LaunchTimes
     public LaunchTimes(Shapes shapes, DeviceProfile device, int logitsRows, int longestDocument) =>
         (this.shapes, this.device, this.logitsRows, this.longestDocument) = (shapes, device, logitsRows, longestDocument);
 
+    public DeviceProfile Device => device;
+
     /// <summary>A launch by itself.</summary>
     public double Of(Launch launch)
     {
@@ -65,7 +67,15 @@ public sealed class LaunchTimes
     }
 
     /// <summary>Gradient norm, clip, AdamW over that many elements.</summary>
-    public double Optimizer(long elements) => 3 * device.LaunchMicroseconds / 1e3 + Ms(0, 1, 34 * elements, OptimizerShare);
+    public double Optimizer(long elements, MomentFormat moments) => 3 * device.LaunchMicroseconds / 1e3 + Ms(0, 1, OptimizerBytes(moments) * elements, OptimizerShare);
+
+    // The gradient twice (its norm), master and moments read and written, the rounded copy.
+    static long OptimizerBytes(MomentFormat moments) => moments switch
+    {
+        MomentFormat.Fp32 => 34,
+        MomentFormat.Block8 => 22,
+        _ => throw new ArgumentException($"predict: unknown format {moments}."),
+    };
 
     /// <summary>Bytes written once: gradients to zero.</summary>
     public double Fill(long bytes) => Ms(0, 1, bytes, RowShare);

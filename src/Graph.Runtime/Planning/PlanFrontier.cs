@@ -8,9 +8,10 @@ namespace Graph.Runtime.Planning;
 /// <summary>
 /// Plans of one run from the fastest to the smallest, and the fastest of them that fits a budget. Which plans there are does not depend on the budget, so a larger one never gets a slower plan.
 /// <para>
-/// A path starts with everything kept. Each step looks at the launch with the most live bytes, and of the activations that lie there, unread, drops the one whose rebuilding costs the least for each byte; of equal ones that of
-/// the first layers, which lies longest. Identical layers have identical costs, so they are dropped one layer after the other. Every state of the path is counted exactly (<see cref="StepModel"/>); only what is handed out is laid
-/// out in an arena.
+/// A setting says which weights are streamed, which activations are offloaded, and how many rows of logits there are at a time. It gives a path, which starts with everything else kept. Each step looks at the launch with the most live
+/// bytes, and of the activations that lie there, unread, drops the one whose rebuilding costs the least for each byte; of equal ones that of
+/// the first layers, which lies longest. Identical layers have identical costs, so they are dropped one layer after the other. Every state of the path is counted (<see cref="StepModel"/>), some of them with tiles of tokens
+/// too; only what is handed out is laid out in an arena.
 /// </para>
 /// </summary>
 public sealed class PlanFrontier
@@ -18,72 +19,109 @@ public sealed class PlanFrontier
     /// <summary>Statistics of at most this many bytes per token are kept: they free no memory worth a launch.</summary>
     const long LeastBytesPerToken = 65;
 
+    /// <summary>Tiles have at least so many tokens, so that products fill the device, and at most so many. One path has so many states with tiles.</summary>
+    const int LeastTile = 1024, MostTile = 8192, TiledStates = 40;
+
+    /// <summary>What copies may take of the time that launches give them: the rest is what a prediction may be off.</summary>
+    const double LinkShare = 0.65;
+
+    /// <param name="Tile">Tokens of a tile; null: there are none.</param>
+    /// <param name="ArenaBytes">No arena of the plan is smaller.</param>
+    sealed record Candidate(Setting Setting, int Count, int? Tile, double Milliseconds, long ArenaBytes, int Launches);
+
     /// <summary>Choices beside the decisions that give a path of its own.</summary>
-    sealed record Setting(int LogitsRows, StepModel Model, IReadOnlyList<int> Order, IReadOnlyList<StepState> States, MemoryPlan Memory);
-
-    sealed record Candidate(Setting Setting, int Count, StepState State);
-
-    readonly Shapes shapes;
-    readonly PlanOptions options;
-    readonly DeviceProfile device;
-    readonly int scoring;
-    readonly IReadOnlyList<Setting> settings;
-    readonly IReadOnlyList<Candidate> candidates;
-    readonly Dictionary<Candidate, PlannedStep> made = [];
-
-    PlanFrontier(Shapes shapes, PlanOptions options, DeviceProfile device)
+    sealed class Setting(Base @base, int logitsRows, IReadOnlySet<string> offloaded, StepModel model, MemoryPlan memory)
     {
-        (this.shapes, this.options, this.device) = (shapes, options, device);
-        var kept = ExecutionPlan.Kept(shapes.Schedule, options);
-        var (forward, backward) = ExecutionPlan.Live(shapes, kept);
-        scoring = DeadLaunches.Eliminate(shapes, shapes.Schedule.Forward, kept).Count;
-        settings = [.. RowsOf(shapes, options).Select(rows => SettingOf(forward, backward, kept, rows))];
-        candidates = [.. settings.SelectMany(s => s.States.Select((state, count) => new Candidate(s, count, state))).OrderBy(c => c.State.Milliseconds).ThenBy(c => c.State.ArenaBytes)];
+        public Base Base => @base;
+        public int LogitsRows => logitsRows;
+        public IReadOnlySet<string> Offloaded => offloaded;
+        public StepModel Model => model;
+        public MemoryPlan Memory => memory;
+
+        /// <summary>Tensors in the order in which they are dropped.</summary>
+        public List<int> Order { get; } = [];
+        public List<Candidate> Candidates { get; } = [];
     }
 
-    /// <param name="options">Without decisions: they are what is looked for. With them the plans differ in the rest.</param>
+    /// <summary>A model whose weights lie in their places.</summary>
+    sealed record Base(Shapes Shapes, PlanOptions Options, IReadOnlyList<Launch> Forward, IReadOnlyList<Launch> Backward, IReadOnlySet<string> Kept, int Scoring);
+
+    readonly Schedule schedule;
+    readonly PlanOptions options;
+    readonly DeviceProfile device;
+    readonly HostChoices host;
+    readonly IReadOnlyList<Setting> plain;
+    readonly Lazy<IReadOnlyList<Setting>> settings;
+    readonly Lazy<IReadOnlyList<Candidate>> candidates;
+    readonly Lazy<PlannedStep> fastest;
+    readonly Dictionary<Candidate, PlannedStep> made = [];
+
+    PlanFrontier(Schedule schedule, PlanOptions options, DeviceProfile device, HostChoices host)
+    {
+        (this.schedule, this.options, this.device, this.host) = (schedule, options, device, host);
+        var first = BaseOf(host.Shares[0]);
+        plain = [.. RowsOf(first.Shapes, options).Select(rows => SettingOf(first, rows, new HashSet<string>()))];
+        // With everything kept on the device nothing is faster: what fits all of it needs no other setting.
+        settings = new(() => [.. plain, .. host.Shares.AsParallel().AsOrdered().SelectMany((share, i) => Others(i == 0 ? first : BaseOf(share), i > 0))]);
+        candidates = new(() => Sorted(settings.Value));
+        fastest = new(() => Make(Sorted(plain)[0]));
+    }
+
+    /// <param name="options">Without decisions: they are what is looked for. With them the plans differ in the rest. Weights are on the device.</param>
+    /// <param name="host">Null: nothing may lie in host memory.</param>
     /// <exception cref="ArgumentException">An option cannot be followed, in a sentence.</exception>
-    public static PlanFrontier Create(Schedule schedule, PlanOptions options, DeviceProfile device) => new(Shapes.Of(schedule, options), options, device);
+    public static PlanFrontier Create(Schedule schedule, PlanOptions options, DeviceProfile device, HostChoices? host = null) => new(schedule, options, device, host ?? HostChoices.None);
 
     /// <summary>The fastest of the plans that take at most <paramref name="budget"/> bytes, everything counted; null: none does.</summary>
-    public PlannedStep? Fit(long budget) => candidates.Where(c => AtLeast(c) <= budget).Select(Make).FirstOrDefault(plan => plan.Footprint.Total <= budget);
+    public PlannedStep? Fit(long budget)
+    {
+        if (Fits(Fastest(), budget)) return Fastest();
+        return candidates.Value.Where(c => AtLeast(c) <= budget).Select(Make).FirstOrDefault(plan => Fits(plan, budget));
+    }
 
-    /// <summary>The plan that takes the fewest bytes: the smallest of those that may be.</summary>
+    /// <summary>The plan that takes the fewest bytes on the device: the smallest of those that may be.</summary>
     public PlannedStep Least()
     {
         PlannedStep? least = null;
-        foreach (var candidate in candidates.Select(c => (Bytes: AtLeast(c), Candidate: c)).OrderBy(c => c.Bytes).TakeWhile(c => least is null || c.Bytes < least.Footprint.Total).Select(c => c.Candidate))
-            if (Make(candidate) is var plan && (least is null || plan.Footprint.Total < least.Footprint.Total)) least = plan;
+        foreach (var candidate in candidates.Value.Select(c => (Bytes: AtLeast(c), Candidate: c)).OrderBy(c => c.Bytes).TakeWhile(c => least is null || c.Bytes < least.Footprint.Total).Select(c => c.Candidate))
+            if (Make(candidate) is var plan && plan.Plan.Memory.HostBytes <= host.Bytes && (least is null || plan.Footprint.Total < least.Footprint.Total)) least = plan;
         return least!;
     }
 
-    /// <summary>About what the smallest plan takes, found without its path: everything that can be dropped is, and no chunk of logits is smaller.</summary>
-    public static long LeastBytes(Schedule schedule, PlanOptions options, DeviceProfile device)
+    /// <summary>About what the smallest plan takes, found without its path: everything that can be dropped is, the rest waits in host memory, tiles and chunks of logits are the smallest.</summary>
+    public static long LeastBytes(Schedule schedule, PlanOptions options, DeviceProfile device, HostChoices host)
     {
-        var shapes = Shapes.Of(schedule, options);
+        var options1 = options with { Storage = HostChoices.Storage(schedule, options.Storage, host.Shares[^1]) };
+        var shapes = Shapes.Of(schedule, options1);
         var rows = RowsOf(shapes, options).Min();
-        var dropped = options.Decisions ?? new Decisions("all", Droppable(shapes).ToDictionary(t => t, _ => TensorAction.Recompute));
-        return Footprint.Of(ExecutionPlan.Create(shapes, options with { Decisions = dropped, LogitsRows = rows }), device).Total;
+        var actions = options.Decisions?.Actions.ToDictionary() ?? Droppable(shapes).ToDictionary(t => t, _ => TensorAction.Recompute);
+        if (host.Offload)
+        {
+            var left = host.Bytes - shapes.Streamed.Sum(s => shapes[s].Bytes);
+            foreach (var tensor in Saved(shapes, options).Where(t => !actions.ContainsKey(t) && shapes[t].BytesPerToken >= LeastBytesPerToken))
+                if ((left -= shapes[tensor].Bytes) >= 0) actions[tensor] = TensorAction.Offload;
+        }
+        return Footprint.Of(ExecutionPlan.Create(shapes, options1 with { Decisions = new Decisions("all", actions), LogitsRows = rows, TokenTile = TileOf(shapes, options1) }), device).Total;
     }
 
-    /// <summary>Activations that can be built again and are worth it.</summary>
-    static IEnumerable<string> Droppable(Shapes shapes) => shapes.Schedule.Recipes.Select(r => shapes[r.Tensor]).Where(l => !l.Tensor.Boundary && l.BytesPerToken >= LeastBytesPerToken && l.Bytes > 0).Select(l => l.Tensor.Name);
-
     /// <summary>The plan that is the fastest whatever it takes.</summary>
-    public PlannedStep Fastest() => Make(candidates[0]);
+    public PlannedStep Fastest() => fastest.Value;
 
     /// <summary>
-    /// No plan of these settings that fits is faster, in milliseconds of a step: at each launch what is too much must be dropped, and what is cheapest for each byte may be dropped in parts there. Infinite: none fits.
+    /// No plan of these settings that fits is faster, in milliseconds of a step: at each launch, with tiles at each that mixes tokens, what is too much must be dropped, and what is cheapest for each byte may be dropped in parts there.
+    /// Infinite: none fits.
     /// </summary>
-    public double Bound(long budget) => settings.Min(s =>
+    public double Bound(long budget) => settings.Value.Min(s =>
     {
         var none = s.Model.Evaluate(new bool[s.Model.Tensors]);
-        var allowed = budget - Footprint.Of(s.Memory, none.Launches + scoring, device).Total;
+        var allowed = budget - Footprint.Of(s.Memory, none.Launches + s.Base.Scoring, device).Total;
         var live = s.Model.Live.ToArray();
+        var tiles = TileOf(s.Base.Shapes, options) is not null;
         var items = Enumerable.Range(0, s.Model.Tensors).Where(s.Model.HasRecipe).Select(t => (Tensor: t, Bytes: s.Model.Bytes(t), Ms: s.Model.Milliseconds(t))).Where(i => i.Bytes > 0).OrderBy(i => i.Ms / i.Bytes).ToArray();
         var most = 0.0;
         for (var at = 0; at < live.Length; at++)
         {
+            if (tiles && !s.Model.Mixes(at)) continue;
             var (excess, ms) = ((double)(live[at] - allowed), 0.0);
             foreach (var item in items)
             {
@@ -95,51 +133,120 @@ public sealed class PlanFrontier
             if (excess > 0) return double.PositiveInfinity;
             most = Math.Max(most, ms);
         }
-        return StepPrediction.Step(Make(candidates[0]).Plan, device, none.Milliseconds + most);
+        return StepPrediction.Step(Fastest().Plan, device, none.Milliseconds - none.Waiting + most);
     });
 
+    bool Fits(PlannedStep plan, long budget) => plan.Footprint.Total <= budget && plan.Plan.Memory.HostBytes <= host.Bytes;
+
     // No arena is smaller than what is alive at one launch; recomputing launches are in the graphs too.
-    long AtLeast(Candidate candidate) => Footprint.Of(candidate.Setting.Memory.WithArena(candidate.State.ArenaBytes), candidate.State.Launches + scoring, device).Total;
+    long AtLeast(Candidate candidate) => Footprint.Of(candidate.Setting.Memory.WithArena(candidate.ArenaBytes), candidate.Launches + candidate.Setting.Base.Scoring, device).Total;
+
+    static IReadOnlyList<Candidate> Sorted(IReadOnlyList<Setting> settings) => [.. settings.SelectMany(s => s.Candidates).OrderBy(c => c.Milliseconds).ThenBy(c => c.ArenaBytes)];
 
     PlannedStep Make(Candidate candidate)
     {
         if (made.TryGetValue(candidate, out var step)) return step;
-        var (setting, count) = (candidate.Setting, candidate.Count);
-        var decisions = options.Decisions ?? (count == 0 ? Decisions.None : new Decisions($"auto, {count} of {setting.Order.Count} activations", setting.Order.Take(count).ToDictionary(setting.Model.Name, _ => TensorAction.Recompute)));
-        return made[candidate] = StepPrediction.Of(ExecutionPlan.Create(shapes, options with { Decisions = decisions, LogitsRows = setting.LogitsRows }), device) with
+        var (setting, model) = (candidate.Setting, candidate.Setting.Model);
+        var dropped = setting.Order.Take(candidate.Count).ToArray();
+        var actions = options.Decisions?.Actions.ToDictionary() ?? dropped.ToDictionary(model.Name, _ => TensorAction.Recompute);
+        foreach (var tensor in setting.Offloaded) actions[tensor] = TensorAction.Offload;
+        var name = options.Decisions?.Name ?? (actions.Count == 0 ? Decisions.None.Name : "auto");
+        var plan = ExecutionPlan.Create(setting.Base.Shapes, setting.Base.Options with { Decisions = new Decisions(name, actions), LogitsRows = setting.LogitsRows, TokenTile = candidate.Tile });
+        return made[candidate] = new PlannedStep(plan, Footprint.Of(plan, device), StepPrediction.Step(plan, device, candidate.Milliseconds))
         {
-            Reasons = [.. setting.Order.Take(count).Select(t => new DecisionReason(setting.Model.Name(t), TensorAction.Recompute, setting.Model.Bytes(t), setting.Model.Milliseconds(t)))],
+            Reasons =
+            [
+                .. dropped.Select(t => new DecisionReason(model.Name(t), TensorAction.Recompute, model.Bytes(t), model.Milliseconds(t))),
+                .. setting.Offloaded.Order(StringComparer.Ordinal).Select(t => new DecisionReason(t, TensorAction.Offload, model.Bytes(model.Index[t]), 0)),
+            ],
         };
+    }
+
+    Base BaseOf(double share)
+    {
+        var stored = options with { Storage = HostChoices.Storage(schedule, options.Storage, share) };
+        var shapes = Shapes.Of(schedule, stored);
+        var kept = ExecutionPlan.Kept(schedule, options);
+        var (forward, backward) = ExecutionPlan.Live(shapes, kept);
+        return new Base(shapes, stored, forward, backward, kept, DeadLaunches.Eliminate(shapes, schedule.Forward, kept).Count);
+    }
+
+    // Settings of one place of the weights: with what hides offloaded, and with all that cannot be built again.
+    IEnumerable<Setting> Others(Base @base, bool without)
+    {
+        if (@base.Shapes.Streamed.Sum(s => @base.Shapes[s].Bytes) > host.Bytes) return [];
+        var rows = RowsOf(@base.Shapes, options);
+        var result = without ? rows.Select(r => SettingOf(@base, r, new HashSet<string>())).ToList() : [];
+        if (!host.Offload) return result;
+        var model = ModelOf(@base, rows[0], new HashSet<string>());
+        model.Evaluate(Given(model));
+        var saved = Saved(@base.Shapes, options).Where(model.Index.ContainsKey).Where(t => options.Decisions is not { } d || d[t] == TensorAction.Save).Where(t => @base.Shapes[t].BytesPerToken >= LeastBytesPerToken).ToArray();
+        var sets = new[] { host.Hidden(model, @base.Shapes, device, saved, LinkShare), host.Boundaries(model, @base.Shapes, saved) }.Where(s => s.Count > 0).ToList();
+        if (sets.Count == 2 && sets[0].SetEquals(sets[1])) sets.RemoveAt(1);
+        result.AddRange(sets.SelectMany(set => rows.Select(r => SettingOf(@base, r, set))));
+        return result;
+    }
+
+    /// <summary>Activations that can be built again and are worth it.</summary>
+    static IEnumerable<string> Droppable(Shapes shapes) => shapes.Schedule.Recipes.Select(r => shapes[r.Tensor]).Where(l => !l.Tensor.Boundary && l.BytesPerToken >= LeastBytesPerToken && l.Bytes > 0).Select(l => l.Tensor.Name);
+
+    /// <summary>Activations that the backward, without recipes, reads.</summary>
+    static IEnumerable<string> Saved(Shapes shapes, PlanOptions options)
+    {
+        var kept = ExecutionPlan.Kept(shapes.Schedule, options);
+        var (forward, backward) = ExecutionPlan.Live(shapes, kept);
+        var written = forward.SelectMany(l => shapes.Of(l).Writes).Select(r => r.Tensor).ToHashSet();
+        return backward.Concat(shapes.Schedule.Recipes.SelectMany(r => r.Launches)).SelectMany(l => shapes.Of(l).Reads).Where(r => !r.IsEmpty && shapes[r.Tensor].Tensor.Kind == TensorKind.Activation && written.Contains(r.Tensor) && !kept.Contains(r.Tensor))
+            .Select(r => r.Tensor).Distinct();
     }
 
     // All rows that fill whole tiles; of those that take as long the fewest. Chunks of the logits are the largest tensor when little else is kept.
     static IReadOnlyList<int> RowsOf(Shapes shapes, PlanOptions options)
     {
         var rows = ExecutionPlan.LogitsRowsOf(shapes, options);
-        return options.LogitsRows is not null ? [rows] : [.. new[] { rows, rows / 2 / 128 * 128, 512, 256 }.Where(r => r > 0 && r <= rows).Distinct()];
+        return options.LogitsRows is not null ? [rows] : [.. new[] { rows, 256 }.Where(r => r > 0 && r <= rows).Distinct()];
     }
 
-    Setting SettingOf(IReadOnlyList<Launch> forward, IReadOnlyList<Launch> backward, IReadOnlySet<string> kept, int rows)
+    /// <summary>Tokens of a tile: about a quarter of all, a multiple of the unit; null: there are too few.</summary>
+    static int? TileOf(Shapes shapes, PlanOptions options)
+    {
+        if (options.TokenTile is { } given) return given;
+        var unit = TokenTiles.Unit(options);
+        var tile = Math.Max(unit, Math.Clamp(shapes.Tokens / 4, LeastTile, MostTile) / unit * unit);
+        return tile < shapes.Tokens ? tile : null;
+    }
+
+    StepModel ModelOf(Base @base, int rows, IReadOnlySet<string> offloaded)
     {
         var longest = ExecutionPlan.LongestOf(options);
-        var model = new StepModel(shapes, forward, backward, kept, rows, longest, new LaunchTimes(shapes, device, rows, longest));
-        var (order, states) = options.Decisions is { } given ? ([], [model.Evaluate([.. Enumerable.Range(0, model.Tensors).Select(t => given[model.Name(t)] == TensorAction.Recompute)])]) : Path(model);
-        return new Setting(rows, model, order, states, MemoryPlan.Create(shapes, 0, OptimizerLayout.Create(options.Ranks, options.Moments).Bytes, 0));
+        return new StepModel(@base.Shapes, @base.Forward, @base.Backward, @base.Kept, rows, longest, new LaunchTimes(@base.Shapes, device, rows, longest), offloaded);
     }
 
-    /// <summary>Tensors in the order in which they are dropped, and what the first so many of them come to.</summary>
-    (IReadOnlyList<int> Order, IReadOnlyList<StepState> States) Path(StepModel model)
+    bool[] Given(StepModel model) => [.. Enumerable.Range(0, model.Tensors).Select(t => options.Decisions is { } d && d[model.Name(t)] == TensorAction.Recompute)];
+
+    Setting SettingOf(Base @base, int rows, IReadOnlySet<string> offloaded)
     {
-        var dropped = new bool[model.Tensors];
-        var items = Droppable(shapes).Select(name => model.Index[name]).Where(model.HasRecipe).Select(t => (Tensor: t, Price: model.Milliseconds(t) / model.Bytes(t), shapes[model.Name(t)].Tensor.Layer)).OrderBy(t => t.Price).ThenBy(t => t.Layer).Select(t => t.Tensor).ToList();
-        var (order, states) = (new List<int>(), new List<StepState> { model.Evaluate(dropped) });
-        while (items.FindIndex(t => model.Covers(t, states[^1].At)) is >= 0 and var next)
+        var model = ModelOf(@base, rows, offloaded);
+        var tile = TileOf(@base.Shapes, options);
+        var (tiled, tiles) = (tile is { } t ? new LaunchTimes(@base.Shapes.Window(0, t), device, rows, ExecutionPlan.LongestOf(options)) : null, (double)@base.Shapes.Tokens / (tile ?? 1));
+        var setting = new Setting(@base, rows, offloaded, model, MemoryPlan.Create(@base.Shapes, 0, OptimizerLayout.Create(options.Ranks, options.Moments).Bytes, 0));
+        var dropped = Given(model);
+        var items = options.Decisions is not null ? [] : Droppable(@base.Shapes).Where(name => !offloaded.Contains(name)).Select(name => model.Index[name]).Where(model.HasRecipe)
+            .Select(i => (Tensor: i, Price: model.Milliseconds(i) / model.Bytes(i), @base.Shapes[model.Name(i)].Tensor.Layer)).OrderBy(i => i.Price).ThenBy(i => i.Layer).Select(i => i.Tensor).ToList();
+        var step = Math.Max(1, items.Count / TiledStates);
+        // Where nothing more can be dropped at the launch with the most, tiles may still take that away: then what mixes tokens decides.
+        for (var mixing = false; ;)
         {
+            var state = model.Evaluate(dropped);
+            var next = mixing ? -1 : items.FindIndex(i => model.Covers(i, state.At));
+            if (next < 0 && tiled is not null && options.Decisions is null) (mixing, next) = (true, items.FindIndex(i => model.Covers(i, state.MixingAt)));
+            if (options.TokenTile is null) setting.Candidates.Add(new Candidate(setting, setting.Order.Count, null, state.Milliseconds, state.ArenaBytes, state.Launches));
+            if (tiled is not null && (next < 0 || setting.Order.Count % step == 0) && (state.MixingBytes < state.ArenaBytes || options.TokenTile is not null))
+                setting.Candidates.Add(new Candidate(setting, setting.Order.Count, tile, state.Milliseconds + model.OfTiles(tiled, tiles, state), state.MixingBytes, state.Launches));
+            if (next < 0) return setting;
             dropped[items[next]] = true;
-            order.Add(items[next]);
+            setting.Order.Add(items[next]);
             items.RemoveAt(next);
-            states.Add(model.Evaluate(dropped));
         }
-        return (order, states);
     }
 }

@@ -9,16 +9,20 @@ namespace Graph.Runtime.Planning;
 /// <param name="ArenaBytes">The most bytes alive at one launch: no arena is smaller, and <see cref="Arena.Assign"/> comes near it.</param>
 /// <param name="At">That launch, in the expanded list.</param>
 /// <param name="Milliseconds">Predicted, forward and backward.</param>
-/// <param name="Launches">In the expanded list.</param>
-public readonly record struct StepState(long ArenaBytes, int At, double Milliseconds, int Launches);
+/// <param name="Launches">In the expanded list, with starts of copies and waits for them.</param>
+/// <param name="MixingBytes">The most bytes alive at a launch that mixes tokens: tiles reach no less.</param>
+/// <param name="MixingAt">That launch.</param>
+/// <param name="Waiting">Of the milliseconds, those in which launches wait for copies.</param>
+public readonly record struct StepState(long ArenaBytes, int At, double Milliseconds, int Launches, long MixingBytes, int MixingAt, double Waiting);
 
 /// <summary>
 /// A training micro-batch in numbers. It counts what <see cref="Expansion"/>, <see cref="Lifetimes"/> and <see cref="LaunchTimes"/> say of one list of decisions, in microseconds instead of
-/// milliseconds, so that a planner can try thousands; a test holds the two equal. Not for two threads at once.
+/// milliseconds, so that a planner can try thousands; a test holds the two equal. What copies to and from the host take and delay is near what <see cref="Transfers"/> makes of them (<see cref="CopyModel"/>).
+/// Not for two threads at once.
 /// </summary>
 public sealed class StepModel
 {
-    readonly record struct Entry(Launch Launch, int[] Reads, int[] Writes, int[] Weights, long Scratch, double Milliseconds);
+    readonly record struct Entry(Launch Launch, int[] Reads, int[] Writes, int[] Weights, int[] Streamed, long Scratch, double Milliseconds, bool Mixes);
 
     /// <param name="Gain">Milliseconds that the two save as one.</param>
     /// <param name="Room">Bytes that they need for it beside their arguments.</param>
@@ -33,23 +37,36 @@ public sealed class StepModel
     readonly int[] forward, backward;
     // Per tensor: the launch that makes it of what is stored, if it is such a weight; else -1.
     readonly int[] maker;
+    readonly bool[] offloaded;
+    readonly long[] streamed;
+    readonly bool copies;
+    readonly DeviceProfile device;
+    static readonly double Landing = new TransferPace().Landing;
 
     // Of the last evaluation: the list, live bytes at each launch, and per tensor where it is read last in the forward and needed first in the backward.
     readonly List<int> list = [];
     readonly List<int> bare = [];
     readonly bool[] done, ready, building;
     readonly int[][] first, last;
+    readonly List<ModelCopy> away = [], back = [];
     int start;
     long[] live = [];
+    double[] clock = [];
 
-    public StepModel(Shapes shapes, IReadOnlyList<Launch> forward, IReadOnlyList<Launch> backward, IReadOnlySet<string> kept, int logitsRows, int longestDocument, LaunchTimes times)
+    /// <param name="offload">Activations that wait for the backward in host memory.</param>
+    public StepModel(Shapes shapes, IReadOnlyList<Launch> forward, IReadOnlyList<Launch> backward, IReadOnlySet<string> kept, int logitsRows, int longestDocument, LaunchTimes times, IReadOnlySet<string> offload)
     {
-        // What copies bring counts where it is read, and not while it is on its way: a plan with streamed weights takes somewhat more.
+        device = times.Device;
         var arena = shapes.Layouts.Where(l => shapes.IsInArena(l.Tensor) && !shapes.Streamed.Contains(l.Tensor.Name)).ToArray();
         names = [.. arena.Select(l => l.Tensor.Name)];
         bytes = [.. arena.Select(l => Arena.Align(l.Bytes))];
         Index = names.Select((name, i) => (name, i)).ToDictionary(n => n.name, n => n.i);
         this.kept = [.. names.Select(kept.Contains)];
+        offloaded = [.. names.Select(n => offload.Contains(n) && !kept.Contains(n))];
+        var blocks = shapes.Streamed.Order(StringComparer.Ordinal).ToArray();
+        var block = blocks.Select((name, i) => (name, i)).ToDictionary(b => b.name, b => b.i);
+        streamed = [.. blocks.Select(b => Arena.Align(shapes[b].Bytes))];
+        copies = blocks.Length > 0 || offloaded.Contains(true);
         var materialized = arena.Select(l => shapes.Packed(l.Tensor.Name) is not null).ToArray();
         var numbers = new Dictionary<int, int>();
         var made = new List<Entry>();
@@ -79,9 +96,9 @@ public sealed class StepModel
         {
             var accesses = shapes.Of(launch);
             var scratch = launch is CrossEntropyLaunch c ? Lifetimes.ScratchOf(shapes, c, logitsRows).Sum(s => Arena.Align(s.Bytes)) : 0;
-            scratch += accesses.Reads.Select(r => r.Tensor).Distinct().Where(shapes.Streamed.Contains).Sum(t => Arena.Align(shapes[t].Bytes));
             var reads = Tensors(accesses.Reads);
-            made.Add(new Entry(launch, reads, Tensors(accesses.Writes), [.. reads.Where(t => materialized[t]).OrderBy(t => names[t], StringComparer.CurrentCulture)], scratch, times.Of(launch)));
+            made.Add(new Entry(launch, reads, Tensors(accesses.Writes), [.. reads.Where(t => materialized[t]).OrderBy(t => names[t], StringComparer.CurrentCulture)],
+                [.. accesses.Reads.Select(r => r.Tensor).Where(block.ContainsKey).Select(t => block[t]).Distinct()], scratch, times.Of(launch), !TokenTiles.MixesNoTokens(shapes, launch)));
             return made.Count - 1;
         }
 
@@ -120,6 +137,34 @@ public sealed class StepModel
     /// <summary>Live bytes at each launch of the last evaluation.</summary>
     public ReadOnlySpan<long> Live => live.AsSpan(0, list.Count);
 
+    /// <summary>Of the last evaluation: a launch mixes tokens, and no tile of them can be by itself.</summary>
+    public bool Mixes(int at) => entries[list[at]].Mixes;
+
+    /// <summary>Of the last evaluation: the first launch of the backward.</summary>
+    public int BackwardStart => start;
+
+    /// <summary>Of the last evaluation: milliseconds before a launch if none waits.</summary>
+    public double Elapsed(int at)
+    {
+        var ms = 0.0;
+        for (var i = 0; i < at; i++) ms += entries[list[i]].Milliseconds;
+        return ms;
+    }
+
+    /// <summary>Of the last evaluation: milliseconds from the tensor's last use in the forward to its first in the backward; 0: there is none.</summary>
+    public double Absence(int tensor) => last[0][tensor] >= 0 && first[1][tensor] < int.MaxValue ? Elapsed(first[1][tensor]) - Elapsed(last[0][tensor] + 1) : 0;
+
+    /// <summary>Of the last evaluation: milliseconds more if launches at which more than <see cref="StepState.MixingBytes"/> are alive run tile by tile.</summary>
+    /// <param name="tile">Times of a tile's launches.</param>
+    /// <param name="tiles">How many tiles there are.</param>
+    public double OfTiles(LaunchTimes tile, double tiles, StepState state)
+    {
+        var ms = 0.0;
+        for (var i = 0; i < list.Count; i++)
+            if (live[i] > state.MixingBytes && !entries[list[i]].Mixes) ms += Math.Max(0, tiles * tile.Of(entries[list[i]].Launch) - entries[list[i]].Milliseconds);
+        return ms;
+    }
+
     /// <summary>Of the last evaluation: whether dropping the tensor, then saved, frees its bytes at a launch.</summary>
     public bool Covers(int tensor, int at) => last[0][tensor] >= 0 && last[0][tensor] < at && at < first[1][tensor] && first[1][tensor] < int.MaxValue;
 
@@ -131,7 +176,7 @@ public sealed class StepModel
     {
         Expand(dropped);
         var count = list.Count;
-        if (live.Length < count + 1) live = new long[2 * (count + 1)];
+        if (live.Length < count + 1) (live, clock) = (new long[2 * (count + 1)], new double[2 * (count + 1)]);
         Array.Clear(live, 0, count + 1);
         foreach (var side in first) Array.Fill(side, int.MaxValue);
         foreach (var side in last) Array.Fill(side, -1);
@@ -146,8 +191,10 @@ public sealed class StepModel
             live[i] += entry.Scratch;
             live[i + 1] -= entry.Scratch;
         }
+        var late = copies ? Copy(count) : 0;
         for (var t = 0; t < names.Length; t++)
         {
+            if (offloaded[t] && first[1][t] < int.MaxValue && last[0][t] >= 0) continue;
             var end = kept[t] ? count - 1 : last[1][t];
             if (maker[t] >= 0)
             {
@@ -164,7 +211,7 @@ public sealed class StepModel
         for (var i = 0; i < count; i++)
             foreach (var t in entries[list[i]].Writes)
                 if (!kept[t] && maker[t] < 0 && i > (dropped[t] ? last[i < start ? 0 : 1][t] : Math.Max(last[0][t], last[1][t]))) Add(t, i, i);
-        return Sum(count);
+        return Sum(count, late);
 
         // A weight is made anew for each run of launches that read it: its first side has the last of these.
         void Read(int tensor, int at, int side)
@@ -185,20 +232,72 @@ public sealed class StepModel
         }
     }
 
-    StepState Sum(int count)
+    /// <summary>Lifetimes of what copies send and bring, and the milliseconds that launches wait for them.</summary>
+    double Copy(int count)
     {
-        var (most, at, ms) = (0L, 0, 0.0);
+        clock[0] = 0;
+        for (var i = 0; i < count; i++) clock[i + 1] = clock[i] + entries[list[i]].Milliseconds;
+        var times = clock.AsSpan(0, count + 1);
+        away.Clear();
+        back.Clear();
+        var written = new int[names.Length];
+        for (var i = 0; i < start; i++)
+            foreach (var t in entries[list[i]].Writes) written[t] = i;
+        for (var t = 0; t < names.Length; t++)
+            if (offloaded[t] && first[1][t] < int.MaxValue && last[0][t] >= 0) away.Add(new ModelCopy(t, bytes[t], written[t] + 1, last[0][t] + 1));
+        away.Sort((a, b) => a.Ready.CompareTo(b.Ready));
+        var sent = System.Runtime.InteropServices.CollectionsMarshal.AsSpan(away);
+        var late = CopyModel.ToHost(times, sent, device.DeviceToHostGbps, Landing);
+        foreach (ref readonly var copy in sent)
+        {
+            Add(copy.Item, first[0][copy.Item], Math.Min(copy.Wait, count) - 1);
+            back.Add(new ModelCopy(copy.Item, copy.Bytes, Math.Min(copy.Wait, first[1][copy.Item]), first[1][copy.Item]));
+        }
+        // A streamed weight comes once for all the uses that a layer's forward, or its backward, has for it: numbers behind the tensors' own.
+        var uses = new (int Copy, int Layer, bool Backward, int Last)[streamed.Length];
+        Array.Fill(uses, (-1, 0, false, 0));
+        var ends = new List<int>();
+        for (var i = 0; i < count; i++)
+            foreach (var block in entries[list[i]].Streamed)
+            {
+                var (known, here) = (uses[block], (entries[list[i]].Launch.Layer, i >= start));
+                if (known.Copy >= 0 && here == (known.Layer, known.Backward)) ends[known.Copy] = i;
+                else
+                {
+                    back.Add(new ModelCopy(names.Length + ends.Count, streamed[block], known.Copy < 0 ? 0 : ends[known.Copy] + 1, i));
+                    known = (ends.Count, here.Layer, here.Item2, i);
+                    ends.Add(i);
+                }
+                uses[block] = known;
+            }
+        back.Sort((a, b) => a.Need.CompareTo(b.Need));
+        var brought = System.Runtime.InteropServices.CollectionsMarshal.AsSpan(back);
+        late += CopyModel.ToDevice(times, brought, device.HostToDeviceGbps, Landing);
+        foreach (ref readonly var copy in brought)
+            if (copy.Item < names.Length) Add(copy.Item, copy.Start, kept[copy.Item] ? count - 1 : last[1][copy.Item]);
+            else
+            {
+                live[copy.Start] += copy.Bytes;
+                live[ends[copy.Item - names.Length] + 1] -= copy.Bytes;
+            }
+        return late;
+    }
+
+    StepState Sum(int count, double late)
+    {
+        var (most, at, ms, mixing, mixingAt) = (0L, 0, late, 0L, 0);
         for (var i = 0; i < count; i++)
         {
             if (i > 0) live[i] += live[i - 1];
             if (live[i] > most) (most, at) = (live[i], i);
+            if (live[i] > mixing && entries[list[i]].Mixes) (mixing, mixingAt) = (live[i], i);
         }
         for (var i = 0; i < count; i++)
         {
             ms += entries[list[i]].Milliseconds;
             if (i + 1 < count && pairs[list[i]] is { Gain: not 0 } pair && pair.Second == list[i + 1] && (pair.Room == 0 || most - Math.Max(live[i], live[i + 1]) >= pair.Room)) ms -= pair.Gain;
         }
-        return new StepState(most, at, ms, count);
+        return new StepState(most, at, ms, count + 2 * (away.Count + back.Count), mixing, mixingAt, late);
     }
 
     void Add(int tensor, int from, int to)

@@ -29,19 +29,23 @@ public static class StepPrediction
     /// <summary>A step of micro-batches that take so long each, with the optimizer.</summary>
     public static double Step(ExecutionPlan plan, DeviceProfile device, double microBatch)
     {
-        var times = Times(plan, device);
+        var times = Times(plan.Shapes, plan, device);
         var elements = plan.Optimizer.Adapters.Sum(a => (a.A.Bytes + a.B.Bytes) / 4);
-        return plan.Options.MicroBatches * microBatch + times.Fill(plan.Memory[MemoryBlock.Gradients]) + times.Optimizer(elements);
+        return plan.Options.MicroBatches * microBatch + times.Fill(plan.Memory[MemoryBlock.Gradients]) + times.Optimizer(elements, plan.Options.Moments);
     }
 
     /// <summary>The launches of a training micro-batch in order, pairs that run as one at the first one's place, each with its milliseconds.</summary>
     public static IReadOnlyList<(int At, double Milliseconds)> Launches(ExecutionPlan plan, DeviceProfile device)
     {
-        var (times, launches, result) = (Times(plan, device), plan.MicroBatch.Launches, new List<(int, double)>());
+        var (all, launches, result) = (Times(plan.Shapes, plan, device), plan.MicroBatch.Launches, new List<(int, double)>());
+        var tileTimes = plan.MicroBatch.Tiled.Select(r => r.Tokens).Distinct().ToDictionary(t => t, t => Times(plan.Shapes.Window(0, t), plan, device));
         // Copies run beside launches, each lane's one after the other; a wait takes what is left of its copy.
         var (clock, lanes, ends) = (0.0, new double[2], new Dictionary<int, double>());
         for (var at = 0; at < launches.Count; at++)
         {
+            // A tiled run's launches have a tile's tokens each time; the last tile may be shorter.
+            var run = TokenTiles.At(plan.MicroBatch.Tiled, at);
+            var (times, tiles) = run is { } r ? (tileTimes[r.Tokens], (double)plan.Options.Tokens / r.Tokens) : (all, 1);
             double? both = (plan.Shapes.FusionAt(launches, at + 1), launches[at], at + 1 < launches.Count ? launches[at + 1] : null) switch
             {
                 (EpilogueFusion f, GemmLaunch g, KernelLaunch k) => times.Of(f, g, k),
@@ -58,7 +62,7 @@ public static class StepPrediction
             {
                 TransferStart => 0.0,
                 TransferWait wait => Math.Max(0, ends[wait.Start.Number] - clock),
-                _ => both ?? times.Of(launches[at]),
+                _ => tiles * (both ?? times.Of(launches[at])),
             };
             clock += milliseconds;
             result.Add((at, milliseconds));
@@ -67,5 +71,5 @@ public static class StepPrediction
         return result;
     }
 
-    static LaunchTimes Times(ExecutionPlan plan, DeviceProfile device) => new(plan.Shapes, device, plan.LogitsRows, plan.LongestDocument);
+    static LaunchTimes Times(Shapes shapes, ExecutionPlan plan, DeviceProfile device) => new(shapes, device, plan.LogitsRows, plan.LongestDocument);
 }

@@ -141,7 +141,8 @@ public static class TokenTiles
     static long? TileBytes(Shapes shapes, Lifetime l, IReadOnlySet<string> kept, int tile) =>
         shapes.Packed(l.Tensor) is not null ? Arena.Align(l.Bytes) : shapes.BytesPerToken(l.Tensor) is > 0 and var bytes && !kept.Contains(l.Tensor) ? Arena.Align(bytes * tile) : null;
 
-    static bool MixesNoTokens(Shapes shapes, Launch launch) => launch switch
+    /// <summary>Tokens of the launch need nothing of each other, so it can run tile by tile.</summary>
+    public static bool MixesNoTokens(Shapes shapes, Launch launch) => launch switch
     {
         // What sums over tokens adds to an adapter's gradient, a unit of tokens after the other.
         GemmLaunch g => shapes[g.D.Tensor].Tensor.Tokens || g is { Layout: GemmLayout.Tn, Accumulate: true },

@@ -25,14 +25,16 @@ public sealed record TransferWait(TransferStart Start) : Launch(-1, Start.Layer)
 /// <param name="Landing">Copies on the way take at most so many times the largest one in the arena: 2 is double buffering.</param>
 public sealed record TransferPace(double LinkSlowness = 100, double FlopsPerByte = 170, double LaunchBytes = 10_000_000, double Landing = 2)
 {
-    public static TransferPace Of(DeviceProfile device) => new(
-        device.Gbps / Math.Min(device.HostToDeviceGbps, device.DeviceToHostGbps), 1e3 * device.Tflops / device.Gbps, 1e3 * device.LaunchMicroseconds * device.Gbps);
+    /// <summary>Times are milliseconds of this device in place of such bytes; null: the figures above.</summary>
+    public DeviceProfile? Device { get; init; }
+
+    public static TransferPace Of(DeviceProfile device) => new() { Device = device };
 
     /// <summary>Time of a launch's floor, in bytes that memory moves meanwhile.</summary>
     public double Of(LaunchCost floor) => Math.Max(floor.Flops / FlopsPerByte, floor.Bytes) + LaunchBytes;
 
-    /// <summary>Time of a copy, in the same unit.</summary>
-    public double OfCopy(long bytes) => bytes * LinkSlowness;
+    /// <summary>Time of a copy, in the same unit, or in milliseconds of the device.</summary>
+    public double OfCopy(Lane lane, long bytes) => Device is { } device ? bytes / (lane == Lane.ToHost ? device.DeviceToHostGbps : device.HostToDeviceGbps) / 1e6 : bytes * LinkSlowness;
 }
 
 /// <summary>
@@ -41,6 +43,6 @@ public sealed record TransferPace(double LinkSlowness = 100, double FlopsPerByte
 /// <param name="Written">Last launch that writes it in the forward.</param>
 /// <param name="LastUse">Last launch of the forward that reads or writes it.</param>
 /// <param name="FirstUse">First launch of the backward that does, recipes included.</param>
-/// <param name="Time">Device time from the end of the write to the start of that first use, in bytes that memory moves meanwhile.</param>
+/// <param name="Time">Device time from the end of the write to the start of that first use, in bytes that memory moves meanwhile, or in milliseconds.</param>
 /// <param name="RoundTrip">Time of its copies to the host and back, in the same unit. Longer than <paramref name="Time"/>: the device would wait for it.</param>
 public sealed record Absence(string Tensor, int Written, int LastUse, int FirstUse, double Time, double RoundTrip);

@@ -21,11 +21,12 @@ public sealed class Transfers
     // Device time before each launch, and after the last.
     readonly double[] clock;
 
-    Transfers(Shapes shapes, IReadOnlyList<Launch> launches, int backwardStart, TransferPace pace, int longestDocument)
+    Transfers(Shapes shapes, IReadOnlyList<Launch> launches, int backwardStart, TransferPace pace, int longestDocument, int logitsRows)
     {
         (this.shapes, this.launches, this.backwardStart, this.pace) = (shapes, launches, backwardStart, pace);
         clock = new double[launches.Count + 1];
-        for (var i = 0; i < launches.Count; i++) clock[i + 1] = clock[i] + pace.Of(LaunchCost.Of(shapes, launches[i], Pairs));
+        var times = pace.Device is { } device ? new LaunchTimes(shapes, device, logitsRows, longestDocument) : null;
+        for (var i = 0; i < launches.Count; i++) clock[i + 1] = clock[i] + (times?.Of(launches[i]) ?? pace.Of(LaunchCost.Of(shapes, launches[i], Pairs)));
 
         long Pairs(int? window) => LaunchCost.Pairs(shapes.Tokens, longestDocument, window);
     }
@@ -35,19 +36,19 @@ public sealed class Transfers
     /// <param name="kept">Tensors that stay on the device whatever the decisions say.</param>
     /// <exception cref="ArgumentException">A decision offloads what is no activation.</exception>
     public static (IReadOnlyList<Launch> Launches, int BackwardStart) Insert(
-        Shapes shapes, IReadOnlyList<Launch> launches, int backwardStart, Decisions decisions, IReadOnlySet<string> kept, TransferPace pace, int longestDocument)
+        Shapes shapes, IReadOnlyList<Launch> launches, int backwardStart, Decisions decisions, IReadOnlySet<string> kept, TransferPace pace, int longestDocument, int logitsRows)
     {
         var offloaded = decisions.Actions.Where(a => a.Value == TensorAction.Offload && !kept.Contains(a.Key)).Select(a => a.Key).ToHashSet();
         foreach (var tensor in offloaded)
             if (shapes[tensor].Tensor.Kind != TensorKind.Activation) throw new ArgumentException($"decisions: {tensor} is to be offloaded but is no activation; leave it out.");
         return offloaded.Count == 0 && shapes.Streamed.Count == 0
             ? (launches, backwardStart)
-            : new Transfers(shapes, launches, backwardStart, pace, longestDocument).With(offloaded);
+            : new Transfers(shapes, launches, backwardStart, pace, longestDocument, logitsRows).With(offloaded);
     }
 
     /// <summary>Every activation that the forward writes and the backward uses: what may be offloaded, and what for nothing.</summary>
-    public static IReadOnlyList<Absence> Absences(Shapes shapes, IReadOnlyList<Launch> launches, int backwardStart, TransferPace pace, int longestDocument) =>
-        new Transfers(shapes, launches, backwardStart, pace, longestDocument).Absences();
+    public static IReadOnlyList<Absence> Absences(Shapes shapes, IReadOnlyList<Launch> launches, int backwardStart, TransferPace pace, int longestDocument, int logitsRows) =>
+        new Transfers(shapes, launches, backwardStart, pace, longestDocument, logitsRows).Absences();
 
     /// <summary>
     /// In which tile of a run an entry stands: the first; else the last. What goes to the host must have all its rows; what comes from it is there for all tiles. A copy that is not needed in the run does not begin before
@@ -83,7 +84,7 @@ public sealed class Transfers
             }
         }
         return [.. written.Where(w => first.ContainsKey(w.Key)).OrderBy(w => w.Value).ThenBy(w => w.Key, StringComparer.Ordinal)
-            .Select(w => new Absence(w.Key, w.Value, last[w.Key], first[w.Key], clock[first[w.Key]] - clock[w.Value + 1], 2 * pace.OfCopy(shapes[w.Key].Bytes)))];
+            .Select(w => new Absence(w.Key, w.Value, last[w.Key], first[w.Key], clock[first[w.Key]] - clock[w.Value + 1], pace.OfCopy(Lane.ToHost, shapes[w.Key].Bytes) + pace.OfCopy(Lane.ToDevice, shapes[w.Key].Bytes)))];
     }
 
     (IReadOnlyList<Launch>, int) With(IReadOnlySet<string> offloaded)
@@ -120,7 +121,7 @@ public sealed class Transfers
         {
             var copy = copies[k];
             copy.Start = copy.Ready;
-            free = Math.Max(free, clock[copy.Start]) + pace.OfCopy(copy.Bytes);
+            free = Math.Max(free, clock[copy.Start]) + pace.OfCopy(copy.Lane, copy.Bytes);
             copy.Wait = Math.Clamp(After(FirstAt(free)), copy.First, Math.Max(copy.First, copy.Last));
             // A bus that cannot keep up must not fill the arena with what waits for it: the oldest copies end first.
             var flying = copies.Take(k + 1).Where(c => c.Wait > copy.Start).ToList();
@@ -140,7 +141,7 @@ public sealed class Transfers
         {
             var copy = copies[k];
             copy.Wait = copy.Last;
-            free = Math.Min(free, clock[copy.Wait]) - pace.OfCopy(copy.Bytes);
+            free = Math.Min(free, clock[copy.Wait]) - pace.OfCopy(copy.Lane, copy.Bytes);
             copy.Start = Math.Clamp(Before(LastAt(free)), Math.Min(copy.Ready, copy.Wait), copy.Wait);
         }
         var landing = Landing(copies);

@@ -24,10 +24,11 @@ public sealed class PlanTests
         Assert.InRange(peak, 39 * Gib, 40 * Gib);
         Assert.Equal(peak, plan.GetProperty("peak_by_category").EnumerateObject().Sum(p => p.Value.GetInt64()));
         Assert.InRange(plan.GetProperty("step_ms").GetDouble(), 500, 800);
-        Assert.InRange(plan.GetProperty("max_context").GetInt32(), 16384, 131072);
+        Assert.InRange(plan.GetProperty("max_context").GetInt32(), 131072, 262144);
+        Assert.InRange(plan.GetProperty("host_bytes").GetInt64(), Gib, 64 * Gib);
         var decisions = plan.GetProperty("decisions").EnumerateArray().ToArray();
-        Assert.All(decisions, d => Assert.True(d.GetProperty("bytes").GetInt64() > 0 && d.GetProperty("layer").GetInt32() is >= -1 and < 42 && d.GetProperty("action").GetString() is "save" or "recompute"));
-        Assert.Equal(["recompute", "save"], decisions.Select(d => d.GetProperty("action").GetString()).Distinct().Order());
+        Assert.All(decisions, d => Assert.True(d.GetProperty("bytes").GetInt64() > 0 && d.GetProperty("layer").GetInt32() is >= -1 and < 42 && d.GetProperty("action").GetString() is "save" or "recompute" or "offload"));
+        Assert.Equal(["offload", "recompute", "save"], decisions.Select(d => d.GetProperty("action").GetString()).Distinct().Order());
     }
 
     [Fact]
@@ -65,9 +66,25 @@ public sealed class PlanTests
     [Fact]
     public void Plan_BudgetBelowTheLeast_SaysTheLeastAndWhatFits()
     {
-        var refused = Run("plan", "--variant", "9b", "--vram", "20GiB");
+        var refused = Run("plan", "--variant", "9b", "--vram", "20GiB", "--stream-weights", "off", "--offload", "off");
         Assert.Equal((4, ""), (refused.Code, refused.Out));
         Assert.Matches("needs at least 2[0-9]\\.[0-9]+ GiB, everything counted, but --vram is 20.00 GiB; --batch-tokens [0-9]+ would fit", refused.Error);
+        refused = Run("plan", "--variant", "9b", "--vram", "4GiB");
+        Assert.Equal((4, ""), (refused.Code, refused.Out));
+        Assert.Matches("needs at least 5\\.[0-9]+ GiB, everything counted, beside [0-9.]+ GiB of host memory, but --vram is 4.00 GiB; --batch-tokens [0-9]+ would fit", refused.Error);
+    }
+
+    /// <summary>What host memory allows is allowed no more without it.</summary>
+    [Fact]
+    public void Plan_HostMemory_IsALimit()
+    {
+        var plan = Plan("--variant", "9b", "--vram", "12GiB", "--host-memory", "24GiB");
+        Assert.InRange(plan.GetProperty("host_bytes").GetInt64(), 8 * Gib, 24 * Gib);
+        Assert.InRange(plan.GetProperty("streamed_bytes").GetInt64(), 7 * Gib, plan.GetProperty("host_bytes").GetInt64());
+        Assert.Equal(4, Run("plan", "--variant", "9b", "--vram", "12GiB", "--host-memory", "2GiB").Code);
+        var refused = Run("plan", "--variant", "9b", "--vram", "12GiB", "--host-memory", "2GiB", "--stream-weights", "on");
+        Assert.Equal(4, refused.Code);
+        Assert.Matches("keeps 15\\.[0-9]+ GiB in page-locked host memory, but --host-memory is 2.00 GiB", refused.Error);
     }
 
     [Theory]

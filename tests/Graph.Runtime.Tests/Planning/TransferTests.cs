@@ -211,7 +211,7 @@ public class TransferTests
     public void Absences_LastLayer_IsShorterThanTheFirst()
     {
         var plan = Plan(new Dictionary<string, TensorAction>());
-        var absences = Transfers.Absences(plan.Shapes, plan.MicroBatch.Launches, plan.MicroBatch.BackwardStart, new TransferPace(), 512).ToDictionary(a => a.Tensor);
+        var absences = Transfers.Absences(plan.Shapes, plan.MicroBatch.Launches, plan.MicroBatch.BackwardStart, new TransferPace(), 512, 64).ToDictionary(a => a.Tensor);
         Assert.True(absences["layers.0.u"].Time > absences["layers.5.u"].Time);
         Assert.Equal(absences["layers.0.u"].RoundTrip, absences["layers.5.u"].RoundTrip);
         Assert.Equal(2 * 100 * 512 * 128 * 2.0, absences["layers.0.u"].RoundTrip);

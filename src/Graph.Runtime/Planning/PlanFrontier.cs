@@ -229,7 +229,7 @@ public sealed class PlanFrontier
         var model = ModelOf(@base, rows, offloaded);
         var tile = TileOf(@base.Shapes, options);
         var (tiled, tiles) = (tile is { } t ? new LaunchTimes(@base.Shapes.Window(0, t), device, rows, ExecutionPlan.LongestOf(options)) : null, (double)@base.Shapes.Tokens / (tile ?? 1));
-        var setting = new Setting(@base, rows, offloaded, model, MemoryPlan.Create(@base.Shapes, 0, OptimizerLayout.Create(options.Ranks, options.Moments).Bytes, 0));
+        var setting = new Setting(@base, rows, offloaded, model, MemoryPlan.Create(@base.Shapes, 0, OptimizerLayout.Create(options.Ranks, options.Moments, options.LoraPlus).Bytes, 0));
         var dropped = Given(model);
         var items = options.Decisions is not null ? [] : Droppable(@base.Shapes).Where(name => !offloaded.Contains(name)).Select(name => model.Index[name]).Where(model.HasRecipe)
             .Select(i => (Tensor: i, Price: model.Milliseconds(i) / model.Bytes(i), @base.Shapes[model.Name(i)].Tensor.Layer)).OrderBy(i => i.Price).ThenBy(i => i.Layer).Select(i => i.Tensor).ToList();

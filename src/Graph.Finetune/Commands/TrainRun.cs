@@ -54,6 +54,7 @@ static class TrainRun
     {
         using var output = new RunOutput(terminal);
         RunFolder.Check(settings.Out, settings.Start);
+        using var telemetry = settings.Dry ? null : Telemetry.Start(Environment.GetEnvironmentVariable, Path.GetFullPath(settings.Out));
         // A folder that is there is owned before anything in it is read; one that is not is made when the first step is about to run.
         var folder = Directory.Exists(settings.Out) && !settings.Dry ? RunFolder.Claim(settings.Out, settings.Start) : null;
         try
@@ -125,6 +126,8 @@ static class TrainRun
         if (before is { } found) saver.GoOnFrom(found.State with { Evaluations = evaluations });
         using var signal = new StopSignal();
         using var metrics = new MetricsFile(folder!.Path, position.Step, Warn);
+        using var events = new EventFile(folder!.Path, position.Step, Warn);
+        using var meter = new RunMeter(source.Model.Name);
         var owned = folder!;
         var (begun, due) = (false, false);
         try
@@ -141,6 +144,8 @@ static class TrainRun
                     evaluations = evaluations.After(now.Step, report.EvaluationLoss.Value);
                 }
                 metrics.Write(report);
+                events.Write(report);
+                meter.Write(report);
                 output.Show(report);
                 terminal.AfterStep?.Invoke(report);
                 if (!report.Skipped) saver.Prove();

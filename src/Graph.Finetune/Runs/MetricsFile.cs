@@ -1,5 +1,4 @@
 using System;
-using System.Buffers;
 using System.IO;
 using System.Text;
 using System.Text.Json;
@@ -8,7 +7,7 @@ using Graph.Finetune.Training;
 namespace Graph.Finetune.Runs;
 
 /// <summary>
-/// metrics.jsonl: every step is one write of one whole line, behind the lines that are there. What cannot be written waits for the next write and is said once; no run ends for it.
+/// metrics.jsonl: every step is one write of one whole line, behind the lines that are there.
 /// A run that goes on after step N keeps the lines up to N; those of steps that it does again, and a part of a line, go when its first line comes.
 /// </summary>
 /// <param name="after">The step whose line is the last to keep; 0: none.</param>
@@ -18,60 +17,20 @@ public sealed class MetricsFile(string directory, int after, Action<string> warn
     public const string Name = "metrics.jsonl";
 
     readonly string path = Path.Combine(directory, Name);
-    readonly ArrayBufferWriter<byte> waiting = new();
-    FileStream? stream;
-    bool failing;
+    AppendedFile? file;
+
+    AppendedFile Appended => file ??= new AppendedFile(path, Open, warn);
 
     public void Write(StepReport report)
     {
-        report.WriteTo(waiting);
-        Flush();
+        report.WriteTo(Appended.Waiting);
+        Appended.Flush();
     }
 
     /// <param name="toDisk">Waits until the disk has it.</param>
-    public void Flush(bool toDisk = false)
-    {
-        try
-        {
-            stream ??= Open();
-            Append(stream);
-            if (toDisk) stream.Flush(flushToDisk: true);
-            failing = false;
-        }
-        catch (Exception e) when (AtomicFiles.IsFault(e))
-        {
-            if (!failing) warn($"{path} cannot be written ({e.Message.TrimEnd('.')}); the run goes on, and its lines wait for room");
-            failing = true;
-        }
-    }
+    public void Flush(bool toDisk = false) => Appended.Flush(toDisk);
 
-    public void Dispose()
-    {
-        if (waiting.WrittenCount > 0)
-        {
-            Flush();
-            if (waiting.WrittenCount > 0) warn($"{path} lacks its last lines, {waiting.WrittenCount} bytes: they could not be written");
-        }
-        stream?.Dispose();
-    }
-
-    void Append(FileStream to)
-    {
-        if (waiting.WrittenCount == 0) return;
-        var end = to.Length;
-        try
-        {
-            to.Position = end;
-            to.Write(waiting.WrittenSpan);
-        }
-        catch (Exception e) when (AtomicFiles.IsFault(e))
-        {
-            // A full disk may have taken a part.
-            to.SetLength(end);
-            throw;
-        }
-        waiting.ResetWrittenCount();
-    }
+    public void Dispose() => file?.Dispose();
 
     FileStream Open()
     {

@@ -6,7 +6,7 @@ cd "$(dirname "$0")/.."
 export DOTNET_CLI_TELEMETRY_OPTOUT=1 DOTNET_NOLOGO=1 CI=${CI:-}
 
 command -v dotnet >/dev/null || { echo "test: the .NET 10 SDK is needed, but there is no 'dotnet' on PATH"; exit 2; }
-eng/install-nvrtc.sh && eng/install-glibc-for-torch.sh || exit
+eng/install-nvrtc.sh && eng/install-glibc-for-torch.sh && eng/install-chromium.sh >/dev/null || exit
 if [ -d .cache/nvrtc/lib ]; then export GRAPH_NVRTC=$PWD/.cache/nvrtc/lib; fi
 
 if [ $# -gt 0 ]; then projects=("$@"); else

@@ -60,6 +60,7 @@ public static class CommandLine
             TrainCommand.Create(models, terminal),
             PlanCommand.Create(models, terminal),
             EvalCommand.Create(models, terminal),
+            ReportCommand.Create(terminal),
             TokenizeCommand.Create(terminal),
             KernelsCommand.Create(models, terminal),
             ScheduleCommand.Create(models, terminal),

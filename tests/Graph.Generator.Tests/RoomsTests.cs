@@ -28,7 +28,7 @@ public sealed class RoomsTests
             "Passes", "Tracing", "Emit", ".",
         ],
         ["Graph.Runtime"] = ["Schedules", ".", "Devices", "Optimizers", "Quantization", "Planning", "Cpu", "Cuda", "Execution"],
-        ["Graph.Finetune"] = ["Common", "Checkpoints", "Adapters", "Tokenization", "Data", "Training", "Runs", "Commands", "."],
+        ["Graph.Finetune"] = ["Common", "Checkpoints", "Adapters", "Tokenization", "Data", "Training", "Runs", "Reports", "Commands", "."],
     };
 
     public static TheoryData<string> Assemblies => new(Orders.Keys);

@@ -5,6 +5,7 @@ using System.IO;
 using System.Linq;
 using System.Threading.Tasks;
 using Graph.Finetune.Adapters;
+using Graph.Finetune.Reports;
 using Graph.Finetune.Runs;
 using Graph.Finetune.Data;
 using Graph.Finetune.Training;
@@ -129,7 +130,7 @@ static class TrainRun
         using var events = new EventFile(folder!.Path, position.Step, Warn);
         using var meter = new RunMeter(source.Model.Name);
         var owned = folder!;
-        var (begun, due) = (false, false);
+        var (begun, due, reporting) = (false, false, Task.CompletedTask);
         try
         {
             output.Begin(new WatchedRun(source.Model.Name, owner.Info.Name, steps, profile.IsGpu ? profile.Tflops : null));
@@ -137,6 +138,7 @@ static class TrainRun
             {
                 if (!begun) phases.Done("first step");
                 if (!begun && checkpoint is null) owned.RemoveCheckpoints();
+                if (!begun) reporting = Task.Run(() => Watch(() => TrainFacts.Of(source, owner, planned, profile, device.Vram ?? owner.Info.TotalBytes, adapter, settings, identity, data, first).Write(owned.Path)));
                 (begun, position) = (true, now);
                 if (IsEvaluation(now.Step))
                 {
@@ -163,13 +165,20 @@ static class TrainRun
             // A device that failed gives no state; whatever else went wrong, the steps that are done are not lost.
             if (e is not DeviceException && position.Step != (saver.Checkpoint ?? 0)) Save();
             saver.Finish();
+            Report();
             Note(saver.Checkpoint is { } saved ? $"{position.Step} steps were done; the last save, with its adapter, is {RunCheckpoint.FolderOf(owned.Checkpoints, saved)}, and --resume goes on from there" : $"{position.Step} steps were done and nothing was saved");
             throw;
         }
-        if (position.SkippedInARow >= settings.MaxSkipped) throw Diverged(position, saver, source, settings);
+        if (position.SkippedInARow >= settings.MaxSkipped)
+        {
+            var diverged = Diverged(position, saver, source, settings);
+            Report();
+            throw diverged;
+        }
         if (position.Step != saver.Checkpoint || saver.Adapter is null) Save();
         saver.Prove();
         saver.Finish();
+        Report();
         phases.Done("the rest");
         foreach (var sentence in data.IsStreamed ? data.Notes() : []) Note($"of the data that was read, {sentence}");
         if (saver.AdapterFault is { } fault)
@@ -192,6 +201,25 @@ static class TrainRun
         bool IsEvaluation(int step) => settings.Evaluation is { } e && (step % e.Every == 0 || step == steps);
         void Note(string text) => terminal.Error.WriteLine("note: " + Terminal.Plain(text));
         void Warn(string text) => terminal.Error.WriteLine("warning: " + Terminal.Plain(text.ReplaceLineEndings(" ")));
+
+        // What only watches may fail without harm.
+        void Watch(Action what)
+        {
+            try
+            {
+                what();
+            }
+            catch (InputException e)
+            {
+                Warn(e.Message.TrimEnd('.'));
+            }
+        }
+
+        void Report()
+        {
+            reporting.GetAwaiter().GetResult();
+            if (begun) Watch(() => ReportCommand.Write([owned.Path], Path.Combine(owned.Path, RunReport.FileName)));
+        }
 
         void Save()
         {

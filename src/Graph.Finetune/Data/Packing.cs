@@ -19,6 +19,9 @@ public sealed class PackedData(int tokens, IReadOnlyList<IReadOnlyList<(int[] Id
     /// <summary>Tokens of one micro-batch's documents that have labels. Padding that fills a row is a document without.</summary>
     public int TokensOf(int index) => batches[index].Where(d => Packing.Learns(d.Labels)).Sum(d => d.Ids.Length);
 
+    /// <summary>Tokens of each document that has labels.</summary>
+    public IEnumerable<int> Lengths => batches.SelectMany(b => b.Where(d => Packing.Learns(d.Labels)).Select(d => d.Ids.Length));
+
     public bool HasLabels(int index) => batches[index].Any(d => Packing.Learns(d.Labels));
 
     /// <summary>Numbers of the micro-batches with a label; one without has nothing to learn from.</summary>

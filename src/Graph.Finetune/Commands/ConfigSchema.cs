@@ -6,6 +6,7 @@ using System.Linq;
 using System.Text;
 using System.Text.Encodings.Web;
 using System.Text.Json;
+using Graph.Finetune.Training;
 
 namespace Graph.Finetune.Commands;
 
@@ -39,12 +40,10 @@ static class ConfigSchema
         // Which models there are is the executable's business, not the schema's.
         json.WriteString("description", option.Name == "--variant" ? "the model" : option.Description);
         var type = Nullable.GetUnderlyingType(option.ValueType) ?? option.ValueType;
-        if (type == typeof(string[]))
+        if (type == typeof(BatchTokens)) Types(json, "integer", "string");
+        else if (type == typeof(string[]))
         {
-            json.WriteStartArray("type");
-            json.WriteStringValue("array");
-            json.WriteStringValue("string");
-            json.WriteEndArray();
+            Types(json, "array", "string");
             json.WriteStartObject("items");
             json.WriteString("type", "string");
             json.WriteEndObject();
@@ -62,11 +61,19 @@ static class ConfigSchema
         }
         switch (option.HasDefaultValue ? option.GetDefaultValue() : null)
         {
+            case BatchTokens { Count: { } count }: json.WriteNumber("default", count); break;
             case int number: json.WriteNumber("default", number); break;
             case double number: json.WriteNumber("default", number); break;
             case string text: json.WriteString("default", text); break;
             case true: json.WriteBoolean("default", true); break;
         }
         json.WriteEndObject();
+    }
+
+    static void Types(Utf8JsonWriter json, params string[] names)
+    {
+        json.WriteStartArray("type");
+        foreach (var name in names) json.WriteStringValue(name);
+        json.WriteEndArray();
     }
 }

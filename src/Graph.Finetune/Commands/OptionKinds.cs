@@ -3,6 +3,7 @@ using System.CommandLine;
 using System.CommandLine.Parsing;
 using System.Globalization;
 using System.Linq;
+using Graph.Finetune.Training;
 
 namespace Graph.Finetune.Commands;
 
@@ -28,6 +29,14 @@ static class OptionKinds
         HelpName = "N", Description = description, DefaultValueFactory = otherwise is null ? null : _ => otherwise,
         CustomParser = result => int.TryParse(result.Tokens[0].Value, NumberStyles.AllowLeadingSign, CultureInfo.InvariantCulture, out var value) && value >= least && value <= most
             ? value : Refuse<int?>(result, name, most == int.MaxValue ? $"it must be a whole number from {least} on" : $"it must be a whole number from {least} to {most}"),
+    };
+
+    /// <summary>Tokens of a micro-batch, or auto.</summary>
+    public static Option<BatchTokens> Tokens(string name, string description, int otherwise) => new(name)
+    {
+        HelpName = "N|auto", Description = description, DefaultValueFactory = _ => new BatchTokens(otherwise),
+        CustomParser = result => result.Tokens[0].Value == "auto" ? new BatchTokens(null) : int.TryParse(result.Tokens[0].Value, NumberStyles.None, CultureInfo.InvariantCulture, out var value) && value >= 1
+            ? new BatchTokens(value) : Refuse<BatchTokens>(result, name, "it must be a whole number from 1 on, or auto"),
     };
 
     /// <summary>An amount of memory: a number of bytes, or with KiB, MiB, GiB, TiB (of 1,024), KB, MB, GB, TB (of 1,000) behind it.</summary>

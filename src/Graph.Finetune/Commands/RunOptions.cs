@@ -49,7 +49,7 @@ sealed class BatchOptions
     readonly Option<string[]> data = OptionKinds.List("--data", "FILE[:WEIGHT]", "JSON Lines or Parquet; an epoch has each example of a file WEIGHT times (1)");
     readonly Option<string?> tokenizer = OptionKinds.Text("--tokenizer", "DIR", "directory with tokenizer.model, where the model's own has none (random weights)");
     readonly Option<int?> seq = OptionKinds.Integer("--seq", "tokens of the longest document", 2048, 1);
-    readonly Option<int?> tokens = OptionKinds.Integer("--batch-tokens", "tokens of a micro-batch", 8192, 1);
+    readonly Option<BatchTokens> tokens = Tokens();
     readonly Option<bool> concat = OptionKinds.Flag("--concat", "join all documents and cut them every --seq tokens");
     readonly Option<string> lossOn = OptionKinds.Choice("--loss-on", "tokens that are learnt: all, or the answers alone (completion, output, the model's turns)", "all", "completion");
     readonly Option<string> overLength = OptionKinds.Choice("--over-length", "a document of more than --seq tokens is an error, left out, cut after --seq tokens, or split every --seq tokens", "error", "drop", "truncate", "split");
@@ -64,7 +64,8 @@ sealed class BatchOptions
     /// <exception cref="UsageException">A micro-batch holds no row, or --concat and --packing off contradict each other.</exception>
     public DataSettings Read(ParseResult result)
     {
-        var (row, batch) = (result.GetValue(seq)!.Value, result.GetValue(tokens)!.Value);
+        var row = result.GetValue(seq)!.Value;
+        var batch = result.GetRequiredValue(tokens).Count ?? Math.Max(row, BatchTokens.DefaultStep);
         // A shorter micro-batch than the default of --seq means shorter rows, unless the person said otherwise.
         if (result.GetResult(seq) is not { Implicit: false }) row = Math.Min(row, batch);
         if (batch < row) throw new UsageException($"--seq is {row} and --batch-tokens {batch}; a micro-batch must hold at least one sequence.");
@@ -74,6 +75,13 @@ sealed class BatchOptions
         if (layout == DataLayout.Concat && over != OverLength.Error) throw new UsageException($"--concat cuts all documents, so --over-length {over.ToString().ToLowerInvariant()} has nothing to do; leave one of the two out.");
         return new DataSettings(Sources(result.GetRequiredValue(data)), result.GetValue(tokenizer), row, batch, layout) { LossOn = Enum.Parse<LossOn>(result.GetRequiredValue(lossOn), true), OverLength = over };
     }
+
+    public static Option<BatchTokens> Tokens() => OptionKinds.Tokens("--batch-tokens", "tokens of a micro-batch; auto: those with which a step of --step-tokens is the fastest", BatchTokens.DefaultStep);
+
+    public static Option<int?> StepTokens() => OptionKinds.Integer("--step-tokens", "tokens of an optimizer step, in place of --grad-accum; 8192 with --batch-tokens auto", null, 1);
+
+    /// <summary>Whether the micro-batch is to be chosen.</summary>
+    public bool IsAuto(ParseResult result) => result.GetRequiredValue(tokens).Count is null;
 
     /// <summary>Files with their weights. A file whose name ends like a weight is taken by its name.</summary>
     /// <exception cref="UsageException">A weight is not above 0, or too large.</exception>

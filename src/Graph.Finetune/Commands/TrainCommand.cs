@@ -18,6 +18,7 @@ static class TrainCommand
         var output = OptionKinds.Text("--out", "DIR", "receives adapter_config.json, adapter_model.safetensors, metrics.jsonl and checkpoints");
         output.Required = true;
         var accumulate = OptionKinds.Integer("--grad-accum", "micro-batches of an optimizer step", 1, 1, 4096);
+        var stepTokens = BatchOptions.StepTokens();
         var steps = OptionKinds.Integer("--steps", "optimizer steps", null, 1);
         var epochs = OptionKinds.Integer("--epochs", "passes over the data, in place of --steps; 1 when both are left out", null, 1, 10_000);
         var peak = OptionKinds.Number("--lr", "learning rate after the warm-up", 2e-4);
@@ -46,7 +47,7 @@ static class TrainCommand
         batch.AddTo(command);
         command.Add(output);
         adapter.AddTo(command);
-        foreach (var option in new Option[] { accumulate, steps, epochs, peak, shape, warmup, minimum, restarts, ratio, optimizer, decay, clip, recompute, quant, seed, saveEvery, keep, resume, overwrite, maxSkipped, evalData, evalEvery, patience, dry }) command.Add(option);
+        foreach (var option in new Option[] { accumulate, stepTokens, steps, epochs, peak, shape, warmup, minimum, restarts, ratio, optimizer, decay, clip, recompute, quant, seed, saveEvery, keep, resume, overwrite, maxSkipped, evalData, evalEvery, patience, dry }) command.Add(option);
         host.AddTo(command);
         command.SetAction(result =>
         {
@@ -56,11 +57,15 @@ static class TrainCommand
             if (result.GetValue(patience) is not null && result.GetValue(evalData) is not { Length: > 0 }) throw new UsageException("--early-stopping-patience counts evaluations, and there are none without --eval-data; give both, or neither.");
             if (result.GetValue(minimum) > result.GetValue(peak)) throw new UsageException(FormattableString.Invariant($"--min-lr is {result.GetValue(minimum)}, more than --lr {result.GetValue(peak)}; the rate falls from --lr to --min-lr."));
             var data = batch.Read(result);
+            var (auto, tokensOfStep) = (batch.IsAuto(result), result.GetValue(stepTokens));
+            if ((auto || tokensOfStep is not null) && result.GetResult(accumulate) is { Implicit: false }) throw new UsageException("--grad-accum and --step-tokens (or --batch-tokens auto) both say how many micro-batches a step has; leave one out.");
+            if (auto && (tokensOfStep ?? BatchTokens.DefaultStep) < data.Seq) throw new UsageException($"--seq is {data.Seq} and a step has {tokensOfStep ?? BatchTokens.DefaultStep} tokens; give --step-tokens {data.Seq} or more.");
+            var perStep = !auto && tokensOfStep is { } asked ? BatchTokens.PerStep(data.BatchTokens, asked) : result.GetValue(accumulate)!.Value;
             var evaluation = result.GetValue(evalData) is { Length: > 0 } files ? (data with { Files = BatchOptions.Unweighted("--eval-data", BatchOptions.Sources(files)) }, result.GetValue(evalEvery)!.Value) : default((DataSettings, int)?);
-            var settings = new TrainSettings(result.GetRequiredValue(output)!, result.GetValue(resume) ? RunStart.Resume : result.GetValue(overwrite) ? RunStart.Overwrite : RunStart.New, data, result.GetValue(accumulate)!.Value, result.GetValue(steps), result.GetValue(epochs) ?? 1,
+            var settings = new TrainSettings(result.GetRequiredValue(output)!, result.GetValue(resume) ? RunStart.Resume : result.GetValue(overwrite) ? RunStart.Overwrite : RunStart.New, data, perStep, result.GetValue(steps), result.GetValue(epochs) ?? 1,
                 Enum.Parse<LearningRateShape>(result.GetRequiredValue(shape), true), result.GetValue(peak)!.Value, result.GetValue(warmup)!.Value,
                 new AdamOptions(WeightDecay: result.GetValue(decay)!.Value, Clip: result.GetValue(clip)!.Value, LoraPlus: result.GetValue(ratio)!.Value), result.GetRequiredValue(recompute), result.GetValue(seed)!.Value,
-                result.GetValue(saveEvery)!.Value, result.GetValue(keep)!.Value, result.GetValue(maxSkipped)!.Value, evaluation, QuantOption.Read(result, quant), host.Read(result)) { Dry = result.GetValue(dry), Patience = result.GetValue(patience), Moments = Moments(result.GetRequiredValue(optimizer)), MinimumRate = result.GetValue(minimum)!.Value, Restarts = result.GetValue(restarts)!.Value };
+                result.GetValue(saveEvery)!.Value, result.GetValue(keep)!.Value, result.GetValue(maxSkipped)!.Value, evaluation, QuantOption.Read(result, quant), host.Read(result)) { StepTokens = auto ? tokensOfStep ?? BatchTokens.DefaultStep : null, Dry = result.GetValue(dry), Patience = result.GetValue(patience), Moments = Moments(result.GetRequiredValue(optimizer)), MinimumRate = result.GetValue(minimum)!.Value, Restarts = result.GetValue(restarts)!.Value };
             var phases = new Phases(terminal);
             using var opened = ModelSource.Open(model, weights);
             if (opened.Note is { } note) terminal.Error.WriteLine("note: " + note);

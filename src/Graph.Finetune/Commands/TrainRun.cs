@@ -27,6 +27,9 @@ namespace Graph.Finetune.Commands;
 public sealed record TrainSettings(string Out, RunStart Start, DataSettings Data, int PerStep, int? Steps, int Epochs, LearningRateShape Shape, double Peak, int Warmup, AdamOptions Adam, string Recompute, int Seed,
     int SaveEvery, int Keep, int MaxSkipped, (DataSettings Data, int Every)? Evaluation, Quantization? Quant, HostRequest Host)
 {
+    /// <summary>Of a step whose micro-batches are to be chosen; null: they are given.</summary>
+    public int? StepTokens { get; init; }
+
     /// <summary>Everything but the weights' values is read, checked and planned, and nothing is written or trained.</summary>
     public bool Dry { get; init; }
 
@@ -74,9 +77,10 @@ static class TrainRun
         var checkpoint = settings.Start == RunStart.Resume ? RunCheckpoint.Newest(RunFolder.CheckpointsOf(settings.Out), Note) : null;
         var before = checkpoint is null ? default((RunState State, RunSettings Settings)?) : RunCheckpoint.Read(checkpoint, source.Schedule);
         phases.Done("model");
+        if (settings.StepTokens is { } stepTokens) settings = Chosen(source, device, adapter, settings, stepTokens, before?.Settings);
         // Tokenizing takes a core and seconds; the device is made ready meanwhile.
         var loading = Task.Run(() => (Train: TrainData.Load(settings.Data, source), Evaluation: settings.Evaluation is { } e ? TrainData.Load(e.Data, source) : null));
-        var request = new SessionRequest(adapter, settings.Data.BatchTokens, settings.Data.Seq, settings.PerStep, settings.Recompute, settings.Adam, settings.Seed) { Quant = settings.Quant, Host = settings.Host, Moments = settings.Moments };
+        var request = Request(adapter, settings);
         // A dry run has all of a session but its memory.
         using var session = settings.Dry ? null : ModelSession.Open(source, device, request, Beat);
         var (owner, planned, profile) = session is null ? ModelSession.Plan(source, device, request, Beat) : (session.Device, session.Planned, session.Profile);
@@ -228,6 +232,19 @@ static class TrainRun
             metrics.Flush(toDisk: true);
             saver.Begin(new RunState(position, session.Training.State(settings.Seed, position.DataPosition)) { Evaluations = evaluations });
         }
+    }
+
+    static SessionRequest Request(AdapterSettings adapter, TrainSettings settings) =>
+        new(adapter, settings.Data.BatchTokens, settings.Data.Seq, settings.PerStep, settings.Recompute, settings.Adam, settings.Seed) { Quant = settings.Quant, Host = settings.Host, Moments = settings.Moments };
+
+    // A run that goes on has the micro-batches that it began with, whatever would be the fastest now.
+    static TrainSettings Chosen(ModelSource source, DeviceRequest device, AdapterSettings adapter, TrainSettings settings, int stepTokens, RunSettings? began)
+    {
+        var (tokens, perStep) = began?.Values is { } values && Began(values, "--batch-tokens") is { } t && Began(values, "--grad-accum") is { } n && t * n == stepTokens
+            ? (t, n) : ModelSession.FastestMicroBatch(source, device, Request(adapter, settings), stepTokens);
+        return settings with { Data = settings.Data with { BatchTokens = tokens }, PerStep = perStep };
+
+        static int? Began(IReadOnlyDictionary<string, string> values, string name) => values.TryGetValue(name, out var text) && int.TryParse(text, NumberStyles.None, CultureInfo.InvariantCulture, out var value) ? value : null;
     }
 
     static FinetuneException Diverged(RunPosition position, RunSaver saver, ModelSource source, TrainSettings settings)

@@ -143,13 +143,32 @@ public sealed record ModelSession(IDevice Device, TrainingSession Training, Plan
         return cuda ? CudaDevice.Create(targets: model.Targets, act: request.Act) : new CpuDevice();
     }
 
+    /// <summary>Micro-batches of a step of so many tokens that make it the fastest, and how many there are.</summary>
+    /// <exception cref="FinetuneException">None fits (exit code 4).</exception>
+    /// <exception cref="DeviceException">The device is not there or fails.</exception>
+    public static (int Tokens, int PerStep) FastestMicroBatch(ModelSource source, DeviceRequest request, SessionRequest session, int stepTokens)
+    {
+        using var device = OpenDevice(source.Model, request);
+        device.Load(source.Model);
+        var profile = DeviceMeasurement.Of(device, KernelCache.DefaultFolder(Environment.GetEnvironmentVariable));
+        var (budget, has) = Budget(request, device, profile);
+        return BatchTokens.Fastest(source, session, profile, budget, stepTokens, has);
+    }
+
     static PlannedStep ChoosePlan(ModelSource source, DeviceRequest request, SessionRequest session, IDevice device, DeviceProfile profile)
+    {
+        var (budget, has) = Budget(request, device, profile);
+        var frontier = PlanRequest.Frontier(source, session, profile);
+        return frontier.Fit(budget) ?? throw PlanRequest.DoesNotFit(source, session, profile, frontier, budget, has);
+    }
+
+    /// <summary>Bytes that the process may take, and what there is, as a clause.</summary>
+    static (long Bytes, string Has) Budget(DeviceRequest request, IDevice device, DeviceProfile profile)
     {
         var available = device.TakenBytes + device.FreeBytes;
         if (request.Vram is { } asked && asked > available)
             throw new FinetuneException($"--vram is {Bytes.Text(asked)} but {device.Info.Name} has {Bytes.Text(available)} for this process; lower --vram, or end what else runs there.", 4);
         var budget = request.Vram ?? available - (profile.IsGpu ? Margin : 0);
-        var frontier = PlanRequest.Frontier(source, session, profile);
-        return frontier.Fit(budget) ?? throw PlanRequest.DoesNotFit(source, session, profile, frontier, budget, request.Vram is null ? $"{device.Info.Name} has {Bytes.Text(Math.Max(0, budget))} to give" : $"--vram is {Bytes.Text(budget)}");
+        return (budget, request.Vram is null ? $"{device.Info.Name} has {Bytes.Text(Math.Max(0, budget))} to give" : $"--vram is {Bytes.Text(budget)}");
     }
 }

@@ -1,5 +1,6 @@
 using System;
 using System.Collections.Generic;
+using Graph.Runtime.Devices;
 
 namespace Graph.Runtime.Planning;
 
@@ -23,14 +24,14 @@ static class CopyModel
     /// <param name="clock">When each launch starts if no launch waits, and when the last one ends.</param>
     /// <param name="copies">By <see cref="ModelCopy.Ready"/>; each wait is behind the end of its copy, or where room must be given back.</param>
     /// <returns>Milliseconds that launches wait.</returns>
-    public static double ToHost(ReadOnlySpan<double> clock, Span<ModelCopy> copies, double gbps, double landing)
+    public static double ToHost(ReadOnlySpan<double> clock, Span<ModelCopy> copies, DeviceProfile device, double landing)
     {
         var (free, room, flying, oldest) = (0.0, Room(copies, landing), 0L, 0);
         for (var k = 0; k < copies.Length; k++)
         {
             ref var copy = ref copies[k];
             copy.Start = copy.Ready;
-            free = Math.Max(free, clock[copy.Start]) + Milliseconds(copy, gbps);
+            free = Math.Max(free, clock[copy.Start]) + device.CopyMilliseconds(Lane.ToHost, copy.Bytes);
             copy.Wait = Math.Max(copy.Need, First(clock, free));
             flying += copy.Bytes;
             for (; oldest < k && (copies[oldest].Wait <= copy.Start || flying > room); oldest++)
@@ -42,7 +43,7 @@ static class CopyModel
         var (end, late) = (0.0, 0.0);
         foreach (ref readonly var copy in copies)
         {
-            end = Math.Max(end, clock[copy.Start] + late) + Milliseconds(copy, gbps);
+            end = Math.Max(end, clock[copy.Start] + late) + device.CopyMilliseconds(Lane.ToHost, copy.Bytes);
             if (copy.Wait < clock.Length) late += Math.Max(0, end - (clock[copy.Wait] + late));
         }
         return late;
@@ -51,14 +52,14 @@ static class CopyModel
     /// <param name="clock">When each launch starts if no launch waits, and when the last one ends.</param>
     /// <param name="copies">By <see cref="ModelCopy.Need"/>; each starts as late as it can to be there in time.</param>
     /// <returns>Milliseconds that launches wait.</returns>
-    public static double ToDevice(ReadOnlySpan<double> clock, Span<ModelCopy> copies, double gbps, double landing)
+    public static double ToDevice(ReadOnlySpan<double> clock, Span<ModelCopy> copies, DeviceProfile device, double landing)
     {
         var free = double.PositiveInfinity;
         for (var k = copies.Length - 1; k >= 0; k--)
         {
             ref var copy = ref copies[k];
             copy.Wait = copy.Need;
-            free = Math.Min(free, clock[copy.Wait]) - Milliseconds(copy, gbps);
+            free = Math.Min(free, clock[copy.Wait]) - device.CopyMilliseconds(Lane.ToDevice, copy.Bytes);
             copy.Start = Math.Clamp(Last(clock, free), Math.Min(copy.Ready, copy.Wait), copy.Wait);
         }
         var (room, flying, oldest) = (Room(copies, landing), 0L, 0);
@@ -78,14 +79,20 @@ static class CopyModel
         for (var k = 0; k < copies.Length; k++)
         {
             for (; passed < k && copies[passed].Wait <= copies[k].Start; passed++) before += waits[passed];
-            end = Math.Max(end, clock[copies[k].Start] + before) + Milliseconds(copies[k], gbps);
+            end = Math.Max(end, clock[copies[k].Start] + before) + device.CopyMilliseconds(Lane.ToDevice, copies[k].Bytes);
             waits[k] = Math.Max(0, end - (clock[copies[k].Wait] + late));
             late += waits[k];
         }
         return late;
     }
 
-    static double Milliseconds(in ModelCopy copy, double gbps) => copy.Bytes / gbps / 1e6;
+    /// <summary>Milliseconds by which launches beside the copies take longer.</summary>
+    public static double Slowed(ReadOnlySpan<ModelCopy> copies, DeviceProfile device, Lane lane)
+    {
+        var ms = 0.0;
+        foreach (ref readonly var copy in copies) ms += device.CopySlows(lane, copy.Bytes);
+        return ms;
+    }
 
     static double Room(ReadOnlySpan<ModelCopy> copies, double landing)
     {

@@ -1,6 +1,7 @@
 using System;
 using System.Collections.Generic;
 using System.Linq;
+using Graph.Runtime.Devices;
 using Graph.Runtime.Schedules;
 
 namespace Graph.Runtime.Planning;
@@ -52,7 +53,7 @@ public sealed record HostChoices(long Bytes, bool Offload, bool? Stream)
 
         double Price(int t) => model.HasRecipe(t) && !shapes[model.Name(t)].Tensor.Boundary ? model.Milliseconds(t) / model.Bytes(t) : double.PositiveInfinity;
 
-        bool Hides(int t) => model.Absence(t) > 4 * model.Bytes(t) * (1 / device.DeviceToHostGbps + 1 / device.HostToDeviceGbps) / 1e6;
+        bool Hides(int t) => model.Absence(t) > 4 * (device.CopyMilliseconds(Lane.ToHost, model.Bytes(t)) + device.CopyMilliseconds(Lane.ToDevice, model.Bytes(t)));
     }
 
     /// <summary>All activations that cannot be built again and that the host has room for.</summary>

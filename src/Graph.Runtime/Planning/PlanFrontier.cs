@@ -101,7 +101,7 @@ public sealed class PlanFrontier
             foreach (var tensor in Saved(shapes, options).Where(t => !actions.ContainsKey(t) && shapes[t].BytesPerToken >= LeastBytesPerToken))
                 if ((left -= shapes[tensor].Bytes) >= 0) actions[tensor] = TensorAction.Offload;
         }
-        return Footprint.Of(ExecutionPlan.Create(shapes, options1 with { Decisions = new Decisions("all", actions), LogitsRows = rows, TokenTile = TileOf(shapes, options1) }), device).Total;
+        return Footprint.Of(ExecutionPlan.Create(shapes, options1 with { Decisions = new Decisions("all", actions), LogitsRows = rows, TokenTile = TilesOf(shapes, options1) is [.., var smallest] ? smallest : null }), device).Total;
     }
 
     /// <summary>The plan that is the fastest whatever it takes.</summary>
@@ -116,7 +116,7 @@ public sealed class PlanFrontier
         var none = s.Model.Evaluate(new bool[s.Model.Tensors]);
         var allowed = budget - Footprint.Of(s.Memory, none.Launches + s.Base.Scoring, device).Total;
         var live = s.Model.Live.ToArray();
-        var tiles = TileOf(s.Base.Shapes, options) is not null;
+        var tiles = TilesOf(s.Base.Shapes, options).Count > 0;
         var items = Enumerable.Range(0, s.Model.Tensors).Where(s.Model.HasRecipe).Select(t => (Tensor: t, Bytes: s.Model.Bytes(t), Ms: s.Model.Milliseconds(t))).Where(i => i.Bytes > 0).OrderBy(i => i.Ms / i.Bytes).ToArray();
         var most = 0.0;
         for (var at = 0; at < live.Length; at++)
@@ -207,13 +207,12 @@ public sealed class PlanFrontier
         return options.LogitsRows is not null ? [rows] : [.. new[] { rows, 256 }.Where(r => r > 0 && r <= rows).Distinct()];
     }
 
-    /// <summary>Tokens of a tile: about a quarter of all, a multiple of the unit; null: there are too few.</summary>
-    static int? TileOf(Shapes shapes, PlanOptions options)
+    /// <summary>Tokens of tiles, smaller ones last: about a quarter of all, and the fewest that fill a device; multiples of the unit. None: there are too few tokens.</summary>
+    static IReadOnlyList<int> TilesOf(Shapes shapes, PlanOptions options)
     {
-        if (options.TokenTile is { } given) return given;
+        if (options.TokenTile is { } given) return [given];
         var unit = TokenTiles.Unit(options);
-        var tile = Math.Max(unit, Math.Clamp(shapes.Tokens / 4, LeastTile, MostTile) / unit * unit);
-        return tile < shapes.Tokens ? tile : null;
+        return [.. new[] { Math.Clamp(shapes.Tokens / 4, LeastTile, MostTile), LeastTile }.Select(tile => Math.Max(unit, tile / unit * unit)).Distinct().Where(tile => tile < shapes.Tokens)];
     }
 
     StepModel ModelOf(Base @base, int rows, IReadOnlySet<string> offloaded)
@@ -227,8 +226,7 @@ public sealed class PlanFrontier
     Setting SettingOf(Base @base, int rows, IReadOnlySet<string> offloaded)
     {
         var model = ModelOf(@base, rows, offloaded);
-        var tile = TileOf(@base.Shapes, options);
-        var (tiled, tiles) = (tile is { } t ? new LaunchTimes(@base.Shapes.Window(0, t), device, rows, ExecutionPlan.LongestOf(options)) : null, (double)@base.Shapes.Tokens / (tile ?? 1));
+        var tiled = TilesOf(@base.Shapes, options).Select(tile => (Tile: tile, Times: new LaunchTimes(@base.Shapes.Window(0, tile), device, rows, ExecutionPlan.LongestOf(options)))).ToArray();
         var setting = new Setting(@base, rows, offloaded, model, MemoryPlan.Create(@base.Shapes, 0, OptimizerLayout.Create(options.Ranks, options.Moments, options.LoraPlus).Bytes, 0));
         var dropped = Given(model);
         var items = options.Decisions is not null ? [] : Droppable(@base.Shapes).Where(name => !offloaded.Contains(name)).Select(name => model.Index[name]).Where(model.HasRecipe)
@@ -239,10 +237,11 @@ public sealed class PlanFrontier
         {
             var state = model.Evaluate(dropped);
             var next = mixing ? -1 : items.FindIndex(i => model.Covers(i, state.At));
-            if (next < 0 && tiled is not null && options.Decisions is null) (mixing, next) = (true, items.FindIndex(i => model.Covers(i, state.MixingAt)));
+            if (next < 0 && tiled.Length > 0 && options.Decisions is null) (mixing, next) = (true, items.FindIndex(i => model.Covers(i, state.MixingAt)));
             if (options.TokenTile is null) setting.Candidates.Add(new Candidate(setting, setting.Order.Count, null, state.Milliseconds, state.ArenaBytes, state.Launches));
-            if (tiled is not null && (next < 0 || setting.Order.Count % step == 0) && (state.MixingBytes < state.ArenaBytes || options.TokenTile is not null))
-                setting.Candidates.Add(new Candidate(setting, setting.Order.Count, tile, state.Milliseconds + model.OfTiles(tiled, tiles, state), state.MixingBytes, state.Launches));
+            if ((next < 0 || setting.Order.Count % step == 0) && (state.MixingBytes < state.ArenaBytes || options.TokenTile is not null))
+                foreach (var (tile, times) in tiled)
+                    setting.Candidates.Add(new Candidate(setting, setting.Order.Count, tile, state.Milliseconds + model.OfTiles(times, (double)@base.Shapes.Tokens / tile, state), state.MixingBytes, state.Launches));
             if (next < 0) return setting;
             dropped[items[next]] = true;
             setting.Order.Add(items[next]);

@@ -1,6 +1,7 @@
 using System;
 using System.Collections.Generic;
 using System.Linq;
+using Graph.Runtime.Devices;
 using Graph.Runtime.Schedules;
 
 namespace Graph.Runtime.Planning;
@@ -191,7 +192,7 @@ public sealed class StepModel
             live[i] += entry.Scratch;
             live[i + 1] -= entry.Scratch;
         }
-        var late = copies ? Copy(count) : 0;
+        var (late, slowed) = copies ? Copy(count) : default;
         for (var t = 0; t < names.Length; t++)
         {
             if (offloaded[t] && first[1][t] < int.MaxValue && last[0][t] >= 0) continue;
@@ -211,7 +212,7 @@ public sealed class StepModel
         for (var i = 0; i < count; i++)
             foreach (var t in entries[list[i]].Writes)
                 if (!kept[t] && maker[t] < 0 && i > (dropped[t] ? last[i < start ? 0 : 1][t] : Math.Max(last[0][t], last[1][t]))) Add(t, i, i);
-        return Sum(count, late);
+        return Sum(count, late, slowed);
 
         // A weight is made anew for each run of launches that read it: its first side has the last of these.
         void Read(int tensor, int at, int side)
@@ -232,8 +233,8 @@ public sealed class StepModel
         }
     }
 
-    /// <summary>Lifetimes of what copies send and bring, and the milliseconds that launches wait for them.</summary>
-    double Copy(int count)
+    /// <summary>Lifetimes of what copies send and bring, and the milliseconds that launches wait for them and take longer beside them.</summary>
+    (double Late, double Slowed) Copy(int count)
     {
         clock[0] = 0;
         for (var i = 0; i < count; i++) clock[i + 1] = clock[i] + entries[list[i]].Milliseconds;
@@ -247,7 +248,7 @@ public sealed class StepModel
             if (offloaded[t] && first[1][t] < int.MaxValue && last[0][t] >= 0) away.Add(new ModelCopy(t, bytes[t], written[t] + 1, last[0][t] + 1));
         away.Sort((a, b) => a.Ready.CompareTo(b.Ready));
         var sent = System.Runtime.InteropServices.CollectionsMarshal.AsSpan(away);
-        var late = CopyModel.ToHost(times, sent, device.DeviceToHostGbps, Landing);
+        var late = CopyModel.ToHost(times, sent, device, Landing);
         foreach (ref readonly var copy in sent)
         {
             Add(copy.Item, first[0][copy.Item], Math.Min(copy.Wait, count) - 1);
@@ -272,7 +273,7 @@ public sealed class StepModel
             }
         back.Sort((a, b) => a.Need.CompareTo(b.Need));
         var brought = System.Runtime.InteropServices.CollectionsMarshal.AsSpan(back);
-        late += CopyModel.ToDevice(times, brought, device.HostToDeviceGbps, Landing);
+        late += CopyModel.ToDevice(times, brought, device, Landing);
         foreach (ref readonly var copy in brought)
             if (copy.Item < names.Length) Add(copy.Item, copy.Start, kept[copy.Item] ? count - 1 : last[1][copy.Item]);
             else
@@ -280,12 +281,12 @@ public sealed class StepModel
                 live[copy.Start] += copy.Bytes;
                 live[ends[copy.Item - names.Length] + 1] -= copy.Bytes;
             }
-        return late;
+        return (late, CopyModel.Slowed(sent, device, Lane.ToHost) + CopyModel.Slowed(brought, device, Lane.ToDevice));
     }
 
-    StepState Sum(int count, double late)
+    StepState Sum(int count, double late, double slowed)
     {
-        var (most, at, ms, mixing, mixingAt) = (0L, 0, late, 0L, 0);
+        var (most, at, ms, mixing, mixingAt) = (0L, 0, late + slowed, 0L, 0);
         for (var i = 0; i < count; i++)
         {
             if (i > 0) live[i] += live[i - 1];

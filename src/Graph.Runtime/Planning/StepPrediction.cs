@@ -55,12 +55,11 @@ public static class StepPrediction
             };
             if (launches[at] is TransferStart start)
             {
-                var gbps = start.Lane == Lane.ToHost ? device.DeviceToHostGbps : device.HostToDeviceGbps;
-                ends[start.Number] = lanes[(int)start.Lane] = Math.Max(clock, lanes[(int)start.Lane]) + plan.Shapes[start.Tensor].Bytes / gbps / 1e6;
+                ends[start.Number] = lanes[(int)start.Lane] = Math.Max(clock, lanes[(int)start.Lane]) + device.CopyMilliseconds(start.Lane, plan.Shapes[start.Tensor].Bytes);
             }
             var milliseconds = launches[at] switch
             {
-                TransferStart => 0.0,
+                TransferStart copy => device.CopySlows(copy.Lane, plan.Shapes[copy.Tensor].Bytes),
                 TransferWait wait => Math.Max(0, ends[wait.Start.Number] - clock),
                 _ => tiles * (both ?? times.Of(launches[at])),
             };

@@ -34,7 +34,7 @@ public sealed record TransferPace(double LinkSlowness = 100, double FlopsPerByte
     public double Of(LaunchCost floor) => Math.Max(floor.Flops / FlopsPerByte, floor.Bytes) + LaunchBytes;
 
     /// <summary>Time of a copy, in the same unit, or in milliseconds of the device.</summary>
-    public double OfCopy(Lane lane, long bytes) => Device is { } device ? bytes / (lane == Lane.ToHost ? device.DeviceToHostGbps : device.HostToDeviceGbps) / 1e6 : bytes * LinkSlowness;
+    public double OfCopy(Lane lane, long bytes) => Device?.CopyMilliseconds(lane, bytes) ?? bytes * LinkSlowness;
 }
 
 /// <summary>

@@ -98,7 +98,7 @@ public sealed class PlanTests
         var file = Path.Combine(Path.GetTempPath(), $"plan-{Guid.NewGuid():N}.html");
         try
         {
-            Succeed("plan", "--variant", "nano", "--html", file, "--batch-tokens", "512", "--seq", "512");
+            Succeed("plan", "--variant", "nano", "--html", file, "--batch-tokens", "512", "--seq", "512", "--vram", "1GiB");
             var html = File.ReadAllText(file);
             foreach (var word in new[] { "<script", "http:", "https:", "@import", "url(", "src=", "NaN", "Infinity" }) Assert.DoesNotContain(word, html);
             var pictures = html.Split("<svg").Skip(1).Select(p => XElement.Parse("<svg" + p[..(p.IndexOf("</svg>", StringComparison.Ordinal) + 6)])).ToArray();

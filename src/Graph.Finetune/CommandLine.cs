@@ -61,6 +61,7 @@ public static class CommandLine
             PlanCommand.Create(models, terminal),
             EvalCommand.Create(models, terminal),
             ReportCommand.Create(terminal),
+            StudyCommand.Create(models, terminal),
             TokenizeCommand.Create(terminal),
             KernelsCommand.Create(models, terminal),
             ScheduleCommand.Create(models, terminal),

@@ -23,9 +23,7 @@ public sealed record RunReport(string Name, RunFacts? Facts, RunSeries Series)
         var body = new StringBuilder();
         if (runs is [var run]) body.Append($"<p class=\"lead\">{Text(Lead(run))}</p>{Html.Facts(Figures(run))}");
         else body.Append(Table(["", .. names], Rows(runs.Select(r => Figures(r)).ToArray())));
-        body.Append(Chart("loss", "Loss"));
-        if (runs.Any(r => r.Series.Evaluation.Steps.Count > 0)) body.Append(Chart("eval", "Evaluation loss"));
-        body.Append(Chart("lr", "Learning rate")).Append(Chart("norm", "Norm of the gradient")).Append(Chart("speed", "Tokens a second"));
+        body.Append(Charts([.. runs.Zip(names).Select(r => r.First with { Name = r.Second })]));
         if (runs is [{ Facts: { } facts }])
         {
             body.Append("<h2>Memory over a micro-batch, as planned</h2>").Append(facts.Memory.Figure());
@@ -38,9 +36,18 @@ public sealed record RunReport(string Name, RunFacts? Facts, RunSeries Series)
             body.Append("<h2>Settings</h2>").Append(Table(["", .. names], Rows(runs.Select(r => r.Facts?.Settings ?? []).ToArray())));
             body.Append("<h2>Data</h2>").Append(Table(["", .. names], Rows(runs.Select(r => r.Facts?.Data ?? []).ToArray())));
         }
-        body.Append($"<script type=\"application/json\" id=\"runs\">{Json(runs, names)}</script>");
-        return Html.Page(runs is [var one] ? one.Name : string.Join(" and ", names), body.ToString(), Resource("uPlot.min.css") + Resource("page.css"), Resource("uPlot.iife.min.js") + "\n" + Resource("report.js"));
+        return Html.Page(runs is [var one] ? one.Name : string.Join(" and ", names), body.ToString(), Style, Script);
     }
+
+    /// <summary>What a page with <see cref="Charts"/> needs.</summary>
+    public static string Style => Resource("uPlot.min.css") + Resource("page.css");
+
+    public static string Script => Resource("uPlot.iife.min.js") + "\n" + Resource("report.js");
+
+    /// <summary>The curves of runs with different names, and what they are drawn from.</summary>
+    public static string Charts(IReadOnlyList<RunReport> runs) =>
+        Chart("loss", "Loss") + (runs.Any(r => r.Series.Evaluation.Steps.Count > 0) ? Chart("eval", "Evaluation loss") : "")
+        + Chart("lr", "Learning rate") + Chart("norm", "Norm of the gradient") + Chart("speed", "Tokens a second") + $"<script type=\"application/json\" id=\"runs\">{Json(runs)}</script>";
 
     static string Chart(string name, string title) => $"<h2>{Text(title)}</h2><div class=\"chart\" data-chart=\"{name}\" role=\"img\" aria-label=\"{Text(title)} over the steps\"></div>";
 
@@ -68,7 +75,8 @@ public sealed record RunReport(string Name, RunFacts? Facts, RunSeries Series)
         }
     }
 
-    static string Table(IReadOnlyList<string> head, IEnumerable<(string Class, string[] Cells)> rows) =>
+    /// <param name="head">Of the columns; none: the table has no head.</param>
+    public static string Table(IReadOnlyList<string> head, IEnumerable<(string Class, string[] Cells)> rows) =>
         $"<div class=\"scroll\"><table>{(head.Count > 0 ? $"<thead><tr>{string.Concat(head.Select(h => $"<th>{Text(h)}</th>"))}</tr></thead>" : "")}<tbody>"
         + string.Concat(rows.Select(r => $"<tr class=\"{r.Class}\">{string.Concat(r.Cells.Select((c, i) => $"<td{(i > 0 ? " class=\"wide\"" : "")}>{Text(c)}</td>"))}</tr>")) + "</tbody></table></div>";
 
@@ -94,17 +102,17 @@ public sealed record RunReport(string Name, RunFacts? Facts, RunSeries Series)
     static string Duration(TimeSpan time) => time.TotalHours >= 1 ? $"{(int)time.TotalHours} h {time.Minutes} min" : time.TotalMinutes >= 1 ? $"{time.Minutes} min {time.Seconds} s" : $"{Number(time.TotalSeconds, "F1")} s";
 
     // What report.js draws.
-    static string Json(IReadOnlyList<RunReport> runs, IReadOnlyList<string> names)
+    static string Json(IReadOnlyList<RunReport> runs)
     {
         using var stream = new MemoryStream();
         using (var json = new Utf8JsonWriter(stream))
         {
             json.WriteStartArray();
-            foreach (var (run, name) in runs.Zip(names))
+            foreach (var run in runs)
             {
                 var s = run.Series;
                 json.WriteStartObject();
-                json.WriteString("name", name);
+                json.WriteString("name", run.Name);
                 json.WriteStartObject("charts");
                 // Of several runs single losses would hide each other.
                 Write("loss", runs.Count > 1 ? [("", "line", s.Smoothed)] : [("loss", "faint", s.Loss), ("smoothed", "line", s.Smoothed)]);

@@ -10,6 +10,9 @@ namespace Graph.Dsl;
 public sealed class GraphModelAttribute(string name) : Attribute
 {
     public string Name => name;
+
+    /// <summary>Full finetuning: every <see cref="Ops.Param"/> is trained, and there are no adapters.</summary>
+    public bool Full { get; init; }
 }
 
 /// <summary>

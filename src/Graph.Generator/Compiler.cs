@@ -14,8 +14,9 @@ namespace Graph.Generator;
 /// <summary>The compiler, as the list of its passes. Each takes an immutable graph and returns the next; every stage is verified, and dumped under its number on request.</summary>
 public static class Compiler
 {
+    /// <param name="full">All weights are trained, and no adapters.</param>
     /// <param name="dump">Receives each stage's name and a function that prints it; null: nothing is printed.</param>
-    public static CompiledText Compile(string variant, IReadOnlyList<TraceNode> trace, IReadOnlyList<Target> targets, Action<string, Func<string>>? dump = null)
+    public static CompiledText Compile(string variant, IReadOnlyList<TraceNode> trace, IReadOnlyList<Target> targets, Action<string, Func<string>>? dump = null, bool full = false)
     {
         TensorGraph Stage(string name, TensorGraph graph)
         {
@@ -24,7 +25,8 @@ public static class Compiler
             return graph;
         }
 
-        var imported = Stage("01-import", Import.Run(trace));                  // what the user wrote, and the loss
+        var written = Import.Run(trace);
+        var imported = Stage("01-import", full ? TrainWeights.Run(written) : written);   // what the user wrote, and the loss
         var graph = Stage("02-expand", Expand.Run(imported));                  // rms_norm and gelu become primitives
         graph = Stage("03-loss", FuseLoss.Run(graph));                         // head and cross entropy are one op, before its gradient exists
         graph = Stage("04-simplify", Simplify.Run(graph));                     // dead nodes; scalars to the rank side of a product

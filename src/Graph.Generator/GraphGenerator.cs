@@ -63,7 +63,7 @@ sealed record CompiledVariant(TracedModel Model, EquatableArray<string> Targets,
     {
         try
         {
-            return new CompiledVariant(model, targets, Compiler.Compile(model.Variant, model.Nodes, targets.Select(Target.Named).ToArray()), null);
+            return new CompiledVariant(model, targets, Compiler.Compile(model.Variant, model.Nodes, targets.Select(Target.Named).ToArray(), full: model.Full), null);
         }
         catch (ShapeError e)
         {

@@ -15,7 +15,7 @@ public sealed record GemmStep(int Layer, bool Backward, GemmLayout Layout, View 
 public sealed record KernelStep(int Layer, bool Backward, KernelBody Body, string Label, EquatableArray<View> Arguments, int Outputs, int InPlace, Lazy<FusedOps> Fused)
     : Step(Layer, Backward);
 
-public sealed record LossStep(int Layer, CrossEntropyBody Body, View? DX, View Loss, View X, View Table, Lazy<FusedOps> Fused) : Step(Layer, false);
+public sealed record LossStep(int Layer, CrossEntropyBody Body, View? DX, View? DTable, View Loss, View X, View Table, Lazy<FusedOps> Fused) : Step(Layer, false);
 
 /// <summary>A dropped activation's steps.</summary>
 public sealed record StepRecipe(string Tensor, IReadOnlyList<Step> Steps);

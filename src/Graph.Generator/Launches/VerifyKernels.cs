@@ -27,7 +27,7 @@ public static class VerifyKernels
                 if (view.Columns is { } columns && (columns.Start < 0 || columns.Start >= columns.End || columns.End > Width(tensor).Fixed)) throw Fault(step, "uses columns outside of " + tensor.Name);
             }
             foreach (var view in writes.Where(w => !IsWritable(tensors[w.Tensor].Kind))) throw Fault(step, "writes " + view.Tensor + ", a " + ScheduleText.Lower(tensors[view.Tensor].Kind));
-            foreach (var view in reads.Where(r => IsWritable(tensors[r.Tensor].Kind) && !IsAdapterGradient(tensors[r.Tensor].Kind)))
+            foreach (var view in reads.Where(r => IsWritable(tensors[r.Tensor].Kind) && !IsTrainedGradient(tensors[r.Tensor].Kind)))
                 if (!Covers(written, view, Width(tensors[view.Tensor]))) throw Fault(step, "reads " + ScheduleText.Print(view) + " before all of it is written");
             var alone = writes.Skip(step is KernelStep k ? k.InPlace : 0).ToArray();
             if (alone.Any(w => reads.Any(r => Overlap(w, r)))) throw Fault(step, "writes over what it reads");
@@ -71,13 +71,13 @@ public static class VerifyKernels
     {
         GemmStep g => new[] { g.D },
         KernelStep k => k.Arguments.Take(k.Outputs),
-        LossStep l => l.DX is { } dx ? new[] { dx, l.Loss } : new[] { l.Loss },
+        LossStep l => new[] { l.DX, l.DTable, l.Loss }.OfType<View>(),
         _ => throw new InvalidOperationException("launches: unknown step " + step.GetType().Name),
     };
 
-    static bool IsWritable(TensorKind kind) => kind is TensorKind.Activation or TensorKind.Gradient || IsAdapterGradient(kind);
+    static bool IsWritable(TensorKind kind) => kind is TensorKind.Activation or TensorKind.Gradient || IsTrainedGradient(kind);
 
-    static bool IsAdapterGradient(TensorKind kind) => kind is TensorKind.GradA or TensorKind.GradB;
+    static bool IsTrainedGradient(TensorKind kind) => kind is TensorKind.GradA or TensorKind.GradB or TensorKind.GradWeight;
 
     /// <summary>Null rows: T.</summary>
     readonly record struct Area(Extent? Rows, Extent Columns);

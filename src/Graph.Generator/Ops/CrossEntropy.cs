@@ -32,7 +32,7 @@ public sealed record CrossEntropy() : Op("cross_entropy")
 }
 
 /// <summary>
-/// loss = cross_entropy(logit(x·tableᵀ), labels) with a frozen table and a pointwise logit function (Gemma 2: 30·tanh(s/30)) of the variable "s": x act[T,H], table act[V,H], labels i32[T] → f32[T,1].
+/// loss = cross_entropy(logit(x·tableᵀ), labels) with a a pointwise logit function (Gemma 2: 30·tanh(s/30)) of the variable "s": x act[T,H], table act[V,H], labels i32[T] → f32[T,1].
 /// Logits exist only for a chunk of tokens at a time.
 /// </summary>
 public sealed record LinearCrossEntropy(Expr Logit) : Op("linear_cross_entropy")
@@ -41,7 +41,11 @@ public sealed record LinearCrossEntropy(Expr Logit) : Op("linear_cross_entropy")
 
     // dy is the same scalar 1/labels for every row, known before the step: so the gradient can be made in the forward, while a chunk's logits exist.
     public override int?[] Adjoint(GraphBuilder g, Node y, int dy, bool[] needed) =>
-        new int?[] { g.Add(new LinearCrossEntropyGrad(Logit), y.Inputs[0], y.Inputs[1], y.Inputs[2], dy), null, null };
+        new[]
+        {
+            needed[0] ? g.Add(new LinearCrossEntropyGrad(Logit), y.Inputs[0], y.Inputs[1], y.Inputs[2], dy) : (int?)null,
+            needed[1] ? g.Add(new LinearCrossEntropyTableGrad(Logit), y.Inputs[0], y.Inputs[1], y.Inputs[2], dy) : null, null,
+        };
 
     public override double[] Reference(ReferenceSizes sizes, IReadOnlyList<TensorType> types, IReadOnlyList<double[]> inputs)
     {

@@ -20,10 +20,10 @@ public sealed record Input(string Role) : Leaf("input", TensorType.I32(Dim.T))
     public override string Attributes => "name=" + Role;
 }
 
-/// <summary>A frozen checkpoint tensor.</summary>
-public sealed record Param(string Tensor, TensorType Type) : Leaf("param", Type)
+/// <summary>A checkpoint tensor; frozen, unless the variant trains its weights.</summary>
+public sealed record Param(string Tensor, TensorType Type, bool Trained = false) : Leaf("param", Type)
 {
-    public override string Attributes => "name=" + Tensor;
+    public override string Attributes => "name=" + Tensor + (Trained ? " trained" : "");
 }
 
 /// <summary>An adapter matrix of one linear: A f32[R, in] or B f32[out, R]. Trainable; masters are fp32, products read their rounded copy in the group matrix.</summary>

@@ -64,6 +64,9 @@ public sealed record Embedding() : Op("embedding")
         return TensorType.Act(Dim.T, table.Shape[1]);
     }
 
+    public override int?[] Adjoint(GraphBuilder g, Node y, int dy, bool[] needed) =>
+        new[] { null, needed[1] ? g.Add(new EmbeddingGradient(g.Type(y.Inputs[1]).Shape[0].Size), dy, y.Inputs[0]) : (int?)null };
+
     public override double[] Reference(ReferenceSizes sizes, IReadOnlyList<TensorType> types, IReadOnlyList<double[]> inputs)
     {
         var columns = types[1].Shape[1].Size;

@@ -8,12 +8,14 @@ using Graph.Generator.Schedules;
 namespace Graph.Generator.Ops;
 
 /// <summary>
-/// Frozen weights of linears that read one input, under each other: act[ΣN, K]. One GEMM serves all of them; each part keeps the checkpoint's layout. Made by
+/// Weights of linears that read one input, under each other: act[ΣN, K]. One GEMM serves all of them; each part keeps the checkpoint's layout. Made by
 /// StackLinears.
 /// </summary>
 public sealed record ParamStack(EquatableArray<Param> Parts) : Leaf("param_stack", TensorType.Act(Parts.Sum(p => p.Type.Shape[0].Size), Parts[0].Type.Shape[1]))
 {
-    public override string Attributes => "names=" + string.Join("+", Parts.Select(p => p.Tensor));
+    public bool Trained => Parts[0].Trained;
+
+    public override string Attributes => "names=" + string.Join("+", Parts.Select(p => p.Tensor)) + (Trained ? " trained" : "");
 }
 
 /// <summary>A (IsA) or B of a set of adapters; trainable. Masters are fp32, products read a copy rounded to the activation type.</summary>

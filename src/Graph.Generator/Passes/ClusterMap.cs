@@ -71,7 +71,7 @@ public sealed class ClusterMap
 
     static Role RoleOf(Node node) => node.Op switch
     {
-        Heads or Columns or AdapterGradient => Role.View,
+        Heads or Columns or AdapterGradient or WeightGradient => Role.View,
         Concat => Role.Join,
         Pointwise or RowSum => node.Type.IsPerToken ? Role.Row : Role.Leaf,
         Embedding => Role.Row,

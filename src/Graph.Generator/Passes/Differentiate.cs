@@ -23,7 +23,7 @@ public static class Differentiate
         }
         var firstBackward = g.Count;
         var trains = new bool[graph.Nodes.Count];
-        foreach (var node in graph.Nodes) trains[node.Id] = node.Op is AdapterStack || node.Inputs.Any(i => trains[i]);
+        foreach (var node in graph.Nodes) trains[node.Id] = IsTrained(node.Op) || node.Inputs.Any(i => trains[i]);
 
         var loss = graph.Outputs[0];
         var gradients = new Dictionary<int, int>();
@@ -37,7 +37,7 @@ public static class Differentiate
             if (!trains[id]) continue;
             g.At(graph[id]);
             if (ranges.TryGetValue(id, out var parts)) Add(id, SideBySide(id, parts));
-            if (!gradients.TryGetValue(id, out var dy) || graph[id].Op is AdapterStack) continue;
+            if (!gradients.TryGetValue(id, out var dy) || graph[id].Op is Leaf) continue;
             var node = g[id];
             if (node.Op is Columns columns)
             {
@@ -55,10 +55,13 @@ public static class Differentiate
         }
         return g.Build(new[] { loss }.Concat(terms), firstBackward);
 
+        static bool IsTrained(Op op) => op is AdapterStack or Param { Trained: true } or ParamStack { Trained: true };
+
         void Add(int id, int gradient)
         {
             Name(gradient, id);
             if (graph[id].Op is AdapterStack adapter) terms.Add(g.Named("d_" + g[id].Name, new AdapterGradient(adapter), gradient));
+            else if (graph[id].Op is Param or ParamStack) terms.Add(g.Named("d_" + g[id].Name, new WeightGradient((Leaf)graph[id].Op), gradient));
             else if (gradients.TryGetValue(id, out var sum)) Name(gradients[id] = g.Add(sum, gradient), id);
             else gradients[id] = gradient;
         }

@@ -49,13 +49,17 @@ public static class Fuse
         readonly Dictionary<(ScoreFunction, EquatableArray<int>), Node> _lse = graph.Nodes.Where(n => n.Op is AttentionLse).ToDictionary(n => (((AttentionLse)n.Op).Score, n.Inputs));
         readonly Dictionary<(int, EquatableArray<int>), Node> _gradients = graph.Nodes.Where(n => n.Op is AttentionGrad).ToDictionary(n => (((AttentionGrad)n.Op).Of, n.Inputs));
 
-        readonly Dictionary<int, Node> _adapters = graph.Nodes.Where(n => n.Op is AdapterGradient).GroupBy(n => n.Inputs[0]).ToDictionary(n => n.Key, n => n.First());
+        readonly Dictionary<int, Node> _adapters = graph.Nodes.Where(n => n.Op is AdapterGradient or WeightGradient).GroupBy(n => n.Inputs[0]).ToDictionary(n => n.Key, n => n.First());
 
         public Node? Lse(Node attention, ScoreFunction score) => _lse.TryGetValue((score, attention.Inputs), out var lse) ? lse : null;
         public Node? Gradient(Node gradient, int of) => _gradients.TryGetValue((of, gradient.Inputs), out var partner) ? partner : null;
+        /// <summary>The term of the head's table that the loss makes.</summary>
+        public Node? LossTableGrad { get; } = graph.Nodes.FirstOrDefault(n => n.Op is WeightGradient && graph[n.Inputs[0]].Op is LinearCrossEntropyTableGrad);
+
         public Node? LossGrad { get; } = graph.Nodes.FirstOrDefault(n => n.Op is LinearCrossEntropyGrad);
-        public Node Adapter(Node product) => _adapters.TryGetValue(product.Id, out var gradient) ? gradient
-            : throw new ShapeError("linear: " + GraphText.Line(graph, product) + " multiplies two activations over the tokens; only an adapter's gradient does");
+        /// <summary>The gradient that a launch adds its result to.</summary>
+        public Node Trained(Node product) => _adapters.TryGetValue(product.Id, out var gradient) ? gradient
+            : throw new ShapeError("linear: " + GraphText.Line(graph, product) + " multiplies two activations over the tokens; only the gradient of a trained matrix does");
     }
 
     static Step? Anchor(TensorGraph graph, ClusterMap map, Placement place, TracedOps traced, Partners partners, Node node)
@@ -72,7 +76,7 @@ public static class Fuse
             case Product product:
                 var adapter = product.Layout == GemmLayout.Tn;
                 var segments = Enumerable.Range(0, node.Inputs.Count / 2).Select(i => new GemmSegment(In(2 * i), In(2 * i + 1))).ToArray();
-                return new GemmStep(node.Layer, backward, product.Layout, place.View(adapter ? partners.Adapter(node).Id : node.Id), segments, product.Scale, adapter);
+                return new GemmStep(node.Layer, backward, product.Layout, place.View(adapter ? partners.Trained(node).Id : node.Id), segments, product.Scale, adapter);
             case Rope rope:
                 var (heads, dim) = (node.Type.Shape[1].Size, node.Type.Shape[2].Size);
                 return Kernel(new RopeBody(heads, dim, rope.Inverse), rope.Inverse ? "rope_inverse" : "rope", 1, 1, In(0), Input("positions"), new View(place.RopeTable(rope, dim)));
@@ -92,8 +96,14 @@ public static class Fuse
                 return Kernel(Part(graph, node, AttentionPart.Dkdv, grad.Score), "attention_dkdv", 2, 0, Out(dk, "d_k"), Out(dv, "d_v"), In(0), In(1), In(2), In(3), In(4), In(5), Input("doc_start"), Input("doc_end"));
             case LinearCrossEntropy loss:
                 var dx = partners.LossGrad;
-                return new LossStep(node.Layer, new CrossEntropyBody(loss.Logit, graph[node.Inputs[1]].Type.Shape[0].Size), dx is null ? null : place.View(dx.Id), place.View(node.Id), In(0), In(1), source);
+                return new LossStep(node.Layer, new CrossEntropyBody(loss.Logit, graph[node.Inputs[1]].Type.Shape[0].Size), dx is null ? null : place.View(dx.Id), partners.LossTableGrad is { } dtable ? place.View(dtable.Id) : null, place.View(node.Id), In(0), In(1), source);
+            case LinearCrossEntropyTableGrad:
             case LinearCrossEntropyGrad: return null;                 // made with the loss, while a chunk's logits exist
+            case TokenSum:
+                var summed = graph[node.Inputs[0]].Type;
+                return Kernel(new TokenSumBody(summed.Shape.Last.Size, Math.Max(1, summed.Heads)), "token_sum", 1, 1, place.View(partners.Trained(node).Id), In(0));
+            case EmbeddingGradient:
+                return Kernel(new EmbeddingGradientBody(graph[node.Inputs[0]].Type.Columns), "embedding_gradient", 1, 1, place.View(partners.Trained(node).Id), In(0), In(1));
             default: throw new InvalidOperationException("fuse: no launch for " + GraphText.Line(graph, node));
         }
     }

@@ -39,7 +39,7 @@ public static class MakeSchedule
         {
             GemmStep g => new GemmLaunch(id, g.Layer, g.Layout, g.D, g.Segments, g.Scale, g.Accumulate),
             KernelStep k => new KernelLaunch(id, k.Layer, k.Body.Kind, kernels.Name(k.Body), k.Arguments, k.Outputs, k.InPlace, k.Body.Attention),
-            LossStep l => new CrossEntropyLaunch(id, l.Layer, kernels.Name(l.Body), l.DX ?? l.X, l.Loss, l.X, l.Table, new View("labels"), StepScalar.InvLabels, sums.TryGetValue(l, out var s) ? s : null),
+            LossStep l => new CrossEntropyLaunch(id, l.Layer, kernels.Name(l.Body), l.DX ?? l.X, l.Loss, l.X, l.Table, new View("labels"), StepScalar.InvLabels, sums.TryGetValue(l, out var s) ? s : null) { DTable = l.DTable },
             _ => throw new InvalidOperationException("schedule: unknown step " + step.GetType().Name),
         };
     }

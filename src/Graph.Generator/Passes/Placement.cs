@@ -44,7 +44,10 @@ public sealed class Placement
             {
                 case Input input: Fixed(node, input.Role, TensorKind.Input, ElementType.I32); break;
                 case RunScalar scalar: Fixed(node, scalar.Tensor, TensorKind.Scalar, ElementType.F32); break;
-                case Param param: Fixed(node, param.Tensor, TensorKind.Weight, ElementType.Act); break;
+                case Param param:
+                    Fixed(node, param.Tensor, TensorKind.Weight, ElementType.Act);
+                    if (param.Trained) Gradient(node, param.Tensor);
+                    break;
                 case ParamStack stack: Stack(node, stack); break;
                 case AdapterStack stack: Adapters(node, stack); break;
                 case Heads or Rope: _places[node.Id] = Of(node.Inputs[0]); break;
@@ -52,6 +55,7 @@ public sealed class Placement
                     var whole = Of(node.Inputs[0]);
                     _places[node.Id] = new Place(whole.Tensor, whole.Start + columns.Start, columns.Count, whole.Whole && columns.Count == graph[node.Inputs[0]].Type.Columns);
                     break;
+                case WeightGradient gradient: _places[node.Id] = new Place(GradientOf(Name(gradient.Of)), 0, 0, true); break;
                 case AdapterGradient gradient: _places[node.Id] = new Place(GradientOf(Name(gradient.Of)), 0, 0, true); break;
                 default:
                     if (node.Type.IsPerToken && (map.IsAnchor(node.Id) || map.IsStored(node.Id))) _places[node.Id] = new Place(Declare(node), 0, node.Type.Columns, true);
@@ -68,7 +72,7 @@ public sealed class Placement
 
     public string Tensor(int id) => Of(id).Tensor;
 
-    /// <summary>The tensor of the gradient of a stack's A or B.</summary>
+    /// <summary>The tensor of the gradient of a weight, or of a stack's A or B.</summary>
     public static string GradientOf(string tensor) => tensor + ".gradient";
 
     /// <summary>The table that a rotation of heads of so many columns reads: one for all that turn alike.</summary>
@@ -120,10 +124,16 @@ public sealed class Placement
 
     void Stack(Node node, ParamStack stack)
     {
-        var name = string.Join("+", stack.Parts.Select((p, i) => i == 0 ? p.Tensor : p.Tensor.Substring(ModuleStart(p.Tensor))));
+        var name = Name(stack);
         var parts = stack.Parts.Select(p => new WeightPart(p.Tensor, p.Type.Shape[0].Size)).ToArray();
         Add(new ScheduleTensor(name, TensorKind.Weight, ElementType.Act, false, node.Type.Shape.Select(d => (Extent)d.Size).ToArray(), Parts: parts));
         _places[node.Id] = new Place(name, 0, stack.Type.Columns, true);
+        if (stack.Trained) Gradient(node, name);
+    }
+
+    void Gradient(Node node, string weight)
+    {
+        if (!_tensors.ContainsKey(GradientOf(weight))) Add(new ScheduleTensor(GradientOf(weight), TensorKind.GradWeight, ElementType.F32, false, node.Type.Shape.Select(d => (Extent)d.Size).ToArray()));
     }
 
     // "model.layers.0.self_attn.q_proj.weight": where "q_proj.weight" starts.
@@ -141,6 +151,14 @@ public sealed class Placement
         Add(new ScheduleTensor(GradientOf(Name(stack)), stack.IsA ? TensorKind.GradA : TensorKind.GradB, ElementType.F32, false, dims, Stack: set.Id));
         _places[node.Id] = new Place(Name(stack), 0, 0, true);
     }
+
+    static string Name(Leaf weight) => weight switch
+    {
+        Param param => param.Tensor,
+        ParamStack stack => string.Join("+", stack.Parts.Select((p, i) => i == 0 ? p.Tensor : p.Tensor.Substring(ModuleStart(p.Tensor)))),
+        AdapterStack stack => Name(stack),
+        _ => throw new InvalidOperationException("placement: " + weight.Name + " is no weight"),
+    };
 
     static string Name(AdapterStack stack) => "adapters." + stack.Set.Id + (stack.IsA ? ".a" : ".b");
 

@@ -9,7 +9,7 @@ namespace Graph.Generator.Tracing;
 /// A traced variant. Two are equal when their texts are: the text, not the code it comes from, decides whether anything is compiled again. It holds no symbols and no syntax.
 /// </summary>
 public sealed class TracedModel(
-    string variant, IReadOnlyList<TraceNode> nodes, IReadOnlyList<KeyValuePair<string, object?>> config, IReadOnlyList<string> changes, IReadOnlyList<string> overrides) : IEquatable<TracedModel>
+    string variant, IReadOnlyList<TraceNode> nodes, IReadOnlyList<KeyValuePair<string, object?>> config, IReadOnlyList<string> changes, IReadOnlyList<string> overrides, bool full = false) : IEquatable<TracedModel>
 {
     public string Variant => variant;
     public IReadOnlyList<TraceNode> Nodes => nodes;
@@ -19,11 +19,13 @@ public sealed class TracedModel(
     public IReadOnlyList<string> Changes => changes;
     /// <summary>Members of base classes that it overrides while it inherits their CheckpointConfig: what no checkpoint can confirm.</summary>
     public IReadOnlyList<string> Overrides => overrides;
-    public string Text { get; } = Print(variant, nodes, config, changes, overrides);
+    /// <summary>All weights are trained, and no adapters.</summary>
+    public bool Full => full;
+    public string Text { get; } = Print(variant, nodes, config, changes, overrides, full);
 
-    static string Print(string variant, IReadOnlyList<TraceNode> nodes, IReadOnlyList<KeyValuePair<string, object?>> config, IReadOnlyList<string> changes, IReadOnlyList<string> overrides)
+    static string Print(string variant, IReadOnlyList<TraceNode> nodes, IReadOnlyList<KeyValuePair<string, object?>> config, IReadOnlyList<string> changes, IReadOnlyList<string> overrides, bool full)
     {
-        var text = new StringBuilder("model ").Append(variant).Append('\n');
+        var text = new StringBuilder("model ").Append(variant).Append(full ? " full" : "").Append('\n');
         foreach (var field in config) text.Append("config ").Append(field.Key).Append('=').Append(Print(field.Value)).Append('\n');
         foreach (var change in changes) text.Append("change ").Append(change).Append('\n');
         foreach (var member in overrides) text.Append("override ").Append(member).Append('\n');

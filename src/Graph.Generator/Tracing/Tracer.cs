@@ -22,7 +22,7 @@ static class Tracer
         TracedModel? model = null;
         try
         {
-            model = Run(variant, type, at, trace, compilation, cancellation);
+            model = Run(variant, type, at, trace, compilation, attribute.NamedArguments.Any(a => a.Key == "Full" && a.Value.Value is true), cancellation);
         }
         catch (TraceError e)
         {
@@ -39,7 +39,7 @@ static class Tracer
         return new TracedClass(variant, trace.HasErrors ? null : model, trace.Faults.ToArray(), trace.Places.ToArray(), at);
     }
 
-    static TracedModel Run(string variant, INamedTypeSymbol type, Location at, TraceWriter trace, Compilation compilation, CancellationToken cancellation)
+    static TracedModel Run(string variant, INamedTypeSymbol type, Location at, TraceWriter trace, Compilation compilation, bool full, CancellationToken cancellation)
     {
         TraceError Form(string what) => new(DiagnosticDescriptors.Class, at, "[GraphModel(\"" + variant + "\")] " + type.Name + " " + what);
         if (variant.Length == 0 || variant.Any(c => c is not (>= 'a' and <= 'z' or >= '0' and <= '9' or '.' or '-' or '_'))) throw Form("has the name '" + variant + "'; use lower-case letters, digits, '.', '-' and '_'");
@@ -69,7 +69,7 @@ static class Tracer
             : Changes(Read(named), config, what => new TraceError(DiagnosticDescriptors.Result, named.Locations[0], what));
         // A class that writes its own CheckpointConfig has said what its checkpoint is; one that inherits it has not.
         var inherits = !SymbolEqualityComparer.Default.Equals(property.ContainingType, type);
-        return new TracedModel(variant, trace.Nodes, config, changes, inherits ? overrides : new string[0]);
+        return new TracedModel(variant, trace.Nodes, config, changes, inherits ? overrides : new string[0], full);
     }
 
     static IReadOnlyList<KeyValuePair<string, object?>> Config(object? fields, Func<string, TraceError> error)

@@ -14,12 +14,12 @@ sealed class OptimizerBinding(ExecutionPlan plan, Binder binder)
 {
     int Chunks => plan.Optimizer.Chunks;
     nint Scalars => binder.Base(plan.Memory.Scalars);
-    BoundArgument SegmentTable => new(At(plan.Optimizer.Segments), 2 * plan.Optimizer.Adapters.Count);
+    BoundArgument SegmentTable => new(At(plan.Optimizer.Segments), plan.Optimizer.SegmentCount);
 
     /// <summary>Address of a byte of the optimizer's block.</summary>
     public nint At(long offset) => binder.Base(new Location(MemoryBlock.Optimizer, offset));
 
-    /// <summary>The segment table: A and B of every adapter.</summary>
+    /// <summary>The segment table: A and B of every adapter, then the weights that are trained.</summary>
     public IReadOnlyList<AdamSegment> Segments()
     {
         var segments = new List<AdamSegment>();
@@ -27,22 +27,22 @@ sealed class OptimizerBinding(ExecutionPlan plan, Binder binder)
         foreach (var adapter in plan.Optimizer.Adapters)
         {
             var slot = adapter.Slot;
-            Add(adapter.A, TensorKind.GradA, TensorKind.AdapterA, slot.RankStart, 0);
-            Add(adapter.B, TensorKind.GradB, TensorKind.AdapterB, slot.OutStart, slot.RankStart);
-
-            void Add(MasterMatrix m, TensorKind gradientKind, TensorKind copyKind, int row, int column)
-            {
-                var (gradient, copy) = (plan.Shapes.OfStack(gradientKind, slot.Stack), plan.Shapes.OfStack(copyKind, slot.Stack));
-                segments.Add(new AdamSegment
-                {
-                    Master = At(m.Master), FirstMoment = At(m.FirstMoment), SecondMoment = At(m.SecondMoment),
-                    Gradient = Element(gradient, row, column), Copy = Element(copy, row, column),
-                    Rows = m.Rows, Columns = m.Columns, GradientPitch = gradient.Pitch, CopyPitch = copy.Pitch, FirstChunk = chunk,
-                });
-                chunk += OptimizerLayout.ChunksOf(m.Elements);
-            }
+            Add(adapter.A, plan.Shapes.OfStack(TensorKind.GradA, slot.Stack), plan.Shapes.OfStack(TensorKind.AdapterA, slot.Stack), slot.RankStart, 0);
+            Add(adapter.B, plan.Shapes.OfStack(TensorKind.GradB, slot.Stack), plan.Shapes.OfStack(TensorKind.AdapterB, slot.Stack), slot.OutStart, slot.RankStart);
         }
+        foreach (var weight in plan.Optimizer.Weights) Add(weight.Matrix, plan.Shapes[weight.Gradient], plan.Shapes[weight.Weight.Name], 0, 0);
         return segments;
+
+        void Add(MasterMatrix m, TensorLayout gradient, TensorLayout copy, int row, int column)
+        {
+            segments.Add(new AdamSegment
+            {
+                Master = At(m.Master), FirstMoment = At(m.FirstMoment), SecondMoment = At(m.SecondMoment),
+                Gradient = Element(gradient, row, column), Copy = Element(copy, row, column),
+                Rows = m.Rows, Columns = m.Columns, GradientPitch = gradient.Pitch, CopyPitch = copy.Pitch, FirstChunk = chunk,
+            });
+            chunk += OptimizerLayout.ChunksOf(m.Elements);
+        }
     }
 
     /// <summary>Segments in order, with chunks from 0 on.</summary>
@@ -69,7 +69,7 @@ sealed class OptimizerBinding(ExecutionPlan plan, Binder binder)
             _ => throw new System.ArgumentException($"optimizer: unknown format {plan.Options.Moments}."),
         };
         var adapters = plan.Optimizer.Adapters;
-        var elements = adapters.Sum(a => (long)a.A.Elements + a.B.Elements);
+        var elements = plan.Optimizer.Elements;
         BoundLaunch[] norm =
         [
             new BoundKernel("gradient_norm_partials", -1, 0, 4 * elements, "gradient_norm_partials", [partials, SegmentTable], Chunks),

@@ -30,16 +30,23 @@ public sealed record Fp32Moment(float[] Values) : MomentState;
 /// <summary>Codes of <see cref="Optimizers.DynamicMap"/>, one an element, and the scale of each block of them.</summary>
 public sealed record Block8Moment(byte[] Codes, float[] Scales) : MomentState;
 
-/// <summary>A matrix of an adapter, fp32 row-major, with its moments.</summary>
+/// <summary>A matrix that is trained, fp32 row-major, with its moments.</summary>
 public sealed record MatrixState(float[] Master, MomentState FirstMoment, MomentState SecondMoment);
 
 /// <summary>A [Rank, In] and B [Out, Rank] of one linear.</summary>
 public sealed record AdapterState(string Linear, int Rank, MatrixState A, MatrixState B);
 
+/// <summary>A weight that is trained, by its tensor in the schedule, which may be several of the checkpoint's under each other.</summary>
+public sealed record WeightState(string Tensor, MatrixState Matrix);
+
 /// <summary>Everything that training changes, as one value.</summary>
 /// <param name="Step">Optimizer updates done.</param>
 /// <param name="DataPosition">Micro-batches taken from the data so far.</param>
-public sealed record TrainState(int Step, int Seed, long DataPosition, IReadOnlyList<AdapterState> Adapters, LossScaleState LossScale);
+public sealed record TrainState(int Step, int Seed, long DataPosition, IReadOnlyList<AdapterState> Adapters, LossScaleState LossScale)
+{
+    /// <summary>Of a variant that trains its weights.</summary>
+    public IReadOnlyList<WeightState> Weights { get; init; } = [];
+}
 
 /// <summary>Scale: a power of two. GoodSteps: steps since it changed or one was skipped.</summary>
 public readonly record struct LossScaleState(float Scale, int GoodSteps);

@@ -85,9 +85,15 @@ public sealed class TrainingSession : IDisposable
     /// <param name="measure">Whether to say what quantising changes; the weights are then read twice.</param>
     /// <exception cref="ArgumentException">A tensor has another shape than the model; the message has both.</exception>
     /// <exception cref="WeightException">A value is too large for the activation type.</exception>
-    public QuantizationError LoadWeights(IWeightSource source, bool measure = false) => new WeightLoader(device, Plan, binder.Address, source).Load(measure);
+    public QuantizationError LoadWeights(IWeightSource source, bool measure = false)
+    {
+        var loader = new WeightLoader(device, Plan, binder.Address, source);
+        var error = loader.Load(measure);
+        foreach (var weight in Plan.Optimizer.Weights) loader.LoadMaster(weight.Weight, Optimizer(weight.Matrix.Master));
+        return error;
+    }
 
-    /// <summary>A uniform in ±1/√In (kaiming-uniform with a = √5, as PEFT), B zero, moments zero. The same seed gives the same adapter, linear by linear.</summary>
+    /// <summary>A uniform in ±1/√In (kaiming-uniform with a = √5, as PEFT), B zero, all moments zero. The same seed gives the same adapter, linear by linear.</summary>
     public void InitializeAdapters(int seed)
     {
         foreach (var adapter in Plan.Optimizer.Adapters)
@@ -100,12 +106,12 @@ public sealed class TrainingSession : IDisposable
             for (var i = 0; i < a.Length; i++) a[i] = (float)((random.NextDouble() * 2 - 1) * bound);
             Write(adapter.A.Master, a);
             device.Fill(Optimizer(adapter.B.Master), 0, adapter.B.Bytes);
-            // Zeros in either format.
-            foreach (var matrix in new[] { adapter.A, adapter.B })
-            {
-                device.Fill(Optimizer(matrix.FirstMoment), 0, matrix.MomentBytes);
-                device.Fill(Optimizer(matrix.SecondMoment), 0, matrix.MomentBytes);
-            }
+        }
+        // Zeros in either format.
+        foreach (var matrix in Plan.Optimizer.Matrices)
+        {
+            device.Fill(Optimizer(matrix.FirstMoment), 0, matrix.MomentBytes);
+            device.Fill(Optimizer(matrix.SecondMoment), 0, matrix.MomentBytes);
         }
         Step = 0;
         SetLossScale(new LossScaleState(scaling.Start, 0));
@@ -133,11 +139,19 @@ public sealed class TrainingSession : IDisposable
         var (a, b) = (Plan.Shapes.OfStack(TensorKind.GradA, slot.Stack), Plan.Shapes.OfStack(TensorKind.GradB, slot.Stack));
         return (Unscaled(ReadRectangle(a, slot.RankStart, slot.Rank, 0, slot.In)), Unscaled(ReadRectangle(b, slot.OutStart, slot.Out, slot.RankStart, slot.Rank)));
 
-        float[] Unscaled(float[] gradient)
-        {
-            for (var i = 0; i < gradient.Length; i++) gradient[i] /= usedScale;
-            return gradient;
-        }
+    }
+
+    /// <summary>fp32 gradient of a trained weight, by its tensor in the schedule, likewise.</summary>
+    public float[] GetWeightGradient(string tensor)
+    {
+        var layout = Plan.Shapes[Plan.Optimizer.Weights.First(w => w.Weight.Name == tensor).Gradient];
+        return Unscaled(ReadRectangle(layout, 0, layout.Rows, 0, layout.Columns));
+    }
+
+    float[] Unscaled(float[] gradient)
+    {
+        for (var i = 0; i < gradient.Length; i++) gradient[i] /= usedScale;
+        return gradient;
     }
 
     /// <summary>One optimizer step over micro-batches: <see cref="Begin"/>, <see cref="Update"/>, <see cref="Finish"/>.</summary>
@@ -264,29 +278,34 @@ public sealed class TrainingSession : IDisposable
         return [slot.Begin, clear, slot.Inputs[0], microBatch, slot.Update];
     }
 
-    public TrainState State(int seed, long dataPosition) => new(Step, seed, dataPosition, Plan.Optimizer.Adapters.Select(a => new AdapterState(a.Slot.Linear, a.Slot.Rank, MatrixOf(a.A), MatrixOf(a.B))).ToArray(), lossScale);
+    public TrainState State(int seed, long dataPosition) => new(Step, seed, dataPosition, Plan.Optimizer.Adapters.Select(a => new AdapterState(a.Slot.Linear, a.Slot.Rank, MatrixOf(a.A), MatrixOf(a.B))).ToArray(), lossScale)
+    {
+        Weights = Plan.Optimizer.Weights.Select(w => new WeightState(w.Weight.Name, MatrixOf(w.Matrix))).ToArray(),
+    };
 
     /// <exception cref="ArgumentException">The state has other adapters than the plan, a matrix of another size, or moments of another format; nothing has changed.</exception>
     public void Restore(TrainState state)
     {
         if (!state.Adapters.Select(a => a.Linear).ToHashSet().SetEquals(Plan.Optimizer.Adapters.Select(a => a.Slot.Linear)) || state.Adapters.Count != Plan.Optimizer.Adapters.Count)
             throw new ArgumentException($"session: the state has {state.Adapters.Count} adapters and the run {Plan.Optimizer.Adapters.Count}, and they must be of the same linears.");
-        var pairs = state.Adapters.Select(saved => (Saved: saved, Mine: Adapter(saved.Linear))).ToArray();
-        foreach (var (saved, mine) in pairs)
-            foreach (var (matrix, values) in new[] { (mine.A, saved.A), (mine.B, saved.B) })
-            {
-                Check(saved.Linear, values.Master.Length, matrix);
-                Check(saved.Linear, values.FirstMoment, matrix);
-                Check(saved.Linear, values.SecondMoment, matrix);
-            }
-        foreach (var (saved, adapter) in pairs)
+        if (!state.Weights.Select(w => w.Tensor).SequenceEqual(Plan.Optimizer.Weights.Select(w => w.Weight.Name)))
+            throw new ArgumentException($"session: the state has {state.Weights.Count} trained weights and the run {Plan.Optimizer.Weights.Count}, and they must be the same.");
+        (string Name, MasterMatrix Matrix, MatrixState Values)[] pairs =
+        [
+            .. state.Adapters.Select(saved => (Saved: saved, Mine: Adapter(saved.Linear))).SelectMany(a => new[] { (a.Saved.Linear, a.Mine.A, a.Saved.A), (a.Saved.Linear, a.Mine.B, a.Saved.B) }),
+            .. state.Weights.Zip(Plan.Optimizer.Weights, (saved, mine) => (saved.Tensor, mine.Matrix, saved.Matrix)),
+        ];
+        foreach (var (name, matrix, values) in pairs)
         {
-            foreach (var (matrix, values) in new[] { (adapter.A, saved.A), (adapter.B, saved.B) })
-            {
-                Write(matrix.Master, values.Master);
-                Write(matrix, matrix.FirstMoment, values.FirstMoment);
-                Write(matrix, matrix.SecondMoment, values.SecondMoment);
-            }
+            Check(name, values.Master.Length, matrix);
+            Check(name, values.FirstMoment, matrix);
+            Check(name, values.SecondMoment, matrix);
+        }
+        foreach (var (_, matrix, values) in pairs)
+        {
+            Write(matrix.Master, values.Master);
+            Write(matrix, matrix.FirstMoment, values.FirstMoment);
+            Write(matrix, matrix.SecondMoment, values.SecondMoment);
         }
         Step = state.Step;
         SetLossScale(scaling.GrowthSteps > 0 ? state.LossScale : new LossScaleState(scaling.Start, 0));
@@ -358,6 +377,8 @@ public sealed class TrainingSession : IDisposable
         device.Upload(Scalars + Marshal.OffsetOf<ScalarBlock>(nameof(ScalarBlock.LossScale)), MemoryMarshal.AsBytes<float>(new[] { state.Scale, state.GoodSteps }));
     }
 
+    const int PieceElements = 1 << 26;
+
     void PushMasters()
     {
         cast.Run();
@@ -371,10 +392,14 @@ public sealed class TrainingSession : IDisposable
 
     static void Check(string linear, int count, MasterMatrix matrix)
     {
-        if (count != matrix.Elements) throw new ArgumentException($"session: an adapter matrix of {linear} has {count} elements, but its shape is [{matrix.Rows},{matrix.Columns}].");
+        if (count != matrix.Elements) throw new ArgumentException($"session: a matrix of {linear} has {count} elements, but its shape is [{matrix.Rows},{matrix.Columns}].");
     }
 
-    void Write(long offset, ReadOnlySpan<float> values) => device.Upload(Optimizer(offset), MemoryMarshal.AsBytes(values));
+    // Of an embedding more than the 2 GiB that a span of bytes has.
+    void Write(long offset, ReadOnlySpan<float> values)
+    {
+        for (var first = 0; first < values.Length; first += PieceElements) device.Upload(Optimizer(offset) + (nint)(4L * first), MemoryMarshal.AsBytes(values[first..Math.Min(values.Length, first + PieceElements)]));
+    }
 
     static void Check(string linear, MomentState moment, MasterMatrix matrix)
     {
@@ -416,7 +441,8 @@ public sealed class TrainingSession : IDisposable
     T[] Read<T>(long offset, int count) where T : unmanaged
     {
         var values = new T[count];
-        device.Download(MemoryMarshal.AsBytes(values.AsSpan()), Optimizer(offset));
+        for (var first = 0; first < count; first += PieceElements)
+            device.Download(MemoryMarshal.AsBytes(values.AsSpan(first, Math.Min(PieceElements, count - first))), Optimizer(offset) + (nint)((long)Unsafe.SizeOf<T>() * first));
         return values;
     }
 

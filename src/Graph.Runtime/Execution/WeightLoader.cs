@@ -58,6 +58,22 @@ sealed class WeightLoader(IDevice device, ExecutionPlan plan, Func<string, nint>
         return error;
     }
 
+    /// <summary>Fills an fp32 master of a weight, dense: its checkpoint tensors under each other.</summary>
+    public void LoadMaster(ScheduleTensor weight, nint to)
+    {
+        foreach (var (name, shape) in weight.Stored())
+        {
+            var stored = Describe(name, shape);
+            int columns = shape[^1], rows = shape.Length > 1 ? shape[0] : 1, piece = Math.Max(1, PieceBytes / (columns * 4));
+            for (var row = 0; row < rows; row += piece)
+            {
+                var bytes = Elements.Convert(source.Rows(name, row, Math.Min(piece, rows - row), scratch), stored.Type, ActType.F32, converted);
+                device.Upload(to, bytes);
+                to += bytes.Length;
+            }
+        }
+    }
+
     StoredTensor Describe(string name, int[] shape)
     {
         var stored = source.Describe(name);

@@ -18,7 +18,9 @@ public static class DeadLaunches
         for (var i = launches.Count - 1; i >= 0; i--)
         {
             if (shapes.IsEmpty(launches[i])) continue;
-            var launch = launches[i] is CrossEntropyLaunch { DX: { } dx } head && !IsLive(live, shapes.Resolve(dx)) ? head with { DX = null } : launches[i];
+            var launch = launches[i];
+            if (launch is CrossEntropyLaunch { DX: { } dx } head && !IsLive(live, shapes.Resolve(dx))) launch = head with { DX = null };
+            if (launch is CrossEntropyLaunch { DTable: { } dtable } trained && !IsLive(live, shapes.Resolve(dtable))) launch = trained with { DTable = null };
             var accesses = shapes.Of(launch);
             if (!accesses.Writes.Any(w => IsLive(live, w))) continue;
             foreach (var write in accesses.Writes)
@@ -31,9 +33,9 @@ public static class DeadLaunches
         return kept;
     }
 
-    /// <summary>GradA and GradB of the adapters that are there.</summary>
+    /// <summary>GradA and GradB of the adapters that are there, and the gradients of trained weights.</summary>
     public static IEnumerable<string> TrainableRoots(Shapes shapes) =>
-        shapes.Schedule.Tensors.Where(t => t.Kind is TensorKind.GradA or TensorKind.GradB && shapes.Ranks[t.Stack] > 0).Select(t => t.Name);
+        shapes.Schedule.Tensors.Where(t => t.Kind == TensorKind.GradWeight || (t.Kind is TensorKind.GradA or TensorKind.GradB && shapes.Ranks[t.Stack] > 0)).Select(t => t.Name);
 
     /// <summary>The loss of every cross entropy.</summary>
     public static IEnumerable<string> LossRoots(Schedule schedule) =>

@@ -118,7 +118,7 @@ public sealed record ExecutionPlan(Shapes Shapes, PlanOptions Options, Decisions
         var scoring = DeadLaunches.Eliminate(shapes, schedule.Forward, kept);
         // Training's arena is there anyway.
         var evaluation = Place(shapes, options, scoring, scoring.Count, Decisions.None, kept, logitsRows, options.ArenaBytes ?? training.Arena.Bytes);
-        var optimizer = OptimizerLayout.Create(options.Ranks, options.Moments, options.LoraPlus);
+        var optimizer = OptimizerLayout.Create(schedule, options.Ranks, options.Moments, options.LoraPlus);
         var memory = MemoryPlan.Create(shapes, Math.Max(training.Arena.Bytes, evaluation.Arena.Bytes), optimizer.Bytes, training.Host.Bytes);
         return new ExecutionPlan(shapes, options, decisions, training, evaluation, logitsRows, optimizer, memory);
     }

@@ -38,7 +38,7 @@ public sealed class LaunchBinder(Shapes shapes, double loraScale, int logitsRows
             Start(address, d), layout.Pitch, d.Rows, d.Columns, [.. segments.Select(s => s.Operands)], scale, g.Accumulate)
         {
             WholeM = layout.Tensor.Tokens ? layout.Rows : d.Rows,
-            Unit = g is { Layout: GemmLayout.Tn, Accumulate: true } ? tokenUnit ?? GemmKernel.TokenUnit(shapes.Ranks[layout.Tensor.Stack]) : int.MaxValue,
+            Unit = g is { Layout: GemmLayout.Tn, Accumulate: true } ? tokenUnit ?? (layout.Tensor.Stack < 0 ? int.MaxValue : GemmKernel.TokenUnit(shapes.Ranks[layout.Tensor.Stack])) : int.MaxValue,
         };
     }
 
@@ -93,6 +93,8 @@ public sealed class LaunchBinder(Shapes shapes, double loraScale, int logitsRows
         [
             rowsOf with { RowBytes = rowPitch * element }, labelsOf with { RowBytes = 4 }, Argument(address, c.X) with { RowBytes = 0 }, Argument(address, c.Labels) with { RowBytes = 0 }, new(address(LabelRows.Rows), hidden, 4),
         ];
+        // A sum over the rows must not see what rows without a token hold.
+        if (c.DTable is not null) yield return new BoundFill("rows with a label = 0", rowsOf.Address, 0, (long)shapes.Tokens * rowPitch * element);
         yield return new BoundKernel(LabelRows.Gather, c.Layer, 0, moved * shapes.Tokens, LabelRows.Gather, gathered, shapes.Tokens);
         for (var row = 0; row < shapes.Tokens; row += logitsRows)
         {
@@ -110,6 +112,11 @@ public sealed class LaunchBinder(Shapes shapes, double loraScale, int logitsRows
                 new(logits, pitch, pitch * element), new(lossesOf.Address + 4 * row, 0, 4), new(labelsOf.Address + 4 * row, 0, 4), Argument(address, Shapes.View(c.InverseLabels)),
             ];
             yield return new BoundKernel(c.Kernel, c.Layer, 0, (2L * vocabulary * element + 8) * rows, c.Kernel, arguments, rows) { Sums = rowSums };
+            if (c.DTable is { } dtable)
+            {
+                var d = shapes.Resolve(dtable);
+                yield return new BoundGemm(ScheduleText.Print(dtable), c.Layer, flops, bytes + 2 * LaunchCost.BytesOf(shapes, d), GemmLayout.Tn, ElementType.F32, Start(address, d), shapes[d.Tensor].Pitch, logits, pitch, chunk, rowPitch, vocabulary, hidden, rows, 1f, true);
+            }
             // x of the chunk is not needed any more, so dX takes its place.
             if (c.DX is not null)
                 yield return new BoundGemm(ScheduleText.Print(c.DX), c.Layer, flops, bytes, GemmLayout.Nn, ElementType.Act, chunk, rowPitch, logits, pitch, tableStart, tablePitch, rows, hidden, vocabulary, 1f, false) { Limit = limit };

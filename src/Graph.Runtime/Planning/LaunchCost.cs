@@ -17,8 +17,8 @@ public readonly record struct LaunchCost(long Flops, long Bytes)
         if (launch is TransferWait) return default;
         var accesses = shapes.Of(launch);
         // A row kernel gathers from a table: a row per token, not all of them.
-        var bytes = accesses.Reads.Select(r => launch is KernelLaunch && shapes[r.Tensor] is { IsMatrix: true, Tensor.Kind: TensorKind.Weight } ? r with { RowEnd = Math.Min(r.RowEnd, r.Row + shapes.Tokens) } : r)
-            .Concat(accesses.Writes).Sum(r => BytesOf(shapes, r));
+        var bytes = accesses.Reads.Concat(accesses.Writes)
+            .Select(r => launch is KernelLaunch && shapes[r.Tensor] is { IsMatrix: true, Tensor.Kind: TensorKind.Weight or TensorKind.GradWeight } ? r with { RowEnd = Math.Min(r.RowEnd, r.Row + shapes.Tokens) } : r).Sum(r => BytesOf(shapes, r));
         return new LaunchCost(Operations(shapes, launch, pairs), bytes);
     }
 
@@ -26,7 +26,7 @@ public readonly record struct LaunchCost(long Flops, long Bytes)
     {
         GemmLaunch g => shapes.Resolve(g.D) is var d ? shapes.Segments(g).Sum(s => Gemm(d.Rows, d.Columns, g.Layout == GemmLayout.Tn ? s.A.Rows : s.A.Columns)) : 0,
         KernelLaunch { Attention: { } facts } => Attention(facts, facts.Products, pairs(facts.Window)),
-        CrossEntropyLaunch c => (c.DX is null ? 1 : 2) * Gemm(shapes.Tokens, shapes.Resolve(c.Table).Rows, shapes.Resolve(c.Table).Columns),
+        CrossEntropyLaunch c => (1 + (c.DX is null ? 0 : 1) + (c.DTable is null ? 0 : 1)) * Gemm(shapes.Tokens, shapes.Resolve(c.Table).Rows, shapes.Resolve(c.Table).Columns),
         KernelLaunch or DequantizeLaunch or TransferStart or TransferWait => 0,
         _ => throw new ArgumentException($"cost: unknown launch {launch.GetType().Name}."),
     };

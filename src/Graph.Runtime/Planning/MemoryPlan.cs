@@ -13,13 +13,13 @@ public enum MemoryBlock
 {
     /// <summary>Activations, gradients of activations, the head's scratch, weights while they are made from what is stored of them: shared by liveness.</summary>
     Arena,
-    /// <summary>Frozen tensors, as they are stored, and rope tables.</summary>
+    /// <summary>Weights, as they are stored, or as products read them where they are trained, and rope tables.</summary>
     Weights,
     /// <summary>A and B, rounded to the activation type: what products read.</summary>
     Adapters,
-    /// <summary>fp32 gradients of A and B.</summary>
+    /// <summary>fp32 gradients of A and B, or of trained weights.</summary>
     Gradients,
-    /// <summary>fp32 masters of A and B, their two moments, segment tables, partial sums.</summary>
+    /// <summary>fp32 masters of A and B, or of trained weights, their two moments, segment tables, partial sums.</summary>
     Optimizer,
     /// <summary>Inputs of the running micro-batch and run-time scalars.</summary>
     Inputs,
@@ -99,7 +99,7 @@ public sealed record MemoryPlan(IReadOnlyDictionary<MemoryBlock, long> Blocks, I
         TensorKind.Input => MemoryBlock.Inputs,
         TensorKind.Weight or TensorKind.RopeTable => MemoryBlock.Weights,
         TensorKind.AdapterA or TensorKind.AdapterB => MemoryBlock.Adapters,
-        TensorKind.GradA or TensorKind.GradB => MemoryBlock.Gradients,
+        TensorKind.GradA or TensorKind.GradB or TensorKind.GradWeight => MemoryBlock.Gradients,
         TensorKind.Activation or TensorKind.Gradient or TensorKind.Scalar => null,
         _ => throw new ArgumentException($"memory: tensors of kind {kind} have no block."),
     };

@@ -227,7 +227,7 @@ public sealed class PlanFrontier
     {
         var model = ModelOf(@base, rows, offloaded);
         var tiled = TilesOf(@base.Shapes, options).Select(tile => (Tile: tile, Times: new LaunchTimes(@base.Shapes.Window(0, tile), device, rows, ExecutionPlan.LongestOf(options)))).ToArray();
-        var setting = new Setting(@base, rows, offloaded, model, MemoryPlan.Create(@base.Shapes, 0, OptimizerLayout.Create(options.Ranks, options.Moments, options.LoraPlus).Bytes, 0));
+        var setting = new Setting(@base, rows, offloaded, model, MemoryPlan.Create(@base.Shapes, 0, OptimizerLayout.Create(@base.Shapes.Schedule, options.Ranks, options.Moments, options.LoraPlus).Bytes, 0));
         var dropped = Given(model);
         var items = options.Decisions is not null ? [] : Droppable(@base.Shapes).Where(name => !offloaded.Contains(name)).Select(name => model.Index[name]).Where(model.HasRecipe)
             .Select(i => (Tensor: i, Price: model.Milliseconds(i) / model.Bytes(i), @base.Shapes[model.Name(i)].Tensor.Layer)).OrderBy(i => i.Price).ThenBy(i => i.Layer).Select(i => i.Tensor).ToList();

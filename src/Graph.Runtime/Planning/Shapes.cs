@@ -123,7 +123,8 @@ public sealed class Shapes
                 var arguments = k.Arguments.Select(Resolve).ToArray();
                 return new Accesses([.. arguments.Take(k.InPlace), .. arguments.Skip(k.Outputs)], arguments[..k.Outputs]);
             case CrossEntropyLaunch c:
-                return new Accesses([Resolve(c.X), Resolve(c.Table), Resolve(c.Labels), Resolve(View(c.InverseLabels))], c.DX is null ? [Resolve(c.Loss)] : [Resolve(c.DX), Resolve(c.Loss)]);
+                var added = c.DTable is { } dtable ? new[] { Resolve(dtable) } : [];
+                return new Accesses([Resolve(c.X), Resolve(c.Table), Resolve(c.Labels), Resolve(View(c.InverseLabels)), .. added], [.. c.DX is null ? [] : new[] { Resolve(c.DX) }, Resolve(c.Loss), .. added]);
             case DequantizeLaunch d:
                 return new Accesses([Resolve(d.Packed)], [Resolve(d.Weight)]);
             // The arena's side: a source must stay until its copy has ended; a destination is written from the start on, and there after the wait.

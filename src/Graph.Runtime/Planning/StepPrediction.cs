@@ -30,7 +30,7 @@ public static class StepPrediction
     public static double Step(ExecutionPlan plan, DeviceProfile device, double microBatch)
     {
         var times = Times(plan.Shapes, plan, device);
-        var elements = plan.Optimizer.Adapters.Sum(a => (a.A.Bytes + a.B.Bytes) / 4);
+        var elements = plan.Optimizer.Elements;
         return plan.Options.MicroBatches * microBatch + times.Fill(plan.Memory[MemoryBlock.Gradients]) + times.Optimizer(elements, plan.Options.Moments);
     }
 

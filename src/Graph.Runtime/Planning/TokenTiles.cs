@@ -144,12 +144,12 @@ public static class TokenTiles
     /// <summary>Tokens of the launch need nothing of each other, so it can run tile by tile.</summary>
     public static bool MixesNoTokens(Shapes shapes, Launch launch) => launch switch
     {
-        // What sums over tokens adds to an adapter's gradient, a unit of tokens after the other.
-        GemmLaunch g => shapes[g.D.Tensor].Tensor.Tokens || g is { Layout: GemmLayout.Tn, Accumulate: true },
+        // What sums over tokens adds to an adapter's gradient, a unit of tokens after the other. A weight's is too large to be read and written for every unit.
+        GemmLaunch g => shapes[g.D.Tensor].Tensor is { Tokens: true } or { Kind: TensorKind.GradA or TensorKind.GradB },
         KernelLaunch k => k.Kind switch
         {
             KernelKind.Row or KernelKind.Rope or KernelKind.AttentionDelta => true,
-            KernelKind.AttentionForward or KernelKind.AttentionDkdv or KernelKind.AttentionDq => false,
+            KernelKind.AttentionForward or KernelKind.AttentionDkdv or KernelKind.AttentionDq or KernelKind.TokenSum or KernelKind.EmbeddingGradient => false,
             _ => throw new ArgumentException($"tiles: a launch of {k.Kernel} cannot be of kind {k.Kind}."),
         },
         // It has chunks of its own, of the tokens with a label.

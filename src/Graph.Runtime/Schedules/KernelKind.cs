@@ -5,7 +5,7 @@ namespace Graph.Runtime.Schedules;
 #endif
 
 /// <summary>
-/// What a kernel does, hence what a launch of it costs and which parameters it takes. A launch of the schedule is of one of the first six kinds; a target's
+/// What a kernel does, hence what a launch of it costs and which parameters it takes. A launch of the schedule is of one of the first eight kinds; a target's
 /// kernels may be of any.
 /// </summary>
 public enum KernelKind
@@ -19,6 +19,10 @@ public enum KernelKind
     AttentionDelta,
     AttentionDkdv,
     AttentionDq,
+    /// <summary>A weight's gradient += sums over tokens.</summary>
+    TokenSum,
+    /// <summary>A table's gradient += rows that ids name.</summary>
+    EmbeddingGradient,
 
     /// <summary>As AttentionDkdv; it can also keep dS.</summary>
     AttentionDkdvToDs,

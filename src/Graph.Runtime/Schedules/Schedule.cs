@@ -17,7 +17,7 @@ public enum TensorKind
 {
     /// <summary>Staged by the host before each micro-batch: ids, labels, positions, document bounds.</summary>
     Input,
-    /// <summary>A frozen checkpoint tensor, or several of them under each other (Parts), stored in the activation dtype as the checkpoint has them.</summary>
+    /// <summary>A checkpoint tensor, or several of them under each other (Parts), stored in the activation dtype as the checkpoint has them.</summary>
     Weight,
     /// <summary>The A of a stack of adapters rounded to the activation dtype, under each other: [R, In].</summary>
     AdapterA,
@@ -27,6 +27,8 @@ public enum TensorKind
     GradA,
     /// <summary>fp32 gradient of B: [Out, R]; only the blocks (rows of adapter i × ranks of adapter i) are the gradient.</summary>
     GradB,
+    /// <summary>fp32 gradient of a weight that is trained; its name is the weight's with .gradient behind it.</summary>
+    GradWeight,
     /// <summary>Written in the forward and, if read in the backward, a candidate for save | recompute | offload.</summary>
     Activation,
     /// <summary>Written and read in the backward only.</summary>
@@ -118,7 +120,11 @@ public sealed record KernelLaunch(int Id, int Layer, KernelKind Kind, string Ker
 /// one loss per row, then dx = dlogits·table. DX is null once planning finds that nothing reads it (evaluation). Kernel arguments: logits, loss, labels, inv_labels.
 /// Sums: null, or what a device may run in place of the plain product and the kernel.
 /// </summary>
-public sealed record CrossEntropyLaunch(int Id, int Layer, string Kernel, View? DX, View Loss, View X, View Table, View Labels, StepScalar InverseLabels, LossFromSums? Sums) : Launch(Id, Layer);
+public sealed record CrossEntropyLaunch(int Id, int Layer, string Kernel, View? DX, View Loss, View X, View Table, View Labels, StepScalar InverseLabels, LossFromSums? Sums) : Launch(Id, Layer)
+{
+    /// <summary>Where the table's gradient += dlogitsᵀ·x goes; null: the table is frozen, or nothing reads it (evaluation).</summary>
+    public View? DTable { get; init; }
+}
 
 /// <summary>Elements of a weight from its packed block (NF4). No schedule has one: planning inserts it where a weight is stored so.</summary>
 public sealed record DequantizeLaunch(int Layer, View Weight, View Packed) : Launch(Planned, Layer)

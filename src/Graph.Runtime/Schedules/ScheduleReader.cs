@@ -106,9 +106,10 @@ sealed class ScheduleReader
                 var scale = at <= words.Length ? Scale(After(words[at - 1], "scale=")) : ScaleFactor.One;
                 return new GemmLaunch(id, layer, Enum<GemmLayout>(words[3]), ReadView(words[4]), segments, scale, words[5] == "+=");
             case "cross_entropy":
-                var sums = words.Length > 10 ? After(words[10], "sums=").Split(',') : null;
+                var sums = words.Skip(10).FirstOrDefault(w => w.StartsWith("sums=", StringComparison.Ordinal)) is { } s ? After(s, "sums=").Split(',') : null;
+                var dtable = words.Skip(10).FirstOrDefault(w => w.StartsWith("dtable=", StringComparison.Ordinal));
                 return new CrossEntropyLaunch(id, layer, words[3], After(words[4], "dx=") is var dx && dx == "-" ? null : ReadView(dx), ReadView(After(words[5], "loss=")), ReadView(After(words[6], "x=")),
-                    ReadView(After(words[7], "table=")), ReadView(After(words[8], "labels=")), Enum<StepScalar>(After(words[9], "inverse_labels=")), sums is null ? null : new LossFromSums(sums[0], sums[1]));
+                    ReadView(After(words[7], "table=")), ReadView(After(words[8], "labels=")), Enum<StepScalar>(After(words[9], "inverse_labels=")), sums is null ? null : new LossFromSums(sums[0], sums[1])) { DTable = dtable is null ? null : ReadView(After(dtable, "dtable=")) };
             default:
                 var kind = Enum<KernelKind>(words[2]);
                 var arguments = words.Skip(6).ToList();

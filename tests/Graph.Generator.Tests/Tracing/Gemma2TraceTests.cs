@@ -45,7 +45,7 @@ public sealed class Gemma2TraceTests
 
     [Fact]
     public void Variants_Models_AreTheOnesThatDocsAndTestsName() =>
-        Assert.Equal(["27b", "27b-2l", "2b", "9b", "9b-2l", "nano", "nano-no-attn-softcap", "nano-no-final-softcap"], Classes.Keys.Order(StringComparer.Ordinal));
+        Assert.Equal(["27b", "27b-2l", "2b", "2b-full", "9b", "9b-2l", "9b-full", "nano", "nano-full", "nano-no-attn-softcap", "nano-no-final-softcap"], Classes.Keys.Order(StringComparer.Ordinal));
 
     [Fact]
     public void SoftcapsOff_Trace_HasNoTanh()

@@ -50,7 +50,7 @@ public static class FindEpilogues
                     break;
             }
         }
-        foreach (var loss in graph.Steps.OfType<LossStep>().Where(l => l.Body.Bound > 0))
+        foreach (var loss in graph.Steps.OfType<LossStep>().Where(l => l.Body.Bound > 0 && l.DTable is null))
             Add(loss, null, GemmLayout.Nt, loss.Body, new EpilogueForm(Sums: GemmKernel.TileColumns));
         return (found.Values.ToArray(), result);
     }

@@ -13,6 +13,13 @@ namespace Graph.Finetune.Checkpoints;
 /// <summary>A tensor to write: row-major, little-endian elements.</summary>
 public sealed record SafetensorsTensor(string Name, string DType, IReadOnlyList<long> Shape, ReadOnlyMemory<byte> Data)
 {
+    /// <summary>Writes the bytes, which may be more than a span holds; null: <see cref="Data"/> has them.</summary>
+    public Action<Stream>? Content { get; init; }
+
+    public long Bytes => Shape.Aggregate((long)SafetensorsHeader.ElementBytes(DType), (bytes, extent) => checked(bytes * extent));
+
+    public static SafetensorsTensor Of(string name, string dType, IReadOnlyList<long> shape, Action<Stream> content) => new(name, dType, shape, default) { Content = content };
+
     /// <summary>An f32 tensor of an array, which is not copied.</summary>
     public static SafetensorsTensor Of(string name, float[] values, params long[] shape) => new(name, "F32", shape, new FloatBytes(values).Memory);
 
@@ -46,7 +53,7 @@ public static class SafetensorsWriter
         foreach (var tensor in tensors)
         {
             if (!names.Add(tensor.Name)) throw new ArgumentException($"safetensors: the name {tensor.Name} is taken; every tensor needs its own.");
-            if (tensor.Data.Length != tensor.Shape.Aggregate((long)SafetensorsHeader.ElementBytes(tensor.DType), (bytes, extent) => checked(bytes * extent)))
+            if (tensor.Content is null && tensor.Data.Length != tensor.Bytes)
                 throw new ArgumentException($"safetensors: {tensor.Name} is {tensor.DType}[{string.Join(",", tensor.Shape)}] but has {tensor.Data.Length} bytes.");
         }
         var ordered = tensors.OrderByDescending(t => SafetensorsHeader.ElementBytes(t.DType)).ThenBy(t => t.Name, StringComparer.Ordinal).ToArray();
@@ -57,7 +64,11 @@ public static class SafetensorsWriter
         stream.Write(length);
         stream.Write(header);
         for (var i = header.Length; i < padded; i++) stream.WriteByte((byte)' ');
-        foreach (var tensor in ordered) stream.Write(tensor.Data.Span);
+        foreach (var tensor in ordered)
+        {
+            if (tensor.Content is { } content) content(stream);
+            else stream.Write(tensor.Data.Span);
+        }
     }
 
     static byte[] Header(IReadOnlyList<SafetensorsTensor> tensors, IReadOnlyDictionary<string, string> metadata)
@@ -78,7 +89,7 @@ public static class SafetensorsWriter
                 json.WriteStartObject(tensor.Name);
                 json.WriteString("dtype", tensor.DType);
                 Write(json, "shape", tensor.Shape);
-                Write(json, "data_offsets", [offset, offset += tensor.Data.Length]);
+                Write(json, "data_offsets", [offset, offset += tensor.Bytes]);
                 json.WriteEndObject();
             }
             json.WriteEndObject();

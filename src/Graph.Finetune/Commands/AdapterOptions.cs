@@ -29,6 +29,12 @@ sealed class AdapterOptions
     /// <exception cref="UsageException">A target is no linear, or an option contradicts the adapter.</exception>
     public AdapterSettings Read(ParseResult result, ModelSource source)
     {
+        if (source.IsTrained)
+        {
+            if (new Option[] { adapter, rank, alpha, rsLora, targets, layers, ranks, alphas }.FirstOrDefault(o => Given(result, o)) is { } shape)
+                throw new UsageException($"{shape.Name} shapes an adapter, but {source.Model.Name} trains all weights and has none; leave it out.");
+            return AdapterSettings.None(source.Schedule);
+        }
         var names = Items(result, targets).Distinct().ToArray();
         if (Given(result, targets) && names.Length == 0) throw new UsageException($"--targets is '{string.Join(' ', result.GetValue(targets)!)}', which names no linear; leave it out for all of them.");
         if (result.GetValue(adapter) is not { } directory)

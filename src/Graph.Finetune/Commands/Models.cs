@@ -20,6 +20,13 @@ static class Models
         return models.FirstOrDefault(m => m.Name == variant) ?? throw new UsageException($"there is no variant '{variant}'; this executable holds {names}.");
     }
 
+    /// <summary>The variant of a model that trains all of its weights; it is called like the model, with -full behind it.</summary>
+    /// <exception cref="UsageException">The executable has none.</exception>
+    public static CompiledModel Full(IReadOnlyList<CompiledModel> models, CompiledModel model) => model.Name.EndsWith(FullSuffix, StringComparison.Ordinal) ? model : models.FirstOrDefault(m => m.Name == model.Name + FullSuffix)
+        ?? throw new UsageException($"--full trains all weights, for which the executable must hold a variant '{model.Name + FullSuffix}'; it holds {string.Join(", ", models.Select(m => m.Name))}.");
+
+    const string FullSuffix = "-full";
+
     /// <summary>The emitted target of a name; without a name, the newest.</summary>
     /// <exception cref="UsageException">The model was not emitted for it.</exception>
     public static string Target(CompiledModel model, string? target) =>

@@ -22,6 +22,7 @@ sealed class SourceOptions(IReadOnlyList<CompiledModel> models, string? model = 
     readonly Option<string> device = OptionKinds.Choice("--device", "where it runs; auto takes a GPU when there is one", "auto", "cuda", "cpu");
     readonly Option<string> type = OptionKinds.Choice("--dtype", "activations and frozen weights; auto is the device's own: bf16, fp16 before compute capability 8.0, fp32 on the CPU", "auto", "bf16", "fp16", "fp32");
 
+    readonly Option<bool> full = OptionKinds.Flag("--full", "all weights are trained, and no adapter: the variant NAME-full");
     readonly Option<long?> vram = Vram();
 
     /// <summary>The memory budget: of the device's memory, or of a plan.</summary>
@@ -29,7 +30,7 @@ sealed class SourceOptions(IReadOnlyList<CompiledModel> models, string? model = 
 
     public void AddTo(Command command)
     {
-        foreach (var option in new Option[] { variant, weights, device, type, vram }) command.Add(option);
+        foreach (var option in new Option[] { variant, full, weights, device, type, vram }) command.Add(option);
     }
 
     /// <exception cref="UsageException">The dtype is none of the device's.</exception>
@@ -39,7 +40,8 @@ sealed class SourceOptions(IReadOnlyList<CompiledModel> models, string? model = 
         var request = new DeviceRequest(result.GetRequiredValue(device) switch { "cuda" => DeviceKind.Cuda, "cpu" => DeviceKind.Cpu, _ => DeviceKind.Auto }, act) { Vram = result.GetValue(vram) };
         if (request is { Kind: DeviceKind.Cpu, Act: not (null or ActType.F32) }) throw new UsageException($"--dtype is {result.GetValue(type)} but the CPU computes in fp32; leave --dtype out, or use --device cuda.");
         if (request is { Kind: DeviceKind.Cuda, Act: ActType.F32 }) throw new UsageException("--dtype is fp32 but the GPU kernels store bf16 or fp16; leave --dtype out, or use --device cpu.");
-        return (Models.Find(models, result.GetValue(variant)), result.GetRequiredValue(weights)!, request);
+        var model = Models.Find(models, result.GetValue(variant));
+        return (result.GetValue(full) ? Models.Full(models, model) : model, result.GetRequiredValue(weights)!, request);
     }
 }
 

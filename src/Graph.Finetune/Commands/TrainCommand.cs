@@ -12,16 +12,18 @@ namespace Graph.Finetune.Commands;
 /// <summary>Trains an adapter.</summary>
 static class TrainCommand
 {
+    const double FullRate = 1e-5;
+
     public static Command Create(IReadOnlyList<CompiledModel> models, Terminal terminal)
     {
         var (source, batch, adapter, host) = (new SourceOptions(models), new BatchOptions(), new AdapterOptions(), new HostOptions());
-        var output = OptionKinds.Text("--out", "DIR", "receives adapter_config.json, adapter_model.safetensors, metrics.jsonl and checkpoints");
+        var output = OptionKinds.Text("--out", "DIR", "receives adapter_config.json and adapter_model.safetensors, or the whole model, metrics.jsonl and checkpoints");
         output.Required = true;
         var accumulate = OptionKinds.Integer("--grad-accum", "micro-batches of an optimizer step", 1, 1, 4096);
         var stepTokens = BatchOptions.StepTokens();
         var steps = OptionKinds.Integer("--steps", "optimizer steps", null, 1);
         var epochs = OptionKinds.Integer("--epochs", "passes over the data, in place of --steps; 1 when both are left out", null, 1, 10_000);
-        var peak = OptionKinds.Number("--lr", "learning rate after the warm-up", 2e-4);
+        var peak = OptionKinds.Number("--lr", "learning rate after the warm-up; 1e-5 where all weights are trained, unless it is given", 2e-4);
         var shape = OptionKinds.Choice("--schedule", "how the learning rate goes on after the warm-up", "constant", "linear", "cosine");
         var warmup = OptionKinds.Integer("--warmup", "steps in which the learning rate rises to --lr", 0, 0);
         var minimum = OptionKinds.Number("--min-lr", "what the learning rate of --schedule linear or cosine falls towards", 0);
@@ -42,7 +44,7 @@ static class TrainCommand
         var evalEvery = OptionKinds.Integer("--eval-every", "steps from one evaluation to the next; the last step has one anyhow", 100, 1);
         var patience = OptionKinds.Integer("--early-stopping-patience", "evaluations in a row without a lower loss after which the run ends; needs --eval-data", null, 1);
         var dry = OptionKinds.Flag("--dry-run", "read and check options, data, model, memory and disk, print the plan and stop; the exit code is the one that a start would have");
-        var command = new Command("train", "Trains a LoRA adapter that PEFT loads.");
+        var command = new Command("train", "Trains a LoRA adapter that PEFT loads, or with --full all weights.");
         source.AddTo(command);
         batch.AddTo(command);
         command.Add(output);
@@ -55,19 +57,21 @@ static class TrainCommand
             if (result.GetValue(steps) is not null && result.GetValue(epochs) is not null) throw new UsageException("--steps and --epochs both say how long to train; leave one out.");
             if (result.GetValue(resume) && result.GetValue(overwrite)) throw new UsageException("--resume goes on with a run and --overwrite replaces it; leave one out.");
             if (result.GetValue(patience) is not null && result.GetValue(evalData) is not { Length: > 0 }) throw new UsageException("--early-stopping-patience counts evaluations, and there are none without --eval-data; give both, or neither.");
-            if (result.GetValue(minimum) > result.GetValue(peak)) throw new UsageException(FormattableString.Invariant($"--min-lr is {result.GetValue(minimum)}, more than --lr {result.GetValue(peak)}; the rate falls from --lr to --min-lr."));
             var data = batch.Read(result);
             var (auto, tokensOfStep) = (batch.IsAuto(result), result.GetValue(stepTokens));
             if ((auto || tokensOfStep is not null) && result.GetResult(accumulate) is { Implicit: false }) throw new UsageException("--grad-accum and --step-tokens (or --batch-tokens auto) both say how many micro-batches a step has; leave one out.");
             if (auto && (tokensOfStep ?? BatchTokens.DefaultStep) < data.Seq) throw new UsageException($"--seq is {data.Seq} and a step has {tokensOfStep ?? BatchTokens.DefaultStep} tokens; give --step-tokens {data.Seq} or more.");
             var perStep = !auto && tokensOfStep is { } asked ? BatchTokens.PerStep(data.BatchTokens, asked) : result.GetValue(accumulate)!.Value;
             var evaluation = result.GetValue(evalData) is { Length: > 0 } files ? (data with { Files = BatchOptions.Unweighted("--eval-data", BatchOptions.Sources(files)) }, result.GetValue(evalEvery)!.Value) : default((DataSettings, int)?);
-            var settings = new TrainSettings(result.GetRequiredValue(output)!, result.GetValue(resume) ? RunStart.Resume : result.GetValue(overwrite) ? RunStart.Overwrite : RunStart.New, data, perStep, result.GetValue(steps), result.GetValue(epochs) ?? 1,
-                Enum.Parse<LearningRateShape>(result.GetRequiredValue(shape), true), result.GetValue(peak)!.Value, result.GetValue(warmup)!.Value,
-                new AdamOptions(WeightDecay: result.GetValue(decay)!.Value, Clip: result.GetValue(clip)!.Value, LoraPlus: result.GetValue(ratio)!.Value), result.GetRequiredValue(recompute), result.GetValue(seed)!.Value,
-                result.GetValue(saveEvery)!.Value, result.GetValue(keep)!.Value, result.GetValue(maxSkipped)!.Value, evaluation, QuantOption.Read(result, quant), host.Read(result)) { StepTokens = auto ? tokensOfStep ?? BatchTokens.DefaultStep : null, Dry = result.GetValue(dry), Patience = result.GetValue(patience), Moments = Moments(result.GetRequiredValue(optimizer)), MinimumRate = result.GetValue(minimum)!.Value, Restarts = result.GetValue(restarts)!.Value };
             var phases = new Phases(terminal);
             using var opened = ModelSource.Open(model, weights);
+            // What suits an adapter, which begins at zero, is too much for weights that are trained already.
+            var rate = opened.IsTrained && result.GetResult(peak) is not { Implicit: false } ? FullRate : result.GetValue(peak)!.Value;
+            if (result.GetValue(minimum) > rate) throw new UsageException(FormattableString.Invariant($"--min-lr is {result.GetValue(minimum)}, more than --lr {rate}; the rate falls from --lr to --min-lr."));
+            var settings = new TrainSettings(result.GetRequiredValue(output)!, result.GetValue(resume) ? RunStart.Resume : result.GetValue(overwrite) ? RunStart.Overwrite : RunStart.New, data, perStep, result.GetValue(steps), result.GetValue(epochs) ?? 1,
+                Enum.Parse<LearningRateShape>(result.GetRequiredValue(shape), true), rate, result.GetValue(warmup)!.Value,
+                new AdamOptions(WeightDecay: result.GetValue(decay)!.Value, Clip: result.GetValue(clip)!.Value, LoraPlus: result.GetValue(ratio)!.Value), result.GetRequiredValue(recompute), result.GetValue(seed)!.Value,
+                result.GetValue(saveEvery)!.Value, result.GetValue(keep)!.Value, result.GetValue(maxSkipped)!.Value, evaluation, QuantOption.Read(result, quant), host.Read(result)) { StepTokens = auto ? tokensOfStep ?? BatchTokens.DefaultStep : null, Dry = result.GetValue(dry), Patience = result.GetValue(patience), Moments = Moments(result.GetRequiredValue(optimizer)), MinimumRate = result.GetValue(minimum)!.Value, Restarts = result.GetValue(restarts)!.Value };
             if (opened.Note is { } note) terminal.Error.WriteLine("note: " + note);
             return TrainRun.Run(opened, device, adapter.Read(result, opened), settings, terminal, phases);
         });

@@ -75,6 +75,8 @@ static class TrainRun
     {
         var terminal = output.Terminal;
         var checkpoint = settings.Start == RunStart.Resume ? RunCheckpoint.Newest(RunFolder.CheckpointsOf(settings.Out), Note) : null;
+        IRunProduct product = source.IsTrained ? new ModelProduct(source) : new AdapterProduct(adapter, source.Name);
+        if (source.IsTrained) CheckFull(source, settings);
         var before = checkpoint is null ? default((RunState State, RunSettings Settings)?) : RunCheckpoint.Read(checkpoint, source.Schedule);
         phases.Done("model");
         if (settings.StepTokens is { } stepTokens) settings = Chosen(source, device, adapter, settings, stepTokens, before?.Settings);
@@ -102,16 +104,16 @@ static class TrainRun
         // Losses on other data are not to be compared.
         var evaluations = evaluation is null || before?.Settings.Facts.GetValueOrDefault(EvaluationData) == identity.Facts[EvaluationData] ? before?.State.Evaluations ?? EvaluationState.None : EvaluationState.None;
         if (position.Step > steps) throw new UsageException($"the run in '{settings.Out}' has done {position.Step} steps, more than the {steps} asked for; give --steps {position.Step} or more.");
-        RequireRoom(settings, adapter, planned.Plan, Note);
+        RequireRoom(settings, product, planned.Plan, Note);
         if (session is not null)
         {
             if (before?.State.Train is { } train) session.Training.Restore(train);
             folder ??= RunFolder.Claim(settings.Out, settings.Start);
-            PeftAdapter.Complete(folder.Path);
+            product.Complete(folder.Path);
         }
 
         terminal.Out.WriteLine(string.Create(CultureInfo.InvariantCulture,
-            $"{source.Model.Name} from {source.Name} on {owner.Info.Name}: {data.Size(first)}, {steps} steps; rank {adapter.Rank}, {planned.Plan.Optimizer.Adapters.Count} adapters; recompute {planned.Plan.Decisions.Name}, planned peak {Bytes.Text(planned.Footprint.Total)}"));
+            $"{source.Model.Name} from {source.Name} on {owner.Info.Name}: {data.Size(first)}, {steps} steps; {(source.IsTrained ? $"all {planned.Plan.Optimizer.Elements:N0} weights are trained" : $"rank {adapter.Rank}, {planned.Plan.Optimizer.Adapters.Count} adapters")}; recompute {planned.Plan.Decisions.Name}, planned peak {Bytes.Text(planned.Footprint.Total)}"));
         terminal.Out.WriteLine(PlanText.Line(planned));
         if (device.Kind == DeviceKind.Auto && owner is CpuDevice) Note("there is no GPU here, so the run is on the CPU; gemma2 doctor says what is missing");
         foreach (var sentence in data.IsStreamed ? [] : data.Notes()) Note(sentence);
@@ -127,7 +129,7 @@ static class TrainRun
             return 0;
         }
 
-        var saver = new RunSaver(folder!, settings.Keep, state => adapter.Of(state.Train), source.Name, identity, Warn);
+        var saver = new RunSaver(folder!, settings.Keep, product, identity, Warn);
         if (before is { } found) saver.GoOnFrom(found.State with { Evaluations = evaluations });
         using var signal = new StopSignal();
         using var metrics = new MetricsFile(folder!.Path, position.Step, Warn);
@@ -170,28 +172,28 @@ static class TrainRun
             if (e is not DeviceException && position.Step != (saver.Checkpoint ?? 0)) Save();
             saver.Finish();
             Report();
-            Note(saver.Checkpoint is { } saved ? $"{position.Step} steps were done; the last save, with its adapter, is {RunCheckpoint.FolderOf(owned.Checkpoints, saved)}, and --resume goes on from there" : $"{position.Step} steps were done and nothing was saved");
+            Note(saver.Checkpoint is { } saved ? $"{position.Step} steps were done; the last save, with its {product.Noun}, is {RunCheckpoint.FolderOf(owned.Checkpoints, saved)}, and --resume goes on from there" : $"{position.Step} steps were done and nothing was saved");
             throw;
         }
         if (position.SkippedInARow >= settings.MaxSkipped)
         {
-            var diverged = Diverged(position, saver, source, settings);
+            var diverged = Diverged(position, saver, product, source, settings);
             Report();
             throw diverged;
         }
-        if (position.Step != saver.Checkpoint || saver.Adapter is null) Save();
+        if (position.Step != saver.Checkpoint || saver.Product is null) Save();
         saver.Prove();
         saver.Finish();
         Report();
         phases.Done("the rest");
         foreach (var sentence in data.IsStreamed ? data.Notes() : []) Note($"of the data that was read, {sentence}");
-        if (saver.AdapterFault is { } fault)
+        if (saver.ProductFault is { } fault)
             throw new InputException($"{fault}; {(saver.Checkpoint is { } kept ? $"the last good save is {RunCheckpoint.FolderOf(owned.Checkpoints, kept)}" : "nothing of the run was saved")}; make room, and --resume goes on from there.");
         var stopped = signal.Number;
-        if (stopped != 0 && saver.Checkpoint != position.Step) throw new InputException($"signal {stopped} ended the run after step {position.Step}, of which only the adapter was saved; --resume goes on from {(saver.Checkpoint is { } at ? $"step {at}" : "the start")}.");
+        if (stopped != 0 && saver.Checkpoint != position.Step) throw new InputException($"signal {stopped} ended the run after step {position.Step}, of which only the {product.Noun} was saved; --resume goes on from {(saver.Checkpoint is { } at ? $"step {at}" : "the start")}.");
         if (IsOver() && position.Step < steps) terminal.Out.WriteLine($"ended early, after step {position.Step}: {evaluations.SinceBest} evaluations in a row had no lower loss than step {evaluations.BestStep} (--early-stopping-patience)");
         if (saver.Best is { } best) terminal.Out.WriteLine(string.Create(CultureInfo.InvariantCulture, $"the lowest evaluation loss is {evaluations.BestLoss:F4}, of step {best}: {Path.Combine(settings.Out, RunFolder.BestName)}"));
-        terminal.Out.WriteLine($"{(stopped != 0 ? $"stopped by signal {stopped} after step {position.Step}; --resume goes on from there; " : "")}the adapter is in {settings.Out}; peak {Bytes.Text(session.PeakBytes())}, planned {Bytes.Text(session.PlannedPeakBytes)}");
+        terminal.Out.WriteLine($"{(stopped != 0 ? $"stopped by signal {stopped} after step {position.Step}; --resume goes on from there; " : "")}the {product.Noun} is in {settings.Out}; peak {Bytes.Text(session.PeakBytes())}, planned {Bytes.Text(session.PlannedPeakBytes)}");
         return stopped == 0 ? 0 : 128 + stopped;
 
         void Beat(string phase)
@@ -247,12 +249,12 @@ static class TrainRun
         static int? Began(IReadOnlyDictionary<string, string> values, string name) => values.TryGetValue(name, out var text) && int.TryParse(text, NumberStyles.None, CultureInfo.InvariantCulture, out var value) ? value : null;
     }
 
-    static FinetuneException Diverged(RunPosition position, RunSaver saver, ModelSource source, TrainSettings settings)
+    static FinetuneException Diverged(RunPosition position, RunSaver saver, IRunProduct product, ModelSource source, TrainSettings settings)
     {
         var first = position.Step - position.SkippedInARow + 1;
         var kept = saver.Retreat(first, source.Schedule);
         return new FinetuneException($"the run diverged: the gradients of {position.SkippedInARow} steps in a row, {first} to {position.Step}, were not finite (--max-skipped {settings.MaxSkipped}); "
-            + (kept is { } step ? $"the adapter in '{settings.Out}' is the one of step {step}, the last good save; " : "there was no good save before, so there is no adapter of this run; ") + "lower --lr or raise --warmup.", 6);
+            + (kept is { } step ? $"the {product.Noun} in '{settings.Out}' is the one of step {step}, the last good save; " : $"there was no good save before, so there is no {product.Noun} of this run; ") + "lower --lr or raise --warmup.", 6);
     }
 
     static double Evaluate(TrainingSession training, IEnumerable<PackedData> data)
@@ -266,14 +268,24 @@ static class TrainRun
         return labels > 0 ? sum / labels : throw new InputException("no token of --eval-data has a label after it was packed, so there is no loss to take.");
     }
 
-    // The adapter is what a run is for; a disk that has no room for it now has none after days.
-    static void RequireRoom(TrainSettings settings, AdapterSettings adapter, ExecutionPlan plan, Action<string> note)
+    /// <exception cref="UsageException">An option that trained weights cannot have.</exception>
+    static void CheckFull(ModelSource source, TrainSettings settings)
     {
-        var masters = plan.Optimizer.Adapters.Sum(a => 4L * (a.A.Rows * (long)a.A.Columns + a.B.Rows * (long)a.B.Columns));
+        if (settings.Quant == Quantization.Nf4 || source.IsPacked()) throw new UsageException($"{source.Model.Name} trains all weights, and weights in 4 bits cannot be trained; {(source.IsPacked() ? "give --model a checkpoint of 16 or 32 bits" : "leave --quant out")}.");
+        if (settings.Host.StreamWeights == StreamWeights.On) throw new UsageException($"{source.Model.Name} trains all weights, and those of --stream-weights rest in host memory; leave it out.");
+        if (settings.Adam.LoraPlus != 1) throw new UsageException($"{source.Model.Name} trains no adapters, so --lora-plus-ratio has nothing to act on; leave it out.");
+        if (Directory.Exists(source.Name) && Path.GetFullPath(source.Name).TrimEnd(Path.DirectorySeparatorChar) == Path.GetFullPath(settings.Out).TrimEnd(Path.DirectorySeparatorChar))
+            throw new UsageException($"--out is the directory of --model, '{source.Name}', whose weights would be replaced while they are read; give another --out.");
+    }
+
+    // What is trained is what a run is for; a disk that has no room for it now has none after days.
+    static void RequireRoom(TrainSettings settings, IRunProduct product, ExecutionPlan plan, Action<string> note)
+    {
+        var masters = 4 * plan.Optimizer.Elements;
         if (RunFolder.FreeBytes(settings.Out) is not { } free) return;
-        if (free < masters) throw new InputException($"'{settings.Out}' has room for {Bytes.Text(free)}, but the adapter of rank {adapter.Rank} needs {Bytes.Text(masters)}; make room, or give another --out.");
+        if (free < masters) throw new InputException($"'{settings.Out}' has room for {Bytes.Text(free)}, but the {product.Noun} needs {Bytes.Text(masters)}; make room, or give another --out.");
         var checkpoints = (settings.Keep + (settings.Evaluation is null ? 1 : 2)) * 3 * masters;
-        if (free < masters + checkpoints) note($"'{settings.Out}' has room for {Bytes.Text(free)}, but {settings.Keep} checkpoints{(settings.Evaluation is null ? "" : ", the best one")} and the next one need {Bytes.Text(checkpoints)} beside the adapter's {Bytes.Text(masters)}");
+        if (free < masters + checkpoints) note($"'{settings.Out}' has room for {Bytes.Text(free)}, but {settings.Keep} checkpoints{(settings.Evaluation is null ? "" : ", the best one")} and the next one need {Bytes.Text(checkpoints)} beside the {product.Noun}'s {Bytes.Text(masters)}");
     }
 
     static RunSettings Identity(ModelSource source, IDevice device, ExecutionPlan plan, AdapterSettings adapter, TrainData data, TrainData? evaluation, TrainSettings settings, LearningRate rate)

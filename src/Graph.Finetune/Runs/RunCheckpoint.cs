@@ -16,7 +16,7 @@ using Graph.Runtime.Schedules;
 namespace Graph.Finetune.Runs;
 
 /// <summary>
-/// A run as a folder step-N: adapter_config.json and adapter_model.safetensors as PEFT has them (the fp32 masters), optimizer.safetensors, run.json with the rest, and manifest.json with size and SHA-256 of those.
+/// A run as a folder step-N: the fp32 masters (adapter_config.json and adapter_model.safetensors as PEFT has them, or weights.safetensors), optimizer.safetensors, run.json with the rest, and manifest.json with size and SHA-256 of those.
 /// It appears by renaming once all of it is on the disk. It is good if the manifest is, byte for byte, the one that its files give; the same state gives the same bytes.
 /// </summary>
 public static class RunCheckpoint
@@ -24,7 +24,7 @@ public static class RunCheckpoint
     const string OptimizerName = "optimizer.safetensors", RunName = "run.json", ManifestName = "manifest.json", Prefix = "step-";
     const int Format = 1;
 
-    static readonly string[] Names = [PeftAdapter.WeightsName, PeftAdapter.ConfigName, OptimizerName, RunName];
+    static readonly string[] OfAdapter = [PeftAdapter.WeightsName, PeftAdapter.ConfigName, OptimizerName, RunName], OfModel = [ModelProduct.MastersName, OptimizerName, RunName];
 
     public static string FolderOf(string checkpoints, int step) => Path.Combine(checkpoints, Prefix + step.ToString(CultureInfo.InvariantCulture));
 
@@ -36,7 +36,7 @@ public static class RunCheckpoint
     ];
 
     /// <exception cref="InputException">It cannot be written; nothing of it stays.</exception>
-    public static void Write(string checkpoints, RunState state, AdapterFile adapter, string baseModel, RunSettings settings)
+    public static void Write(string checkpoints, RunState state, IRunProduct product, RunSettings settings)
     {
         try
         {
@@ -48,7 +48,7 @@ public static class RunCheckpoint
         }
         AtomicFiles.WriteFolder(FolderOf(checkpoints, state.Position.Step),
         [
-            .. PeftAdapter.Files(adapter, baseModel),
+            .. product.Masters(state.Train),
             (OptimizerName, stream => SafetensorsWriter.Write(stream, state.OptimizerTensors(), new Dictionary<string, string> { ["format"] = "pt" })),
             (RunName, stream => stream.Write(Json(json => WriteRun(json, state, settings)))),
         ], files => (ManifestName, Manifest(files)));
@@ -60,7 +60,7 @@ public static class RunCheckpoint
         try
         {
             var files = new List<WrittenFile>();
-            foreach (var name in Names)
+            foreach (var name in Path.Exists(Path.Combine(folder, PeftAdapter.ConfigName)) || Path.Exists(Path.Combine(folder, PeftAdapter.WeightsName)) ? OfAdapter : OfModel)
             {
                 var path = Path.Combine(folder, name);
                 if (!File.Exists(path)) return $"lacks {name}";
@@ -115,8 +115,11 @@ public static class RunCheckpoint
                 {
                     Minimum = rate.TryGetProperty("minimum", out var minimum) ? minimum.GetDouble() : 0, Restarts = rate.TryGetProperty("restarts", out var restarts) ? restarts.GetInt32() : 0,
                 });
+            var full = ModelProduct.Trained(schedule).Any();
+            IReadOnlyList<AdapterModule> adapters = full ? [] : PeftAdapter.Load(folder, schedule).Modules;
+            IReadOnlyList<(string, float[])> masters = full ? ModelProduct.Read(folder, schedule) : [];
             using var optimizer = SafetensorsFile.Open(Path.Combine(folder, OptimizerName));
-            return (RunState.Of(position, root.GetProperty("updates").GetInt32(), root.GetProperty("seed").GetInt32(), new LossScaleState(root.GetProperty("loss_scale").GetSingle(), root.GetProperty("steps_at_loss_scale").GetInt32()), PeftAdapter.Load(folder, schedule), optimizer) with { Evaluations = Evaluations(root) }, settings);
+            return (RunState.Of(position, root.GetProperty("updates").GetInt32(), root.GetProperty("seed").GetInt32(), new LossScaleState(root.GetProperty("loss_scale").GetSingle(), root.GetProperty("steps_at_loss_scale").GetInt32()), adapters, masters, optimizer) with { Evaluations = Evaluations(root) }, settings);
         }
         catch (Exception e) when (e is KeyNotFoundException or InvalidOperationException or FormatException or ArgumentException)
         {

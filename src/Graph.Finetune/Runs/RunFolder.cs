@@ -2,6 +2,7 @@ using System;
 using System.IO;
 using System.Linq;
 using Graph.Finetune.Adapters;
+using Graph.Finetune.Checkpoints;
 
 namespace Graph.Finetune.Runs;
 
@@ -120,7 +121,7 @@ public sealed class RunFolder : IDisposable
     public static string CheckpointsOf(string path) => System.IO.Path.Combine(path, "checkpoints");
 
     static string? Holds(string path) =>
-        new[] { PeftAdapter.ConfigName, PeftAdapter.WeightsName, MetricsFile.Name, System.IO.Path.GetFileName(CheckpointsOf(path)) }.FirstOrDefault(name => System.IO.Path.Exists(System.IO.Path.Combine(path, name)));
+        new[] { PeftAdapter.ConfigName, PeftAdapter.WeightsName, SavedModel.SingleName, SavedModel.IndexName, MetricsFile.Name, System.IO.Path.GetFileName(CheckpointsOf(path)) }.FirstOrDefault(name => System.IO.Path.Exists(System.IO.Path.Combine(path, name)));
 
     // EWOULDBLOCK of Linux and of macOS, ERROR_SHARING_VIOLATION of Windows.
     static bool IsTaken(IOException e) => OperatingSystem.IsWindows() ? e.HResult == unchecked((int)0x80070020) : e.HResult is 11 or 35;

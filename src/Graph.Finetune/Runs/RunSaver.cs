@@ -3,19 +3,17 @@ using System.Collections.Generic;
 using System.IO;
 using System.Linq;
 using System.Threading.Tasks;
-using Graph.Finetune.Adapters;
 using Graph.Runtime.Schedules;
 
 namespace Graph.Finetune.Runs;
 
 /// <summary>
-/// Saves a run while it goes on: each state becomes a checkpoint, and its adapter the one of the folder. Writing is done beside the run, one save after the other; what cannot be written is said, and the save before
+/// Saves a run while it goes on: each state becomes a checkpoint, and its product, an adapter or a model, the one of the folder. Writing is done beside the run, one save after the other; what cannot be written is said, and the save before
 /// stays what it was.
 /// </summary>
 /// <param name="keep">Checkpoints that stay, beside the best one.</param>
-/// <param name="adapterOf">The adapter of a state.</param>
 /// <param name="warn">Receives what is wrong, without a full stop.</param>
-public sealed class RunSaver(RunFolder folder, int keep, Func<RunState, AdapterFile> adapterOf, string baseModel, RunSettings settings, Action<string> warn)
+public sealed class RunSaver(RunFolder folder, int keep, IRunProduct product, RunSettings settings, Action<string> warn)
 {
     Task running = Task.CompletedTask;
     bool unproven;
@@ -23,14 +21,14 @@ public sealed class RunSaver(RunFolder folder, int keep, Func<RunState, AdapterF
     /// <summary>Step of the newest checkpoint that this run wrote or went on from; null: there is none.</summary>
     public int? Checkpoint { get; private set; }
 
-    /// <summary>Step of the adapter in the folder; null: it is none of this run.</summary>
-    public int? Adapter { get; private set; }
+    /// <summary>Step of the product in the folder; null: it is none of this run.</summary>
+    public int? Product { get; private set; }
 
     /// <summary>Step of the checkpoint with the lowest evaluation loss, which stays whatever comes; null: there is none.</summary>
     public int? Best { get; private set; }
 
-    /// <summary>Why the last write of an adapter failed; null: it did not.</summary>
-    public string? AdapterFault { get; private set; }
+    /// <summary>Why the last write of a product failed; null: it did not.</summary>
+    public string? ProductFault { get; private set; }
 
     /// <summary>The run goes on from this state's checkpoint.</summary>
     public void GoOnFrom(RunState state)
@@ -65,11 +63,11 @@ public sealed class RunSaver(RunFolder folder, int keep, Func<RunState, AdapterF
     public void Finish() => running.GetAwaiter().GetResult();
 
     /// <summary>
-    /// After steps from <paramref name="firstSkipped"/> on had no finite gradient: all of them used the weights of the step before, so a save from there on is set aside (step-N.diverged), and the adapter becomes the
+    /// After steps from <paramref name="firstSkipped"/> on had no finite gradient: all of them used the weights of the step before, so a save from there on is set aside (step-N.diverged), and the product becomes the
     /// one of the newest save before.
     /// </summary>
     /// <returns>The step of that save; null: there is none.</returns>
-    /// <exception cref="InputException">The adapter cannot be written.</exception>
+    /// <exception cref="InputException">The product cannot be written.</exception>
     public int? Retreat(int firstSkipped, Schedule schedule)
     {
         Finish();
@@ -89,14 +87,15 @@ public sealed class RunSaver(RunFolder folder, int keep, Func<RunState, AdapterF
         Checkpoint = RunCheckpoint.Steps(folder.Checkpoints).Where(s => s < firstSkipped - 1).Select(s => (int?)s).FirstOrDefault(s => RunCheckpoint.Fault(RunCheckpoint.FolderOf(folder.Checkpoints, s!.Value)) is null);
         if (Checkpoint is { } good)
         {
-            PeftAdapter.Save(folder.Path, PeftAdapter.Load(RunCheckpoint.FolderOf(folder.Checkpoints, good), schedule), baseModel);
-            Adapter = good;
-            NameBest(RunCheckpoint.Read(RunCheckpoint.FolderOf(folder.Checkpoints, good), schedule).State.Evaluations);
+            var state = RunCheckpoint.Read(RunCheckpoint.FolderOf(folder.Checkpoints, good), schedule).State;
+            product.Save(folder.Path, state.Train);
+            Product = good;
+            NameBest(state.Evaluations);
         }
-        else if (Adapter is not null)
+        else if (Product is not null)
         {
-            PeftAdapter.Remove(folder.Path);
-            Adapter = null;
+            product.Remove(folder.Path);
+            Product = null;
         }
         if (Checkpoint is null) NameBest(EvaluationState.None);
         return Checkpoint;
@@ -104,10 +103,10 @@ public sealed class RunSaver(RunFolder folder, int keep, Func<RunState, AdapterF
 
     void Save(RunState state)
     {
-        var (step, adapter) = (state.Position.Step, adapterOf(state));
+        var step = state.Position.Step;
         try
         {
-            if (Checkpoint != step) RunCheckpoint.Write(folder.Checkpoints, state, adapter, baseModel, settings);
+            if (Checkpoint != step) RunCheckpoint.Write(folder.Checkpoints, state, product, settings);
             Checkpoint = step;
             if (state.Evaluations.BestStep == step) NameBest(state.Evaluations);
         }
@@ -117,13 +116,13 @@ public sealed class RunSaver(RunFolder folder, int keep, Func<RunState, AdapterF
         }
         try
         {
-            PeftAdapter.Save(folder.Path, adapter, baseModel);
-            (Adapter, AdapterFault) = (step, null);
+            product.Save(folder.Path, state.Train);
+            (Product, ProductFault) = (step, null);
         }
         catch (InputException e)
         {
-            AdapterFault = e.Message.TrimEnd('.');
-            warn($"{AdapterFault}; {(Adapter is { } last ? $"the one there is of step {last}" : Checkpoint is null ? "none of this run is there" : "the one there is of an earlier save")}");
+            ProductFault = e.Message.TrimEnd('.');
+            warn($"{ProductFault}; {(Product is { } last ? $"the one there is of step {last}" : Checkpoint is null ? "none of this run is there" : "the one there is of an earlier save")}");
         }
     }
 

@@ -21,13 +21,19 @@ public sealed record RunState(RunPosition Position, TrainState Train)
 
     /// <summary>
     /// The optimizer's tensors by name: {linear}.lora_A.exp_avg f32 [Rank, In] and exp_avg_sq, and those of lora_B [Out, Rank]; as 8-bit codes they are u8, beside f32 [blocks] of the name with .absmax.
-    /// The masters are the adapter's own file.
+    /// Of trained weights they are {tensor of the schedule}.exp_avg and exp_avg_sq, of one dimension. The masters are files of their own.
     /// </summary>
     public IReadOnlyList<SafetensorsTensor> OptimizerTensors() =>
     [
         .. Train.Adapters.SelectMany(a => new[] { (Name: a.Linear + A, Matrix: a.A, Rows: a.Rank), (Name: a.Linear + B, Matrix: a.B, Rows: a.B.Master.Length / a.Rank) })
             .SelectMany(m => new[] { (Name: m.Name + First, Moment: m.Matrix.FirstMoment, m.Rows), (Name: m.Name + Second, Moment: m.Matrix.SecondMoment, m.Rows) })
             .SelectMany(t => Tensors(t.Name, t.Moment, t.Rows)),
+        .. Train.Weights.SelectMany(w => new[] { (Name: w.Tensor + First, Moment: w.Matrix.FirstMoment), (Name: w.Tensor + Second, Moment: w.Matrix.SecondMoment) }).SelectMany(t => (SafetensorsTensor[])(t.Moment switch
+        {
+            Fp32Moment fp32 => [new TrainedTensor(t.Name, [fp32.Values.Length], StoredType.F32, fp32.Values, 0).As(StoredType.F32)],
+            Block8Moment block8 => [new SafetensorsTensor(t.Name, "U8", [block8.Codes.Length], block8.Codes), SafetensorsTensor.Of(t.Name + Scales, block8.Scales, block8.Scales.Length)],
+            _ => throw new ArgumentException($"run: a moment of type {t.Moment.GetType().Name} cannot be written."),
+        })),
     ];
 
     static SafetensorsTensor[] Tensors(string name, MomentState moment, int rows) => moment switch
@@ -38,18 +44,22 @@ public sealed record RunState(RunPosition Position, TrainState Train)
     };
 
     /// <exception cref="InputException">A tensor is missing, is left over, or has another shape than its adapter.</exception>
-    public static RunState Of(RunPosition position, int updates, int seed, LossScaleState lossScale, AdapterFile adapter, SafetensorsFile optimizer)
+    public static RunState Of(RunPosition position, int updates, int seed, LossScaleState lossScale, IReadOnlyList<AdapterModule> modules, IReadOnlyList<(string Tensor, float[] Values)> masters, SafetensorsFile optimizer)
     {
-        var adapters = adapter.Modules.Select(m => new AdapterState(m.Linear, m.Rank, Matrix(m.Linear + A, m.A, m.Rank), Matrix(m.Linear + B, m.B, m.B.Length / m.Rank))).ToArray();
-        var expected = adapters.SelectMany(a => new[] { a.A.FirstMoment, a.A.SecondMoment, a.B.FirstMoment, a.B.SecondMoment }).Sum(m => m is Block8Moment ? 2 : 1);
-        if (optimizer.Tensors.Count != expected) throw new InputException($"{optimizer.Path} has {optimizer.Tensors.Count} tensors, but the moments of {adapters.Length} adapters are {expected}; it is of another run.");
-        return new RunState(position, new TrainState(updates, seed, position.DataPosition, adapters, lossScale));
+        var adapters = modules.Select(m => new AdapterState(m.Linear, m.Rank, Matrix(m.Linear + A, m.A, m.Rank), Matrix(m.Linear + B, m.B, m.B.Length / m.Rank))).ToArray();
+        var weights = masters.Select(m => new WeightState(m.Tensor, Matrix(m.Tensor, m.Values, 0))).ToArray();
+        var expected = adapters.SelectMany(a => new[] { a.A, a.B }).Concat(weights.Select(w => w.Matrix)).SelectMany(m => new[] { m.FirstMoment, m.SecondMoment }).Sum(m => m is Block8Moment ? 2 : 1);
+        if (optimizer.Tensors.Count != expected) throw new InputException($"{optimizer.Path} has {optimizer.Tensors.Count} tensors, but the moments of {adapters.Length} adapters and {weights.Length} weights are {expected}; it is of another run.");
+        return new RunState(position, new TrainState(updates, seed, position.DataPosition, adapters, lossScale) { Weights = weights });
+
+        // 0 rows: one dimension.
+        static long[] Shape(int count, int rows) => rows == 0 ? [count] : [rows, count / rows];
 
         MatrixState Matrix(string name, float[] master, int rows) => new(master, Moment(name + First, master.Length, rows), Moment(name + Second, master.Length, rows));
 
         MomentState Moment(string name, int count, int rows) => optimizer.Tensors.TryGetValue(name, out var entry) && entry.DType == "U8"
-            ? new Block8Moment(Read<byte>(name, "U8", [rows, count / rows]), Read<float>(name + Scales, "F32", [(count + DynamicMap.BlockElements - 1) / DynamicMap.BlockElements]))
-            : new Fp32Moment(Read<float>(name, "F32", [rows, count / rows]));
+            ? new Block8Moment(Read<byte>(name, "U8", Shape(count, rows)), Read<float>(name + Scales, "F32", [(count + DynamicMap.BlockElements - 1) / DynamicMap.BlockElements]))
+            : new Fp32Moment(Read<float>(name, "F32", Shape(count, rows)));
 
         T[] Read<T>(string name, string type, long[] shape) where T : unmanaged
         {
@@ -57,8 +67,15 @@ public sealed record RunState(RunPosition Position, TrainState Train)
             if (entry.DType != type || !entry.Shape.SequenceEqual(shape))
                 throw new InputException($"{optimizer.Path}: {name} is {entry.DType}[{string.Join(",", entry.Shape)}] but must be {type}[{string.Join(",", shape)}]; it is of another run.");
             var values = new T[shape.Aggregate(1L, (n, d) => n * d)];
-            optimizer.Read(entry, 0, MemoryMarshal.AsBytes(values.AsSpan()));
+            ReadWhole(optimizer, entry, values.AsSpan());
             return values;
         }
+    }
+
+    /// <summary>A whole tensor, which may have more bytes than a span.</summary>
+    internal static void ReadWhole<T>(SafetensorsFile file, SafetensorsEntry entry, Span<T> to) where T : unmanaged
+    {
+        const int piece = 1 << 26;
+        for (var at = 0; at < to.Length; at += piece) file.Read(entry, (long)at * Marshal.SizeOf<T>(), MemoryMarshal.AsBytes(to[at..Math.Min(to.Length, at + piece)]));
     }
 }

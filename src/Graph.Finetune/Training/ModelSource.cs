@@ -26,6 +26,9 @@ public sealed record ModelSource(CompiledModel Model, Schedule Schedule, IWeight
     /// <summary>What ids, labels and positions choose from.</summary>
     public IReadOnlyList<EmbeddingTable> Tables { get; } = EmbeddingTables.Of(Schedule);
 
+    /// <summary>The variant trains all of its weights, and no adapters.</summary>
+    public bool IsTrained { get; } = OptimizerLayout.Trained(Schedule).Any();
+
     /// <summary>Ids that every table has a row for.</summary>
     public int CommonIds => Tables.Where(t => t.Input is "ids" or "labels").Min(t => t.Rows);
 

@@ -54,6 +54,13 @@ public sealed record OptimizerLayout(IReadOnlyList<AdapterMasters> Adapters, lon
     /// <summary>What a gradient's tensor has behind the weight's name.</summary>
     const string GradientSuffix = ".gradient";
 
+    /// <summary>Weights that are trained, and the tensors of their gradients, in the schedule's order.</summary>
+    public static IEnumerable<(ScheduleTensor Weight, ScheduleTensor Gradient)> Trained(Schedule schedule)
+    {
+        var gradients = schedule.Tensors.Where(t => t.Kind == TensorKind.GradWeight).ToDictionary(t => t.Name);
+        return schedule.Tensors.Where(t => t.Kind == TensorKind.Weight && gradients.ContainsKey(t.Name + GradientSuffix)).Select(t => (t, gradients[t.Name + GradientSuffix]));
+    }
+
     public static int ChunksOf(int elements) => (elements + AdamSegment.ChunkElements - 1) / AdamSegment.ChunkElements;
 
     /// <summary>Weights that are trained.</summary>
@@ -72,7 +79,7 @@ public sealed record OptimizerLayout(IReadOnlyList<AdapterMasters> Adapters, lon
         var adapters = new List<AdapterMasters>();
         long bytes = 0;
         foreach (var slot in ranks.Adapters) adapters.Add(new AdapterMasters(slot, Matrix(slot.Rank, slot.In), Matrix(slot.Out, slot.Rank)));
-        var weights = schedule.Tensors.Where(t => t.Kind == TensorKind.GradWeight).Select(g => new WeightMasters(schedule.Tensors.First(t => t.Name + GradientSuffix == g.Name), g.Name, Matrix(g.Dims.Count > 1 ? g.Dims[0].Fixed : 1, g.Dims[^1].Fixed))).ToArray();
+        var weights = Trained(schedule).Select(t => new WeightMasters(t.Weight, t.Gradient.Name, Matrix(t.Weight.Dims.Count > 1 ? t.Weight.Dims[0].Fixed : 1, t.Weight.Dims[^1].Fixed))).ToArray();
         var chunks = adapters.Sum(a => ChunksOf(a.A.Elements) + ChunksOf(a.B.Elements)) + weights.Sum(w => ChunksOf(w.Matrix.Elements));
         var segments = bytes;
         var partials = segments + Arena.Align((2L * adapters.Count + weights.Length) * Unsafe.SizeOf<AdamSegment>());

@@ -52,6 +52,8 @@ public static class WeightStorages
                 case CrossEntropyLaunch c: other.UnionWith([c.X.Tensor, c.Table.Tensor]); break;
                 default: throw new ArgumentException($"storage: unknown launch {launch.GetType().Name}.");
             }
+        // A trained weight is written by every step.
+        other.UnionWith(OptimizerLayout.Trained(schedule).Select(t => t.Weight.Name));
         return [.. schedule.Tensors.Where(t => t.Kind == TensorKind.Weight && t.Dims.Count == 2 && read.Contains(t.Name) && !other.Contains(t.Name))];
     }
 

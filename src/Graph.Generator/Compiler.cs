@@ -48,6 +48,6 @@ public static class Compiler
         dump?.Invoke("13-schedule", () => ScheduleText.Print(schedule));
         return new CompiledText(variant, ScheduleText.Print(schedule),
             EmitCpu.Run(kernels.All),                                          // 14: row kernels as C#
-            targets.Select(t => new TargetText(t.Name, EmitCuda.Run(t, kernels.All, epilogues).ToArray())).ToArray());   // 15: CUDA C
+            targets.Select(t => new TargetText(t.Name, EmitCuda.Run(t, kernels.All, epilogues, full).ToArray())).ToArray());   // 15: CUDA C
     }
 }

@@ -9,7 +9,7 @@ using Graph.Tests;
 
 // usage: Graph.Gpu.Models FOLDER: models.json (schedules, kernels in parts, templates) and References.cs (the cpu target of every variant, and its low-precision forms).
 var folder = Directory.CreateDirectory(args.Single()).FullName;
-var models = Gemma2Size.All.Select(size => (Size: size, Text: Compiler.Compile(size.Name, Gemma2Trace.Of(size), size.Targets))).ToArray();
+var models = Gemma2Size.All.Select(size => (Size: size, Text: Compiler.Compile(size.Name, Gemma2Trace.Of(size), size.Targets, full: size.Full))).ToArray();
 
 using var stream = new MemoryStream();
 using (var json = new Utf8JsonWriter(stream))

@@ -57,7 +57,7 @@ static class KernelCases
         {
             var layout = shapes[view.Tensor];
             var rectangle = shapes.Resolve(view);
-            var table = layout.Tensor.Kind == TensorKind.Weight && layout.IsMatrix;
+            var table = layout.Tensor.Kind is TensorKind.Weight or TensorKind.GradWeight && layout.IsMatrix;
             return new CaseArgument(view.Tensor, layout.Tensor.Type, table ? Math.Min(TableRows, rectangle.Rows) : rectangle.Rows, rectangle.Columns, layout.Pitch, rectangle.Column,
                 layout.IsMatrix, layout.Tensor.Tokens, i < launch.Outputs, i < launch.InPlace, gradient ? 3 : 2);
         }).ToArray();

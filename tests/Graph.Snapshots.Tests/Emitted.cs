@@ -28,7 +28,7 @@ static class Emitted
         var stages = new List<(string, string)>();
         if (Functions.TryGetValue(name, out var model))
             return (Compiler.Compile(name, Traced(model), Graph.Generator.Schedules.Target.All, (stage, print) => stages.Add((stage, print()))), stages);
-        return (Compiler.Compile(name, Gemma2Trace.Of(Gemma2Size.Find(name)), Gemma2Size.Find(name).Targets, (stage, print) => stages.Add((stage, print()))), stages);
+        return (Compiler.Compile(name, Gemma2Trace.Of(Gemma2Size.Find(name)), Gemma2Size.Find(name).Targets, (stage, print) => stages.Add((stage, print())), Gemma2Size.Find(name).Full), stages);
     });
 
     /// <summary>Models of FunctionModels.cs by name: what Gemma 2 has not.</summary>

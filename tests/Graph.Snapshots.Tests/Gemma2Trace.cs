@@ -9,8 +9,8 @@ namespace Graph.Tests;
 enum ScoreKind { SoftCap, Plain, Alibi }
 
 /// <summary>Sizes of a Gemma 2 variant. Norms: without those of the layers residual sums follow products, which the real model has not. UpApart: the layer whose up_proj reads the residual
-/// stream instead of what gate_proj reads; -1: none.</summary>
-sealed record Gemma2Size(string Name, int Layers, int Hidden, int Heads, int KvHeads, int HeadDim, int Ffn, int Vocab, int Window, int QueryPreAttnScalar, bool Norms = true, int UpApart = -1, ScoreKind Score = ScoreKind.SoftCap)
+/// stream instead of what gate_proj reads; -1: none. Full: all weights are trained.</summary>
+sealed record Gemma2Size(string Name, int Layers, int Hidden, int Heads, int KvHeads, int HeadDim, int Ffn, int Vocab, int Window, int QueryPreAttnScalar, bool Norms = true, int UpApart = -1, ScoreKind Score = ScoreKind.SoftCap, bool Full = false)
 {
     public static readonly Gemma2Size Nano = new("nano", 4, 128, 4, 2, 32, 256, 4096, 16, 32);
     public static readonly Gemma2Size B2 = new("2b", 26, 2304, 8, 4, 256, 9216, 256_000, 4096, 256);
@@ -40,7 +40,10 @@ sealed record Gemma2Size(string Name, int Layers, int Hidden, int Heads, int KvH
     static Gemma2Size Attention(int headDim, int heads, int kvHeads, ScoreKind score) =>
         new("nano-d" + headDim + "-" + score.ToString().ToLowerInvariant(), 2, 128, heads, kvHeads, headDim, 256, 4096, 100, headDim, Score: score);
 
-    public static IReadOnlyList<Gemma2Size> All => Small.Concat(Real).Concat(Changed).Concat(Attentions).ToArray();
+    /// <summary>Full finetuning.</summary>
+    public static readonly IReadOnlyList<Gemma2Size> Trained = new[] { Nano, B2, B9 }.Select(s => s with { Name = s.Name + "-full", Full = true }).ToArray();
+
+    public static IReadOnlyList<Gemma2Size> All => Small.Concat(Real).Concat(Changed).Concat(Attentions).Concat(Trained).ToArray();
 
     public static Gemma2Size Find(string name) => All.Single(s => s.Name == name);
 

@@ -14,7 +14,7 @@ namespace Graph.Snapshots.Tests;
 public sealed class KernelAssemblyTests
 {
     // Two layers have every kernel body of the real sizes; 2B has its own widths; without norms residual sums are epilogues.
-    static readonly string[] Variants = ["nano", "9b-2l", "27b-2l", "2b", "nano-no-norms"];
+    static readonly string[] Variants = ["nano", "9b-2l", "27b-2l", "2b", "nano-no-norms", "nano-full", "2b-full"];
 
     static readonly Lazy<IReadOnlyList<(EmittedText Kernel, CompiledKernel Code)>> All = new(() =>
     {

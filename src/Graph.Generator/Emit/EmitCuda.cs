@@ -9,14 +9,15 @@ namespace Graph.Generator.Emit;
 /// <summary>15: CUDA C for one target: what each family prints of the model's kernels, and the kernels that every model has.</summary>
 public static class EmitCuda
 {
-    public static IReadOnlyList<EmittedKernel> Run(Target target, IReadOnlyList<Kernel> kernels, IReadOnlyList<ProductEpilogue> epilogues) =>
+    /// <param name="full">All weights are trained: there are no adapters, and no weight is packed.</param>
+    public static IReadOnlyList<EmittedKernel> Run(Target target, IReadOnlyList<Kernel> kernels, IReadOnlyList<ProductEpilogue> epilogues, bool full = false) =>
         kernels.SelectMany(k => k.Body.Cuda(target, k).Select(e => InRange(target, WithFunctions(e, k.Body), k)))
             .Concat(epilogues.SelectMany(e => EpilogueText.Kernels(target, e).Select(k => WithFunctions(k, e.Kernel.Body))))
             .Concat(GemmTiles.Kernels(target))
-            .Concat(RankKernels.Kernels(target))
+            .Concat(full ? Enumerable.Empty<EmittedKernel>() : RankKernels.Kernels(target))
             .Concat(LabelRowKernels.Kernels(target))
             .Concat(OptimizerKernels.Kernels(target))
-            .Concat(Nf4Kernels.Kernels(target))
+            .Concat(full ? Enumerable.Empty<EmittedKernel>() : Nf4Kernels.Kernels(target))
             .ToArray();
 
     /// <summary>With saturate.cu where activations are fp16 and the kernel makes some. Attention's are averages of values, and a cross entropy has none.</summary>

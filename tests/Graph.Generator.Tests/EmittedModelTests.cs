@@ -63,8 +63,8 @@ public sealed class EmittedModelTests
     public void Properties_Empty_EmitEveryVariant()
     {
         var result = Run(out _);
-        Assert.Equal(["GraphModels.27b-2l.g.cs", "GraphModels.27b.g.cs", "GraphModels.2b.g.cs", "GraphModels.9b-2l.g.cs", "GraphModels.9b.g.cs", "GraphModels.Templates.g.cs", "GraphModels.g.cs",
-            "GraphModels.nano-no-attn-softcap.g.cs", "GraphModels.nano-no-final-softcap.g.cs", "GraphModels.nano.g.cs"], Files(result));
+        Assert.Equal(["GraphModels.27b-2l.g.cs", "GraphModels.27b.g.cs", "GraphModels.2b-full.g.cs", "GraphModels.2b.g.cs", "GraphModels.9b-2l.g.cs", "GraphModels.9b-full.g.cs", "GraphModels.9b.g.cs", "GraphModels.Templates.g.cs", "GraphModels.g.cs",
+            "GraphModels.nano-full.g.cs", "GraphModels.nano-no-attn-softcap.g.cs", "GraphModels.nano-no-final-softcap.g.cs", "GraphModels.nano.g.cs"], Files(result));
         // Little text: a variant is its schedule and its own kernel lines; templates are in one file.
         Assert.All(result.Results[0].GeneratedSources, s => Assert.InRange(s.SourceText.Length, 1, 1_000_000));
     }

@@ -57,6 +57,7 @@ static class TrainRun
     public static int Run(ModelSource source, DeviceRequest device, AdapterSettings adapter, TrainSettings settings, Terminal terminal, Phases phases)
     {
         using var output = new RunOutput(terminal);
+        if (source.IsTrained) CheckFull(source, settings);
         RunFolder.Check(settings.Out, settings.Start);
         using var telemetry = settings.Dry ? null : Telemetry.Start(Environment.GetEnvironmentVariable, Path.GetFullPath(settings.Out));
         // A folder that is there is owned before anything in it is read; one that is not is made when the first step is about to run.
@@ -76,7 +77,6 @@ static class TrainRun
         var terminal = output.Terminal;
         var checkpoint = settings.Start == RunStart.Resume ? RunCheckpoint.Newest(RunFolder.CheckpointsOf(settings.Out), Note) : null;
         IRunProduct product = source.IsTrained ? new ModelProduct(source) : new AdapterProduct(adapter, source.Name);
-        if (source.IsTrained) CheckFull(source, settings);
         var before = checkpoint is null ? default((RunState State, RunSettings Settings)?) : RunCheckpoint.Read(checkpoint, source.Schedule);
         phases.Done("model");
         if (settings.StepTokens is { } stepTokens) settings = Chosen(source, device, adapter, settings, stepTokens, before?.Settings);

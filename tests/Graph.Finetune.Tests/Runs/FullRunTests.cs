@@ -24,7 +24,7 @@ public class FullRunTests
         using var scratch = new Scratch();
         string output = Path.Combine(scratch.Path, "out"), again = Path.Combine(scratch.Path, "again"), data = Commands.Goldens.Data(scratch);
         Succeed(Train(data, output, [.. Options, "--steps", "4", "--eval-data", data, "--eval-every", "4"]));
-        Assert.Equal(Directory.GetFiles(Fixture.Checkpoint).Select(f => Path.GetFileName(f)).Order(), Directory.GetFiles(output).Select(f => Path.GetFileName(f)).Where(f => f is not ("metrics.jsonl" or ".lock") && !f.StartsWith("events.", StringComparison.Ordinal)).Order());
+        Assert.Equal(Directory.GetFiles(Fixture.Checkpoint).Select(f => Path.GetFileName(f)).Order(), Directory.GetFiles(output).Select(f => Path.GetFileName(f)).Where(f => f is not ("metrics.jsonl" or ".lock") && f is not ("report.html" or "run-facts.json") && !f.StartsWith("events.", StringComparison.Ordinal)).Order());
         Assert.Equal(File.ReadAllBytes(Path.Combine(Fixture.Checkpoint, "config.json")), File.ReadAllBytes(Path.Combine(output, "config.json")));
         Assert.Equal(Names(Path.Combine(Fixture.Checkpoint, "model.safetensors")), Names(Path.Combine(output, "model.safetensors")));
         Assert.All(Names(Path.Combine(output, "model.safetensors")), name => Assert.NotEqual(Commands.Goldens.Read(Path.Combine(Fixture.Checkpoint, "model.safetensors"), name), Commands.Goldens.Read(Path.Combine(output, "model.safetensors"), name)));
@@ -120,6 +120,7 @@ public class FullRunTests
         var result = Run(Train(Commands.Goldens.Data(scratch), Path.Combine(scratch.Path, "out"), [.. Options, "--steps", "1", .. more]));
         Assert.Equal(2, result.Code);
         Assert.Contains(says, result.Error);
+        Assert.False(File.Exists(Path.Combine(Fixture.Checkpoint, ".lock")));
     }
 
     static IReadOnlyList<string> Names(string path) => Commands.Goldens.Names(path);

@@ -192,7 +192,7 @@ static class OptimizerCheck
         {
             var error = Math.Abs((double)got[i] - expected[i]);
             var share = error == 0 ? 0 : error / allowed(i);
-            Checking.Require(share <= 1, $"{what}[{i}] is {got[i]:G9}, expected {expected[i]:G9}; of {expected.Length} values {Enumerable.Range(0, expected.Length).Count(j => !(Math.Abs((double)got[j] - expected[j]) <= allowed(j)))} are off");
+            if (!(share <= 1)) throw new CheckException($"{what}[{i}] is {got[i]:G9}, expected {expected[i]:G9}; of {expected.Length} values {Enumerable.Range(0, expected.Length).Count(j => !(Math.Abs((double)got[j] - expected[j]) <= allowed(j)))} are off");
             worst = Math.Max(worst, share);
             if (expected[i] != 0) relative = Math.Max(relative, error / Math.Abs(expected[i]));
         }

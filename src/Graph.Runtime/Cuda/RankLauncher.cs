@@ -78,21 +78,27 @@ internal sealed record RankLauncher(CudaStream Stream, KernelTable Kernels, nint
     // Tile columns, how many of them make a stripe, stripes, blocks of a unit, and the tokens of a slice.
     readonly record struct Cut(int Tiles, int Width, int Stripes, int Slots, int Rows);
 
-    /// <summary>The widths are tried for the fewest bytes of partial sums: wide stripes have fewer sums of G, narrow ones smaller sums of dB. Null: not one unit's sums fit.</summary>
+    /// <summary>
+    /// The widths are tried for the fewest slices, then for the fewest bytes of partial sums: wide stripes have fewer sums of G, narrow ones smaller sums of dB. Slices of T tokens have as many units each, and a unit as many blocks as
+    /// make a slice fill the GPU. Null: not one unit's sums fit.
+    /// </summary>
     Cut? Plan(BoundRankGradients both, KernelInfo gradients)
     {
         var rank = both.Blocks[0].Rank;
-        // All tokens fill the GPU; a few units fill an eighth of it each, so that a tile of a large T is not one or two blocks.
-        var slots = Math.Max(1, Math.Max(Multiprocessors / 8, Multiprocessors / Launcher.Blocks(both.G.WholeM, RankKernel.TokenUnit)));
-        return Enumerable.Range(1, RankKernel.Width(rank)).Select(width =>
+        var units = Launcher.Blocks(both.G.WholeM, RankKernel.TokenUnit);
+        return Enumerable.Range(1, RankKernel.Width(rank)).SelectMany(width =>
         {
             var tiles = both.Blocks.Sum(b => Launcher.Blocks(b.Columns, gradients.TileCols));
             var stripes = both.Blocks.Sum(b => Launcher.Blocks(Launcher.Blocks(b.Columns, gradients.TileCols), width));
-            var units = WorkspaceBytes / sizeof(float) / (Sums(width, stripes) * rank);
-            return (Sums: Sums(width, stripes), Cut: new Cut(tiles, width, stripes, slots, (int)Math.Min(units, 1 << 14) * RankKernel.TokenUnit));
-        }).Where(c => c.Cut.Rows > 0).OrderBy(c => c.Sums).Select(c => (Cut?)c.Cut).FirstOrDefault();
+            return Enumerable.Range(1, units).Select(slices => (Slices: slices, PerSlice: Launcher.Blocks(units, slices))).Select(s => (s.Slices, s.PerSlice, Slots: Slots(s.PerSlice)))
+                .Where(s => Sums(width, stripes, s.Slots) * rank * sizeof(float) * s.PerSlice <= WorkspaceBytes).Take(1)
+                .Select(s => (s.Slices, Sums: Sums(width, stripes, s.Slots), Cut: new Cut(tiles, width, stripes, s.Slots, s.PerSlice * RankKernel.TokenUnit)));
+        }).OrderBy(c => c.Slices).ThenBy(c => c.Sums).Select(c => (Cut?)c.Cut).FirstOrDefault();
+
+        // A few units fill an eighth of the GPU each, so that a tile of a large T is not one or two blocks.
+        int Slots(int perSlice) => Math.Max(1, Math.Max(Multiprocessors / 8, Multiprocessors / perSlice));
 
         // Floats of a unit's sums for each rank: of G, and of dB.
-        long Sums(int width, int stripes) => (long)stripes * RankKernel.TokenUnit + (long)(stripes + slots) * width * gradients.TileCols;
+        long Sums(int width, int stripes, int slots) => (long)stripes * RankKernel.TokenUnit + (long)(stripes + slots) * width * gradients.TileCols;
     }
 }

@@ -12,8 +12,6 @@ namespace Graph.Snapshots.Tests;
 /// <summary>Plans for budgets, on the real sizes.</summary>
 public sealed class PlanFrontierTests
 {
-    const int Budgets = 200;
-
     static readonly DeviceProfile H200 = DeviceProfile.Find("h200")!;
 
     static readonly ConcurrentDictionary<(string, int), Lazy<PlanFrontier>> frontiers = new();
@@ -33,14 +31,15 @@ public sealed class PlanFrontierTests
     /// <summary>A plan within every budget, and a larger one never gives a slower plan. Between what the least needs and what everything kept needs, a plan takes the most of its budget.</summary>
     [Theory]
     [MemberData(nameof(Sizes))]
-    public void Fit_TwoHundredBudgets_AreHeldAndNeverSlower(string variant, int hostGib)
+    public void Fit_ManyBudgets_AreHeldAndNeverSlower(string variant, int hostGib)
     {
         var frontier = Frontier(variant, hostGib);
         var (least, most) = (frontier.Least().Footprint.Total, frontier.Fastest().Footprint.Total);
-        var before = double.PositiveInfinity;
-        for (var i = 0; i < Budgets; i++)
+        // With copies a plan takes longer to lay out.
+        var (before, budgets) = (double.PositiveInfinity, hostGib == 0 ? 200 : 50);
+        for (var i = 0; i < budgets; i++)
         {
-            var budget = least + (most - least) / (Budgets - 1) * i + (i == Budgets - 1 ? (most - least) % (Budgets - 1) : 0);
+            var budget = least + (most - least) / (budgets - 1) * i + (i == budgets - 1 ? (most - least) % (budgets - 1) : 0);
             var plan = frontier.Fit(budget);
             Assert.NotNull(plan);
             Assert.InRange(plan.Footprint.Total, 1, budget);
@@ -78,9 +77,9 @@ public sealed class PlanFrontierTests
     {
         var frontier = Frontier(variant, hostGib);
         var (least, most) = (frontier.Least().Footprint.Total, frontier.Fastest().Footprint.Total);
-        for (var i = 0; i <= 20; i++)
+        for (var i = 0; i <= 10; i++)
         {
-            var arena = frontier.Fit(least + (most - least) / 20 * i)!.Plan.MicroBatch.Arena;
+            var arena = frontier.Fit(least + (most - least) / 10 * i)!.Plan.MicroBatch.Arena;
             Assert.InRange(arena.Bytes, 0, (hostGib == 0 ? 1.03 : 1.06) * Arena.LowerBound([.. arena.Placements.Select(p => p.Lifetime)]));
         }
     }

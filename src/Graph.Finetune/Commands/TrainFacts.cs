@@ -2,6 +2,7 @@ using System;
 using System.Collections.Generic;
 using System.Globalization;
 using System.Linq;
+using System.Threading.Tasks;
 using Graph.Finetune.Data;
 using Graph.Finetune.Reports;
 using Graph.Finetune.Runs;
@@ -14,8 +15,12 @@ namespace Graph.Finetune.Commands;
 /// <summary>What the report of a run says beside its metrics.</summary>
 static class TrainFacts
 {
+    /// <summary>Makes them beside the run.</summary>
     /// <param name="first">The first window of the first epoch.</param>
-    public static RunFacts Of(ModelSource source, IDevice device, PlannedStep planned, DeviceProfile profile, long budget, AdapterSettings adapter, TrainSettings settings, RunSettings identity, TrainData data, PackedData first) => new(
+    public static Task<RunFacts> Begin(ModelSource source, IDevice device, PlannedStep planned, DeviceProfile profile, long budget, AdapterSettings adapter, TrainSettings settings, RunSettings identity, TrainData data, PackedData first) =>
+        Task.Run(() => Of(source, device, planned, profile, budget, adapter, settings, identity, data, first));
+
+    static RunFacts Of(ModelSource source, IDevice device, PlannedStep planned, DeviceProfile profile, long budget, AdapterSettings adapter, TrainSettings settings, RunSettings identity, TrainData data, PackedData first) => new(
         source.Model.Name, source.Name, device.Info.Name, identity.Rate.Steps, Settings(source, adapter, settings, identity), Data(settings, data, first), Lengths([.. first.Lengths]), PlanPicture.Of(planned, profile, budget), PlanPicture.Activations(planned));
 
     static IReadOnlyList<Fact> Settings(ModelSource source, AdapterSettings adapter, TrainSettings settings, RunSettings identity)

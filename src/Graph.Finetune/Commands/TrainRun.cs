@@ -136,6 +136,8 @@ static class TrainRun
         using var events = new EventFile(folder!.Path, position.Step, Warn);
         using var meter = new RunMeter(source.Model.Name);
         var owned = folder!;
+        // In a closure of its own: the first window must not stay in memory for as long as the run goes on.
+        var facts = TrainFacts.Begin(source, owner, planned, profile, device.Vram ?? owner.Info.TotalBytes, adapter, settings, identity, data, first);
         var (begun, due, reporting) = (false, false, Task.CompletedTask);
         try
         {
@@ -144,7 +146,7 @@ static class TrainRun
             {
                 if (!begun) phases.Done("first step");
                 if (!begun && checkpoint is null) owned.RemoveCheckpoints();
-                if (!begun) reporting = Task.Run(() => Watch(() => TrainFacts.Of(source, owner, planned, profile, device.Vram ?? owner.Info.TotalBytes, adapter, settings, identity, data, first).Write(owned.Path)));
+                if (!begun) reporting = Task.Run(() => Watch(() => facts.GetAwaiter().GetResult().Write(owned.Path)));
                 (begun, position) = (true, now);
                 if (IsEvaluation(now.Step))
                 {
@@ -215,9 +217,9 @@ static class TrainRun
             {
                 what();
             }
-            catch (InputException e)
+            catch (Exception e)
             {
-                Warn(e.Message.TrimEnd('.'));
+                Warn($"the run's report could not be written: {e.Message.TrimEnd('.')}");
             }
         }
 

@@ -19,6 +19,9 @@ public sealed record StepMeasurement(IReadOnlyList<double> Steps, double Busy, D
     const int WarmUp = 2, Profiles = 3;
     const double Rate = 1e-4;
 
+    /// <summary>Milliseconds; what is measured as nothing took less.</summary>
+    const double Tick = 1e-4;
+
     public double Median => Of(Steps);
 
     /// <summary>The part of a step in which the device has nothing to do.</summary>
@@ -49,7 +52,7 @@ public sealed record StepMeasurement(IReadOnlyList<double> Steps, double Busy, D
         var all = launches.Sum(l => l.Milliseconds);
         return [.. launches.GroupBy(l => Name(l.Launch)).Select(same =>
         {
-            var (ms, flops, bytes) = (same.Sum(l => l.Milliseconds), same.Sum(l => (double)l.Launch.Flops), same.Sum(l => (double)l.Launch.Bytes));
+            var (ms, flops, bytes) = (Math.Max(Tick, same.Sum(l => l.Milliseconds)), same.Sum(l => (double)l.Launch.Flops), same.Sum(l => (double)l.Launch.Bytes));
             var compute = limits.IsCompute(same.First().Launch);
             return new KernelTime(same.Key, same.Count(), ms, ms / all, compute ? flops / ms / 1e9 : null, compute ? null : bytes / ms / 1e6, same.Sum(l => limits.Floor(l.Launch)) / ms);
         }).OrderByDescending(k => k.Milliseconds)];

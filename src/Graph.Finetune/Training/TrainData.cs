@@ -60,6 +60,8 @@ public sealed class TrainData : IDisposable
 {
     readonly DataSet set;
     readonly DataSettings settings;
+    // Until the steps begin with it.
+    (int Seed, PackedData Packed)? first;
 
     TrainData(DataSet set, DataSettings settings) => (this.set, this.settings) = (set, settings);
 
@@ -134,9 +136,10 @@ public sealed class TrainData : IDisposable
     public PackedData First(int seed)
     {
         var windows = Windows(seed, 0);
-        var first = Window(seed, 0, 0, windows[0], default);
-        if (windows.Count == 1) RequireLabels(first.Learning.Count, 0);
-        return first;
+        var packed = Window(seed, 0, 0, windows[0], default);
+        if (windows.Count == 1) RequireLabels(packed.Learning.Count, 0);
+        first = (seed, packed);
+        return packed;
     }
 
     /// <summary>Steps of the first epochs. All of the data is read, and tokenized where the cache does not have it.</summary>
@@ -232,7 +235,8 @@ public sealed class TrainData : IDisposable
         {
             window.Add(use);
             bytes += set.BytesOf(use.At) * use.Part;
-            if (bytes < settings.HeldBytes / 4) continue;
+            // Smaller at first, so that steps begin soon.
+            if (bytes < settings.HeldBytes / 4 >> Math.Max(0, 3 - windows.Count)) continue;
             windows.Add(window);
             (window, bytes) = ([], 0);
         }
@@ -275,7 +279,9 @@ public sealed class TrainData : IDisposable
         Task<PackedData> Begin()
         {
             var (e, n, window) = (epoch, number, windows[number]);
-            return Task.Run(() => Window(seed, e, n, window, stop.Token));
+            var known = first is { } f && f.Seed == seed && e == 0 && n == 0 ? f.Packed : null;
+            first = null;
+            return known is not null ? Task.FromResult(known) : Task.Run(() => Window(seed, e, n, window, stop.Token));
         }
     }
 

@@ -63,6 +63,7 @@ public static class CommandLine
             ReportCommand.Create(terminal),
             StudyCommand.Create(models, terminal),
             TokenizeCommand.Create(terminal),
+            DataCommand.Create(terminal),
             KernelsCommand.Create(models, terminal),
             ScheduleCommand.Create(models, terminal),
             BenchCommand.Create(models, terminal),

@@ -46,7 +46,8 @@ sealed class SourceOptions(IReadOnlyList<CompiledModel> models, string? model = 
 }
 
 /// <summary>Options of how data becomes micro-batches.</summary>
-sealed class BatchOptions
+/// <param name="required">--data must be given.</param>
+sealed class BatchOptions(bool required = true)
 {
     readonly Option<string[]> data = OptionKinds.List("--data", "FILE[:WEIGHT]", "JSON Lines or Parquet; an epoch has each example of a file WEIGHT times (1)");
     readonly Option<string?> tokenizer = OptionKinds.Text("--tokenizer", "DIR", "directory with tokenizer.model, where the model's own has none (random weights)");
@@ -59,13 +60,16 @@ sealed class BatchOptions
 
     public void AddTo(Command command)
     {
-        data.Required = true;
+        data.Required = required;
         foreach (var option in new Option[] { data, tokenizer, seq, tokens, concat, packing, lossOn, overLength }) command.Add(option);
     }
 
-    /// <exception cref="UsageException">A micro-batch holds no row, or --concat and --packing off contradict each other.</exception>
-    public DataSettings Read(ParseResult result)
+    /// <param name="more">Files beside those of --data.</param>
+    /// <exception cref="UsageException">There is no file, a micro-batch holds no row, or --concat and another option contradict each other.</exception>
+    public DataSettings Read(ParseResult result, params IReadOnlyList<string> more)
     {
+        string[] files = [.. result.GetValue(data) ?? [], .. more];
+        if (files.Length == 0) throw new UsageException("there is no data file; name one.");
         var row = result.GetValue(seq)!.Value;
         var batch = result.GetRequiredValue(tokens).Count ?? Math.Max(row, BatchTokens.DefaultStep);
         // A shorter micro-batch than the default of --seq means shorter rows, unless the person said otherwise.
@@ -75,7 +79,7 @@ sealed class BatchOptions
         if (layout == DataLayout.Concat && result.GetValue(packing) == "off") throw new UsageException("--concat fills every row, so --packing off cannot be; leave one of the two out.");
         var over = Enum.Parse<OverLength>(result.GetRequiredValue(overLength), true);
         if (layout == DataLayout.Concat && over != OverLength.Error) throw new UsageException($"--concat cuts all documents, so --over-length {over.ToString().ToLowerInvariant()} has nothing to do; leave one of the two out.");
-        return new DataSettings(Sources(result.GetRequiredValue(data)), result.GetValue(tokenizer), row, batch, layout) { LossOn = Enum.Parse<LossOn>(result.GetRequiredValue(lossOn), true), OverLength = over };
+        return new DataSettings(Sources(files), result.GetValue(tokenizer), row, batch, layout) { LossOn = Enum.Parse<LossOn>(result.GetRequiredValue(lossOn), true), OverLength = over };
     }
 
     public static Option<BatchTokens> Tokens() => OptionKinds.Tokens("--batch-tokens", "tokens of a micro-batch; auto: those with which a step of --step-tokens is the fastest", BatchTokens.DefaultStep);

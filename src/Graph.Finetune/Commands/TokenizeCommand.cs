@@ -31,7 +31,7 @@ static class TokenizeCommand
 
     static IEnumerable<string> Texts(string path)
     {
-        using var file = new JsonLinesFile(path);
+        using var file = DataFile.Open(path);
         var any = false;
         for (var block = 0; block < file.Blocks; block++)
         {

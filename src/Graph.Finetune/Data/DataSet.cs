@@ -42,14 +42,15 @@ public sealed class DataSet : IDisposable
 
     /// <param name="cache">Where tokens of files that are not held are kept; null: nowhere.</param>
     /// <param name="heldBytes">In place of <see cref="HeldBytes"/>; a block has a 64th of it.</param>
+    /// <param name="hold">Small files are held.</param>
     /// <exception cref="InputException">A file is missing or cannot be read.</exception>
-    public DataSet(IReadOnlyList<string> paths, SentencePieceTokenizer? tokenizer, DataOptions options, TokenCache? cache = null, long heldBytes = HeldBytes)
+    public DataSet(IReadOnlyList<string> paths, SentencePieceTokenizer? tokenizer, DataOptions options, TokenCache? cache = null, long heldBytes = HeldBytes, bool hold = true)
     {
         (this.tokenizer, this.options, parser) = (tokenizer, options, new LineParser(tokenizer, options));
         var opened = new List<IDataFile>();
         try
         {
-            foreach (var path in paths) opened.Add(new JsonLinesFile(path, (int)Math.Clamp(heldBytes / 64, 1, JsonLinesFile.DefaultBlockBytes)));
+            foreach (var path in paths) opened.Add(DataFile.Open(path, (int)Math.Clamp(heldBytes / 64, 1, JsonLinesFile.DefaultBlockBytes)));
         }
         catch
         {
@@ -58,7 +59,7 @@ public sealed class DataSet : IDisposable
         }
         files = [.. opened];
         Bytes = files.Sum(f => Enumerable.Range(0, f.Blocks).Sum(f.BytesOf));
-        IsHeld = Bytes <= heldBytes;
+        IsHeld = hold && Bytes <= heldBytes;
         this.cache = IsHeld ? null : cache;
         held = [.. files.Select(f => new DataBlock?[IsHeld ? f.Blocks : 0])];
         counted = [.. files.Select(f => new bool[f.Blocks])];

@@ -1,4 +1,5 @@
 using System;
+using System.IO;
 
 namespace Graph.Finetune.Data;
 
@@ -21,4 +22,24 @@ interface IDataFile : IDisposable
 
     /// <summary>The start of a sentence about a line: the file and its number, from 1.</summary>
     string At(long line);
+}
+
+static class DataFile
+{
+    /// <summary>A Parquet file, known by its first bytes, or JSON Lines.</summary>
+    /// <exception cref="InputException">There is no such file, or it cannot be read.</exception>
+    public static IDataFile Open(string path, int blockBytes = JsonLinesFile.DefaultBlockBytes)
+    {
+        if (Directory.Exists(path)) throw new InputException($"'{path}' is a directory; give a data file.");
+        if (!File.Exists(path)) throw new InputException($"there is no data file '{path}'.");
+        try
+        {
+            var stream = new FileStream(path, FileMode.Open, FileAccess.Read, FileShare.Read, 1);
+            return ParquetFile.Is(stream) ? new ParquetFile(path, stream) : new JsonLinesFile(path, stream, blockBytes);
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        {
+            throw new InputException($"{path} cannot be read: {e.Message}");
+        }
+    }
 }

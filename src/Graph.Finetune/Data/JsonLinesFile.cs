@@ -23,15 +23,13 @@ sealed class JsonLinesFile : IDataFile
     // Line ends in the bytes of each block; -1: not counted yet.
     readonly long[] lineEnds;
 
-    /// <exception cref="InputException">There is no such file, or it cannot be read.</exception>
-    public JsonLinesFile(string path, int blockBytes = DefaultBlockBytes)
+    /// <param name="stream">The open file; it is this one's own from here on.</param>
+    /// <exception cref="InputException">It cannot be read.</exception>
+    public JsonLinesFile(string path, FileStream stream, int blockBytes = DefaultBlockBytes)
     {
-        Path = path;
-        if (Directory.Exists(path)) throw new InputException($"'{path}' is a directory; give a data file.");
-        if (!File.Exists(path)) throw new InputException($"there is no data file '{path}'.");
+        (Path, this.stream) = (path, stream);
         try
         {
-            stream = new FileStream(path, FileMode.Open, FileAccess.Read, FileShare.Read, 1);
             if (!stream.CanSeek)
             {
                 using var all = new MemoryStream();
@@ -42,7 +40,7 @@ sealed class JsonLinesFile : IDataFile
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)
         {
-            stream?.Dispose();
+            stream.Dispose();
             throw new InputException($"{path} cannot be read: {e.Message}");
         }
         this.blockBytes = content is null ? blockBytes : Math.Max(1, content.Length);

@@ -66,6 +66,9 @@ public sealed partial class SentencePieceTokenizer
         return null;
     }
 
+    /// <summary>A piece as people read it: its text with spaces, or its own name where it stands for none, such as &lt;bos&gt; or &lt;0x0A&gt;.</summary>
+    public string Piece(int id) => model.Pieces[id].Kind is PieceKind.Control or PieceKind.Unknown or PieceKind.Byte ? model.Pieces[id].Text : model.Pieces[id].Text.Replace(Space, ' ');
+
     /// <summary>What begins and ends texts and turns, stands for what is not there, or is free for such a use. No id of them ever comes from the content of a message.</summary>
     public bool IsSteering(int id) => id == Bos || id == Eos || model.Pieces[id].Kind is PieceKind.Control or PieceKind.Unknown || SteeringPiece().IsMatch(model.Pieces[id].Text);
 

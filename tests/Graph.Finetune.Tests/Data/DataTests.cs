@@ -140,7 +140,7 @@ public class DataTests
         {
             if (blockBytes < 4096) path = scratch.File("l", lines = [.. lines.Select(l => l[..Math.Min(l.Length, 40)])]);
             else path = scratch.File("l", lines = [.. lines.Select((l, i) => l.PadRight(100 * i, 'x'))]);
-            using var file = new JsonLinesFile(path, blockBytes);
+            using var file = DataFile.Open(path, blockBytes);
             Assert.Equal(new FileInfo(path).Length, Enumerable.Range(0, file.Blocks).Sum(file.BytesOf));
             var read = Enumerable.Range(0, file.Blocks).SelectMany(b => JsonLinesFile.Lines(file.Load(b)).Select(l => (Line: file.LinesBefore(b) + l.Line, Text: Encoding.UTF8.GetString(l.Bytes.Span)))).ToArray();
             Assert.Equal(lines.Select((l, i) => (i + 1L, l)), read);

@@ -49,10 +49,9 @@ public class DataTests
         var split = Gemma2Run.Succeed("data", "inspect", "--data", data, "--model", Fixture.Checkpoint, "--seq", "4", "--over-length", "split");
         Assert.Contains("1 of 3 lines are longer than --seq 4 and were split into 2 documents\n", split);
 
-        using var output = new StringWriter();
-        Assert.Equal(0, CommandLine.Run(["data", "inspect", data, "--model", Fixture.Checkpoint, "--loss-on", "completion"], GraphModels.All, new Terminal(output, TextWriter.Null, Interactive: true)));
-        Assert.Contains("\e[90m<s>", output.ToString());
-        Assert.Contains("\e[32m", output.ToString());
+        var example = new Graph.Finetune.Data.Example([2, 5, 6], [2, -100, 6], 1);
+        Assert.Equal("\e[90m2\e[0m\e[90m\e[2m 5\e[0m\e[32m 6\e[0m", InspectText.Of(example, null, colours: true));
+        Assert.Equal("2 5« 6»", InspectText.Of(example, null, colours: false));
     }
 
     [Fact]

@@ -48,7 +48,7 @@ static class DataCommand
         var shown = new List<string>();
         foreach (var blocks in Enumerable.Range(0, settings.Files.Count).SelectMany(f => Enumerable.Range(0, set.BlocksOf(f)).Select(b => new BlockAt(f, b))).Chunk(Together))
         {
-            foreach (var (at, block) in blocks.Zip(blocks.AsParallel().AsOrdered().Select(set.Read).ToArray()))
+            foreach (var (at, block) in blocks.Zip(set.ReadWithFaults(blocks)))
             {
                 foreach (var fault in block.Faults)
                 {

@@ -86,6 +86,14 @@ public sealed class DataSet : IDisposable
     /// <exception cref="InputException">A line cannot be used; the sentence has the numbers of all of them.</exception>
     public IReadOnlyList<DataBlock> Read(IReadOnlyList<BlockAt> blocks, CancellationToken stop = default)
     {
+        var read = ReadWithFaults(blocks, stop);
+        Require(blocks.Zip(read, (at, block) => (at, block)));
+        return read;
+    }
+
+    /// <summary>As <see cref="Read(IReadOnlyList{BlockAt}, CancellationToken)"/>, where lines that cannot be used are no error.</summary>
+    public IReadOnlyList<DataBlock> ReadWithFaults(IReadOnlyList<BlockAt> blocks, CancellationToken stop = default)
+    {
         var read = new DataBlock[blocks.Count];
         try
         {
@@ -95,7 +103,6 @@ public sealed class DataSet : IDisposable
         {
             throw new InputException(fault.Message);
         }
-        Require(blocks.Zip(read, (at, block) => (at, block)));
         return read;
     }
 

@@ -6,7 +6,6 @@ using System.Linq;
 using System.Text.Json;
 using System.Threading;
 using Parquet;
-using Parquet.Data;
 using Parquet.Schema;
 
 namespace Graph.Finetune.Data;
@@ -18,6 +17,8 @@ namespace Graph.Finetune.Data;
 sealed class ParquetFile : IDataFile
 {
     static readonly string[] Known = ["input_ids", "labels", "attention_mask", "messages", "conversations", "instruction", "input", "output", "prompt", "completion", "text"];
+
+    const int MostValues = 1 << 26;
 
     readonly FileStream stream;
     readonly ParquetReader reader;
@@ -73,25 +74,48 @@ sealed class ParquetFile : IDataFile
     ReadOnlyMemory<byte> Decode(int block)
     {
         using var group = reader.OpenRowGroupReader(block);
-        var read = columns.Select(c => new Column(c.Field, [.. c.Leaves.Select(leaf => new Leaf(leaf, group.ReadRawColumnDataBaseAsync(leaf).GetAwaiter().GetResult()))])).ToArray();
-        try
+        var read = columns.Select(c => new Column(c.Field, [.. c.Leaves.Select(leaf => Read(group, leaf))])).ToArray();
+        var output = new ArrayBufferWriter<byte>(1 << 16);
+        using var json = new Utf8JsonWriter(output);
+        for (var row = 0L; row < rows[block]; row++)
         {
-            var output = new ArrayBufferWriter<byte>(1 << 16);
-            using var json = new Utf8JsonWriter(output);
-            for (var row = 0L; row < rows[block]; row++)
-            {
-                json.WriteStartObject();
-                foreach (var column in read) column.Write(json);
-                json.WriteEndObject();
-                json.Flush();
-                json.Reset();
-                output.Write("\n"u8);
-            }
-            return output.WrittenMemory;
+            json.WriteStartObject();
+            foreach (var column in read) column.Write(json);
+            json.WriteEndObject();
+            json.Flush();
+            json.Reset();
+            output.Write("\n"u8);
         }
-        finally
+        return output.WrittenMemory;
+    }
+
+    // By type, one by one: the reader's own way asks for the type at run time, which a native executable cannot.
+    Leaf Read(ParquetRowGroupReader group, DataField leaf)
+    {
+        return leaf.ClrType switch
         {
-            foreach (var leaf in read.SelectMany(c => c.Leaves)) leaf.Dispose();
+            var t when t == typeof(ReadOnlyMemory<char>) || t == typeof(string) => Of<ReadOnlyMemory<char>>((json, v) => json.WriteStringValue(v.Span)),
+            var t when t == typeof(ReadOnlyMemory<byte>) || t == typeof(byte[]) => Of<ReadOnlyMemory<byte>>((json, v) => json.WriteStringValue(v.Span)),
+            var t when t == typeof(int) => Of<int>((json, v) => json.WriteNumberValue(v)),
+            var t when t == typeof(long) => Of<long>((json, v) => json.WriteNumberValue(v)),
+            var t when t == typeof(short) => Of<short>((json, v) => json.WriteNumberValue(v)),
+            var t when t == typeof(ushort) => Of<ushort>((json, v) => json.WriteNumberValue(v)),
+            var t when t == typeof(uint) => Of<uint>((json, v) => json.WriteNumberValue(v)),
+            var t when t == typeof(byte) => Of<byte>((json, v) => json.WriteNumberValue(v)),
+            var t when t == typeof(sbyte) => Of<sbyte>((json, v) => json.WriteNumberValue(v)),
+            var t when t == typeof(double) => Of<double>((json, v) => json.WriteNumberValue(v)),
+            var t when t == typeof(float) => Of<float>((json, v) => json.WriteNumberValue(v)),
+            var t when t == typeof(bool) => Of<bool>((json, v) => json.WriteBooleanValue(v)),
+            var t => throw new InvalidDataException($"the column {leaf.Path} is of the type {t.Name}, which no example has"),
+        };
+
+        Leaf Of<T>(Action<Utf8JsonWriter, T> write) where T : struct
+        {
+            var count = group.GetMetadata(leaf)?.MetaData?.NumValues ?? throw new InvalidDataException($"a row group lacks the column {leaf.Path}");
+            if (count is < 0 or > MostValues) throw new InputException($"{Path} has {count} values of {leaf.Path} in one row group; write row groups of at most {MostValues}.");
+            var (values, levels, repeated) = (new T[count], leaf.MaxDefinitionLevel > 0 ? new int[count] : null, leaf.MaxRepetitionLevel > 0 ? new int[count] : null);
+            group.ReadRawAsync<T>(leaf, values, levels is null ? default(Memory<int>?) : levels, repeated is null ? default(Memory<int>?) : repeated).AsTask().GetAwaiter().GetResult();
+            return new Leaf(leaf, levels, repeated, (json, i) => write(json, values[i]));
         }
     }
 
@@ -118,41 +142,24 @@ sealed class ParquetFile : IDataFile
     }
 
     /// <summary>The values of a leaf one after the other, with their levels (Dremel).</summary>
-    sealed class Leaf(DataField column, RawColumnData raw) : IDisposable
+    sealed class Leaf(DataField column, int[]? levels, int[]? repeated, Action<Utf8JsonWriter, int> write)
     {
         int at, value;
 
         public DataField Field => column;
 
-        /// <summary>A value that is there, below which level something around it is not.</summary>
-        public int Level => column.MaxDefinitionLevel == 0 ? 0 : raw.DefinitionLevels[at];
+        /// <summary>How much of what is around a value, and it itself, is there.</summary>
+        public int Level => levels is null ? 0 : levels[at];
 
-        public bool IsMore => column.MaxRepetitionLevel > 0 && at < raw.RepetitionLevels.Length && raw.RepetitionLevels[at] > 0;
+        /// <summary>The value goes on a list.</summary>
+        public bool IsMore => repeated is not null && at < repeated.Length && repeated[at] > 0;
 
         public bool IsValue => Level == column.MaxDefinitionLevel;
 
         public void Write(Utf8JsonWriter json)
         {
-            if (!IsValue) json.WriteNullValue();
-            else
-            {
-                switch (raw)
-                {
-                    case RawColumnData<ReadOnlyMemory<char>> texts: json.WriteStringValue(texts.Values[value].Span); break;
-                    case RawColumnData<ReadOnlyMemory<byte>> texts: json.WriteStringValue(texts.Values[value].Span); break;
-                    case RawColumnData<int> numbers: json.WriteNumberValue(numbers.Values[value]); break;
-                    case RawColumnData<long> numbers: json.WriteNumberValue(numbers.Values[value]); break;
-                    case RawColumnData<short> numbers: json.WriteNumberValue(numbers.Values[value]); break;
-                    case RawColumnData<ushort> numbers: json.WriteNumberValue(numbers.Values[value]); break;
-                    case RawColumnData<uint> numbers: json.WriteNumberValue(numbers.Values[value]); break;
-                    case RawColumnData<byte> numbers: json.WriteNumberValue(numbers.Values[value]); break;
-                    case RawColumnData<sbyte> numbers: json.WriteNumberValue(numbers.Values[value]); break;
-                    case RawColumnData<double> numbers: json.WriteNumberValue(numbers.Values[value]); break;
-                    case RawColumnData<float> numbers: json.WriteNumberValue(numbers.Values[value]); break;
-                    case RawColumnData<bool> flags: json.WriteBooleanValue(flags.Values[value]); break;
-                    default: throw new InvalidDataException($"the column {column.Path} is of the type {column.ClrType.Name}, which no example has");
-                }
-            }
+            if (IsValue) write(json, value);
+            else json.WriteNullValue();
             Next();
         }
 
@@ -161,8 +168,6 @@ sealed class ParquetFile : IDataFile
             if (IsValue) value++;
             at++;
         }
-
-        public void Dispose() => raw.Dispose();
     }
 
     sealed record Column(Field Field, Leaf[] Leaves)

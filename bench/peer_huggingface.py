@@ -1,4 +1,4 @@
-"""The peer: transformers + PEFT on the same shape, random bf16 weights, LoRA r = 16 on all seven linears, fused AdamW. One JSON line: tokens/s (median step, CUDA events) and peak memory.
+"""The peer: transformers + PEFT on the same shape, random bf16 weights, LoRA r = 16 on all seven linears (--full: every weight is trained), fused AdamW. One JSON line: tokens/s (median step, CUDA events) and peak memory.
 
     python3 bench/peer_huggingface.py --variant 9b [--batch 4 --seq 2048 --steps 6 --attention eager --no-checkpointing --data FILE]
 
@@ -16,11 +16,12 @@ from transformers import AutoModelForCausalLM
 import gemma2
 
 
-def build(variant, attention, checkpointing):
+def build(variant, attention, checkpointing, full):
     torch.manual_seed(0)
     with torch.device("cuda"):
         model = AutoModelForCausalLM.from_config(gemma2.config(variant), attn_implementation=attention, dtype=torch.bfloat16)
-    model = get_peft_model(model, LoraConfig(r=16, lora_alpha=16, lora_dropout=0.0, bias="none", target_modules=gemma2.TARGETS))
+    if not full:
+        model = get_peft_model(model, LoraConfig(r=16, lora_alpha=16, lora_dropout=0.0, bias="none", target_modules=gemma2.TARGETS))
     model.train()
     if checkpointing:
         model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
@@ -42,7 +43,7 @@ def batches(options):
 
 
 def measure(options):
-    model = build(options.variant, options.attention, options.checkpointing)
+    model = build(options.variant, options.attention, options.checkpointing, options.full)
     weights = [p for p in model.parameters() if p.requires_grad]
     optimizer = torch.optim.AdamW(weights, lr=2e-4, fused=True)
     torch.cuda.reset_peak_memory_stats()
@@ -72,9 +73,10 @@ def main():
     arguments.add_argument("--steps", type=int, default=6)
     arguments.add_argument("--attention", default="eager", choices=["eager", "sdpa", "flex_attention"])
     arguments.add_argument("--no-checkpointing", dest="checkpointing", action="store_false")
+    arguments.add_argument("--full", action="store_true")
     arguments.add_argument("--data")
     options = arguments.parse_args()
-    result = dict(peer="transformers", variant=options.variant, batch=options.batch, seq=options.seq, attention=options.attention, checkpointing=options.checkpointing, torch=torch.__version__)
+    result = dict(peer="transformers", variant=options.variant, batch=options.batch, seq=options.seq, attention=options.attention, full=options.full, checkpointing=options.checkpointing, torch=torch.__version__)
     try:
         result |= measure(options)
     except torch.cuda.OutOfMemoryError as error:  # a peer that does not fit is a result too

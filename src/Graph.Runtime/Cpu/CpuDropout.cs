@@ -5,9 +5,9 @@ using Graph.Runtime.Planning;
 namespace Graph.Runtime.Cpu;
 
 /// <summary>Dropout of adapters, argument for argument the kernels of adapter_dropout.cu, with the same masks. The key's row is the token's number, so rows are not split.</summary>
-static unsafe class CpuDropout
+public static unsafe class CpuDropout
 {
-    public static Dictionary<string, CpuKernelEntry> Kernels() => new()
+    internal static Dictionary<string, CpuKernelEntry> Kernels() => new()
     {
         [AdapterDropout.Kernel] = new((a, rows) => Run(a, rows, add: false), false),
         [AdapterDropout.AddKernel] = new((a, rows) => Run(a, rows, add: true), false),
@@ -35,7 +35,7 @@ static unsafe class CpuDropout
     }
 
     /// <summary>Philox 4x32 of 10 rounds: four random words of a counter of four and a key of two.</summary>
-    internal static (uint X, uint Y, uint Z, uint W) Philox(uint x, uint y, uint z, uint w, uint key0, uint key1)
+    public static (uint X, uint Y, uint Z, uint W) Philox(uint x, uint y, uint z, uint w, uint key0, uint key1)
     {
         for (var round = 0; round < 10; round++)
         {

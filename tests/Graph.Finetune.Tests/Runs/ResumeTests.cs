@@ -133,7 +133,7 @@ public class ResumeTests
         ["a rank"] = ("--rank-pattern is model.layers.1.self_attn.k_proj=3 but the run began with nothing", r => r with { More = r.More with { Ranks = [("layers.1.*", 3)] } }),
         ["an alpha"] = ("--alpha-pattern is model.layers.1.self_attn.k_proj=3 but the run began with nothing", r => r with { More = r.More with { Alphas = [("layers.1.*", 3)] } }),
         ["dropout"] = ("--dropout is 0.5 but the run began with 0", r => r with { More = r.More with { Dropout = 0.5 } }),
-        ["layers"] = ("--targets is", r => r with { More = r.More with { Layers = [0, 1] } }),
+        ["layers"] = ("--layers is 0,1 but the run began with all", r => r with { More = r.More with { Layers = [0, 1] } }),
         ["targets"] = ("--targets is", r => r with { Targets = ["q_proj"] }),
         ["seed"] = ("--seed is 6 but the run began with 5", r => r with { Settings = r.Settings with { Seed = 6 } }),
         ["row"] = ("--seq is 16", r => r with { Settings = r.Settings with { Data = r.Settings.Data with { Seq = 16 } } }),

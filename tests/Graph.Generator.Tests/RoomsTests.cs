@@ -24,7 +24,7 @@ public sealed class RoomsTests
         ["Graph.Dsl"] = ["."],
         ["Graph.Generator"] =
         [
-            Dsl, Schedules, "IR", "Ops", "Kernels", "Kernels/Common", "Kernels/Row", "Kernels/Rope", "Kernels/Attention", "Kernels/Loss", "Kernels/Gradients", "Kernels/Rank", "Kernels/Optimizer", "Kernels/Nf4", "Launches", "Kernels/Gemm",
+            Dsl, Schedules, "IR", "Ops", "Kernels", "Kernels/Common", "Kernels/Row", "Kernels/Rope", "Kernels/Attention", "Kernels/Loss", "Kernels/Gradients", "Kernels/Dropout", "Kernels/Rank", "Kernels/Optimizer", "Kernels/Nf4", "Launches", "Kernels/Gemm",
             "Passes", "Tracing", "Emit", ".",
         ],
         ["Graph.Runtime"] = ["Schedules", ".", "Devices", "Optimizers", "Quantization", "Planning", "Cpu", "Cuda", "Execution"],

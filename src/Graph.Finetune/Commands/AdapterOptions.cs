@@ -15,6 +15,12 @@ sealed class AdapterOptions
     readonly Option<int?> rank = OptionKinds.Integer("--rank", "rank of A and B", 16, 1, 256);
     readonly Option<double?> alpha = OptionKinds.Number("--alpha", "scale: alpha / rank", 16);
     readonly Option<bool> rsLora = OptionKinds.Flag("--rslora", "scale: alpha / sqrt(rank)");
+    readonly Option<double?> dropout = new("--dropout")
+    {
+        HelpName = "P", Description = "of an element of an adapter's input to be 0 in training, as PEFT's lora_dropout; the adapter's own with --adapter", DefaultValueFactory = _ => 0,
+        CustomParser = result => double.TryParse(result.Tokens[0].Value, NumberStyles.Float, CultureInfo.InvariantCulture, out var p) && p is >= 0 and < 1 ? p
+            : OptionKinds.Refuse<double?>(result, "--dropout", "it must be a number from 0 to below 1"),
+    };
     readonly Option<string[]> targets = OptionKinds.List("--targets", "NAME,…", "linears that get an adapter: the last part of their names, with * for any text, or a regular expression of the name; all that the model gives one when left out");
     readonly Option<string[]> layers = OptionKinds.List("--layers", "N-M,…", "decoder layers that get adapters, from 0; all when left out");
     readonly Option<string[]> ranks = OptionKinds.List("--rank-pattern", "NAME=N,…", "rank of linears that differ from --rank, by names as --targets has them; the first one that matches counts");
@@ -22,7 +28,7 @@ sealed class AdapterOptions
 
     public void AddTo(Command command)
     {
-        foreach (var option in new Option[] { adapter, rank, alpha, rsLora, targets, layers, ranks, alphas }) command.Add(option);
+        foreach (var option in new Option[] { adapter, rank, alpha, rsLora, dropout, targets, layers, ranks, alphas }) command.Add(option);
     }
 
     /// <exception cref="InputException">The adapter cannot be read.</exception>
@@ -31,7 +37,7 @@ sealed class AdapterOptions
     {
         if (source.IsTrained)
         {
-            if (new Option[] { adapter, rank, alpha, rsLora, targets, layers, ranks, alphas }.FirstOrDefault(o => Given(result, o)) is { } shape)
+            if (new Option[] { adapter, rank, alpha, rsLora, dropout, targets, layers, ranks, alphas }.FirstOrDefault(o => Given(result, o)) is { } shape)
                 throw new UsageException($"{shape.Name} shapes an adapter, but {source.Model.Name} trains all weights and has none; leave it out.");
             return AdapterSettings.None(source.Schedule);
         }
@@ -40,6 +46,7 @@ sealed class AdapterOptions
         if (result.GetValue(adapter) is not { } directory)
             return AdapterSettings.Create(source.Schedule, new AdapterShape(result.GetValue(rank)!.Value, result.GetValue(alpha)!.Value, result.GetValue(rsLora), names)
             {
+                Dropout = result.GetValue(dropout)!.Value,
                 Layers = Given(result, layers) ? [.. Items(result, layers).SelectMany(Range).Distinct().Order()] : null,
                 Ranks = [.. Items(result, ranks).Select(i => Pair(ranks, i)).Select(p => (p.Name, p.Value == Math.Floor(p.Value) && p.Value is >= 1 and <= 256 ? (int)p.Value
                     : throw new UsageException($"--rank-pattern gives {p.Name} the rank {p.Text}; it must be a whole number from 1 to 256.")))],
@@ -52,7 +59,7 @@ sealed class AdapterOptions
         Same(alpha, result.GetValue(alpha), loaded.Alpha);
         Same(rsLora, result.GetValue(rsLora), loaded.RsLora);
         Same(targets, names.Length == 0 || names.ToHashSet().SetEquals(loaded.Targets) ? string.Join(',', loaded.Targets) : string.Join(',', names), string.Join(',', loaded.Targets));
-        return loaded;
+        return Given(result, dropout) ? loaded with { Dropout = result.GetValue(dropout)!.Value } : loaded;
 
         void Same<T>(Option option, T? asked, T has)
         {

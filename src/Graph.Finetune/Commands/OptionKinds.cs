@@ -70,7 +70,7 @@ static class OptionKinds
         return option;
     }
 
-    static T? Refuse<T>(ArgumentResult result, string name, string rule)
+    public static T? Refuse<T>(ArgumentResult result, string name, string rule)
     {
         result.AddError($"{name} is '{result.Tokens[0].Value}'; {rule}");
         return default;

@@ -300,7 +300,7 @@ static class TrainRun
             ["--rank-pattern"] = string.Join(',', plan.Optimizer.Adapters.Where(a => a.Slot.Rank != adapter.Rank).Select(a => $"{a.Slot.Linear}={a.Slot.Rank}")),
             ["--alpha-pattern"] = string.Join(',', adapter.Alphas.OrderBy(a => a.Key, StringComparer.Ordinal).Select(a => $"{a.Key}={Text(a.Value)}")), ["--lora-plus-ratio"] = Text(settings.Adam.LoraPlus),
             ["--rank"] = Text(adapter.Rank), ["--alpha"] = Text(adapter.Alpha), ["--rslora"] = Text(adapter.RsLora),
-            ["--adapter"] = adapter.Start is { } start ? $"layers {(start.Layers is { } layers ? string.Join(',', layers) : "all")}, dropout {Text(start.Dropout)}" : "layers all, dropout 0",
+            ["--layers"] = adapter.Layers is { } layers ? string.Join(',', layers) : "all", ["--dropout"] = Text(adapter.Dropout),
             ["--targets"] = string.Join(',', plan.Optimizer.Adapters.Select(a => a.Slot.Linear)),
             // Before the data: they change its ids and labels, and are what the person set.
             ["--loss-on"] = settings.Data.LossOn.ToString(), ["--over-length"] = settings.Data.OverLength.ToString(),

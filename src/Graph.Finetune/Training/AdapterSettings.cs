@@ -18,6 +18,9 @@ public sealed record AdapterShape(int Rank, double Alpha, bool RsLora, IReadOnly
     public IReadOnlyList<int>? Layers { get; init; }
     public IReadOnlyList<(string Pattern, int Rank)> Ranks { get; init; } = [];
     public IReadOnlyList<(string Pattern, double Alpha)> Alphas { get; init; } = [];
+
+    /// <summary>Of an element of an adapter's input to be 0 in training.</summary>
+    public double Dropout { get; init; }
 }
 
 /// <summary>The adapter of a run: its shape, and what it starts from (null: A random, B zero).</summary>
@@ -25,6 +28,9 @@ public sealed record AdapterShape(int Rank, double Alpha, bool RsLora, IReadOnly
 public sealed record AdapterSettings(int Rank, double Alpha, bool RsLora, IReadOnlyList<string> Targets, RankTable Ranks, AdapterFile? Start)
 {
     public IReadOnlyList<int>? Layers { get; init; }
+
+    /// <summary>Of an element of an adapter's input to be 0 in training.</summary>
+    public double Dropout { get; init; }
 
     /// <summary>Alphas of linears that have their own.</summary>
     public IReadOnlyDictionary<string, double> Alphas { get; init; } = new Dictionary<string, double>();
@@ -54,7 +60,7 @@ public sealed record AdapterSettings(int Rank, double Alpha, bool RsLora, IReadO
             var named = patterns.All(p => p.IsName);
             return new AdapterSettings(shape.Rank, shape.Alpha, shape.RsLora, named ? targets : LinearNames.Naming(chosen.ToHashSet(), all), Table(schedule, shape, l => ranks.GetValueOrDefault(l), l => alphas[l]), null)
             {
-                Layers = named ? shape.Layers : null, Alphas = alphas.Where(a => a.Value != shape.Alpha).ToDictionary(),
+                Layers = named ? shape.Layers : null, Dropout = shape.Dropout, Alphas = alphas.Where(a => a.Value != shape.Alpha).ToDictionary(),
             };
         }
         catch (ArgumentException e)
@@ -71,7 +77,7 @@ public sealed record AdapterSettings(int Rank, double Alpha, bool RsLora, IReadO
             var alphas = file.Modules.ToDictionary(m => m.Linear, m => m.Alpha ?? file.Alpha);
             return new AdapterSettings(file.Rank, file.Alpha, file.RsLora, file.Targets, Table(schedule, new AdapterShape(file.Rank, file.Alpha, file.RsLora, []), file.RankOf, l => alphas[l]), file)
             {
-                Layers = file.Layers, Alphas = alphas.Where(a => a.Value != file.Alpha).ToDictionary(),
+                Layers = file.Layers, Dropout = file.Dropout, Alphas = alphas.Where(a => a.Value != file.Alpha).ToDictionary(),
             };
         }
         catch (ArgumentException e)
@@ -85,7 +91,7 @@ public sealed record AdapterSettings(int Rank, double Alpha, bool RsLora, IReadO
 
     /// <summary>The trained masters as PEFT stores them.</summary>
     public AdapterFile Of(TrainState state) => new(Rank, Alpha, RsLora, Targets,
-        [.. state.Adapters.Select(a => new AdapterModule(a.Linear, a.Rank, a.A.Master, a.B.Master) { Alpha = Alphas.TryGetValue(a.Linear, out var alpha) ? alpha : null })], Layers, Start?.Dropout ?? 0);
+        [.. state.Adapters.Select(a => new AdapterModule(a.Linear, a.Rank, a.A.Master, a.B.Master) { Alpha = Alphas.TryGetValue(a.Linear, out var alpha) ? alpha : null })], Layers, Dropout);
 
     // Scales of their own only where one differs, so that a stack of one scale is one product.
     static RankTable Table(Schedule schedule, AdapterShape shape, Func<string, int> rankOf, Func<string, double> alphaOf)

@@ -14,7 +14,7 @@ static class PlanRequest
     {
         MicroBatches = session.MicroBatches, LongestDocument = Math.Min(session.Seq, session.Tokens), Keep = session.Keep, Multiprocessors = device.Multiprocessors,
         Pace = TransferPace.Of(device),
-        Storage = source.Storage(session.Quant), Ropes = source.Ropes, Moments = session.Moments, LoraPlus = session.Adam.LoraPlus != 1,
+        Storage = source.Storage(session.Quant), Ropes = source.Ropes, Moments = session.Moments, LoraPlus = session.Adam.LoraPlus != 1, Dropout = session.Adapter.Dropout > 0 ? new DropoutOptions(session.Adapter.Dropout, session.Seed) : null,
         Decisions = session.Recompute == "auto" ? null : Decisions.Named(session.Recompute, new Shapes(source.Schedule, session.Tokens, session.Adapter.Ranks, device.Act)),
     };
 

@@ -16,6 +16,7 @@ public static class EmitCuda
             .Concat(GemmTiles.Kernels(target))
             .Concat(full ? Enumerable.Empty<EmittedKernel>() : RankKernels.Kernels(target))
             .Concat(LabelRowKernels.Kernels(target))
+            .Concat(full ? Enumerable.Empty<EmittedKernel>() : DropoutKernels.Kernels(target))
             .Concat(OptimizerKernels.Kernels(target))
             .Concat(full ? Enumerable.Empty<EmittedKernel>() : Nf4Kernels.Kernels(target))
             .ToArray();

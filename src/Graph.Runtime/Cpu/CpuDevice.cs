@@ -71,7 +71,7 @@ public sealed unsafe class CpuDevice(bool poison = false) : IDevice
     /// <summary>Kernels by name, beside those that no graph names.</summary>
     public void Load(IReadOnlyDictionary<string, CpuKernelEntry> emitted) => kernels = Own().Concat(emitted).ToDictionary();
 
-    static IEnumerable<KeyValuePair<string, CpuKernelEntry>> Own() => CpuAdamW.Kernels().Concat(CpuLabelRows.Kernels()).Concat(CpuNf4.Kernels());
+    static IEnumerable<KeyValuePair<string, CpuKernelEntry>> Own() => CpuAdamW.Kernels().Concat(CpuLabelRows.Kernels()).Concat(CpuNf4.Kernels()).Concat(CpuDropout.Kernels());
 
     /// <exception cref="DeviceException">A launch names a kernel that was not loaded.</exception>
     public IProgram Prepare(IReadOnlyList<BoundLaunch> launches) => new Program(launches.Select(l => (Action)(l switch

@@ -28,6 +28,7 @@ sealed unsafe class StepSlot : IDisposable
     readonly long inputBytes;
     readonly int microBatches, longestDocument;
     readonly IReadOnlyList<EmbeddingTable> tables;
+    readonly int dropoutSeed;
 
     /// <param name="inputs">Where the running micro-batch's inputs lie on the device.</param>
     /// <param name="scalars">The device's scalar block.</param>
@@ -37,6 +38,7 @@ sealed unsafe class StepSlot : IDisposable
     {
         (shapes, places, inputBytes, microBatches, longestDocument) = (plan.Shapes, plan.Memory.Permanent, MemoryPlan.InputBytes(plan.Shapes), plan.Options.MicroBatches, plan.LongestDocument);
         tables = EmbeddingTables.Of(shapes.Schedule);
+        dropoutSeed = plan.Options.Dropout?.Seed ?? 0;
         memory = device.AllocateHost(4 * BlockBytes + microBatches * inputBytes);
         try
         {
@@ -69,9 +71,10 @@ sealed unsafe class StepSlot : IDisposable
     public ScalarBlock Result => *(ScalarBlock*)Block(2);
     public ref float RateOfB => ref *(float*)Block(3);
 
+    /// <param name="number">Of the first micro-batch in the run.</param>
     /// <exception cref="ArgumentException">More micro-batches than planned, one of another number of tokens, a document longer than planned, or an id, position or label
     /// that a table has no row for.</exception>
-    public void Fill(IReadOnlyList<MicroBatch> batches)
+    public void Fill(IReadOnlyList<MicroBatch> batches, long number)
     {
         if (batches.Count == 0 || batches.Count > microBatches) throw new ArgumentException($"step: {batches.Count} micro-batches, but the plan stages 1 to {microBatches}.");
         // What attention keeps of a document has room for this many tokens and no more.
@@ -79,9 +82,9 @@ sealed unsafe class StepSlot : IDisposable
             if (batch.LongestDocument > longestDocument)
                 throw new ArgumentException($"step: a document of {batch.LongestDocument} tokens, but the plan is for documents of at most {longestDocument}; cut it, or plan for longer ones.");
         for (var i = 0; i < batches.Count; i++)
-            foreach (var (name, count) in shapes.Layouts.Where(l => l.Tensor.Kind == TensorKind.Input).Select(l => (l.Tensor.Name, shapes.Tokens)).Concat(LabelRows.Inputs(shapes.Tokens)))
+            foreach (var (name, count) in shapes.Layouts.Where(l => l.Tensor.Kind == TensorKind.Input).Select(l => (l.Tensor.Name, shapes.Tokens)).Concat(shapes.Staged))
             {
-                var values = batches[i][name];
+                var values = name == AdapterDropout.Key ? AdapterDropout.KeyOf(dropoutSeed, number + i) : batches[i][name];
                 if (values.Length != count) throw new ArgumentException($"step: micro-batch {i} has {values.Length} {name}, but the plan is for {shapes.Tokens} tokens.");
                 if (EmbeddingTables.Fault(tables, name, values) is { } fault) throw new ArgumentException($"step: micro-batch {i} has {fault}.");
                 values.CopyTo(new Span<int>((void*)(InputsOf(i) + (nint)places[name].Offset), values.Length));

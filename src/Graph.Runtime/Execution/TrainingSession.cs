@@ -28,6 +28,8 @@ public sealed class TrainingSession : IDisposable
     readonly IProgram microBatch, evaluation, clear, cast;
     // Steps begun, updated and finished: a step's slot is its number modulo 2.
     long begun, updated, finished;
+    // Micro-batches of the run before the next step's: with the seed it decides the masks of dropout.
+    long taken;
     // The one of the last step's gradients, and what that step left.
     float usedScale = 1;
     LossScaleState lossScale;
@@ -57,6 +59,7 @@ public sealed class TrainingSession : IDisposable
             if (plan.Optimizer.LoraPlus is { } plus)
                 foreach (var (offset, first) in new[] { (plus.SegmentsA, 0), (plus.SegmentsB, 1) })
                     device.Upload(Optimizer(offset), MemoryMarshal.AsBytes<AdamSegment>(OptimizerBinding.Renumbered(optimizer.Segments().Where((_, i) => i % 2 == first))));
+            if (plan.Shapes.DropsAdapters) device.Upload(binder.Address(AdapterDropout.Table), MemoryMarshal.AsBytes<DroppedAdapter>(AdapterDropout.TableOf(plan.Shapes.Schedule, plan.Options.Ranks, plan.Options.Dropout!)));
             foreach (var (name, table) in RopeScaling.Tables(plan)) device.Upload(binder.Address(name), MemoryMarshal.AsBytes<float>(table));
             microBatch = device.Prepare([.. bound.MicroBatch, optimizer.LossSum(plan.MicroBatch)]);
             evaluation = device.Prepare([.. bound.Evaluation, optimizer.LossSum(plan.Evaluation)]);
@@ -113,7 +116,7 @@ public sealed class TrainingSession : IDisposable
             device.Fill(Optimizer(matrix.FirstMoment), 0, matrix.MomentBytes);
             device.Fill(Optimizer(matrix.SecondMoment), 0, matrix.MomentBytes);
         }
-        Step = 0;
+        (Step, taken) = (0, 0);
         SetLossScale(new LossScaleState(scaling.Start, 0));
         PushMasters();
     }
@@ -182,6 +185,7 @@ public sealed class TrainingSession : IDisposable
             microBatch.Run();
         }
         begun++;
+        taken += batches.Count;
     }
 
     /// <summary>Starts the optimizer of the step that was begun last. The step before must have finished: whether it was skipped decides this one's bias correction.</summary>
@@ -307,7 +311,7 @@ public sealed class TrainingSession : IDisposable
             Write(matrix, matrix.FirstMoment, values.FirstMoment);
             Write(matrix, matrix.SecondMoment, values.SecondMoment);
         }
-        Step = state.Step;
+        (Step, taken) = (state.Step, state.DataPosition);
         SetLossScale(scaling.GrowthSteps > 0 ? state.LossScale : new LossScaleState(scaling.Start, 0));
         PushMasters();
     }
@@ -344,7 +348,7 @@ public sealed class TrainingSession : IDisposable
     StepSlot Stage(IReadOnlyList<MicroBatch> batches)
     {
         var slot = slots[begun % slots.Length];
-        slot.Fill(batches);
+        slot.Fill(batches, taken);
         return slot;
     }
 

@@ -41,7 +41,7 @@ public sealed class Binder(ExecutionPlan plan, IReadOnlyDictionary<MemoryBlock, 
     // Some launches of a program, on the tokens of a window.
     List<BoundLaunch> Bind(PlannedProgram program, Shapes shapes, int first, int end, TiledRun? tiled = null)
     {
-        var launches = new LaunchBinder(shapes, plan.Options.LoraScale, plan.LogitsRows, attended, plan.Options.TokenUnit);
+        var launches = new LaunchBinder(shapes, plan.Options.LoraScale, plan.LogitsRows, attended, plan.Options.TokenUnit) { Drops = !ReferenceEquals(program, plan.Evaluation) };
         var bound = new List<BoundLaunch>();
         for (var at = first; at < end; at++)
         {

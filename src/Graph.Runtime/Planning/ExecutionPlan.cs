@@ -32,6 +32,9 @@ public sealed record PlanOptions(int Tokens, RankTable Ranks, ActType Act, doubl
     /// <summary>How the optimizer stores its moments.</summary>
     public MomentFormat Moments { get; init; }
 
+    /// <summary>Null: adapters have none.</summary>
+    public DropoutOptions? Dropout { get; init; }
+
     /// <summary>B has a learning rate of its own (LoRA+).</summary>
     public bool LoraPlus { get; init; }
 

@@ -1,6 +1,7 @@
 using System;
 using System.Collections.Generic;
 using System.Linq;
+using System.Runtime.InteropServices;
 using Graph.Runtime.Devices;
 using Graph.Runtime.Schedules;
 
@@ -13,10 +14,14 @@ namespace Graph.Runtime.Planning;
 /// <param name="tokenUnit">Null: <see cref="GemmKernel.TokenUnit"/>.</param>
 public sealed class LaunchBinder(Shapes shapes, double loraScale, int logitsRows, Func<int?, long> pairs, int? tokenUnit = null)
 {
+    /// <summary>Adapters are dropped, where the run has dropout: not in an evaluation.</summary>
+    public bool Drops { get; init; } = true;
+
     /// <param name="address">Address of a tensor's first element, wherever a window begins; also asked for the scratch of <see cref="Lifetimes.ScratchOf"/> and what <see cref="LabelRows"/> names.</param>
     public IEnumerable<BoundLaunch> Bind(Launch launch, Func<string, nint> address) => launch switch
     {
         GemmLaunch g when shapes.Segments(g).Count == 0 => [Zeros(address, g)],
+        GemmLaunch g when Drops && AdapterDropout.DroppedSegment(shapes, g) is { } dropped => Dropped(address, g, dropped),
         GemmLaunch g => AdapterScales.Of(shapes, g, loraScale).Select(part => Gemm(address, g, part)),
         KernelLaunch k => [Kernel(address, k)],
         CrossEntropyLaunch c => CrossEntropy(address, c),
@@ -40,6 +45,54 @@ public sealed class LaunchBinder(Shapes shapes, double loraScale, int logitsRows
             WholeM = layout.Tensor.Tokens ? layout.Rows : d.Rows,
             Unit = g is { Layout: GemmLayout.Tn, Accumulate: true } ? tokenUnit ?? (layout.Tensor.Stack < 0 ? int.MaxValue : GemmKernel.TokenUnit(shapes.Ranks[layout.Tensor.Stack])) : int.MaxValue,
         };
+    }
+
+    // A product for each adapter, from its dropped x or through its mask.
+    IEnumerable<BoundLaunch> Dropped(Func<string, nint> address, GemmLaunch g, GemmSegment dropped)
+    {
+        if (g.Layout != GemmLayout.Nn && g.Segments.Count > 1) throw new ArgumentException($"bind: {ScheduleText.Print(g)} adds an adapter's product to another one, which dropout cannot part.");
+        var (d, layout, pitch, scratch) = (shapes.Resolve(g.D), shapes[g.D.Tensor], AdapterDropout.Pitch(shapes, g, dropped), address(AdapterDropout.Scratch));
+        Rectangle left = shapes.Resolve(dropped.A), right = shapes.Resolve(dropped.B);
+        var rest = g.Segments.Where(s => s != dropped).ToArray();
+        var written = g.Accumulate;
+        if (g.Layout == GemmLayout.Nn && shapes.Segments(g with { Segments = rest }).Count > 0)
+        {
+            written = true;
+            yield return Gemm(address, g with { Segments = rest }, (d.Column, d.ColumnEnd, loraScale));
+        }
+        var stack = g.Layout == GemmLayout.Tn ? layout.Tensor.Stack : shapes[dropped.B.Tensor].Tensor.Stack;
+        foreach (var (adapter, number) in shapes.Ranks.Adapters.Select((a, i) => (a, i)).Where(a => a.a.Stack == stack))
+        {
+            var (first, end) = (adapter.RankStart, adapter.RankStart + adapter.Padded);
+            var scale = (float)(g.Scale.Constant * Math.Pow(adapter.Scale ?? loraScale, g.Scale.LoraScales));
+            switch (g.Layout)
+            {
+                case GemmLayout.Nt:
+                    yield return Drop(AdapterDropout.Kernel, scratch, pitch, Start(address, left), shapes[left.Tensor].Pitch, left.Columns);
+                    yield return Product(d with { Column = first, ColumnEnd = end }, scratch, pitch, Start(address, right with { Row = first, RowEnd = end }), shapes[right.Tensor].Pitch, left.Columns, g.Accumulate);
+                    break;
+                case GemmLayout.Tn:
+                    yield return Drop(AdapterDropout.Kernel, scratch, pitch, Start(address, right), shapes[right.Tensor].Pitch, right.Columns);
+                    yield return Product(d with { Row = first, RowEnd = end }, Start(address, left with { Column = first, ColumnEnd = end }), shapes[left.Tensor].Pitch, scratch, pitch, right.Rows, g.Accumulate);
+                    break;
+                default:
+                    yield return new BoundGemm(AdapterDropout.Scratch, g.Layer, LaunchCost.Gemm(d.Rows, d.Columns, adapter.Padded), 0, GemmLayout.Nn, ElementType.Act, scratch, pitch, Start(address, left with { Column = first, ColumnEnd = end }),
+                        shapes[left.Tensor].Pitch, Start(address, right with { Row = first, RowEnd = end }), shapes[right.Tensor].Pitch, d.Rows, d.Columns, adapter.Padded, scale, false);
+                    yield return Drop(written ? AdapterDropout.AddKernel : AdapterDropout.Kernel, Start(address, d), layout.Pitch, scratch, pitch, d.Columns);
+                    written = true;
+                    break;
+            }
+
+            BoundGemm Product(Rectangle to, nint a, int aPitch, nint b, int bPitch, int k, bool accumulate) =>
+                new(ScheduleText.Print(g.D), g.Layer, LaunchCost.Gemm(to.Rows, to.Columns, k), 0, g.Layout, layout.Tensor.Type, Start(address, to), layout.Pitch, a, aPitch, b, bPitch, to.Rows, to.Columns, k, scale, accumulate)
+                {
+                    Unit = g is { Layout: GemmLayout.Tn, Accumulate: true } ? tokenUnit ?? GemmKernel.TokenUnit(shapes.Ranks[stack]) : int.MaxValue,
+                };
+
+            BoundKernel Drop(string kernel, nint to, int toPitch, nint from, int fromPitch, int columns) =>
+                new(kernel, g.Layer, 0, (kernel == AdapterDropout.AddKernel ? 3L : 2L) * shapes.Tokens * columns * TensorLayout.Size(ElementType.Act, shapes.Act), kernel,
+                    [new(to, toPitch), new(from, fromPitch), new(address(AdapterDropout.Table) + number * Marshal.SizeOf<DroppedAdapter>(), 0), new(address(AdapterDropout.Key), 0)], shapes.Tokens);
+        }
     }
 
     (GemmOperands Operands, long Bytes) Segment(Func<string, nint> address, GemmLaunch g, Rectangle d, Rectangle a, Rectangle b)

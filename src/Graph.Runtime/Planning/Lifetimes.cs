@@ -38,6 +38,7 @@ public static class Lifetimes
             if (shapes.FusionAt(launches, i) is EpilogueFusion)
                 foreach (var read in shapes.Of(launches[i - 1]).Reads) Note(read, i, false);
             foreach (var write in accesses.Writes) Note(write, i, true, launches[i] is TransferStart or DequantizeLaunch);
+            if (AdapterDropout.ScratchBytes(shapes, launches[i]) is > 0 and var dropped) result.Add(new Lifetime(AdapterDropout.Scratch, i, i, dropped));
             if (launches[i] is CrossEntropyLaunch c)
                 foreach (var (scratch, bytes) in ScratchOf(shapes, c, logitsRows)) result.Add(new Lifetime(scratch, i, i, bytes));
         }

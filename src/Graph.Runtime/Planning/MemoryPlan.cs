@@ -64,11 +64,16 @@ public sealed record MemoryPlan(IReadOnlyDictionary<MemoryBlock, long> Blocks, I
                 permanent[layout.Tensor.Name] = new Location(block, offset);
                 sizes[block] = offset + Arena.Align(layout.Bytes);
             }
-        foreach (var (input, count) in LabelRows.Inputs(shapes.Tokens))
+        foreach (var (input, count) in shapes.Staged)
         {
             var offset = sizes.GetValueOrDefault(MemoryBlock.Inputs);
             permanent[input] = new Location(MemoryBlock.Inputs, offset);
             sizes[MemoryBlock.Inputs] = offset + Arena.Align(4L * count);
+        }
+        if (shapes.DropsAdapters)
+        {
+            permanent[AdapterDropout.Table] = new Location(MemoryBlock.Adapters, sizes[MemoryBlock.Adapters]);
+            sizes[MemoryBlock.Adapters] += Arena.Align((long)shapes.Ranks.Adapters.Count * Unsafe.SizeOf<DroppedAdapter>());
         }
         var scalars = sizes.GetValueOrDefault(MemoryBlock.Inputs);
         foreach (var scalar in shapes.Schedule.Tensors.Where(t => t.Kind == TensorKind.Scalar)) permanent[scalar.Name] = new Location(MemoryBlock.Inputs, scalars + ScalarOffset(scalar.Name));
@@ -81,7 +86,7 @@ public sealed record MemoryPlan(IReadOnlyDictionary<MemoryBlock, long> Blocks, I
     }
 
     /// <summary>Bytes of the inputs of one micro-batch, as they lie in the block.</summary>
-    public static long InputBytes(Shapes shapes) => shapes.Layouts.Where(l => l.Tensor.Kind == TensorKind.Input).Sum(l => Arena.Align(l.Bytes)) + LabelRows.Inputs(shapes.Tokens).Sum(i => Arena.Align(4L * i.Count));
+    public static long InputBytes(Shapes shapes) => shapes.Layouts.Where(l => l.Tensor.Kind == TensorKind.Input).Sum(l => Arena.Align(l.Bytes)) + shapes.Staged.Sum(i => Arena.Align(4L * i.Count));
 
     static long ScalarOffset(string name) =>
         Enum.GetValues<StepScalar>().Where(s => ScheduleText.Lower(s) == name).Select(s => (StepScalar?)s).FirstOrDefault() switch

@@ -52,11 +52,11 @@ public sealed class Shapes
     Shapes(Shapes all, int firstToken, int tokens)
     {
         (Schedule, Ranks, Act, layouts, fusions) = (all.Schedule, all.Ranks, all.Act, all.layouts, all.fusions);
-        (materialized, packed, streamed) = (all.materialized, all.packed, all.streamed);
+        (materialized, packed, streamed, DropsAdapters) = (all.materialized, all.packed, all.streamed, all.DropsAdapters);
         (FirstToken, Tokens) = (firstToken, tokens);
     }
 
-    public static Shapes Of(Schedule schedule, PlanOptions options) => new(schedule, options.Tokens, options.Ranks, options.Act, options.Storage);
+    public static Shapes Of(Schedule schedule, PlanOptions options) => new(schedule, options.Tokens, options.Ranks, options.Act, options.Storage) { DropsAdapters = options.Dropout is { Probability: > 0 } && options.Ranks.Adapters.Count > 0 };
 
     /// <summary>The same tensors, of which launches see <paramref name="tokens"/> tokens from <paramref name="firstToken"/> on.</summary>
     public Shapes Window(int firstToken, int tokens) => new(this, firstToken, tokens);
@@ -74,6 +74,12 @@ public sealed class Shapes
 
     /// <summary>Every tensor of the schedule, then the packed blocks of weights that have one.</summary>
     public IReadOnlyCollection<TensorLayout> Layouts => layouts.Values;
+
+    /// <summary>Adapters have dropout in training (<see cref="AdapterDropout"/>).</summary>
+    public bool DropsAdapters { get; private init; }
+
+    /// <summary>What the host stages with every micro-batch beside the schedule's inputs, in this order.</summary>
+    public IEnumerable<(string Name, int Count)> Staged => DropsAdapters ? LabelRows.Inputs(Tokens).Append((AdapterDropout.Key, AdapterDropout.KeyCount)) : LabelRows.Inputs(Tokens);
 
     /// <summary>Some weight is not resident.</summary>
     public bool Materializes => materialized.Count > 0;
@@ -154,6 +160,8 @@ public sealed class Shapes
     /// </summary>
     public Fusion? FusionAt(IReadOnlyList<Launch> launches, int at) =>
         at > 0 && at < launches.Count && fusions.TryGetValue((launches[at - 1].Id, launches[at].Id), out var fusion) && !(launches[at - 1] is GemmLaunch g && Segments(g).Count == 0)
+            // What is dropped stands between the product and the kernel that reads it.
+            && !(fusion is EpilogueFusion && launches[at - 1] is GemmLaunch product && AdapterDropout.DroppedSegment(this, product) is not null)
             // Of adapters with several scales, G is several products.
             && !(fusion is RankGradientsFusion && launches[at] is GemmLaunch b && !AdapterScales.IsOne(Ranks, this[b.D.Tensor].Tensor.Stack)) ? fusion : null;
 

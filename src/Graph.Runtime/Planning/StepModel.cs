@@ -96,7 +96,7 @@ public sealed class StepModel
         int Make(Launch launch)
         {
             var accesses = shapes.Of(launch);
-            var scratch = launch is CrossEntropyLaunch c ? Lifetimes.ScratchOf(shapes, c, logitsRows).Sum(s => Arena.Align(s.Bytes)) : 0;
+            var scratch = launch is CrossEntropyLaunch c ? Lifetimes.ScratchOf(shapes, c, logitsRows).Sum(s => Arena.Align(s.Bytes)) : Arena.Align(AdapterDropout.ScratchBytes(shapes, launch));
             var reads = Tensors(accesses.Reads);
             made.Add(new Entry(launch, reads, Tensors(accesses.Writes), [.. reads.Where(t => materialized[t]).OrderBy(t => names[t], StringComparer.CurrentCulture)],
                 [.. accesses.Reads.Select(r => r.Tensor).Where(block.ContainsKey).Select(t => block[t]).Distinct()], scratch, times.Of(launch), !TokenTiles.MixesNoTokens(shapes, launch)));

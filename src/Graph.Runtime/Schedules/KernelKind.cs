@@ -40,6 +40,8 @@ public enum KernelKind
     /// <summary>Partial sums of G and dB from one read of dY, and their addition.</summary>
     RankGradients,
     RankSum,
+    /// <summary>Dropout of adapters' inputs, and of the gradients that come back.</summary>
+    Dropout,
     /// <summary>Rows of tokens with a label, to the head and back.</summary>
     LabelRows,
     /// <summary>Gradient norm, AdamW, rounded copies of adapters, sums of gradients' parts and of losses.</summary>

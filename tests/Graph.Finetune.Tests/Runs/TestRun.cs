@@ -103,7 +103,7 @@ sealed record TestRun(string Model, TrainSettings Settings, int Rank, double Alp
         {
             More = run.More with
             {
-                Layers = random.Next(2) == 0 ? null : [1, 3], Ranks = random.Next(2) == 0 ? [] : [("layers.1.*", random.Next(1, 40))], Alphas = random.Next(2) == 0 ? [] : [("*", random.Next(1, 9))],
+                Dropout = random.Next(2) * 0.3, Layers = random.Next(2) == 0 ? null : [1, 3], Ranks = random.Next(2) == 0 ? [] : [("layers.1.*", random.Next(1, 40))], Alphas = random.Next(2) == 0 ? [] : [("*", random.Next(1, 9))],
             },
         };
     }

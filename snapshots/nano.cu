@@ -1647,6 +1647,23 @@ __device__ __forceinline__ void logit_log2_and_derivative(float s, float& z, flo
 @prelude.cu
 @label_rows.cu
 
+// ======== adapter_dropout
+// Dropout of an adapter's input: 4 bytes an element, read once and written once, with a mask that is computed from counters where it is needed and
+// never stored.
+#define ELEM_BF16 1
+#define ROWS 8
+
+@prelude.cu
+@adapter_dropout.cu
+
+// ======== adapter_dropout_add
+// The gradient of an adapter's input through its dropout, added to the rest of it: 6 bytes an element, with the mask of the forward computed again.
+#define ELEM_BF16 1
+#define ROWS 8
+
+@prelude.cu
+@adapter_dropout.cu
+
 // ======== gradient_norm_partials
 // Sums of squares of all adapters' gradients, one for each 4,096 elements, in one launch: a gradient is read once, 4 bytes an element.
 #define ELEM_BF16 1

@@ -50,7 +50,7 @@ public sealed class KernelParameterTests
         Assert.Empty(wrong);
     }
 
-    /// <summary>By kernel, every parameter list that a session packs: with adapters everywhere, on one linear and on none (whose views are empty), and with every recipe in the backward and linears in NF4.</summary>
+    /// <summary>By kernel, every parameter list that a session packs: with adapters everywhere, on one linear and on none (whose views are empty), and with every recipe in the backward, linears in NF4 and dropout.</summary>
     static Dictionary<string, HashSet<string>> Packed(string variant)
     {
         var packed = new Dictionary<string, HashSet<string>>();
@@ -58,7 +58,7 @@ public sealed class KernelParameterTests
         var dkdv = schedule.Backward.OfType<KernelLaunch>().Where(l => l.Kind == KernelKind.AttentionDkdv).Select(l => l.Kernel).ToHashSet();
         foreach (var recompute in new[] { false, true })
             foreach (var rankOf in new Func<string, int>[] { _ => 8, name => name.EndsWith(".q_proj", StringComparison.Ordinal) ? 8 : 0, _ => 0 })
-                foreach (var launch in RecordedLaunches.Of(variant, recompute, rankOf, recompute ? WeightFormat.Nf4 : WeightFormat.Act).OfType<BoundKernel>())
+                foreach (var launch in RecordedLaunches.Of(variant, recompute, rankOf, recompute ? WeightFormat.Nf4 : WeightFormat.Act, recompute ? new DropoutOptions(0.1, 0) : null).OfType<BoundKernel>())
                 {
                     Add(launch.Kernel, launch.Arguments);
                     foreach (var keeps in launch.ScoreGradients is null ? [false] : new[] { true, false })

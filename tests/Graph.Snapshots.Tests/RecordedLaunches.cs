@@ -19,14 +19,15 @@ sealed class RecordedLaunches : IDevice
     /// <param name="recompute">Every activation that has a recipe is built again in the backward; moments are 8-bit codes and the loss is scaled.</param>
     /// <param name="rankOf">Rank of a linear's adapter; 0: it has none.</param>
     /// <param name="format">Of the frozen linears.</param>
-    public static IReadOnlyList<BoundLaunch> Of(string variant, bool recompute, Func<string, int> rankOf, WeightFormat format = WeightFormat.Act)
+    /// <param name="dropout">Of the adapters.</param>
+    public static IReadOnlyList<BoundLaunch> Of(string variant, bool recompute, Func<string, int> rankOf, WeightFormat format = WeightFormat.Act, DropoutOptions? dropout = null)
     {
         var schedule = ScheduleText.Parse(Emitted.Model(variant).ScheduleText);
         var ranks = RankTable.Create(schedule, rankOf);
         // No plan drops a boundary tensor, but recipes of theirs are emitted too.
         var decisions = recompute ? new Decisions("all", schedule.Recipes.ToDictionary(r => r.Tensor, _ => TensorAction.Recompute)) : Decisions.None;
         using var device = new RecordedLaunches();
-        using var session = new TrainingSession(device, ExecutionPlan.Create(schedule, new PlanOptions(96, ranks, device.Act, 2.0) { Decisions = decisions, Storage = WeightStorages.Packed(schedule, _ => format), Moments = recompute ? MomentFormat.Block8 : MomentFormat.Fp32 }),
+        using var session = new TrainingSession(device, ExecutionPlan.Create(schedule, new PlanOptions(96, ranks, device.Act, 2.0) { Decisions = decisions, Dropout = dropout, Storage = WeightStorages.Packed(schedule, _ => format), Moments = recompute ? MomentFormat.Block8 : MomentFormat.Fp32 }),
             new AdamOptions(Scaling: recompute ? new LossScaling() : LossScaling.None));
         return device.launches;
     }

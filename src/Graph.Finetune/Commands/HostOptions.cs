@@ -10,7 +10,7 @@ sealed class HostOptions
     /// <summary>What a machine is taken to have where none is looked at.</summary>
     public const long Assumed = 64L << 30;
 
-    readonly Option<long?> memory = Memory("what the machine has left but 2 GiB when left out");
+    readonly Option<long?> memory = Memory("seven eighths of what the machine has left but 2 GiB, when left out");
     readonly Option<string> stream = OptionKinds.Choice(
         "--stream-weights", "frozen linears rest in host memory and come to the device ahead of every use: all, none, or as many layers as make the step the fastest", "auto", "on", "off");
     readonly Option<string> offload = OptionKinds.Choice("--offload", "activations wait in host memory for the backward where that makes the step the fastest", "auto", "off");

@@ -112,6 +112,7 @@ public sealed record ExecutionPlan(Shapes Shapes, PlanOptions Options, Decisions
     {
         if (options.TokenTile is { } tile && (tile < 1 || tile % TokenTiles.Unit(options) != 0))
             throw new ArgumentException($"plan: a tile of {tile} tokens cuts sums of adapters' gradients, which are made of {TokenTiles.Unit(options)} tokens each; use a multiple of that.");
+        if (options is { TokenTile: not null, Dropout: not null }) throw new ArgumentException("plan: a mask of dropout is numbered by the tokens of a launch, so tiles of tokens would have other masks; leave one of the two out.");
         var schedule = shapes.Schedule;
         var decisions = options.Decisions ?? Decisions.None;
         var kept = Kept(schedule, options);

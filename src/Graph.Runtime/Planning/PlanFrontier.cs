@@ -211,6 +211,8 @@ public sealed class PlanFrontier
     static IReadOnlyList<int> TilesOf(Shapes shapes, PlanOptions options)
     {
         if (options.TokenTile is { } given) return [given];
+        // A mask is numbered by the tokens of a launch.
+        if (options.Dropout is not null) return [];
         var unit = TokenTiles.Unit(options);
         return [.. new[] { Math.Clamp(shapes.Tokens / 4, LeastTile, MostTile), LeastTile }.Select(tile => Math.Max(unit, tile / unit * unit)).Distinct().Where(tile => tile < shapes.Tokens)];
     }

@@ -147,7 +147,8 @@ public class TrainTests
         using var scratch = new Scratch();
         var output = Path.Combine(scratch.Path, "out");
         Succeed(Train(Goldens.Data(scratch), output, [.. AsGoldens, "--batch-tokens", "96", "--steps", "1"]));
-        Assert.Equal([".lock", "adapter_config.json", "adapter_model.safetensors", "checkpoints", "metrics.jsonl"], Directory.EnumerateFileSystemEntries(output).Select(f => Path.GetFileName(f)!).Order(StringComparer.Ordinal));
+        var names = Directory.EnumerateFileSystemEntries(output).Select(f => Path.GetFileName(f)!).Select(name => name.StartsWith("events.out.tfevents.", StringComparison.Ordinal) ? "events" : name);
+        Assert.Equal([".lock", "adapter_config.json", "adapter_model.safetensors", "checkpoints", "events", "metrics.jsonl", "report.html", "run-facts.json"], names.Order(StringComparer.Ordinal));
         Assert.Equal(["step-1"], Directory.EnumerateFileSystemEntries(Path.Combine(output, "checkpoints")).Select(f => Path.GetFileName(f)!));
     }
 

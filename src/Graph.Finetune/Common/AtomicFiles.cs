@@ -143,6 +143,8 @@ public static partial class AtomicFiles
             else Directory.Move(aside, aside[..^Replaced.Length]);
         }
         foreach (var part in Directory.GetDirectories(parent, "*" + Partial).Concat(Directory.GetDirectories(parent, "*" + Old))) Directory.Delete(part, recursive: true);
+        // Files that were written to the side (Write) have a number of 32 digits in their names.
+        foreach (var file in Directory.GetFiles(parent, "*." + new string('?', 32) + Partial)) File.Delete(file);
     }
 
     /// <summary>Waits until the disk has a folder's names.</summary>

@@ -24,6 +24,17 @@ public class RunFolderTests
         Assert.All(one, file => Assert.Equal(file.Value, other[file.Key]));
     }
 
+    /// <summary>What a killed process wrote to the side goes; a person's file stays.</summary>
+    [Fact]
+    public void Claim_PartsOfAKilledRun_AreGone()
+    {
+        using var scratch = new Scratch();
+        string part = Path.Combine(scratch.Path, $"run-facts.json.{Guid.NewGuid():N}.partial"), mine = Path.Combine(scratch.Path, "mine.partial");
+        foreach (var file in new[] { part, mine }) File.WriteAllText(file, "{");
+        RunFolder.Claim(scratch.Path, RunStart.New).Dispose();
+        Assert.Equal((false, true), (File.Exists(part), File.Exists(mine)));
+    }
+
     [Fact]
     public void Train_FolderWithARun_IsRefusedUnlessToldWhat()
     {

@@ -54,7 +54,7 @@ public sealed class PlanFrontierTests
     }
 
     /// <summary>
-    /// A step is at most 6 % slower than a bound that no plan passes, from an eighth above the least on; with host memory 25 %, from twice the least on, because the bound lets copies take no time. Below, the bound says little: it lets
+    /// A step is at most 4.5 % slower than a bound that no plan passes, from a sixth above the least on; with host memory 25 %, from twice the least on, because the bound lets copies take no time. Below, the bound says little: it lets
     /// parts of tensors be dropped, nothing be alive while they are built, and no launch hold more than those that mix tokens.
     /// </summary>
     [Theory]
@@ -62,11 +62,11 @@ public sealed class PlanFrontierTests
     public void Fit_AnyBudget_IsNearTheBound(string variant, int hostGib)
     {
         var frontier = Frontier(variant, hostGib);
-        var (least, most) = (frontier.Least().Footprint.Total * (hostGib == 0 ? 9 : 16) / 8, frontier.Fastest().Footprint.Total);
+        var (least, most) = (frontier.Least().Footprint.Total * (hostGib == 0 ? 7 : 12) / 6, frontier.Fastest().Footprint.Total);
         for (var i = 0; i <= 20; i++)
         {
             var budget = least + (most - least) / 20 * i;
-            Assert.InRange(frontier.Fit(budget)!.Milliseconds / frontier.Bound(budget), 0.9999, hostGib == 0 ? 1.06 : 1.25);
+            Assert.InRange(frontier.Fit(budget)!.Milliseconds / frontier.Bound(budget), 0.9999, hostGib == 0 ? 1.045 : 1.25);
         }
     }
 

@@ -3,7 +3,6 @@ using System.Buffers;
 using System.Collections.Generic;
 using System.IO;
 using System.Linq;
-using System.Text.Encodings.Web;
 using System.Text.Json;
 using Graph.Runtime.Devices;
 using Graph.Runtime.Execution;
@@ -90,7 +89,7 @@ public static class SavedModel
     }
 
     /// <summary>Fields of a config.json as Hugging Face names them.</summary>
-    public static byte[] Config(IReadOnlyList<KeyValuePair<string, object?>> fields) => JsonBytes(json =>
+    public static byte[] Config(IReadOnlyList<KeyValuePair<string, object?>> fields) => Json.File(json =>
     {
         foreach (var (name, value) in fields.OrderBy(f => f.Key, StringComparer.Ordinal))
         {
@@ -125,7 +124,7 @@ public static class SavedModel
         foreach (var (shard, i) in shards.Select((s, i) => (s, i))) files.Add((NameOf(i), stream => SafetensorsWriter.Write(stream, [.. shard.Select(t => t.As(t.Type))], metadata)));
         if (shards.Count > 1)
         {
-            files.Add((IndexName, stream => stream.Write(JsonBytes(json =>
+            files.Add((IndexName, stream => stream.Write(Json.File(json =>
             {
                 json.WriteStartObject("metadata");
                 json.WriteNumber("total_size", tensors.Sum(Bytes));
@@ -177,18 +176,5 @@ public static class SavedModel
     {
         File.Delete(Path.Combine(directory, ConfigName));
         foreach (var file in Directory.GetFiles(directory, "model*.safetensors*").Where(f => !keep.Contains(Path.GetFileName(f)))) File.Delete(file);
-    }
-
-    static byte[] JsonBytes(Action<Utf8JsonWriter> fields)
-    {
-        using var stream = new MemoryStream();
-        using (var json = new Utf8JsonWriter(stream, new JsonWriterOptions { Indented = true, NewLine = "\n", Encoder = JavaScriptEncoder.UnsafeRelaxedJsonEscaping }))
-        {
-            json.WriteStartObject();
-            fields(json);
-            json.WriteEndObject();
-        }
-        stream.WriteByte((byte)'\n');
-        return stream.ToArray();
     }
 }

@@ -25,8 +25,7 @@ static class PlanCommand
     {
         var (variant, adapter, host) = (Models.Variant(models), new AdapterOptions(), new HostOptions(machine: false));
         var seq = OptionKinds.Integer("--seq", "tokens of the longest document", 2048, 1);
-        var (tokens, stepTokens) = (BatchOptions.Tokens(), BatchOptions.StepTokens());
-        var accumulate = OptionKinds.Integer("--grad-accum", "micro-batches of an optimizer step", 1, 1, 4096);
+        var (tokens, ofStep) = (BatchOptions.Tokens(), new StepOptions());
         var vram = SourceOptions.Vram();
         var profile = OptionKinds.Choice("--device-profile", "the card that it is planned for", [.. DeviceProfile.All.Reverse().Select(p => p.Name)]);
         var optimizer = TrainCommand.Optimizer();
@@ -36,17 +35,17 @@ static class PlanCommand
         var html = OptionKinds.Text("--html", "FILE", "writes a page: memory over a step, what happens to each activation, longest context against memory");
         var command = new Command("plan", "What a run would take on a card: predicted peak by category, step time, what is kept of the forward, the longest context. Needs no GPU and no checkpoint.") { variant };
         adapter.AddTo(command);
-        foreach (var option in new Option[] { seq, tokens, accumulate, stepTokens, vram, profile, optimizer, recompute, quant, json, html }) command.Add(option);
+        foreach (var option in new Option[] { seq, tokens, vram, profile, optimizer, recompute, quant, json, html }) command.Add(option);
+        ofStep.AddTo(command);
         host.AddTo(command);
         command.SetAction(result =>
         {
             var model = Models.Find(models, result.GetValue(variant));
             using var source = ModelSource.Open(model, "random:0");
             var device = DeviceProfile.Find(result.GetRequiredValue(profile))!;
-            var (count, ofStep) = (result.GetRequiredValue(tokens).Count, result.GetValue(stepTokens));
-            if ((count is null || ofStep is not null) && result.GetResult(accumulate) is { Implicit: false }) throw new UsageException("--grad-accum and --step-tokens (or --batch-tokens auto) both say how many micro-batches a step has; leave one out.");
-            var batch = count ?? ofStep ?? BatchTokens.DefaultStep;
-            var perStep = count is { } given && ofStep is { } step ? BatchTokens.PerStep(given, step) : result.GetValue(accumulate)!.Value;
+            var asked = result.GetRequiredValue(tokens);
+            var (perStep, toChoose) = ofStep.Read(result, asked);
+            var batch = asked.Count ?? toChoose!.Value;
             var request = new SessionRequest(adapter.Read(result, source), batch, Math.Min(result.GetValue(seq)!.Value, batch), perStep, result.GetRequiredValue(recompute), new AdamOptions(), 0)
             {
                 Quant = QuantOption.Read(result, quant), Moments = TrainCommand.Moments(result.GetRequiredValue(optimizer)), Host = host.Read(result),
@@ -54,7 +53,7 @@ static class PlanCommand
             source.RequirePositions(request.Seq);
             var budget = result.GetValue(vram) ?? device.MemoryBytes;
             if (budget > device.MemoryBytes) throw new FinetuneException($"--vram is {Bytes.Text(budget)} but a {device.Name} has {Bytes.Text(device.MemoryBytes)}; lower --vram, or plan for a larger card with --device-profile.", 4);
-            if (count is null)
+            if (toChoose is not null)
             {
                 var (fastest, micro) = BatchTokens.Fastest(source, request, device, budget, batch, $"--vram is {Bytes.Text(budget)}");
                 request = request with { Tokens = fastest, MicroBatches = micro };

@@ -84,10 +84,8 @@ sealed class BatchOptions(bool required = true)
 
     public static Option<BatchTokens> Tokens() => OptionKinds.Tokens("--batch-tokens", "tokens of a micro-batch; auto: those with which a step of --step-tokens is the fastest", BatchTokens.DefaultStep);
 
-    public static Option<int?> StepTokens() => OptionKinds.Integer("--step-tokens", "tokens of an optimizer step, in place of --grad-accum; 8192 with --batch-tokens auto", null, 1);
-
-    /// <summary>Whether the micro-batch is to be chosen.</summary>
-    public bool IsAuto(ParseResult result) => result.GetRequiredValue(tokens).Count is null;
+    /// <summary>Tokens of a micro-batch as they were asked for.</summary>
+    public BatchTokens Asked(ParseResult result) => result.GetRequiredValue(tokens);
 
     /// <summary>Files with their weights. A file whose name ends like a weight is taken by its name.</summary>
     /// <exception cref="UsageException">A weight is not above 0, or too large.</exception>

@@ -19,8 +19,7 @@ static class TrainCommand
         var (source, batch, adapter, host) = (new SourceOptions(models), new BatchOptions(), new AdapterOptions(), new HostOptions());
         var output = OptionKinds.Text("--out", "DIR", "receives adapter_config.json and adapter_model.safetensors, or the whole model, metrics.jsonl and checkpoints");
         output.Required = true;
-        var accumulate = OptionKinds.Integer("--grad-accum", "micro-batches of an optimizer step", 1, 1, 4096);
-        var stepTokens = BatchOptions.StepTokens();
+        var step = new StepOptions();
         var steps = OptionKinds.Integer("--steps", "optimizer steps", null, 1);
         var epochs = OptionKinds.Integer("--epochs", "passes over the data, in place of --steps; 1 when both are left out", null, 1, 10_000);
         var peak = OptionKinds.Number("--lr", "learning rate after the warm-up; 1e-5 where all weights are trained, unless it is given", 2e-4);
@@ -49,7 +48,8 @@ static class TrainCommand
         batch.AddTo(command);
         command.Add(output);
         adapter.AddTo(command);
-        foreach (var option in new Option[] { accumulate, stepTokens, steps, epochs, peak, shape, warmup, minimum, restarts, ratio, optimizer, decay, clip, recompute, quant, seed, saveEvery, keep, resume, overwrite, maxSkipped, evalData, evalEvery, patience, dry }) command.Add(option);
+        foreach (var option in new Option[] { steps, epochs, peak, shape, warmup, minimum, restarts, ratio, optimizer, decay, clip, recompute, quant, seed, saveEvery, keep, resume, overwrite, maxSkipped, evalData, evalEvery, patience, dry }) command.Add(option);
+        step.AddTo(command);
         host.AddTo(command);
         command.SetAction(result =>
         {
@@ -58,10 +58,8 @@ static class TrainCommand
             if (result.GetValue(resume) && result.GetValue(overwrite)) throw new UsageException("--resume goes on with a run and --overwrite replaces it; leave one out.");
             if (result.GetValue(patience) is not null && result.GetValue(evalData) is not { Length: > 0 }) throw new UsageException("--early-stopping-patience counts evaluations, and there are none without --eval-data; give both, or neither.");
             var data = batch.Read(result);
-            var (auto, tokensOfStep) = (batch.IsAuto(result), result.GetValue(stepTokens));
-            if ((auto || tokensOfStep is not null) && result.GetResult(accumulate) is { Implicit: false }) throw new UsageException("--grad-accum and --step-tokens (or --batch-tokens auto) both say how many micro-batches a step has; leave one out.");
-            if (auto && (tokensOfStep ?? BatchTokens.DefaultStep) < data.Seq) throw new UsageException($"--seq is {data.Seq} and a step has {tokensOfStep ?? BatchTokens.DefaultStep} tokens; give --step-tokens {data.Seq} or more.");
-            var perStep = !auto && tokensOfStep is { } asked ? BatchTokens.PerStep(data.BatchTokens, asked) : result.GetValue(accumulate)!.Value;
+            var (perStep, toChoose) = step.Read(result, batch.Asked(result));
+            if (toChoose < data.Seq) throw new UsageException($"--seq is {data.Seq} and a step has {toChoose} tokens; give --step-tokens {data.Seq} or more.");
             var evaluation = result.GetValue(evalData) is { Length: > 0 } files ? (data with { Files = BatchOptions.Unweighted("--eval-data", BatchOptions.Sources(files)) }, result.GetValue(evalEvery)!.Value) : default((DataSettings, int)?);
             var phases = new Phases(terminal);
             using var opened = ModelSource.Open(model, weights);
@@ -71,7 +69,7 @@ static class TrainCommand
             var settings = new TrainSettings(result.GetRequiredValue(output)!, result.GetValue(resume) ? RunStart.Resume : result.GetValue(overwrite) ? RunStart.Overwrite : RunStart.New, data, perStep, result.GetValue(steps), result.GetValue(epochs) ?? 1,
                 Enum.Parse<LearningRateShape>(result.GetRequiredValue(shape), true), rate, result.GetValue(warmup)!.Value,
                 new AdamOptions(WeightDecay: result.GetValue(decay)!.Value, Clip: result.GetValue(clip)!.Value, LoraPlus: result.GetValue(ratio)!.Value), result.GetRequiredValue(recompute), result.GetValue(seed)!.Value,
-                result.GetValue(saveEvery)!.Value, result.GetValue(keep)!.Value, result.GetValue(maxSkipped)!.Value, evaluation, QuantOption.Read(result, quant), host.Read(result)) { StepTokens = auto ? tokensOfStep ?? BatchTokens.DefaultStep : null, Dry = result.GetValue(dry), Patience = result.GetValue(patience), Moments = Moments(result.GetRequiredValue(optimizer)), MinimumRate = result.GetValue(minimum)!.Value, Restarts = result.GetValue(restarts)!.Value };
+                result.GetValue(saveEvery)!.Value, result.GetValue(keep)!.Value, result.GetValue(maxSkipped)!.Value, evaluation, QuantOption.Read(result, quant), host.Read(result)) { StepTokens = toChoose, Dry = result.GetValue(dry), Patience = result.GetValue(patience), Moments = Moments(result.GetRequiredValue(optimizer)), MinimumRate = result.GetValue(minimum)!.Value, Restarts = result.GetValue(restarts)!.Value };
             if (opened.Note is { } note) terminal.Error.WriteLine("note: " + note);
             return TrainRun.Run(opened, device, adapter.Read(result, opened), settings, terminal, phases);
         });

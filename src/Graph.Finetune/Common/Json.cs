@@ -1,6 +1,7 @@
 using System;
 using System.IO;
 using System.Linq;
+using System.Text.Encodings.Web;
 using System.Text.Json;
 using System.Text.Unicode;
 
@@ -31,6 +32,20 @@ static class Json
         }
     }
 
+    /// <summary>An object as a file: indented, a line feed at its end.</summary>
+    public static byte[] File(Action<Utf8JsonWriter> fields)
+    {
+        using var stream = new MemoryStream();
+        using (var json = new Utf8JsonWriter(stream, new JsonWriterOptions { Indented = true, NewLine = "\n", Encoder = JavaScriptEncoder.UnsafeRelaxedJsonEscaping }))
+        {
+            json.WriteStartObject();
+            fields(json);
+            json.WriteEndObject();
+        }
+        stream.WriteByte((byte)'\n');
+        return stream.ToArray();
+    }
+
     /// <summary>A whole file, at most 16 MiB.</summary>
     public static JsonDocument ParseFile(string path)
     {
@@ -38,7 +53,7 @@ static class Json
         {
             var length = new FileInfo(path).Length;
             if (length > 16 << 20) throw new InputException($"{path} has {length} bytes, too many for a file of settings; is it the right file?");
-            return Parse(File.ReadAllBytes(path), path);
+            return Parse(System.IO.File.ReadAllBytes(path), path);
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)
         {

@@ -5,7 +5,6 @@ using System.IO;
 using System.Linq;
 using System.Security.Cryptography;
 using System.Text;
-using System.Text.Encodings.Web;
 using System.Text.Json;
 using Graph.Finetune.Adapters;
 using Graph.Finetune.Checkpoints;
@@ -50,7 +49,7 @@ public static class RunCheckpoint
         [
             .. product.Masters(state.Train),
             (OptimizerName, stream => SafetensorsWriter.Write(stream, state.OptimizerTensors(), new Dictionary<string, string> { ["format"] = "pt" })),
-            (RunName, stream => stream.Write(Json(json => WriteRun(json, state, settings)))),
+            (RunName, stream => stream.Write(Json.File(json => WriteRun(json, state, settings)))),
         ], files => (ManifestName, Manifest(files)));
     }
 
@@ -173,7 +172,7 @@ public static class RunCheckpoint
         }
     }
 
-    static byte[] Manifest(IEnumerable<WrittenFile> files) => Json(json =>
+    static byte[] Manifest(IEnumerable<WrittenFile> files) => Json.File(json =>
     {
         json.WriteNumber("format", Format);
         json.WriteStartObject("files");
@@ -186,17 +185,4 @@ public static class RunCheckpoint
         }
         json.WriteEndObject();
     });
-
-    static byte[] Json(Action<Utf8JsonWriter> fields)
-    {
-        using var stream = new MemoryStream();
-        using (var json = new Utf8JsonWriter(stream, new JsonWriterOptions { Indented = true, NewLine = "\n", Encoder = JavaScriptEncoder.UnsafeRelaxedJsonEscaping }))
-        {
-            json.WriteStartObject();
-            fields(json);
-            json.WriteEndObject();
-        }
-        stream.WriteByte((byte)'\n');
-        return stream.ToArray();
-    }
 }

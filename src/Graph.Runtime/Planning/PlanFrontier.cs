@@ -91,8 +91,8 @@ public sealed class PlanFrontier
     /// <summary>About what the smallest plan takes, found without its path: everything that can be dropped is, the rest waits in host memory, tiles and chunks of logits are the smallest.</summary>
     public static long LeastBytes(Schedule schedule, PlanOptions options, DeviceProfile device, HostChoices host)
     {
-        var options1 = options with { Storage = HostChoices.Storage(schedule, options.Storage, host.Shares[^1]) };
-        var shapes = Shapes.Of(schedule, options1);
+        var stored = options with { Storage = HostChoices.Storage(schedule, options.Storage, host.Shares[^1]) };
+        var shapes = Shapes.Of(schedule, stored);
         var rows = RowsOf(shapes, options).Min();
         var actions = options.Decisions?.Actions.ToDictionary() ?? Droppable(shapes).ToDictionary(t => t, _ => TensorAction.Recompute);
         if (host.Offload)
@@ -101,7 +101,7 @@ public sealed class PlanFrontier
             foreach (var tensor in Saved(shapes, options).Where(t => !actions.ContainsKey(t) && shapes[t].BytesPerToken >= LeastBytesPerToken))
                 if ((left -= shapes[tensor].Bytes) >= 0) actions[tensor] = TensorAction.Offload;
         }
-        return Footprint.Of(ExecutionPlan.Create(shapes, options1 with { Decisions = new Decisions("all", actions), LogitsRows = rows, TokenTile = TilesOf(shapes, options1) is [.., var smallest] ? smallest : null }), device).Total;
+        return Footprint.Of(ExecutionPlan.Create(shapes, stored with { Decisions = new Decisions("all", actions), LogitsRows = rows, TokenTile = TilesOf(shapes, stored) is [.., var smallest] ? smallest : null }), device).Total;
     }
 
     /// <summary>The plan that is the fastest whatever it takes.</summary>
@@ -172,11 +172,11 @@ public sealed class PlanFrontier
     }
 
     // Settings of one place of the weights: with what hides offloaded, and with all that cannot be built again.
-    IEnumerable<Setting> Others(Base @base, bool without)
+    IEnumerable<Setting> Others(Base @base, bool withNothingOffloaded)
     {
         if (@base.Shapes.Streamed.Sum(s => @base.Shapes[s].Bytes) > host.Bytes) return [];
         var rows = RowsOf(@base.Shapes, options);
-        var result = without ? rows.Select(r => SettingOf(@base, r, new HashSet<string>())).ToList() : [];
+        var result = withNothingOffloaded ? rows.Select(r => SettingOf(@base, r, new HashSet<string>())).ToList() : [];
         if (!host.Offload) return result;
         var model = ModelOf(@base, rows[0], new HashSet<string>());
         model.Evaluate(Given(model));

@@ -16,8 +16,8 @@ public record struct ModelCopy(int Item, long Bytes, int Ready, int Need)
 }
 
 /// <summary>
-/// Where <see cref="Transfers"/> puts copies, and how long the device waits for them, without making a launch list: what a planner that tries thousands can afford. Copies of a direction follow each other, and those on
-/// the way take at most <see cref="TransferPace.Landing"/> times the largest one. Times are milliseconds since the first launch.
+/// Where <see cref="Transfers"/> puts copies, and how long the device waits for them, without making a launch list: what a planner that tries thousands can afford. Copies of a
+/// direction follow each other, and those on the way take at most <see cref="TransferPace.Landing"/> times the largest one. Times are milliseconds since the first launch.
 /// </summary>
 static class CopyModel
 {

@@ -23,16 +23,19 @@ public sealed record HostChoices(long Bytes, bool Offload, bool? Stream)
     {
         if (share == 0) return storage;
         var streamed = WeightStorages.Streamed(schedule, storage);
-        var layers = schedule.Forward.OfType<GemmLaunch>().SelectMany(g => g.Segments, (g, s) => (s.B.Tensor, g.Layer)).DistinctBy(r => r.Tensor).ToDictionary(r => r.Tensor, r => r.Layer);
+        var layers = schedule.Forward.OfType<GemmLaunch>().SelectMany(g => g.Segments, (g, s) => (s.B.Tensor, g.Layer)).DistinctBy(r => r.Tensor)
+            .ToDictionary(r => r.Tensor, r => r.Layer);
         var result = new Dictionary<string, WeightStorage>(storage);
         foreach (var weight in WeightStorages.Linears(schedule))
-            if (share == 1 || (layers.GetValueOrDefault(weight.Name, -1) is >= 0 and var layer && (int)((layer + 1) * share) > (int)(layer * share))) result[weight.Name] = streamed[weight.Name];
+            if (share == 1 || IsChosen(layers.GetValueOrDefault(weight.Name, -1))) result[weight.Name] = streamed[weight.Name];
         return result;
+
+        bool IsChosen(int layer) => layer >= 0 && (int)((layer + 1) * share) > (int)(layer * share);
     }
 
     /// <summary>
-    /// Activations whose way to the host and back hides behind launches, at most so many bytes: first those that cannot be built again, then those that cost the most to build for each byte, of equal ones every second layer's before
-    /// the others. The last layers' are needed at once, so they stay.
+    /// Activations whose way to the host and back hides behind launches, at most so many bytes: first those that cannot be built again, then those that cost the most to build for each
+    /// byte, of equal ones every second layer's before the others. The last layers' are needed at once, so they stay.
     /// </summary>
     /// <param name="model">With nothing offloaded, evaluated with nothing dropped.</param>
     /// <param name="saved">Activations that may be sent.</param>

@@ -6,12 +6,13 @@ using Graph.Runtime.Schedules;
 namespace Graph.Runtime.Planning;
 
 /// <summary>
-/// Plans of one run from the fastest to the smallest, and the fastest of them that fits a budget. Which plans there are does not depend on the budget, so a larger one never gets a slower plan.
+/// Plans of one run from the fastest to the smallest, and the fastest of them that fits a budget. Which plans there are does not depend on the budget, so a larger one never gets a
+/// slower plan.
 /// <para>
-/// A setting says which weights are streamed, which activations are offloaded, and how many rows of logits there are at a time. It gives a path, which starts with everything else kept. Each step looks at the launch with the most live
-/// bytes, and of the activations that lie there, unread, drops the one whose rebuilding costs the least for each byte; of equal ones that of
-/// the first layers, which lies longest. Identical layers have identical costs, so they are dropped one layer after the other. Every state of the path is counted (<see cref="StepModel"/>), some of them with tiles of tokens
-/// too; only what is handed out is laid out in an arena.
+/// A setting says which weights are streamed, which activations are offloaded, and how many rows of logits there are at a time. It gives a path, which starts with everything else kept.
+/// Each step looks at the launch with the most live bytes. Of the activations that lie there, unread, it drops the one whose rebuilding costs the least for each byte; of equal ones that
+/// of the first layers, which lies longest. Identical layers have identical costs, so they are dropped one layer after the other. Every state of the path is counted
+/// (<see cref="StepModel"/>), some of them with tiles of tokens too. Only what is handed out is laid out in an arena.
 /// </para>
 /// </summary>
 public sealed class PlanFrontier
@@ -70,7 +71,8 @@ public sealed class PlanFrontier
     /// <param name="options">Without decisions: they are what is looked for. With them the plans differ in the rest. Weights are on the device.</param>
     /// <param name="host">Null: nothing may lie in host memory.</param>
     /// <exception cref="ArgumentException">An option cannot be followed, in a sentence.</exception>
-    public static PlanFrontier Create(Schedule schedule, PlanOptions options, DeviceProfile device, HostChoices? host = null) => new(schedule, options, device, host ?? HostChoices.None);
+    public static PlanFrontier Create(Schedule schedule, PlanOptions options, DeviceProfile device, HostChoices? host = null) =>
+        new(schedule, options, device, host ?? HostChoices.None);
 
     /// <summary>The fastest of the plans that take at most <paramref name="budget"/> bytes, everything counted; null: none does.</summary>
     public PlannedStep? Fit(long budget)
@@ -83,12 +85,17 @@ public sealed class PlanFrontier
     public PlannedStep Least()
     {
         PlannedStep? least = null;
-        foreach (var candidate in candidates.Value.Select(c => (Bytes: AtLeast(c), Candidate: c)).OrderBy(c => c.Bytes).TakeWhile(c => least is null || c.Bytes < least.Footprint.Total).Select(c => c.Candidate))
+        foreach (var (bytes, candidate) in candidates.Value.Select(c => (AtLeast(c), c)).OrderBy(c => c.Item1))
+        {
+            if (least is not null && bytes >= least.Footprint.Total) break;
             if (Make(candidate) is var plan && plan.Plan.Memory.HostBytes <= host.Bytes && (least is null || plan.Footprint.Total < least.Footprint.Total)) least = plan;
+        }
         return least!;
     }
 
-    /// <summary>About what the smallest plan takes, found without its path: everything that can be dropped is, the rest waits in host memory, tiles and chunks of logits are the smallest.</summary>
+    /// <summary>
+    /// About what the smallest plan takes, found without its path: everything that can be dropped is, the rest waits in host memory, tiles and chunks of logits are the smallest.
+    /// </summary>
     public static long LeastBytes(Schedule schedule, PlanOptions options, DeviceProfile device, HostChoices host)
     {
         var stored = options with { Storage = HostChoices.Storage(schedule, options.Storage, host.Shares[^1]) };
@@ -101,15 +108,16 @@ public sealed class PlanFrontier
             foreach (var tensor in Saved(shapes, options).Where(t => !actions.ContainsKey(t) && shapes[t].BytesPerToken >= LeastBytesPerToken))
                 if ((left -= shapes[tensor].Bytes) >= 0) actions[tensor] = TensorAction.Offload;
         }
-        return Footprint.Of(ExecutionPlan.Create(shapes, stored with { Decisions = new Decisions("all", actions), LogitsRows = rows, TokenTile = TilesOf(shapes, stored) is [.., var smallest] ? smallest : null }), device).Total;
+        int? tile = TilesOf(shapes, stored) is [.., var smallest] ? smallest : null;
+        return Footprint.Of(ExecutionPlan.Create(shapes, stored with { Decisions = new Decisions("all", actions), LogitsRows = rows, TokenTile = tile }), device).Total;
     }
 
     /// <summary>The plan that is the fastest whatever it takes.</summary>
     public PlannedStep Fastest() => fastest.Value;
 
     /// <summary>
-    /// No plan of these settings that fits is faster, in milliseconds of a step: at each launch, with tiles at each that mixes tokens, what is too much must be dropped, and what is cheapest for each byte may be dropped in parts there.
-    /// Infinite: none fits.
+    /// No plan of these settings that fits is faster, in milliseconds of a step. At each launch (with tiles: at each that mixes tokens) what is too much must be dropped, and what is
+    /// cheapest for each byte may be dropped in parts there. Infinite: none fits.
     /// </summary>
     public double Bound(long budget) => settings.Value.Min(s =>
     {
@@ -117,7 +125,8 @@ public sealed class PlanFrontier
         var allowed = budget - Footprint.Of(s.Memory, none.Launches + s.Base.Scoring, device).Total;
         var live = s.Model.Live.ToArray();
         var tiles = TilesOf(s.Base.Shapes, options).Count > 0;
-        var items = Enumerable.Range(0, s.Model.Tensors).Where(s.Model.HasRecipe).Select(t => (Tensor: t, Bytes: s.Model.Bytes(t), Ms: s.Model.Milliseconds(t))).Where(i => i.Bytes > 0).OrderBy(i => i.Ms / i.Bytes).ToArray();
+        var items = Enumerable.Range(0, s.Model.Tensors).Where(s.Model.HasRecipe).Select(t => (Tensor: t, Bytes: s.Model.Bytes(t), Ms: s.Model.Milliseconds(t)))
+            .Where(i => i.Bytes > 0).OrderBy(i => i.Ms / i.Bytes).ToArray();
         var most = 0.0;
         for (var at = 0; at < live.Length; at++)
         {
@@ -151,7 +160,8 @@ public sealed class PlanFrontier
         var actions = options.Decisions?.Actions.ToDictionary() ?? dropped.ToDictionary(model.Name, _ => TensorAction.Recompute);
         foreach (var tensor in setting.Offloaded) actions[tensor] = TensorAction.Offload;
         var name = options.Decisions?.Name ?? (actions.Count == 0 ? Decisions.None.Name : "auto");
-        var plan = ExecutionPlan.Create(setting.Base.Shapes, setting.Base.Options with { Decisions = new Decisions(name, actions), LogitsRows = setting.LogitsRows, TokenTile = candidate.Tile });
+        var chosen = setting.Base.Options with { Decisions = new Decisions(name, actions), LogitsRows = setting.LogitsRows, TokenTile = candidate.Tile };
+        var plan = ExecutionPlan.Create(setting.Base.Shapes, chosen);
         return made[candidate] = new PlannedStep(plan, Footprint.Of(plan, device), StepPrediction.Step(plan, device, candidate.Milliseconds))
         {
             Reasons =
@@ -180,7 +190,8 @@ public sealed class PlanFrontier
         if (!host.Offload) return result;
         var model = ModelOf(@base, rows[0], new HashSet<string>());
         model.Evaluate(Given(model));
-        var saved = Saved(@base.Shapes, options).Where(model.Index.ContainsKey).Where(t => options.Decisions is not { } d || d[t] == TensorAction.Save).Where(t => @base.Shapes[t].BytesPerToken >= LeastBytesPerToken).ToArray();
+        var saved = Saved(@base.Shapes, options).Where(model.Index.ContainsKey)
+            .Where(t => (options.Decisions is not { } d || d[t] == TensorAction.Save) && @base.Shapes[t].BytesPerToken >= LeastBytesPerToken).ToArray();
         var sets = new[] { host.Hidden(model, @base.Shapes, device, saved, LinkShare), host.Boundaries(model, @base.Shapes, saved) }.Where(s => s.Count > 0).ToList();
         if (sets.Count == 2 && sets[0].SetEquals(sets[1])) sets.RemoveAt(1);
         result.AddRange(sets.SelectMany(set => rows.Select(r => SettingOf(@base, r, set))));
@@ -188,7 +199,8 @@ public sealed class PlanFrontier
     }
 
     /// <summary>Activations that can be built again and are worth it.</summary>
-    static IEnumerable<string> Droppable(Shapes shapes) => shapes.Schedule.Recipes.Select(r => shapes[r.Tensor]).Where(l => !l.Tensor.Boundary && l.BytesPerToken >= LeastBytesPerToken && l.Bytes > 0).Select(l => l.Tensor.Name);
+    static IEnumerable<string> Droppable(Shapes shapes) =>
+        shapes.Schedule.Recipes.Select(r => shapes[r.Tensor]).Where(l => !l.Tensor.Boundary && l.BytesPerToken >= LeastBytesPerToken && l.Bytes > 0).Select(l => l.Tensor.Name);
 
     /// <summary>Activations that the backward, without recipes, reads.</summary>
     static IEnumerable<string> Saved(Shapes shapes, PlanOptions options)
@@ -196,8 +208,8 @@ public sealed class PlanFrontier
         var kept = ExecutionPlan.Kept(shapes.Schedule, options);
         var (forward, backward) = ExecutionPlan.Live(shapes, kept);
         var written = forward.SelectMany(l => shapes.Of(l).Writes).Select(r => r.Tensor).ToHashSet();
-        return backward.Concat(shapes.Schedule.Recipes.SelectMany(r => r.Launches)).SelectMany(l => shapes.Of(l).Reads).Where(r => !r.IsEmpty && shapes[r.Tensor].Tensor.Kind == TensorKind.Activation && written.Contains(r.Tensor) && !kept.Contains(r.Tensor))
-            .Select(r => r.Tensor).Distinct();
+        return backward.Concat(shapes.Schedule.Recipes.SelectMany(r => r.Launches)).SelectMany(l => shapes.Of(l).Reads).Where(r => !r.IsEmpty).Select(r => r.Tensor).Distinct()
+            .Where(t => shapes[t].Tensor.Kind == TensorKind.Activation && written.Contains(t) && !kept.Contains(t));
     }
 
     // All rows that fill whole tiles; of those that take as long the fewest. Chunks of the logits are the largest tensor when little else is kept.
@@ -214,7 +226,8 @@ public sealed class PlanFrontier
         // A mask is numbered by the tokens of a launch.
         if (options.Dropout is not null) return [];
         var unit = TokenTiles.Unit(options);
-        return [.. new[] { Math.Clamp(shapes.Tokens / 4, LeastTile, MostTile), LeastTile }.Select(tile => Math.Max(unit, tile / unit * unit)).Distinct().Where(tile => tile < shapes.Tokens)];
+        int[] wanted = [Math.Clamp(shapes.Tokens / 4, LeastTile, MostTile), LeastTile];
+        return [.. wanted.Select(tile => Math.Max(unit, tile / unit * unit)).Distinct().Where(tile => tile < shapes.Tokens)];
     }
 
     StepModel ModelOf(Base @base, int rows, IReadOnlySet<string> offloaded)
@@ -228,11 +241,13 @@ public sealed class PlanFrontier
     Setting SettingOf(Base @base, int rows, IReadOnlySet<string> offloaded)
     {
         var model = ModelOf(@base, rows, offloaded);
-        var tiled = TilesOf(@base.Shapes, options).Select(tile => (Tile: tile, Times: new LaunchTimes(@base.Shapes.Window(0, tile), device, rows, ExecutionPlan.LongestOf(options)))).ToArray();
-        var setting = new Setting(@base, rows, offloaded, model, MemoryPlan.Create(@base.Shapes, 0, OptimizerLayout.Create(@base.Shapes.Schedule, options.Ranks, options.Moments, options.LoraPlus).Bytes, 0));
+        var longest = ExecutionPlan.LongestOf(options);
+        var tiled = TilesOf(@base.Shapes, options).Select(tile => (Tile: tile, Times: new LaunchTimes(@base.Shapes.Window(0, tile), device, rows, longest))).ToArray();
+        var optimizer = OptimizerLayout.Create(@base.Shapes.Schedule, options.Ranks, options.Moments, options.LoraPlus);
+        var setting = new Setting(@base, rows, offloaded, model, MemoryPlan.Create(@base.Shapes, 0, optimizer.Bytes, 0));
         var dropped = Given(model);
         var items = options.Decisions is not null ? [] : Droppable(@base.Shapes).Where(name => !offloaded.Contains(name)).Select(name => model.Index[name]).Where(model.HasRecipe)
-            .Select(i => (Tensor: i, Price: model.Milliseconds(i) / model.Bytes(i), @base.Shapes[model.Name(i)].Tensor.Layer)).OrderBy(i => i.Price).ThenBy(i => i.Layer).Select(i => i.Tensor).ToList();
+            .OrderBy(i => model.Milliseconds(i) / model.Bytes(i)).ThenBy(i => @base.Shapes[model.Name(i)].Tensor.Layer).ToList();
         var step = Math.Max(1, items.Count / TiledStates);
         // Where nothing more can be dropped at the launch with the most, tiles may still take that away: then what mixes tokens decides.
         for (var mixing = false; ;)
@@ -243,7 +258,10 @@ public sealed class PlanFrontier
             if (options.TokenTile is null) setting.Candidates.Add(new Candidate(setting, setting.Order.Count, null, state.Milliseconds, state.ArenaBytes, state.Launches));
             if ((next < 0 || setting.Order.Count % step == 0) && (state.MixingBytes < state.ArenaBytes || options.TokenTile is not null))
                 foreach (var (tile, times) in tiled)
-                    setting.Candidates.Add(new Candidate(setting, setting.Order.Count, tile, state.Milliseconds + model.OfTiles(times, (double)@base.Shapes.Tokens / tile, state), state.MixingBytes, state.Launches));
+                {
+                    var milliseconds = state.Milliseconds + model.OfTiles(times, (double)@base.Shapes.Tokens / tile, state);
+                    setting.Candidates.Add(new Candidate(setting, setting.Order.Count, tile, milliseconds, state.MixingBytes, state.Launches));
+                }
             if (next < 0) return setting;
             dropped[items[next]] = true;
             setting.Order.Add(items[next]);

@@ -208,6 +208,9 @@ static class OptimizerCheck
         internal required float[] States { get; init; }
         internal required float[] Gradients { get; init; }
         internal required AdamSegment[] Segments { get; init; }
+
+        /// <summary>On the host: where the segments point to. An array that nothing refers to is freed, and the twin would write over the next table.</summary>
+        internal float[] HostCopies { get; private init; } = [];
         internal int Chunks { get; private init; }
         internal BoundArgument Argument { get; private init; }
         internal nint Copies { get; private init; }
@@ -236,7 +239,7 @@ static class OptimizerCheck
                 (state, gradient, copy, chunk) = (state + 3 * size, gradient + Align(rows * pitch), copy + Align(rows * copyPitch), chunk + (rows * columns + AdamSegment.ChunkElements - 1) / AdamSegment.ChunkElements);
             }
             Checking.Require(Math.Max(state, Math.Max(gradient, copy)) <= Count, "the table does not fit its arrays");
-            return new Table { States = states, Gradients = gradients, Segments = segments, Chunks = chunk, Copies = Pinned.Address(copies), Argument = new(Pinned.Address(segments), segments.Length) };
+            return new Table { States = states, Gradients = gradients, Segments = segments, Chunks = chunk, HostCopies = copies, Copies = Pinned.Address(copies), Argument = new(Pinned.Address(segments), segments.Length) };
         }
 
         // Random codes up to the last element, 0 behind it, a scale a block and NaN behind those.

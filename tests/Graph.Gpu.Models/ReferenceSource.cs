@@ -42,8 +42,13 @@ static class ReferenceSource
         var table = Regex.Replace(source[..end], @"static \(a, rows\) => (Graph\.Runtime\.Cpu\.CpuAttention\.(?:Forward|GradQ|GradKV)<\w+>)\(a, rows, (\d+), (\d+),", m =>
             "(a, rows) => " + m.Groups[1].Value + "(a, rows, " + (Number(m.Groups[2].Value) / Number(m.Groups[3].Value)).ToString(CultureInfo.InvariantCulture) + " * kvHeads, kvHeads,");
         var members = source[end..];
-        var result = new StringBuilder(table.Replace("Kernels()", "Exact(int kvHeads)", StringComparison.Ordinal)).Append('\n')
-            .Append(table.Replace("Kernels()", "Composition(int kvHeads)", StringComparison.Ordinal).Replace("_function>", "_composition>", StringComparison.Ordinal)).Append(members);
+        // A composition takes statistics of the embedding as it is stored. Its rounding is no noise: a product with one constant is off by the same for the same mantissa, so a mean of squares is off too.
+        var scaled = Regex.Matches(members, @"    static unsafe void (\w+)\(.*?\n    }\n", RegexOptions.Singleline).Where(m => m.Value.Contains(scale, StringComparison.Ordinal)).ToArray();
+        var composition = table.Replace("Kernels()", "Composition(int kvHeads)", StringComparison.Ordinal).Replace("_function>", "_composition>", StringComparison.Ordinal);
+        foreach (var name in scaled.Select(m => m.Groups[1].Value)) composition = composition.Replace($"new({name},", $"new({name}_composition,", StringComparison.Ordinal);
+        var result = new StringBuilder(table.Replace("Kernels()", "Exact(int kvHeads)", StringComparison.Ordinal)).Append('\n').Append(composition).Append(members);
+        foreach (var method in scaled)
+            result.Append('\n').Append(Regex.Replace(method.Value, @"= (\w+ \* V\(Elem\.Round\([^)]*\)\));", "= Elem.Round($1);").Replace(method.Groups[1].Value + "(", method.Groups[1].Value + "_composition(", StringComparison.Ordinal));
         foreach (var name in Regex.Matches(members, @"struct (\w+)_function").Select(m => m.Groups[1].Value))
             result.Append("\n    readonly struct " + name + "_composition : Graph.Runtime.Cpu.IScore\n    {\n")
                 .Append("        public static Vector<float> Value(Vector<float> s, Vector<float> distance, float head) => Elem.RoundScore(" + name + "_function.Value(Elem.RoundScore(s), distance, head));\n\n")

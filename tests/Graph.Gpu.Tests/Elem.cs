@@ -14,6 +14,13 @@ static class Elem
 
     internal static float Round(float value) => Checking.FromElem(Checking.ToElem(value, Act), Act);
 
+    internal static Vector<float> Round(Vector<float> values)
+    {
+        Span<float> rounded = stackalloc float[Vector<float>.Count];
+        for (var i = 0; i < rounded.Length; i++) rounded[i] = Round(values[i]);
+        return new Vector<float>(rounded);
+    }
+
     /// <summary>Scores and logits between their ops, to 11 bits in both types: tanh.approx is that exact. Rounding them to bf16's 8 bits, as a plain bf16 program does, would allow errors of 13 % in P at a score of 40.</summary>
     internal static float RoundScore(float value) => float.IsFinite(value) ? MathF.ScaleB(MathF.Round(MathF.ScaleB(value, Shift(value))), -Shift(value)) : value;
 

@@ -59,6 +59,7 @@ static class KernelChecks
                         KernelKind.LabelRows => LabelRowsCheck.Run(devices[job.Target], job),
                         KernelKind.Dequantize => Nf4Check.Run(devices[job.Target], job),
                         KernelKind.Optimizer => OptimizerCheck.Run(devices[job.Target], job),
+                        KernelKind.Dropout => DropoutCheck.Run(devices[job.Target], job),
                         KernelKind.RankGradients or KernelKind.RankSum => RankCheck.Run(devices[job.Target], job),
                         _ => throw new CheckException($"{job.Name} is of kind {job.Kind}, which has no check here"),
                     });

@@ -97,6 +97,8 @@ static class StepCheck
             tiled = $" and, of {LongTokens} tokens, in tiles";
         }
 
+        if (references is null && recomputes.Length > 1) Dropped(fixture, recomputes, open, right, exact, compositions);
+
         var ten = Train(fixture, "none", 10, open);
         double worstLoss = 0, worstShare = 0;
         for (var i = 0; i < 10; i++)
@@ -118,6 +120,30 @@ static class StepCheck
         return FormattableString.Invariant($"losses off by up to {worstLoss:G2} ({worstShare:F2} of allowed), {gradients}; same bytes again with {string.Join(", ", recomputes)}{tiled}");
     }
 
+    /// <summary>
+    /// Two steps with dropout: the same bytes with every --recompute; the losses are those of the CPU with the same masks, as near as a composition is without dropout; and they are not those of a step without.
+    /// </summary>
+    static void Dropped(Fixture fixture, string[] recomputes, Func<CompiledModel, Shapes, IDevice> open, Fixture right, Run without, IReadOnlyList<Run> compositions)
+    {
+        var dropout = new DropoutOptions(0.3, 11);
+        var (exact, once) = (Train(right, "none", 2, (model, _) => Cpu(model), dropout: dropout), Train(fixture, "none", 2, open, dropout: dropout));
+        foreach (var recompute in recomputes.Skip(1))
+            Checking.Require(Train(fixture, recompute, 2, open, dropout: dropout).State.AsSpan().SequenceEqual(once.State), $"two steps with dropout and {recompute} gave other bytes than with --recompute none");
+        Checking.Require(exact.Losses[1] != without.Losses[1], "dropout changed no loss");
+        for (var i = 0; i < 2; i++)
+        {
+            var allowed = LossFactor * Math.Max(Floor, compositions.Max(c => Math.Abs(c.Losses[i] - right.Losses[i]) / right.Losses[i]));
+            Checking.Require(Math.Abs(once.Losses[i] / exact.Losses[i] - 1) <= allowed,
+                FormattableString.Invariant($"with dropout the loss of step {i + 1} is {once.Losses[i]:F5}, on the CPU {exact.Losses[i]:F5}; {allowed:G3} of it is allowed"));
+        }
+        for (var g = 0; g < exact.Gradients.Count; g++)
+        {
+            var theirs = Math.Max(Floor, compositions.Max(c => Distance(c.Gradients[g].Values, without.Gradients[g].Values)));
+            var error = Distance(once.Gradients[g].Values, exact.Gradients[g].Values);
+            Checking.Require(error <= GradientFactor * theirs, FormattableString.Invariant($"with dropout the gradient of {exact.Gradients[g].Name} is off by {error:G3} of its size, a composition without by {theirs:G3}"));
+        }
+    }
+
     static IDevice Cpu(CompiledModel model)
     {
         var device = new CpuDevice();
@@ -125,17 +151,17 @@ static class StepCheck
         return device;
     }
 
-    static Run Train(Fixture fixture, string recompute, int steps, Func<CompiledModel, Shapes, IDevice> open, int? tile = null)
+    static Run Train(Fixture fixture, string recompute, int steps, Func<CompiledModel, Shapes, IDevice> open, int? tile = null, DropoutOptions? dropout = null)
     {
         var ranks = RankTable.Create(fixture.Schedule, fixture.Adapter.RankOf);
         // Decisions and kernels' widths do not depend on the type; the device is needed for the plan.
         var shapes = new Shapes(fixture.Schedule, fixture.Batch.Ids.Length, ranks, ActType.F32);
         using var device = open(fixture.Model, shapes);
-        var plan = ExecutionPlan.Create(fixture.Schedule, new PlanOptions(fixture.Batch.Ids.Length, ranks, device.Act, fixture.Adapter.Scale) 
+        var plan = ExecutionPlan.Create(fixture.Schedule, new PlanOptions(fixture.Batch.Ids.Length, ranks, device.Act, fixture.Adapter.Scale)
         {
             Storage = recompute is Streamed or AllAway ? WeightStorages.Streamed(fixture.Schedule, WeightStorages.Resident) : WeightStorages.Resident,
             Decisions = Decide(recompute, new Shapes(fixture.Schedule, fixture.Batch.Ids.Length, ranks, device.Act)), Multiprocessors = device.Info.Multiprocessors,
-            TokenTile = tile, ArenaBytes = 0,
+            TokenTile = tile, ArenaBytes = 0, Dropout = dropout,
         });
         using var session = new TrainingSession(device, plan, new AdamOptions(WeightDecay: 0.01, Clip: 1, Scaling: Elem.Act == ActType.F16 ? Scaling : null));
         using var weights = Checkpoint.Open(Path.Combine(fixture.Folder, "checkpoint"));

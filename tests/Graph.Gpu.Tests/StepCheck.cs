@@ -38,13 +38,13 @@ static class StepCheck
     /// <summary>What one run left: the loss of every step, the gradients of the first one by linear, A and B, and all bytes of the final state.</summary>
     sealed record Run(double[] Losses, IReadOnlyList<(string Name, float[] Values)> Gradients, byte[] State);
 
-    /// <summary>Plans beside the named ones: every activation goes to the host and comes back; those that full recompute keeps do; weights rest there, and both.</summary>
-    const string Offload = "offload", FullOffload = "full+offload", Streamed = "streamed", AllAway = "full+offload+streamed";
+    /// <summary>Plans beside the named ones: every activation goes to the host and comes back; those that full recompute keeps do; weights rest there; masters and moments do; all of it.</summary>
+    const string Offload = "offload", FullOffload = "full+offload", Streamed = "streamed", HostStates = "states", AllAway = "full+offload+streamed+states";
 
     internal static string Check() => string.Join("; ", new[] { "cublas", "generated" }.Where(g => g == "generated" || CudaFacts.Collect().CublasLt.Problem is null).Select(gemm =>
     {
         Environment.SetEnvironmentVariable("GRAPH_GEMM", gemm);
-        return $"{gemm}: {Check(Open(), ["none", "cheap", "full", Offload, FullOffload, Streamed, AllAway], (model, _) => On(model, CudaDevice.Create(targets: model.Targets)))}";
+        return $"{gemm}: {Check(Open(), ["none", "cheap", "full", Offload, FullOffload, Streamed, HostStates, AllAway], (model, _) => On(model, CudaDevice.Create(targets: model.Targets)))}";
     })) + "; fp16: " + Check(Open(), ["none", "cheap", "full"], (model, _) => On(model, CudaDevice.Create("sm_75")), act: ActType.F16);
 
     static CudaDevice On(CompiledModel model, CudaDevice device)
@@ -160,6 +160,7 @@ static class StepCheck
         var plan = ExecutionPlan.Create(fixture.Schedule, new PlanOptions(fixture.Batch.Ids.Length, ranks, device.Act, fixture.Adapter.Scale)
         {
             Storage = recompute is Streamed or AllAway ? WeightStorages.Streamed(fixture.Schedule, WeightStorages.Resident) : WeightStorages.Resident,
+            HostStates = recompute is HostStates or AllAway,
             Decisions = Decide(recompute, new Shapes(fixture.Schedule, fixture.Batch.Ids.Length, ranks, device.Act)), Multiprocessors = device.Info.Multiprocessors,
             TokenTile = tile, ArenaBytes = 0, Dropout = dropout,
         });
@@ -181,7 +182,7 @@ static class StepCheck
 
     static Decisions Decide(string name, Shapes shapes)
     {
-        if (name == Streamed) return Decisions.None;
+        if (name is Streamed or HostStates) return Decisions.None;
         if (name is not (Offload or FullOffload or AllAway)) return Decisions.Named(name, shapes);
         var dropped = name != Offload ? Decisions.Full(shapes).Actions : Decisions.None.Actions;
         var activations = shapes.Schedule.Tensors.Where(t => t.Kind == TensorKind.Activation);

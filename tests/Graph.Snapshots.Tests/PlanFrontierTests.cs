@@ -156,6 +156,22 @@ public sealed class PlanFrontierTests
         Assert.InRange(plan.TokensPerSecond / tokensPerSecond, 0.96, 1.04);
     }
 
+    /// <summary>Masters and moments go to the host only where nothing faster fits, and then they take no memory of the card and the bus's time.</summary>
+    [Fact]
+    public void Fit_NineBillionWithResidentWeights_PutsTheOptimizerOnTheHostLast()
+    {
+        var schedule = ScheduleOf("9b");
+        var frontier = PlanFrontier.Create(schedule, Options(schedule), H200, new HostChoices(32L << 30, true, false));
+        Assert.Null(frontier.Fit(24L << 30)!.Plan.Memory.HostStates);
+        var least = frontier.Least();
+        Assert.InRange(least.Footprint.Total, 18L << 30, 19_700L << 20);
+        Assert.Equal(12 * least.Plan.Optimizer.Elements, least.Plan.Memory.HostStates!.Value.Bytes);
+        Assert.InRange(least.Plan.Memory[MemoryBlock.Optimizer], 1, 1 << 20);
+        var onCard = StepPrediction.Of(ExecutionPlan.Create(schedule, least.Plan.Options with { HostStates = false }), H200);
+        Assert.Equal(least.Plan.Memory.HostBytes - least.Plan.Memory.HostStates!.Value.Bytes, onCard.Plan.Memory.HostBytes);
+        Assert.InRange(least.Milliseconds - onCard.Milliseconds, 5, 30);
+    }
+
     /// <summary>9B with rank 16 in 40 GiB: more than what was asked for.</summary>
     [Fact]
     public void Fit_NineBillionIn40GiB_IsFasterThanFullRecompute()

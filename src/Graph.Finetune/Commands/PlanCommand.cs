@@ -121,6 +121,7 @@ static class PlanCommand
             json.WriteNumber("peak_bytes", step.Footprint.Total);
             json.WriteNumber("host_bytes", step.Plan.Memory.HostBytes);
             json.WriteNumber("streamed_bytes", step.Plan.Memory.StreamedBytes);
+            json.WriteNumber("host_optimizer_bytes", step.Plan.Memory.HostStates?.Bytes ?? 0);
             json.WriteNumber("token_tile", step.Plan.Options.TokenTile ?? 0);
             json.WriteNumber("step_ms", Significant.Round(step.Milliseconds));
             json.WriteNumber("tokens_per_second", Significant.Round(step.TokensPerSecond));

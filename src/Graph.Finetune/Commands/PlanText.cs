@@ -21,6 +21,7 @@ static class PlanText
         string[] others =
         [
             .. memory.StreamedBytes > 0 ? [$"{Bytes.Text(memory.StreamedBytes)} of weights streamed"] : Array.Empty<string>(),
+            .. memory.HostStates is { } states ? [$"{Bytes.Text(states.Bytes)} of the optimizer on the host"] : Array.Empty<string>(),
             .. step.Plan.Options.TokenTile is { } tile ? [$"tiles of {tile} tokens"] : Array.Empty<string>(),
         ];
         return string.Join(", ", [.. actions.DefaultIfEmpty("every activation kept"), .. others]);

@@ -16,8 +16,8 @@ sealed class OptimizerBinding(ExecutionPlan plan, Binder binder)
     nint Scalars => binder.Base(plan.Memory.Scalars);
     BoundArgument SegmentTable => new(At(plan.Optimizer.Segments), plan.Optimizer.SegmentCount);
 
-    /// <summary>Address of a byte of the optimizer's block.</summary>
-    public nint At(long offset) => binder.Base(new Location(MemoryBlock.Optimizer, offset));
+    /// <summary>Address of a byte of the optimizer's layout.</summary>
+    public nint At(long offset) => binder.Base(plan.Memory.OfOptimizer(offset));
 
     /// <summary>The segment table: A and B of every adapter, then the weights that are trained.</summary>
     public IReadOnlyList<AdamSegment> Segments()

@@ -32,6 +32,9 @@ public sealed record PlanOptions(int Tokens, RankTable Ranks, ActType Act, doubl
     /// <summary>How the optimizer stores its moments.</summary>
     public MomentFormat Moments { get; init; }
 
+    /// <summary>Masters and moments rest in page-locked host memory, and AdamW reads and writes them there.</summary>
+    public bool HostStates { get; init; }
+
     /// <summary>Null: adapters have none.</summary>
     public DropoutOptions? Dropout { get; init; }
 
@@ -123,7 +126,7 @@ public sealed record ExecutionPlan(Shapes Shapes, PlanOptions Options, Decisions
         // Training's arena is there anyway.
         var evaluation = Place(shapes, options, scoring, scoring.Count, Decisions.None, kept, logitsRows, options.ArenaBytes ?? training.Arena.Bytes);
         var optimizer = OptimizerLayout.Create(schedule, options.Ranks, options.Moments, options.LoraPlus);
-        var memory = MemoryPlan.Create(shapes, Math.Max(training.Arena.Bytes, evaluation.Arena.Bytes), optimizer.Bytes, training.Host.Bytes);
+        var memory = MemoryPlan.Create(shapes, Math.Max(training.Arena.Bytes, evaluation.Arena.Bytes), optimizer, training.Host.Bytes, options.HostStates);
         return new ExecutionPlan(shapes, options, decisions, training, evaluation, logitsRows, optimizer, memory);
     }
 

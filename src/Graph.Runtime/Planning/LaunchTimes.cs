@@ -18,6 +18,9 @@ public sealed class LaunchTimes
     /// <summary>Of the copy's bandwidth: row kernels, products of ranks, the optimizer, dq from dS.</summary>
     const double RowShare = 0.84, RankBandwidth = 0.64, OptimizerShare = 0.71, ScoreShare = 0.78;
 
+    /// <summary>Of the bus, what a kernel reaches that reads and writes host memory itself.</summary>
+    const double HostStatesShare = 0.8;
+
     /// <summary>A product whose D has at most this many rows or columns streams the other operand.</summary>
     const int RankExtent = 256;
 
@@ -67,7 +70,18 @@ public sealed class LaunchTimes
     }
 
     /// <summary>Gradient norm, clip, AdamW over that many elements.</summary>
-    public double Optimizer(long elements, MomentFormat moments) => 3 * device.LaunchMicroseconds / 1e3 + Ms(0, 1, OptimizerBytes(moments) * elements, OptimizerShare);
+    /// <param name="hostStates">AdamW waits for the slower of the two ways of masters and moments over the bus, which run beside each other.</param>
+    public double Optimizer(long elements, MomentFormat moments, bool hostStates) =>
+        3 * device.LaunchMicroseconds / 1e3
+        + Math.Max(Ms(0, 1, OptimizerBytes(moments) * elements, OptimizerShare), hostStates ? StateBytes(moments) * elements / (HostStatesShare * 1e6 * Math.Min(device.HostToDeviceGbps, device.DeviceToHostGbps)) : 0);
+
+    // Master and moments, once.
+    static long StateBytes(MomentFormat moments) => moments switch
+    {
+        MomentFormat.Fp32 => 12,
+        MomentFormat.Block8 => 6,
+        _ => throw new ArgumentException($"predict: unknown format {moments}."),
+    };
 
     // The gradient twice (its norm), master and moments read and written, the rounded copy.
     static long OptimizerBytes(MomentFormat moments) => moments switch

@@ -23,12 +23,15 @@ public enum MemoryBlock
     Optimizer,
     /// <summary>Inputs of the running micro-batch and run-time scalars.</summary>
     Inputs,
-    /// <summary>Page-locked memory of the host: weights that are streamed, and what is offloaded. No block of the device.</summary>
+    /// <summary>Page-locked memory of the host: weights that are streamed, what is offloaded, masters and moments where they rest there. No block of the device.</summary>
     Host,
 }
 
 /// <summary>A place in a block, in bytes.</summary>
 public readonly record struct Location(MemoryBlock Block, long Offset);
+
+/// <summary>Where masters and moments begin in the host block, and how many bytes they are: a multiple of 256, as offloaded tensors are.</summary>
+public readonly record struct HostStates(long Offset, long Bytes);
 
 /// <summary>
 /// Every byte of a run, decided before anything is allocated. Blocks are allocated once, in this order, with exactly these sizes, so <see cref="PeakBytes"/> is what the device will report.
@@ -40,11 +43,18 @@ public sealed record MemoryPlan(IReadOnlyDictionary<MemoryBlock, long> Blocks, I
 {
     public long PeakBytes => Blocks.Values.Sum();
 
-    /// <summary>Bytes of <see cref="MemoryBlock.Host"/>, which are not in <see cref="Blocks"/>: weights that are streamed, then what is offloaded.</summary>
+    /// <summary>Bytes of <see cref="MemoryBlock.Host"/>, which are not in <see cref="Blocks"/>: weights that are streamed, what is offloaded, masters and moments.</summary>
     public long HostBytes { get; init; }
 
     /// <summary>Bytes of the first part.</summary>
     public long StreamedBytes { get; init; }
+
+    /// <summary>Masters and moments, where the host has them.</summary>
+    public HostStates? HostStates { get; init; }
+
+    /// <summary>Of a byte of the optimizer's layout.</summary>
+    public Location OfOptimizer(long offset) => HostStates is not { } host ? new(MemoryBlock.Optimizer, offset)
+        : offset < host.Bytes ? new(MemoryBlock.Host, host.Offset + offset) : new(MemoryBlock.Optimizer, offset - host.Bytes);
 
     public long this[MemoryBlock block] => Blocks.GetValueOrDefault(block);
 
@@ -52,9 +62,11 @@ public sealed record MemoryPlan(IReadOnlyDictionary<MemoryBlock, long> Blocks, I
     public MemoryPlan WithArena(long bytes) => this with { Blocks = new Dictionary<MemoryBlock, long>(Blocks) { [MemoryBlock.Arena] = bytes } };
 
     /// <param name="offloadedBytes">Of the host block.</param>
-    public static MemoryPlan Create(Shapes shapes, long arenaBytes, long optimizerBytes, long offloadedBytes)
+    /// <param name="hostStates">Whether masters and moments rest there too.</param>
+    public static MemoryPlan Create(Shapes shapes, long arenaBytes, OptimizerLayout optimizer, long offloadedBytes, bool hostStates)
     {
-        var sizes = new SortedDictionary<MemoryBlock, long> { [MemoryBlock.Arena] = arenaBytes, [MemoryBlock.Optimizer] = optimizerBytes };
+        var statesBytes = hostStates ? optimizer.StateBytes : 0;
+        var sizes = new SortedDictionary<MemoryBlock, long> { [MemoryBlock.Arena] = arenaBytes, [MemoryBlock.Optimizer] = optimizer.Bytes - statesBytes };
         var permanent = new Dictionary<string, Location>();
         // Inputs come first in their block and side by side, so that one copy brings a micro-batch from the host; scalars follow.
         foreach (var layout in shapes.Layouts)
@@ -81,7 +93,7 @@ public sealed record MemoryPlan(IReadOnlyDictionary<MemoryBlock, long> Blocks, I
         sizes.Remove(MemoryBlock.Host, out var streamed);
         return new MemoryPlan(sizes.Where(s => s.Value > 0).ToDictionary(), permanent, new Location(MemoryBlock.Inputs, scalars))
         {
-            HostBytes = streamed + offloadedBytes, StreamedBytes = streamed,
+            HostBytes = streamed + offloadedBytes + statesBytes, StreamedBytes = streamed, HostStates = statesBytes > 0 ? new HostStates(streamed + offloadedBytes, statesBytes) : null,
         };
     }
 

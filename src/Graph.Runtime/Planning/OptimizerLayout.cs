@@ -44,10 +44,13 @@ public sealed record WeightMasters(ScheduleTensor Weight, string Gradient, Maste
 public readonly record struct LoraPlusLayout(long SegmentsA, long SegmentsB, long Scalars);
 
 /// <summary>Where the optimizer's state lies in its block.</summary>
-/// <param name="Segments">Byte offset of the segment table: A then B of every adapter, then the weights that are trained.</param>
+/// <param name="Segments">Byte offset of the segment table, which is where masters and moments end (<see cref="StateBytes"/>): A then B of every adapter, then the weights that are trained.</param>
 /// <param name="Partials">Byte offset of one fp32 per chunk.</param>
 public sealed record OptimizerLayout(IReadOnlyList<AdapterMasters> Adapters, long Segments, long Partials, int Chunks, long Bytes)
 {
+    /// <summary>Bytes of masters and moments, which are first in the block. A step reads and writes each once, so they may lie in host memory.</summary>
+    public long StateBytes => Segments;
+
     /// <summary>Where B has a learning rate of its own: byte offsets of the tables of all A and of all B, and of B's scalars.</summary>
     public LoraPlusLayout? LoraPlus { get; init; }
 

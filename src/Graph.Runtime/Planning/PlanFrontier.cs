@@ -9,7 +9,7 @@ namespace Graph.Runtime.Planning;
 /// Plans of one run from the fastest to the smallest, and the fastest of them that fits a budget. Which plans there are does not depend on the budget, so a larger one never gets a
 /// slower plan.
 /// <para>
-/// A setting says which weights are streamed, which activations are offloaded, and how many rows of logits there are at a time. It gives a path, which starts with everything else kept.
+/// A setting says which weights are streamed, which activations are offloaded, and how many rows of logits there are at a time; masters and moments may rest on the host in any. It gives a path, which starts with everything else kept.
 /// Each step looks at the launch with the most live bytes. Of the activations that lie there, unread, it drops the one whose rebuilding costs the least for each byte; of equal ones that
 /// of the first layers, which lies longest. Identical layers have identical costs, so they are dropped one layer after the other. Every state of the path is counted
 /// (<see cref="StepModel"/>), some of them with tiles of tokens too. Only what is handed out is laid out in an arena.
@@ -27,17 +27,23 @@ public sealed class PlanFrontier
     const double LinkShare = 0.65;
 
     /// <param name="Tile">Tokens of a tile; null: there are none.</param>
+    /// <param name="Milliseconds">Of a micro-batch.</param>
     /// <param name="ArenaBytes">No arena of the plan is smaller.</param>
-    sealed record Candidate(Setting Setting, int Count, int? Tile, double Milliseconds, long ArenaBytes, int Launches);
+    sealed record Candidate(Setting Setting, int Count, int? Tile, double Milliseconds, long ArenaBytes, int Launches, bool HostStates = false);
 
     /// <summary>Choices beside the decisions that give a path of its own.</summary>
-    sealed class Setting(Base @base, int logitsRows, IReadOnlySet<string> offloaded, StepModel model, MemoryPlan memory)
+    sealed class Setting(Base @base, int logitsRows, IReadOnlySet<string> offloaded, StepModel model, MemoryPlan memory, MemoryPlan? hosted)
     {
         public Base Base => @base;
         public int LogitsRows => logitsRows;
         public IReadOnlySet<string> Offloaded => offloaded;
         public StepModel Model => model;
-        public MemoryPlan Memory => memory;
+
+        /// <summary>Without an arena.</summary>
+        public MemoryPlan Memory(bool hostStates) => hostStates ? hosted ?? throw new InvalidOperationException("planner: masters and moments may not rest on the host.") : memory;
+
+        /// <summary>Where masters and moments may rest.</summary>
+        public IReadOnlyList<bool> Places => hosted is null ? [false] : [false, true];
 
         /// <summary>Tensors in the order in which they are dropped.</summary>
         public List<int> Order { get; } = [];
@@ -51,6 +57,9 @@ public sealed class PlanFrontier
     readonly PlanOptions options;
     readonly DeviceProfile device;
     readonly HostChoices host;
+    readonly OptimizerLayout optimizer;
+    // What masters and moments on the host cost: a step's AdamW waits for the bus once, so this much of a micro-batch.
+    readonly double hostStatesMs;
     readonly IReadOnlyList<Setting> plain;
     readonly Lazy<IReadOnlyList<Setting>> settings;
     readonly Lazy<IReadOnlyList<Candidate>> candidates;
@@ -60,7 +69,10 @@ public sealed class PlanFrontier
     PlanFrontier(Schedule schedule, PlanOptions options, DeviceProfile device, HostChoices host)
     {
         (this.schedule, this.options, this.device, this.host) = (schedule, options, device, host);
+        optimizer = OptimizerLayout.Create(schedule, options.Ranks, options.Moments, options.LoraPlus);
         var first = BaseOf(host.Shares[0]);
+        var times = new LaunchTimes(first.Shapes, device, 1, 1);
+        hostStatesMs = (times.Optimizer(optimizer.Elements, options.Moments, true) - times.Optimizer(optimizer.Elements, options.Moments, false)) / options.MicroBatches;
         plain = [.. RowsOf(first.Shapes, options).Select(rows => SettingOf(first, rows, new HashSet<string>()))];
         // With everything kept on the device nothing is faster: what fits all of it needs no other setting.
         settings = new(() => [.. plain, .. host.Shares.AsParallel().AsOrdered().SelectMany((share, i) => Others(i == 0 ? first : BaseOf(share), i > 0))]);
@@ -98,13 +110,14 @@ public sealed class PlanFrontier
     /// </summary>
     public static long LeastBytes(Schedule schedule, PlanOptions options, DeviceProfile device, HostChoices host)
     {
-        var stored = options with { Storage = HostChoices.Storage(schedule, options.Storage, host.Shares[^1]) };
+        var states = OptimizerLayout.Create(schedule, options.Ranks, options.Moments, options.LoraPlus).StateBytes;
+        var stored = options with { Storage = HostChoices.Storage(schedule, options.Storage, host.Shares[^1]), HostStates = host.Offload && states <= host.Bytes };
         var shapes = Shapes.Of(schedule, stored);
         var rows = RowsOf(shapes, options).Min();
         var actions = options.Decisions?.Actions.ToDictionary() ?? Droppable(shapes).ToDictionary(t => t, _ => TensorAction.Recompute);
         if (host.Offload)
         {
-            var left = host.Bytes - shapes.Streamed.Sum(s => shapes[s].Bytes);
+            var left = host.Bytes - shapes.Streamed.Sum(s => shapes[s].Bytes) - (stored.HostStates ? states : 0);
             foreach (var tensor in Saved(shapes, options).Where(t => !actions.ContainsKey(t) && shapes[t].BytesPerToken >= LeastBytesPerToken))
                 if ((left -= shapes[tensor].Bytes) >= 0) actions[tensor] = TensorAction.Offload;
         }
@@ -119,10 +132,12 @@ public sealed class PlanFrontier
     /// No plan of these settings that fits is faster, in milliseconds of a step. At each launch (with tiles: at each that mixes tokens) what is too much must be dropped, and what is
     /// cheapest for each byte may be dropped in parts there. Infinite: none fits.
     /// </summary>
-    public double Bound(long budget) => settings.Value.Min(s =>
+    public double Bound(long budget) => settings.Value.SelectMany(s => s.Places, (s, hostStates) => Bound(s, hostStates, budget)).Min();
+
+    double Bound(Setting s, bool hostStates, long budget)
     {
         var none = s.Model.Evaluate(new bool[s.Model.Tensors]);
-        var allowed = budget - Footprint.Of(s.Memory, none.Launches + s.Base.Scoring, device).Total;
+        var allowed = budget - Footprint.Of(s.Memory(hostStates), none.Launches + s.Base.Scoring, device).Total;
         var live = s.Model.Live.ToArray();
         var tiles = TilesOf(s.Base.Shapes, options).Count > 0;
         var items = Enumerable.Range(0, s.Model.Tensors).Where(s.Model.HasRecipe).Select(t => (Tensor: t, Bytes: s.Model.Bytes(t), Ms: s.Model.Milliseconds(t)))
@@ -142,15 +157,18 @@ public sealed class PlanFrontier
             if (excess > 0) return double.PositiveInfinity;
             most = Math.Max(most, ms);
         }
-        return StepPrediction.Step(Fastest().Plan, device, none.Milliseconds - none.Waiting + most);
-    });
+        return StepPrediction.Step(Fastest().Plan, device, none.Milliseconds - none.Waiting + most + (hostStates ? hostStatesMs : 0));
+    }
+
 
     bool Fits(PlannedStep plan, long budget) => plan.Footprint.Total <= budget && plan.Plan.Memory.HostBytes <= host.Bytes;
 
     // No arena is smaller than what is alive at one launch; recomputing launches are in the graphs too.
-    long AtLeast(Candidate candidate) => Footprint.Of(candidate.Setting.Memory.WithArena(candidate.ArenaBytes), candidate.Launches + candidate.Setting.Base.Scoring, device).Total;
+    long AtLeast(Candidate candidate) => Footprint.Of(candidate.Setting.Memory(candidate.HostStates).WithArena(candidate.ArenaBytes), candidate.Launches + candidate.Setting.Base.Scoring, device).Total;
 
-    static IReadOnlyList<Candidate> Sorted(IReadOnlyList<Setting> settings) => [.. settings.SelectMany(s => s.Candidates).OrderBy(c => c.Milliseconds).ThenBy(c => c.ArenaBytes)];
+    IReadOnlyList<Candidate> Sorted(IReadOnlyList<Setting> settings) =>
+        [.. settings.SelectMany(s => s.Places, (s, hostStates) => s.Candidates.Select(c => c with { HostStates = hostStates })).SelectMany(c => c)
+            .OrderBy(c => c.Milliseconds + (c.HostStates ? hostStatesMs : 0)).ThenBy(c => c.ArenaBytes)];
 
     PlannedStep Make(Candidate candidate)
     {
@@ -160,7 +178,7 @@ public sealed class PlanFrontier
         var actions = options.Decisions?.Actions.ToDictionary() ?? dropped.ToDictionary(model.Name, _ => TensorAction.Recompute);
         foreach (var tensor in setting.Offloaded) actions[tensor] = TensorAction.Offload;
         var name = options.Decisions?.Name ?? (actions.Count == 0 ? Decisions.None.Name : "auto");
-        var chosen = setting.Base.Options with { Decisions = new Decisions(name, actions), LogitsRows = setting.LogitsRows, TokenTile = candidate.Tile };
+        var chosen = setting.Base.Options with { Decisions = new Decisions(name, actions), LogitsRows = setting.LogitsRows, TokenTile = candidate.Tile, HostStates = candidate.HostStates };
         var plan = ExecutionPlan.Create(setting.Base.Shapes, chosen);
         return made[candidate] = new PlannedStep(plan, Footprint.Of(plan, device), StepPrediction.Step(plan, device, candidate.Milliseconds))
         {
@@ -243,8 +261,8 @@ public sealed class PlanFrontier
         var model = ModelOf(@base, rows, offloaded);
         var longest = ExecutionPlan.LongestOf(options);
         var tiled = TilesOf(@base.Shapes, options).Select(tile => (Tile: tile, Times: new LaunchTimes(@base.Shapes.Window(0, tile), device, rows, longest))).ToArray();
-        var optimizer = OptimizerLayout.Create(@base.Shapes.Schedule, options.Ranks, options.Moments, options.LoraPlus);
-        var setting = new Setting(@base, rows, offloaded, model, MemoryPlan.Create(@base.Shapes, 0, optimizer.Bytes, 0));
+        var hosted = host.Offload && optimizer.StateBytes > 0 && optimizer.StateBytes <= host.Bytes;
+        var setting = new Setting(@base, rows, offloaded, model, MemoryPlan.Create(@base.Shapes, 0, optimizer, 0, hostStates: false), hosted ? MemoryPlan.Create(@base.Shapes, 0, optimizer, 0, hostStates: true) : null);
         var dropped = Given(model);
         var items = options.Decisions is not null ? [] : Droppable(@base.Shapes).Where(name => !offloaded.Contains(name)).Select(name => model.Index[name]).Where(model.HasRecipe)
             .OrderBy(i => model.Milliseconds(i) / model.Bytes(i)).ThenBy(i => @base.Shapes[model.Name(i)].Tensor.Layer).ToList();

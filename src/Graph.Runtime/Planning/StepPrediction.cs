@@ -30,8 +30,7 @@ public static class StepPrediction
     public static double Step(ExecutionPlan plan, DeviceProfile device, double microBatch)
     {
         var times = Times(plan.Shapes, plan, device);
-        var elements = plan.Optimizer.Elements;
-        return plan.Options.MicroBatches * microBatch + times.Fill(plan.Memory[MemoryBlock.Gradients]) + times.Optimizer(elements, plan.Options.Moments);
+        return plan.Options.MicroBatches * microBatch + times.Fill(plan.Memory[MemoryBlock.Gradients]) + times.Optimizer(plan.Optimizer.Elements, plan.Options.Moments, plan.Options.HostStates);
     }
 
     /// <summary>The launches of a training micro-batch in order, pairs that run as one at the first one's place, each with its milliseconds.</summary>

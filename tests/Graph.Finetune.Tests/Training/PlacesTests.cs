@@ -39,7 +39,7 @@ public class PlacesTests
             using var device = new LateCopies(new CpuDevice(poison: true), (CopyTime)(seed % 2), (CopyTime)(seed / 2 % 2));
             device.Load(model);
             var pace = new TransferPace(Math.Pow(10, seed % 5 - 2));
-            var options = new PlanOptions(Tokens, ranks, ActType.F32, 2) { Decisions = decisions, Storage = storage, MicroBatches = 2, Pace = pace };
+            var options = new PlanOptions(Tokens, ranks, ActType.F32, 2) { Decisions = decisions, Storage = storage, MicroBatches = 2, Pace = pace, HostStates = seed % 2 == 1 };
             using var session = new TrainingSession(device, ExecutionPlan.Create(schedule, options));
             session.LoadWeights(new RandomWeights(schedule, 3));
             session.InitializeAdapters(5);

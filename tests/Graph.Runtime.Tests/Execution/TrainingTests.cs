@@ -220,13 +220,13 @@ public unsafe class TrainingTests
     public void Train_RandomDecisionsAndStreamedWeights_GiveTheSameBitsWheneverCopiesHappen(CopyTime toHost, CopyTime toDevice)
     {
         var ranks = RankTable.Create(Tiny, 3, ["a", "b"]);
-        (double[] Losses, float[] Bits, long Copied) Train(Dictionary<string, TensorAction> actions, TransferPace pace, IReadOnlyDictionary<string, WeightStorage> storage, int? tile)
+        (double[] Losses, float[] Bits, long Copied) Train(Dictionary<string, TensorAction> actions, TransferPace pace, IReadOnlyDictionary<string, WeightStorage> storage, int? tile, bool hostStates = false)
         {
             LateCopies? bus = null;
             var options = new PlanOptions(130, ranks, ActType.F32, Scale)
             {
                 Decisions = new Decisions("drawn", actions), MicroBatches = 2, LogitsRows = 48, Pace = pace, Storage = storage,
-                TokenUnit = 8, TokenTile = tile, ArenaBytes = 0,
+                TokenUnit = 8, TokenTile = tile, ArenaBytes = 0, HostStates = hostStates,
             };
             var (session, device) = Start(options, 1, cpu => bus = new LateCopies(cpu, toHost, toDevice));
             var losses = Enumerable.Range(0, 3).Select(i => session.Train([Batch(130, 2), Batch(130, 3)], 1e-2).Loss).ToArray();
@@ -244,7 +244,7 @@ public unsafe class TrainingTests
             var actions = Tiny.Tensors.Where(t => t.Kind == TensorKind.Activation && t.Name != "loss").ToDictionary(t => t.Name, Drawn);
             var pace = new TransferPace(Math.Pow(10, 3 * random.NextDouble() - 2), LaunchBytes: Math.Pow(10, 6 * random.NextDouble()), Landing: 1 + 2 * random.NextDouble());
             var got = Train(actions, pace,
-                WeightStorages.Streamed(Tiny, WeightStorages.Resident).Where(_ => seed == 1 || random.Next(2) == 0).ToDictionary(), random.Next(3) is > 0 and var tile ? 24 * tile : null);
+                WeightStorages.Streamed(Tiny, WeightStorages.Resident).Where(_ => seed == 1 || random.Next(2) == 0).ToDictionary(), random.Next(3) is > 0 and var tile ? 24 * tile : null, hostStates: random.Next(2) == 0);
             Assert.Equal(expected.Losses, got.Losses);
             Assert.Equal(expected.Bits, got.Bits);
             Assert.True(got.Copied > 0 || !actions.ContainsValue(TensorAction.Offload));

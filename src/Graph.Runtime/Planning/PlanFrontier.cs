@@ -9,7 +9,7 @@ namespace Graph.Runtime.Planning;
 /// Plans of one run from the fastest to the smallest, and the fastest of them that fits a budget. Which plans there are does not depend on the budget, so a larger one never gets a
 /// slower plan.
 /// <para>
-/// A setting says which weights are streamed, which activations are offloaded, and how many rows of logits there are at a time; masters and moments may rest on the host in any. It gives a path, which starts with everything else kept.
+/// A setting says which weights are streamed, which activations are offloaded, and how much room working memory has; masters and moments may rest on the host in any. It gives a path, which starts with everything else kept.
 /// Each step looks at the launch with the most live bytes. Of the activations that lie there, unread, it drops the one whose rebuilding costs the least for each byte; of equal ones that
 /// of the first layers, which lies longest. Identical layers have identical costs, so they are dropped one layer after the other. Every state of the path is counted
 /// (<see cref="StepModel"/>), some of them with tiles of tokens too. Only what is handed out is laid out in an arena.
@@ -31,11 +31,14 @@ public sealed class PlanFrontier
     /// <param name="ArenaBytes">No arena of the plan is smaller.</param>
     sealed record Candidate(Setting Setting, int Count, int? Tile, double Milliseconds, long ArenaBytes, int Launches, bool HostStates = false);
 
+    /// <summary>Working memory that costs time where it is short: rows of logits at a time, and what copies on their way may take (<see cref="TransferPace.Landing"/>).</summary>
+    readonly record struct Room(int LogitsRows, double Landing);
+
     /// <summary>Choices beside the decisions that give a path of its own.</summary>
-    sealed class Setting(Base @base, int logitsRows, IReadOnlySet<string> offloaded, StepModel model, MemoryPlan memory, MemoryPlan? hosted)
+    sealed class Setting(Base @base, Room room, IReadOnlySet<string> offloaded, StepModel model, MemoryPlan memory, MemoryPlan? hosted)
     {
         public Base Base => @base;
-        public int LogitsRows => logitsRows;
+        public Room Room => room;
         public IReadOnlySet<string> Offloaded => offloaded;
         public StepModel Model => model;
 
@@ -73,7 +76,7 @@ public sealed class PlanFrontier
         var first = BaseOf(host.Shares[0]);
         var times = new LaunchTimes(first.Shapes, device, 1, 1);
         hostStatesMs = (times.Optimizer(optimizer.Elements, options.Moments, true) - times.Optimizer(optimizer.Elements, options.Moments, false)) / options.MicroBatches;
-        plain = [.. RowsOf(first.Shapes, options).Select(rows => SettingOf(first, rows, new HashSet<string>()))];
+        plain = [.. RoomsOf(first.Shapes, options).DistinctBy(r => first.Shapes.Streamed.Count > 0 ? r : r with { Landing = 0 }).Select(room => SettingOf(first, room, new HashSet<string>()))];
         // With everything kept on the device nothing is faster: what fits all of it needs no other setting.
         settings = new(() => [.. plain, .. host.Shares.AsParallel().AsOrdered().SelectMany((share, i) => Others(i == 0 ? first : BaseOf(share), i > 0))]);
         candidates = new(() => Sorted(settings.Value));
@@ -113,7 +116,7 @@ public sealed class PlanFrontier
         var states = OptimizerLayout.Create(schedule, options.Ranks, options.Moments, options.LoraPlus).StateBytes;
         var stored = options with { Storage = HostChoices.Storage(schedule, options.Storage, host.Shares[^1]), HostStates = host.Offload && states <= host.Bytes };
         var shapes = Shapes.Of(schedule, stored);
-        var rows = RowsOf(shapes, options).Min();
+        var room = RoomsOf(shapes, options)[^1];
         var actions = options.Decisions?.Actions.ToDictionary() ?? Droppable(shapes).ToDictionary(t => t, _ => TensorAction.Recompute);
         if (host.Offload)
         {
@@ -122,7 +125,7 @@ public sealed class PlanFrontier
                 if ((left -= shapes[tensor].Bytes) >= 0) actions[tensor] = TensorAction.Offload;
         }
         int? tile = TilesOf(shapes, stored) is [.., var smallest] ? smallest : null;
-        return Footprint.Of(ExecutionPlan.Create(shapes, stored with { Decisions = new Decisions("all", actions), LogitsRows = rows, TokenTile = tile }), device).Total;
+        return Footprint.Of(ExecutionPlan.Create(shapes, stored with { Decisions = new Decisions("all", actions), LogitsRows = room.LogitsRows, Pace = options.Pace with { Landing = room.Landing }, TokenTile = tile }), device).Total;
     }
 
     /// <summary>The plan that is the fastest whatever it takes.</summary>
@@ -178,7 +181,10 @@ public sealed class PlanFrontier
         var actions = options.Decisions?.Actions.ToDictionary() ?? dropped.ToDictionary(model.Name, _ => TensorAction.Recompute);
         foreach (var tensor in setting.Offloaded) actions[tensor] = TensorAction.Offload;
         var name = options.Decisions?.Name ?? (actions.Count == 0 ? Decisions.None.Name : "auto");
-        var chosen = setting.Base.Options with { Decisions = new Decisions(name, actions), LogitsRows = setting.LogitsRows, TokenTile = candidate.Tile, HostStates = candidate.HostStates };
+        var chosen = setting.Base.Options with
+        {
+            Decisions = new Decisions(name, actions), LogitsRows = setting.Room.LogitsRows, Pace = options.Pace with { Landing = setting.Room.Landing }, TokenTile = candidate.Tile, HostStates = candidate.HostStates,
+        };
         var plan = ExecutionPlan.Create(setting.Base.Shapes, chosen);
         return made[candidate] = new PlannedStep(plan, Footprint.Of(plan, device), StepPrediction.Step(plan, device, candidate.Milliseconds))
         {
@@ -203,16 +209,16 @@ public sealed class PlanFrontier
     IEnumerable<Setting> Others(Base @base, bool withNothingOffloaded)
     {
         if (@base.Shapes.Streamed.Sum(s => @base.Shapes[s].Bytes) > host.Bytes) return [];
-        var rows = RowsOf(@base.Shapes, options);
-        var result = withNothingOffloaded ? rows.Select(r => SettingOf(@base, r, new HashSet<string>())).ToList() : [];
+        var rooms = RoomsOf(@base.Shapes, options);
+        var result = withNothingOffloaded ? rooms.Select(room => SettingOf(@base, room, new HashSet<string>())).ToList() : [];
         if (!host.Offload) return result;
-        var model = ModelOf(@base, rows[0], new HashSet<string>());
+        var model = ModelOf(@base, rooms[0], new HashSet<string>());
         model.Evaluate(Given(model));
         var saved = Saved(@base.Shapes, options).Where(model.Index.ContainsKey)
             .Where(t => (options.Decisions is not { } d || d[t] == TensorAction.Save) && @base.Shapes[t].BytesPerToken >= LeastBytesPerToken).ToArray();
         var sets = new[] { host.Hidden(model, @base.Shapes, device, saved, LinkShare), host.Boundaries(model, @base.Shapes, saved) }.Where(s => s.Count > 0).ToList();
         if (sets.Count == 2 && sets[0].SetEquals(sets[1])) sets.RemoveAt(1);
-        result.AddRange(sets.SelectMany(set => rows.Select(r => SettingOf(@base, r, set))));
+        result.AddRange(sets.SelectMany(set => rooms.Select(room => SettingOf(@base, room, set))));
         return result;
     }
 
@@ -230,11 +236,11 @@ public sealed class PlanFrontier
             .Where(t => shapes[t].Tensor.Kind == TensorKind.Activation && written.Contains(t) && !kept.Contains(t));
     }
 
-    // All rows that fill whole tiles; of those that take as long the fewest. Chunks of the logits are the largest tensor when little else is kept.
-    static IReadOnlyList<int> RowsOf(Shapes shapes, PlanOptions options)
+    // Ample and tight. All rows that fill whole tiles, of those that take as long the fewest, and two copies on their way; or the fewest rows, and one. Chunks of the logits are the largest tensor when little else is kept.
+    static IReadOnlyList<Room> RoomsOf(Shapes shapes, PlanOptions options)
     {
         var rows = ExecutionPlan.LogitsRowsOf(shapes, options);
-        return options.LogitsRows is not null ? [rows] : [.. new[] { rows, 256 }.Where(r => r > 0 && r <= rows).Distinct()];
+        return [new(rows, options.Pace.Landing), new(options.LogitsRows is null ? Math.Min(256, rows) : rows, 1)];
     }
 
     /// <summary>Tokens of tiles, smaller ones last: about a quarter of all, and the fewest that fill a device; multiples of the unit. None: there are too few tokens.</summary>
@@ -248,21 +254,21 @@ public sealed class PlanFrontier
         return [.. wanted.Select(tile => Math.Max(unit, tile / unit * unit)).Distinct().Where(tile => tile < shapes.Tokens)];
     }
 
-    StepModel ModelOf(Base @base, int rows, IReadOnlySet<string> offloaded)
+    StepModel ModelOf(Base @base, Room room, IReadOnlySet<string> offloaded)
     {
         var longest = ExecutionPlan.LongestOf(options);
-        return new StepModel(@base.Shapes, @base.Forward, @base.Backward, @base.Kept, rows, longest, new LaunchTimes(@base.Shapes, device, rows, longest), offloaded);
+        return new StepModel(@base.Shapes, @base.Forward, @base.Backward, @base.Kept, room.LogitsRows, longest, new LaunchTimes(@base.Shapes, device, room.LogitsRows, longest), offloaded, room.Landing);
     }
 
     bool[] Given(StepModel model) => [.. Enumerable.Range(0, model.Tensors).Select(t => options.Decisions is { } d && d[model.Name(t)] == TensorAction.Recompute)];
 
-    Setting SettingOf(Base @base, int rows, IReadOnlySet<string> offloaded)
+    Setting SettingOf(Base @base, Room room, IReadOnlySet<string> offloaded)
     {
-        var model = ModelOf(@base, rows, offloaded);
+        var model = ModelOf(@base, room, offloaded);
         var longest = ExecutionPlan.LongestOf(options);
-        var tiled = TilesOf(@base.Shapes, options).Select(tile => (Tile: tile, Times: new LaunchTimes(@base.Shapes.Window(0, tile), device, rows, longest))).ToArray();
+        var tiled = TilesOf(@base.Shapes, options).Select(tile => (Tile: tile, Times: new LaunchTimes(@base.Shapes.Window(0, tile), device, room.LogitsRows, longest))).ToArray();
         var hosted = host.Offload && optimizer.StateBytes > 0 && optimizer.StateBytes <= host.Bytes;
-        var setting = new Setting(@base, rows, offloaded, model, MemoryPlan.Create(@base.Shapes, 0, optimizer, 0, hostStates: false), hosted ? MemoryPlan.Create(@base.Shapes, 0, optimizer, 0, hostStates: true) : null);
+        var setting = new Setting(@base, room, offloaded, model, MemoryPlan.Create(@base.Shapes, 0, optimizer, 0, hostStates: false), hosted ? MemoryPlan.Create(@base.Shapes, 0, optimizer, 0, hostStates: true) : null);
         var dropped = Given(model);
         var items = options.Decisions is not null ? [] : Droppable(@base.Shapes).Where(name => !offloaded.Contains(name)).Select(name => model.Index[name]).Where(model.HasRecipe)
             .OrderBy(i => model.Milliseconds(i) / model.Bytes(i)).ThenBy(i => @base.Shapes[model.Name(i)].Tensor.Layer).ToList();

@@ -42,7 +42,7 @@ public sealed class StepModel
     readonly long[] streamed;
     readonly bool copies;
     readonly DeviceProfile device;
-    static readonly double Landing = new TransferPace().Landing;
+    readonly double landing;
 
     // Of the last evaluation: the list, live bytes at each launch, and per tensor where it is read last in the forward and needed first in the backward.
     readonly List<int> list = [];
@@ -55,9 +55,10 @@ public sealed class StepModel
     double[] clock = [];
 
     /// <param name="offload">Activations that wait for the backward in host memory.</param>
-    public StepModel(Shapes shapes, IReadOnlyList<Launch> forward, IReadOnlyList<Launch> backward, IReadOnlySet<string> kept, int logitsRows, int longestDocument, LaunchTimes times, IReadOnlySet<string> offload)
+    /// <param name="landing"><see cref="TransferPace.Landing"/>.</param>
+    public StepModel(Shapes shapes, IReadOnlyList<Launch> forward, IReadOnlyList<Launch> backward, IReadOnlySet<string> kept, int logitsRows, int longestDocument, LaunchTimes times, IReadOnlySet<string> offload, double landing = 2)
     {
-        device = times.Device;
+        (device, this.landing) = (times.Device, landing);
         var arena = shapes.Layouts.Where(l => shapes.IsInArena(l.Tensor) && !shapes.Streamed.Contains(l.Tensor.Name)).ToArray();
         names = [.. arena.Select(l => l.Tensor.Name)];
         bytes = [.. arena.Select(l => Arena.Align(l.Bytes))];
@@ -248,7 +249,7 @@ public sealed class StepModel
             if (offloaded[t] && first[1][t] < int.MaxValue && last[0][t] >= 0) away.Add(new ModelCopy(t, bytes[t], written[t] + 1, last[0][t] + 1));
         away.Sort((a, b) => a.Ready.CompareTo(b.Ready));
         var sent = System.Runtime.InteropServices.CollectionsMarshal.AsSpan(away);
-        var late = CopyModel.ToHost(times, sent, device, Landing);
+        var late = CopyModel.ToHost(times, sent, device, landing);
         foreach (ref readonly var copy in sent)
         {
             Add(copy.Item, first[0][copy.Item], Math.Min(copy.Wait, count) - 1);
@@ -273,7 +274,7 @@ public sealed class StepModel
             }
         back.Sort((a, b) => a.Need.CompareTo(b.Need));
         var brought = System.Runtime.InteropServices.CollectionsMarshal.AsSpan(back);
-        late += CopyModel.ToDevice(times, brought, device, Landing);
+        late += CopyModel.ToDevice(times, brought, device, landing);
         foreach (ref readonly var copy in brought)
             if (copy.Item < names.Length) Add(copy.Item, copy.Start, kept[copy.Item] ? count - 1 : last[1][copy.Item]);
             else

@@ -19,6 +19,7 @@ using Graph.Runtime.Devices;
 [
     ("driver", DriverCheck.Run),
     ("nvrtc", NvrtcCheck.Run),
+    ("ptxas", PtxasCheck.Run),
     ("cublaslt", GemmCheck.Run),
     ("tiles", TokenTileCheck.Run),
     ("graph", GraphCheck.Run),

@@ -24,6 +24,7 @@ public sealed class TrainingSession : IDisposable
     readonly IHostBuffer? host;
     readonly Binder binder;
     readonly OptimizerBinding optimizer;
+    readonly Masters masters;
     readonly StepSlot[] slots = new StepSlot[2];
     readonly IProgram microBatch, evaluation, clear, cast;
     // Steps begun, updated and finished: a step's slot is its number modulo 2.
@@ -55,6 +56,7 @@ public sealed class TrainingSession : IDisposable
             binder = new Binder(plan, Bases);
             var bound = Binder.Bind(plan, Bases);
             optimizer = new OptimizerBinding(plan, binder);
+            masters = new Masters(device, optimizer.At);
             if (optimizer.Segments() is { Count: > 0 } segments) device.Upload(Optimizer(plan.Optimizer.Segments), MemoryMarshal.AsBytes<AdamSegment>(segments.ToArray()));
             if (plan.Optimizer.LoraPlus is { } plus)
                 foreach (var (offset, first) in new[] { (plus.SegmentsA, 0), (plus.SegmentsB, 1) })
@@ -107,15 +109,10 @@ public sealed class TrainingSession : IDisposable
             var bound = 1 / Math.Sqrt(adapter.Slot.In);
             var a = new float[adapter.A.Rows * adapter.A.Columns];
             for (var i = 0; i < a.Length; i++) a[i] = (float)((random.NextDouble() * 2 - 1) * bound);
-            Write(adapter.A.Master, a);
-            device.Fill(Optimizer(adapter.B.Master), 0, adapter.B.Bytes);
+            masters.Write(adapter.A, a);
+            masters.Write(adapter.B, new float[adapter.B.Elements]);
         }
-        // Zeros in either format.
-        foreach (var matrix in Plan.Optimizer.Matrices)
-        {
-            device.Fill(Optimizer(matrix.FirstMoment), 0, matrix.MomentBytes);
-            device.Fill(Optimizer(matrix.SecondMoment), 0, matrix.MomentBytes);
-        }
+        foreach (var matrix in Plan.Optimizer.Matrices) masters.ZeroMoments(matrix);
         (Step, taken) = (0, 0);
         SetLossScale(new LossScaleState(scaling.Start, 0));
         PushMasters();
@@ -125,15 +122,15 @@ public sealed class TrainingSession : IDisposable
     public void SetAdapter(string linear, ReadOnlySpan<float> a, ReadOnlySpan<float> b)
     {
         var adapter = Adapter(linear);
-        Check(linear, a.Length, adapter.A);
-        Check(linear, b.Length, adapter.B);
-        Write(adapter.A.Master, a);
-        Write(adapter.B.Master, b);
+        Masters.Check(linear, a.Length, adapter.A);
+        Masters.Check(linear, b.Length, adapter.B);
+        masters.Write(adapter.A, a);
+        masters.Write(adapter.B, b);
         PushMasters();
     }
 
     /// <summary>fp32 masters of A [Rank, In] and B [Out, Rank].</summary>
-    public (float[] A, float[] B) GetAdapter(string linear) => Adapter(linear) is var adapter ? (Read(adapter.A, adapter.A.Master), Read(adapter.B, adapter.B.Master)) : default;
+    public (float[] A, float[] B) GetAdapter(string linear) => Adapter(linear) is var adapter ? (masters.Read(adapter.A), masters.Read(adapter.B)) : default;
 
     /// <summary>fp32 gradients of the last step, summed over its micro-batches, without loss scale and before clipping.</summary>
     public (float[] A, float[] B) GetGradient(string linear)
@@ -282,9 +279,9 @@ public sealed class TrainingSession : IDisposable
         return [slot.Begin, clear, slot.Inputs[0], microBatch, slot.Update];
     }
 
-    public TrainState State(int seed, long dataPosition) => new(Step, seed, dataPosition, Plan.Optimizer.Adapters.Select(a => new AdapterState(a.Slot.Linear, a.Slot.Rank, MatrixOf(a.A), MatrixOf(a.B))).ToArray(), lossScale)
+    public TrainState State(int seed, long dataPosition) => new(Step, seed, dataPosition, Plan.Optimizer.Adapters.Select(a => new AdapterState(a.Slot.Linear, a.Slot.Rank, masters.State(a.A), masters.State(a.B))).ToArray(), lossScale)
     {
-        Weights = Plan.Optimizer.Weights.Select(w => new WeightState(w.Weight.Name, MatrixOf(w.Matrix))).ToArray(),
+        Weights = Plan.Optimizer.Weights.Select(w => new WeightState(w.Weight.Name, masters.State(w.Matrix))).ToArray(),
     };
 
     /// <exception cref="ArgumentException">The state has other adapters than the plan, a matrix of another size, or moments of another format; nothing has changed.</exception>
@@ -299,18 +296,8 @@ public sealed class TrainingSession : IDisposable
             .. state.Adapters.Select(saved => (Saved: saved, Mine: Adapter(saved.Linear))).SelectMany(a => new[] { (a.Saved.Linear, a.Mine.A, a.Saved.A), (a.Saved.Linear, a.Mine.B, a.Saved.B) }),
             .. state.Weights.Zip(Plan.Optimizer.Weights, (saved, mine) => (saved.Tensor, mine.Matrix, saved.Matrix)),
         ];
-        foreach (var (name, matrix, values) in pairs)
-        {
-            Check(name, values.Master.Length, matrix);
-            Check(name, values.FirstMoment, matrix);
-            Check(name, values.SecondMoment, matrix);
-        }
-        foreach (var (_, matrix, values) in pairs)
-        {
-            Write(matrix.Master, values.Master);
-            Write(matrix, matrix.FirstMoment, values.FirstMoment);
-            Write(matrix, matrix.SecondMoment, values.SecondMoment);
-        }
+        foreach (var (name, matrix, values) in pairs) Masters.Check(name, values, matrix);
+        foreach (var (_, matrix, values) in pairs) masters.Restore(matrix, values);
         (Step, taken) = (state.Step, state.DataPosition);
         SetLossScale(scaling.GrowthSteps > 0 ? state.LossScale : new LossScaleState(scaling.Start, 0));
         PushMasters();
@@ -381,8 +368,6 @@ public sealed class TrainingSession : IDisposable
         device.Upload(Scalars + Marshal.OffsetOf<ScalarBlock>(nameof(ScalarBlock.LossScale)), MemoryMarshal.AsBytes<float>(new[] { state.Scale, state.GoodSteps }));
     }
 
-    const int PieceElements = 1 << 26;
-
     void PushMasters()
     {
         cast.Run();
@@ -393,62 +378,6 @@ public sealed class TrainingSession : IDisposable
 
     AdapterMasters Adapter(string linear) =>
         Plan.Optimizer.Adapters.FirstOrDefault(a => a.Slot.Linear == linear) ?? throw new ArgumentException($"session: {linear} has no adapter in this run; the targets leave it out.");
-
-    static void Check(string linear, int count, MasterMatrix matrix)
-    {
-        if (count != matrix.Elements) throw new ArgumentException($"session: a matrix of {linear} has {count} elements, but its shape is [{matrix.Rows},{matrix.Columns}].");
-    }
-
-    // Of an embedding more than the 2 GiB that a span of bytes has.
-    void Write(long offset, ReadOnlySpan<float> values)
-    {
-        for (var first = 0; first < values.Length; first += PieceElements) device.Upload(Optimizer(offset) + (nint)(4L * first), MemoryMarshal.AsBytes(values[first..Math.Min(values.Length, first + PieceElements)]));
-    }
-
-    static void Check(string linear, MomentState moment, MasterMatrix matrix)
-    {
-        switch (moment, matrix.Format)
-        {
-            case (Fp32Moment fp32, MomentFormat.Fp32): Check(linear, fp32.Values.Length, matrix); break;
-            case (Block8Moment block8, MomentFormat.Block8):
-                Check(linear, block8.Codes.Length, matrix);
-                if (block8.Scales.Length != matrix.Blocks) throw new ArgumentException($"session: a moment of {linear} has {block8.Scales.Length} scales, but {matrix.Blocks} blocks.");
-                break;
-            default: throw new ArgumentException($"session: the moments of {linear} are a {moment.GetType().Name} but the run keeps them as {matrix.Format}; go on with the optimizer that the state was made by.");
-        }
-    }
-
-    void Write(MasterMatrix matrix, long offset, MomentState moment)
-    {
-        switch (moment)
-        {
-            case Fp32Moment fp32: Write(offset, fp32.Values); break;
-            case Block8Moment block8:
-                device.Upload(Optimizer(offset), block8.Codes);
-                Write(offset + matrix.CodeBytes, block8.Scales);
-                break;
-            default: throw new ArgumentException($"session: a moment of type {moment.GetType().Name} cannot be stored.");
-        }
-    }
-
-    MatrixState MatrixOf(MasterMatrix m) => new(Read(m, m.Master), MomentOf(m, m.FirstMoment), MomentOf(m, m.SecondMoment));
-
-    MomentState MomentOf(MasterMatrix m, long offset) => m.Format switch
-    {
-        MomentFormat.Fp32 => new Fp32Moment(Read(m, offset)),
-        MomentFormat.Block8 => new Block8Moment(Read<byte>(offset, m.Elements), Read<float>(offset + m.CodeBytes, m.Blocks)),
-        _ => throw new ArgumentException($"session: unknown format {m.Format}."),
-    };
-
-    float[] Read(MasterMatrix matrix, long offset) => Read<float>(offset, matrix.Elements);
-
-    T[] Read<T>(long offset, int count) where T : unmanaged
-    {
-        var values = new T[count];
-        for (var first = 0; first < count; first += PieceElements)
-            device.Download(MemoryMarshal.AsBytes(values.AsSpan(first, Math.Min(PieceElements, count - first))), Optimizer(offset) + (nint)((long)Unsafe.SizeOf<T>() * first));
-        return values;
-    }
 
     float[] ReadRectangle(TensorLayout layout, int row, int rows, int column, int columns)
     {

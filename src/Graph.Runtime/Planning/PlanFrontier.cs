@@ -133,7 +133,7 @@ public sealed class PlanFrontier
 
     /// <summary>
     /// No plan of these settings that fits is faster, in milliseconds of a step. At each launch (with tiles: at each that mixes tokens) what is too much must be dropped, and what is
-    /// cheapest for each byte may be dropped in parts there. Infinite: none fits.
+    /// cheapest for each byte may be dropped in parts there; and copies of a direction take their time. Infinite: none fits.
     /// </summary>
     public double Bound(long budget) => settings.Value.SelectMany(s => s.Places, (s, hostStates) => Bound(s, hostStates, budget)).Min();
 
@@ -160,9 +160,8 @@ public sealed class PlanFrontier
             if (excess > 0) return double.PositiveInfinity;
             most = Math.Max(most, ms);
         }
-        return StepPrediction.Step(Fastest().Plan, device, none.Milliseconds - none.Waiting + most + (hostStates ? hostStatesMs : 0));
+        return StepPrediction.Step(Fastest().Plan, device, Math.Max(none.Milliseconds - none.Waiting + most, none.Copying) + (hostStates ? hostStatesMs : 0));
     }
-
 
     bool Fits(PlannedStep plan, long budget) => plan.Footprint.Total <= budget && plan.Plan.Memory.HostBytes <= host.Bytes;
 

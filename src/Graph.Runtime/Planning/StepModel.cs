@@ -14,7 +14,8 @@ namespace Graph.Runtime.Planning;
 /// <param name="MixingBytes">The most bytes alive at a launch that mixes tokens: tiles reach no less.</param>
 /// <param name="MixingAt">That launch.</param>
 /// <param name="Waiting">Of the milliseconds, those in which launches wait for copies.</param>
-public readonly record struct StepState(long ArenaBytes, int At, double Milliseconds, int Launches, long MixingBytes, int MixingAt, double Waiting);
+/// <param name="Copying">Milliseconds of all copies of the direction that has the most: no step is shorter.</param>
+public readonly record struct StepState(long ArenaBytes, int At, double Milliseconds, int Launches, long MixingBytes, int MixingAt, double Waiting, double Copying);
 
 /// <summary>
 /// A training micro-batch in numbers. It counts what <see cref="Expansion"/>, <see cref="Lifetimes"/> and <see cref="LaunchTimes"/> say of one list of decisions, in microseconds instead of
@@ -299,7 +300,9 @@ public sealed class StepModel
             ms += entries[list[i]].Milliseconds;
             if (i + 1 < count && pairs[list[i]] is { Gain: not 0 } pair && pair.Second == list[i + 1] && (pair.Room == 0 || most - Math.Max(live[i], live[i + 1]) >= pair.Room)) ms -= pair.Gain;
         }
-        return new StepState(most, at, ms, count + 2 * (away.Count + back.Count), mixing, mixingAt, late);
+        return new StepState(most, at, ms, count + 2 * (away.Count + back.Count), mixing, mixingAt, late, Math.Max(Copying(away, Lane.ToHost), Copying(back, Lane.ToDevice)));
+
+        double Copying(List<ModelCopy> copies, Lane lane) => copies.Sum(c => device.CopyMilliseconds(lane, c.Bytes));
     }
 
     void Add(int tensor, int from, int to)

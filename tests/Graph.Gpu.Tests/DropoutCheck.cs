@@ -16,6 +16,9 @@ static class DropoutCheck
 {
     const ushort Untouched = 0xffff;
 
+    // Numbers below 2^-14 are 2^-24 apart in fp16; bf16's smallest are of no size here.
+    static double HalfStep => Elem.Act == ActType.F16 ? 1.0 / (1 << 25) : 0;
+
     internal static Seen Run(CudaDeviceOfTarget on, KernelJob job)
     {
         on.Load(job.Source);
@@ -70,7 +73,7 @@ static class DropoutCheck
             // The sum may be fused with the product or not: an error of fp32 before the one rounding.
             double product = (double)from[i] * factors[i], exact = product + (add ? before[i] : 0);
             var error = Math.Abs(Checking.FromElem(got[i], Elem.Act) - exact);
-            var share = error / (Elem.UnitRoundoff * Math.Abs(exact) + 2e-7 * Math.Abs(product));
+            var share = error / (Elem.UnitRoundoff * Math.Abs(exact) + HalfStep + 2e-7 * Math.Abs(product));
             Checking.Require(error == 0 || share <= 1, $"{what} is {Checking.FromElem(got[i], Elem.Act)}, exactly {exact}");
             if (error > 0) (worst, relative) = (Math.Max(worst, share), Math.Max(relative, error / Math.Max(1e-30, Math.Abs(exact))));
         }

@@ -44,7 +44,7 @@ public static class Compiler
         var (epilogues, fused) = FindEpilogues.Run(launches, kernels);         // 12: launches that a device may run as one
         VerifyKernels.Fusions(launches, fused, "12-fusions");
         dump?.Invoke("12-fusions", () => KernelGraphText.Fusions(fused));
-        var schedule = MakeSchedule.Run(variant, launches, kernels, fused);    // 13: launch order, tensors, recompute recipes, fusions
+        var schedule = MakeSchedule.Run(variant, launches, kernels, fused) with { SharedScale = SharedScale.IsIn(trace) || SharedScale.IsIn(launches) };    // 13: launch order, tensors, recompute recipes, fusions
         dump?.Invoke("13-schedule", () => ScheduleText.Print(schedule));
         return new CompiledText(variant, ScheduleText.Print(schedule),
             EmitCpu.Run(kernels.All),                                          // 14: row kernels as C#

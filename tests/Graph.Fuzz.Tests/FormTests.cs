@@ -28,17 +28,19 @@ public sealed class FormTests
 
     static readonly IReadOnlyDictionary<string, Type> Types = typeof(Form).Assembly.GetTypes().Where(t => t.IsSubclassOf(typeof(LanguageModel)) && !t.IsAbstract).ToDictionary(t => t.Name);
 
-    static readonly Lazy<IReadOnlyDictionary<string, Verdict>> Verdicts = new(() =>
+    static readonly Lazy<IReadOnlyDictionary<string, Verdict>> Verdicts = new(() => Check(Types.Keys, setup => setup));
+
+    static Dictionary<string, Verdict> Check(IEnumerable<string> forms, Func<Setup, Setup> with)
     {
-        var types = Types.Values.ToArray();
-        var cases = types.Select(type =>
+        var names = forms.ToArray();
+        var cases = names.Select(name =>
         {
-            var trace = Recorder.Record(() => (LanguageModel)Activator.CreateInstance(type)!);
+            var trace = Recorder.Record(() => (LanguageModel)Activator.CreateInstance(Types[name])!);
             // What the fuzzer prints brings its own.
-            return new Case(trace, type.GetProperty("Setup", BindingFlags.Public | BindingFlags.Static)?.GetValue(null) as Setup ?? Form.Setup(trace));
+            return new Case(trace, with(Types[name].GetProperty("Setup", BindingFlags.Public | BindingFlags.Static)?.GetValue(null) as Setup ?? Form.Setup(trace)));
         }).ToArray();
-        return types.Zip(Fuzzer.Check(cases)).ToDictionary(p => p.First.Name, p => p.Second);
-    });
+        return names.Zip(Fuzzer.Check(cases)).ToDictionary(p => p.First, p => p.Second);
+    }
 
     public static TheoryData<string> Good => new(Types.Keys.Except(Refused.Keys));
     public static TheoryData<string> Bad => new(Refused.Keys);
@@ -46,6 +48,20 @@ public sealed class FormTests
     [Theory]
     [MemberData(nameof(Good))]
     public void Step_OfAForm_IsTorchs(string form) => Assert.Equal((Outcome.Right, ""), (Verdicts.Value[form].Outcome, Verdicts.Value[form].Message));
+
+    /// <summary>A value that two sets of adapters read has a mask for each of them, in one product of the backward too.</summary>
+    [Fact]
+    public void Step_WithDropout_IsTorchs() =>
+        Assert.Empty(Check(Types.Keys.Except(Refused.Keys), s => s with { Dropout = 0.3 }).Where(v => v.Value.IsFailure).Select(v => v.Key + ": " + v.Value.Message));
+
+    /// <summary>Rank and alpha by pattern: each adapter is multiplied by its own number, or the model cannot have several.</summary>
+    [Fact]
+    public void Step_WithAScaleForEachAdapter_IsTorchsOrRefused()
+    {
+        var failed = Check(Types.Keys.Except(Refused.Keys), s => s with { OwnScales = true }).Where(v => v.Value.IsFailure).ToArray();
+        Assert.Equal(["TwoAdaptersOneScale"], failed.Select(v => v.Key));
+        Assert.EndsWith("so all adapters must have one scale, but w has 2.5 and second 2; give them the same alpha and rank.", failed[0].Value.Message);
+    }
 
     /// <summary>A sentence, and no exception's name.</summary>
     [Theory]

@@ -58,6 +58,7 @@ public sealed class LinearOfASumOfLinears : Form { protected override Tensor Bod
 public sealed class SumOfTwoLinears : Form { protected override Tensor Body(Tensor x) => Lora(x, "a") + Lora(Tanh(x), "b"); }
 public sealed class SumOfTwoLinearsOfOneInput : Form { protected override Tensor Body(Tensor x) => Lora(x, "a") + Lora(x, "b"); }
 public sealed class OneOutputReadTwice : Form { protected override Tensor Body(Tensor x) { var y = Lora(x, "a"); return Lora(y, "b") + Lora(Tanh(y), "c") + y; } }
+public sealed class OneOutputOfTwoAdapters : Form { protected override Tensor Body(Tensor x) { var y = Lora(x, "first"); return Delta(y, "a") + Delta(y, "b") * LoraScale("b"); } }
 public sealed class OneOutputInTwoFunctions : Form { protected override Tensor Body(Tensor x) { var y = Lora(x, "a"); return Tanh(y) * y; } }
 public sealed class OneAOfTwoReaders : Form { protected override Tensor Body(Tensor x) { var s = Linear(x, LoraA("w", H)); return Plain(x, "w") + Linear(s, LoraB("w", H)) + Linear(Tanh(s), LoraB("w", H)); } }
 public sealed class SomeOfThreeAdapted : Form { protected override Tensor Body(Tensor x) => Attend(Lora(x, "q"), Plain(x, "k", H, 16), Lora(x, "v", H, 16)); }

@@ -37,9 +37,10 @@ public static class Check
         if (compiled.Failure is { } failure) return failure;
         var setup = compiled.Case.Setup;
         var batches = Batches(compiled.Case);
-        var expected = TorchReference.Run(compiled.Case.Trace, setup, batches, new Storage.Exact());
+        var masks = Masks(compiled);
+        var expected = TorchReference.Run(compiled.Case.Trace, setup, batches, new Storage.Exact(), masks);
         if (expected.Largest > 1e4 || !double.IsFinite(expected.Loss) || expected.Gradients.Values.Any(g => !g.All(double.IsFinite))) return new Verdict(Outcome.Unusable, "values above 10,000");
-        var single = Single(compiled.Case, batches, 0, Steps[0]);
+        var single = Single(compiled.Case, batches, 0, Steps[0], masks);
         if (!single.All(s => double.IsFinite(s.Loss) && s.Gradients.Values.All(g => g.All(double.IsFinite)))) return new Verdict(Outcome.Unusable, "no numbers in fp32");
 
         try
@@ -48,7 +49,7 @@ public static class Check
             var shapes = compiled.Case.Weights;
             var first = Train(compiled.Loaded!, shapes, setup, batches, null);
             var worst = 0.0;
-            foreach (var (what, loss) in new[] { ("loss", first.Loss), ("evaluated loss", first.Evaluated) })
+            foreach (var (what, loss) in masks is null ? new[] { ("loss", first.Loss), ("evaluated loss", first.Evaluated) } : [("loss", first.Loss)])
             {
                 // It is one fp32 number, that every micro-batch adds its share to.
                 var share = Share(Math.Abs(loss - expected.Loss), LossFactor, (batches.Count + 1) * Math.Max(1, Math.Abs(expected.Loss)), steps => steps.Max(s => Math.Abs(s.Loss - expected.Loss)), out var allowed);
@@ -74,6 +75,10 @@ public static class Check
             }
             return new Verdict(Outcome.Right, "", worst);
         }
+        catch (ArgumentException e) when (setup.OwnScales && e.Message.StartsWith("ranks: ", StringComparison.Ordinal))
+        {
+            return new Verdict(Outcome.Refused, e.Message);
+        }
         catch (Exception e)
         {
             return new Verdict(Outcome.Run, $"{e.GetType().Name}: {e.Message}\n{e.StackTrace}");
@@ -85,7 +90,7 @@ public static class Check
             allowed = 0;
             foreach (var count in Steps)
             {
-                if (single.Count < count) single = [.. single, .. Single(compiled.Case, batches, single.Count, count - single.Count)];
+                if (single.Count < count) single = [.. single, .. Single(compiled.Case, batches, single.Count, count - single.Count, masks)];
                 allowed = factor * Math.Max(HalfRounding * size, noise(single));
                 if (error <= allowed) break;
             }
@@ -93,8 +98,28 @@ public static class Check
         }
     }
 
-    static IReadOnlyList<StepValues> Single(Case model, IReadOnlyList<MicroBatch> batches, int first, int count) =>
-        [.. Enumerable.Range(first, count).Select(seed => TorchReference.Run(model.Trace, model.Setup, batches, new Storage.Single(seed)))];
+    static IReadOnlyList<StepValues> Single(Case model, IReadOnlyList<MicroBatch> batches, int first, int count, Func<string, int, int, int, double[]>? masks) =>
+        [.. Enumerable.Range(first, count).Select(seed => TorchReference.Run(model.Trace, model.Setup, batches, new Storage.Single(seed), masks))];
+
+    // The mask is the runtime's own function; where it applies is the reference's.
+    static Func<string, int, int, int, double[]>? Masks(Compiled compiled)
+    {
+        if (compiled.Case.Setup is not { Dropout: > 0, Full: false } setup) return null;
+        var numbers = ScheduleText.Parse(compiled.Loaded!.Schedule()).Adapters.SelectMany(s => s.Adapters).Select((a, i) => (a.Name, i)).ToDictionary(a => a.Name, a => (uint)a.i);
+        var threshold = (uint)Math.Round(setup.Dropout * 4294967296.0);
+        var made = new Dictionary<(string, int), double[]>();
+        return (adapter, batch, rows, columns) =>
+        {
+            if (made.TryGetValue((adapter, batch), out var mask)) return mask;
+            made[(adapter, batch)] = mask = new double[rows * columns];
+            for (var i = 0; i < mask.Length; i++)
+            {
+                var (x, y, z, w) = CpuDropout.Philox((uint)(i % columns) / 4, (uint)(i / columns), numbers.GetValueOrDefault(adapter), (uint)batch, (uint)setup.Seed, 0);
+                mask[i] = (i % columns % 4) switch { 0 => x, 1 => y, 2 => z, _ => w } < threshold ? 0 : 1 / (1 - setup.Dropout);
+            }
+            return mask;
+        };
+    }
 
     static double Noise(IReadOnlyList<StepValues> steps, string name, double[] gradient) => steps.Max(s => Distance(s.Gradients[name], gradient));
 
@@ -102,9 +127,10 @@ public static class Check
     public static IEnumerable<string> Digits(Compiled compiled)
     {
         var (model, batches) = (compiled.Case, Batches(compiled.Case));
-        var expected = TorchReference.Run(model.Trace, model.Setup, batches, new Storage.Exact());
+        var masks = Masks(compiled);
+        var expected = TorchReference.Run(model.Trace, model.Setup, batches, new Storage.Exact(), masks);
         var ours = Train(compiled.Loaded!, model.Weights, model.Setup, batches, null);
-        var single = Single(model, batches, 0, 16);
+        var single = Single(model, batches, 0, 16, masks);
         yield return Line("loss", Math.Abs(expected.Loss), Math.Abs(ours.Loss - expected.Loss), single.Select(s => Math.Abs(s.Loss - expected.Loss)));
         foreach (var (name, gradient) in expected.Gradients) yield return Line(name, Size(gradient), Distance(ours.Gradient(name, gradient.Length), gradient), single.Select(s => Distance(s.Gradients[name], gradient)));
 
@@ -133,20 +159,21 @@ public static class Check
     static Trained Train(CompiledModel model, IReadOnlyDictionary<string, int[]> shapes, Setup setup, IReadOnlyList<MicroBatch> batches, Random? random)
     {
         var schedule = ScheduleText.Parse(model.Schedule());
-        var ranks = RankTable.Create(schedule, name => setup.Ranks.GetValueOrDefault(name));
+        var ranks = RankTable.Create(schedule, name => setup.Full ? 0 : setup.Ranks.GetValueOrDefault(name), setup.OwnScales ? setup.ScaleOf : null);
         var share = random?.NextDouble() ?? 0;
         var recomputed = random is null ? [] : schedule.Recipes.Select(r => r.Tensor).Where(_ => random.NextDouble() < share).ToArray();
-        int? tile = random is null ? null : TokenUnit * random.Next(1, setup.Tokens / TokenUnit + 2);
+        int? tile = random is null || setup.Dropout > 0 ? null : TokenUnit * random.Next(1, setup.Tokens / TokenUnit + 2);
         var away = random?.NextDouble() ?? 0;
         var activations = schedule.Tensors.Where(t => t.Kind == TensorKind.Activation).Select(t => t.Name);
         var offloaded = random is null ? [] : activations.Except(recomputed).Where(_ => random.NextDouble() < away).ToArray();
-        var streamed = random is null ? WeightStorages.Resident : WeightStorages.Streamed(schedule, WeightStorages.Resident).Where(_ => random.NextDouble() < away).ToDictionary();
+        var streamed = random is null || setup.Full ? WeightStorages.Resident : WeightStorages.Streamed(schedule, WeightStorages.Resident).Where(_ => random.NextDouble() < away).ToDictionary();
         CopyTime Drawn() => (CopyTime)(random?.Next(2) ?? 0);
         var options = new PlanOptions(setup.Tokens, ranks, ActType.F32, setup.LoraScale)
         {
             Decisions = new Decisions("random", recomputed.Select(t => (t, TensorAction.Recompute)).Concat(offloaded.Select(t => (t, TensorAction.Offload))).ToDictionary()),
             MicroBatches = batches.Count, LogitsRows = setup.LogitsRows,
             Storage = streamed, Pace = new TransferPace(Math.Pow(10, 4 * (random?.NextDouble() ?? 0) - 2), Landing: 1 + 2 * (random?.NextDouble() ?? 0)),
+            Dropout = setup.Dropout > 0 && ranks.Adapters.Count > 0 ? new DropoutOptions(setup.Dropout, setup.Seed) : null,
             TokenUnit = TokenUnit, TokenTile = tile, ArenaBytes = 0,
             Ropes = schedule.Tensors.Where(t => Values.Rope(t.Rope?.Layers) is not null).ToDictionary(t => t.Name, t => Values.Rope(t.Rope!.Layers)!),
         };
@@ -161,6 +188,15 @@ public static class Check
         var loss = session.Train(batches, 0).Loss;
         var gradients = new Dictionary<string, float[]>();
         foreach (var a in adapters) (gradients[a.Linear + ".lora_A"], gradients[a.Linear + ".lora_B"]) = session.GetGradient(a.Linear);
+        foreach (var w in session.Plan.Optimizer.Weights)
+        {
+            var (values, at) = (session.GetWeightGradient(w.Weight.Name), 0);
+            foreach (var (name, shape) in w.Weight.Stored())
+            {
+                var count = shape.Aggregate(1, (n, d) => n * d);
+                gradients[name] = values[at..(at += count)];
+            }
+        }
         return new Trained(loss, evaluated, gradients, recomputed, [.. offloaded, .. streamed.Keys], tile);
     }
 

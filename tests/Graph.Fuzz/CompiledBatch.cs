@@ -73,7 +73,7 @@ public sealed class CompiledBatch : IDisposable
         try
         {
             Infer(model.Trace);
-            return new Compiled(model, Compiler.Compile("fuzz", Replay.ForCompiler(model.Trace), targets), null, null);
+            return new Compiled(model, Compiler.Compile("fuzz", Replay.ForCompiler(model.Trace), targets, full: model.Setup.Full), null, null);
         }
         catch (ShapeError e)
         {

@@ -75,5 +75,6 @@ public static class PrintModel
     }
 
     static string Describe(Setup s) => FormattableString.Invariant($"new({s.Tokens}, [{string.Join(", ", s.Documents.Select(d => "[" + string.Join(", ", d) + "]"))}], {s.Unlabelled}, new Dictionary<string, int> {{ ")
-        + string.Join(", ", s.Ranks.Select(r => $"[\"{r.Key}\"] = {r.Value}")) + FormattableString.Invariant($" }}, {OpTable.Number(s.LoraScale)}, {(s.LogitsRows is { } rows ? rows : "null")}, {s.Seed})");
+        + string.Join(", ", s.Ranks.Select(r => $"[\"{r.Key}\"] = {r.Value}")) + FormattableString.Invariant($" }}, {OpTable.Number(s.LoraScale)}, {(s.LogitsRows is { } rows ? rows : "null")}, {s.Seed})")
+        + (s.Full ? " with { Full = true }" : "") + (s.Dropout > 0 ? FormattableString.Invariant($" with {{ Dropout = {s.Dropout} }}") : "") + (s.OwnScales ? " with { OwnScales = true }" : "");
 }

@@ -36,7 +36,19 @@ public abstract record Score
 /// <param name="Ranks">Rank of every adapter; 0: the run leaves it out.</param>
 /// <param name="LogitsRows">Rows of the logits at a time; null: the runtime's choice.</param>
 /// <param name="Seed">Of weights, ids and labels.</param>
-public sealed record Setup(int Tokens, int[][] Documents, double Unlabelled, IReadOnlyDictionary<string, int> Ranks, double LoraScale, int? LogitsRows, int Seed);
+public sealed record Setup(int Tokens, int[][] Documents, double Unlabelled, IReadOnlyDictionary<string, int> Ranks, double LoraScale, int? LogitsRows, int Seed)
+{
+    /// <summary>All weights are trained, and adapters are gone: in the reference B is zero.</summary>
+    public bool Full { get; init; }
+
+    /// <summary>Probability of an element of an adapter's input to be 0 in training.</summary>
+    public double Dropout { get; init; }
+
+    /// <summary>Adapters have scales of their own, as alpha and rank by pattern give them.</summary>
+    public bool OwnScales { get; init; }
+
+    public double ScaleOf(string adapter) => OwnScales ? LoraScale * (1 + 0.25 * (Values.Hash(Seed, adapter) % 4)) : LoraScale;
+}
 
 /// <summary>A model as the calls that make it; the last step is the logits.</summary>
 public sealed record Model(IReadOnlyList<Step> Steps, Setup Setup, IReadOnlyCollection<string> Features)

@@ -37,25 +37,31 @@ public abstract record Storage
 /// </summary>
 public static class TorchReference
 {
-    public static StepValues Run(IReadOnlyList<TraceNode> trace, Setup setup, IReadOnlyList<MicroBatch> batches, Storage storage)
+    /// <param name="trace">The model.</param>
+    /// <param name="setup">Its weights, by seed.</param>
+    /// <param name="batches">Of the step.</param>
+    /// <param name="storage">How values are stored.</param>
+    /// <param name="masks">What multiplies an adapter's input: by adapter, micro-batch, tokens and columns; null: there is no dropout.</param>
+    public static StepValues Run(IReadOnlyList<TraceNode> trace, Setup setup, IReadOnlyList<MicroBatch> batches, Storage storage, Func<string, int, int, int, double[]>? masks = null)
     {
         using var scope = NewDisposeScope();
         var leaves = Leaves(trace, setup, storage is Storage.Single ? ScalarType.Float32 : ScalarType.Float64);
+        bool IsTrained(string name) => setup.Full != IsAdapter(name);
         foreach (var (name, leaf) in leaves) if (IsTrained(name)) leaf.requires_grad_();
-        var run = new Pass(trace, setup, leaves, storage);
+        var run = new Pass(trace, setup, leaves, storage, masks);
         var labels = batches.Sum(b => b.LabelCount);
         double loss = 0;
-        foreach (var batch in batches)
+        foreach (var (batch, number) in batches.Select((b, i) => (b, i)))
         {
             using var step = NewDisposeScope();
-            var sum = run.LossSum(batch) / labels;
+            var sum = run.LossSum(batch, number) / labels;
             if (sum.requires_grad) sum.backward();
             loss += sum.to(ScalarType.Float64).item<double>();
         }
         return new StepValues(loss, leaves.Where(l => IsTrained(l.Key)).ToDictionary(l => l.Key, l => l.Value.grad is { } g && g.numel() > 0 ? g.to(ScalarType.Float64).contiguous().data<double>().ToArray() : new double[l.Value.numel()]), run.Largest);
     }
 
-    static bool IsTrained(string name) => name.EndsWith(".lora_A", StringComparison.Ordinal) || name.EndsWith(".lora_B", StringComparison.Ordinal);
+    static bool IsAdapter(string name) => name.EndsWith(".lora_A", StringComparison.Ordinal) || name.EndsWith(".lora_B", StringComparison.Ordinal);
 
     static Dictionary<string, Tensor> Leaves(IReadOnlyList<TraceNode> trace, Setup setup, ScalarType type)
     {
@@ -76,19 +82,19 @@ public static class TorchReference
 
         void Add(string name, int[] shape)
         {
-            if (!leaves.ContainsKey(name)) leaves[name] = tensor(Values.Of(setup.Seed, name, shape).Select(v => (double)v).ToArray(), shape.Select(d => (long)d).ToArray(), type);
+            if (!leaves.ContainsKey(name)) leaves[name] = tensor(Values.Of(setup.Seed, name, shape).Select(v => setup.Full && IsAdapter(name) ? 0.0 : v).ToArray(), shape.Select(d => (long)d).ToArray(), type);
         }
     }
 
     /// <summary>One micro-batch forward. Values inside of a score function exist per attention, with its scores in the argument's place.</summary>
-    sealed class Pass(IReadOnlyList<TraceNode> trace, Setup setup, IReadOnlyDictionary<string, Tensor> leaves, Storage storage)
+    sealed class Pass(IReadOnlyList<TraceNode> trace, Setup setup, IReadOnlyDictionary<string, Tensor> leaves, Storage storage, Func<string, int, int, int, double[]>? masks)
     {
         readonly ScalarType type = storage is Storage.Single ? ScalarType.Float32 : ScalarType.Float64;
         int stored;
 
         public double Largest { get; private set; }
 
-        public Tensor LossSum(MicroBatch batch)
+        public Tensor LossSum(MicroBatch batch, int number)
         {
             var ids = tensor(batch.Ids.Select(i => (long)i).ToArray());
             var docStart = tensor(batch.DocStart.Select(i => (long)i).ToArray());
@@ -112,10 +118,11 @@ public static class TorchReference
                     "param" => leaves[(string)attributes["name"]!],
                     "lora_a" => leaves[attributes["name"] + ".lora_A"],
                     "lora_b" => leaves[attributes["name"] + ".lora_B"],
-                    "lora_scale" => tensor(setup.LoraScale, type),
+                    "lora_scale" => tensor(setup.ScaleOf((string)attributes["name"]!), type),
                     "const" => tensor(attributes.Double("value"), type),
                     "typed_const" => Store(tensor(attributes.Double("value"), type)),
                     "rope" => Store(Rope(x[0], ids.shape[0], docStart, attributes.Double("theta"), (string?)attributes["layers"])),
+                    "linear" when masks is not null && trace[node.Inputs[1]] is { Op: "lora_a" } a => Store(Drop(x[0], (string)new Attributes(a.Attributes)["name"]!, number).matmul(x[1].t())),
                     "attention" => Attention(x[0], x[1], x[2], node.Inputs[3], attributes, docStart, values),
                     "split_heads" or "merge_heads" => OpTable.Find(node.Op).Torch!(x, attributes),
                     _ => Store(OpTable.Find(node.Op).Torch!(x, attributes)),
@@ -127,6 +134,8 @@ public static class TorchReference
             logits = logits.index_select(0, tensor(labelled.Select(p => (long)p.t).ToArray()));
             return (logits.logsumexp(-1) - logits.gather(1, tensor(labelled.Select(p => (long)p.l).ToArray()).unsqueeze(1)).squeeze(1)).sum();
         }
+
+        Tensor Drop(Tensor x, string adapter, int number) => x * tensor(masks!(adapter, number, (int)x.shape[0], (int)x.shape[1]), x.shape, type);
 
         Tensor Attention(Tensor q, Tensor k, Tensor v, int score, Attributes attributes, Tensor docStart, Tensor[] values)
         {

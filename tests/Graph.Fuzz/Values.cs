@@ -47,7 +47,7 @@ static class Values
     }
 
     // A string's own hash differs from run to run.
-    static int Hash(int seed, string name) => (int)(name.Aggregate((uint)seed * 2654435761u ^ 2166136261u, (hash, c) => (hash ^ c) * 16777619u) & int.MaxValue);
+    public static int Hash(int seed, string name) => (int)(name.Aggregate((uint)seed * 2654435761u ^ 2166136261u, (hash, c) => (hash ^ c) * 16777619u) & int.MaxValue);
 
     // At most 3.5 deviations, so that no single value decides a model.
     static double Normal(Random random)

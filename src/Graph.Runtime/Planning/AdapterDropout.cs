@@ -55,11 +55,11 @@ public static class AdapterDropout
         })];
     }
 
-    /// <summary>Segments of the product whose rows are dropped: x of S and dA, G·A of dX. Null: none.</summary>
-    public static GemmSegment? DroppedSegment(Shapes shapes, GemmLaunch g) => !shapes.DropsAdapters ? null : g.Layout switch
+    /// <summary>Segments of the product whose rows are dropped: x of S and dA, G·A of dX. A value that two sets of adapters read has two in its dX.</summary>
+    public static IReadOnlyList<GemmSegment> DroppedSegments(Shapes shapes, GemmLaunch g) => !shapes.DropsAdapters ? [] : g.Layout switch
     {
-        GemmLayout.Tn => shapes[g.D.Tensor].Tensor.Kind == TensorKind.GradA ? g.Segments[0] : null,
-        _ => g.Segments.FirstOrDefault(s => shapes[s.B.Tensor].Tensor.Kind == TensorKind.AdapterA && !shapes.Resolve(s.B).IsEmpty),
+        GemmLayout.Tn => shapes[g.D.Tensor].Tensor.Kind == TensorKind.GradA ? g.Segments : [],
+        _ => [.. g.Segments.Where(s => shapes[s.B.Tensor].Tensor.Kind == TensorKind.AdapterA && !shapes.Resolve(s.B).IsEmpty)],
     };
 
     /// <summary>Columns of the rows that are dropped.</summary>
@@ -67,7 +67,7 @@ public static class AdapterDropout
 
     /// <summary>Bytes of the scratch that a launch needs; 0: none.</summary>
     public static long ScratchBytes(Shapes shapes, Launch launch) =>
-        launch is GemmLaunch g && DroppedSegment(shapes, g) is { } segment ? (long)shapes.Tokens * Pitch(shapes, g, segment) * TensorLayout.Size(ElementType.Act, shapes.Act) : 0;
+        launch is GemmLaunch g ? DroppedSegments(shapes, g).Select(s => (long)shapes.Tokens * Pitch(shapes, g, s) * TensorLayout.Size(ElementType.Act, shapes.Act)).Append(0).Max() : 0;
 
     public static int Pitch(Shapes shapes, GemmLaunch g, GemmSegment segment) => TensorLayout.RowPitch(Columns(shapes, g, segment));
 }

@@ -117,6 +117,8 @@ public sealed record ExecutionPlan(Shapes Shapes, PlanOptions Options, Decisions
             throw new ArgumentException($"plan: a tile of {tile} tokens cuts sums of adapters' gradients, which are made of {TokenTiles.Unit(options)} tokens each; use a multiple of that.");
         if (options is { TokenTile: not null, Dropout: not null }) throw new ArgumentException("plan: a mask of dropout is numbered by the tokens of a launch, so tiles of tokens would have other masks; leave one of the two out.");
         var schedule = shapes.Schedule;
+        // All have one scale, which need not be the run's.
+        if (schedule.SharedScale && options.Ranks.Adapters is [{ Scale: { } scale }, ..]) options = options with { LoraScale = scale };
         var decisions = options.Decisions ?? Decisions.None;
         var kept = Kept(schedule, options);
         var logitsRows = LogitsRowsOf(shapes, options);

@@ -21,7 +21,7 @@ public sealed class LaunchBinder(Shapes shapes, double loraScale, int logitsRows
     public IEnumerable<BoundLaunch> Bind(Launch launch, Func<string, nint> address) => launch switch
     {
         GemmLaunch g when shapes.Segments(g).Count == 0 => [Zeros(address, g)],
-        GemmLaunch g when Drops && AdapterDropout.DroppedSegment(shapes, g) is { } dropped => Dropped(address, g, dropped),
+        GemmLaunch g when Drops && AdapterDropout.DroppedSegments(shapes, g) is { Count: > 0 } dropped => Dropped(address, g, dropped),
         GemmLaunch g => AdapterScales.Of(shapes, g, loraScale).Select(part => Gemm(address, g, part)),
         KernelLaunch k => [Kernel(address, k)],
         CrossEntropyLaunch c => CrossEntropy(address, c),
@@ -47,19 +47,28 @@ public sealed class LaunchBinder(Shapes shapes, double loraScale, int logitsRows
         };
     }
 
-    // A product for each adapter, from its dropped x or through its mask.
-    IEnumerable<BoundLaunch> Dropped(Func<string, nint> address, GemmLaunch g, GemmSegment dropped)
+    // What no mask stands before is one product; then come those of each adapter.
+    IEnumerable<BoundLaunch> Dropped(Func<string, nint> address, GemmLaunch g, IReadOnlyList<GemmSegment> dropped)
     {
-        if (g.Layout != GemmLayout.Nn && g.Segments.Count > 1) throw new ArgumentException($"bind: {ScheduleText.Print(g)} adds an adapter's product to another one, which dropout cannot part.");
-        var (d, layout, pitch, scratch) = (shapes.Resolve(g.D), shapes[g.D.Tensor], AdapterDropout.Pitch(shapes, g, dropped), address(AdapterDropout.Scratch));
-        Rectangle left = shapes.Resolve(dropped.A), right = shapes.Resolve(dropped.B);
-        var rest = g.Segments.Where(s => s != dropped).ToArray();
+        var rest = g with { Segments = [.. g.Segments.Except(dropped)] };
         var written = g.Accumulate;
-        if (g.Layout == GemmLayout.Nn && shapes.Segments(g with { Segments = rest }).Count > 0)
+        if (shapes.Segments(rest).Count > 0)
         {
             written = true;
-            yield return Gemm(address, g with { Segments = rest }, (d.Column, d.ColumnEnd, loraScale));
+            foreach (var part in AdapterScales.Of(shapes, rest, loraScale)) yield return Gemm(address, rest, part);
         }
+        foreach (var segment in dropped)
+        {
+            foreach (var launch in Dropped(address, g, segment, written)) yield return launch;
+            written = true;
+        }
+    }
+
+    // A product for each adapter, from its dropped x or through its mask.
+    IEnumerable<BoundLaunch> Dropped(Func<string, nint> address, GemmLaunch g, GemmSegment dropped, bool written)
+    {
+        var (d, layout, pitch, scratch) = (shapes.Resolve(g.D), shapes[g.D.Tensor], AdapterDropout.Pitch(shapes, g, dropped), address(AdapterDropout.Scratch));
+        Rectangle left = shapes.Resolve(dropped.A), right = shapes.Resolve(dropped.B);
         var stack = g.Layout == GemmLayout.Tn ? layout.Tensor.Stack : shapes[dropped.B.Tensor].Tensor.Stack;
         foreach (var (adapter, number) in shapes.Ranks.Adapters.Select((a, i) => (a, i)).Where(a => a.a.Stack == stack))
         {
@@ -69,11 +78,11 @@ public sealed class LaunchBinder(Shapes shapes, double loraScale, int logitsRows
             {
                 case GemmLayout.Nt:
                     yield return Drop(AdapterDropout.Kernel, scratch, pitch, Start(address, left), shapes[left.Tensor].Pitch, left.Columns);
-                    yield return Product(d with { Column = first, ColumnEnd = end }, scratch, pitch, Start(address, right with { Row = first, RowEnd = end }), shapes[right.Tensor].Pitch, left.Columns, g.Accumulate);
+                    yield return Product(d with { Column = first, ColumnEnd = end }, scratch, pitch, Start(address, right with { Row = first, RowEnd = end }), shapes[right.Tensor].Pitch, left.Columns, written);
                     break;
                 case GemmLayout.Tn:
                     yield return Drop(AdapterDropout.Kernel, scratch, pitch, Start(address, right), shapes[right.Tensor].Pitch, right.Columns);
-                    yield return Product(d with { Row = first, RowEnd = end }, Start(address, left with { Column = first, ColumnEnd = end }), shapes[left.Tensor].Pitch, scratch, pitch, right.Rows, g.Accumulate);
+                    yield return Product(d with { Row = first, RowEnd = end }, Start(address, left with { Column = first, ColumnEnd = end }), shapes[left.Tensor].Pitch, scratch, pitch, right.Rows, written);
                     break;
                 default:
                     yield return new BoundGemm(AdapterDropout.Scratch, g.Layer, LaunchCost.Gemm(d.Rows, d.Columns, adapter.Padded), 0, GemmLayout.Nn, ElementType.Act, scratch, pitch, Start(address, left with { Column = first, ColumnEnd = end }),

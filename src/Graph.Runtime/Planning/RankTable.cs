@@ -52,7 +52,7 @@ public sealed class RankTable
 
     /// <summary>A rank per adapter; 0: it takes no part.</summary>
     /// <param name="scaleOf">An adapter's own scale; null: all have the run's.</param>
-    /// <exception cref="ArgumentException">A rank is above 256 or negative.</exception>
+    /// <exception cref="ArgumentException">A rank is above 256 or negative, or scales differ where the model reads them as one.</exception>
     public static RankTable Create(Schedule schedule, Func<string, int> rankOf, Func<string, double>? scaleOf = null)
     {
         var slots = new List<AdapterSlot>();
@@ -67,6 +67,9 @@ public sealed class RankTable
                 slots.Add(slot);
             }
         }
+        if (schedule.SharedScale && slots.FirstOrDefault(s => s.Scale != slots[0].Scale) is { } other)
+            throw new ArgumentException(FormattableString.Invariant($"ranks: {schedule.Variant} reads LoraScale elsewhere than on its own adapter's product, so all adapters must have one scale, but {slots[0].Linear} has {slots[0].Scale} ")
+                + FormattableString.Invariant($"and {other.Linear} {other.Scale}; give them the same alpha and rank."));
         return new RankTable(slots, schedule.Adapters);
     }
 

@@ -161,7 +161,7 @@ public sealed class Shapes
     public Fusion? FusionAt(IReadOnlyList<Launch> launches, int at) =>
         at > 0 && at < launches.Count && fusions.TryGetValue((launches[at - 1].Id, launches[at].Id), out var fusion) && !(launches[at - 1] is GemmLaunch g && Segments(g).Count == 0)
             // What is dropped stands between the product and the kernel that reads it.
-            && !(fusion is EpilogueFusion && launches[at - 1] is GemmLaunch product && AdapterDropout.DroppedSegment(this, product) is not null)
+            && !(fusion is EpilogueFusion && launches[at - 1] is GemmLaunch product && AdapterDropout.DroppedSegments(this, product).Count > 0)
             // Of adapters with several scales, G is several products.
             && !(fusion is RankGradientsFusion && launches[at] is GemmLaunch b && !AdapterScales.IsOne(Ranks, this[b.D.Tensor].Tensor.Stack)) ? fusion : null;
 

@@ -146,7 +146,7 @@ public static class TokenTiles
     {
         // What sums over tokens adds to an adapter's gradient, a unit of tokens after the other. A weight's is too large to be read and written for every unit.
         // The mask of a dropout counts tokens from the first one.
-        GemmLaunch g when AdapterDropout.DroppedSegment(shapes, g) is not null => false,
+        GemmLaunch g when AdapterDropout.DroppedSegments(shapes, g).Count > 0 => false,
         GemmLaunch g => shapes[g.D.Tensor].Tensor is { Tokens: true } or { Kind: TensorKind.GradA or TensorKind.GradB },
         KernelLaunch k => k.Kind switch
         {

@@ -171,4 +171,8 @@ public sealed record Schedule(
     IReadOnlyList<Launch> Backward,
     IReadOnlyList<Launch> Recompute,
     IReadOnlyList<Recipe> Recipes,
-    IReadOnlyList<Fusion> Fusions);
+    IReadOnlyList<Fusion> Fusions)
+{
+    /// <summary>lora_scale stands elsewhere than on its own adapter's product, so all adapters must have one.</summary>
+    public bool SharedScale { get; init; }
+}

@@ -19,6 +19,7 @@ sealed class ScheduleReader
     {
         string variant = "";
         var layers = 0;
+        var sharedScale = false;
         var adapters = new List<AdapterSet>();
         var tensors = new List<ScheduleTensor>();
         var sections = new Dictionary<string, List<Launch>> { ["forward"] = new(), ["backward"] = new(), ["recompute"] = new() };
@@ -35,7 +36,7 @@ sealed class ScheduleReader
             {
                 switch (words[0])
                 {
-                    case "schedule": variant = words[1]; layers = Int(After(words[2], "layers=")); break;
+                    case "schedule": variant = words[1]; layers = Int(After(words[2], "layers=")); sharedScale = words.Contains("shared_scale"); break;
                     case "adapters": adapters.Add(new AdapterSet(Int(words[1]), Int(After(words[2], "in=")), Int(After(words[3], "out=")), words.Skip(4).Select(Adapter).ToArray())); break;
                     case "tensor": tensors.Add(Tensor(words)); break;
                     case "recipe": recipes.Add(new Recipe(words[1], words.Skip(3).Select(w => _launches[Int(w)]).ToArray())); break;
@@ -54,7 +55,7 @@ sealed class ScheduleReader
                 throw new FormatException("schedule: line " + number.ToString(CultureInfo.InvariantCulture) + " '" + line + "' cannot be read: " + e.Message);
             }
         }
-        return new Schedule(variant, layers, adapters, tensors, sections["forward"], sections["backward"], sections["recompute"], recipes, fusions);
+        return new Schedule(variant, layers, adapters, tensors, sections["forward"], sections["backward"], sections["recompute"], recipes, fusions) { SharedScale = sharedScale };
     }
 
     // NAME:START:ROWS

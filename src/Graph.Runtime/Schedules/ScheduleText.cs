@@ -35,7 +35,7 @@ public static class ScheduleText
     public static string Print(Schedule schedule)
     {
         var text = new StringBuilder();
-        text.Append("schedule ").Append(schedule.Variant).Append(" layers=").Append(I(schedule.Layers)).Append('\n');
+        text.Append("schedule ").Append(schedule.Variant).Append(" layers=").Append(I(schedule.Layers)).Append(schedule.SharedScale ? " shared_scale" : "").Append('\n');
         foreach (var stack in schedule.Adapters)
         {
             text.Append("adapters ").Append(I(stack.Id)).Append(" in=").Append(I(stack.In)).Append(" out=").Append(I(stack.Out));

@@ -101,6 +101,7 @@ public sealed record ModelSession(IDevice Device, TrainingSession Training, Plan
     /// <exception cref="DeviceException">The device is not there or fails.</exception>
     public static (IDevice Device, PlannedStep Planned, DeviceProfile Profile) Plan(ModelSource source, DeviceRequest request, SessionRequest session, Action<string> beat)
     {
+        session = session with { Host = session.Host.Measured() };
         var device = OpenDevice(source.Model, request);
         try
         {

@@ -16,7 +16,7 @@ internal static partial class Driver
 
     internal const int AttributeMaxSharedPerBlockOptin = 97, AttributeMultiprocessors = 16, AttributeMajor = 75, AttributeMinor = 76;
     internal const int FunctionSharedBytes = 1, FunctionLocalBytes = 3, FunctionRegisters = 4, FunctionMaxDynamicShared = 8;
-    internal const uint StreamNonBlocking = 1, EventDefault = 0, EventDisableTiming = 2, EventRecordExternal = 1, HostAllocPortable = 1;
+    internal const uint StreamNonBlocking = 1, EventDefault = 0, EventDisableTiming = 2, EventRecordExternal = 1, HostAllocPortable = 1, HostRegisterPortable = 1, HostRegisterMapped = 2;
 
     /// <summary>Calls that would break another thread's capture stay allowed: cuBLASLt and lazy module loading may make them inside ours.</summary>
     internal const int CaptureRelaxed = 2;
@@ -78,6 +78,8 @@ internal static partial class Driver
     [LibraryImport(Lib, EntryPoint = "cuMemAlloc_v2")] internal static partial int MemAlloc(out nint address, nuint bytes);
     [LibraryImport(Lib, EntryPoint = "cuMemFree_v2")] internal static partial int MemFree(nint address);
     [LibraryImport(Lib, EntryPoint = "cuMemHostAlloc")] internal static partial int MemHostAlloc(out nint address, nuint bytes, uint flags);
+    [LibraryImport(Lib, EntryPoint = "cuMemHostRegister_v2")] internal static partial int MemHostRegister(nint address, nuint bytes, uint flags);
+    [LibraryImport(Lib, EntryPoint = "cuMemHostUnregister")] internal static partial int MemHostUnregister(nint address);
     [LibraryImport(Lib, EntryPoint = "cuMemFreeHost")] internal static partial int MemFreeHost(nint address);
     [LibraryImport(Lib, EntryPoint = "cuMemcpyHtoDAsync_v2")] internal static partial int CopyToDevice(nint destination, nint source, nuint bytes, CudaStream stream);
     [LibraryImport(Lib, EntryPoint = "cuMemcpyDtoHAsync_v2")] internal static partial int CopyToHost(nint destination, nint source, nuint bytes, CudaStream stream);

@@ -1,5 +1,6 @@
 using System;
 using System.Runtime.InteropServices;
+using System.Threading.Tasks;
 using Graph.Runtime.Devices;
 using Microsoft.Win32.SafeHandles;
 
@@ -118,25 +119,56 @@ internal sealed class CudaGraph : SafeHandleZeroOrMinusOneIsInvalid
     protected override bool ReleaseHandle() => Driver.GraphExecDestroy(handle) == 0;
 }
 
-/// <summary>Page-locked host memory: copies to and from it run at the bus's speed beside other work.</summary>
-internal sealed class PinnedBuffer : SafeHandleZeroOrMinusOneIsInvalid, IHostBuffer
+/// <summary>
+/// Page-locked host memory: copies to and from it run at the bus's speed beside other work, and kernels reach it by the same address. Of much, all cores touch the pages first, huge ones where the system has them:
+/// the driver by itself fills them on one core, at 1.3 GB/s on the machine with the H200.
+/// </summary>
+internal sealed unsafe partial class PinnedBuffer : SafeHandleZeroOrMinusOneIsInvalid, IHostBuffer
 {
     public PinnedBuffer() : base(true) { }
 
+    const long ParallelFrom = 64L << 20, HugePage = 2L << 20, SmallPage = 4096;
+    const int HugePages = 14; // MADV_HUGEPAGE
+
     internal long Bytes { get; private init; }
+
+    // Our own pages, which the driver has locked; else they are the driver's.
+    bool registered;
 
     public nint Address => handle;
 
     internal static PinnedBuffer Allocate(long bytes)
     {
-        var result = Driver.MemHostAlloc(out var raw, (nuint)bytes, Driver.HostAllocPortable);
+        var buffer = new PinnedBuffer { Bytes = bytes, registered = bytes >= ParallelFrom && OperatingSystem.IsLinux() };
+        var raw = buffer.registered ? Touched(bytes) : 0;
+        var result = buffer.registered ? Driver.MemHostRegister(raw, (nuint)bytes, Driver.HostRegisterPortable | Driver.HostRegisterMapped) : Driver.MemHostAlloc(out raw, (nuint)bytes, Driver.HostAllocPortable);
+        if (result != 0 && buffer.registered) NativeMemory.AlignedFree((void*)raw);
         if (result == Driver.OutOfMemory)
             throw new DeviceMemoryException($"cuda: {bytes} bytes of host memory cannot be page-locked; give less with --host-memory, or free the machine of other programs");
-        Driver.Check(result, $"cuMemHostAlloc of {bytes} bytes");
-        var buffer = new PinnedBuffer { Bytes = bytes };
+        Driver.Check(result, $"page-locking {bytes} bytes of host memory");
         buffer.SetHandle(raw);
         return buffer;
     }
 
-    protected override bool ReleaseHandle() => Driver.MemFreeHost(handle) == 0;
+    static nint Touched(long bytes)
+    {
+        var pages = (nint)NativeMemory.AlignedAlloc((nuint)bytes, (nuint)HugePage);
+        // Where the system has no huge pages the advice fails, and small ones do.
+        _ = Advise(pages, (nuint)bytes, HugePages);
+        Parallel.For(0L, (bytes + HugePage - 1) / HugePage, page =>
+        {
+            for (var at = page * HugePage; at < Math.Min(bytes, (page + 1) * HugePage); at += SmallPage) ((byte*)pages)[at] = 0;
+        });
+        return pages;
+    }
+
+    protected override bool ReleaseHandle()
+    {
+        if (!registered) return Driver.MemFreeHost(handle) == 0;
+        var result = Driver.MemHostUnregister(handle);
+        NativeMemory.AlignedFree((void*)handle);
+        return result == 0;
+    }
+
+    [LibraryImport("libc", EntryPoint = "madvise")] private static partial int Advise(nint address, nuint bytes, int advice);
 }

@@ -54,23 +54,24 @@ public sealed class PlanFrontierTests
     }
 
     /// <summary>
-    /// A step is at most 4.5 % slower than a bound that no plan passes, from a sixth above the least on; with host memory 25 %, from twice the least on, because the bound lets copies take no time. Below, the bound says little: it lets
-    /// parts of tensors be dropped, nothing be alive while they are built, and no launch hold more than those that mix tokens.
+    /// A step is at most 2.2 % slower than a bound that no plan passes, from a fifth above the least on. With host memory it is 16 % from two and a half times the least on and 4 % from six times on, because the bound lets launches wait
+    /// for no copy. Below, the bound says little: it lets parts of tensors be dropped, nothing be alive while they are built, and no launch hold more than those that mix tokens.
     /// </summary>
     [Theory]
     [MemberData(nameof(Sizes))]
     public void Fit_AnyBudget_IsNearTheBound(string variant, int hostGib)
     {
         var frontier = Frontier(variant, hostGib);
-        var (least, most) = (frontier.Least().Footprint.Total * (hostGib == 0 ? 7 : 12) / 6, frontier.Fastest().Footprint.Total);
+        var (least, most) = (frontier.Least().Footprint.Total, frontier.Fastest().Footprint.Total);
+        var first = least * (hostGib == 0 ? 12 : 25) / 10;
         for (var i = 0; i <= 20; i++)
         {
-            var budget = least + (most - least) / 20 * i;
-            Assert.InRange(frontier.Fit(budget)!.Milliseconds / frontier.Bound(budget), 0.9999, hostGib == 0 ? 1.045 : 1.25);
+            var budget = first + (most - first) / 20 * i;
+            Assert.InRange(frontier.Fit(budget)!.Milliseconds / frontier.Bound(budget), 0.9999, hostGib == 0 ? 1.022 : budget < 6 * least ? 1.16 : 1.04);
         }
     }
 
-    /// <summary>Arenas of plans are at most 3 % larger than the most that is alive at one launch, 6 % where copies come and go.</summary>
+    /// <summary>Arenas of plans are at most 1.5 % larger than the most that is alive at one launch, 3.5 % where copies come and go.</summary>
     [Theory]
     [MemberData(nameof(Sizes))]
     public void Fit_AnyBudget_ArenasHaveFewGaps(string variant, int hostGib)
@@ -80,7 +81,7 @@ public sealed class PlanFrontierTests
         for (var i = 0; i <= 10; i++)
         {
             var arena = frontier.Fit(least + (most - least) / 10 * i)!.Plan.MicroBatch.Arena;
-            Assert.InRange(arena.Bytes, 0, (hostGib == 0 ? 1.03 : 1.06) * Arena.LowerBound([.. arena.Placements.Select(p => p.Lifetime)]));
+            Assert.InRange(arena.Bytes, 0, (hostGib == 0 ? 1.015 : 1.035) * Arena.LowerBound([.. arena.Placements.Select(p => p.Lifetime)]));
         }
     }
 

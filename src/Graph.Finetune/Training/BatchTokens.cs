@@ -8,6 +8,9 @@ namespace Graph.Finetune.Training;
 /// <param name="Count">Null: those with which a step is predicted to be the fastest.</param>
 public sealed record BatchTokens(int? Count)
 {
+    /// <summary>As the option is written, and the help prints its default.</summary>
+    public override string ToString() => Count?.ToString(System.Globalization.CultureInfo.InvariantCulture) ?? "auto";
+
     /// <summary>Tokens of a step when neither they nor the micro-batch's are given.</summary>
     public const int DefaultStep = 8192;
 

@@ -63,6 +63,15 @@ public sealed class FormTests
         Assert.EndsWith("so all adapters must have one scale, but w has 2.5 and second 2; give them the same alpha and rank.", failed[0].Value.Message);
     }
 
+    /// <summary>All weights trained, adapters gone. A norm's weight that two norms read has both of their gradients.</summary>
+    [Fact]
+    public void Step_OfAllWeights_IsTorchsOrRefused()
+    {
+        var failed = Check(Types.Keys.Except(Refused.Keys), s => s with { Full = true }).Where(v => v.Value.IsFailure).ToArray();
+        Assert.All(failed, f => Assert.Contains("reads an adapter's product; only adapters that are added to something can be left out", f.Value.Message));
+        Assert.DoesNotContain("NormsOfOneWeight", failed.Select(f => f.Key));
+    }
+
     /// <summary>A sentence, and no exception's name.</summary>
     [Theory]
     [MemberData(nameof(Bad))]

@@ -30,6 +30,11 @@ public sealed class RandomModelTests
     public void Step_WithAScaleForEachAdapter_IsTorchsOrRefused() =>
         IsTorchs([.. Enumerable.Range(0, Batch).Select(seed => RandomModel.Of(seed)).Select(m => m with { Setup = m.Setup with { OwnScales = true } })], 0, v => v.Message.Contains("so all adapters must have one scale"));
 
+    /// <summary>Full finetuning; what it refuses names it.</summary>
+    [Fact]
+    public void Step_OfAllWeights_IsTorchsOrRefused() =>
+        IsTorchs([.. Enumerable.Range(0, Batch).Select(seed => RandomModel.Of(seed)).Select(m => m with { Setup = m.Setup with { Full = true } })], 0, v => v.Outcome == Outcome.Refused && v.Message.StartsWith("full: ", StringComparison.Ordinal));
+
     static void IsTorchs(Model[] models, int first, Func<Verdict, bool> isRefused)
     {
         var verdicts = Fuzzer.Check(models);

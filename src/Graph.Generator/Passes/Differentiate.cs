@@ -26,24 +26,32 @@ public static class Differentiate
         foreach (var node in graph.Nodes) trains[node.Id] = IsTrained(node.Op) || node.Inputs.Any(i => trains[i]);
 
         var loss = graph.Outputs[0];
-        var gradients = new Dictionary<int, int>();
+        var gradients = new Dictionary<int, List<int>>();                    // terms; of a value per token they are added up
         var ranges = new Dictionary<int, SortedDictionary<int, int>>();  // a value seen through column ranges → their gradients, by first column
         var terms = new List<int>();
         var named = new HashSet<int>();
         (g.Scope, g.Origin) = ("", -1);
-        if (trains[loss]) gradients[loss] = g.Named("inv_labels", new RunScalar(StepScalar.InvLabels));
+        if (trains[loss]) gradients[loss] = new List<int> { g.Named("inv_labels", new RunScalar(StepScalar.InvLabels)) };
         for (var id = loss; id >= 0; id--)
         {
             if (!trains[id]) continue;
             g.At(graph[id]);
             if (ranges.TryGetValue(id, out var parts)) Add(id, SideBySide(id, parts));
-            if (!gradients.TryGetValue(id, out var dy) || graph[id].Op is Leaf) continue;
+            if (!gradients.TryGetValue(id, out var all) || graph[id].Op is Leaf) continue;
+            foreach (var dy in all) Pass(id, dy);
+        }
+        return g.Build(new[] { loss }.Concat(terms), firstBackward);
+
+        static bool IsTrained(Op op) => op is AdapterStack or Param { Trained: true } or ParamStack { Trained: true };
+
+        void Pass(int id, int dy)
+        {
             var node = g[id];
             if (node.Op is Columns columns)
             {
                 if (!ranges.TryGetValue(node.Inputs[0], out var known)) ranges[node.Inputs[0]] = known = new SortedDictionary<int, int>();
                 known.Add(columns.Start, dy);
-                continue;
+                return;
             }
             var first = g.Count;
             var adjoint = node.Op.Adjoint(g, node, dy, node.Inputs.Select(i => trains[i]).ToArray());
@@ -53,17 +61,16 @@ public static class Differentiate
             for (var part = first; part < g.Count; part++)
                 if (g[part].Name == g[part].Op.Name && g[part].Op is not Const && named.Add(part)) g.Rename(part, "d_" + node.Name + "_" + g[part].Op.Name);
         }
-        return g.Build(new[] { loss }.Concat(terms), firstBackward);
-
-        static bool IsTrained(Op op) => op is AdapterStack or Param { Trained: true } or ParamStack { Trained: true };
 
         void Add(int id, int gradient)
         {
             Name(gradient, id);
             if (graph[id].Op is AdapterStack adapter) terms.Add(g.Named("d_" + g[id].Name, new AdapterGradient(adapter), gradient));
             else if (graph[id].Op is Param or ParamStack) terms.Add(g.Named("d_" + g[id].Name, new WeightGradient((Leaf)graph[id].Op), gradient));
-            else if (gradients.TryGetValue(id, out var sum)) Name(gradients[id] = g.Add(sum, gradient), id);
-            else gradients[id] = gradient;
+            else if (!gradients.TryGetValue(id, out var known)) gradients[id] = new List<int> { gradient };
+            // Of a weight that is computed with before several use it, such as 1 + w, each term is a sum over tokens by itself.
+            else if (!graph[id].Type.IsPerToken) known.Add(gradient);
+            else Name(known[0] = g.Add(known[0], gradient), id);
         }
 
         // A gradient is named after the value whose gradient it was first: what passes it on unchanged has the same.

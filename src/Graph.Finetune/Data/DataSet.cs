@@ -157,9 +157,7 @@ public sealed class DataSet : IDisposable
         foreach (var file in files)
         {
             hash.AppendData(BitConverter.GetBytes(Enumerable.Range(0, file.Blocks).Sum(file.BytesOf)));
-            const int samples = 8;
-            // The first block and the last are among them.
-            foreach (var block in Enumerable.Range(0, samples).Select(i => (int)((file.Blocks - 1L) * i / (samples - 1))).Distinct().Where(b => b >= 0)) hash.AppendData(file.Load(block).Span);
+            file.AddSample(hash);
         }
         return Convert.ToHexStringLower(hash.GetHashAndReset());
     }

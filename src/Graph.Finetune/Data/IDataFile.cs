@@ -1,5 +1,6 @@
 using System;
 using System.IO;
+using System.Security.Cryptography;
 
 namespace Graph.Finetune.Data;
 
@@ -20,6 +21,9 @@ interface IDataFile : IDisposable
     /// <summary>Lines before a block.</summary>
     long LinesBefore(int block);
 
+    /// <summary>Adds what tells the file from others without reading all of it.</summary>
+    void AddSample(IncrementalHash hash);
+
     /// <summary>The start of a sentence about a line: the file and its number, from 1.</summary>
     string At(long line);
 }
@@ -35,7 +39,7 @@ static class DataFile
         try
         {
             var stream = new FileStream(path, FileMode.Open, FileAccess.Read, FileShare.Read, 1);
-            return ParquetFile.Is(stream) ? new ParquetFile(path, stream) : new JsonLinesFile(path, stream, blockBytes);
+            return ParquetFile.Is(stream) ? new ParquetFile(path, stream, 4L * blockBytes) : new JsonLinesFile(path, stream, blockBytes);
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)
         {

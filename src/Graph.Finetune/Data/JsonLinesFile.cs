@@ -1,6 +1,8 @@
 using System;
 using System.Collections.Generic;
 using System.IO;
+using System.Linq;
+using System.Security.Cryptography;
 
 namespace Graph.Finetune.Data;
 
@@ -75,6 +77,13 @@ sealed class JsonLinesFile : IDataFile
         }
         // The line that goes on into this block is not one of its own.
         return block > 0 && from < length && Read(from - 1, 1).Span[0] != '\n' ? sum + 1 : sum;
+    }
+
+    /// <summary>Some blocks; the first and the last are among them.</summary>
+    public void AddSample(IncrementalHash hash)
+    {
+        const int samples = 8;
+        foreach (var block in Enumerable.Range(0, samples).Select(i => (int)((Blocks - 1L) * i / (samples - 1))).Distinct().Where(b => b >= 0)) hash.AppendData(Load(block).Span);
     }
 
     public void Dispose() => stream.Dispose();

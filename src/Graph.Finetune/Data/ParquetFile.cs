@@ -3,42 +3,57 @@ using System.Buffers;
 using System.Collections.Generic;
 using System.IO;
 using System.Linq;
+using System.Security.Cryptography;
 using System.Text.Json;
+using System.Text.Unicode;
 using System.Threading;
 using Parquet;
 using Parquet.Schema;
+using PhysicalType = Parquet.Meta.Type;
 
 namespace Graph.Finetune.Data;
 
 /// <summary>
-/// A Parquet file: a block is a row group, given as JSON Lines of the fields that examples have; other columns are not read. Fields are texts, numbers, lists of numbers, and lists of messages. A null is a field that is not
-/// there. One row group at a time is decoded; its memory is that of its columns.
+/// A Parquet file: a block is a row group, or some rows of a large one, given as JSON Lines of the fields that examples have; other columns are not read. Fields are texts, numbers, lists of numbers, and
+/// lists of messages. A null is a field that is not there. Only the pages that a block's rows are on are in memory. Pages are found, checked and decompressed here, and their values decoded by Parquet.Net.
 /// </summary>
 sealed class ParquetFile : IDataFile
 {
     static readonly string[] Known = ["input_ids", "labels", "attention_mask", "messages", "conversations", "instruction", "input", "output", "prompt", "completion", "text"];
 
-    const int MostValues = 1 << 26;
+    const long MostRows = 1L << 40;
+
+    /// <summary>Rows From to To of a row group.</summary>
+    readonly record struct Part(int Group, long From, long To, long Bytes, long Before);
 
     readonly FileStream stream;
+    readonly byte[] footer;
+    readonly long ends;
     readonly ParquetReader reader;
+    readonly SwitchedStream switched = new();
     readonly Lock decoding = new();
     readonly (Field Field, DataField[] Leaves)[] columns;
-    readonly long[] rows, bytes;
+    readonly Dictionary<DataField, ParquetChunk>[] groups;
+    readonly Part[] parts;
 
     /// <param name="stream">At any place; it is the file's own from here on.</param>
+    /// <param name="partBytes">A row group with more bytes, once decompressed, is of several parts; one with more than a 16th as many rows, too.</param>
     /// <exception cref="InputException">It is damaged, or has a column of a kind that no example has.</exception>
-    public ParquetFile(string path, FileStream stream)
+    public ParquetFile(string path, FileStream stream, long partBytes)
     {
         (Path, this.stream) = (path, stream);
         try
         {
-            reader = Guard(() => ParquetReader.CreateAsync(stream, leaveStreamOpen: true).GetAwaiter().GetResult());
+            (var file, footer, ends) = Guard(() => ParquetFooter.Read(stream));
+            switched.Content = new MemoryStream(file);
+            reader = Guard(() => ParquetReader.CreateAsync(switched, leaveStreamOpen: true).GetAwaiter().GetResult());
+            // Texts stay the bytes that they are in JSON.
+            foreach (var element in Guard(() => reader.Metadata!.Schema).Where(e => e.Type == PhysicalType.BYTE_ARRAY)) (element.ConvertedType, element.LogicalType) = (null, null);
             var fields = Guard(() => reader.Schema.Fields);
             columns = Guard(() => fields.Where(f => Known.Contains(f.Name)).Select(f => (f, Leaves(f))).ToArray());
             if (columns.Length == 0) throw new InputException($"{path} has the columns {string.Join(", ", fields.Take(8).Select(f => f.Name))}; an example has messages, instruction and output, prompt and completion, text, or input_ids.");
-            var groups = Guard(() => reader.RowGroups.Select(g => (g.RowCount, g.RowGroup.TotalByteSize)).ToArray());
-            (rows, bytes) = ([.. groups.Select(g => g.RowCount)], [.. groups.Select(g => Math.Max(1, g.TotalByteSize))]);
+            groups = Guard(() => reader.RowGroups.Select(Chunks).ToArray());
+            parts = Guard(() => Parts(partBytes).ToArray());
         }
         catch
         {
@@ -55,14 +70,26 @@ sealed class ParquetFile : IDataFile
     }
 
     public string Path { get; }
-    public int Blocks => rows.Length;
-    public long BytesOf(int block) => bytes[block];
-    public long LinesBefore(int block) => rows.Take(block).Sum();
+    public int Blocks => parts.Length;
+    public long BytesOf(int block) => parts[block].Bytes;
+    public long LinesBefore(int block) => parts[block].Before;
     public string At(long line) => $"{Path}, row {line},";
 
     public ReadOnlyMemory<byte> Load(int block)
     {
-        lock (decoding) return Guard(() => Decode(block));
+        lock (decoding) return Guard(() => Decode(parts[block]));
+    }
+
+    /// <summary>The footer, which has sizes, places and perhaps statistics of all columns, and some bytes of the pages.</summary>
+    public void AddSample(IncrementalHash hash)
+    {
+        const int samples = 8, sampleBytes = 1 << 16;
+        hash.AppendData(footer);
+        var piece = new byte[Math.Min(sampleBytes, ends)];
+        for (var i = 0; i < samples; i++)
+        {
+            if (RandomAccess.Read(stream.SafeFileHandle, piece, (long)((Int128)(ends - piece.Length) * i / (samples - 1))) is >= 0 and var read) hash.AppendData(piece, 0, read);
+        }
     }
 
     public void Dispose()
@@ -71,13 +98,37 @@ sealed class ParquetFile : IDataFile
         stream.Dispose();
     }
 
-    ReadOnlyMemory<byte> Decode(int block)
+    Dictionary<DataField, ParquetChunk> Chunks(ParquetRowGroupReader group)
     {
-        using var group = reader.OpenRowGroupReader(block);
-        var read = columns.Select(c => new Column(c.Field, [.. c.Leaves.Select(leaf => Read(group, leaf))])).ToArray();
+        if (group.RowCount is < 0 or > MostRows) throw new InvalidDataException($"a row group has {group.RowCount} rows");
+        return columns.SelectMany(c => c.Leaves).ToDictionary(leaf => leaf, leaf => new ParquetChunk(stream.SafeFileHandle, group.GetMetadata(leaf)?.MetaData ?? throw new InvalidDataException($"a row group lacks the column {leaf.Path}"), ends, leaf));
+    }
+
+    IEnumerable<Part> Parts(long partBytes)
+    {
+        var before = 0L;
+        for (var g = 0; g < groups.Length; g++)
+        {
+            var (rows, bytes) = (reader.RowGroups[g].RowCount, groups[g].Values.Sum(c => c.Bytes));
+            var count = Math.Clamp(Math.Max(bytes / partBytes, rows * 16 / partBytes), 1, Math.Max(1, rows));
+            for (var i = 0L; i < count; i++)
+            {
+                var (from, to) = (Share(rows, i), Share(rows, i + 1));
+                yield return new Part(g, from, to, Math.Max(1, bytes / count), before + from);
+
+                long Share(long of, long parts) => (long)((Int128)of * parts / count);
+            }
+            before += rows;
+        }
+    }
+
+    ReadOnlyMemory<byte> Decode(Part part)
+    {
+        var whole = part.To - part.From == reader.RowGroups[part.Group].RowCount;
+        var read = columns.Select(c => new ParquetColumn(c.Field, [.. c.Leaves.Select(leaf => Read(leaf, part, whole))])).ToArray();
         var output = new ArrayBufferWriter<byte>(1 << 16);
         using var json = new Utf8JsonWriter(output);
-        for (var row = 0L; row < rows[block]; row++)
+        for (var row = part.From; row < part.To; row++)
         {
             json.WriteStartObject();
             foreach (var column in read) column.Write(json);
@@ -90,32 +141,50 @@ sealed class ParquetFile : IDataFile
     }
 
     // By type, one by one: the reader's own way asks for the type at run time, which a native executable cannot.
-    Leaf Read(ParquetRowGroupReader group, DataField leaf)
+    ParquetLeaf Read(DataField leaf, Part part, bool whole)
     {
         return leaf.ClrType switch
         {
-            var t when t == typeof(ReadOnlyMemory<char>) || t == typeof(string) => Of<ReadOnlyMemory<char>>((json, v) => json.WriteStringValue(v.Span)),
-            var t when t == typeof(ReadOnlyMemory<byte>) || t == typeof(byte[]) => Of<ReadOnlyMemory<byte>>((json, v) => json.WriteStringValue(v.Span)),
+            var t when t == typeof(ReadOnlyMemory<byte>) || t == typeof(byte[]) => Of<ReadOnlyMemory<byte>>((json, v) => Text(json, v.Span)),
             var t when t == typeof(int) => Of<int>((json, v) => json.WriteNumberValue(v)),
             var t when t == typeof(long) => Of<long>((json, v) => json.WriteNumberValue(v)),
             var t when t == typeof(short) => Of<short>((json, v) => json.WriteNumberValue(v)),
             var t when t == typeof(ushort) => Of<ushort>((json, v) => json.WriteNumberValue(v)),
             var t when t == typeof(uint) => Of<uint>((json, v) => json.WriteNumberValue(v)),
+            var t when t == typeof(ulong) => Of<ulong>((json, v) => json.WriteNumberValue(v)),
             var t when t == typeof(byte) => Of<byte>((json, v) => json.WriteNumberValue(v)),
             var t when t == typeof(sbyte) => Of<sbyte>((json, v) => json.WriteNumberValue(v)),
-            var t when t == typeof(double) => Of<double>((json, v) => json.WriteNumberValue(v)),
-            var t when t == typeof(float) => Of<float>((json, v) => json.WriteNumberValue(v)),
+            var t when t == typeof(double) => Of<double>((json, v) => Number(json, v)),
+            var t when t == typeof(float) => Of<float>((json, v) => Number(json, v)),
             var t when t == typeof(bool) => Of<bool>((json, v) => json.WriteBooleanValue(v)),
             var t => throw new InvalidDataException($"the column {leaf.Path} is of the type {t.Name}, which no example has"),
         };
 
-        Leaf Of<T>(Action<Utf8JsonWriter, T> write) where T : struct
+        ParquetLeaf Of<T>(Action<Utf8JsonWriter, T> write) where T : struct
         {
-            var count = group.GetMetadata(leaf)?.MetaData?.NumValues ?? throw new InvalidDataException($"a row group lacks the column {leaf.Path}");
-            if (count is < 0 or > MostValues) throw new InputException($"{Path} has {count} values of {leaf.Path} in one row group; write row groups of at most {MostValues}.");
-            var (values, levels, repeated) = (new T[count], leaf.MaxDefinitionLevel > 0 ? new int[count] : null, leaf.MaxRepetitionLevel > 0 ? new int[count] : null);
-            group.ReadRawAsync<T>(leaf, values, levels is null ? default(Memory<int>?) : levels, repeated is null ? default(Memory<int>?) : repeated).AsTask().GetAwaiter().GetResult();
-            return new Leaf(leaf, levels, repeated, (json, i) => write(json, values[i]));
+            var found = groups[part.Group][leaf].Read(part.From, part.To, whole);
+            var (values, levels, repeated) = (new T[found.Values], leaf.MaxDefinitionLevel > 0 ? new int[found.Values] : null, leaf.MaxRepetitionLevel > 0 ? new int[found.Values] : null);
+            if (found.Values > 0)
+            {
+                switched.Content = found.Content;
+                reader.RowGroups[part.Group].ReadRawAsync<T>(leaf, values, levels is null ? default(Memory<int>?) : levels, repeated is null ? default(Memory<int>?) : repeated).AsTask().GetAwaiter().GetResult();
+            }
+            var read = new ParquetLeaf(leaf, levels, repeated, (json, i) => write(json, values[i]));
+            read.Skip(part.From - found.FirstRow);
+            return read;
+        }
+
+        // Of bytes that are no text, and of numbers that JSON does not have, the line is refused with its number, as it would be in JSON Lines.
+        static void Text(Utf8JsonWriter json, ReadOnlySpan<byte> text)
+        {
+            if (Utf8.IsValid(text)) json.WriteStringValue(text);
+            else json.WriteRawValue([(byte)'"', 0xFF, (byte)'"'], skipInputValidation: true);
+        }
+
+        static void Number(Utf8JsonWriter json, double value)
+        {
+            if (double.IsFinite(value)) json.WriteNumberValue(value);
+            else json.WriteStringValue(value.ToString(System.Globalization.CultureInfo.InvariantCulture));
         }
     }
 
@@ -137,81 +206,26 @@ sealed class ParquetFile : IDataFile
         }
         catch (Exception e) when (e is not (InputException or OutOfMemoryException))
         {
+            if (e is AggregateException { InnerExceptions: [var first, ..] }) e = first;
             throw new InputException($"{Path} cannot be read as Parquet: {e.Message.TrimEnd('.')}.");
         }
     }
 
-    /// <summary>The values of a leaf one after the other, with their levels (Dremel).</summary>
-    sealed class Leaf(DataField column, int[]? levels, int[]? repeated, Action<Utf8JsonWriter, int> write)
+    /// <summary>What Parquet.Net reads: the footer at first, then the pages that it is to read next.</summary>
+    sealed class SwitchedStream : Stream
     {
-        int at, value;
-
-        public DataField Field => column;
-
-        /// <summary>How much of what is around a value, and it itself, is there.</summary>
-        public int Level => levels is null ? 0 : levels[at];
-
-        /// <summary>The value goes on a list.</summary>
-        public bool IsMore => repeated is not null && at < repeated.Length && repeated[at] > 0;
-
-        public bool IsValue => Level == column.MaxDefinitionLevel;
-
-        public void Write(Utf8JsonWriter json)
-        {
-            if (IsValue) write(json, value);
-            else json.WriteNullValue();
-            Next();
-        }
-
-        public void Next()
-        {
-            if (IsValue) value++;
-            at++;
-        }
-    }
-
-    sealed record Column(Field Field, Leaf[] Leaves)
-    {
-        /// <summary>Writes the field of one row.</summary>
-        public void Write(Utf8JsonWriter json)
-        {
-            var first = Leaves[0];
-            if (first.Field.MaxRepetitionLevel == 0)
-            {
-                if (first.IsValue) json.WritePropertyName(Field.Name);
-                if (first.IsValue) first.Write(json);
-                else first.Next();
-                return;
-            }
-            // An element is there from this level on; one below it the list is empty, and further below it is null.
-            var element = Field is ListField list ? list.MaxDefinitionLevel : first.Field.MaxDefinitionLevel;
-            if (first.Level < element)
-            {
-                if (first.Level == element - 1) json.WriteStartArray(Field.Name);
-                if (first.Level == element - 1) json.WriteEndArray();
-                foreach (var leaf in Leaves) leaf.Next();
-                return;
-            }
-            json.WriteStartArray(Field.Name);
-            do
-            {
-                if (Field is ListField { Item: StructField })
-                {
-                    json.WriteStartObject();
-                    foreach (var leaf in Leaves)
-                    {
-                        json.WritePropertyName(leaf.Field.Name);
-                        leaf.Write(json);
-                    }
-                    json.WriteEndObject();
-                }
-                else
-                {
-                    first.Write(json);
-                }
-            }
-            while (first.IsMore);
-            json.WriteEndArray();
-        }
+        public MemoryStream Content { get; set; } = new();
+        public override bool CanRead => true;
+        public override bool CanSeek => true;
+        public override bool CanWrite => false;
+        public override long Length => Content.Length;
+        public override long Position { get => Content.Position; set => Content.Position = value; }
+        public override int ReadByte() => Content.ReadByte();
+        public override int Read(byte[] buffer, int offset, int count) => Content.Read(buffer, offset, count);
+        public override int Read(Span<byte> buffer) => Content.Read(buffer);
+        public override long Seek(long offset, SeekOrigin origin) => Content.Seek(offset, origin);
+        public override void Flush() => Content.Flush();
+        public override void SetLength(long value) => throw new NotSupportedException();
+        public override void Write(byte[] buffer, int offset, int count) => throw new NotSupportedException();
     }
 }

@@ -86,9 +86,11 @@ public sealed record RunSeries(Curve Loss, Curve Smoothed, Curve Evaluation, Cur
         {
             using var json = JsonDocument.Parse(text);
             var root = json.RootElement;
-            return new Line(root.GetProperty("step").GetInt32(), Number("loss"), Number("lr"), Number("grad_norm"), (long)Number("tokens"), Number("step_ms"), Number("tokens_per_second"), (long)Number("peak_bytes"), (long)Number("planned_peak_bytes"),
+            return new Line(root.GetProperty("step").GetInt32(), Number("loss"), Number("lr"), Number("grad_norm"), Count("tokens"), Number("step_ms"), Number("tokens_per_second"), Count("peak_bytes"), Count("planned_peak_bytes"),
                 root.GetProperty("skipped").GetBoolean(), root.TryGetProperty("eval_loss", out _) ? Number("eval_loss") : null);
 
+            // More than any step has would overflow the sums.
+            long Count(string name) => Number(name) is >= 0 and < 1e15 and var count ? (long)count : throw new FormatException(name);
             double Number(string name) => root.GetProperty(name) is { ValueKind: JsonValueKind.Null } ? double.NaN : root.GetProperty(name).GetDouble();
         }
         catch (Exception e) when (e is JsonException or KeyNotFoundException or InvalidOperationException or FormatException)

@@ -56,6 +56,7 @@ public class BadInputTests
         new("half a surrogate pair in config.json", 3, "hidden_activation", (s, o) => Train(Data(s), o, "--model", Model(s, m => File.WriteAllText(m + "/config.json", File.ReadAllText(m + "/config.json").Replace("\"gelu_pytorch_tanh\"", "\"\\ud800\""))))),
         new("half a surrogate pair in an adapter", 3, "bias", (s, o) => Train(Data(s), o, "--adapter", AdapterWith(s, "\"bias\": \"none\"", "\"bias\": \"\\ud800\""))),
         new("escape sequence in a field", 3, "\\u001B[2J", (s, o) => Train(s.File("d.jsonl", "{\"\\u001b[2J\": 1}"), o)),
+        new("name of a megabyte", 2, " … ", (s, o) => Train(Data(s), o, "--config", s.File("c.json", $"{{\"{new string('x', 1 << 20)}\": 1}}"))),
         new("targets that name nothing", 2, "names no linear", (s, o) => Train(Data(s), o, "--targets", ",")),
         new("more epochs than anybody trains", 2, "--epochs is '2000000000'", (s, o) => Train(Data(s), o, "--epochs", "2000000000")),
         new("no label in any micro-batch", 3, "no micro-batch of epoch 1 has a label", (s, o) => Train(s.File("d.jsonl", Unlabelled), o, "--concat", "--seq", "4", "--batch-tokens", "4", "--steps", "2")),

@@ -38,7 +38,7 @@ public sealed record RunFacts(
     // What the reader leaves null where a field is not there, and sizes that do not fit each other.
     bool IsWhole()
     {
-        if (Variant is null || Model is null || Device is null || Settings is null || Data is null || Lengths is null || Activations is null || Memory is not { Edges: { } edges, Bands: { } bands }) return false;
+        if (Variant is null || Model is null || Device is null || Settings is null || Data is null || Lengths is null || Activations is null || Memory is not { Peak: > 0, Edges: { } edges, Bands: { } bands }) return false;
         foreach (var edge in edges) if (edge is not { Length: 2 }) return false;
         foreach (var band in bands) if (band is not { Name: not null, Bytes: { } bytes } || bytes.Count != edges.Count) return false;
         return true;

@@ -60,7 +60,7 @@ public sealed record RunReport(string Name, RunFacts? Facts, RunSeries Series)
         [
             new("steps", Number(s.Steps, "N0")), new("loss", Number(s.Last.Loss, "F4")), new("smoothed", Number(s.Last.Smoothed, "F4")),
             .. s.Best is { } best ? [new Fact("lowest evaluation loss", $"{Number(best.Loss, "F4")} at step {Number(best.Step, "N0")}")] : Array.Empty<Fact>(),
-            new("tokens", Number(s.Tokens, "N0")), new("tokens/s", Number(s.TokensPerSecond, "N0")), new("time", Duration(TimeSpan.FromSeconds(s.Seconds))), new("skipped", Number(s.Skipped, "N0")),
+            new("tokens", Number(s.Tokens, "N0")), new("tokens/s", Number(s.TokensPerSecond, "N0")), new("time", Duration(s.Seconds)), new("skipped", Number(s.Skipped, "N0")),
             new("peak memory", Bytes.Text(s.PeakBytes)), new("planned", Bytes.Text(s.PlannedPeakBytes)),
         ];
     }
@@ -98,6 +98,9 @@ public sealed record RunReport(string Name, RunFacts? Facts, RunSeries Series)
     }
 
     static IReadOnlyList<string> Names(IReadOnlyList<RunReport> runs) => [.. runs.Select((r, i) => runs.Count(other => other.Name == r.Name) > 1 ? $"{r.Name} ({i + 1})" : r.Name)];
+
+    // A file that somebody changed may say any number.
+    static string Duration(double seconds) => seconds is >= 0 and < 1e11 ? Duration(TimeSpan.FromSeconds(seconds)) : "–";
 
     static string Duration(TimeSpan time) => time.TotalHours >= 1 ? $"{(int)time.TotalHours} h {time.Minutes} min" : time.TotalMinutes >= 1 ? $"{time.Minutes} min {time.Seconds} s" : $"{Number(time.TotalSeconds, "F1")} s";
 

@@ -117,13 +117,21 @@ public class ReportTests
             Assert.Contains(says, result.Error);
         }
         File.WriteAllLines(metrics, lines);
-        foreach (var facts in new[] { "", "{", "[]", "{}", "{\"variant\":null}", "{\"variant\":\"a\",\"model\":\"b\",\"device\":\"c\",\"settings\":[],\"data\":[],\"lengths\":[],\"activations\":[],\"memory\":{\"edges\":[[0,1]],\"bands\":[{\"name\":\"x\",\"bytes\":[]}]}}" })
+        foreach (var facts in new[] { "", "{", "[]", "{}", "{\"variant\":null}", "{\"variant\":\"a\",\"model\":\"b\",\"device\":\"c\",\"settings\":[],\"data\":[],\"lengths\":[],\"activations\":[],\"memory\":{\"peak\":1,\"edges\":[[0,1]],\"bands\":[{\"name\":\"x\",\"bytes\":[]}]}}", "{\"variant\":\"a\",\"model\":\"b\",\"device\":\"c\",\"settings\":[],\"data\":[],\"lengths\":[],\"activations\":[],\"memory\":{\"peak\":-1,\"edges\":[],\"bands\":[]}}" })
         {
             File.WriteAllText(Path.Combine(output, RunFacts.Name), facts);
             var result = Gemma2Run.Run("report", output);
             Assert.Equal(3, result.Code);
             Assert.Contains(RunFacts.Name, result.Error);
         }
+    }
+
+    [Theory, InlineData(1e300), InlineData(-1e300)]
+    public void Report_OfTimesThatCannotBe_HasNone(double milliseconds)
+    {
+        using var scratch = new Scratch();
+        using (var metrics = new MetricsFile(scratch.Path, 0, _ => { })) metrics.Write(new Graph.Finetune.Training.StepReport(1, 1, 2, 1e-3, 1, 10, milliseconds, 7, 8, false));
+        Assert.Contains("<dt>time</dt><dd>–</dd>", RunReport.Page([RunReport.Read(scratch.Path)]));
     }
 
     [Fact]

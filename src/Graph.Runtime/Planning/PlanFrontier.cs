@@ -236,10 +236,11 @@ public sealed class PlanFrontier
     }
 
     // Ample and tight. All rows that fill whole tiles, of those that take as long the fewest, and two copies on their way; or the fewest rows, and one. Chunks of the logits are the largest tensor when little else is kept.
+    // All plans of a run have the same bits.
     static IReadOnlyList<Room> RoomsOf(Shapes shapes, PlanOptions options)
     {
         var rows = ExecutionPlan.LogitsRowsOf(shapes, options);
-        return [new(rows, options.Pace.Landing), new(options.LogitsRows is null ? Math.Min(256, rows) : rows, 1)];
+        return [new(rows, options.Pace.Landing), new(options.LogitsRows is null && !ExecutionPlan.RowsDecideBits(shapes) ? Math.Min(256, rows) : rows, 1)];
     }
 
     /// <summary>Tokens of tiles, smaller ones last: about a quarter of all, and the fewest that fill a device; multiples of the unit. None: there are too few tokens.</summary>

@@ -5,6 +5,7 @@
 // the columns are.
 
 #define QUANTISED 256
+#define LEAST 1.17549435e-38f // the smallest normal number, whose inverse is finite
 #define PER_LANE (QUANTISED / WARP_SIZE)
 #define ADAMW_8BIT_THREADS (CHUNK / PER_LANE)
 
@@ -35,14 +36,25 @@ struct DynamicMap
 
 __device__ constexpr DynamicMap dynamic_map;
 
-// Of two values that are equally near, the lower one.
-__device__ __forceinline__ uint32_t nearest(const float* map, float x)
+// What quantising looks up, in shared memory.
+struct Lookup
 {
-    uint32_t code = 0;
-#pragma unroll
-    for (uint32_t step = QUANTISED / 2; step > 0; step >>= 1)
-        if (map[code + step] <= x) code += step;
-    return code < QUANTISED - 1 && x > 0.5f * (map[code] + map[code + 1]) ? code + 1 : code;
+    float map[2][QUANTISED], middle[2][QUANTISED];      // middle: between a code's value and the next one's; of the last code, infinity
+    float scale[7];                                     // 10^(6 - i) of decade i
+};
+
+// The code nearest to x, |x| at most 1 but for rounding; of two that are equally near the lower one. The decade's powers of ten and its even steps say about which, middles say which.
+template <int MAP> // 0: of m, with either sign; 1: of v
+__device__ __forceinline__ uint32_t nearest(const Lookup& lookup, float x)
+{
+    const float size = fabsf(x);
+    const int decade = (size > 1e-6f) + (size > 1e-5f) + (size > 1e-4f) + (size > 1e-3f) + (size > 1e-2f) + (size > 1e-1f), steps = (1 + MAP) << decade;
+    const int step = min(max((int)((size * lookup.scale[decade] - 0.1f) * (steps / 0.9f)), 0), steps - 1);
+    int code = MAP ? steps - 1 + step : x < 0.0f ? 127 - steps - step : 127 + steps + step;
+    code = max(code, 0);
+    while (x > lookup.middle[MAP][code]) code++;
+    while (code > 0 && x <= lookup.middle[MAP][code - 1]) code--;
+    return code;
 }
 
 // The largest |value| of a warp's block.
@@ -57,8 +69,19 @@ __device__ __forceinline__ float largest(const float (&x)[PER_LANE])
 extern "C" __global__ void __launch_bounds__(ADAMW_8BIT_THREADS)
 adamw_8bit(const Segment* __restrict__ segments, int segment_count, const Scalars* __restrict__ scalars, int chunks)
 {
-    __shared__ float map[2][QUANTISED];
-    map[threadIdx.x / QUANTISED][threadIdx.x % QUANTISED] = dynamic_map.value[threadIdx.x / QUANTISED][threadIdx.x % QUANTISED];
+    __shared__ Lookup lookup;
+    {
+        const int map = threadIdx.x / QUANTISED, code = threadIdx.x % QUANTISED;
+        const float value = dynamic_map.value[map][code];
+        lookup.map[map][code] = value;
+        lookup.middle[map][code] = code < QUANTISED - 1 ? 0.5f * (value + dynamic_map.value[map][code + 1]) : INF;
+        if (threadIdx.x < 7)
+        {
+            float scale = 1.0f;
+            for (int i = threadIdx.x; i < 6; i++) scale *= 10.0f;
+            lookup.scale[threadIdx.x] = scale;
+        }
+    }
     __syncthreads();
     const Scalars s = *scalars;
     if (s.skipped != 0.0f) return;
@@ -86,8 +109,8 @@ adamw_8bit(const Segment* __restrict__ segments, int segment_count, const Scalar
         const int row = i / segment.cols, col = i - row * segment.cols;
         copy[e] = (int64)row * segment.copy_pitch + col;
         p[e] = segment.p[i];
-        m[e] = map[0][m_codes[i]] * m_old;
-        v[e] = map[1][v_codes[i]] * v_old;
+        m[e] = lookup.map[0][m_codes[i]] * m_old;
+        v[e] = lookup.map[1][v_codes[i]] * v_old;
         grad[e] = segment.grad[(int64)row * segment.grad_pitch + col];
     }
 #pragma unroll
@@ -100,14 +123,14 @@ adamw_8bit(const Segment* __restrict__ segments, int segment_count, const Scalar
         segment.copy[copy[e]] = to_elem(p[e]);
     }
 
-    const float m_new = largest(m), v_new = largest(v);
+    const float m_new = largest(m), v_new = largest(v), m_inverse = 1.0f / fmaxf(m_new, LEAST), v_inverse = 1.0f / fmaxf(v_new, LEAST);
 #pragma unroll
     for (int e = 0; e < PER_LANE; e++)
     {
         const int i = start + e * WARP_SIZE;
         if (i >= last) continue;
-        m_codes[i] = (uint8_t)(m_new > 0.0f ? nearest(map[0], m[e] / m_new) : 0);
-        v_codes[i] = (uint8_t)(v_new > 0.0f ? max(nearest(map[1], v[e] / v_new), v[e] > 0.0f ? 1u : 0u) : 0);
+        m_codes[i] = (uint8_t)(m_new > 0.0f ? nearest<0>(lookup, m[e] * m_inverse) : 0);
+        v_codes[i] = (uint8_t)(v_new > 0.0f ? max(nearest<1>(lookup, v[e] * v_inverse), v[e] > 0.0f ? 1u : 0u) : 0);
     }
     if (threadIdx.x % WARP_SIZE == 0)
     {

@@ -17,6 +17,8 @@ public sealed class RunSaver(RunFolder folder, int keep, IRunProduct product, Ru
 {
     Task running = Task.CompletedTask;
     bool unproven;
+    // Steps of checkpoints that were passed over because they are damaged.
+    HashSet<int> damaged = [];
 
     /// <summary>Step of the newest checkpoint that this run wrote or went on from; null: there is none.</summary>
     public int? Checkpoint { get; private set; }
@@ -34,6 +36,7 @@ public sealed class RunSaver(RunFolder folder, int keep, IRunProduct product, Ru
     public void GoOnFrom(RunState state)
     {
         Checkpoint = state.Position.Step;
+        damaged = [.. RunCheckpoint.Steps(folder.Checkpoints).Where(step => step > Checkpoint)];
         NameBest(state.Evaluations);
     }
 
@@ -108,6 +111,7 @@ public sealed class RunSaver(RunFolder folder, int keep, IRunProduct product, Ru
         {
             if (Checkpoint != step) RunCheckpoint.Write(folder.Checkpoints, state, product, settings);
             Checkpoint = step;
+            damaged.Remove(step);
             if (state.Evaluations.BestStep == step) NameBest(state.Evaluations);
         }
         catch (InputException e)
@@ -144,7 +148,8 @@ public sealed class RunSaver(RunFolder folder, int keep, IRunProduct product, Ru
     {
         try
         {
-            // A newer one is damaged; where the run comes to it again, it is written again.
+            // A damaged one takes no good one's place; one that is newer is written again where the run comes to it.
+            foreach (var step in damaged.Where(s => s < Checkpoint)) AtomicFiles.Remove(RunCheckpoint.FolderOf(folder.Checkpoints, step));
             foreach (var old in RunCheckpoint.Steps(folder.Checkpoints).Where(s => s <= Checkpoint).Skip(keep).Where(s => s != Best)) AtomicFiles.Remove(RunCheckpoint.FolderOf(folder.Checkpoints, old));
         }
         catch (Exception e) when (AtomicFiles.IsFault(e))

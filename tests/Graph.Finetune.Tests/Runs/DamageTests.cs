@@ -69,6 +69,21 @@ public class DamageTests
         TestRun.AssertSame(whole, output);
     }
 
+    /// <summary>As many good ones stay as are to be kept.</summary>
+    [Fact]
+    public void Resume_DamagedCheckpointThatIsNotWrittenAgain_TakesNoGoodOnesPlace()
+    {
+        using var scratch = new Scratch();
+        var (output, run) = (Path.Combine(scratch.Path, "out"), TestRun.Small(scratch, 9));
+        run = run with { Settings = run.Settings with { SaveEvery = 4, Keep = 3 } };
+        run.RunUntil(output, RunStart.New, 5);
+        var checkpoints = Path.Combine(output, "checkpoints");
+        Assert.Equal([5, 4], RunCheckpoint.Steps(checkpoints));
+        File.Delete(Path.Combine(RunCheckpoint.FolderOf(checkpoints, 5), "run.json"));
+        run.Run(output, RunStart.Resume);
+        Assert.Equal([9, 8, 4], RunCheckpoint.Steps(checkpoints));
+    }
+
     [Fact]
     public void Resume_EveryCheckpointDamaged_IsRefused()
     {

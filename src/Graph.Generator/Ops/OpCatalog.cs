@@ -65,6 +65,9 @@ public static class OpCatalog
     public static void CheckAttributes(string op, IReadOnlyList<KeyValuePair<string, object?>> attributes)
     {
         if (op == "param" && attributes.Count == 1) throw new ShapeError("param: '" + attributes[0].Value + "' has no dimensions; give its shape in the checkpoint");
+        var dims = op == "param" ? attributes.Select(a => a.Value).OfType<int>().ToArray() : Array.Empty<int>();
+        if (dims.All(d => d > 0) && dims.Aggregate(1.0, (count, d) => count * d) > int.MaxValue)
+            throw new ShapeError("param: '" + attributes[0].Value + "' is [" + string.Join(",", dims.Select(NumberText.Int)) + "]; a weight has at most 2,147,483,647 elements");
         foreach (var attribute in attributes)
         {
             var bad = attribute.Value switch

@@ -23,6 +23,7 @@ sealed class TraceWriter(string variant)
     readonly List<(string Name, IOperation At)> _scopes = new();
     readonly Dictionary<(string Op, string Name), TensorType> _leaves = new();
     string _root = "", _scope = "", _looked = "";
+    readonly HashSet<int> _scores = new();
     int _score = -1;
 
     public IReadOnlyList<TraceNode> Nodes => _nodes;
@@ -75,6 +76,7 @@ sealed class TraceWriter(string variant)
                 return TensorValue.Unknown;
             }
             if (_score >= 0) CheckScore(op, inputs, attributes);
+            else if (op != "attention" && inputs.Any(i => _scores.Contains(i.Id))) throw new ShapeError(op + ": reads a value of attention's score function, which is there for one score at a time; it can be used inside of the function alone");
             var type = OpCatalog.Infer(op, inputs.Select(i => i.Type).ToArray(), attributes);
             if (inputs.Count == 0) CheckLeaf(op, attributes, type);
             _nodes.Add(new TraceNode(_nodes.Count, op, inputs.Select(i => i.Id).ToArray(), attributes, _scope));
@@ -102,6 +104,7 @@ sealed class TraceWriter(string variant)
             _score = z.IsUnknown ? _nodes.Count : z.Id;
             s = score(arguments);
             _score = -1;
+            if (!z.IsUnknown) _scores.UnionWith(Enumerable.Range(z.Id, _nodes.Count - z.Id));
             if (!s.IsUnknown && s.Id < z.Id) throw new TraceError(DiagnosticDescriptors.Shape, at, "attention: the score function returns a tensor that does not come from its argument");
         }
         return Add("attention", qkv.Append(s).ToArray(), attributes, at);

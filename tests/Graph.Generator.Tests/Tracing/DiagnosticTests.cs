@@ -92,6 +92,8 @@ public sealed class DiagnosticTests
     [InlineData("var h = SplitHeads(x, 1); x = MergeHeads(Attention(h, h, h, 1, z => z * Param(\"w\", 16)));", "GRAPH003", "Param(\"w\", 16)", "the score function calls param; it may use")]
     [InlineData("var h = SplitHeads(x, 1); x = MergeHeads(Attention(h, h, h, 1, (z, at) => z + at.Distance * at.Head.Id));", "GRAPH001", "at.Head.Id", "'Id' of a tensor is not known while tracing")]
     [InlineData("var h = SplitHeads(x, 2); x = MergeHeads(Attention(h, h, h, 1));", "GRAPH003", "Attention(h, h, h, 1)", "attention: the head dim is 8; it must be a multiple of 16 up to 96, or of 32 up to 256 (variant m, in M.Forward)")]
+    [InlineData("var h = SplitHeads(x, 1); Tensor? s = null; h = Attention(h, h, h, 1, z => { s = z * 2; return z; }); x = MergeHeads(h * s!);", "GRAPH003", "h * s!", "mul: reads a value of attention's score function")]
+    [InlineData("var y = Linear(x, Param(\"w\", 2_000_000_000, 16));", "GRAPH003", "Param(\"w\", 2_000_000_000, 16)", "param: 'w' is [2000000000,16]; a weight has at most 2,147,483,647 elements")]
     [InlineData("var h = SplitHeads(x, 1); x = MergeHeads(Attention(h, h, h, 1, z => z * x));", "GRAPH003", "z * x", "the score function reads a tensor act[T,16] from outside")]
     [InlineData("var h = SplitHeads(x, 1); x = MergeHeads(Attention(h, h, h, 1, null, 0));", "GRAPH003", "Attention(h, h, h, 1, null, 0)", "attention: window is 0; it must be at least 1")]
     // calls

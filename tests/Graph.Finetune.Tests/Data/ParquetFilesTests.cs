@@ -104,4 +104,90 @@ public class ParquetFilesTests
         bytes[at + 4] = 0xFF;
         Assert.Equal([3L, 4, 11, 18, 25, 32, 39], Read(scratch.File("x.parquet", bytes)).Faults);
     }
+
+    /// <summary>Writers of version 1 may end a page inside of a row; Arrow does not.</summary>
+    [Fact]
+    public void Read_RowThatGoesOnInTheNextPage_IsWhole()
+    {
+        using var scratch = new Scratch();
+        // Rows [10 11] [12 13 14] [15 16], the second one on both pages.
+        var path = scratch.File("x.parquet", TwoPages([0, 1, 0], [1, 1, 0, 1]));
+        foreach (var held in new[] { DataSet.HeldBytes, 64 })
+        {
+            var (examples, faults, blocks) = Read(path, held);
+            Assert.Equal(held == 64 ? 3 : 1, blocks);
+            Assert.Empty(faults);
+            Assert.Equal(["10 11", "12 13 14", "15 16"], examples.Select(e => string.Join(' ', e.Example.Ids)));
+        }
+    }
+
+    // input_ids, a list of int32, with all values there; ids from 10 on.
+    static byte[] TwoPages(params byte[][] repetition)
+    {
+        using var file = new MemoryStream();
+        file.Write("PAR1"u8);
+        var next = 10;
+        foreach (var levels in repetition)
+        {
+            var packed = levels.Select((level, i) => level << i).Sum();
+            // One group of eight packed bits; a run of definition levels 3; the values.
+            byte[] content = [2, 0, 0, 0, 3, (byte)packed, 2, 0, 0, 0, (byte)(levels.Length << 1), 3, .. levels.SelectMany(_ => BitConverter.GetBytes(next++))];
+            new ParquetPage(global::Parquet.Meta.PageType.DATA_PAGE, 0, content.Length, content.Length, levels.Length, 0, null, false).Write(file, content);
+        }
+        var (end, count, rows) = (file.Length, repetition.Sum(r => r.Length), repetition.Sum(r => r.Count(l => l == 0)));
+        Number(1, Wire.I32, 1);
+        ThriftWriter.Field(file, 2, Wire.List);
+        ThriftWriter.List(file, 4, Wire.Struct);
+        // Name, children, repetition (1 optional, 2 repeated), type (1 INT32), converted type (3 a list).
+        foreach (var (name, children, repeated, type, converted) in new[] { ("schema", 1, -1, -1, -1), ("input_ids", 1, 1, -1, 3), ("list", 1, 2, -1, -1), ("element", -1, 1, 1, -1) })
+        {
+            if (type >= 0) Number(1, Wire.I32, type);
+            if (repeated >= 0) Number(3, Wire.I32, repeated);
+            Text(4, name);
+            if (children >= 0) Number(5, Wire.I32, children);
+            if (converted >= 0) Number(6, Wire.I32, converted);
+            file.WriteByte(0);
+        }
+        Number(3, Wire.I64, rows);
+        ThriftWriter.Field(file, 4, Wire.List);
+        ThriftWriter.List(file, 1, Wire.Struct);
+        ThriftWriter.Field(file, 1, Wire.List);
+        ThriftWriter.List(file, 1, Wire.Struct);
+        Number(2, Wire.I64, 4);
+        ThriftWriter.Field(file, 3, Wire.Struct);
+        Number(1, Wire.I32, 1);
+        ThriftWriter.Field(file, 3, Wire.List);
+        ThriftWriter.List(file, 3, Wire.Binary);
+        foreach (var name in new[] { "input_ids", "list", "element" }) Bytes(name);
+        Number(4, Wire.I32, 0);
+        Number(5, Wire.I64, count);
+        Number(6, Wire.I64, end - 4);
+        Number(7, Wire.I64, end - 4);
+        Number(9, Wire.I64, 4);
+        file.Write([0, 0]);
+        Number(2, Wire.I64, end - 4);
+        Number(3, Wire.I64, rows);
+        file.Write([0, 0]);
+        file.Write(BitConverter.GetBytes((int)(file.Length - end)));
+        file.Write("PAR1"u8);
+        return file.ToArray();
+
+        void Number(int id, Wire type, long value)
+        {
+            ThriftWriter.Field(file, id, type);
+            ThriftWriter.Number(file, value);
+        }
+
+        void Text(int id, string text)
+        {
+            ThriftWriter.Field(file, id, Wire.Binary);
+            Bytes(text);
+        }
+
+        void Bytes(string text)
+        {
+            file.WriteByte((byte)text.Length);
+            file.Write(System.Text.Encoding.ASCII.GetBytes(text));
+        }
+    }
 }

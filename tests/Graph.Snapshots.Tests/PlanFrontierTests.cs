@@ -54,7 +54,7 @@ public sealed class PlanFrontierTests
     }
 
     /// <summary>
-    /// A step is at most 2.2 % slower than a bound that no plan passes, from a fifth above the least on. With host memory it is 16 % from two and a half times the least on and 4 % from six times on, because the bound lets launches wait
+    /// A step is at most 3 % slower than a bound that no plan passes, from a fifth above the least on. With host memory it is 18 % from two and a half times the least on and 4 % from six times on, because the bound lets launches wait
     /// for no copy. Below, the bound says little: it lets parts of tensors be dropped, nothing be alive while they are built, and no launch hold more than those that mix tokens.
     /// </summary>
     [Theory]
@@ -67,7 +67,7 @@ public sealed class PlanFrontierTests
         for (var i = 0; i <= 20; i++)
         {
             var budget = first + (most - first) / 20 * i;
-            Assert.InRange(frontier.Fit(budget)!.Milliseconds / frontier.Bound(budget), 0.9999, hostGib == 0 ? 1.022 : budget < 6 * least ? 1.16 : 1.04);
+            Assert.InRange(frontier.Fit(budget)!.Milliseconds / frontier.Bound(budget), 0.9999, hostGib == 0 ? 1.03 : budget < 6 * least ? 1.18 : 1.04);
         }
     }
 

@@ -35,7 +35,7 @@ public static class ModelConfig
             var found = Find(config, field);
             // Older files have no layer_types: there even layers are local, whatever the file says.
             if (field == "layer_types" && found.All(f => f.ValueKind == JsonValueKind.Null)) continue;
-            if (found.Count == 0 && Default(field) is { } assumed && AsNumber(assumed) == AsNumber(value)) continue;
+            if (found.Count == 0 && Default(field) is { } assumed && (AsNumber(assumed) is { } number ? number == AsNumber(value) : assumed.Equals(value))) continue;
             if (found.Count > 0 && found.All(f => Same(f, value))) continue;
             throw new InputException($"{path}: {field} is {(found.Count > 0 ? Json.Show(found.First(f => !Same(f, value))) : "not there")} but the variant {variant} has {Show(value)}; "
                 + $"choose the variant of this checkpoint, or name {field} in the variant's Changes if it differs on purpose.");
@@ -58,9 +58,14 @@ public static class ModelConfig
         return found;
     }
 
-    // What transformers takes for a field of Gemma 2 that a file leaves out, as it does for values that equal its base class's.
+    // What transformers (Gemma2Config) takes for a field that a file leaves out. Sizes have such values too, but a file without them is no checkpoint's.
     static object? Default(string field) => field switch
     {
+        "hidden_activation" => "gelu_pytorch_tanh",
+        "head_dim" or "query_pre_attn_scalar" => 256,
+        "sliding_window" => 4096,
+        "attn_logit_softcapping" => 50.0,
+        "final_logit_softcapping" => 30.0,
         "rope_theta" => 10000.0,
         "rms_norm_eps" => 1e-6,
         "tie_word_embeddings" => true,

@@ -23,7 +23,7 @@ static class BenchCommand
     {
         var (source, adapter, host) = (new SourceOptions(models, "random:0"), new AdapterOptions(), new HostOptions());
         var seq = OptionKinds.Integer("--seq", "tokens of the longest document", 2048, 1);
-        var tokens = OptionKinds.Integer("--batch-tokens", "tokens of a micro-batch", 8192, 1);
+        var tokens = OptionKinds.Integer("--batch-tokens", "tokens of a micro-batch", 8192, 1, BatchTokens.Most);
         var steps = OptionKinds.Integer("--steps", "timed steps, after two that are not", 20, 1);
         var optimizer = TrainCommand.Optimizer();
         var recompute = TrainCommand.Recompute();

@@ -25,7 +25,7 @@ static class KernelsBenchCommand
         var source = new SourceOptions(models, "random:0");
         var name = new Argument<string?>("NAME") { Description = "a part of the names that 'bench' prints, for example attention or 'gemm nt'; all ops when left out", Arity = ArgumentArity.ZeroOrOne };
         var seq = OptionKinds.Integer("--seq", "tokens of a document", 2048, 1);
-        var tokens = OptionKinds.Integer("--batch-tokens", "tokens of a micro-batch", 8192, 1);
+        var tokens = OptionKinds.Integer("--batch-tokens", "tokens of a micro-batch", 8192, 1, BatchTokens.Most);
         var rank = OptionKinds.Integer("--rank", "rank of A and B", 16, 1, 256);
         var repeats = OptionKinds.Integer("--repeats", "timed launches, after two that are not", 20, 1);
         var json = OptionKinds.Flag("--json", "prints one JSON object");

@@ -35,8 +35,8 @@ static class OptionKinds
     public static Option<BatchTokens> Tokens(string name, string description, int otherwise) => new(name)
     {
         HelpName = "N|auto", Description = description, DefaultValueFactory = _ => new BatchTokens(otherwise),
-        CustomParser = result => result.Tokens[0].Value == "auto" ? new BatchTokens(null) : int.TryParse(result.Tokens[0].Value, NumberStyles.None, CultureInfo.InvariantCulture, out var value) && value >= 1
-            ? new BatchTokens(value) : Refuse<BatchTokens>(result, name, "it must be a whole number from 1 on, or auto"),
+        CustomParser = result => result.Tokens[0].Value == "auto" ? new BatchTokens(null) : int.TryParse(result.Tokens[0].Value, NumberStyles.None, CultureInfo.InvariantCulture, out var value) && value is >= 1 and <= BatchTokens.Most
+            ? new BatchTokens(value) : Refuse<BatchTokens>(result, name, $"it must be a whole number from 1 to {BatchTokens.Most}, or auto"),
     };
 
     /// <summary>An amount of memory: a number of bytes, or with KiB, MiB, GiB, TiB (of 1,024), KB, MB, GB, TB (of 1,000) behind it.</summary>

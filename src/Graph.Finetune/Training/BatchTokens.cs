@@ -14,6 +14,9 @@ public sealed record BatchTokens(int? Count)
     /// <summary>Tokens of a step when neither they nor the micro-batch's are given.</summary>
     public const int DefaultStep = 8192;
 
+    /// <summary>Tokens are counted in ints, and a row, a tile or a chunk is added to a count.</summary>
+    public const int Most = 1 << 30;
+
     /// <summary>Micro-batches of a step at most.</summary>
     const int MostMicroBatches = 4096;
 
@@ -23,6 +26,7 @@ public sealed record BatchTokens(int? Count)
     /// <exception cref="FinetuneException">None fits (exit code 4).</exception>
     public static (int Tokens, int PerStep) Fastest(ModelSource source, SessionRequest session, DeviceProfile device, long budget, int stepTokens, string has)
     {
+        if (stepTokens > Most) throw new UsageException($"--step-tokens is {stepTokens}; a step that is cut by itself has at most {Most}.");
         (int Tokens, int PerStep, double Milliseconds)? best = null;
         var smallest = stepTokens;
         for (var perStep = 1; perStep <= MostMicroBatches && stepTokens % perStep == 0 && stepTokens / perStep >= session.Seq; perStep *= 2)

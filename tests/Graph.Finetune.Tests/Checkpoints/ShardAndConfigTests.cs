@@ -109,6 +109,9 @@ public class ShardAndConfigTests
         ["untied"] = new("tie_word_embeddings is false but", c => c["tie_word_embeddings"] = false),
         ["text for a number"] = new("hidden_size is \"128\" but", c => c["hidden_size"] = "128"),
         ["old spelling"] = new("", c => { c.Remove("rope_parameters"); c.Remove("dtype"); c.Remove("layer_types"); c["rope_theta"] = 10000.0; c["torch_dtype"] = "float32"; c["hidden_act"] = "gelu_pytorch_tanh"; }),
+        // As transformers' Gemma2Config: what is left out is its own default, which is nano's or is not.
+        ["left out, as the defaults"] = new("", c => { foreach (var field in new[] { "attn_logit_softcapping", "final_logit_softcapping", "hidden_activation" }) c.Remove(field); }),
+        ["left out, not as the default"] = new("sliding_window is not there but", c => c.Remove("sliding_window")),
         ["nothing of rope"] = new("", c => c.Remove("rope_parameters")),
         ["both spellings, the same"] = new("", c => c["rope_theta"] = 10000),
         ["layer_types null"] = new("", c => c["layer_types"] = null),

@@ -46,7 +46,9 @@ public sealed class BatchTokensTests
     [InlineData("--batch-tokens 64 --step-tokens 128 --grad-accum 2", "leave one out")]
     [InlineData("--batch-tokens auto --grad-accum 2", "leave one out")]
     [InlineData("--batch-tokens auto --seq 256 --step-tokens 128", "give --step-tokens 256 or more")]
-    [InlineData("--batch-tokens some", "it must be a whole number from 1 on, or auto")]
+    [InlineData("--batch-tokens some", "it must be a whole number from 1 to 1073741824, or auto")]
+    [InlineData("--batch-tokens 2147483647", "it must be a whole number from 1 to 1073741824, or auto")]
+    [InlineData("--batch-tokens auto --step-tokens 2147483647", "a step that is cut by itself has at most 1073741824")]
     public void Train_TokensThatContradict_AreRefused(string options, string sentence)
     {
         using var scratch = new Scratch();

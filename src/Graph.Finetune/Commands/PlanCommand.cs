@@ -50,6 +50,7 @@ static class PlanCommand
             {
                 Quant = QuantOption.Read(result, quant), Moments = TrainCommand.Moments(result.GetRequiredValue(optimizer)), Host = host.Read(result),
             };
+            if (source.IsTrained) TrainRun.CheckFull(source, request.Quant, request.Host);
             source.RequirePositions(request.Seq);
             var budget = result.GetValue(vram) ?? device.MemoryBytes;
             if (budget > device.MemoryBytes) throw new FinetuneException($"--vram is {Bytes.Text(budget)} but a {device.Name} has {Bytes.Text(device.MemoryBytes)}; lower --vram, or plan for a larger card with --device-profile.", 4);

@@ -270,11 +270,18 @@ static class TrainRun
         return labels > 0 ? sum / labels : throw new InputException("no token of --eval-data has a label after it was packed, so there is no loss to take.");
     }
 
+    /// <exception cref="UsageException">A place or a format of weights that trained ones cannot have.</exception>
+    internal static void CheckFull(ModelSource source, Quantization? quant, HostRequest host)
+    {
+        if (quant == Quantization.Nf4 || source.IsPacked())
+            throw new UsageException($"{source.Model.Name} trains all weights, and weights in 4 bits cannot be trained; {(source.IsPacked() ? "give --model a checkpoint of 16 or 32 bits" : "leave --quant out")}.");
+        if (host.StreamWeights == StreamWeights.On) throw new UsageException($"{source.Model.Name} trains all weights, and those of --stream-weights rest in host memory; leave it out.");
+    }
+
     /// <exception cref="UsageException">An option that trained weights cannot have.</exception>
     static void CheckFull(ModelSource source, TrainSettings settings)
     {
-        if (settings.Quant == Quantization.Nf4 || source.IsPacked()) throw new UsageException($"{source.Model.Name} trains all weights, and weights in 4 bits cannot be trained; {(source.IsPacked() ? "give --model a checkpoint of 16 or 32 bits" : "leave --quant out")}.");
-        if (settings.Host.StreamWeights == StreamWeights.On) throw new UsageException($"{source.Model.Name} trains all weights, and those of --stream-weights rest in host memory; leave it out.");
+        CheckFull(source, settings.Quant, settings.Host);
         if (settings.Adam.LoraPlus != 1) throw new UsageException($"{source.Model.Name} trains no adapters, so --lora-plus-ratio has nothing to act on; leave it out.");
         if (Directory.Exists(source.Name) && Path.GetFullPath(source.Name).TrimEnd(Path.DirectorySeparatorChar) == Path.GetFullPath(settings.Out).TrimEnd(Path.DirectorySeparatorChar))
             throw new UsageException($"--out is the directory of --model, '{source.Name}', whose weights would be replaced while they are read; give another --out.");

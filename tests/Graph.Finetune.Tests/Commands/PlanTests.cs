@@ -91,6 +91,17 @@ public sealed class PlanTests
     [InlineData("500GiB", 4), InlineData("0", 2), InlineData("-2GiB", 2), InlineData("1e40GiB", 2), InlineData("much", 2)]
     public void Plan_SizesThatAreNone_AreRefused(string vram, int code) => Assert.Equal((code, ""), Run("plan", "--variant", "2b", $"--vram={vram}") is var r ? (r.Code, r.Out) : default);
 
+    /// <summary>As train refuses them.</summary>
+    [Theory]
+    [InlineData("--quant nf4", "nano-full trains all weights, and weights in 4 bits cannot be trained; leave --quant out.")]
+    [InlineData("--stream-weights on", "nano-full trains all weights, and those of --stream-weights rest in host memory; leave it out.")]
+    public void Plan_OfAllWeightsInAnotherPlace_IsRefused(string option, string sentence)
+    {
+        var refused = Run(["plan", "--variant", "nano-full", .. option.Split(' ')]);
+        Assert.Equal((2, ""), (refused.Code, refused.Out));
+        Assert.Contains(sentence, refused.Error);
+    }
+
     /// <summary>One page without a script or an address, whose pictures are well-formed and have every category, the budget and a line per model.</summary>
     [Fact]
     public void Plan_Html_IsOnePageThatNeedsNothingElse()

@@ -58,11 +58,11 @@ public static class ModelConfig
         return found;
     }
 
-    // What transformers (Gemma2Config) takes for a field that a file leaves out. Sizes have such values too, but a file without them is no checkpoint's.
+    // What transformers (Gemma2Config) takes for a field that a file leaves out. Sizes have such values too, but a file without them is no checkpoint's; query_pre_attn_scalar's was 224 and is 256, so a file must have it.
     static object? Default(string field) => field switch
     {
         "hidden_activation" => "gelu_pytorch_tanh",
-        "head_dim" or "query_pre_attn_scalar" => 256,
+        "head_dim" => 256,
         "sliding_window" => 4096,
         "attn_logit_softcapping" => 50.0,
         "final_logit_softcapping" => 30.0,

@@ -30,7 +30,9 @@ public static class Ops
     /// <param name="name">The linear's name in the checkpoint, without ".weight".</param>
     [Op("lora_scale")] public static Tensor LoraScale(string name) => Recorder.Add("lora_scale", [], ("name", name));
 
-    /// <summary>A number rounded to the activation type, for what a reference implementation keeps in that type: transformers multiplies the embedding by bf16(√H). → scalar.</summary>
+    /// <summary>
+    /// A number rounded to the activation type, for what a reference implementation keeps in that type: transformers multiplies the embedding by bf16(√H). → scalar.
+    /// </summary>
     [Op("typed_const")] public static Tensor TypedConst(double value) => Recorder.Add("typed_const", [], ("value", value));
 
     /// <summary>tanh(x), fp32. → as x.</summary>
@@ -127,7 +129,8 @@ public static class Ops
     /// <param name="score">A pointwise function of one scaled dot product; its derivative is derived. null: identity. A score that is proven to stay within ±50
     /// (a softcap) takes no row maximum.</param>
     /// <param name="window">How many tokens a query sees, itself included; null: all of its document before it.</param>
-    [Op("attention"), OverloadResolutionPriority(1)] public static Tensor Attention(Tensor q, Tensor k, Tensor v, double scale, Func<Tensor, Tensor>? score = null, int? window = null)
+    [Op("attention"), OverloadResolutionPriority(1)] public static Tensor Attention(Tensor q, Tensor k, Tensor v,
+        double scale, Func<Tensor, Tensor>? score = null, int? window = null)
     {
         var z = Recorder.Add("score_input", [q]);
         return Recorder.Add("attention", [q, k, v, score?.Invoke(z) ?? z], ("scale", scale), ("window", window));

@@ -5,7 +5,8 @@ using System.Linq;
 namespace Graph.Dsl;
 
 /// <summary>
-/// Runs model code for real and writes down its ops. The generator's interpreter must give the same trace, byte for byte: that comparison, made for every model in the tests, is what makes the interpreter trustworthy.
+/// Runs model code for real and writes down its ops. The generator's interpreter must give the same trace, byte for byte:
+/// that comparison, made for every model in the tests, is what makes the interpreter trustworthy.
 /// </summary>
 public sealed class Recorder
 {

@@ -9,7 +9,8 @@ namespace Graph.Dsl;
 #endif
 
 /// <summary>
-/// One recorded op. Attributes are (name, value) with values int, double, string, bool or null; Scope is the path of open scopes ("layers.3.self_attn"), or the method that Forward runs in ("Gemma2Model.Forward").
+/// One recorded op. Attributes are (name, value) with values int, double, string, bool or null; Scope is the path of
+/// open scopes ("layers.3.self_attn"), or the method that Forward runs in ("Gemma2Model.Forward").
 /// </summary>
 public sealed record TraceNode(int Id, string Op, IReadOnlyList<int> Inputs, IReadOnlyList<KeyValuePair<string, object?>> Attributes, string Scope);
 

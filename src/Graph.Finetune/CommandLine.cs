@@ -28,7 +28,8 @@ public static class CommandLine
             var result = root.Parse(args, parser);
             if (result.Action is not HelpAction && result.GetResult(config) is { Implicit: false, Errors: var faults } && !faults.Any())
                 result = root.Parse([.. args, .. ConfigFile.Arguments(result.GetRequiredValue(config), root, result)], parser);
-            var invocation = new InvocationConfiguration { Output = terminal.Out, Error = terminal.Error, EnableDefaultExceptionHandler = false, ProcessTerminationTimeout = null };
+            var invocation = new InvocationConfiguration { Output = terminal.Out, Error = terminal.Error, EnableDefaultExceptionHandler = false,
+                ProcessTerminationTimeout = null };
             if (args.Count == 0) return root.Parse(["--help"], parser).Invoke(invocation);
             if (result.Errors.Count > 0 && result.Action is not HelpAction) throw new UsageException(Sentence(result.Errors[0].Message, result));
             return result.Invoke(invocation);
@@ -54,7 +55,8 @@ public static class CommandLine
     /// <summary>The verbs with all their options; nothing of a model is read before its verb runs.</summary>
     internal static RootCommand Root(IReadOnlyList<CompiledModel> models, Terminal terminal, out Option<string> config)
     {
-        config = OptionKinds.Checked(new Option<string>("--config") { HelpName = "FILE", Recursive = true, Description = "JSON file with comments in which every option can stand, by its name without dashes; options win over it" });
+        config = OptionKinds.Checked(new Option<string>("--config") { HelpName = "FILE", Recursive = true,
+            Description = "JSON file with comments in which every option can stand, by its name without dashes; options win over it" });
         var root = new RootCommand($"Finetunes the compiled models {string.Join(", ", models.Select(m => m.Name))} with LoRA.")
         {
             TrainCommand.Create(models, terminal),
@@ -83,7 +85,8 @@ public static class CommandLine
 
         static IEnumerable<string> Verbs(System.CommandLine.Parsing.SymbolResult? command)
         {
-            for (; command is System.CommandLine.Parsing.CommandResult at; command = at.Parent) yield return at.Command is RootCommand ? RootCommand.ExecutableName : at.Command.Name;
+            for (; command is System.CommandLine.Parsing.CommandResult at; command = at.Parent) yield return at.Command is RootCommand ? RootCommand.ExecutableName
+                : at.Command.Name;
         }
     }
 }

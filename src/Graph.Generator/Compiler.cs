@@ -11,7 +11,9 @@ using Graph.Generator.Tracing;
 
 namespace Graph.Generator;
 
-/// <summary>The compiler, as the list of its passes. Each takes an immutable graph and returns the next; every stage is verified, and dumped under its number on request.</summary>
+/// <summary>
+/// The compiler, as the list of its passes. Each takes an immutable graph and returns the next; every stage is verified, and dumped under its number on request.
+/// </summary>
 public static class Compiler
 {
     /// <param name="full">All weights are trained, and no adapters.</param>
@@ -44,7 +46,8 @@ public static class Compiler
         var (epilogues, fused) = FindEpilogues.Run(launches, kernels);         // 12: launches that a device may run as one
         VerifyKernels.Fusions(launches, fused, "12-fusions");
         dump?.Invoke("12-fusions", () => KernelGraphText.Fusions(fused));
-        var schedule = MakeSchedule.Run(variant, launches, kernels, fused) with { SharedScale = SharedScale.IsIn(trace) || SharedScale.IsIn(launches) };    // 13: launch order, tensors, recompute recipes, fusions
+        var schedule = MakeSchedule.Run(variant, launches, kernels,
+            fused) with { SharedScale = SharedScale.IsIn(trace) || SharedScale.IsIn(launches) };    // 13: launch order, tensors, recompute recipes, fusions
         dump?.Invoke("13-schedule", () => ScheduleText.Print(schedule));
         return new CompiledText(variant, ScheduleText.Print(schedule),
             EmitCpu.Run(kernels.All),                                          // 14: row kernels as C#

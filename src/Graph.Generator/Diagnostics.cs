@@ -15,7 +15,8 @@ static class Diagnostics
             context.ReportDiagnostic(same.First().ToDiagnostic(same.Select(f => f.Variant).Distinct().Skip(1).ToArray()));
         foreach (var same in classes.GroupBy(c => c.Variant).Where(g => g.Count() > 1))
             foreach (var twice in same.Skip(1))
-                context.ReportDiagnostic(Diagnostic.Create(DiagnosticDescriptors.Class, twice.Location, "two [GraphModel] classes are called '" + same.Key + "'; give each variant a name of its own"));
+                context.ReportDiagnostic(Diagnostic.Create(DiagnosticDescriptors.Class,
+                    twice.Location, "two [GraphModel] classes are called '" + same.Key + "'; give each variant a name of its own"));
         if (classes.Length == 0) return;
         foreach (var variant in selection.Variants.Where(v => classes.All(c => c.Variant != v)))
             context.ReportDiagnostic(Diagnostic.Create(DiagnosticDescriptors.Selection, Location.None,

@@ -37,11 +37,13 @@ public sealed class GraphGenerator : IIncrementalGenerator
 
         context.RegisterSourceOutput(list, static (c, l) => { if (l.Variants.Count > 0) c.AddSource("GraphModels.g.cs", EmitModels.List(l.Variants)); });
         context.RegisterImplementationSourceOutput(list, static (c, l) => { if (l.Variants.Count > 0) c.AddSource("GraphModels.Templates.g.cs", EmitModels.Templates()); });
-        context.RegisterImplementationSourceOutput(compiled, static (c, v) => { if (v.Text is { } text) c.AddSource("GraphModels." + v.Model.Variant + ".g.cs", EmitModels.Variant(v.Model, text)); });
+        context.RegisterImplementationSourceOutput(compiled, static (c, v) => { if (v.Text is { } text)
+            c.AddSource("GraphModels." + v.Model.Variant + ".g.cs", EmitModels.Variant(v.Model, text)); });
 
         // Diagnostics are computed separately, since locations change with every edit.
         context.RegisterSourceOutput(traced.Collect().Combine(selection), static (c, p) => Diagnostics.Report(c, p.Left, p.Right));
-        context.RegisterImplementationSourceOutput(compiled.Where(static v => v.Error is not null).Combine(traced.Collect()), static (c, p) => Diagnostics.Report(c, p.Left, p.Right));
+        context.RegisterImplementationSourceOutput(compiled.Where(static v => v.Error is not null)
+            .Combine(traced.Collect()), static (c, p) => Diagnostics.Report(c, p.Left, p.Right));
     }
 
     static TracedClass Trace(GeneratorAttributeSyntaxContext context, CancellationToken cancellation)
@@ -71,7 +73,8 @@ sealed record CompiledVariant(TracedModel Model, EquatableArray<string> Targets,
         }
         catch (Exception e) when (e is not OperationCanceledException)
         {
-            return new CompiledVariant(model, targets, null, new CompileError("compiling failed with " + e.GetType().Name + ": " + e.Message + "; please report it with the model", -1, true));
+            return new CompiledVariant(model, targets, null,
+                new CompileError("compiling failed with " + e.GetType().Name + ": " + e.Message + "; please report it with the model", -1, true));
         }
     }
 

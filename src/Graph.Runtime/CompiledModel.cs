@@ -13,7 +13,10 @@ public sealed record TargetKernels(string Target, IReadOnlyList<KernelSource> Ke
 /// <summary>A row kernel on the CPU: fp32, over <paramref name="rows"/> rows that start at the arguments' addresses. Safe to call for disjoint row ranges at once.</summary>
 public delegate void CpuKernel(ReadOnlySpan<CpuView> arguments, int rows);
 
-/// <summary>An emitted CPU kernel. SplitRows: rows are independent, so the device may run row ranges on several threads; false for kernels that read other rows (attention), which split themselves.</summary>
+/// <summary>
+/// An emitted CPU kernel. SplitRows: rows are independent, so the device may run row ranges on several
+/// threads; false for kernels that read other rows (attention), which split themselves.
+/// </summary>
 public sealed record CpuKernelEntry(CpuKernel Run, bool SplitRows);
 
 /// <summary>Address of an argument's first element and its pitch in elements (0 where the tensor has one dimension).</summary>

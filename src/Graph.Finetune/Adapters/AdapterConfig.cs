@@ -7,7 +7,10 @@ using System.Text.Json;
 
 namespace Graph.Finetune.Adapters;
 
-/// <summary>adapter_config.json of PEFT. Reading refuses every setting that would change the computation and is not plain LoRA; TargetText is a target_modules that is one string (a pattern).</summary>
+/// <summary>
+/// adapter_config.json of PEFT. Reading refuses every setting that would change the computation and is
+/// not plain LoRA; TargetText is a target_modules that is one string (a pattern).
+/// </summary>
 sealed record AdapterConfig(int Rank, double Alpha, bool RsLora, double Dropout, IReadOnlyList<string> Targets, string? TargetText, IReadOnlyList<int>? Layers)
 {
     /// <summary>Ranks and alphas of linears that differ, by PEFT's patterns; the first one that matches counts.</summary>
@@ -32,18 +35,22 @@ sealed record AdapterConfig(int Rank, double Alpha, bool RsLora, double Dropout,
         }
         var rank = Field("r", r => r.ValueKind == JsonValueKind.Number && r.TryGetInt32(out var n) && n is >= 1 and <= 65536 ? n : (int?)null, "a whole number from 1 to 65536");
         var alpha = Field("lora_alpha", a => a.ValueKind == JsonValueKind.Number && a.TryGetDouble(out var x) && double.IsFinite(x) ? x : (double?)null, "a number");
-        var dropout = root.TryGetProperty("lora_dropout", out _) ? Field("lora_dropout", d => d.ValueKind == JsonValueKind.Number && d.TryGetDouble(out var x) && x is >= 0 and < 1 ? x : (double?)null, "a number from 0 to below 1") : 0;
+        var dropout = root.TryGetProperty("lora_dropout", out _)
+            ? Field("lora_dropout", d => d.ValueKind == JsonValueKind.Number && d.TryGetDouble(out var x) && x is >= 0 and < 1 ? x : (double?)null,
+            "a number from 0 to below 1") : 0;
         var rsLora = root.TryGetProperty("use_rslora", out var rs) && rs.ValueKind == JsonValueKind.True;
         var ranks = Pattern("rank_pattern", v => v.TryGetInt32(out var n) && n is >= 1 and <= 65536 ? n : null, "whole numbers from 1 to 65536");
         var alphas = Pattern("alpha_pattern", v => v.TryGetDouble(out var x) && double.IsFinite(x) ? x : null, "numbers");
         var targets = root.TryGetProperty("target_modules", out var t) ? t : throw new InputException($"{path} has no target_modules.");
         if (targets.ValueKind == JsonValueKind.String) return new AdapterConfig(rank, alpha, rsLora, dropout, [], Json.Text(targets), Layers()) { Ranks = ranks, Alphas = alphas };
-        if (targets.ValueKind != JsonValueKind.Array || targets.GetArrayLength() == 0 || targets.EnumerateArray().Any(e => e.ValueKind != JsonValueKind.String || Json.Text(e) is null))
+        if (targets.ValueKind != JsonValueKind.Array || targets.GetArrayLength() == 0
+            || targets.EnumerateArray().Any(e => e.ValueKind != JsonValueKind.String || Json.Text(e) is null))
             throw new InputException($"{path}: target_modules is {Json.Show(targets)}; it must be a list of module names.");
         return new AdapterConfig(rank, alpha, rsLora, dropout, [.. targets.EnumerateArray().Select(e => e.GetString()!)], null, Layers()) { Ranks = ranks, Alphas = alphas };
 
         T Field<T>(string name, Func<JsonElement, T?> read, string rule) where T : struct =>
-            !root.TryGetProperty(name, out var value) ? throw new InputException($"{path} has no {name}.") : read(value) ?? throw new InputException($"{path}: {name} is {Json.Show(value)}; it must be {rule}.");
+            !root.TryGetProperty(name, out var value) ? throw new InputException($"{path} has no {name}.")
+            : read(value) ?? throw new InputException($"{path}: {name} is {Json.Show(value)}; it must be {rule}.");
 
         (string, double)[] Pattern(string name, Func<JsonElement, double?> read, string rule)
         {
@@ -118,12 +125,14 @@ sealed record AdapterConfig(int Rank, double Alpha, bool RsLora, double Dropout,
         }
     }
 
-    // Settings are known by name; one that is not may be anything as long as it is off. Initialisations that only fill A and B are harmless, those that change W (PiSSA, OLoRA) are not.
+    // Settings are known by name; one that is not may be anything as long as it is off. Initialisations
+    // that only fill A and B are harmless, those that change W (PiSSA, OLoRA) are not.
     static bool IsPlainLora(string? name, JsonElement value) => name switch
     {
         "peft_type" => Json.Is(value, "LORA"),
         "bias" => Json.Is(value, "none"),
-        "init_lora_weights" => value.ValueKind is JsonValueKind.True or JsonValueKind.False or JsonValueKind.Null || Json.Is(value, "gaussian") || Json.Is(value, "orthogonal") || Json.Is(value, "eva"),
+        "init_lora_weights" => value.ValueKind is JsonValueKind.True or JsonValueKind.False or JsonValueKind.Null || Json.Is(value, "gaussian")
+            || Json.Is(value, "orthogonal") || Json.Is(value, "eva"),
         "use_rslora" => value.ValueKind is JsonValueKind.True or JsonValueKind.False,
         "task_type" => value.ValueKind == JsonValueKind.Null || Json.Is(value, "CAUSAL_LM"),
         "r" or "lora_alpha" or "lora_dropout" or "target_modules" or "layers_to_transform" or "layers_pattern" or "base_model_name_or_path" or "revision" or "inference_mode" or "auto_mapping"

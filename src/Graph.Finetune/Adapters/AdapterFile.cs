@@ -17,7 +17,8 @@ public sealed record AdapterModule(string Linear, int Rank, float[] A, float[] B
 /// <param name="Targets">Module names that have adapters: last parts such as q_proj, or whole names.</param>
 /// <param name="Layers">The decoder layers with adapters, or null for all.</param>
 /// <param name="Dropout">Of its inputs, in training; what it computes is without.</param>
-public sealed record AdapterFile(int Rank, double Alpha, bool RsLora, IReadOnlyList<string> Targets, IReadOnlyList<AdapterModule> Modules, IReadOnlyList<int>? Layers = null, double Dropout = 0)
+public sealed record AdapterFile(int Rank, double Alpha, bool RsLora, IReadOnlyList<string> Targets,
+    IReadOnlyList<AdapterModule> Modules, IReadOnlyList<int>? Layers = null, double Dropout = 0)
 {
     /// <summary>Of modules without rank and alpha of their own.</summary>
     public double Scale => ScaleOf(Alpha, Rank, RsLora);

@@ -18,7 +18,9 @@ static class LinearNames
         return at >= 0 && at + 1 < parts.Length && int.TryParse(parts[at + 1], out var layer) ? layer : null;
     }
 
-    /// <summary>A list that names just these of all linears: last names where all of a name are among them, else whole names, because a last name would mean every layer's.</summary>
+    /// <summary>
+    /// A list that names just these of all linears: last names where all of a name are among them, else whole names, because a last name would mean every layer's.
+    /// </summary>
     public static IReadOnlyList<string> Naming(IReadOnlySet<string> chosen, IReadOnlyCollection<string> all)
     {
         var whole = all.GroupBy(Last).ToDictionary(g => g.Key, g => g.All(chosen.Contains));

@@ -9,7 +9,10 @@ using Graph.Runtime.Schedules;
 
 namespace Graph.Finetune.Adapters;
 
-/// <summary>Adapters in PEFT's layout: a directory with adapter_config.json and adapter_model.safetensors, tensors base_model.model.{linear}.lora_A.weight [R, In] and lora_B.weight [Out, R].</summary>
+/// <summary>
+/// Adapters in PEFT's layout: a directory with adapter_config.json and adapter_model.safetensors,
+/// tensors base_model.model.{linear}.lora_A.weight [R, In] and lora_B.weight [Out, R].
+/// </summary>
 public static class PeftAdapter
 {
     public const string ConfigName = "adapter_config.json", WeightsName = "adapter_model.safetensors";
@@ -28,7 +31,8 @@ public static class PeftAdapter
         var config = AdapterConfig.Read(configPath);
         using var tensors = SafetensorsFile.Open(path);
         // A run that publishes meanwhile takes the config away before it changes the weights.
-        if (!File.Exists(configPath) || !AdapterConfig.Read(configPath).Same(config)) throw new InputException($"the adapter in '{directory}' was replaced while it was read; try again.");
+        if (!File.Exists(configPath) || !AdapterConfig.Read(configPath).Same(config))
+            throw new InputException($"the adapter in '{directory}' was replaced while it was read; try again.");
         var linears = schedule.Adapters.SelectMany(s => s.Adapters, (s, a) => (a.Name, s.In, a.Out)).ToArray();
         CheckNames(path, tensors, [.. linears.Select(l => l.Name)], schedule.Variant);
         var modules = new List<AdapterModule>();
@@ -77,7 +81,8 @@ public static class PeftAdapter
     }
 
     /// <summary>
-    /// Writes both files as one unit; the directory is made if there is none. Both are complete in a folder of their own before either takes its place, and the old config goes before the new weights come, so
+    /// Writes both files as one unit; the directory is made if there is none. Both are complete in a folder of their
+    /// own before either takes its place, and the old config goes before the new weights come, so
     /// new weights never stand beside an old config; a process that dies meanwhile leaves that folder, which <see cref="Load"/> reads and the next Save or <see cref="Complete"/> brings to its place.
     /// </summary>
     /// <param name="baseModel">Name or directory of the model that the adapter belongs to.</param>

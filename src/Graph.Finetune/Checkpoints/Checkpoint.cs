@@ -47,7 +47,8 @@ public sealed class Checkpoint : IWeightSource, IDisposable
         var shards = new List<SafetensorsFile>();
         try
         {
-            foreach (var name in map?.Values.Distinct().Order(StringComparer.Ordinal) ?? Enumerable.Repeat(SingleName, 1)) shards.Add(SafetensorsFile.Open(Path.Combine(directory, name)));
+            foreach (var name in map?.Values.Distinct().Order(StringComparer.Ordinal)
+                ?? Enumerable.Repeat(SingleName, 1)) shards.Add(SafetensorsFile.Open(Path.Combine(directory, name)));
             if (map is not null) CheckIndex(index, map, shards);
             return new Checkpoint(directory, shards);
         }
@@ -178,7 +179,8 @@ public sealed class Checkpoint : IWeightSource, IDisposable
         var files = shards.ToDictionary(s => Path.GetFileName(s.Path));
         foreach (var (tensor, shard) in map)
         {
-            if (!files[shard].Tensors.ContainsKey(tensor)) throw new InputException($"{path} says that {tensor} is in {shard}, but it is not; index and shards are of different downloads.");
+            if (!files[shard].Tensors.ContainsKey(tensor))
+                throw new InputException($"{path} says that {tensor} is in {shard}, but it is not; index and shards are of different downloads.");
         }
         foreach (var (name, shard) in files)
         {

@@ -54,11 +54,13 @@ public static class ModelConfig
     {
         var found = new List<JsonElement>();
         if (config.TryGetProperty(field, out var value)) found.Add(value);
-        if (field == "rope_theta" && config.TryGetProperty("rope_parameters", out var rope) && rope.ValueKind == JsonValueKind.Object && rope.TryGetProperty(field, out value)) found.Add(value);
+        if (field == "rope_theta" && config.TryGetProperty("rope_parameters", out var rope) && rope.ValueKind == JsonValueKind.Object
+            && rope.TryGetProperty(field, out value)) found.Add(value);
         return found;
     }
 
-    // What transformers (Gemma2Config) takes for a field that a file leaves out. Sizes have such values too, but a file without them is no checkpoint's; query_pre_attn_scalar's was 224 and is 256, so a file must have it.
+    // What transformers (Gemma2Config) takes for a field that a file leaves out. Sizes have such values too, but a file
+    // without them is no checkpoint's; query_pre_attn_scalar's was 224 and is 256, so a file must have it.
     static object? Default(string field) => field switch
     {
         "hidden_activation" => "gelu_pytorch_tanh",

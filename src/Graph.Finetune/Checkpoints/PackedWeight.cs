@@ -51,7 +51,8 @@ sealed class PackedWeight
         if (nested is null) return new Nf4Tensor(end - start, halves, [], absmax.Floats(block, blocks), [], 0);
         var scales = nested.Floats(block / Nf4.NestedBlock, Nf4.NestedBlocks(blocks));
         foreach (var scale in scales)
-            if (!float.IsFinite(MathF.Abs(scale) + MathF.Abs(offset))) throw new InputException($"{nested.Path}: {nested.Name} and the offset {offset} give values beyond fp32; the file is damaged.");
+            if (!float.IsFinite(MathF.Abs(scale) + MathF.Abs(offset)))
+                throw new InputException($"{nested.Path}: {nested.Name} and the offset {offset} give values beyond fp32; the file is damaged.");
         return new Nf4Tensor(end - start, halves, absmax.Bytes(block, blocks), scales, map!.Floats(0, 256), offset);
     }
 
@@ -72,7 +73,8 @@ sealed class PackedWeight
             var weight = state[..at];
             if (!state.EndsWith(Nf4State, StringComparison.Ordinal))
                 throw new InputException($"{shard.Path}: {weight} is quantized as {state[(at + State.Length)..]}; of what bitsandbytes writes NF4 can be read: give such a checkpoint, or the 16-bit one with --quant nf4.");
-            result.Add(weight, Read(weight, new Stored(shard, entry), suffix => tensors.TryGetValue(weight + suffix, out var found) ? new Stored(found.Shard, found.Entry) : null));
+            result.Add(weight, Read(weight,
+                new Stored(shard, entry), suffix => tensors.TryGetValue(weight + suffix, out var found) ? new Stored(found.Shard, found.Entry) : null));
         }
         return result;
     }
@@ -85,21 +87,26 @@ sealed class PackedWeight
         Require("quant_type", v => v.ValueKind == JsonValueKind.String && Json.Text(v) == "nf4", "\"nf4\"");
         Require("blocksize", v => Number(v) == Nf4.Block, "64");
         var shape = json.TryGetProperty("shape", out var s) && s.ValueKind == JsonValueKind.Array ? s.EnumerateArray().Select(Number).ToArray() : [];
-        if (shape is not [> 0 and <= int.MaxValue and var rows, > 0 and <= int.MaxValue and var columns]) throw new InputException($"{state.Path}: {state.Name} has the shape {(s.ValueKind == JsonValueKind.Undefined ? "null" : Json.Show(s))}; a weight has two extents.");
+        if (shape is not [> 0 and <= int.MaxValue and var rows, > 0 and <= int.MaxValue and var columns])
+            throw new InputException($"{state.Path}: {state.Name} has the shape {(s.ValueKind == JsonValueKind.Undefined ? "null" : Json.Show(s))}; a weight has two extents.");
 
         var elements = rows * columns;
         var codes = Find("", null, (elements + 1) / 2, "codes");
-        if (codes.Shape.Count(d => d > 1) > 1) throw new InputException($"{codes.Path}: {weight} is {codes.DType}[{string.Join(",", codes.Shape)}] beside a quant_state, but codes are one column.");
-        if (!Find(".quant_map", "F32", 4 * 16, "the 16 values").Floats(0, 16).AsSpan().SequenceEqual(Nf4.Table)) throw new InputException($"{codes.Path}: {weight}.quant_map is not the table of NF4; the file is damaged, or of another kind of quantization.");
+        if (codes.Shape.Count(d => d > 1) > 1)
+            throw new InputException($"{codes.Path}: {weight} is {codes.DType}[{string.Join(",", codes.Shape)}] beside a quant_state, but codes are one column.");
+        if (!Find(".quant_map", "F32", 4 * 16, "the 16 values").Floats(0, 16).AsSpan().SequenceEqual(Nf4.Table))
+            throw new InputException($"{codes.Path}: {weight}.quant_map is not the table of NF4; the file is damaged, or of another kind of quantization.");
         var blocks = Nf4.Blocks(elements);
-        if (!json.TryGetProperty("nested_offset", out var offset)) return new PackedWeight((int)rows, (int)columns, codes, Find(".absmax", "F32", 4 * blocks, $"an absmax for each {Nf4.Block} elements"), null, null, 0);
+        if (!json.TryGetProperty("nested_offset", out var offset))
+            return new PackedWeight((int)rows, (int)columns, codes, Find(".absmax", "F32", 4 * blocks, $"an absmax for each {Nf4.Block} elements"), null, null, 0);
 
         Require("nested_blocksize", v => Number(v) == Nf4.NestedBlock, "256");
         Require("nested_dtype", v => v.ValueKind == JsonValueKind.String && Json.Text(v) == "float32", "\"float32\"");
         Require("nested_offset", v => v.ValueKind == JsonValueKind.Number && v.TryGetDouble(out var d) && float.IsFinite((float)d), "a number of fp32");
         var map = Find(".nested_quant_map", "F32", 4 * 256, "256 values");
         // A map made by another version of torch may be a rounding off; it is used as it is.
-        if (map.Floats(0, 256).Zip(Nf4.DynamicMap).Any(p => !(Math.Abs(p.First - p.Second) <= 1e-5f * Math.Abs(p.Second)))) throw new InputException($"{map.Path}: {map.Name} is not bitsandbytes' dynamic map of 8 bits; the file is damaged, or of another kind of quantization.");
+        if (map.Floats(0, 256).Zip(Nf4.DynamicMap).Any(p => !(Math.Abs(p.First - p.Second) <= 1e-5f * Math.Abs(p.Second))))
+            throw new InputException($"{map.Path}: {map.Name} is not bitsandbytes' dynamic map of 8 bits; the file is damaged, or of another kind of quantization.");
         return new PackedWeight((int)rows, (int)columns, codes, Find(".absmax", "U8", blocks, $"an absmax for each {Nf4.Block} elements"),
             Find(".nested_absmax", "F32", 4 * Nf4.NestedBlocks(blocks), $"one for each {Nf4.NestedBlock} absmax"), map, (float)offset.GetDouble());
 
@@ -112,7 +119,8 @@ sealed class PackedWeight
         Stored Find(string suffix, string? dtype, long bytes, string what)
         {
             var part = find(suffix) ?? throw new InputException($"{state.Path}: {weight} has no {weight}{suffix}, which {weight}{Nf4State} needs; the checkpoint is cut short, download it again.");
-            if (dtype is not null && part.DType != dtype) throw new InputException($"{part.Path}: {part.Name} is {part.DType}, but {dtype} is what {what} of a weight in NF4 can be.");
+            if (dtype is not null && part.DType != dtype)
+                throw new InputException($"{part.Path}: {part.Name} is {part.DType}, but {dtype} is what {what} of a weight in NF4 can be.");
             if (part.Length != bytes) throw new InputException($"{part.Path}: {part.Name} has {part.Length} bytes, but {what} of {weight} [{rows},{columns}] need {bytes}; the file is damaged.");
             return part;
         }

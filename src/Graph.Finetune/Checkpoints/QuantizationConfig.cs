@@ -2,7 +2,10 @@ using System.Text.Json;
 
 namespace Graph.Finetune.Checkpoints;
 
-/// <summary>quantization_config of config.json as transformers writes it for bitsandbytes. Which tensors are packed, and how, the tensors say themselves (<see cref="PackedWeight"/>); this refuses what cannot be read before they are looked at.</summary>
+/// <summary>
+/// quantization_config of config.json as transformers writes it for bitsandbytes. Which tensors are packed, and how, the tensors
+/// say themselves (<see cref="PackedWeight"/>); this refuses what cannot be read before they are looked at.
+/// </summary>
 static class QuantizationConfig
 {
     /// <exception cref="InputException">It describes another quantisation than bitsandbytes' NF4.</exception>
@@ -17,10 +20,12 @@ static class QuantizationConfig
         if (config.TryGetProperty("llm_int8_skip_modules", out var skipped) && skipped.ValueKind is not (JsonValueKind.Null or JsonValueKind.Array))
             throw new InputException($"{path}: llm_int8_skip_modules is {Json.Show(skipped)}, not a list of names.");
 
-        InputException Refused(string what) => new($"{path}: quantization_config {what}; of quantized checkpoints those in bitsandbytes' NF4 can be read: give one, or the 16-bit checkpoint with --quant nf4.");
+        InputException Refused(string what) =>
+            new($"{path}: quantization_config {what}; of quantized checkpoints those in bitsandbytes' NF4 can be read: give one, or the 16-bit checkpoint with --quant nf4.");
     }
 
     static bool Is(JsonElement config, string field) => config.TryGetProperty(field, out var value) && value.ValueKind == JsonValueKind.True;
 
-    static string? Text(JsonElement config, string field) => config.TryGetProperty(field, out var value) && value.ValueKind != JsonValueKind.Null ? value.ValueKind == JsonValueKind.String ? Json.Text(value) : Json.Show(value) : null;
+    static string? Text(JsonElement config, string field) => config.TryGetProperty(field, out var value) && value.ValueKind != JsonValueKind.Null
+        ? value.ValueKind == JsonValueKind.String ? Json.Text(value) : Json.Show(value) : null;
 }

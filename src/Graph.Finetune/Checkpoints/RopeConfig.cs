@@ -29,7 +29,8 @@ static class RopeConfig
         RopeScaling Scaling(ScheduleTensor table)
         {
             var found = entries.Select(e => Of(e, table)).ToArray();
-            if (found.Length > 1 && found[0] != found[1]) throw new InputException($"{path}: rope_parameters and rope_scaling are not the same; leave out rope_scaling, which is the older name.");
+            if (found.Length > 1 && found[0] != found[1])
+                throw new InputException($"{path}: rope_parameters and rope_scaling are not the same; leave out rope_scaling, which is the older name.");
             return found.FirstOrDefault() ?? RopeScaling.Unscaled;
         }
 
@@ -39,7 +40,8 @@ static class RopeConfig
             var own = list.Where(e => e.Layers is null || layers is null || e.Layers == layers).ToArray();
             if (own.Length == 0) throw new InputException($"{path}: {list[0].Field[..list[0].Field.IndexOf('.')]} has no entry for {layers}, a type of layer that {schedule.Variant} has.");
             if (sameTheta && own.FirstOrDefault(e => Number(path, e, Theta, theta, double.Epsilon) != theta) is { } other)
-                throw new InputException(string.Create(CultureInfo.InvariantCulture, $"{path}: {other.Field}.{Theta} is {Json.Show(other.Settings.GetProperty(Theta))} but the variant {schedule.Variant} has {theta}; ")
+                throw new InputException(string.Create(CultureInfo.InvariantCulture,
+                    $"{path}: {other.Field}.{Theta} is {Json.Show(other.Settings.GetProperty(Theta))} but the variant {schedule.Variant} has {theta}; ")
                     + $"choose the variant of this checkpoint, or name {Theta} in the variant's Changes if it differs on purpose.");
             var scalings = own.Select(e => Parse(path, config, e)).Distinct().ToArray();
             return scalings.Length == 1 ? scalings[0]
@@ -72,7 +74,8 @@ static class RopeConfig
             "llama3" => [Factor, Original, "low_freq_factor", "high_freq_factor"],
             _ => throw Bad(Type, types[0], "default, linear, dynamic, yarn and llama3 can be read"),
         };
-        if (entry.Settings.EnumerateObject().FirstOrDefault(p => !known.Contains(p.Name) && p.Name is not (Type or OldType or Theta or "partial_rotary_factor")) is { Value.ValueKind: not (JsonValueKind.Undefined or JsonValueKind.Null) } stray)
+        if (entry.Settings.EnumerateObject()
+            .FirstOrDefault(p => !known.Contains(p.Name) && p.Name is not (Type or OldType or Theta or "partial_rotary_factor")) is { Value.ValueKind: not (JsonValueKind.Undefined or JsonValueKind.Null) } stray)
             throw Bad(Json.Show(stray), stray.Value, $"a rotary embedding of type {type} has no such setting");
         if (Get("partial_rotary_factor", 1) != 1) throw Bad("partial_rotary_factor", Value(entry, "partial_rotary_factor")!.Value, "all columns of a head turn");
         return type switch
@@ -100,12 +103,14 @@ static class RopeConfig
         Llama3Rope Llama3()
         {
             double low = Get("low_freq_factor", null), high = Get("high_freq_factor", null);
-            if (high <= low) throw Bad("high_freq_factor", Value(entry, "high_freq_factor")!.Value, string.Create(CultureInfo.InvariantCulture, $"it must be greater than low_freq_factor, {low}"));
+            if (high <= low) throw Bad("high_freq_factor", Value(entry, "high_freq_factor")!.Value,
+                string.Create(CultureInfo.InvariantCulture, $"it must be greater than low_freq_factor, {low}"));
             return new Llama3Rope(Get(Factor, null, 1), low, high, OriginalPositions());
         }
 
         // Some files have it beside the rope's settings; it then counts before theirs.
-        double OriginalPositions() => config.TryGetProperty(Original, out var top) && top.ValueKind != JsonValueKind.Null ? Number(path, new Entry("", null, config), Original, null, 1) : Get(Original, MaxPositions(path, config), 1);
+        double OriginalPositions() => config.TryGetProperty(Original, out var top) && top.ValueKind != JsonValueKind.Null
+            ? Number(path, new Entry("", null, config), Original, null, 1) : Get(Original, MaxPositions(path, config), 1);
 
         double Get(string name, double? standard, double least = double.Epsilon) => Number(path, entry, name, standard, least);
 

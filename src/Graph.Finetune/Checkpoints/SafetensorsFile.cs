@@ -154,7 +154,8 @@ public sealed unsafe class SafetensorsFile : IDisposable
         Span<byte> prefix = stackalloc byte[8];
         Fill(path, handle, prefix, 0);
         var length = BinaryPrimitives.ReadUInt64LittleEndian(prefix);
-        if (length > SafetensorsHeader.MaxBytes) throw new InputException($"{path} says that its header has {length} bytes, but {SafetensorsHeader.MaxBytes} is the most that is read; it is no safetensors file or damaged.");
+        if (length > SafetensorsHeader.MaxBytes)
+            throw new InputException($"{path} says that its header has {length} bytes, but {SafetensorsHeader.MaxBytes} is the most that is read; it is no safetensors file or damaged.");
         if ((long)length > fileLength - 8) throw new InputException($"{path} says that its header has {length} bytes, but only {fileLength - 8} follow; it is cut short.");
         var header = new byte[length];
         Fill(path, handle, header, 8);

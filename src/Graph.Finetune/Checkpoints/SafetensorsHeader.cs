@@ -30,7 +30,8 @@ sealed record SafetensorsHeader(IReadOnlyDictionary<string, SafetensorsEntry> Te
     /// <exception cref="InputException">A rule is broken.</exception>
     public static SafetensorsHeader Parse(string path, ReadOnlyMemory<byte> json, long fileLength)
     {
-        if (json.Length == 0 || json.Span[0] != (byte)'{') throw new InputException($"{path}: the header of {json.Length} bytes does not begin with '{{'; it is no safetensors file or damaged.");
+        if (json.Length == 0 || json.Span[0] != (byte)'{')
+            throw new InputException($"{path}: the header of {json.Length} bytes does not begin with '{{'; it is no safetensors file or damaged.");
         using var document = Json.Parse(json, $"{path}: the header");
         var tensors = new Dictionary<string, SafetensorsEntry>();
         IReadOnlyDictionary<string, string> metadata = new Dictionary<string, string>();
@@ -60,7 +61,8 @@ sealed record SafetensorsHeader(IReadOnlyDictionary<string, SafetensorsEntry> Te
 
     static SafetensorsEntry ParseEntry(string path, string name, JsonElement value)
     {
-        if (value.ValueKind != JsonValueKind.Object) throw new InputException($"{path}: the entry of {name} is {Json.Show(value)}, not an object with dtype, shape and data_offsets.");
+        if (value.ValueKind != JsonValueKind.Object)
+            throw new InputException($"{path}: the entry of {name} is {Json.Show(value)}, not an object with dtype, shape and data_offsets.");
         string? dtype = null;
         long[]? shape = null, offsets = null;
         foreach (var field in value.EnumerateObject())
@@ -73,7 +75,8 @@ sealed record SafetensorsHeader(IReadOnlyDictionary<string, SafetensorsEntry> Te
                 default: throw new InputException($"{path}: the entry of {name} has {Json.Show(field)} = {Json.Show(field.Value)}; dtype (a string), shape and data_offsets are what it may have.");
             }
         }
-        if (dtype is null || shape is null || offsets is null) throw new InputException($"{path}: the entry of {name} lacks {(dtype is null ? "dtype" : shape is null ? "shape" : "data_offsets")}.");
+        if (dtype is null || shape is null || offsets is null)
+            throw new InputException($"{path}: the entry of {name} lacks {(dtype is null ? "dtype" : shape is null ? "shape" : "data_offsets")}.");
         if (offsets.Length != 2) throw new InputException($"{path}: data_offsets of {name} has {offsets.Length} numbers; it must be [begin, end].");
         if (offsets[1] < offsets[0]) throw new InputException($"{path}: {name} ends at byte {offsets[1]}, before its begin {offsets[0]}.");
         var size = ElementBytes(dtype);

@@ -38,7 +38,9 @@ public sealed record SafetensorsTensor(string Name, string DType, IReadOnlyList<
     }
 }
 
-/// <summary>Writes safetensors files as the reference library does: wide dtypes first, then by name; the header padded with spaces so that data begins at a multiple of 8.</summary>
+/// <summary>
+/// Writes safetensors files as the reference library does: wide dtypes first, then by name; the header padded with spaces so that data begins at a multiple of 8.
+/// </summary>
 public static class SafetensorsWriter
 {
     /// <summary>Written beside <paramref name="path"/> and renamed, so that the file is there whole or not at all.</summary>

@@ -33,7 +33,8 @@ public sealed record TrainedTensor(string Name, IReadOnlyList<int> Shape, Stored
 }
 
 /// <summary>
-/// A model as a directory that Hugging Face's libraries load: shards of at most 5 GB and their index (one file without an index where it all fits), config.json, and the tokenizer's files as the base model has them.
+/// A model as a directory that Hugging Face's libraries load: shards of at most 5 GB and their index (one file without
+/// an index where it all fits), config.json, and the tokenizer's files as the base model has them.
 /// </summary>
 public static class SavedModel
 {
@@ -44,10 +45,12 @@ public static class SavedModel
 
     /// <summary>What a directory holds beside weights and config.</summary>
     static readonly string[] Companions =
-        ["generation_config.json", "tokenizer.model", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "chat_template.jinja", "chat_template.json"];
+        ["generation_config.json", "tokenizer.model", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "chat_template.jinja",
+        "chat_template.json"];
 
     /// <summary>
-    /// Writes all files as one unit: they are complete in a folder of their own, then the old config goes, the shards come, their index and the config last, so no config stands beside weights that are not all there; a process
+    /// Writes all files as one unit: they are complete in a folder of their own, then the old config goes, the shards come,
+    /// their index and the config last, so no config stands beside weights that are not all there; a process
     /// that dies meanwhile leaves that folder, and the next Save or <see cref="Complete"/> brings it to its place.
     /// </summary>
     /// <param name="config">config.json.</param>
@@ -76,7 +79,8 @@ public static class SavedModel
         if (!Directory.Exists(next)) return;
         // Shards of the model before; once the index is in its place there are none.
         if (File.Exists(Path.Combine(next, IndexName)) || File.Exists(Path.Combine(next, SingleName))) RemoveWeights(directory, WeightsOf(next));
-        foreach (var name in Directory.GetFiles(next).Select(f => Path.GetFileName(f)).OrderBy(n => n == ConfigName ? 2 : n == IndexName ? 1 : 0)) File.Move(Path.Combine(next, name), Path.Combine(directory, name), overwrite: true);
+        foreach (var name in Directory.GetFiles(next).Select(f => Path.GetFileName(f))
+            .OrderBy(n => n == ConfigName ? 2 : n == IndexName ? 1 : 0)) File.Move(Path.Combine(next, name), Path.Combine(directory, name), overwrite: true);
         AtomicFiles.Sync(directory);
         Directory.Delete(next, recursive: true);
     }
@@ -130,7 +134,8 @@ public static class SavedModel
                 json.WriteNumber("total_size", tensors.Sum(Bytes));
                 json.WriteEndObject();
                 json.WriteStartObject("weight_map");
-                foreach (var (name, shard) in shards.SelectMany((s, i) => s.Select(t => (t.Name, i))).OrderBy(t => t.Name, StringComparer.Ordinal)) json.WriteString(name, NameOf(shard));
+                foreach (var (name, shard) in shards.SelectMany((s, i) => s.Select(t => (t.Name, i)))
+                    .OrderBy(t => t.Name, StringComparer.Ordinal)) json.WriteString(name, NameOf(shard));
                 json.WriteEndObject();
             }))));
         }

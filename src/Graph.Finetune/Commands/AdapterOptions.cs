@@ -17,13 +17,16 @@ sealed class AdapterOptions
     readonly Option<bool> rsLora = OptionKinds.Flag("--rslora", "scale: alpha / sqrt(rank)");
     readonly Option<double?> dropout = new("--dropout")
     {
-        HelpName = "P", Description = "of an element of an adapter's input to be 0 in training, as PEFT's lora_dropout; the adapter's own with --adapter", DefaultValueFactory = _ => 0,
+        HelpName = "P", Description = "of an element of an adapter's input to be 0 in training, as PEFT's lora_dropout; the adapter's own with --adapter",
+        DefaultValueFactory = _ => 0,
         CustomParser = result => double.TryParse(result.Tokens[0].Value, NumberStyles.Float, CultureInfo.InvariantCulture, out var p) && p is >= 0 and < 1 ? p
             : OptionKinds.Refuse<double?>(result, "--dropout", "it must be a number from 0 to below 1"),
     };
-    readonly Option<string[]> targets = OptionKinds.List("--targets", "NAME,…", "linears that get an adapter: the last part of their names, with * for any text, or a regular expression of the name; all that the model gives one when left out");
+    readonly Option<string[]> targets = OptionKinds.List("--targets", "NAME,…",
+        "linears that get an adapter: the last part of their names, with * for any text, or a regular expression of the name; all that the model gives one when left out");
     readonly Option<string[]> layers = OptionKinds.List("--layers", "N-M,…", "decoder layers that get adapters, from 0; all when left out");
-    readonly Option<string[]> ranks = OptionKinds.List("--rank-pattern", "NAME=N,…", "rank of linears that differ from --rank, by names as --targets has them; the first one that matches counts");
+    readonly Option<string[]> ranks = OptionKinds.List("--rank-pattern", "NAME=N,…",
+        "rank of linears that differ from --rank, by names as --targets has them; the first one that matches counts");
     readonly Option<string[]> alphas = OptionKinds.List("--alpha-pattern", "NAME=X,…", "alpha of linears that differ from --alpha, likewise");
 
     public void AddTo(Command command)
@@ -42,7 +45,8 @@ sealed class AdapterOptions
             return AdapterSettings.None(source.Schedule);
         }
         var names = Items(result, targets).Distinct().ToArray();
-        if (Given(result, targets) && names.Length == 0) throw new UsageException($"--targets is '{string.Join(' ', result.GetValue(targets)!)}', which names no linear; leave it out for all of them.");
+        if (Given(result, targets) && names.Length == 0)
+            throw new UsageException($"--targets is '{string.Join(' ', result.GetValue(targets)!)}', which names no linear; leave it out for all of them.");
         if (result.GetValue(adapter) is not { } directory)
             return AdapterSettings.Create(source.Schedule, new AdapterShape(result.GetValue(rank)!.Value, result.GetValue(alpha)!.Value, result.GetValue(rsLora), names)
             {
@@ -58,7 +62,8 @@ sealed class AdapterOptions
         Same(rank, result.GetValue(rank), loaded.Rank);
         Same(alpha, result.GetValue(alpha), loaded.Alpha);
         Same(rsLora, result.GetValue(rsLora), loaded.RsLora);
-        Same(targets, names.Length == 0 || names.ToHashSet().SetEquals(loaded.Targets) ? string.Join(',', loaded.Targets) : string.Join(',', names), string.Join(',', loaded.Targets));
+        Same(targets, names.Length == 0 || names.ToHashSet().SetEquals(loaded.Targets) ? string.Join(',', loaded.Targets)
+            : string.Join(',', names), string.Join(',', loaded.Targets));
         return Given(result, dropout) ? loaded with { Dropout = result.GetValue(dropout)!.Value } : loaded;
 
         void Same<T>(Option option, T? asked, T has)
@@ -82,6 +87,7 @@ sealed class AdapterOptions
     }
 
     static (string Name, double Value, string Text) Pair(Option option, string text) =>
-        text.LastIndexOf('=') is > 0 and var at && double.TryParse(text.AsSpan(at + 1), NumberStyles.Float, CultureInfo.InvariantCulture, out var value) && double.IsFinite(value) && value >= 0
+        text.LastIndexOf('=') is > 0 and var at && double.TryParse(text.AsSpan(at + 1), NumberStyles.Float, CultureInfo.InvariantCulture, out var value)
+        && double.IsFinite(value) && value >= 0
             ? (text[..at], value, text[(at + 1)..]) : throw new UsageException($"{option.Name} has '{text}'; it must be a linear's name and a number, such as q_proj=32.");
 }

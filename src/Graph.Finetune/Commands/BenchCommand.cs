@@ -30,7 +30,8 @@ static class BenchCommand
         var quant = QuantOption.Create();
         var seed = TrainCommand.Seed("decides the ids and the adapter's first values");
         var json = OptionKinds.Flag("--json", "prints one JSON object");
-        var command = new Command("bench", "Time per step and per kernel: median of some steps as train runs them, the device's idle share, then each launch of a step by itself beside its limit.");
+        var command = new Command("bench",
+            "Time per step and per kernel: median of some steps as train runs them, the device's idle share, then each launch of a step by itself beside its limit.");
         source.AddTo(command);
         adapter.AddTo(command);
         foreach (var option in new Option[] { seq, tokens, steps, optimizer, recompute, quant, seed, json }) command.Add(option);
@@ -39,7 +40,8 @@ static class BenchCommand
         {
             var (model, weights, device) = source.Read(result);
             var batch = result.GetValue(tokens)!.Value;
-            var settings = new Settings(Math.Min(result.GetValue(seq)!.Value, batch), batch, result.GetValue(steps)!.Value, TrainCommand.Moments(result.GetRequiredValue(optimizer)), result.GetRequiredValue(recompute), result.GetValue(seed)!.Value, result.GetValue(json), QuantOption.Read(result, quant), host.Read(result));
+            var settings = new Settings(Math.Min(result.GetValue(seq)!.Value, batch),
+                batch, result.GetValue(steps)!.Value, TrainCommand.Moments(result.GetRequiredValue(optimizer)), result.GetRequiredValue(recompute), result.GetValue(seed)!.Value, result.GetValue(json), QuantOption.Read(result, quant), host.Read(result));
             using var opened = ModelSource.Open(model, weights);
             Run(opened, device, adapter.Read(result, opened), settings, terminal);
         });
@@ -50,10 +52,13 @@ static class BenchCommand
     {
         source.RequirePositions(settings.Seq);
         var phases = new Phases(terminal);
-        using var session = ModelSession.Open(source, device, new SessionRequest(adapter, settings.Tokens, settings.Seq, 1, settings.Recompute, new AdamOptions(), settings.Seed) { Quant = settings.Quant, Host = settings.Host, Moments = settings.Moments }, phases.Done);
+        using var session = ModelSession.Open(source, device,
+            new SessionRequest(adapter, settings.Tokens, settings.Seq, 1, settings.Recompute, new AdamOptions(), settings.Seed) { Quant = settings.Quant,
+                Host = settings.Host, Moments = settings.Moments }, phases.Done);
         var random = new Random(settings.Seed);
         // Full rows and labels everywhere, as the peers are measured.
-        var rows = Enumerable.Range(0, settings.Tokens / settings.Seq).Select(_ => Enumerable.Range(0, settings.Seq).Select(_ => random.Next(source.CommonIds)).ToArray()).Select(ids => (ids, ids));
+        var rows = Enumerable.Range(0, settings.Tokens / settings.Seq).Select(_ => Enumerable.Range(0, settings.Seq).Select(_ => random.Next(source.CommonIds)).ToArray())
+            .Select(ids => (ids, ids));
         var batch = MicroBatch.Pack(settings.Tokens, [.. rows]);
         var measured = StepMeasurement.Of(session, batch, settings.Steps);
         if (settings.Json) terminal.Out.WriteLine(Json(source, session, settings, measured));

@@ -7,7 +7,10 @@ using System.Text.Json;
 
 namespace Graph.Finetune.Commands;
 
-/// <summary>The file of --config as arguments. Names are the options' without dashes; what stands on the command line wins, and options of another verb are passed over, so one file serves several verbs.</summary>
+/// <summary>
+/// The file of --config as arguments. Names are the options' without dashes; what stands on the command line
+/// wins, and options of another verb are passed over, so one file serves several verbs.
+/// </summary>
 static class ConfigFile
 {
     /// <exception cref="InputException">The file cannot be read or is not JSON.</exception>
@@ -26,7 +29,8 @@ static class ConfigFile
             if (!all.Contains(name)) throw new UsageException($"{path}: there is no option {Json.Show(property)}{Nearest.Hint(name, all)}; docs/config.schema.json names them all.");
             if (!mine.TryGetValue(name, out var option) || given.GetResult(option) is { Implicit: false }) continue;
             var isList = option.ValueType.IsArray;
-            if (!isList && property.Value.ValueKind == JsonValueKind.Array) throw new UsageException($"{path}: {property.Name} is {Json.Show(property.Value)}; it takes one value.");
+            if (!isList && property.Value.ValueKind == JsonValueKind.Array)
+                throw new UsageException($"{path}: {property.Name} is {Json.Show(property.Value)}; it takes one value.");
             IEnumerable<JsonElement> values = property.Value.ValueKind == JsonValueKind.Array ? property.Value.EnumerateArray() : [property.Value];
             foreach (var value in values) arguments.Add(name + "=" + Text(path, property.Name, value));
         }
@@ -50,7 +54,8 @@ static class ConfigFile
     {
         try
         {
-            return JsonDocument.Parse(File.ReadAllBytes(path), new JsonDocumentOptions { CommentHandling = JsonCommentHandling.Skip, AllowTrailingCommas = true, AllowDuplicateProperties = false, MaxDepth = 8 });
+            return JsonDocument.Parse(File.ReadAllBytes(path),
+                new JsonDocumentOptions { CommentHandling = JsonCommentHandling.Skip, AllowTrailingCommas = true, AllowDuplicateProperties = false, MaxDepth = 8 });
         }
         catch (JsonException e)
         {

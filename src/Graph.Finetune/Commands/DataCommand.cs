@@ -34,7 +34,8 @@ static class DataCommand
         inspect.SetAction(result =>
         {
             var settings = batch.Read(result, result.GetValue(files) ?? []);
-            var tokenizer = settings.Tokenizer is { } path ? SentencePieceTokenizer.Find(path) : result.GetValue(model) is { } directory ? SentencePieceTokenizer.Find(directory) : null;
+            var tokenizer = settings.Tokenizer is { } path ? SentencePieceTokenizer.Find(path)
+                : result.GetValue(model) is { } directory ? SentencePieceTokenizer.Find(directory) : null;
             Run(settings, tokenizer, result.GetValue(json), result.GetValue(show)!.Value, terminal);
         });
         return new Command("data", "Looks at data.") { inspect };
@@ -42,7 +43,8 @@ static class DataCommand
 
     static void Run(DataSettings settings, SentencePieceTokenizer? tokenizer, bool json, int show, Terminal terminal)
     {
-        using var set = new DataSet([.. settings.Files.Select(f => f.Path)], tokenizer, new DataOptions(settings.Layout == DataLayout.Concat ? null : settings.Seq, [], settings.LossOn, settings.OverLength), hold: false);
+        using var set = new DataSet([.. settings.Files.Select(f => f.Path)], tokenizer,
+            new DataOptions(settings.Layout == DataLayout.Concat ? null : settings.Seq, [], settings.LossOn, settings.OverLength), hold: false);
         var colours = terminal.Interactive && Environment.GetEnvironmentVariable("NO_COLOR") is not { Length: > 0 };
         var (faulty, lengths, waiting, waitingBytes, batches) = (0L, new List<int>(), new List<int>(), 0L, 0L);
         var shown = new List<string>();
@@ -98,7 +100,8 @@ static class DataCommand
         Line($"{layout}: {statistics.MicroBatches} micro-batches of {settings.BatchTokens} tokens, {100 * statistics.Efficiency:F1} % of them documents'");
         if (shown.Count == 0) return;
         output.WriteLine();
-        output.WriteLine(colours ? $"tokens that are {InspectText.Learnt}learnt{InspectText.Plain}, and those that are {InspectText.Masked}not{InspectText.Plain}:" : "tokens that are learnt stand in «»:");
+        output.WriteLine(colours ? $"tokens that are {InspectText.Learnt}learnt{InspectText.Plain}, and those that are {InspectText.Masked}not{InspectText.Plain}:"
+            : "tokens that are learnt stand in «»:");
         foreach (var document in shown) output.WriteLine(document);
 
         void Line(FormattableString text) => output.WriteLine(text.ToString(CultureInfo.InvariantCulture));

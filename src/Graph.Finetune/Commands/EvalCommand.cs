@@ -44,7 +44,8 @@ static class EvalCommand
             var settings = new Settings(data with { Files = BatchOptions.Unweighted("--data", data.Files) }, result.GetRequiredValue(recompute), result.GetValue(json), result.GetValue(dump), result.GetValue(every)!.Value, QuantOption.Read(result, quant), host.Read(result));
             using var opened = ModelSource.Open(model, weights);
             if (opened.Note is { } note) terminal.Error.WriteLine("note: " + note);
-            var chosen = result.GetValue(adapter) is { } directory ? AdapterSettings.Of(Adapters.PeftAdapter.Load(directory, opened.Schedule), opened.Schedule) : AdapterSettings.None(opened.Schedule);
+            var chosen = result.GetValue(adapter) is { } directory ? AdapterSettings.Of(Adapters.PeftAdapter.Load(directory, opened.Schedule), opened.Schedule)
+                : AdapterSettings.None(opened.Schedule);
             Run(opened, device, chosen, settings, terminal);
         });
         return command;
@@ -109,10 +110,12 @@ static class EvalCommand
 
     static void Print(Evaluation e, bool compared, Evaluation? unquantized, Terminal terminal)
     {
-        terminal.Out.WriteLine(string.Create(CultureInfo.InvariantCulture, $"eval_loss {e.Loss:R}  perplexity {Math.Exp(e.Loss):G6}  over {e.Labels} labels of {e.Tokens} tokens"));
+        terminal.Out.WriteLine(string.Create(CultureInfo.InvariantCulture,
+            $"eval_loss {e.Loss:R}  perplexity {Math.Exp(e.Loss):G6}  over {e.Labels} labels of {e.Tokens} tokens"));
         if (!compared) return;
         var cost = string.Create(CultureInfo.InvariantCulture, $"quantizing changed the linears' weights by {100 * e.WeightError:F2} % (RMS)");
-        terminal.Out.WriteLine(unquantized is null ? cost : cost + string.Create(CultureInfo.InvariantCulture, $" and the loss by {e.Loss - unquantized.Loss:+0.000000;-0.000000;0}, from {unquantized.Loss:R}"));
+        terminal.Out.WriteLine(unquantized is null
+            ? cost : cost + string.Create(CultureInfo.InvariantCulture, $" and the loss by {e.Loss - unquantized.Loss:+0.000000;-0.000000;0}, from {unquantized.Loss:R}"));
     }
 
     static string Json(Evaluation e, bool compared, Evaluation? unquantized)

@@ -12,8 +12,10 @@ sealed class HostOptions
 
     readonly Option<long?> memory = Memory("seven eighths of what the machine has left but 2 GiB, when left out");
     readonly Option<string> stream = OptionKinds.Choice(
-        "--stream-weights", "frozen linears rest in host memory and come to the device ahead of every use: all, none, or as many layers as make the step the fastest", "auto", "on", "off");
-    readonly Option<string> offload = OptionKinds.Choice("--offload", "activations wait in host memory for the backward, and the optimizer keeps its state there, where that makes the step the fastest", "auto", "off");
+        "--stream-weights", "frozen linears rest in host memory and come to the device ahead of every use: all, none, or as many layers as make the step the fastest",
+            "auto", "on", "off");
+    readonly Option<string> offload = OptionKinds.Choice("--offload",
+        "activations wait in host memory for the backward, and the optimizer keeps its state there, where that makes the step the fastest", "auto", "off");
 
     /// <param name="otherwise">What it is when left out.</param>
     static Option<long?> Memory(string otherwise) => OptionKinds.Size("--host-memory", $"most page-locked host memory for weights and activations; {otherwise}");
@@ -33,5 +35,6 @@ sealed class HostOptions
     }
 
     public HostRequest Read(ParseResult result) => new(
-        result.GetValue(memory) ?? assumed, result.GetRequiredValue(stream) switch { "on" => StreamWeights.On, "off" => StreamWeights.Off, _ => StreamWeights.Auto }, result.GetRequiredValue(offload) == "auto");
+        result.GetValue(memory) ?? assumed, result.GetRequiredValue(stream) switch { "on" => StreamWeights.On, "off" => StreamWeights.Off, _ => StreamWeights.Auto },
+            result.GetRequiredValue(offload) == "auto");
 }

@@ -15,7 +15,9 @@ using Graph.Runtime.Schedules;
 
 namespace Graph.Finetune.Commands;
 
-/// <summary>One op of one shape at a time, without a model's weights; products on cuBLASLt and on the emitted GEMM side by side, and the linears' with and without their adapters.</summary>
+/// <summary>
+/// One op of one shape at a time, without a model's weights; products on cuBLASLt and on the emitted GEMM side by side, and the linears' with and without their adapters.
+/// </summary>
 static class KernelsBenchCommand
 {
     sealed record Settings(string? Name, int Tokens, int Seq, int Rank, int Repeats, bool Json);
@@ -23,20 +25,23 @@ static class KernelsBenchCommand
     public static Command Create(IReadOnlyList<CompiledModel> models, Terminal terminal)
     {
         var source = new SourceOptions(models, "random:0");
-        var name = new Argument<string?>("NAME") { Description = "a part of the names that 'bench' prints, for example attention or 'gemm nt'; all ops when left out", Arity = ArgumentArity.ZeroOrOne };
+        var name = new Argument<string?>("NAME") { Description = "a part of the names that 'bench' prints, for example attention or 'gemm nt'; all ops when left out",
+            Arity = ArgumentArity.ZeroOrOne };
         var seq = OptionKinds.Integer("--seq", "tokens of a document", 2048, 1);
         var tokens = OptionKinds.Integer("--batch-tokens", "tokens of a micro-batch", 8192, 1, BatchTokens.Most);
         var rank = OptionKinds.Integer("--rank", "rank of A and B", 16, 1, 256);
         var repeats = OptionKinds.Integer("--repeats", "timed launches, after two that are not", 20, 1);
         var json = OptionKinds.Flag("--json", "prints one JSON object");
-        var command = new Command("bench", "Times ops one by one on random values: median, rate, part of the limit; for products which of cuBLASLt and the emitted GEMM wins, for linears the part of their speed without adapters.") { name };
+        var command = new Command("bench",
+            "Times ops one by one on random values: median, rate, part of the limit; for products which of cuBLASLt and the emitted GEMM wins, for linears the part of their speed without adapters.") { name };
         source.AddTo(command);
         foreach (var option in new Option[] { seq, tokens, rank, repeats, json }) command.Add(option);
         command.SetAction(result =>
         {
             var (model, _, device) = source.Read(result);
             var batch = result.GetValue(tokens)!.Value;
-            Run(model, device, new Settings(result.GetValue(name), batch, Math.Min(result.GetValue(seq)!.Value, batch), result.GetValue(rank)!.Value, result.GetValue(repeats)!.Value, result.GetValue(json)), terminal);
+            Run(model, device, new Settings(result.GetValue(name),
+                batch, Math.Min(result.GetValue(seq)!.Value, batch), result.GetValue(rank)!.Value, result.GetValue(repeats)!.Value, result.GetValue(json)), terminal);
         });
         return command;
     }
@@ -51,7 +56,8 @@ static class KernelsBenchCommand
         var vocabulary = tables.Where(t => t.Input is "ids" or "labels").Min(t => t.Rows);
         var rows = Enumerable.Range(0, settings.Tokens / settings.Seq).Select(_ => Enumerable.Range(0, settings.Seq).Select(_ => random.Next(vocabulary)).ToArray());
         var batch = MicroBatch.Pack(settings.Tokens, [.. rows.Select(ids => (ids, ids))]);
-        if (EmbeddingTables.Fault(tables, "positions", batch.Positions) is { } fault) throw new UsageException($"--seq is {settings.Seq}: {model.Name} would read {fault}; lower --seq.");
+        if (EmbeddingTables.Fault(tables, "positions", batch.Positions) is { } fault)
+            throw new UsageException($"--seq is {settings.Seq}: {model.Name} would read {fault}; lower --seq.");
         var ops = new OpMeasurement(device, schedule, RankTable.Create(schedule, _ => settings.Rank), batch);
         var found = ops.Find(settings.Name);
         if (found.Count == 0) throw new UsageException($"{model.Name} has no op with '{settings.Name}' in its name; names are {string.Join(", ", ops.Find(null).Select(f => f.Name).Distinct())}.");
@@ -78,7 +84,8 @@ static class KernelsBenchCommand
     static string Winner(OpTime t) => t.EmittedOfCublasLt is not { } part ? "" : string.Create(CultureInfo.InvariantCulture,
         $"   emitted {t.EmittedMilliseconds:F4} ms: {(part > 1 ? $"emitted wins by {100 * (part - 1):F1} %" : $"cublaslt wins by {100 * (1 / part - 1):F1} %")}");
 
-    static string Plain(OpTime t) => t.OfPlain is not { } part ? "" : string.Create(CultureInfo.InvariantCulture, $"   without adapters {t.PlainMilliseconds:F4} ms: {100 * part:F1} % of that speed");
+    static string Plain(OpTime t) => t.OfPlain is not { } part ? ""
+        : string.Create(CultureInfo.InvariantCulture, $"   without adapters {t.PlainMilliseconds:F4} ms: {100 * part:F1} % of that speed");
 
     static string Json(CompiledModel model, IDevice device, Settings settings, DeviceLimits limits, OpTime[] times)
     {

@@ -15,7 +15,8 @@ static class KernelsCommand
         var command = new Command("kernels", "The emitted kernels.");
         var variant = Models.Variant(models);
         var target = OptionKinds.Text("--target", "NAME", "the CUDA target, for example sm_80; the newest when left out");
-        var list = new Command("list", "Lists the kernels of a model, or of all: kind, launches per micro-batch, the layers they are of, block, shared memory, tile.") { variant, target };
+        var list = new Command("list",
+            "Lists the kernels of a model, or of all: kind, launches per micro-batch, the layers they are of, block, shared memory, tile.") { variant, target };
         list.SetAction(result =>
         {
             foreach (var found in Find(result)) List(found, terminal);
@@ -40,7 +41,8 @@ static class KernelsCommand
     {
         var having = found.SelectMany(f => f.Emitted.Kernels.Where(k => k.Info.Name == name), (f, kernel) => (f.Model.Name, kernel.Text)).ToArray();
         if (having.Length == 0) throw new UsageException($"{string.Join(", ", found.Select(f => f.Model.Name))} {(found.Length == 1 ? "has" : "have")} no kernel '{name}' for {found[0].Emitted.Target}; 'kernels list' names them.");
-        if (having.Any(k => k.Text != having[0].Text)) throw new UsageException($"the kernel '{name}' differs between {string.Join(", ", having.Select(k => k.Name))}; choose one with --variant.");
+        if (having.Any(k => k.Text != having[0].Text))
+            throw new UsageException($"the kernel '{name}' differs between {string.Join(", ", having.Select(k => k.Name))}; choose one with --variant.");
         return having[0].Text;
     }
 
@@ -72,7 +74,8 @@ static class KernelsCommand
                 while (next + 1 < layers.Count && layers[next + 1] - layers[next] == layers[i + 1] - layers[i]) next++;
             var isRun = next > i + 1;
             if (isRun) next++;
-            words.Add(layers[i] < 0 ? "outside" : !isRun ? $"{layers[i]}" : layers[i + 1] - layers[i] == 1 ? $"{layers[i]}-{layers[next - 1]}" : $"{layers[i]},{layers[i + 1]}..{layers[next - 1]}");
+            words.Add(layers[i] < 0 ? "outside" : !isRun ? $"{layers[i]}"
+                : layers[i + 1] - layers[i] == 1 ? $"{layers[i]}-{layers[next - 1]}" : $"{layers[i]},{layers[i + 1]}..{layers[next - 1]}");
         }
         return words.Count > 0 ? string.Join(",", words) : "-";
     }

@@ -65,9 +65,11 @@ static class LiveView
             Items(("loss", Text($"{last.Loss:F4}")), ("smoothed", Text($"{progress.Loss.Value:F4}")), ("lr", Text($"{last.LearningRate:G3}")), ("grad norm", Text($"{last.GradientNorm:G4}")), (progress.Skipped > 0 ? "[red]skipped[/]" : "skipped", Text($"{progress.Skipped}"))),
         ];
         if (progress.Evaluation is { } evaluation)
-            lines.Add(Items(("eval loss", Text($"{evaluation.Loss:F4} at step {evaluation.Step:N0}")), ("lowest", progress.Best is { } best ? Text($"{best.Loss:F4} at step {best.Step:N0}") : "none")));
+            lines.Add(Items(("eval loss", Text($"{evaluation.Loss:F4} at step {evaluation.Step:N0}")),
+                ("lowest", progress.Best is { } best ? Text($"{best.Loss:F4} at step {best.Step:N0}") : "none")));
         lines.Add(Items(("tokens/s", Text($"{last.TokensPerSecond:N0}")), ("ms a step", Text($"{last.Milliseconds:N0}")),
-            ("of the device's peak", run.Tflops is { } peak ? Text($"{100 * last.Work / last.Milliseconds / 1e9 / peak:F1} %") : "–"), ("memory", $"{Bytes.Text(last.PeakBytes)} of {Bytes.Text(last.PlannedPeakBytes)} planned")));
+            ("of the device's peak", run.Tflops is { } peak ? Text($"{100 * last.Work / last.Milliseconds / 1e9 / peak:F1} %") : "–"),
+                ("memory", $"{Bytes.Text(last.PeakBytes)} of {Bytes.Text(last.PlannedPeakBytes)} planned")));
         if (progress.Curve.Count > 1) lines.Add($"[green]{Curve(progress.Curve)}[/] [grey]smoothed loss {Text($"{progress.Curve.Min():F3} to {progress.Curve.Max():F3}")}[/]");
         return new Rows(lines.Select(l => new Markup(l)));
     }
@@ -87,7 +89,8 @@ static class LiveView
     static string Curve(IReadOnlyList<double> points)
     {
         var columns = Math.Min(CurveWidth, points.Count);
-        var means = Enumerable.Range(0, columns).Select(c => points.Skip(points.Count * c / columns).Take(Math.Max(1, points.Count * (c + 1) / columns - points.Count * c / columns)).Average()).ToArray();
+        var means = Enumerable.Range(0, columns)
+            .Select(c => points.Skip(points.Count * c / columns).Take(Math.Max(1, points.Count * (c + 1) / columns - points.Count * c / columns)).Average()).ToArray();
         var (low, high) = (means.Min(), means.Max());
         return string.Concat(means.Select(m => Bars[high > low ? (int)Math.Min(Bars.Length - 1, Bars.Length * (m - low) / (high - low)) : 0]));
     }

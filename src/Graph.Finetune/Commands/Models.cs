@@ -9,7 +9,8 @@ namespace Graph.Finetune.Commands;
 /// <summary>Choosing among the models of the executable.</summary>
 static class Models
 {
-    public static Option<string?> Variant(IReadOnlyList<CompiledModel> models) => OptionKinds.Text("--variant", "NAME", "the model: " + string.Join(", ", models.Select(m => m.Name)));
+    public static Option<string?> Variant(IReadOnlyList<CompiledModel> models) =>
+        OptionKinds.Text("--variant", "NAME", "the model: " + string.Join(", ", models.Select(m => m.Name)));
 
     /// <summary>The model of a name; without a name, the only one there is.</summary>
     /// <exception cref="UsageException">No such model, or no name where there are several.</exception>
@@ -22,7 +23,8 @@ static class Models
 
     /// <summary>The variant of a model that trains all of its weights; it is called like the model, with -full behind it.</summary>
     /// <exception cref="UsageException">The executable has none.</exception>
-    public static CompiledModel Full(IReadOnlyList<CompiledModel> models, CompiledModel model) => model.Name.EndsWith(FullSuffix, StringComparison.Ordinal) ? model : models.FirstOrDefault(m => m.Name == model.Name + FullSuffix)
+    public static CompiledModel Full(IReadOnlyList<CompiledModel> models, CompiledModel model) =>
+        model.Name.EndsWith(FullSuffix, StringComparison.Ordinal) ? model : models.FirstOrDefault(m => m.Name == model.Name + FullSuffix)
         ?? throw new UsageException($"--full trains all weights, for which the executable must hold a variant '{model.Name + FullSuffix}'; it holds {string.Join(", ", models.Select(m => m.Name))}.");
 
     const string FullSuffix = "-full";

@@ -9,7 +9,8 @@ static class Nearest
 {
     /// <summary>" (did you mean NAME?)" of the nearest name, or nothing where none is within a third of its length.</summary>
     public static string Hint(string typed, IEnumerable<string> names) =>
-        typed.Length > 64 ? "" : names.Select(name => (Name: name, Edits: Edits(typed, name))).Where(n => n.Edits <= Math.Max(1, n.Name.Length / 3)).OrderBy(n => n.Edits).ThenBy(n => n.Name, StringComparer.Ordinal)
+        typed.Length > 64 ? "" : names.Select(name => (Name: name, Edits: Edits(typed, name))).Where(n => n.Edits <= Math.Max(1, n.Name.Length / 3)).OrderBy(n => n.Edits)
+        .ThenBy(n => n.Name, StringComparer.Ordinal)
             .Select(n => $" (did you mean {n.Name}?)").FirstOrDefault("");
 
     /// <summary>Characters to insert, delete, replace or swap with their neighbour to make one text of the other.</summary>

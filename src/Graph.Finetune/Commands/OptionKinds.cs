@@ -20,7 +20,8 @@ static class OptionKinds
         option.CompletionSources.Add(values);
         return option;
 
-        string? Parse(ArgumentResult result) => values.Contains(result.Tokens[0].Value) ? result.Tokens[0].Value : Refuse<string>(result, name, $"it must be {string.Join(", ", values[..^1])} or {values[^1]}");
+        string? Parse(ArgumentResult result) => values.Contains(result.Tokens[0].Value) ? result.Tokens[0].Value
+            : Refuse<string>(result, name, $"it must be {string.Join(", ", values[..^1])} or {values[^1]}");
     }
 
     /// <summary>A whole number; <paramref name="otherwise"/> null: no default.</summary>

@@ -33,7 +33,8 @@ static class PlanCommand
         var quant = QuantOption.Create();
         var json = OptionKinds.Flag("--json", "prints one JSON object");
         var html = OptionKinds.Text("--html", "FILE", "writes a page: memory over a step, what happens to each activation, longest context against memory");
-        var command = new Command("plan", "What a run would take on a card: predicted peak by category, step time, what is kept of the forward, the longest context. Needs no GPU and no checkpoint.") { variant };
+        var command = new Command("plan",
+            "What a run would take on a card: predicted peak by category, step time, what is kept of the forward, the longest context. Needs no GPU and no checkpoint.") { variant };
         adapter.AddTo(command);
         foreach (var option in new Option[] { seq, tokens, vram, profile, optimizer, recompute, quant, json, html }) command.Add(option);
         ofStep.AddTo(command);
@@ -46,14 +47,16 @@ static class PlanCommand
             var asked = result.GetRequiredValue(tokens);
             var (perStep, toChoose) = ofStep.Read(result, asked);
             var batch = asked.Count ?? toChoose!.Value;
-            var request = new SessionRequest(adapter.Read(result, source), batch, Math.Min(result.GetValue(seq)!.Value, batch), perStep, result.GetRequiredValue(recompute), new AdamOptions(), 0)
+            var request = new SessionRequest(adapter.Read(result, source), batch, Math.Min(result.GetValue(seq)!.Value, batch),
+                perStep, result.GetRequiredValue(recompute), new AdamOptions(), 0)
             {
                 Quant = QuantOption.Read(result, quant), Moments = TrainCommand.Moments(result.GetRequiredValue(optimizer)), Host = host.Read(result),
             };
             if (source.IsTrained) TrainRun.CheckFull(source, request.Quant, request.Host);
             source.RequirePositions(request.Seq);
             var budget = result.GetValue(vram) ?? device.MemoryBytes;
-            if (budget > device.MemoryBytes) throw new FinetuneException($"--vram is {Bytes.Text(budget)} but a {device.Name} has {Bytes.Text(device.MemoryBytes)}; lower --vram, or plan for a larger card with --device-profile.", 4);
+            if (budget > device.MemoryBytes)
+                throw new FinetuneException($"--vram is {Bytes.Text(budget)} but a {device.Name} has {Bytes.Text(device.MemoryBytes)}; lower --vram, or plan for a larger card with --device-profile.", 4);
             if (toChoose is not null)
             {
                 var (fastest, micro) = BatchTokens.Fastest(source, request, device, budget, batch, $"--vram is {Bytes.Text(budget)}");
@@ -86,7 +89,8 @@ static class PlanCommand
         .. models.Where(m => Sizes.Contains(m.Name) || m.Name == source.Model.Name).Select(model =>
         {
             using var other = ModelSource.Open(model, "random:0");
-            var adapter = model.Name == source.Model.Name ? request.Adapter : AdapterSettings.Create(other.Schedule, Math.Max(1, request.Adapter.Rank), request.Adapter.Alpha, request.Adapter.RsLora, []);
+            var adapter = model.Name == source.Model.Name ? request.Adapter
+                : AdapterSettings.Create(other.Schedule, Math.Max(1, request.Adapter.Rank), request.Adapter.Alpha, request.Adapter.RsLora, []);
             var longest = new LongestContext(other, request with { Adapter = adapter }, device);
             return new ContextCurve(model.Name, [.. Cards.Select(gib => ((long)gib << 30, longest.Of((long)gib << 30)))]);
         }),
@@ -102,7 +106,8 @@ static class PlanCommand
         if (step.Plan.Memory.HostBytes > 0) Line($"  {"page-locked host memory",-32} {Bytes.Text(step.Plan.Memory.HostBytes),12}");
         Line($"{step.Plan.LogitsRows} rows of logits at a time; longest context of one row: {longest} tokens");
         Line($"{"activation",-44} {"action",-12} {"bytes",12} {"ms",9}  layers");
-        foreach (var c in PlanText.Classes(step)) Line($"{c.Tensor,-44} {PlanText.Verb(c.Action),-12} {Bytes.Text(c.Bytes),12} {c.Milliseconds,9:F2}  {KernelsCommand.Layers(c.Layers)}");
+        foreach (var c in PlanText.Classes(step))
+            Line($"{c.Tensor,-44} {PlanText.Verb(c.Action),-12} {Bytes.Text(c.Bytes),12} {c.Milliseconds,9:F2}  {KernelsCommand.Layers(c.Layers)}");
 
         void Line(FormattableString text) => terminal.Out.WriteLine(text.ToString(CultureInfo.InvariantCulture));
     }

@@ -18,7 +18,8 @@ static class PlanPage
     public static string Html(string title, PlannedStep step, DeviceProfile device, long budget, IReadOnlyList<ContextCurve> curves)
     {
         var html = new StringBuilder($"<p class=\"lead\">{Text(PlanText.Line(step))}</p>");
-        html.Append(Facts([new("peak", Bytes.Text(step.Footprint.Total)), new("budget", Bytes.Text(budget)), new("step", Number(step.Milliseconds, "F0") + " ms"), new("tokens/s", Number(step.TokensPerSecond, "F0")), new("card", device.Name)]));
+        html.Append(Facts([new("peak", Bytes.Text(step.Footprint.Total)), new("budget", Bytes.Text(budget)), new("step", Number(step.Milliseconds, "F0") + " ms"),
+            new("tokens/s", Number(step.TokensPerSecond, "F0")), new("card", device.Name)]));
         html.Append("<h2>Memory over a micro-batch</h2>").Append(PlanPicture.Of(step, device, budget).Figure());
         html.Append("<h2>Activations between forward and backward</h2>").Append(ActivationRow.Table(PlanPicture.Activations(step)));
         if (curves.Count > 0) html.Append("<h2>Longest context against memory</h2>").Append(Contexts(curves, budget)).Append(ContextTable(curves));
@@ -52,9 +53,11 @@ static class PlanPage
         double AtGib(double gib) => X(mostGib > leastGib ? (gib - leastGib) / (mostGib - leastGib) : 0.5);
     }
 
-    static string ContextTable(IReadOnlyList<ContextCurve> curves) => "<div class=\"scroll\"><table><thead><tr><th>GiB</th>" + string.Concat(curves.Select(c => $"<th>{Text(c.Variant)}</th>")) + "</tr></thead><tbody>"
+    static string ContextTable(IReadOnlyList<ContextCurve> curves) =>
+        "<div class=\"scroll\"><table><thead><tr><th>GiB</th>" + string.Concat(curves.Select(c => $"<th>{Text(c.Variant)}</th>")) + "</tr></thead><tbody>"
         + string.Concat(curves[0].Points.Select((p, i) => $"<tr><td>{Number(p.Budget / Gib, "G4")}</td>" + string.Concat(curves.Select(c => $"<td>{(c.Points[i].Tokens > 0 ? c.Points[i].Tokens.ToString(CultureInfo.InvariantCulture) : "–")}</td>")) + "</tr>"))
         + "</tbody></table></div>";
 
-    static string Tokens(long tokens) => tokens >= 1 << 20 ? Number(tokens / (double)(1 << 20), "0.#") + "M" : tokens >= 1024 ? Number(tokens / 1024.0, "0.#") + "K" : Number(tokens, "F0");
+    static string Tokens(long tokens) =>
+        tokens >= 1 << 20 ? Number(tokens / (double)(1 << 20), "0.#") + "M" : tokens >= 1024 ? Number(tokens / 1024.0, "0.#") + "K" : Number(tokens, "F0");
 }

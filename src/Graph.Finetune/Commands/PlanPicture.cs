@@ -21,7 +21,8 @@ static class PlanPicture
         var total = ends[^1];
         var columns = Enumerable.Range(0, Columns).Select(c => Enumerable.Range(0, launches).Skip(launches * c / Columns).Take(launches * (c + 1) / Columns - launches * c / Columns)
             .DefaultIfEmpty(-1).MaxBy(i => i < 0 ? 0 : use.Saved[i] + use.WorkingSet[i])).Where(i => i >= 0).ToArray();
-        return new MemoryPicture(total, Start(System.Math.Min(step.Plan.MicroBatch.BackwardStart, launches - 1)), step.Footprint.Total, budget, [.. columns.Select(at => new[] { Start(at), ends[at] / total })],
+        return new MemoryPicture(total, Start(System.Math.Min(step.Plan.MicroBatch.BackwardStart, launches - 1)), step.Footprint.Total,
+            budget, [.. columns.Select(at => new[] { Start(at), ends[at] / total })],
             [.. Order.Select(c => new MemoryBand(PlanText.Name(c), (int)c, use.AtPeak[c], [.. columns.Select(at => Bytes(use, c, at))]))]);
 
         double Start(int at) => (at == 0 ? 0 : ends[at - 1]) / total;

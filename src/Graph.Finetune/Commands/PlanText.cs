@@ -16,7 +16,8 @@ static class PlanText
     /// <summary>How many activations are not kept, and in which way.</summary>
     public static string Actions(PlannedStep step)
     {
-        var actions = step.Plan.Decisions.Actions.Values.Where(a => a != TensorAction.Save).GroupBy(a => a).OrderBy(g => g.Key).Select(g => $"{g.Count()} activations {Verb(g.Key)}").ToArray();
+        var actions = step.Plan.Decisions.Actions.Values.Where(a => a != TensorAction.Save).GroupBy(a => a).OrderBy(g => g.Key)
+            .Select(g => $"{g.Count()} activations {Verb(g.Key)}").ToArray();
         var memory = step.Plan.Memory;
         string[] others =
         [
@@ -27,7 +28,8 @@ static class PlanText
         return string.Join(", ", [.. actions.DefaultIfEmpty("every activation kept"), .. others]);
     }
 
-    public static string Verb(TensorAction action) => action switch { TensorAction.Save => "kept", TensorAction.Recompute => "built again", TensorAction.Offload => "offloaded", _ => throw new ArgumentException($"plan: no word for {action}.") };
+    public static string Verb(TensorAction action) =>
+        action switch { TensorAction.Save => "kept", TensorAction.Recompute => "built again", TensorAction.Offload => "offloaded", _ => throw new ArgumentException($"plan: no word for {action}.") };
 
     public static string Name(MemoryCategory category) => category switch
     {

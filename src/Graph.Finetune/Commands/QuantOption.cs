@@ -25,5 +25,6 @@ static class QuantOption
         }
     }
 
-    public static Quantization? Read(ParseResult result, Option<string?> option) => result.GetValue(option) switch { "none" => Quantization.None, "nf4" => Quantization.Nf4, _ => null };
+    public static Quantization? Read(ParseResult result, Option<string?> option) =>
+        result.GetValue(option) switch { "none" => Quantization.None, "nf4" => Quantization.Nf4, _ => null };
 }

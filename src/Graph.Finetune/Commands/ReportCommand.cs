@@ -14,7 +14,8 @@ static class ReportCommand
     {
         var folders = new Argument<string[]>("DIR") { Description = "the --out of a run; several are compared on one page", Arity = ArgumentArity.OneOrMore };
         var html = OptionKinds.Text("--html", "FILE", "the page; DIR/report.html when left out, and comparison.html here for several runs");
-        var command = new Command("report", "Writes the page of a run: losses, learning rate, gradient, speed, memory, data and settings. With several runs it compares them.") { folders, html };
+        var command = new Command("report",
+            "Writes the page of a run: losses, learning rate, gradient, speed, memory, data and settings. With several runs it compares them.") { folders, html };
         command.SetAction(result =>
         {
             var runs = result.GetRequiredValue(folders);

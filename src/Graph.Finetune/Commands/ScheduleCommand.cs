@@ -15,7 +15,8 @@ static class ScheduleCommand
         var variant = Models.Variant(models);
         var layer = OptionKinds.Integer("--layer", "what belongs to this decoder layer alone, counted from 0", null, 0);
         var launches = OptionKinds.Flag("--launches", "leaves out the tensors");
-        var show = new Command("show", "Prints a model's schedule: tensors with their shapes, the launches forward and backward in order, and how an activation that is not kept is built again.")
+        var show = new Command("show",
+            "Prints a model's schedule: tensors with their shapes, the launches forward and backward in order, and how an activation that is not kept is built again.")
         {
             variant, layer, launches,
         };

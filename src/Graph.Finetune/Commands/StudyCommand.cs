@@ -28,13 +28,15 @@ static class StudyCommand
         output.Required = true;
         var train = TrainCommand.Create(models, terminal);
         var options = train.Options.Where(o => o.Name is not ("--variant" or "--out" or "--dry-run" or "--epochs") && o is not System.CommandLine.Help.HelpOption).ToArray();
-        var command = new Command("study", "Evaluates several variants on one checkpoint and one data set and, with --steps, trains each with the same seed and options; one page compares them.") { variants, output };
+        var command = new Command("study",
+            "Evaluates several variants on one checkpoint and one data set and, with --steps, trains each with the same seed and options; one page compares them.") { variants, output };
         foreach (var option in options) command.Add(option);
         command.SetAction(result => Run(models, terminal, train, options, result, result.GetRequiredValue(output)!, [.. (result.GetValue(variants) ?? []).SelectMany(v => v.Split(',', StringSplitOptions.RemoveEmptyEntries | StringSplitOptions.TrimEntries)).Distinct()]));
         return command;
     }
 
-    static int Run(IReadOnlyList<CompiledModel> models, Terminal terminal, Command train, IReadOnlyList<Option> options, ParseResult result, string output, IReadOnlyList<string> names)
+    static int Run(IReadOnlyList<CompiledModel> models, Terminal terminal, Command train, IReadOnlyList<Option> options, ParseResult result, string output,
+        IReadOnlyList<string> names)
     {
         string[] Given(Func<Option, bool> which) => [.. options.Where(which).Select(result.GetResult).OfType<OptionResult>().Where(r => !r.Implicit).SelectMany(r => r.Tokens.Count == 0 ? [r.Option.Name] : r.Tokens.Select(t => $"{r.Option.Name}={t.Value}"))];
         string Value(string name) => result.GetResult(options.Single(o => o.Name == name))?.Tokens is [var token, ..] ? token.Value : "";
@@ -47,12 +49,15 @@ static class StudyCommand
         var evaluated = new List<(double Loss, long Labels)>();
         foreach (var model in chosen)
         {
-            string[] data = Given(o => o.Name == "--eval-data") is { Length: > 0 } other ? [.. other.Select(o => "--data=" + o[(o.IndexOf('=') + 1)..])] : [.. Given(o => o.Name == "--data").Select(Unweighted)];
+            string[] data = Given(o => o.Name == "--eval-data") is { Length: > 0 } other ? [.. other.Select(o => "--data=" + o[(o.IndexOf('=') + 1)..])]
+                : [.. Given(o => o.Name == "--data").Select(Unweighted)];
             using var text = new StringWriter();
-            Invoke(EvalCommand.Create(models, terminal with { Out = text }), ["--variant=" + model.Name, "--json", .. data, .. Given(o => evalHas.Contains(o.Name) && o.Name is not ("--data" or "--adapter"))], terminal);
+            Invoke(EvalCommand.Create(models, terminal with { Out = text }), ["--variant=" + model.Name, "--json", .. data,
+                .. Given(o => evalHas.Contains(o.Name) && o.Name is not ("--data" or "--adapter"))], terminal);
             using var json = JsonDocument.Parse(text.ToString());
             evaluated.Add((json.RootElement.GetProperty("loss").GetDouble(), json.RootElement.GetProperty("labels").GetInt64()));
-            terminal.Out.WriteLine(string.Create(CultureInfo.InvariantCulture, $"{model.Name}: eval_loss {evaluated[^1].Loss:R}  perplexity {Math.Exp(evaluated[^1].Loss):G6}  over {evaluated[^1].Labels} labels"));
+            terminal.Out.WriteLine(string.Create(CultureInfo.InvariantCulture,
+                $"{model.Name}: eval_loss {evaluated[^1].Loss:R}  perplexity {Math.Exp(evaluated[^1].Loss):G6}  over {evaluated[^1].Labels} labels"));
         }
 
         var studied = chosen.Select((m, i) => new StudiedVariant(m.Name, differences[i], evaluated[i].Loss, evaluated[i].Labels, null, null)).ToArray();
@@ -89,7 +94,8 @@ static class StudyCommand
                 throw new InputException($"'{output}' cannot be made: {e.Message.TrimEnd('.')}.");
             }
             var title = $"{string.Join(", ", chosen.Select(m => m.Name))} on {Value("--model")}";
-            AtomicFiles.Write((Path.Combine(output, PageName), s => s.Write(Encoding.UTF8.GetBytes(StudyPage.Html(title, studied)))), (Path.Combine(output, NumbersName), s => s.Write(StudyPage.Json(studied))));
+            AtomicFiles.Write((Path.Combine(output, PageName), s => s.Write(Encoding.UTF8.GetBytes(StudyPage.Html(title, studied)))),
+                (Path.Combine(output, NumbersName), s => s.Write(StudyPage.Json(studied))));
         }
 
         int Done()
@@ -102,7 +108,8 @@ static class StudyCommand
     /// <summary>The models that a checkpoint fits.</summary>
     static IReadOnlyList<CompiledModel> Fitting(IReadOnlyList<CompiledModel> models, string checkpoint, Terminal terminal)
     {
-        if (checkpoint.StartsWith("random:", StringComparison.Ordinal)) throw new UsageException($"--model is {checkpoint}, which fits every variant; name those to compare with --variants.");
+        if (checkpoint.StartsWith("random:", StringComparison.Ordinal))
+            throw new UsageException($"--model is {checkpoint}, which fits every variant; name those to compare with --variants.");
         var (fitting, fault) = (new List<CompiledModel>(), default(InputException));
         foreach (var model in models)
         {
@@ -141,6 +148,7 @@ static class StudyCommand
     {
         var result = command.Parse(arguments, new ParserConfiguration { ResponseFileTokenReplacer = null });
         if (result.Errors.Count > 0) throw new UsageException(result.Errors[0].Message.TrimEnd('.') + ".");
-        return result.Invoke(new InvocationConfiguration { Output = terminal.Out, Error = terminal.Error, EnableDefaultExceptionHandler = false, ProcessTerminationTimeout = null });
+        return result.Invoke(new InvocationConfiguration { Output = terminal.Out, Error = terminal.Error, EnableDefaultExceptionHandler = false,
+            ProcessTerminationTimeout = null });
     }
 }

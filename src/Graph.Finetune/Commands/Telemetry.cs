@@ -13,7 +13,8 @@ namespace Graph.Finetune.Commands;
 static class Telemetry
 {
     /// <summary>Null: nobody asked.</summary>
-    /// <param name="variable">The environment. OTEL_EXPORTER_OTLP_ENDPOINT or OTEL_EXPORTER_OTLP_METRICS_ENDPOINT asks; OTEL_SDK_DISABLED=true or OTEL_METRICS_EXPORTER=none takes it back; the exporter reads the others.</param>
+    /// <param name="variable">The environment. OTEL_EXPORTER_OTLP_ENDPOINT or OTEL_EXPORTER_OTLP_METRICS_ENDPOINT asks;
+    /// OTEL_SDK_DISABLED=true or OTEL_METRICS_EXPORTER=none takes it back; the exporter reads the others.</param>
     /// <param name="folder">Of the run.</param>
     /// <exception cref="UsageException">A variable of the exporter has a value that it cannot follow.</exception>
     public static IDisposable? Start(Func<string, string?> variable, string folder)

@@ -17,11 +17,14 @@ static class TrainFacts
 {
     /// <summary>Makes them beside the run.</summary>
     /// <param name="first">The first window of the first epoch.</param>
-    public static Task<RunFacts> Begin(ModelSource source, IDevice device, PlannedStep planned, DeviceProfile profile, long budget, AdapterSettings adapter, TrainSettings settings, RunSettings identity, TrainData data, PackedData first) =>
+    public static Task<RunFacts> Begin(ModelSource source, IDevice device, PlannedStep planned, DeviceProfile profile, long budget, AdapterSettings adapter,
+        TrainSettings settings, RunSettings identity, TrainData data, PackedData first) =>
         Task.Run(() => Of(source, device, planned, profile, budget, adapter, settings, identity, data, first));
 
-    static RunFacts Of(ModelSource source, IDevice device, PlannedStep planned, DeviceProfile profile, long budget, AdapterSettings adapter, TrainSettings settings, RunSettings identity, TrainData data, PackedData first) => new(
-        source.Model.Name, source.Name, device.Info.Name, identity.Rate.Steps, Settings(source, adapter, settings, identity), Data(settings, data, first), Lengths([.. first.Lengths]), PlanPicture.Of(planned, profile, budget), PlanPicture.Activations(planned));
+    static RunFacts Of(ModelSource source, IDevice device, PlannedStep planned, DeviceProfile profile, long budget, AdapterSettings adapter, TrainSettings settings,
+        RunSettings identity, TrainData data, PackedData first) => new(
+        source.Model.Name, source.Name, device.Info.Name, identity.Rate.Steps, Settings(source, adapter, settings, identity), Data(settings, data, first),
+            Lengths([.. first.Lengths]), PlanPicture.Of(planned, profile, budget), PlanPicture.Activations(planned));
 
     static IReadOnlyList<Fact> Settings(ModelSource source, AdapterSettings adapter, TrainSettings settings, RunSettings identity)
     {
@@ -33,7 +36,8 @@ static class TrainFacts
         shown["--recompute"] = settings.Recompute;
         if (settings.Evaluation is { } evaluation) shown["--eval-data"] = Text($"{string.Join(' ', evaluation.Data.Files.Select(f => f.Path))}, every {evaluation.Every} steps");
         if (settings.Patience is { } patience) shown["--early-stopping-patience"] = Text($"{patience}");
-        return [.. shown.Where(v => v.Value.Length > 0).OrderBy(v => v.Key, StringComparer.Ordinal).Select(v => new Fact(v.Key.TrimStart('-'), v.Value)), .. identity.Facts.Select(f => new Fact(f.Key, f.Value))];
+        return [.. shown.Where(v => v.Value.Length > 0).OrderBy(v => v.Key, StringComparer.Ordinal).Select(v => new Fact(v.Key.TrimStart('-'), v.Value)),
+            .. identity.Facts.Select(f => new Fact(f.Key, f.Value))];
     }
 
     static IReadOnlyList<Fact> Data(TrainSettings settings, TrainData data, PackedData first)
@@ -41,10 +45,12 @@ static class TrainFacts
         var counts = data.Counts;
         var documents = first.Lengths.ToArray();
         List<Fact> facts = [];
-        if (!data.IsStreamed) facts.AddRange([new("examples", Text($"{counts.Examples:N0}")), new("tokens", Text($"{counts.Tokens:N0}")), new("of them trained on", Text($"{100.0 * counts.Labels / Math.Max(1, counts.Tokens):F1} %"))]);
+        if (!data.IsStreamed) facts.AddRange([new("examples", Text($"{counts.Examples:N0}")), new("tokens", Text($"{counts.Tokens:N0}")),
+            new("of them trained on", Text($"{100.0 * counts.Labels / Math.Max(1, counts.Tokens):F1} %"))]);
         facts.AddRange(
         [
-            new($"micro-batches in the first {data.Part}", Text($"{first.Learning.Count:N0}")), new("of their tokens no padding", Text($"{100.0 * first.Tokens / Math.Max(1, first.Learning.Count * (double)settings.Data.BatchTokens):F1} %")),
+            new($"micro-batches in the first {data.Part}", Text($"{first.Learning.Count:N0}")),
+                new("of their tokens no padding", Text($"{100.0 * first.Tokens / Math.Max(1, first.Learning.Count * (double)settings.Data.BatchTokens):F1} %")),
             new("longest document", Text($"{documents.DefaultIfEmpty().Max():N0}")), new("mean length", Text($"{documents.DefaultIfEmpty().Average():F0}")),
         ]);
         return facts;

@@ -24,7 +24,8 @@ namespace Graph.Finetune.Commands;
 /// <param name="MaxSkipped">Steps in a row that may be skipped before the run has diverged.</param>
 /// <param name="Evaluation">Evaluation data, every how many steps; null: none.</param>
 /// <param name="Quant">Null: as the source has its weights.</param>
-public sealed record TrainSettings(string Out, RunStart Start, DataSettings Data, int PerStep, int? Steps, int Epochs, LearningRateShape Shape, double Peak, int Warmup, AdamOptions Adam, string Recompute, int Seed,
+public sealed record TrainSettings(string Out, RunStart Start, DataSettings Data, int PerStep, int? Steps, int Epochs, LearningRateShape Shape, double Peak, int Warmup,
+    AdamOptions Adam, string Recompute, int Seed,
     int SaveEvery, int Keep, int MaxSkipped, (DataSettings Data, int Every)? Evaluation, Quantization? Quant, HostRequest Host)
 {
     /// <summary>Of a step whose micro-batches are to be chosen; null: they are given.</summary>
@@ -91,8 +92,10 @@ static class TrainRun
         using var readsData = data;
         using var readsEvaluation = evaluationData;
         var evaluation = evaluationData?.InOrder();
-        if (evaluation is not null && !evaluationData!.IsStreamed && !evaluation.Any(window => window.Learning.Count > 0)) throw new InputException("no token of --eval-data has a label after it was packed, so there is no loss to take.");
-        if (data.IsStreamed && settings.Steps is null) Note("--epochs makes the number of steps depend on all of the data, which is now tokenized and counted; --steps begins at once");
+        if (evaluation is not null && !evaluationData!.IsStreamed && !evaluation.Any(window => window.Learning.Count > 0))
+            throw new InputException("no token of --eval-data has a label after it was packed, so there is no loss to take.");
+        if (data.IsStreamed && settings.Steps is null)
+            Note("--epochs makes the number of steps depend on all of the data, which is now tokenized and counted; --steps begins at once");
         var first = data.First(settings.Seed);
         var steps = settings.Steps ?? data.StepsOf(settings.Epochs, settings.Seed, settings.PerStep);
         var rate = new LearningRate(settings.Shape, settings.Peak, settings.Warmup, steps) { Minimum = settings.MinimumRate, Restarts = settings.Restarts };
@@ -102,7 +105,8 @@ static class TrainRun
         var position = before?.State.Position ?? RunPosition.Start;
         var changes = before?.Settings is { } began ? identity.Continue(began, position.Step) : [];
         // Losses on other data are not to be compared.
-        var evaluations = evaluation is null || before?.Settings.Facts.GetValueOrDefault(EvaluationData) == identity.Facts[EvaluationData] ? before?.State.Evaluations ?? EvaluationState.None : EvaluationState.None;
+        var evaluations = evaluation is null || before?.Settings.Facts.GetValueOrDefault(EvaluationData) == identity.Facts[EvaluationData]
+            ? before?.State.Evaluations ?? EvaluationState.None : EvaluationState.None;
         if (position.Step > steps) throw new UsageException($"the run in '{settings.Out}' has done {position.Step} steps, more than the {steps} asked for; give --steps {position.Step} or more.");
         RequireRoom(settings, product, planned.Plan, Note);
         if (session is not null)
@@ -117,7 +121,8 @@ static class TrainRun
         terminal.Out.WriteLine(PlanText.Line(planned));
         if (device.Kind == DeviceKind.Auto && owner is CpuDevice) Note("there is no GPU here, so the run is on the CPU; gemma2 doctor says what is missing");
         foreach (var sentence in data.IsStreamed ? [] : data.Notes()) Note(sentence);
-        if (first.Learning.Count < first.Count) Note($"{first.Count - first.Learning.Count} of {first.Count} micro-batches of the first {data.Part} have no label and are passed over");
+        if (first.Learning.Count < first.Count)
+            Note($"{first.Count - first.Learning.Count} of {first.Count} micro-batches of the first {data.Part} have no label and are passed over");
         if (first.LeftOver > 0) terminal.Out.WriteLine($"the last {first.LeftOver} tokens of the first {data.Part} fill no row of {settings.Data.Seq} and are left out of it, and so it is in every other");
         foreach (var change in changes) Note(change);
         if (checkpoint is not null) terminal.Out.WriteLine($"going on after step {position.Step}, from {checkpoint}");
@@ -142,7 +147,8 @@ static class TrainRun
         try
         {
             output.Begin(new WatchedRun(source.Model.Name, owner.Info.Name, steps, profile.IsGpu ? profile.Tflops : null));
-            if (!IsOver()) Trainer.Run(session, data.Steps(settings.Seed, settings.PerStep, position.Place, position.DataPosition), rate, position, step => IsSave(step) || IsEvaluation(step), (report, now) =>
+            if (!IsOver()) Trainer.Run(session, data.Steps(settings.Seed, settings.PerStep, position.Place, position.DataPosition), rate,
+                position, step => IsSave(step) || IsEvaluation(step), (report, now) =>
             {
                 if (!begun) phases.Done("first step");
                 if (!begun && checkpoint is null) owned.RemoveCheckpoints();
@@ -174,7 +180,8 @@ static class TrainRun
             if (e is not DeviceException && position.Step != (saver.Checkpoint ?? 0)) Save();
             saver.Finish();
             Report();
-            Note(saver.Checkpoint is { } saved ? $"{position.Step} steps were done; the last save, with its {product.Noun}, is {RunCheckpoint.FolderOf(owned.Checkpoints, saved)}, and --resume goes on from there" : $"{position.Step} steps were done and nothing was saved");
+            Note(saver.Checkpoint is { } saved
+                ? $"{position.Step} steps were done; the last save, with its {product.Noun}, is {RunCheckpoint.FolderOf(owned.Checkpoints, saved)}, and --resume goes on from there" : $"{position.Step} steps were done and nothing was saved");
             throw;
         }
         if (position.SkippedInARow >= settings.MaxSkipped)
@@ -192,9 +199,12 @@ static class TrainRun
         if (saver.ProductFault is { } fault)
             throw new InputException($"{fault}; {(saver.Checkpoint is { } kept ? $"the last good save is {RunCheckpoint.FolderOf(owned.Checkpoints, kept)}" : "nothing of the run was saved")}; make room, and --resume goes on from there.");
         var stopped = signal.Number;
-        if (stopped != 0 && saver.Checkpoint != position.Step) throw new InputException($"signal {stopped} ended the run after step {position.Step}, of which only the {product.Noun} was saved; --resume goes on from {(saver.Checkpoint is { } at ? $"step {at}" : "the start")}.");
-        if (IsOver() && position.Step < steps) terminal.Out.WriteLine($"ended early, after step {position.Step}: {evaluations.SinceBest} evaluations in a row had no lower loss than step {evaluations.BestStep} (--early-stopping-patience)");
-        if (saver.Best is { } best) terminal.Out.WriteLine(string.Create(CultureInfo.InvariantCulture, $"the lowest evaluation loss is {evaluations.BestLoss:F4}, of step {best}: {Path.Combine(settings.Out, RunFolder.BestName)}"));
+        if (stopped != 0 && saver.Checkpoint != position.Step)
+            throw new InputException($"signal {stopped} ended the run after step {position.Step}, of which only the {product.Noun} was saved; --resume goes on from {(saver.Checkpoint is { } at ? $"step {at}" : "the start")}.");
+        if (IsOver() && position.Step < steps)
+            terminal.Out.WriteLine($"ended early, after step {position.Step}: {evaluations.SinceBest} evaluations in a row had no lower loss than step {evaluations.BestStep} (--early-stopping-patience)");
+        if (saver.Best is { } best) terminal.Out.WriteLine(string.Create(CultureInfo.InvariantCulture,
+            $"the lowest evaluation loss is {evaluations.BestLoss:F4}, of step {best}: {Path.Combine(settings.Out, RunFolder.BestName)}"));
         terminal.Out.WriteLine($"{(stopped != 0 ? $"stopped by signal {stopped} after step {position.Step}; --resume goes on from there; " : "")}the {product.Noun} is in {settings.Out}; peak {Bytes.Text(session.PeakBytes())}, planned {Bytes.Text(session.PlannedPeakBytes)}");
         return stopped == 0 ? 0 : 128 + stopped;
 
@@ -239,7 +249,8 @@ static class TrainRun
     }
 
     static SessionRequest Request(AdapterSettings adapter, TrainSettings settings) =>
-        new(adapter, settings.Data.BatchTokens, settings.Data.Seq, settings.PerStep, settings.Recompute, settings.Adam, settings.Seed) { Quant = settings.Quant, Host = settings.Host, Moments = settings.Moments };
+        new(adapter, settings.Data.BatchTokens, settings.Data.Seq, settings.PerStep, settings.Recompute, settings.Adam, settings.Seed) { Quant = settings.Quant,
+        Host = settings.Host, Moments = settings.Moments };
 
     // A run that goes on has the micro-batches that it began with, whatever would be the fastest now.
     static TrainSettings Chosen(ModelSource source, DeviceRequest device, AdapterSettings adapter, TrainSettings settings, int stepTokens, RunSettings? began)
@@ -248,7 +259,8 @@ static class TrainRun
             ? (t, n) : ModelSession.FastestMicroBatch(source, device, Request(adapter, settings), stepTokens);
         return settings with { Data = settings.Data with { BatchTokens = tokens }, PerStep = perStep };
 
-        static int? Began(IReadOnlyDictionary<string, string> values, string name) => values.TryGetValue(name, out var text) && int.TryParse(text, NumberStyles.None, CultureInfo.InvariantCulture, out var value) ? value : null;
+        static int? Began(IReadOnlyDictionary<string, string> values, string name) =>
+            values.TryGetValue(name, out var text) && int.TryParse(text, NumberStyles.None, CultureInfo.InvariantCulture, out var value) ? value : null;
     }
 
     static FinetuneException Diverged(RunPosition position, RunSaver saver, IRunProduct product, ModelSource source, TrainSettings settings)
@@ -275,7 +287,8 @@ static class TrainRun
     {
         if (quant == Quantization.Nf4 || source.IsPacked())
             throw new UsageException($"{source.Model.Name} trains all weights, and weights in 4 bits cannot be trained; {(source.IsPacked() ? "give --model a checkpoint of 16 or 32 bits" : "leave --quant out")}.");
-        if (host.StreamWeights == StreamWeights.On) throw new UsageException($"{source.Model.Name} trains all weights, and those of --stream-weights rest in host memory; leave it out.");
+        if (host.StreamWeights == StreamWeights.On)
+            throw new UsageException($"{source.Model.Name} trains all weights, and those of --stream-weights rest in host memory; leave it out.");
     }
 
     /// <exception cref="UsageException">An option that trained weights cannot have.</exception>
@@ -283,7 +296,8 @@ static class TrainRun
     {
         CheckFull(source, settings.Quant, settings.Host);
         if (settings.Adam.LoraPlus != 1) throw new UsageException($"{source.Model.Name} trains no adapters, so --lora-plus-ratio has nothing to act on; leave it out.");
-        if (Directory.Exists(source.Name) && Path.GetFullPath(source.Name).TrimEnd(Path.DirectorySeparatorChar) == Path.GetFullPath(settings.Out).TrimEnd(Path.DirectorySeparatorChar))
+        if (Directory.Exists(source.Name)
+            && Path.GetFullPath(source.Name).TrimEnd(Path.DirectorySeparatorChar) == Path.GetFullPath(settings.Out).TrimEnd(Path.DirectorySeparatorChar))
             throw new UsageException($"--out is the directory of --model, '{source.Name}', whose weights would be replaced while they are read; give another --out.");
     }
 
@@ -294,10 +308,12 @@ static class TrainRun
         if (RunFolder.FreeBytes(settings.Out) is not { } free) return;
         if (free < masters) throw new InputException($"'{settings.Out}' has room for {Bytes.Text(free)}, but the {product.Noun} needs {Bytes.Text(masters)}; make room, or give another --out.");
         var checkpoints = (settings.Keep + (settings.Evaluation is null ? 1 : 2)) * 3 * masters;
-        if (free < masters + checkpoints) note($"'{settings.Out}' has room for {Bytes.Text(free)}, but {settings.Keep} checkpoints{(settings.Evaluation is null ? "" : ", the best one")} and the next one need {Bytes.Text(checkpoints)} beside the {product.Noun}'s {Bytes.Text(masters)}");
+        if (free < masters + checkpoints)
+            note($"'{settings.Out}' has room for {Bytes.Text(free)}, but {settings.Keep} checkpoints{(settings.Evaluation is null ? "" : ", the best one")} and the next one need {Bytes.Text(checkpoints)} beside the {product.Noun}'s {Bytes.Text(masters)}");
     }
 
-    static RunSettings Identity(ModelSource source, IDevice device, ExecutionPlan plan, AdapterSettings adapter, TrainData data, TrainData? evaluation, TrainSettings settings, LearningRate rate)
+    static RunSettings Identity(ModelSource source, IDevice device, ExecutionPlan plan, AdapterSettings adapter, TrainData data, TrainData? evaluation,
+        TrainSettings settings, LearningRate rate)
     {
         var values = new Dictionary<string, string>
         {
@@ -305,14 +321,17 @@ static class TrainRun
             // Of codes that a checkpoint holds, every storage has the same values.
             ["--quant"] = settings.Quant == Quantization.Nf4 && !source.IsPacked() ? "nf4" : "none",
             ["--rank-pattern"] = string.Join(',', plan.Optimizer.Adapters.Where(a => a.Slot.Rank != adapter.Rank).Select(a => $"{a.Slot.Linear}={a.Slot.Rank}")),
-            ["--alpha-pattern"] = string.Join(',', adapter.Alphas.OrderBy(a => a.Key, StringComparer.Ordinal).Select(a => $"{a.Key}={Text(a.Value)}")), ["--lora-plus-ratio"] = Text(settings.Adam.LoraPlus),
+            ["--alpha-pattern"] = string.Join(',', adapter.Alphas.OrderBy(a => a.Key, StringComparer.Ordinal).Select(a => $"{a.Key}={Text(a.Value)}")),
+            ["--lora-plus-ratio"] = Text(settings.Adam.LoraPlus),
             ["--rank"] = Text(adapter.Rank), ["--alpha"] = Text(adapter.Alpha), ["--rslora"] = Text(adapter.RsLora),
             ["--layers"] = adapter.Layers is { } layers ? string.Join(',', layers) : "all", ["--dropout"] = Text(adapter.Dropout),
             ["--targets"] = string.Join(',', plan.Optimizer.Adapters.Select(a => a.Slot.Linear)),
             // Before the data: they change its ids and labels, and are what the person set.
             ["--loss-on"] = settings.Data.LossOn.ToString(), ["--over-length"] = settings.Data.OverLength.ToString(),
-            ["--data"] = data.Fingerprint(), ["--seq"] = Text(settings.Data.Seq), ["--batch-tokens"] = Text(settings.Data.BatchTokens), ["--packing"] = settings.Data.Layout.ToString(),
-            ["--grad-accum"] = Text(settings.PerStep), ["--optimizer"] = settings.Moments.ToString(), ["--weight-decay"] = Text(settings.Adam.WeightDecay), ["--clip"] = Text(settings.Adam.Clip), ["--seed"] = Text(settings.Seed),
+            ["--data"] = data.Fingerprint(), ["--seq"] = Text(settings.Data.Seq), ["--batch-tokens"] = Text(settings.Data.BatchTokens),
+            ["--packing"] = settings.Data.Layout.ToString(),
+            ["--grad-accum"] = Text(settings.PerStep), ["--optimizer"] = settings.Moments.ToString(), ["--weight-decay"] = Text(settings.Adam.WeightDecay),
+            ["--clip"] = Text(settings.Adam.Clip), ["--seed"] = Text(settings.Seed),
         };
         var facts = new Dictionary<string, string> { ["the device"] = $"{device.Info.Name} ({device.Info.Target})" };
         if (evaluation is not null) facts[EvaluationData] = "sha256 " + evaluation.Fingerprint()[..16];

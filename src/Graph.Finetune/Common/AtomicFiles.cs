@@ -10,7 +10,8 @@ namespace Graph.Finetune;
 /// <summary>A file of a folder as it was written. Sha256: in lower-case hexadecimal digits.</summary>
 public sealed record WrittenFile(string Name, long Bytes, string Sha256);
 
-/// <summary>Files and folders that are there whole or not at all: written beside their place, flushed to the disk, renamed once all of them are complete. Folders are flushed too (not on Windows), so what was
+/// <summary>Files and folders that are there whole or not at all: written beside their place, flushed to the disk,
+/// renamed once all of them are complete. Folders are flushed too (not on Windows), so what was
 /// renamed stays after a loss of power.</summary>
 public static partial class AtomicFiles
 {
@@ -53,7 +54,8 @@ public static partial class AtomicFiles
     /// <summary>A folder of files in the place of one that may be there. Only one process may write a folder at a time.</summary>
     /// <param name="last">Makes one more file from what the others are.</param>
     /// <exception cref="InputException">It cannot be written; the old one has not changed, and nothing stays beside it.</exception>
-    public static void WriteFolder(string folder, IReadOnlyList<(string Name, Action<Stream> Content)> files, Func<IReadOnlyList<WrittenFile>, (string Name, byte[] Content)>? last = null)
+    public static void WriteFolder(string folder,
+        IReadOnlyList<(string Name, Action<Stream> Content)> files, Func<IReadOnlyList<WrittenFile>, (string Name, byte[] Content)>? last = null)
     {
         var (aside, current) = (folder + Partial, folder);
         try

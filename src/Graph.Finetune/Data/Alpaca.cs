@@ -1,7 +1,8 @@
 namespace Graph.Finetune.Data;
 
 /// <summary>
-/// The prompt that instruction data is trained with, word for word the one of Stanford Alpaca (github.com/tatsu-lab/stanford_alpaca), so that adapters and prompts of other tools fit.
+/// The prompt that instruction data is trained with, word for word the one of Stanford Alpaca
+/// (github.com/tatsu-lab/stanford_alpaca), so that adapters and prompts of other tools fit.
 /// </summary>
 public static class Alpaca
 {

@@ -19,7 +19,8 @@ public sealed record DataCounts(long Lines, long TooLong, long TooLongTokens, lo
 {
     public static DataCounts None { get; } = new(0, 0, 0, 0, 0, 0, 0, 0);
 
-    public static DataCounts operator +(DataCounts a, DataCounts b) => new(a.Lines + b.Lines, a.TooLong + b.TooLong, a.TooLongTokens + b.TooLongTokens, a.KeptTokens + b.KeptTokens, a.Examples + b.Examples,
+    public static DataCounts operator +(DataCounts a, DataCounts b) =>
+        new(a.Lines + b.Lines, a.TooLong + b.TooLong, a.TooLongTokens + b.TooLongTokens, a.KeptTokens + b.KeptTokens, a.Examples + b.Examples,
         a.Silent + b.Silent, a.Tokens + b.Tokens, a.Labels + b.Labels);
 
     /// <summary>What was left out or cut, and what teaches nothing, as sentences.</summary>
@@ -34,7 +35,8 @@ public sealed record DataCounts(long Lines, long TooLong, long TooLongTokens, lo
                 OverLength.Truncate => ("were truncated", ""),
                 _ => ("were split", $" into {Examples - Lines + TooLong} documents"),
             };
-            yield return $"{TooLong} of {Lines} lines are longer than --seq {seq} and {they}{became}" + (TooLongTokens > KeptTokens ? $": {TooLongTokens - KeptTokens} of their {TooLongTokens} tokens are left out" : "");
+            yield return $"{TooLong} of {Lines} lines are longer than --seq {seq} and {they}{became}" + (TooLongTokens > KeptTokens
+                ? $": {TooLongTokens - KeptTokens} of their {TooLongTokens} tokens are left out" : "");
         }
         if (Silent > 0) yield return $"{Silent} of {Examples} examples have no label and teach nothing{(firstSilent is null ? "" : $"; the first is {firstSilent}")}";
     }
@@ -82,7 +84,8 @@ public sealed record DataBlock(IReadOnlyList<Example> Examples, IReadOnlyList<Li
             var most = options.MaxTokens!.Value;
             if (options.OverLength == OverLength.Error)
             {
-                wrong.Add(new LineFault(example.Line, $"has {example.Ids.Length} tokens but --seq is {most}; raise --seq, shorten the line, choose --over-length drop, truncate or split, or cut all lines into rows with --concat."));
+                wrong.Add(new LineFault(example.Line,
+                    $"has {example.Ids.Length} tokens but --seq is {most}; raise --seq, shorten the line, choose --over-length drop, truncate or split, or cut all lines into rows with --concat."));
                 continue;
             }
             Example[] parts = options.OverLength switch
@@ -94,10 +97,12 @@ public sealed record DataBlock(IReadOnlyList<Example> Examples, IReadOnlyList<Li
             (tooLong, tooLongTokens, keptTokens) = (tooLong + 1, tooLongTokens + example.Ids.Length, keptTokens + parts.Sum(p => (long)p.Ids.Length));
             examples.AddRange(parts);
         }
-        var counts = new DataCounts(parsed.Count - (wrong.Count - faults.Count), tooLong, tooLongTokens, keptTokens, examples.Count, examples.Count(e => !e.Learns), examples.Sum(e => (long)e.Ids.Length),
+        var counts = new DataCounts(parsed.Count - (wrong.Count - faults.Count), tooLong, tooLongTokens,
+            keptTokens, examples.Count, examples.Count(e => !e.Learns), examples.Sum(e => (long)e.Ids.Length),
             examples.Sum(e => (long)e.Labels.AsSpan(1).Length - e.Labels.AsSpan(1).Count(-100)));
         return new DataBlock(examples, [.. wrong.OrderBy(f => f.Line)], counts);
     }
 
-    static Example Part(Example e, int from, int to) => ReferenceEquals(e.Ids, e.Labels) && e.Ids[from..to] is var ids ? new Example(ids, ids, e.Line) : new Example(e.Ids[from..to], e.Labels[from..to], e.Line);
+    static Example Part(Example e, int from, int to) => ReferenceEquals(e.Ids, e.Labels) && e.Ids[from..to] is var ids ? new Example(ids, ids, e.Line)
+        : new Example(e.Ids[from..to], e.Labels[from..to], e.Line);
 }

@@ -97,7 +97,8 @@ public sealed class DataSet : IDisposable
         var read = new DataBlock[blocks.Count];
         try
         {
-            Parallel.For(0, blocks.Count, new ParallelOptions { MaxDegreeOfParallelism = Math.Min(16, Environment.ProcessorCount), CancellationToken = stop }, i => read[i] = Read(blocks[i]));
+            Parallel.For(0, blocks.Count,
+                new ParallelOptions { MaxDegreeOfParallelism = Math.Min(16, Environment.ProcessorCount), CancellationToken = stop }, i => read[i] = Read(blocks[i]));
         }
         catch (AggregateException e) when (e.InnerExceptions.FirstOrDefault(inner => inner is InputException) is { } fault)
         {

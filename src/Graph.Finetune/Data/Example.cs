@@ -4,7 +4,8 @@ using Graph.Runtime.Planning;
 namespace Graph.Finetune.Data;
 
 /// <summary>
-/// One line of a data file as tokens. Labels[t] belongs to token t itself, as in Hugging Face's data: the id of token t, or -100 where no loss is taken. <see cref="Packing"/> shifts them.
+/// One line of a data file as tokens. Labels[t] belongs to token t itself, as in Hugging Face's data: the
+/// id of token t, or -100 where no loss is taken. <see cref="Packing"/> shifts them.
 /// </summary>
 /// <param name="Line">Number of the line, from 1, in its block of the file.</param>
 public sealed record Example(int[] Ids, int[] Labels, int Line)

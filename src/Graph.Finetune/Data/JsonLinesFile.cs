@@ -7,7 +7,8 @@ using System.Security.Cryptography;
 namespace Graph.Finetune.Data;
 
 /// <summary>
-/// A JSON Lines file. Block k has the lines that start in bytes k·size to (k+1)·size, so a block is found without what is before it; a file may be larger than memory. What cannot be read twice (a pipe) is one block.
+/// A JSON Lines file. Block k has the lines that start in bytes k·size to (k+1)·size, so a block is found without what is
+/// before it; a file may be larger than memory. What cannot be read twice (a pipe) is one block.
 /// </summary>
 sealed class JsonLinesFile : IDataFile
 {
@@ -62,7 +63,8 @@ sealed class JsonLinesFile : IDataFile
         var start = from == 0 ? 0 : LineStart(from, to);
         if (start >= to) return default;
         var end = LineStart(to, Math.Min(length, to + MaxLineBytes));
-        if (end == to + MaxLineBytes && end < length) throw new InputException($"{Path} has a line of more than {MaxLineBytes} bytes after line {LinesBefore(block) + 1}; is it a JSON Lines file, with one object per line?");
+        if (end == to + MaxLineBytes && end < length)
+            throw new InputException($"{Path} has a line of more than {MaxLineBytes} bytes after line {LinesBefore(block) + 1}; is it a JSON Lines file, with one object per line?");
         var bytes = Read(start, checked((int)(end - start)));
         return start == 0 && bytes.Span.StartsWith("\uFEFF"u8) ? bytes[3..] : bytes;
     }

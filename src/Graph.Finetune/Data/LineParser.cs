@@ -10,7 +10,8 @@ namespace Graph.Finetune.Data;
 sealed class LineException(string rest) : Exception(rest);
 
 /// <summary>
-/// Makes an example of the fields of a line, which say its kind: input_ids (and labels) | messages | instruction, output (and input) | prompt, completion | text. Conversations have Gemma's format
+/// Makes an example of the fields of a line, which say its kind: input_ids (and labels) | messages |
+/// instruction, output (and input) | prompt, completion | text. Conversations have Gemma's format
 /// (<see cref="GemmaChat"/>), other texts become &lt;bos&gt; text &lt;eos&gt;, ready ids stay as they are. Fields of other names are metadata and not looked at. Safe for several threads at once.
 /// </summary>
 /// <param name="tokenizer">Null where the model has none; then only ready ids can be read.</param>
@@ -92,7 +93,8 @@ sealed class LineParser(SentencePieceTokenizer? tokenizer, DataOptions options)
         if (ids.Length == 0) throw new LineException("has no input_ids.");
         var labels = fields.TryGetProperty("labels", out _) ? Numbers(fields, "labels", label => label is -100 or >= 0, "labels are -100 (no loss) or ids") : ids;
         if (labels.Length != ids.Length) throw new LineException($"has {ids.Length} input_ids but {labels.Length} labels; there must be one label per id, not shifted.");
-        if (fields.TryGetProperty("attention_mask", out _) && Numbers(fields, "attention_mask", mask => mask == 1, "padding cannot be read, leave it out").Length is var masks && masks != ids.Length)
+        if (fields.TryGetProperty("attention_mask", out _)
+            && Numbers(fields, "attention_mask", mask => mask == 1, "padding cannot be read, leave it out").Length is var masks && masks != ids.Length)
             throw new LineException($"has {ids.Length} input_ids but an attention_mask of {masks}; there must be one per id.");
         return new Example(ids, labels, line);
     }

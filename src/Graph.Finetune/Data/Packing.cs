@@ -6,7 +6,10 @@ using Graph.Runtime.Execution;
 
 namespace Graph.Finetune.Data;
 
-/// <summary>Micro-batches of T tokens, each built when it is asked for; documents with labels that are not shifted yet. LeftOver: tokens that fill no row and are in none of them (only <see cref="Packing.Concat"/>).</summary>
+/// <summary>
+/// Micro-batches of T tokens, each built when it is asked for; documents with labels that are not shifted yet.
+/// LeftOver: tokens that fill no row and are in none of them (only <see cref="Packing.Concat"/>).
+/// </summary>
 public sealed class PackedData(int tokens, IReadOnlyList<IReadOnlyList<(int[] Ids, int[] Labels)>> batches, int leftOver = 0) : IReadOnlyList<MicroBatch>
 {
     public int LeftOver => leftOver;
@@ -31,7 +34,9 @@ public sealed class PackedData(int tokens, IReadOnlyList<IReadOnlyList<(int[] Id
     IEnumerator IEnumerable.GetEnumerator() => GetEnumerator();
 }
 
-/// <summary>Examples → micro-batches of T tokens. The order of the examples alone decides the result. Here labels are shifted: the row of token t gets the label of token t + 1.</summary>
+/// <summary>
+/// Examples → micro-batches of T tokens. The order of the examples alone decides the result. Here labels are shifted: the row of token t gets the label of token t + 1.
+/// </summary>
 public static class Packing
 {
     /// <summary>Whole documents side by side, by first-fit-decreasing over all of them.</summary>
@@ -45,7 +50,8 @@ public static class Packing
     }
 
     /// <summary>
-    /// Pretraining style: all examples joined, then cut every <paramref name="seq"/> tokens; each row is a document of its own, and a batch holds T / seq of them. What fills no row is LeftOver.
+    /// Pretraining style: all examples joined, then cut every <paramref name="seq"/> tokens; each row is a
+    /// document of its own, and a batch holds T / seq of them. What fills no row is LeftOver.
     /// </summary>
     /// <exception cref="UsageException">T is smaller than a row.</exception>
     public static PackedData Concat(IEnumerable<Example> examples, int batchTokens, int seq)
@@ -82,7 +88,8 @@ public static class Packing
         {
             RequireLength(example, seq);
             var padding = seq - example.Ids.Length;
-            rows.Add([(example.Ids, example.Labels), paddings.TryGetValue(padding, out var known) ? known : paddings[padding] = (new int[padding], Enumerable.Repeat(-100, padding).ToArray())]);
+            rows.Add([(example.Ids, example.Labels),
+                paddings.TryGetValue(padding, out var known) ? known : paddings[padding] = (new int[padding], Enumerable.Repeat(-100, padding).ToArray())]);
         }
         return new PackedData(batchTokens, [.. rows.Chunk(batchTokens / seq).Select(r => r.SelectMany(d => d).ToArray())]);
     }
@@ -116,6 +123,7 @@ public static class Packing
 
     static void RequireLength(Example example, int seq)
     {
-        if (example.Ids.Length > seq) throw new InputException($"line {example.Line} of the data has {example.Ids.Length} tokens but --seq is {seq}; raise --seq or shorten the line.");
+        if (example.Ids.Length > seq)
+            throw new InputException($"line {example.Line} of the data has {example.Ids.Length} tokens but --seq is {seq}; raise --seq or shorten the line.");
     }
 }

@@ -7,7 +7,9 @@ using Snappier;
 
 namespace Graph.Finetune.Data;
 
-/// <summary>Decompresses pages to exactly the bytes that they say they have: Parquet.Net's own codecs make what the page's content asks for, or leave what is missing as it was in memory.</summary>
+/// <summary>
+/// Decompresses pages to exactly the bytes that they say they have: Parquet.Net's own codecs make what the page's content asks for, or leave what is missing as it was in memory.
+/// </summary>
 static class ParquetCodec
 {
     /// <exception cref="InvalidDataException">The page has other bytes, or is of a codec that is not read.</exception>

@@ -48,7 +48,8 @@ sealed class ParquetFile : IDataFile
             switched.Content = new MemoryStream(file);
             reader = Guard(() => ParquetReader.CreateAsync(switched, leaveStreamOpen: true).GetAwaiter().GetResult());
             // Texts stay the bytes that they are in JSON.
-            foreach (var element in Guard(() => reader.Metadata!.Schema).Where(e => e.Type == PhysicalType.BYTE_ARRAY)) (element.ConvertedType, element.LogicalType) = (null, null);
+            foreach (var element in Guard(() => reader.Metadata!.Schema)
+                .Where(e => e.Type == PhysicalType.BYTE_ARRAY)) (element.ConvertedType, element.LogicalType) = (null, null);
             var fields = Guard(() => reader.Schema.Fields);
             columns = Guard(() => fields.Where(f => Known.Contains(f.Name)).Select(f => (f, Leaves(f))).ToArray());
             if (columns.Length == 0) throw new InputException($"{path} has the columns {string.Join(", ", fields.Take(8).Select(f => f.Name))}; an example has messages, instruction and output, prompt and completion, text, or input_ids.");
@@ -101,7 +102,8 @@ sealed class ParquetFile : IDataFile
     Dictionary<DataField, ParquetChunk> Chunks(ParquetRowGroupReader group)
     {
         if (group.RowCount is < 0 or > MostRows) throw new InvalidDataException($"a row group has {group.RowCount} rows");
-        return columns.SelectMany(c => c.Leaves).ToDictionary(leaf => leaf, leaf => new ParquetChunk(stream.SafeFileHandle, group.GetMetadata(leaf)?.MetaData ?? throw new InvalidDataException($"a row group lacks the column {leaf.Path}"), ends, leaf));
+        return columns.SelectMany(c => c.Leaves)
+            .ToDictionary(leaf => leaf, leaf => new ParquetChunk(stream.SafeFileHandle, group.GetMetadata(leaf)?.MetaData ?? throw new InvalidDataException($"a row group lacks the column {leaf.Path}"), ends, leaf));
     }
 
     IEnumerable<Part> Parts(long partBytes)
@@ -163,7 +165,8 @@ sealed class ParquetFile : IDataFile
         ParquetLeaf Of<T>(Action<Utf8JsonWriter, T> write) where T : struct
         {
             var found = groups[part.Group][leaf].Read(part.From, part.To, whole);
-            var (values, levels, repeated) = (new T[found.Values], leaf.MaxDefinitionLevel > 0 ? new int[found.Values] : null, leaf.MaxRepetitionLevel > 0 ? new int[found.Values] : null);
+            var (values, levels, repeated) = (new T[found.Values], leaf.MaxDefinitionLevel > 0 ? new int[found.Values] : null, leaf.MaxRepetitionLevel > 0
+                ? new int[found.Values] : null);
             if (found.Values > 0)
             {
                 switched.Content = found.Content;

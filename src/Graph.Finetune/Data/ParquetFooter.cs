@@ -12,11 +12,14 @@ static class ParquetFooter
     static readonly ThriftStruct Empty = new();
 
     // Of logical types those that say how a number or a text is read.
-    static readonly ThriftStruct Logical = new((1, Of(Empty)), (3, Of(Empty)), (4, Of(Empty)), (10, Of(new ThriftStruct((1, new(Wire.Byte)), (2, new(Wire.True))))), (12, Of(Empty)));
+    static readonly ThriftStruct Logical = new((1, Of(Empty)), (3, Of(Empty)), (4, Of(Empty)), (10, Of(new ThriftStruct((1, new(Wire.Byte)), (2, new(Wire.True))))),
+        (12, Of(Empty)));
 
-    static readonly ThriftStruct Schema = new((1, new(Wire.I32)), (2, new(Wire.I32)), (3, new(Wire.I32)), (4, new(Wire.Binary)), (5, new(Wire.I32)), (6, new(Wire.I32)), (7, new(Wire.I32)), (8, new(Wire.I32)), (10, Of(Logical)));
+    static readonly ThriftStruct Schema = new((1, new(Wire.I32)), (2, new(Wire.I32)), (3, new(Wire.I32)), (4, new(Wire.Binary)), (5, new(Wire.I32)), (6, new(Wire.I32)),
+        (7, new(Wire.I32)), (8, new(Wire.I32)), (10, Of(Logical)));
 
-    static readonly ThriftStruct Chunk = new((1, new(Wire.Binary)), (2, new(Wire.I64)), (3, Of(new ThriftStruct((1, new(Wire.I32)), (2, Many(Wire.I32)), (3, Many(Wire.Binary)), (4, new(Wire.I32)), (5, new(Wire.I64)), (6, new(Wire.I64)), (7, new(Wire.I64)),
+    static readonly ThriftStruct Chunk = new((1, new(Wire.Binary)), (2, new(Wire.I64)),
+        (3, Of(new ThriftStruct((1, new(Wire.I32)), (2, Many(Wire.I32)), (3, Many(Wire.Binary)), (4, new(Wire.I32)), (5, new(Wire.I64)), (6, new(Wire.I64)), (7, new(Wire.I64)),
         (9, new(Wire.I64)), (11, new(Wire.I64))))));
 
     static readonly ThriftStruct Group = new((1, Many(Wire.Struct, Chunk)), (2, new(Wire.I64)), (3, new(Wire.I64)));

@@ -5,7 +5,10 @@ using Parquet.Meta;
 
 namespace Graph.Finetune.Data;
 
-/// <summary>The header of a page. Levels: bytes of repetition and definition levels that stand before the values, which pages of version 2 say; null: version 1, where each has its length before it.</summary>
+/// <summary>
+/// The header of a page. Levels: bytes of repetition and definition levels that stand before the values,
+/// which pages of version 2 say; null: version 1, where each has its length before it.
+/// </summary>
 /// <param name="At">Where the page's content is in the file.</param>
 /// <param name="Plain">The values are not compressed, whatever the column's codec.</param>
 sealed record ParquetPage(PageType Type, long At, int Compressed, int Uncompressed, int Values, int Encoding, (int Repetition, int Definition)? Levels, bool Plain)
@@ -36,7 +39,8 @@ sealed record ParquetPage(PageType Type, long At, int Compressed, int Uncompress
                 default: thrift.Skip(wire); break;
             }
         }
-        if (uncompressed is < 0 or > MostBytes || compressed is < 0 or > MostBytes) throw new InvalidDataException($"a page has {Math.Max(uncompressed, compressed)} bytes; write pages of at most {MostBytes}, 1 MiB is usual");
+        if (uncompressed is < 0 or > MostBytes || compressed is < 0 or > MostBytes)
+            throw new InvalidDataException($"a page has {Math.Max(uncompressed, compressed)} bytes; write pages of at most {MostBytes}, 1 MiB is usual");
         if (page.Values is < 0 or > MostValues) throw new InvalidDataException($"a page has {page.Values} values; write pages of at most {MostValues}");
         return new ParquetPage((PageType)type, at + thrift.At, (int)compressed, (int)uncompressed, (int)page.Values, (int)page.Encoding, page.Levels, page.Plain);
     }
@@ -50,7 +54,8 @@ sealed record ParquetPage(PageType Type, long At, int Compressed, int Uncompress
             {
                 case (1, Wire.I32): values = thrift.Number(); break;
                 case (2, Wire.I32): encoding = thrift.Number(); break;
-                case (3 or 4, Wire.I32) when thrift.Number() is not Rle and var odd && levels: throw new InvalidDataException($"levels have the encoding {odd}; only RLE can be read");
+                case (3 or 4, Wire.I32) when thrift.Number() is not Rle and var odd
+                && levels: throw new InvalidDataException($"levels have the encoding {odd}; only RLE can be read");
                 case (3 or 4, Wire.I32): break;
                 default: thrift.Skip(wire); break;
             }
@@ -73,7 +78,8 @@ sealed record ParquetPage(PageType Type, long At, int Compressed, int Uncompress
                 default: thrift.Skip(wire); break;
             }
         }
-        return definition is < 0 or > MostBytes || repetition is < 0 or > MostBytes ? throw new InvalidDataException($"a page has {repetition} and {definition} bytes of levels") : (values, encoding, ((int)repetition, (int)definition), plain);
+        return definition is < 0 or > MostBytes || repetition is < 0 or > MostBytes
+            ? throw new InvalidDataException($"a page has {repetition} and {definition} bytes of levels") : (values, encoding, ((int)repetition, (int)definition), plain);
     }
 
     /// <summary>The page as one of version 1 that is not compressed.</summary>

@@ -36,7 +36,8 @@ public sealed class TokenCache(string folder)
             var path = PathOf(key);
             if (!File.Exists(path)) return null;
             var bytes = File.ReadAllBytes(path);
-            if (bytes.Length < SHA256.HashSizeInBytes || !SHA256.HashData(bytes.AsSpan(..^SHA256.HashSizeInBytes)).AsSpan().SequenceEqual(bytes.AsSpan(^SHA256.HashSizeInBytes..))) return null;
+            if (bytes.Length < SHA256.HashSizeInBytes
+                || !SHA256.HashData(bytes.AsSpan(..^SHA256.HashSizeInBytes)).AsSpan().SequenceEqual(bytes.AsSpan(^SHA256.HashSizeInBytes..))) return null;
             // Entries that are used stay.
             if (DateTime.UtcNow - File.GetLastWriteTimeUtc(path) > TimeSpan.FromDays(1)) File.SetLastWriteTimeUtc(path, DateTime.UtcNow);
             return Read(bytes);

@@ -50,7 +50,8 @@ public sealed record MemoryPicture(double Milliseconds, double Turn, long Peak, 
 /// <param name="Milliseconds">What not keeping it costs a micro-batch.</param>
 public sealed record ActivationRow(string Tensor, int Action, string What, string Layers, long Bytes, double Milliseconds)
 {
-    public static string Table(IEnumerable<ActivationRow> rows) => "<div class=\"scroll\"><table><thead><tr><th>activation</th><th>what happens</th><th>layers</th><th>bytes</th><th>costs</th><th>costs for a GiB</th></tr></thead><tbody>"
+    public static string Table(IEnumerable<ActivationRow> rows) =>
+        "<div class=\"scroll\"><table><thead><tr><th>activation</th><th>what happens</th><th>layers</th><th>bytes</th><th>costs</th><th>costs for a GiB</th></tr></thead><tbody>"
         + string.Concat(rows.Select(c => $"<tr><td><code>{Text(c.Tensor)}</code></td><td class=\"a{c.Action}\">{Text(c.What)}</td><td>{Text(c.Layers)}</td>"
             + $"<td>{Graph.Finetune.Bytes.Text(c.Bytes)}</td><td>{(c.Milliseconds > 0 ? Number(c.Milliseconds, "F2") + " ms" : "")}</td><td>{(c.Milliseconds > 0 ? Number(c.Milliseconds / (c.Bytes / Gib), "F2") + " ms" : "")}</td></tr>"))
         + "</tbody></table></div>";

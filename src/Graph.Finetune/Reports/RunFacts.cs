@@ -13,7 +13,8 @@ public sealed record LengthBin(int Least, int Most, int Documents);
 /// <param name="Model">As the person named it.</param>
 /// <param name="Steps">Of the whole run.</param>
 public sealed record RunFacts(
-    string Variant, string Model, string Device, int Steps, IReadOnlyList<Fact> Settings, IReadOnlyList<Fact> Data, IReadOnlyList<LengthBin> Lengths, MemoryPicture Memory, IReadOnlyList<ActivationRow> Activations)
+    string Variant, string Model, string Device, int Steps, IReadOnlyList<Fact> Settings, IReadOnlyList<Fact> Data, IReadOnlyList<LengthBin> Lengths,
+    MemoryPicture Memory, IReadOnlyList<ActivationRow> Activations)
 {
     public const string Name = "run-facts.json";
 
@@ -27,7 +28,8 @@ public sealed record RunFacts(
         if (!File.Exists(path)) return null;
         try
         {
-            return JsonSerializer.Deserialize(File.ReadAllBytes(path), RunFactsJson.Default.RunFacts) is { } facts && facts.IsWhole() ? facts : throw new InputException($"{path} has not the fields of a run's facts; the next start of the run writes it again.");
+            return JsonSerializer.Deserialize(File.ReadAllBytes(path), RunFactsJson.Default.RunFacts) is { } facts && facts.IsWhole() ? facts
+                : throw new InputException($"{path} has not the fields of a run's facts; the next start of the run writes it again.");
         }
         catch (Exception e) when (e is JsonException or NotSupportedException || AtomicFiles.IsFault(e))
         {
@@ -38,7 +40,8 @@ public sealed record RunFacts(
     // What the reader leaves null where a field is not there, and sizes that do not fit each other.
     bool IsWhole()
     {
-        if (Variant is null || Model is null || Device is null || Settings is null || Data is null || Lengths is null || Activations is null || Memory is not { Peak: > 0, Edges: { } edges, Bands: { } bands }) return false;
+        if (Variant is null || Model is null || Device is null || Settings is null || Data is null || Lengths is null || Activations is null
+            || Memory is not { Peak: > 0, Edges: { } edges, Bands: { } bands }) return false;
         foreach (var edge in edges) if (edge is not { Length: 2 }) return false;
         foreach (var band in bands) if (band is not { Name: not null, Bytes: { } bytes } || bytes.Count != edges.Count) return false;
         return true;

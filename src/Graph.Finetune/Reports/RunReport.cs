@@ -14,7 +14,8 @@ public sealed record RunReport(string Name, RunFacts? Facts, RunSeries Series)
     public const string FileName = "report.html";
 
     /// <exception cref="InputException">It is no folder of a run, or one of its files is damaged.</exception>
-    public static RunReport Read(string directory) => new(Path.GetFileName(Path.TrimEndingDirectorySeparator(Path.GetFullPath(directory))), RunFacts.Read(directory), RunSeries.Read(directory));
+    public static RunReport Read(string directory) =>
+        new(Path.GetFileName(Path.TrimEndingDirectorySeparator(Path.GetFullPath(directory))), RunFacts.Read(directory), RunSeries.Read(directory));
 
     /// <summary>One page of a run, or of several beside each other.</summary>
     public static string Page(IReadOnlyList<RunReport> runs)
@@ -47,11 +48,14 @@ public sealed record RunReport(string Name, RunFacts? Facts, RunSeries Series)
     /// <summary>The curves of runs with different names, and what they are drawn from.</summary>
     public static string Charts(IReadOnlyList<RunReport> runs) =>
         Chart("loss", "Loss") + (runs.Any(r => r.Series.Evaluation.Steps.Count > 0) ? Chart("eval", "Evaluation loss") : "")
-        + Chart("lr", "Learning rate") + Chart("norm", "Norm of the gradient") + Chart("speed", "Tokens a second") + $"<script type=\"application/json\" id=\"runs\">{Json(runs)}</script>";
+        + Chart("lr", "Learning rate") + Chart("norm", "Norm of the gradient") + Chart("speed",
+        "Tokens a second") + $"<script type=\"application/json\" id=\"runs\">{Json(runs)}</script>";
 
-    static string Chart(string name, string title) => $"<h2>{Text(title)}</h2><div class=\"chart\" data-chart=\"{name}\" role=\"img\" aria-label=\"{Text(title)} over the steps\"></div>";
+    static string Chart(string name, string title) =>
+        $"<h2>{Text(title)}</h2><div class=\"chart\" data-chart=\"{name}\" role=\"img\" aria-label=\"{Text(title)} over the steps\"></div>";
 
-    static string Lead(RunReport run) => run.Facts is not { } facts ? $"{run.Series.Steps} steps" : $"{facts.Variant} from {facts.Model} on {facts.Device}: {run.Series.Steps} of {facts.Steps} steps";
+    static string Lead(RunReport run) => run.Facts is not { } facts ? $"{run.Series.Steps} steps"
+        : $"{facts.Variant} from {facts.Model} on {facts.Device}: {run.Series.Steps} of {facts.Steps} steps";
 
     static IReadOnlyList<Fact> Figures(RunReport run)
     {
@@ -102,7 +106,8 @@ public sealed record RunReport(string Name, RunFacts? Facts, RunSeries Series)
     // A file that somebody changed may say any number.
     static string Duration(double seconds) => seconds is >= 0 and < 1e11 ? Duration(TimeSpan.FromSeconds(seconds)) : "–";
 
-    static string Duration(TimeSpan time) => time.TotalHours >= 1 ? $"{(int)time.TotalHours} h {time.Minutes} min" : time.TotalMinutes >= 1 ? $"{time.Minutes} min {time.Seconds} s" : $"{Number(time.TotalSeconds, "F1")} s";
+    static string Duration(TimeSpan time) => time.TotalHours >= 1 ? $"{(int)time.TotalHours} h {time.Minutes} min"
+        : time.TotalMinutes >= 1 ? $"{time.Minutes} min {time.Seconds} s" : $"{Number(time.TotalSeconds, "F1")} s";
 
     // What report.js draws.
     static string Json(IReadOnlyList<RunReport> runs)

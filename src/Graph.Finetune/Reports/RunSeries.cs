@@ -16,7 +16,8 @@ public sealed record Curve(IReadOnlyList<double> Steps, IReadOnlyList<double> Va
 /// <param name="Last">The last loss and its mean over about twenty steps.</param>
 /// <param name="Best">The lowest evaluation; null: there was none.</param>
 /// <param name="TokensPerSecond">Of all steps but the first.</param>
-public sealed record RunSeries(Curve Loss, Curve Smoothed, Curve Evaluation, Curve LearningRate, Curve GradientNorm, Curve Speed, int Steps, long Tokens, double Seconds, double TokensPerSecond, (double Loss, double Smoothed) Last,
+public sealed record RunSeries(Curve Loss, Curve Smoothed, Curve Evaluation, Curve LearningRate, Curve GradientNorm, Curve Speed, int Steps, long Tokens, double Seconds,
+    double TokensPerSecond, (double Loss, double Smoothed) Last,
     (double Step, double Loss)? Best, int Skipped, long PeakBytes, long PlannedPeakBytes)
 {
     /// <summary>Points of a curve at most.</summary>
@@ -50,8 +51,10 @@ public sealed record RunSeries(Curve Loss, Curve Smoothed, Curve Evaluation, Cur
         // The first step of a start has what is made ready once.
         var timed = lines.Skip(lines.Count > 1 ? 1 : 0).ToArray();
         var seconds = timed.Sum(l => l.Milliseconds) / 1000;
-        return new RunSeries(Curve(l => l.Loss), new Curve(Buckets(lines.Count).Select(b => (double)lines[b.End.Value - 1].Step).ToArray(), [.. Buckets(lines.Count).Select(b => smoothed[b.End.Value - 1])]),
-            new Curve([.. evaluations.Select(l => (double)l.Step)], [.. evaluations.Select(l => l.Evaluation!.Value)]), Curve(l => l.Rate), Curve(l => l.Norm), Curve(l => l.Speed),
+        return new RunSeries(Curve(l => l.Loss),
+            new Curve(Buckets(lines.Count).Select(b => (double)lines[b.End.Value - 1].Step).ToArray(), [.. Buckets(lines.Count).Select(b => smoothed[b.End.Value - 1])]),
+            new Curve([.. evaluations.Select(l => (double)l.Step)], [.. evaluations.Select(l => l.Evaluation!.Value)]), Curve(l => l.Rate), Curve(l => l.Norm),
+                Curve(l => l.Speed),
             lines.Count == 0 ? 0 : lines[^1].Step, lines.Sum(l => l.Tokens), lines.Sum(l => l.Milliseconds) / 1000, seconds > 0 ? timed.Sum(l => l.Tokens) / seconds : 0,
             lines.Count == 0 ? (double.NaN, double.NaN) : (lines[^1].Loss, smoothed[^1]), best is null ? null : (best.Step, best.Evaluation!.Value), lines.Count(l => l.Skipped),
             lines.Select(l => l.Peak).DefaultIfEmpty().Max(), lines.Select(l => l.Planned).DefaultIfEmpty().Max());
@@ -86,7 +89,8 @@ public sealed record RunSeries(Curve Loss, Curve Smoothed, Curve Evaluation, Cur
         {
             using var json = JsonDocument.Parse(text);
             var root = json.RootElement;
-            return new Line(root.GetProperty("step").GetInt32(), Number("loss"), Number("lr"), Number("grad_norm"), Count("tokens"), Number("step_ms"), Number("tokens_per_second"), Count("peak_bytes"), Count("planned_peak_bytes"),
+            return new Line(root.GetProperty("step").GetInt32(), Number("loss"), Number("lr"), Number("grad_norm"), Count("tokens"), Number("step_ms"),
+                Number("tokens_per_second"), Count("peak_bytes"), Count("planned_peak_bytes"),
                 root.GetProperty("skipped").GetBoolean(), root.TryGetProperty("eval_loss", out _) ? Number("eval_loss") : null);
 
             // More than any step has would overflow the sums.

@@ -4,7 +4,10 @@ using System.IO;
 
 namespace Graph.Finetune.Runs;
 
-/// <summary>A file that only watches a run and grows at its end: an append is there whole or not at all. What cannot be written waits for the next write and is said once; no run ends for it.</summary>
+/// <summary>
+/// A file that only watches a run and grows at its end: an append is there whole or not at all. What
+/// cannot be written waits for the next write and is said once; no run ends for it.
+/// </summary>
 /// <param name="open">Opens the file; asked when there is something to write, again if it failed.</param>
 /// <param name="warn">Receives what is wrong, without a full stop.</param>
 public sealed class AppendedFile(string path, Func<FileStream> open, Action<string> warn) : IDisposable

@@ -7,7 +7,8 @@ using Graph.Finetune.Training;
 
 namespace Graph.Finetune.Runs;
 
-/// <summary>The steps of a run for TensorBoard: a file events.out.tfevents.SECONDS.HOST in the run's folder for each start, in the order of their names. One that goes on after step N says so, and readers drop what
+/// <summary>The steps of a run for TensorBoard: a file events.out.tfevents.SECONDS.HOST in the run's folder for each
+/// start, in the order of their names. One that goes on after step N says so, and readers drop what
 /// earlier files have behind it.</summary>
 /// <param name="after">The step that the run goes on from; 0: it begins, and files of an earlier run go.</param>
 /// <param name="warn">Receives what is wrong, without a full stop.</param>
@@ -45,7 +46,8 @@ public sealed class EventFile : IDisposable
     {
         List<(string, double)> scalars =
         [
-            ("train/loss", report.Loss), ("train/learning_rate", report.LearningRate), ("train/grad_norm", report.GradientNorm), ("train/epoch", report.Epoch), ("train/skipped", report.Skipped ? 1 : 0),
+            ("train/loss", report.Loss), ("train/learning_rate", report.LearningRate), ("train/grad_norm", report.GradientNorm), ("train/epoch", report.Epoch),
+                ("train/skipped", report.Skipped ? 1 : 0),
             ("speed/tokens_per_second", report.TokensPerSecond), ("speed/step_ms", report.Milliseconds), ("memory/peak_gib", report.PeakBytes / (double)(1L << 30)),
         ];
         if (report.EvaluationLoss is { } loss) scalars.Add(("eval/loss", loss));

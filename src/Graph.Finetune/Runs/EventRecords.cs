@@ -14,7 +14,8 @@ namespace Graph.Finetune.Runs;
 /// </summary>
 public static class EventRecords
 {
-    // Field numbers: of Event wall_time 1 (double), step 2, file_version 3, summary 5, session_log 7; of Summary value 1; of its values tag 1, simple_value 2 (float); of SessionLog status 1, in which START is 1.
+    // Field numbers: of Event wall_time 1 (double), step 2, file_version 3, summary 5, session_log 7; of Summary value
+    // 1; of its values tag 1, simple_value 2 (float); of SessionLog status 1, in which START is 1.
     const int Varint = 0, Fixed64 = 1, Bytes = 2, Fixed32 = 5;
 
     /// <summary>The first record of a file.</summary>
@@ -24,7 +25,8 @@ public static class EventRecords
     /// <summary>A run begins, or begins again, with this step: readers drop what earlier files have from there on.</summary>
     public static void WriteStart(IBufferWriter<byte> to, double time, long step) => Write(to, time, step, e => Message(e, 7, log => Number(log, 1, 1)));
 
-    public static void WriteScalars(IBufferWriter<byte> to, double time, long step, IReadOnlyList<(string Tag, double Value)> scalars) => Write(to, time, step, e => Message(e, 5, summary =>
+    public static void WriteScalars(IBufferWriter<byte> to, double time, long step, IReadOnlyList<(string Tag, double Value)> scalars) =>
+        Write(to, time, step, e => Message(e, 5, summary =>
     {
         foreach (var (tag, value) in scalars)
             Message(summary, 1, v =>

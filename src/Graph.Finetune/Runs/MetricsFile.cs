@@ -55,7 +55,8 @@ public sealed class MetricsFile(string directory, int after, Action<string> warn
     (int Bytes, int Step) Kept(ReadOnlySpan<byte> bytes)
     {
         var (kept, last) = (0, 0);
-        while (bytes[kept..].IndexOf((byte)'\n') is >= 0 and var length && StepOf(bytes.Slice(kept, length)) is { } step && step <= after) (kept, last) = (kept + length + 1, step);
+        while (bytes[kept..].IndexOf((byte)'\n') is >= 0 and var length && StepOf(bytes.Slice(kept, length)) is { } step
+            && step <= after) (kept, last) = (kept + length + 1, step);
         return (kept, last);
     }
 
@@ -64,7 +65,8 @@ public sealed class MetricsFile(string directory, int after, Action<string> warn
         try
         {
             using var json = JsonDocument.Parse(Encoding.UTF8.GetString(line));
-            return json.RootElement.ValueKind == JsonValueKind.Object && json.RootElement.TryGetProperty("step", out var step) && step.ValueKind == JsonValueKind.Number && step.TryGetInt32(out var number) ? number : null;
+            return json.RootElement.ValueKind == JsonValueKind.Object && json.RootElement.TryGetProperty("step", out var step) && step.ValueKind == JsonValueKind.Number
+                && step.TryGetInt32(out var number) ? number : null;
         }
         catch (JsonException)
         {

@@ -71,7 +71,8 @@ public static class RunCheckpoint
             if (written.AsSpan().SequenceEqual(Manifest(files))) return null;
             // Which one it is: the file whose line the manifest does not have.
             var lines = Encoding.UTF8.GetString(written);
-            return files.FirstOrDefault(f => !lines.Contains(f.Sha256, StringComparison.Ordinal)) is { } changed ? $"has another {changed.Name} than its {ManifestName} says" : $"has a damaged {ManifestName}";
+            return files.FirstOrDefault(f => !lines.Contains(f.Sha256, StringComparison.Ordinal)) is { } changed
+                ? $"has another {changed.Name} than its {ManifestName} says" : $"has a damaged {ManifestName}";
         }
         catch (Exception e) when (AtomicFiles.IsFault(e))
         {
@@ -102,7 +103,8 @@ public static class RunCheckpoint
         try
         {
             var root = document.RootElement;
-            if (root.GetProperty("format").GetInt32() is not Format and var other) throw new InputException($"{path} has format {other}, but this program reads {Format}; go on with the program that wrote it.");
+            if (root.GetProperty("format").GetInt32() is not Format and var other)
+                throw new InputException($"{path} has format {other}, but this program reads {Format}; go on with the program that wrote it.");
             var place = root.GetProperty("data_place");
             var position = new RunPosition(root.GetProperty("step").GetInt32(), root.GetProperty("skipped_in_a_row").GetInt32(), root.GetProperty("data_position").GetInt64())
             {
@@ -112,13 +114,16 @@ public static class RunCheckpoint
             var settings = new RunSettings(Texts(root.GetProperty("settings")), Texts(root.GetProperty("facts")),
                 new LearningRate(Enum.Parse<LearningRateShape>(rate.GetProperty("schedule").GetString()!), rate.GetProperty("peak").GetDouble(), rate.GetProperty("warmup").GetInt32(), rate.GetProperty("steps").GetInt32())
                 {
-                    Minimum = rate.TryGetProperty("minimum", out var minimum) ? minimum.GetDouble() : 0, Restarts = rate.TryGetProperty("restarts", out var restarts) ? restarts.GetInt32() : 0,
+                    Minimum = rate.TryGetProperty("minimum", out var minimum) ? minimum.GetDouble() : 0,
+                    Restarts = rate.TryGetProperty("restarts", out var restarts) ? restarts.GetInt32() : 0,
                 });
             var full = ModelProduct.Trained(schedule).Any();
             IReadOnlyList<AdapterModule> adapters = full ? [] : PeftAdapter.Load(folder, schedule).Modules;
             IReadOnlyList<(string, float[])> masters = full ? ModelProduct.Read(folder, schedule) : [];
             using var optimizer = SafetensorsFile.Open(Path.Combine(folder, OptimizerName));
-            return (RunState.Of(position, root.GetProperty("updates").GetInt32(), root.GetProperty("seed").GetInt32(), new LossScaleState(root.GetProperty("loss_scale").GetSingle(), root.GetProperty("steps_at_loss_scale").GetInt32()), adapters, masters, optimizer) with { Evaluations = Evaluations(root) }, settings);
+            return (RunState.Of(position, root.GetProperty("updates").GetInt32(), root.GetProperty("seed").GetInt32(),
+                new LossScaleState(root.GetProperty("loss_scale").GetSingle(), root.GetProperty("steps_at_loss_scale").GetInt32()), adapters, masters,
+                    optimizer) with { Evaluations = Evaluations(root) }, settings);
         }
         catch (Exception e) when (e is KeyNotFoundException or InvalidOperationException or FormatException or ArgumentException)
         {
@@ -127,7 +132,9 @@ public static class RunCheckpoint
 
         // A run without evaluations has none.
         static EvaluationState Evaluations(JsonElement root) => !root.TryGetProperty("evaluations", out var e) ? EvaluationState.None
-            : new EvaluationState(e.GetProperty("best_step").GetInt32(), e.GetProperty("best_loss").ValueKind == JsonValueKind.Null ? double.PositiveInfinity : e.GetProperty("best_loss").GetDouble(), e.GetProperty("since_best").GetInt32());
+            : new EvaluationState(e.GetProperty("best_step")
+            .GetInt32(), e.GetProperty("best_loss").ValueKind == JsonValueKind.Null ? double.PositiveInfinity : e.GetProperty("best_loss")
+            .GetDouble(), e.GetProperty("since_best").GetInt32());
 
         static IReadOnlyDictionary<string, string> Texts(JsonElement fields) => fields.EnumerateObject().ToDictionary(f => f.Name, f => f.Value.GetString()!);
     }

@@ -17,7 +17,10 @@ public enum RunStart
     Resume,
 }
 
-/// <summary>The folder of a run (--out), owned by one process until it is disposed of or dies: the system holds a lock on the file .lock in it. The file stays, for a second process may have opened it already.</summary>
+/// <summary>
+/// The folder of a run (--out), owned by one process until it is disposed of or dies: the system holds a lock on
+/// the file .lock in it. The file stays, for a second process may have opened it already.
+/// </summary>
 public sealed class RunFolder : IDisposable
 {
     const string LockName = ".lock";
@@ -121,7 +124,8 @@ public sealed class RunFolder : IDisposable
     public static string CheckpointsOf(string path) => System.IO.Path.Combine(path, "checkpoints");
 
     static string? Holds(string path) =>
-        new[] { PeftAdapter.ConfigName, PeftAdapter.WeightsName, SavedModel.SingleName, SavedModel.IndexName, MetricsFile.Name, System.IO.Path.GetFileName(CheckpointsOf(path)) }.FirstOrDefault(name => System.IO.Path.Exists(System.IO.Path.Combine(path, name)));
+        new[] { PeftAdapter.ConfigName, PeftAdapter.WeightsName, SavedModel.SingleName, SavedModel.IndexName,
+        MetricsFile.Name, System.IO.Path.GetFileName(CheckpointsOf(path)) }.FirstOrDefault(name => System.IO.Path.Exists(System.IO.Path.Combine(path, name)));
 
     // EWOULDBLOCK of Linux and of macOS, ERROR_SHARING_VIOLATION of Windows.
     static bool IsTaken(IOException e) => OperatingSystem.IsWindows() ? e.HResult == unchecked((int)0x80070020) : e.HResult is 11 or 35;

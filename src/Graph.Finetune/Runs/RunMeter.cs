@@ -6,7 +6,8 @@ using Graph.Finetune.Training;
 namespace Graph.Finetune.Runs;
 
 /// <summary>
-/// The steps of a run as instruments of System.Diagnostics.Metrics, under the meter <see cref="Name"/>; each measurement has the tag graph.variant. Nothing listens unless somebody asks: measuring then costs nanoseconds.
+/// The steps of a run as instruments of System.Diagnostics.Metrics, under the meter <see cref="Name"/>; each measurement
+/// has the tag graph.variant. Nothing listens unless somebody asks: measuring then costs nanoseconds.
 /// </summary>
 public sealed class RunMeter : IDisposable
 {

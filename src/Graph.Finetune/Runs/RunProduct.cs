@@ -58,7 +58,8 @@ public sealed record ModelProduct(ModelSource Source) : IRunProduct
         [(MastersName, stream => SafetensorsWriter.Write(stream, [.. Tensors(state).Select(t => t.As(StoredType.F32))], new Dictionary<string, string> { ["format"] = "pt" }))];
 
     public void Save(string directory, TrainState state) =>
-        SavedModel.Save(directory, [.. Tensors(state)], Directory is { } from ? File.ReadAllBytes(Path.Combine(from, SavedModel.ConfigName)) : SavedModel.Config(Source.Model.Config()), Directory);
+        SavedModel.Save(directory, [.. Tensors(state)], Directory is { } from ? File.ReadAllBytes(Path.Combine(from, SavedModel.ConfigName))
+        : SavedModel.Config(Source.Model.Config()), Directory);
 
     public void Complete(string directory) => SavedModel.Complete(directory);
 

@@ -48,7 +48,9 @@ public sealed class RunSaver(RunFolder folder, int keep, IRunProduct product, Ru
         unproven = true;
     }
 
-    /// <summary>A step with a finite gradient has used the weights of the newest save, so older ones than are to be kept may go: until then one of them is the last good one.</summary>
+    /// <summary>
+    /// A step with a finite gradient has used the weights of the newest save, so older ones than are to be kept may go: until then one of them is the last good one.
+    /// </summary>
     public void Prove()
     {
         if (!unproven) return;
@@ -87,7 +89,8 @@ public sealed class RunSaver(RunFolder folder, int keep, IRunProduct product, Ru
         {
             warn($"a checkpoint of the diverged steps could not be set aside ({e.Message.TrimEnd('.')})");
         }
-        Checkpoint = RunCheckpoint.Steps(folder.Checkpoints).Where(s => s < firstSkipped - 1).Select(s => (int?)s).FirstOrDefault(s => RunCheckpoint.Fault(RunCheckpoint.FolderOf(folder.Checkpoints, s!.Value)) is null);
+        Checkpoint = RunCheckpoint.Steps(folder.Checkpoints).Where(s => s < firstSkipped - 1).Select(s => (int?)s)
+            .FirstOrDefault(s => RunCheckpoint.Fault(RunCheckpoint.FolderOf(folder.Checkpoints, s!.Value)) is null);
         if (Checkpoint is { } good)
         {
             var state = RunCheckpoint.Read(RunCheckpoint.FolderOf(folder.Checkpoints, good), schedule).State;
@@ -150,7 +153,8 @@ public sealed class RunSaver(RunFolder folder, int keep, IRunProduct product, Ru
         {
             // A damaged one takes no good one's place; one that is newer is written again where the run comes to it.
             foreach (var step in damaged.Where(s => s < Checkpoint)) AtomicFiles.Remove(RunCheckpoint.FolderOf(folder.Checkpoints, step));
-            foreach (var old in RunCheckpoint.Steps(folder.Checkpoints).Where(s => s <= Checkpoint).Skip(keep).Where(s => s != Best)) AtomicFiles.Remove(RunCheckpoint.FolderOf(folder.Checkpoints, old));
+            foreach (var old in RunCheckpoint.Steps(folder.Checkpoints).Where(s => s <= Checkpoint).Skip(keep)
+                .Where(s => s != Best)) AtomicFiles.Remove(RunCheckpoint.FolderOf(folder.Checkpoints, old));
         }
         catch (Exception e) when (AtomicFiles.IsFault(e))
         {

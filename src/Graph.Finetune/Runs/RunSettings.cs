@@ -25,7 +25,8 @@ public sealed record RunSettings(IReadOnlyDictionary<string, string> Values, IRe
         for (var step = 0; step < done; step++)
         {
             if (Rate.At(step) != began.Rate.At(step))
-                throw new UsageException(string.Create(CultureInfo.InvariantCulture, $"--lr, --min-lr, --schedule, --warmup, --restarts and the number of steps give step {step + 1} the learning rate {Rate.At(step):G6}, but it was done with {began.Rate.At(step):G6} ")
+                throw new UsageException(string.Create(CultureInfo.InvariantCulture,
+                    $"--lr, --min-lr, --schedule, --warmup, --restarts and the number of steps give step {step + 1} the learning rate {Rate.At(step):G6}, but it was done with {began.Rate.At(step):G6} ")
                     + $"({Text(began.Rate)}, now {Text(Rate)}); give the same to go on with --resume, or begin another run in another --out, with --adapter to start from this one's adapter.");
         }
         return
@@ -35,7 +36,9 @@ public sealed record RunSettings(IReadOnlyDictionary<string, string> Values, IRe
         ];
     }
 
-    static string Text(LearningRate rate) => string.Create(CultureInfo.InvariantCulture, $"{rate.Shape.ToString().ToLowerInvariant()} {rate.Peak}, warm-up {rate.Warmup}, {rate.Steps} steps{(rate.Minimum > 0 ? FormattableString.Invariant($", minimum {rate.Minimum}") : "")}{(rate.Restarts > 0 ? $", {rate.Restarts} restarts" : "")}");
+    static string Text(LearningRate rate) =>
+        string.Create(CultureInfo.InvariantCulture,
+        $"{rate.Shape.ToString().ToLowerInvariant()} {rate.Peak}, warm-up {rate.Warmup}, {rate.Steps} steps{(rate.Minimum > 0 ? FormattableString.Invariant($", minimum {rate.Minimum}") : "")}{(rate.Restarts > 0 ? $", {rate.Restarts} restarts" : "")}");
 
     static string Shown(string value) => value.Length == 0 ? "nothing" : value.Length > 80 ? value[..80] + "…" : value;
 }

@@ -31,7 +31,8 @@ public sealed record RunState(RunPosition Position, TrainState Train)
         .. Train.Weights.SelectMany(w => new[] { (Name: w.Tensor + First, Moment: w.Matrix.FirstMoment), (Name: w.Tensor + Second, Moment: w.Matrix.SecondMoment) }).SelectMany(t => (SafetensorsTensor[])(t.Moment switch
         {
             Fp32Moment fp32 => [new TrainedTensor(t.Name, [fp32.Values.Length], StoredType.F32, fp32.Values, 0).As(StoredType.F32)],
-            Block8Moment block8 => [new SafetensorsTensor(t.Name, "U8", [block8.Codes.Length], block8.Codes), SafetensorsTensor.Of(t.Name + Scales, block8.Scales, block8.Scales.Length)],
+            Block8Moment block8 => [new SafetensorsTensor(t.Name, "U8", [block8.Codes.Length], block8.Codes),
+                SafetensorsTensor.Of(t.Name + Scales, block8.Scales, block8.Scales.Length)],
             _ => throw new ArgumentException($"run: a moment of type {t.Moment.GetType().Name} cannot be written."),
         })),
     ];
@@ -44,12 +45,15 @@ public sealed record RunState(RunPosition Position, TrainState Train)
     };
 
     /// <exception cref="InputException">A tensor is missing, is left over, or has another shape than its adapter.</exception>
-    public static RunState Of(RunPosition position, int updates, int seed, LossScaleState lossScale, IReadOnlyList<AdapterModule> modules, IReadOnlyList<(string Tensor, float[] Values)> masters, SafetensorsFile optimizer)
+    public static RunState Of(RunPosition position, int updates, int seed, LossScaleState lossScale, IReadOnlyList<AdapterModule> modules,
+        IReadOnlyList<(string Tensor, float[] Values)> masters, SafetensorsFile optimizer)
     {
         var adapters = modules.Select(m => new AdapterState(m.Linear, m.Rank, Matrix(m.Linear + A, m.A, m.Rank), Matrix(m.Linear + B, m.B, m.B.Length / m.Rank))).ToArray();
         var weights = masters.Select(m => new WeightState(m.Tensor, Matrix(m.Tensor, m.Values, 0))).ToArray();
-        var expected = adapters.SelectMany(a => new[] { a.A, a.B }).Concat(weights.Select(w => w.Matrix)).SelectMany(m => new[] { m.FirstMoment, m.SecondMoment }).Sum(m => m is Block8Moment ? 2 : 1);
-        if (optimizer.Tensors.Count != expected) throw new InputException($"{optimizer.Path} has {optimizer.Tensors.Count} tensors, but the moments of {adapters.Length} adapters and {weights.Length} weights are {expected}; it is of another run.");
+        var expected = adapters.SelectMany(a => new[] { a.A, a.B }).Concat(weights.Select(w => w.Matrix)).SelectMany(m => new[] { m.FirstMoment, m.SecondMoment })
+            .Sum(m => m is Block8Moment ? 2 : 1);
+        if (optimizer.Tensors.Count != expected)
+            throw new InputException($"{optimizer.Path} has {optimizer.Tensors.Count} tensors, but the moments of {adapters.Length} adapters and {weights.Length} weights are {expected}; it is of another run.");
         return new RunState(position, new TrainState(updates, seed, position.DataPosition, adapters, lossScale) { Weights = weights });
 
         // 0 rows: one dimension.

@@ -108,7 +108,10 @@ sealed class BpeEncoder
         }
     }
 
-    /// <summary>Encodes a part, or a whole text where <paramref name="steps"/> is given: it receives, for each Unused piece, the length of the left one of the two that it was last made of.</summary>
+    /// <summary>
+    /// Encodes a part, or a whole text where <paramref name="steps"/> is given: it receives, for each
+    /// Unused piece, the length of the left one of the two that it was last made of.
+    /// </summary>
     void Merge(ReadOnlySpan<char> text, Dictionary<string, int>? steps, List<int> result)
     {
         // length[i]: of the symbol that starts at i, or 0; before[i]: of the symbol that ends where one starts at i.

@@ -60,7 +60,8 @@ sealed record SentencePieceModel(IReadOnlyList<Piece> Pieces, int Bos, int Eos, 
             }
             trainer.Check();
             normalizer.Check();
-            return new SentencePieceModel(pieces, trainer.Bos(pieces), trainer.Eos(pieces), CheckPieces(path, pieces), trainer.UnknownSurface, ByteIds(path, pieces)) { Fingerprint = Convert.ToHexStringLower(SHA256.HashData(file)) };
+            return new SentencePieceModel(pieces, trainer.Bos(pieces), trainer.Eos(pieces), CheckPieces(path, pieces), trainer.UnknownSurface,
+                ByteIds(path, pieces)) { Fingerprint = Convert.ToHexStringLower(SHA256.HashData(file)) };
         }
         catch (FormatException e)
         {
@@ -112,7 +113,8 @@ sealed record SentencePieceModel(IReadOnlyList<Piece> Pieces, int Bos, int Eos, 
         {
             if (pieces[id].Kind != PieceKind.Byte) continue;
             var text = pieces[id].Text;
-            if (text.Length != 6 || !text.StartsWith("<0x", StringComparison.Ordinal) || text[5] != '>' || !byte.TryParse(text.AsSpan(3, 2), NumberStyles.AllowHexSpecifier, CultureInfo.InvariantCulture, out var value))
+            if (text.Length != 6 || !text.StartsWith("<0x", StringComparison.Ordinal) || text[5] != '>'
+                || !byte.TryParse(text.AsSpan(3, 2), NumberStyles.AllowHexSpecifier, CultureInfo.InvariantCulture, out var value))
                 throw new InputException($"{path}: piece {id} is a byte but reads '{text}'; it must be like <0x0A>.");
             ids[value] = id;
         }

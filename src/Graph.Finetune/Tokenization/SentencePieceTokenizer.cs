@@ -8,7 +8,8 @@ using System.Text.RegularExpressions;
 namespace Graph.Finetune.Tokenization;
 
 /// <summary>
-/// Gemma's tokenizer: the BPE of SentencePiece on tokenizer.model, id for id (<see cref="BpeEncoder"/>). Half of a surrogate pair is read as U+FFFD. Time is n log n in the text's length. Safe for several threads at once.
+/// Gemma's tokenizer: the BPE of SentencePiece on tokenizer.model, id for id (<see cref="BpeEncoder"/>). Half of a
+/// surrogate pair is read as U+FFFD. Time is n log n in the text's length. Safe for several threads at once.
 /// </summary>
 public sealed partial class SentencePieceTokenizer
 {
@@ -45,15 +46,21 @@ public sealed partial class SentencePieceTokenizer
     {
         var file = Directory.Exists(path) ? Path.Combine(path, "tokenizer.model") : path;
         if (File.Exists(file)) return Load(file);
-        throw new InputException(Directory.Exists(path) ? $"'{path}' has no tokenizer.model." : $"there is no tokenizer '{path}'; give a directory with tokenizer.model, or that file.");
+        throw new InputException(Directory.Exists(path) ? $"'{path}' has no tokenizer.model."
+            : $"there is no tokenizer '{path}'; give a directory with tokenizer.model, or that file.");
     }
 
     internal static SentencePieceTokenizer Parse(string name, ReadOnlySpan<byte> file) => new(SentencePieceModel.Parse(name, file));
 
-    /// <summary>Ids of a text as SentencePiece gives them, without BOS and EOS: user-defined pieces in it are found, control pieces such as &lt;bos&gt; are plain characters.</summary>
+    /// <summary>
+    /// Ids of a text as SentencePiece gives them, without BOS and EOS: user-defined pieces in it are found, control pieces such as &lt;bos&gt; are plain characters.
+    /// </summary>
     public int[] Encode(string text) => all.Encode(Normalize(text));
 
-    /// <summary>Ids of a text that somebody else wrote: as <see cref="Encode"/>, but what steers a conversation (<see cref="IsSteering"/>) is plain characters, whatever its kind in the model.</summary>
+    /// <summary>
+    /// Ids of a text that somebody else wrote: as <see cref="Encode"/>, but what steers a conversation
+    /// (<see cref="IsSteering"/>) is plain characters, whatever its kind in the model.
+    /// </summary>
     public int[] EncodeContent(string text) => content.Encode(Normalize(text));
 
     /// <summary>The id of a piece of any kind, by its text; null: the model has none.</summary>
@@ -67,7 +74,8 @@ public sealed partial class SentencePieceTokenizer
     }
 
     /// <summary>A piece as people read it: its text with spaces, or its own name where it stands for none, such as &lt;bos&gt; or &lt;0x0A&gt;.</summary>
-    public string Piece(int id) => model.Pieces[id].Kind is PieceKind.Control or PieceKind.Unknown or PieceKind.Byte ? model.Pieces[id].Text : model.Pieces[id].Text.Replace(Space, ' ');
+    public string Piece(int id) => model.Pieces[id].Kind is PieceKind.Control or PieceKind.Unknown or PieceKind.Byte ? model.Pieces[id].Text
+        : model.Pieces[id].Text.Replace(Space, ' ');
 
     /// <summary>What begins and ends texts and turns, stands for what is not there, or is free for such a use. No id of them ever comes from the content of a message.</summary>
     public bool IsSteering(int id) => id == Bos || id == Eos || model.Pieces[id].Kind is PieceKind.Control or PieceKind.Unknown || SteeringPiece().IsMatch(model.Pieces[id].Text);

@@ -40,13 +40,15 @@ public sealed record AdapterSettings(int Rank, double Alpha, bool RsLora, IReadO
 
     /// <param name="targets">Empty: every linear that has an adapter.</param>
     /// <exception cref="UsageException">A target is no linear of the model.</exception>
-    public static AdapterSettings Create(Schedule schedule, int rank, double alpha, bool rsLora, IReadOnlyList<string> targets) => Create(schedule, new AdapterShape(rank, alpha, rsLora, targets));
+    public static AdapterSettings Create(Schedule schedule, int rank, double alpha, bool rsLora, IReadOnlyList<string> targets) =>
+        Create(schedule, new AdapterShape(rank, alpha, rsLora, targets));
 
     /// <exception cref="UsageException">A target or pattern means no linear, a layer is not there, or a rank cannot be trained.</exception>
     public static AdapterSettings Create(Schedule schedule, AdapterShape shape)
     {
         string[] all = [.. schedule.Adapters.SelectMany(s => s.Adapters).Select(a => a.Name)];
-        if (shape.Layers?.FirstOrDefault(l => l >= schedule.Layers, -1) is >= 0 and var layer) throw new UsageException($"--layers has {layer}, but {schedule.Variant} has layers 0 to {schedule.Layers - 1}.");
+        if (shape.Layers?.FirstOrDefault(l => l >= schedule.Layers, -1) is >= 0 and var layer)
+            throw new UsageException($"--layers has {layer}, but {schedule.Variant} has layers 0 to {schedule.Layers - 1}.");
         IReadOnlyList<string> targets = shape.Targets.Count > 0 ? shape.Targets : [.. all.Select(LinearNames.Last).Distinct()];
         try
         {
@@ -58,7 +60,8 @@ public sealed record AdapterSettings(int Rank, double Alpha, bool RsLora, IReadO
             var ranks = Values("--rank-pattern", shape.Ranks, chosen, shape.Rank);
             var alphas = Values("--alpha-pattern", shape.Alphas, chosen, shape.Alpha);
             var named = patterns.All(p => p.IsName);
-            return new AdapterSettings(shape.Rank, shape.Alpha, shape.RsLora, named ? targets : LinearNames.Naming(chosen.ToHashSet(), all), Table(schedule, shape, l => ranks.GetValueOrDefault(l), l => alphas[l]), null)
+            return new AdapterSettings(shape.Rank, shape.Alpha, shape.RsLora, named ? targets
+                : LinearNames.Naming(chosen.ToHashSet(), all), Table(schedule, shape, l => ranks.GetValueOrDefault(l), l => alphas[l]), null)
             {
                 Layers = named ? shape.Layers : null, Dropout = shape.Dropout, Alphas = alphas.Where(a => a.Value != shape.Alpha).ToDictionary(),
             };
@@ -75,7 +78,8 @@ public sealed record AdapterSettings(int Rank, double Alpha, bool RsLora, IReadO
         try
         {
             var alphas = file.Modules.ToDictionary(m => m.Linear, m => m.Alpha ?? file.Alpha);
-            return new AdapterSettings(file.Rank, file.Alpha, file.RsLora, file.Targets, Table(schedule, new AdapterShape(file.Rank, file.Alpha, file.RsLora, []), file.RankOf, l => alphas[l]), file)
+            return new AdapterSettings(file.Rank, file.Alpha, file.RsLora, file.Targets,
+                Table(schedule, new AdapterShape(file.Rank, file.Alpha, file.RsLora, []), file.RankOf, l => alphas[l]), file)
             {
                 Layers = file.Layers, Dropout = file.Dropout, Alphas = alphas.Where(a => a.Value != file.Alpha).ToDictionary(),
             };

@@ -21,7 +21,8 @@ public sealed record BatchTokens(int? Count)
     const int MostMicroBatches = 4096;
 
     /// <summary>
-    /// Micro-batches of equal size that make a step of <paramref name="stepTokens"/>: all of it, a half, a quarter and so on, none shorter than a document; of those that fit the one whose step takes the least time, of equal ones the largest.
+    /// Micro-batches of equal size that make a step of <paramref name="stepTokens"/>: all of it, a half, a quarter and so on, none
+    /// shorter than a document; of those that fit the one whose step takes the least time, of equal ones the largest.
     /// </summary>
     /// <exception cref="FinetuneException">None fits (exit code 4).</exception>
     public static (int Tokens, int PerStep) Fastest(ModelSource source, SessionRequest session, DeviceProfile device, long budget, int stepTokens, string has)

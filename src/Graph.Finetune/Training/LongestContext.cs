@@ -43,7 +43,8 @@ sealed class LongestContext(ModelSource source, SessionRequest request, DevicePr
     long Least(int tokens)
     {
         if (!known.TryGetValue(tokens, out var bytes))
-            known[tokens] = bytes = PlanFrontier.LeastBytes(source.Schedule, PlanRequest.Options(source, request with { Tokens = tokens, Seq = tokens, MicroBatches = 1 }, device), device, request.Host.Choices(device));
+            known[tokens] = bytes = PlanFrontier.LeastBytes(source.Schedule,
+                PlanRequest.Options(source, request with { Tokens = tokens, Seq = tokens, MicroBatches = 1 }, device), device, request.Host.Choices(device));
         return bytes;
     }
 }

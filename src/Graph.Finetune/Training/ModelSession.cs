@@ -57,7 +57,9 @@ public sealed record ModelSession(IDevice Device, TrainingSession Training, Plan
     /// <summary>What the process was planned to take on the device at most, everything counted.</summary>
     public long PlannedPeakBytes => Planned.Footprint.Total;
 
-    /// <summary>What it took at most so far. Memory is given out before the first step; asking the driver takes longer than a step of a small model, so it is asked ever more seldom.</summary>
+    /// <summary>
+    /// What it took at most so far. Memory is given out before the first step; asking the driver takes longer than a step of a small model, so it is asked ever more seldom.
+    /// </summary>
     public long PeakBytes()
     {
         if (BitOperations.IsPow2(++samples)) peak = Math.Max(peak, Math.Max(Device.TakenBytes, Device.PeakBytes));

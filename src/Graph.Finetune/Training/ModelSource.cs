@@ -55,7 +55,8 @@ public sealed record ModelSource(CompiledModel Model, Schedule Schedule, IWeight
     {
         if (name.StartsWith(Random, StringComparison.Ordinal))
         {
-            if (!int.TryParse(name.AsSpan(Random.Length), NumberStyles.None, CultureInfo.InvariantCulture, out var seed)) throw new UsageException($"--model is '{name}'; random weights are random:SEED with a whole number, for example random:0.");
+            if (!int.TryParse(name.AsSpan(Random.Length), NumberStyles.None, CultureInfo.InvariantCulture, out var seed))
+                throw new UsageException($"--model is '{name}'; random weights are random:SEED with a whole number, for example random:0.");
             var random = ScheduleText.Parse(model.Schedule());
             return new ModelSource(model, random, new RandomWeights(random, seed), name);
         }

@@ -84,7 +84,8 @@ public sealed class OpMeasurement(IDevice device, Schedule schedule, RankTable r
                     return [new MeasuredOp(row, (b, address) => GemmEpilogues.Bind(shapes, epilogue, product, row, (BoundGemm)One(b, at - 1, address), (BoundKernel)One(b, at, address), lastRead[product.D.Tensor] > at))];
                 case ScoreGradientsFusion scores:
                     return new[] { at - 1, at }.Select(i => new MeasuredOp(launches[i], (b, address) => ScoreGradients.Bind(shapes, scores, (KernelLaunch)launches[i], (BoundKernel)One(b, i, address),
-                        address(ScoreGradients.Scratch), batch.LongestDocument, batch.AttendedPairs(((KernelLaunch)launches[i]).Attention!.Window)))).Where(op => Fuses(op.Bind(binder, _ => 0)));
+                        address(ScoreGradients.Scratch), batch.LongestDocument, batch.AttendedPairs(((KernelLaunch)launches[i]).Attention!.Window))))
+                            .Where(op => Fuses(op.Bind(binder, _ => 0)));
                 case null: return [];
                 default: throw new ArgumentException($"measure: unknown fusion {fusion.GetType().Name}");
             }
@@ -118,7 +119,8 @@ public sealed class OpMeasurement(IDevice device, Schedule schedule, RankTable r
             var (times, beside, without) = InTurns(program, emitted, plain, repeats);
             var median = Median(times);
             var compute = limits.IsCompute(bound);
-            return new OpTime(op.Name, Shape(bound), bound is not BoundGemm { Sums: null } ? device.Info.Target : emitted is null ? device is CudaDevice ? "emitted" : "cpu" : "cublaslt", median, times.Min(), times.Max(),
+            return new OpTime(op.Name, Shape(bound), bound is not BoundGemm { Sums: null } ? device.Info.Target
+                : emitted is null ? device is CudaDevice ? "emitted" : "cpu" : "cublaslt", median, times.Min(), times.Max(),
                 compute ? bound.Flops / median / 1e9 : null, compute ? null : bound.Bytes / median / 1e6, limits.Floor(bound) / median,
                 beside.Count > 0 ? Median(beside) : null, beside.Count > 0 ? SpeedOf(times, beside) : null,
                 without.Count > 0 ? Median(without) : null, without.Count > 0 ? SpeedOf(without, times) : null);
@@ -140,13 +142,15 @@ public sealed class OpMeasurement(IDevice device, Schedule schedule, RankTable r
             if (buffers.TryGetValue(tensor, out var known)) return known;
             if (LabelRows.Inputs(shapes.Tokens).Any(i => i.Name == tensor)) return Staged(tensor);
             // What a head asks for besides tensors, and a layer's attention.
-            var scratch = tensor == ScoreGradients.Scratch ? (Name: tensor, Bytes: MostKept()) : op.Launch is CrossEntropyLaunch head ? Lifetimes.ScratchOf(shapes, head, LogitsRows).FirstOrDefault(s => s.Name == tensor) : default;
+            var scratch = tensor == ScoreGradients.Scratch ? (Name: tensor, Bytes: MostKept())
+                : op.Launch is CrossEntropyLaunch head ? Lifetimes.ScratchOf(shapes, head, LogitsRows).FirstOrDefault(s => s.Name == tensor) : default;
             if (scratch.Name == LabelRows.Labels) return Staged("labels");
             var layout = scratch.Name is null ? shapes[tensor] : null;
             var bytes = layout?.Bytes ?? scratch.Bytes;
             var address = buffers[tensor] = Allocate(Math.Max(4, bytes));
             if (layout?.Tensor.Kind == TensorKind.Scalar) device.Upload(address, BitConverter.GetBytes(1f));
-            else if (layout?.Tensor.Kind == TensorKind.RopeTable) device.Upload(address, MemoryMarshal.AsBytes(RopeScaling.Unscaled.Table(layout.Tensor, batch.LongestDocument).AsSpan()));
+            else if (layout?.Tensor.Kind == TensorKind.RopeTable)
+            device.Upload(address, MemoryMarshal.AsBytes(RopeScaling.Unscaled.Table(layout.Tensor, batch.LongestDocument).AsSpan()));
             else if (layout?.Tensor.Type == ElementType.I32) device.Upload(address, MemoryMarshal.AsBytes(batch[tensor].AsSpan()));
             else DeviceLimits.Repeat(device, address, bytes, values);
             return address;

@@ -19,7 +19,10 @@ public static class Quantizations
     /// <summary>The source holds some weight in NF4.</summary>
     public static bool IsPacked(this ModelSource source) => source.Stored().Count > 0;
 
-    /// <summary>Storage of the source's weights as a person chose it; null: as the source has them. A source that holds packed weights is never quantised further: what its author left out stays as it is.</summary>
+    /// <summary>
+    /// Storage of the source's weights as a person chose it; null: as the source has them. A source that holds
+    /// packed weights is never quantised further: what its author left out stays as it is.
+    /// </summary>
     public static IReadOnlyDictionary<string, WeightStorage> Storage(this ModelSource source, Quantization? chosen) => chosen switch
     {
         Quantization.None => WeightStorages.Resident,

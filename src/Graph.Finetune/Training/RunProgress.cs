@@ -9,7 +9,8 @@ namespace Graph.Finetune.Training;
 /// <param name="Evaluation">The last one.</param>
 /// <param name="Best">The lowest one.</param>
 /// <param name="Pace">Milliseconds of a step, evaluations and saves included; 0 before the first.</param>
-public sealed record RunProgress(StepReport? Last, SmoothedLoss Loss, ImmutableList<double> Curve, (int Step, double Loss)? Evaluation, (int Step, double Loss)? Best, int Skipped, double Pace)
+public sealed record RunProgress(StepReport? Last, SmoothedLoss Loss, ImmutableList<double> Curve, (int Step, double Loss)? Evaluation, (int Step, double Loss)? Best,
+    int Skipped, double Pace)
 {
     /// <summary>Points of the curve at most; of more, every second one goes and from then on only every second step makes one.</summary>
     const int MostPoints = 120;
@@ -29,7 +30,8 @@ public sealed record RunProgress(StepReport? Last, SmoothedLoss Loss, ImmutableL
         var time = count == 1 ? 0 : milliseconds + report.Milliseconds;
         var evaluation = report.EvaluationLoss is { } e ? (report.Step, e) : Evaluation;
         var best = report.EvaluationLoss is { } now && now < (Best?.Loss ?? double.PositiveInfinity) ? (report.Step, now) : Best;
-        return new RunProgress(report, loss, curve, evaluation, best, Skipped + (report.Skipped ? 1 : 0), count == 1 ? report.Milliseconds : time / (count - 1)) { every = step, steps = count, milliseconds = time };
+        return new RunProgress(report, loss, curve, evaluation, best, Skipped + (report.Skipped ? 1 : 0), count == 1 ? report.Milliseconds
+            : time / (count - 1)) { every = step, steps = count, milliseconds = time };
     }
 
     /// <summary>What is left until the last step.</summary>

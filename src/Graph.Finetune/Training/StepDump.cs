@@ -40,5 +40,6 @@ static class StepDump
 
     static SafetensorsTensor Tensor(string name, string type, ReadOnlySpan<byte> data, params long[] shape) => new(name, type, shape, data.ToArray());
 
-    static double? SoftCap(ModelSource source) => source.Model.Config().FirstOrDefault(field => field.Key == "final_logit_softcapping").Value is { } cap ? Convert.ToDouble(cap) : null;
+    static double? SoftCap(ModelSource source) =>
+        source.Model.Config().FirstOrDefault(field => field.Key == "final_logit_softcapping").Value is { } cap ? Convert.ToDouble(cap) : null;
 }

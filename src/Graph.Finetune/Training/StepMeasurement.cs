@@ -54,7 +54,8 @@ public sealed record StepMeasurement(IReadOnlyList<double> Steps, double Busy, D
         {
             var (ms, flops, bytes) = (Math.Max(Tick, same.Sum(l => l.Milliseconds)), same.Sum(l => (double)l.Launch.Flops), same.Sum(l => (double)l.Launch.Bytes));
             var compute = limits.IsCompute(same.First().Launch);
-            return new KernelTime(same.Key, same.Count(), ms, ms / all, compute ? flops / ms / 1e9 : null, compute ? null : bytes / ms / 1e6, same.Sum(l => limits.Floor(l.Launch)) / ms);
+            return new KernelTime(same.Key, same.Count(), ms, ms / all, compute ? flops / ms / 1e9 : null, compute ? null
+                : bytes / ms / 1e6, same.Sum(l => limits.Floor(l.Launch)) / ms);
         }).OrderByDescending(k => k.Milliseconds)];
     }
 

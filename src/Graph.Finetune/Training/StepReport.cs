@@ -7,7 +7,8 @@ namespace Graph.Finetune.Training;
 
 /// <summary>What one optimizer step did; a line of metrics.jsonl.</summary>
 /// <param name="Milliseconds">From the end of the step before to the end of this one.</param>
-public sealed record StepReport(int Step, double Epoch, double Loss, double LearningRate, double GradientNorm, int Tokens, double Milliseconds, long PeakBytes, long PlannedPeakBytes, bool Skipped)
+public sealed record StepReport(int Step, double Epoch, double Loss, double LearningRate, double GradientNorm, int Tokens, double Milliseconds, long PeakBytes,
+    long PlannedPeakBytes, bool Skipped)
 {
     /// <summary>Loss over the evaluation data behind this step; null: it was not evaluated.</summary>
     public double? EvaluationLoss { get; init; }

@@ -13,7 +13,8 @@ public sealed class StopSignal : IDisposable
     const int Interrupt = 2, Hangup = 1, Terminate = 15, FileTooLarge = 25;
 
     // For as long as the process lives: .NET handles a signal later than it comes, and one that it finds without a registration ends the process.
-    static readonly PosixSignalRegistration? Limit = OperatingSystem.IsLinux() ? PosixSignalRegistration.Create((PosixSignal)FileTooLarge, context => context.Cancel = true) : null;
+    static readonly PosixSignalRegistration? Limit = OperatingSystem.IsLinux()
+        ? PosixSignalRegistration.Create((PosixSignal)FileTooLarge, context => context.Cancel = true) : null;
 
     readonly List<PosixSignalRegistration> registrations = [];
     volatile int number;

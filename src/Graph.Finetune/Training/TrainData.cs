@@ -96,7 +96,8 @@ public sealed class TrainData : IDisposable
             {
                 var blocks = set.Read([.. Enumerable.Range(0, set.BlocksOf(file)).Select(b => new BlockAt(file, b))]);
                 if (blocks.Sum(b => b.Counts.Lines) == 0) throw new InputException($"{settings.Files[file].Path} holds no example; every line must be a JSON object.");
-                if (!blocks.Any(b => b.Examples.Any(e => e.Learns))) throw new InputException($"{settings.Files[file].Path} has no label but -100 in any line, so there is nothing to learn from.");
+                if (!blocks.Any(b => b.Examples.Any(e => e.Learns)))
+                    throw new InputException($"{settings.Files[file].Path} has no label but -100 in any line, so there is nothing to learn from.");
             }
         }
         catch
@@ -108,7 +109,8 @@ public sealed class TrainData : IDisposable
     }
 
     /// <summary>
-    /// What tells this data from other data: of what is held the SHA-256 of ids and labels in their order, whatever files and tokenizer they come from; of other files their sizes and samples
+    /// What tells this data from other data: of what is held the SHA-256 of ids and labels in their order,
+    /// whatever files and tokenizer they come from; of other files their sizes and samples
     /// (<see cref="DataSet.Sample"/>); and the weights.
     /// </summary>
     public string Fingerprint()
@@ -117,7 +119,8 @@ public sealed class TrainData : IDisposable
         if (IsStreamed) hash.AppendData(Encoding.UTF8.GetBytes(set.Sample()));
         for (var file = 0; file < settings.Files.Count; file++)
         {
-            if (settings.Files.Any(f => f.Weight != 1)) hash.AppendData(Encoding.UTF8.GetBytes(string.Create(CultureInfo.InvariantCulture, $"file {file} weight {settings.Files[file].Weight}")));
+            if (settings.Files.Any(f => f.Weight != 1))
+                hash.AppendData(Encoding.UTF8.GetBytes(string.Create(CultureInfo.InvariantCulture, $"file {file} weight {settings.Files[file].Weight}")));
             foreach (var example in set.Read(IsStreamed ? [] : BlocksOf(file)).SelectMany(b => b.Examples))
             {
                 hash.AppendData(BitConverter.GetBytes(example.Ids.Length));
@@ -129,7 +132,8 @@ public sealed class TrainData : IDisposable
     }
 
     /// <summary>The micro-batches of the files' own order, each file once.</summary>
-    public IEnumerable<PackedData> InOrder() => Cut([.. AllBlocks().Select(at => new BlockUse(at, 1))]).Select(window => Pack([.. set.Read([.. window.Select(u => u.At)]).SelectMany(b => b.Examples)]));
+    public IEnumerable<PackedData> InOrder() => Cut([.. AllBlocks().Select(at => new BlockUse(at, 1))])
+        .Select(window => Pack([.. set.Read([.. window.Select(u => u.At)]).SelectMany(b => b.Examples)]));
 
     /// <summary>The first window of the first epoch.</summary>
     /// <exception cref="InputException">It is all of the epoch and has no label.</exception>
@@ -182,7 +186,8 @@ public sealed class TrainData : IDisposable
         {
             position += step.Count;
             var part = packed.Learning.Count == 0 ? 1 : (double)done / packed.Learning.Count;
-            var batches = new StepBatches(windows == 1 ? epoch + part : epoch + (window + part) / windows, step.Sum(s => s.Window.TokensOf(s.Batch)), position, [.. step.Select(s => s.Window[s.Batch])])
+            var batches = new StepBatches(windows == 1 ? epoch + part : epoch + (window + part) / windows, step.Sum(s => s.Window.TokensOf(s.Batch)),
+                position, [.. step.Select(s => s.Window[s.Batch])])
             {
                 Place = done < packed.Learning.Count ? new DataPlace(epoch, window, done) : window + 1 < windows ? new DataPlace(epoch, window + 1, 0) : new DataPlace(epoch + 1, 0, 0),
             };
@@ -195,7 +200,9 @@ public sealed class TrainData : IDisposable
     public string Part => IsStreamed ? "window" : "epoch";
 
     /// <summary>How much there is, for people.</summary>
-    public string Size(PackedData first) => IsStreamed ? $"{Bytes.Text(set.Bytes)} of data in {Windows(0, 0).Count} windows, {first.Learning.Count} micro-batches in the first" : $"{Counts.Examples} examples, {first.Learning.Count} micro-batches an epoch";
+    public string Size(PackedData first) => IsStreamed
+        ? $"{Bytes.Text(set.Bytes)} of data in {Windows(0, 0).Count} windows, {first.Learning.Count} micro-batches in the first"
+        : $"{Counts.Examples} examples, {first.Learning.Count} micro-batches an epoch";
 
     /// <summary>What teaches nothing or was cut, as sentences. For a streamed set: of what was read so far.</summary>
     public IEnumerable<string> Notes() => Counts.Sentences(settings.Layout == DataLayout.Concat ? null : settings.Seq, settings.OverLength, IsStreamed ? null : FirstSilent());
@@ -247,7 +254,8 @@ public sealed class TrainData : IDisposable
     PackedData Window(int seed, int epoch, int number, IReadOnlyList<BlockUse> window, CancellationToken stop)
     {
         var blocks = set.Read([.. window.Select(u => u.At)], stop);
-        var examples = window.Zip(blocks).SelectMany(u => u.First.Part == 1 ? u.Second.Examples : u.Second.Examples.Where((_, i) => IsUsed(i + u.First.At.Block + (long)epoch, u.First.Part)));
+        var examples = window.Zip(blocks)
+            .SelectMany(u => u.First.Part == 1 ? u.Second.Examples : u.Second.Examples.Where((_, i) => IsUsed(i + u.First.At.Block + (long)epoch, u.First.Part)));
         return Pack(Packing.Shuffle([.. examples], seed, epoch, number));
 
         // Evenly over the examples, and the others in the epochs after.

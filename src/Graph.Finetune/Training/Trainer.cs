@@ -23,11 +23,15 @@ public sealed record RunPosition(int Step, int SkippedInARow, long DataPosition)
 /// <summary>The training loop. What it changes is the session's <see cref="TrainState"/> and the position that it returns.</summary>
 public static class Trainer
 {
-    /// <param name="steps">Batches of the steps behind <paramref name="from"/>. While the device runs one step, the host has started the next (where the device runs beside it) and builds the one after.</param>
+    /// <param name="steps">Batches of the steps behind <paramref name="from"/>. While the device runs one step, the host
+    /// has started the next (where the device runs beside it) and builds the one after.</param>
     /// <param name="from">Where the session's state stands.</param>
-    /// <param name="pause">Asked once for every step, while it runs: true keeps the next one from being started before <paramref name="goOn"/> returned, so that it may evaluate.</param>
-    /// <param name="goOn">Receives every step and the position after it, at which the session's state stands; false ends the run as if the step were the last: one that was started and not updated changes nothing.</param>
-    public static RunPosition Run(ModelSession session, IEnumerable<StepBatches> steps, LearningRate rate, RunPosition from, Func<int, bool> pause, Func<StepReport, RunPosition, bool> goOn)
+    /// <param name="pause">Asked once for every step, while it runs: true keeps the next one from being
+    /// started before <paramref name="goOn"/> returned, so that it may evaluate.</param>
+    /// <param name="goOn">Receives every step and the position after it, at which the session's state stands; false ends the
+    /// run as if the step were the last: one that was started and not updated changes nothing.</param>
+    public static RunPosition Run(ModelSession session, IEnumerable<StepBatches> steps, LearningRate rate, RunPosition from, Func<int, bool> pause,
+        Func<StepReport, RunPosition, bool> goOn)
     {
         using var source = steps.GetEnumerator();
         Task<StepBatches?> Fetch(int number) => number <= rate.Steps ? Task.Run(() => source.MoveNext() ? source.Current : null) : Task.FromResult<StepBatches?>(null);
@@ -49,7 +53,8 @@ public static class Trainer
                 var start = end;
                 end = Stopwatch.GetTimestamp();
                 position = new RunPosition(number, !result.Skipped ? 0 : position.SkippedInARow + (result.LossScale <= 1 ? 1 : 0), batch.Position) { Place = batch.Place };
-                var report = new StepReport(number, batch.Epoch, result.Loss, learningRate, result.GradientNorm, batch.Tokens, Stopwatch.GetElapsedTime(start, end).TotalMilliseconds,
+                var report = new StepReport(number, batch.Epoch, result.Loss,
+                    learningRate, result.GradientNorm, batch.Tokens, Stopwatch.GetElapsedTime(start, end).TotalMilliseconds,
                     session.PeakBytes(), session.PlannedPeakBytes, result.Skipped) { Work = session.Work.Of(batch.Tokens, batch.Batches) };
                 if (!goOn(report, position)) break;
                 fault?.Throw();

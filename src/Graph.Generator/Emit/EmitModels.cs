@@ -22,11 +22,13 @@ static class EmitModels
         var text = new StringBuilder(Header);
         text.Append("/// <summary>The models of this project, as the generator compiled them.</summary>\npublic static partial class GraphModels\n{\n");
         text.Append("    public static System.Collections.Generic.IReadOnlyList<Graph.Runtime.CompiledModel> All { get; } = Create();\n\n");
-        text.Append("    static Graph.Runtime.CompiledModel[] Create()\n    {\n        var models = new System.Collections.Generic.List<Graph.Runtime.CompiledModel>(").Append(N(variants.Count)).Append(");\n");
+        text.Append("    static Graph.Runtime.CompiledModel[] Create()\n    {\n        var models = new System.Collections.Generic.List<Graph.Runtime.CompiledModel>(")
+            .Append(N(variants.Count)).Append(");\n");
         foreach (var variant in variants) text.Append("        Add").Append(Identifier(variant)).Append("(models);\n");
         text.Append("        return models.ToArray();\n    }\n\n");
         // Partial, so that an editor that leaves out the variants' files still sees whole code.
-        foreach (var variant in variants) text.Append("    static partial void Add").Append(Identifier(variant)).Append("(System.Collections.Generic.List<Graph.Runtime.CompiledModel> models);\n");
+        foreach (var variant in variants) text.Append("    static partial void Add").Append(Identifier(variant))
+            .Append("(System.Collections.Generic.List<Graph.Runtime.CompiledModel> models);\n");
         return text.Append("}\n").ToString();
     }
 
@@ -38,7 +40,8 @@ static class EmitModels
         text.Append("        _ => throw new System.ArgumentException(\"there is no CUDA template \" + name),\n    };\n\n");
         text.Append("    public static Graph.Runtime.KernelSource Kernel(Graph.Runtime.Schedules.KernelInfo info, params string[] parts) =>\n");
         text.Append("        new(info, Graph.Runtime.Schedules.KernelText.Join(parts, static name => System.Text.Encoding.UTF8.GetString(Find(name))));\n");
-        foreach (var name in names) text.Append("\n    static System.ReadOnlySpan<byte> ").Append(Identifier(name)).Append(" =>\n").Append(Literal(CudaText.Template(name))).Append("u8;\n");
+        foreach (var name in names) text.Append("\n    static System.ReadOnlySpan<byte> ").Append(Identifier(name)).Append(" =>\n")
+            .Append(Literal(CudaText.Template(name))).Append("u8;\n");
         return text.Append("}\n").ToString();
     }
 
@@ -58,7 +61,8 @@ static class EmitModels
         foreach (var field in model.Config) text.Append("        new(\"").Append(field.Key).Append("\", ").Append(Value(field.Value)).Append("),\n");
         text.Append("    };\n\n");
         if (model.Changes.Count + model.Overrides.Count > 0)
-            text.Append("    public static Graph.Runtime.CheckpointChanges Changes() => new(").Append(Value(model.Changes.ToArray())).Append(", ").Append(Value(model.Overrides.ToArray())).Append(");\n\n");
+            text.Append("    public static Graph.Runtime.CheckpointChanges Changes() => new(").Append(Value(model.Changes.ToArray())).Append(", ")
+                .Append(Value(model.Overrides.ToArray())).Append(");\n\n");
         Cuda(text, compiled);
         text.Append(compiled.CpuSource);
         text.Append("\n    public static string Schedule() => System.Text.Encoding.UTF8.GetString(\n").Append(Literal(compiled.ScheduleText)).Append("u8);\n");
@@ -81,7 +85,8 @@ static class EmitModels
                 text.Append("        GraphTemplates.Kernel(new(\"").Append(info.Name).Append("\", Graph.Runtime.Schedules.KernelKind.").Append(info.Kind).Append(", ")
                     .Append(string.Join(", ", new[] { info.Block, info.SharedBytes, info.TileRows, info.TileCols, info.GridY }.Select(N))).Append(")");
                 if (info.Gemm is { } form)
-                    text.Append(" { Gemm = new(Graph.Runtime.Schedules.GemmLayout.").Append(form.Layout).Append(", ").Append(Value(form.F32)).Append(", ").Append(Value(form.Accumulate))
+                    text.Append(" { Gemm = new(Graph.Runtime.Schedules.GemmLayout.").Append(form.Layout).Append(", ").Append(Value(form.F32)).Append(", ")
+                        .Append(Value(form.Accumulate))
                         .Append(", Graph.Runtime.Schedules.TileShape.").Append(form.Tile).Append(") }");
                 if (info.Rank > 0) text.Append(" { Rank = ").Append(N(info.Rank)).Append(" }");
                 foreach (var part in kernel.Parts)

@@ -88,7 +88,8 @@ public static class ExprSource
     static string Parenthesize(string text, bool needed) => needed ? "(" + text + ")" : text;
 
     /// <summary>
-    /// Statements `const float t = …;` for subtrees that occur more than once in the results, then one assignment per result. This is how a value and its derivative share one tanh.
+    /// Statements `const float t = …;` for subtrees that occur more than once in the results, then one
+    /// assignment per result. This is how a value and its derivative share one tanh.
     /// </summary>
     public static string Body(IReadOnlyList<(string Target, Expr Value)> results, ExprLanguage language, string declare, string indent)
     {

@@ -16,7 +16,8 @@ public sealed class ShapeError(string message, int origin = -1) : Exception(mess
 }
 
 /// <summary>
-/// An operation; its attributes are the fields of the derived record. One file per op holds its inference, its adjoint (in other ops), its lowering, and an fp64 reference in plain loops.
+/// An operation; its attributes are the fields of the derived record. One file per op holds its inference,
+/// its adjoint (in other ops), its lowering, and an fp64 reference in plain loops.
 /// </summary>
 public abstract record Op(string Name)
 {
@@ -24,9 +25,11 @@ public abstract record Op(string Name)
     public abstract TensorType Infer(IReadOnlyList<TensorType> inputs);
 
     /// <summary>
-    /// Appends the gradient of every input for which <paramref name="needed"/> is set; others stay null. <paramref name="y"/> is the node in the builder's graph, <paramref name="dy"/> its gradient.
+    /// Appends the gradient of every input for which <paramref name="needed"/> is set; others stay null.
+    /// <paramref name="y"/> is the node in the builder's graph, <paramref name="dy"/> its gradient.
     /// </summary>
-    public virtual int?[] Adjoint(GraphBuilder g, Node y, int dy, bool[] needed) => throw new InvalidOperationException(Name + ": has no adjoint, but a trainable parameter lies behind it");
+    public virtual int?[] Adjoint(GraphBuilder g, Node y, int dy, bool[] needed) =>
+        throw new InvalidOperationException(Name + ": has no adjoint, but a trainable parameter lies behind it");
 
     /// <summary>Rewrites a composite op into primitives; null for a primitive.</summary>
     public virtual int? Expand(GraphBuilder g, IReadOnlyList<int> inputs) => null;

@@ -10,7 +10,8 @@ namespace Graph.Generator.Launches;
 /// <summary>One launch before kernels have names. Fused: told for the first launch of a kernel only, whose header has it.</summary>
 public abstract record Step(int Layer, bool Backward);
 
-public sealed record GemmStep(int Layer, bool Backward, GemmLayout Layout, View D, EquatableArray<GemmSegment> Segments, ScaleFactor Scale, bool Accumulate) : Step(Layer, Backward);
+public sealed record GemmStep(int Layer, bool Backward, GemmLayout Layout, View D, EquatableArray<GemmSegment> Segments, ScaleFactor Scale,
+    bool Accumulate) : Step(Layer, Backward);
 
 public sealed record KernelStep(int Layer, bool Backward, KernelBody Body, string Label, EquatableArray<View> Arguments, int Outputs, int InPlace, Lazy<FusedOps> Fused)
     : Step(Layer, Backward);

@@ -37,11 +37,13 @@ public static class KernelGraphText
         return text.ToString();
     }
 
-    public static string Fusions(IReadOnlyList<FusedSteps> fused) => string.Concat(fused.Select(f => f.Kernel + "\n  " + Line(f.First) + "\n" + (f.Second is { } second ? "  " + Line(second) + "\n" : "")));
+    public static string Fusions(IReadOnlyList<FusedSteps> fused) =>
+        string.Concat(fused.Select(f => f.Kernel + "\n  " + Line(f.First) + "\n" + (f.Second is { } second ? "  " + Line(second) + "\n" : "")));
 
     public static string Line(Step step) => "L" + NumberText.Int(step.Layer) + " " + step switch
     {
-        GemmStep g => "gemm " + ScheduleText.Lower(g.Layout) + " " + View(g.D) + (g.Accumulate ? " += " : " = ") + string.Join(" + ", g.Segments.Select(s => View(s.A) + " * " + View(s.B)))
+        GemmStep g => "gemm " + ScheduleText.Lower(g.Layout) + " " + View(g.D) + (g.Accumulate ? " += "
+            : " = ") + string.Join(" + ", g.Segments.Select(s => View(s.A) + " * " + View(s.B)))
             + (g.Scale.IsOne ? "" : " scale=" + g.Scale),
         KernelStep k => ScheduleText.Lower(k.Body.Kind) + " " + k.Label + " out=" + NumberText.Int(k.Outputs) + " inplace=" + NumberText.Int(k.InPlace) + string.Concat(k.Arguments.Select(a => " " + View(a))),
         LossStep l => "cross_entropy dx=" + (l.DX is { } dx ? View(dx) : "-") + (l.DTable is { } dtable ? " dtable=" + View(dtable) : "") + " loss=" + View(l.Loss) + " x=" + View(l.X) + " table=" + View(l.Table),

@@ -24,19 +24,23 @@ public static class VerifyKernels
             foreach (var view in reads.Concat(writes))
             {
                 if (!tensors.TryGetValue(view.Tensor, out var tensor)) throw Fault(step, "names " + view.Tensor + ", which is no tensor");
-                if (view.Columns is { } columns && (columns.Start < 0 || columns.Start >= columns.End || columns.End > Width(tensor).Fixed)) throw Fault(step, "uses columns outside of " + tensor.Name);
+                if (view.Columns is { } columns && (columns.Start < 0 || columns.Start >= columns.End || columns.End > Width(tensor).Fixed))
+                    throw Fault(step, "uses columns outside of " + tensor.Name);
             }
-            foreach (var view in writes.Where(w => !IsWritable(tensors[w.Tensor].Kind))) throw Fault(step, "writes " + view.Tensor + ", a " + ScheduleText.Lower(tensors[view.Tensor].Kind));
+            foreach (var view in writes.Where(w => !IsWritable(tensors[w.Tensor].Kind)))
+                throw Fault(step, "writes " + view.Tensor + ", a " + ScheduleText.Lower(tensors[view.Tensor].Kind));
             foreach (var view in reads.Where(r => IsWritable(tensors[r.Tensor].Kind) && !IsTrainedGradient(tensors[r.Tensor].Kind)))
                 if (!Covers(written, view, Width(tensors[view.Tensor]))) throw Fault(step, "reads " + ScheduleText.Print(view) + " before all of it is written");
             var alone = writes.Skip(step is KernelStep k ? k.InPlace : 0).ToArray();
             if (alone.Any(w => reads.Any(r => Overlap(w, r)))) throw Fault(step, "writes over what it reads");
             if (writes.SelectMany((a, i) => writes.Skip(i + 1).Select(b => (a, b))).Any(p => Overlap(p.a, p.b))) throw Fault(step, "writes one place twice");
             if (step is GemmStep g && !g.Segments.All(s => Fits(g, s, tensors))) throw Fault(step, "has operands that do not fit");
-            foreach (var view in writes) (written.TryGetValue(view.Tensor, out var list) ? list : written[view.Tensor] = new List<ColumnRange>()).Add(Columns(view, Width(tensors[view.Tensor])));
+            foreach (var view in writes) (written.TryGetValue(view.Tensor, out var list) ? list
+                : written[view.Tensor] = new List<ColumnRange>()).Add(Columns(view, Width(tensors[view.Tensor])));
         }
         foreach (var recipe in graph.Recipes)
-            if (!recipe.Steps.SelectMany(Writes).Any(w => w.Tensor == recipe.Tensor)) throw new InvalidOperationException(stage + ": the recipe of " + recipe.Tensor + " does not write it");
+            if (!recipe.Steps.SelectMany(Writes).Any(w => w.Tensor == recipe.Tensor))
+                throw new InvalidOperationException(stage + ": the recipe of " + recipe.Tensor + " does not write it");
 
         InvalidOperationException Fault(Step step, string what) => new(stage + ": " + KernelGraphText.Line(step) + " " + what);
     }
@@ -46,7 +50,8 @@ public static class VerifyKernels
     {
         if (kernels.All.GroupBy(k => k.Name).FirstOrDefault(g => g.Count() > 1) is { } twice) throw new InvalidOperationException(stage + ": two kernels are called " + twice.Key);
         foreach (var step in graph.Steps.Concat(graph.Recipes.SelectMany(r => r.Steps)))
-            if (step is KernelStep launch && kernels.Of(launch.Body) is var kernel && (kernel.Body.Kind != launch.Body.Kind || kernel.FirstArguments.Count != launch.Arguments.Count))
+            if (step is KernelStep launch && kernels.Of(launch.Body) is var kernel
+                && (kernel.Body.Kind != launch.Body.Kind || kernel.FirstArguments.Count != launch.Arguments.Count))
                 throw new InvalidOperationException(stage + ": " + KernelGraphText.Line(step) + " has a kernel of another kind or number of arguments");
     }
 

@@ -45,7 +45,8 @@ public sealed record Attention(ScoreFunction Score) : Op("attention")
         Expect(inputs, 3);
         var (q, k, v) = (inputs[0], inputs[1], inputs[2]);
         if (q.Rank != 3 || k.Rank != 3 || v.Rank != 3) throw Error("q is " + q + ", k is " + k + ", v is " + v + "; each must be [T,N,D] (SplitHeads first)");
-        if (!q.Shape[2].Equals(k.Shape[2]) || !k.Shape.Equals(v.Shape)) throw Error("q is " + q + ", k is " + k + ", v is " + v + "; head dims must match, and k and v have one shape");
+        if (!q.Shape[2].Equals(k.Shape[2]) || !k.Shape.Equals(v.Shape))
+            throw Error("q is " + q + ", k is " + k + ", v is " + v + "; head dims must match, and k and v have one shape");
         if (q.Shape[1].Size % k.Shape[1].Size != 0) throw Error("q is " + q + " but k is " + k + "; the query heads must be a multiple of the key heads");
         return q;
     }
@@ -114,7 +115,8 @@ public sealed record AttentionDelta() : Op("attention_delta")
 }
 
 /// <summary>
-/// Gradient of q (0), k (1) or v (2): inputs q, k, v, do, lse, delta. With p = 2^(score·log2 e − lse): dv = pᵀ·do, ds = p·(do·vᵀ − delta)·score′, dq = ds·k, dk = dsᵀ·q. fp32 accumulation.
+/// Gradient of q (0), k (1) or v (2): inputs q, k, v, do, lse, delta. With p = 2^(score·log2 e − lse): dv =
+/// pᵀ·do, ds = p·(do·vᵀ − delta)·score′, dq = ds·k, dk = dsᵀ·q. fp32 accumulation.
 /// </summary>
 public sealed record AttentionGrad(ScoreFunction Score, int Of) : Op("attention_grad_" + "qkv"[Of])
 {

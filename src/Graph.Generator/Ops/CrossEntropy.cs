@@ -4,7 +4,9 @@ using Graph.Generator.IR;
 
 namespace Graph.Generator.Ops;
 
-/// <summary>loss[t] = log Σv exp(z[t,v]) − z[t, labels[t]], 0 where the label is −100: z [T,V], labels i32[T] → f32[T,1]; fp32. Appended by Import; FuseLoss replaces it.</summary>
+/// <summary>
+/// loss[t] = log Σv exp(z[t,v]) − z[t, labels[t]], 0 where the label is −100: z [T,V], labels i32[T] → f32[T,1]; fp32. Appended by Import; FuseLoss replaces it.
+/// </summary>
 public sealed record CrossEntropy() : Op("cross_entropy")
 {
     public override TensorType Infer(IReadOnlyList<TensorType> inputs)

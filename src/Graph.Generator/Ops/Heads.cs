@@ -67,5 +67,6 @@ public sealed record Rope(double Theta, string? Layers, bool Inverse = false) : 
         return y;
     }
 
-    public override string Attributes => "theta=" + Theta.ToString("R", CultureInfo.InvariantCulture) + (Layers is { } layers ? " layers=" + layers : "") + (Inverse ? " inverse" : "");
+    public override string Attributes =>
+        "theta=" + Theta.ToString("R", CultureInfo.InvariantCulture) + (Layers is { } layers ? " layers=" + layers : "") + (Inverse ? " inverse" : "");
 }

@@ -19,7 +19,8 @@ public sealed record LayerNorm(double Eps) : Op("layer_norm")
         var x = inputs[0];
         RowSum.Statistic(Name, x);
         foreach (var (name, vector) in new[] { "w", "b" }.Zip(inputs.Skip(1), (n, v) => (n, v)))
-            if (vector.Rank != 1 || !vector.Shape[0].Equals(x.Shape.Last)) throw Error("x is " + x + " but " + name + " is " + vector + "; " + name + " must have one value per column of x's last dimension");
+            if (vector.Rank != 1 || !vector.Shape[0].Equals(x.Shape.Last))
+                throw Error("x is " + x + " but " + name + " is " + vector + "; " + name + " must have one value per column of x's last dimension");
         return x;
     }
 

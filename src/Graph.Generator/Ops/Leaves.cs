@@ -49,7 +49,9 @@ public sealed record Const(double Value) : Op("const")
     public override string Attributes => "value=" + Value.ToString("R", CultureInfo.InvariantCulture);
 }
 
-/// <summary>A constant rounded to the activation type: in bf16 runs transformers multiplies the embedding by bf16(√H) (9B 59.75, 27B 68.0); in fp32 runs it is not rounded.</summary>
+/// <summary>
+/// A constant rounded to the activation type: in bf16 runs transformers multiplies the embedding by bf16(√H) (9B 59.75, 27B 68.0); in fp32 runs it is not rounded.
+/// </summary>
 public sealed record TypedConst(double Value) : Op("typed_const")
 {
     public override TensorType Infer(IReadOnlyList<TensorType> inputs) { Expect(inputs, 0); return TensorType.Scalar; }

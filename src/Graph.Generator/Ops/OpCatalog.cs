@@ -88,7 +88,8 @@ public static class OpCatalog
     public static TensorType Infer(string op, IReadOnlyList<TensorType> inputs, IReadOnlyList<KeyValuePair<string, object?>> attributes)
     {
         if (op != "attention") return WithWholeChunks(op, Create(op, attributes).Infer(inputs));
-        if (inputs.Count != 4 || !inputs[3].IsScalar) throw new ShapeError("attention: the score function must return one number per score, but returns " + inputs[inputs.Count - 1]);
+        if (inputs.Count != 4 || !inputs[3].IsScalar)
+            throw new ShapeError("attention: the score function must return one number per score, but returns " + inputs[inputs.Count - 1]);
         var o = new Attention(new ScoreFunction(Expr.Var("s"), 0)).Infer(inputs.Take(3).ToArray());
         return Attention.HeadDimError(o.Shape[2].Size) is { } error ? throw new ShapeError(error) : o;
     }

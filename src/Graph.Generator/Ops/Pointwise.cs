@@ -68,7 +68,8 @@ public abstract record Pointwise(string Name) : Op(Name)
         if (x.IsRowScalar) return y.IsPerToken && (x.Rank == 2 ? !y.IsRowScalar : x.Heads == y.Heads);
         if (x.IsPerToken) return false;
         if (x.Rank == 1) return x.Shape[0].Equals(y.Shape.Last) && !y.IsRowScalar;
-        return x.Rank == 2 && x.Shape[0].Equals(y.Rank == 3 ? y.Shape[1] : y.Shape[0]) && (x.Shape[1] == 1 || y.Rank == 3 && x.Shape[1].Equals(y.Shape[2])) && (y.Rank == 3 || !y.IsPerToken);
+        return x.Rank == 2 && x.Shape[0].Equals(y.Rank == 3 ? y.Shape[1] : y.Shape[0]) && (x.Shape[1] == 1 || y.Rank == 3 && x.Shape[1].Equals(y.Shape[2]))
+            && (y.Rank == 3 || !y.IsPerToken);
     }
 
     /// <summary>Sums a gradient over the dimensions along which the input was broadcast.</summary>
@@ -121,7 +122,8 @@ public sealed record Binary(BinaryKind Kind) : Pointwise(Kind.ToString().ToLower
         if (Kind == BinaryKind.Mul && a == b) return new int?[] { g.Mul(g.Mul(g.Const(2), dy), a), null };
         int? da = null, db = null;
         if (needed[0])
-            da = Unbroadcast(g, Kind switch { BinaryKind.Add or BinaryKind.Sub => dy, BinaryKind.Mul => g.Mul(dy, b), BinaryKind.Div => g.Div(dy, b), _ => throw Expr.Unknown(Kind) }, g.Type(a));
+            da = Unbroadcast(g, Kind switch { BinaryKind.Add or BinaryKind.Sub => dy, BinaryKind.Mul => g.Mul(dy, b), BinaryKind.Div => g.Div(dy,
+                b), _ => throw Expr.Unknown(Kind) }, g.Type(a));
         if (needed[1])
             db = Unbroadcast(g, Kind switch
             {

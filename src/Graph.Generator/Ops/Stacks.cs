@@ -20,7 +20,8 @@ public sealed record ParamStack(EquatableArray<Param> Parts) : Leaf("param_stack
 
 /// <summary>A (IsA) or B of a set of adapters; trainable. Masters are fp32, products read a copy rounded to the activation type.</summary>
 public sealed record AdapterStack(AdapterSet Set, bool IsA)
-    : Leaf(IsA ? "lora_a_stack" : "lora_b_stack", IsA ? TensorType.F32(Dim.Ranks(Set.Id, Set.Adapters.Count), Set.In) : TensorType.F32(Set.Out, Dim.Ranks(Set.Id, Set.Adapters.Count)))
+    : Leaf(IsA ? "lora_a_stack" : "lora_b_stack", IsA ? TensorType.F32(Dim.Ranks(Set.Id, Set.Adapters.Count), Set.In)
+    : TensorType.F32(Set.Out, Dim.Ranks(Set.Id, Set.Adapters.Count)))
 {
     public override string Attributes => "names=" + string.Join("+", Set.Adapters.Select(a => a.Name));
 }
@@ -34,7 +35,8 @@ public sealed record AdapterGradient(AdapterStack Of) : Op("adapter_gradient")
     public override TensorType Infer(IReadOnlyList<TensorType> inputs)
     {
         Expect(inputs, 1);
-        if (!inputs[0].Equals(Of.Type)) throw Error("the gradient of " + string.Join(", ", Of.Set.Adapters.Select(a => a.Name)) + " is " + inputs[0] + " but the adapter is " + Of.Type);
+        if (!inputs[0].Equals(Of.Type))
+            throw Error("the gradient of " + string.Join(", ", Of.Set.Adapters.Select(a => a.Name)) + " is " + inputs[0] + " but the adapter is " + Of.Type);
         return inputs[0];
     }
 
@@ -69,7 +71,8 @@ public sealed record Concat() : Op("concat")
 {
     public override TensorType Infer(IReadOnlyList<TensorType> inputs)
     {
-        if (inputs.Count == 0 || inputs.Any(i => !i.IsPerToken || i.Rank != 2 || i.Shape[1].IsRank)) throw Error("its inputs are " + string.Join(", ", inputs) + "; each must be [T,N]");
+        if (inputs.Count == 0 || inputs.Any(i => !i.IsPerToken || i.Rank != 2 || i.Shape[1].IsRank))
+            throw Error("its inputs are " + string.Join(", ", inputs) + "; each must be [T,N]");
         return TensorType.Act(Dim.T, inputs.Sum(i => i.Columns));
     }
 

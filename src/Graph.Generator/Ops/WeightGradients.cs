@@ -61,7 +61,9 @@ public sealed record EmbeddingGradient(int Rows) : Op("embedding_gradient")
     public override string Attributes => "rows=" + NumberText.Int(Rows);
 }
 
-/// <summary>dtable = Σt ((softmax(z) − onehot(label))·logit′(s)·inv_labels)[t]ᵀ·x[t]: x, table, labels, inv_labels → f32[V,H]. Lowering: with the loss, while a chunk's logits exist.</summary>
+/// <summary>
+/// dtable = Σt ((softmax(z) − onehot(label))·logit′(s)·inv_labels)[t]ᵀ·x[t]: x, table, labels, inv_labels → f32[V,H]. Lowering: with the loss, while a chunk's logits exist.
+/// </summary>
 public sealed record LinearCrossEntropyTableGrad(Expr Logit) : Op("linear_cross_entropy_table_grad")
 {
     public override TensorType Infer(IReadOnlyList<TensorType> inputs)
@@ -78,7 +80,8 @@ public sealed record LinearCrossEntropyTableGrad(Expr Logit) : Op("linear_cross_
         var identity = new double[vocab * vocab];
         for (var v = 0; v < vocab; v++) identity[v * vocab + v] = 1;
         var square = TensorType.Act(vocab, vocab);
-        var dlogits = new LinearCrossEntropyGrad(Logit).Reference(sizes, new[] { TensorType.Act(Dim.T, vocab), square, types[2], types[3] }, new[] { raw, identity, inputs[2], inputs[3] });
+        var dlogits = new LinearCrossEntropyGrad(Logit).Reference(sizes, new[] { TensorType.Act(Dim.T, vocab), square, types[2], types[3] },
+            new[] { raw, identity, inputs[2], inputs[3] });
         var d = new double[vocab * width];
         for (var t = 0; t < sizes.Tokens; t++)
             for (var v = 0; v < vocab; v++)

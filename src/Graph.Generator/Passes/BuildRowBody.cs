@@ -36,7 +36,8 @@ public sealed class BuildRowBody
         _clusterUses = cluster.Outputs.Count == outputs.Count ? _uses : Uses(graph, map.Members(cluster.Outputs));
     }
 
-    static Dictionary<int, int> Uses(TensorGraph graph, IEnumerable<int> members) => members.SelectMany(id => graph[id].Inputs.Distinct()).GroupBy(id => id).ToDictionary(g => g.Key, g => g.Count());
+    static Dictionary<int, int> Uses(TensorGraph graph, IEnumerable<int> members) =>
+        members.SelectMany(id => graph[id].Inputs.Distinct()).GroupBy(id => id).ToDictionary(g => g.Key, g => g.Count());
 
     /// <summary>The body, its label for the kernel's name, and the nodes its arguments hold (outputs, then inputs; a gather gives ids and table).</summary>
     public static (RowBody Body, string Label, IReadOnlyList<int> Arguments) Run(TensorGraph graph, ClusterMap map, IReadOnlyList<int> outputs)
@@ -48,7 +49,8 @@ public sealed class BuildRowBody
         var rows = build._members.Select(map.Rows).Distinct().ToArray();
         if (rows.Length != 1) throw new InvalidOperationException("fuse: one row kernel would need rows of " + string.Join(" and ", rows.Select(r => r.Columns)) + " columns");
         var columns = rows[0].Columns.IsRank ? RowBody.RankColumns : rows[0].Columns.Size;
-        var body = new RowBody(columns, outputs.Select(id => new RowOutput(names[id], graph[id].Type.IsRowScalar)).ToArray(), build._inputs.ToArray(), build._statements.ToArray(), rows[0].Heads);
+        var body = new RowBody(columns, outputs.Select(id => new RowOutput(names[id], graph[id].Type.IsRowScalar))
+            .ToArray(), build._inputs.ToArray(), build._statements.ToArray(), rows[0].Heads);
         return (body, build.Label(outputs), outputs.Concat(build._inputNodes.SelectMany(n => n)).ToArray());
     }
 
@@ -73,7 +75,8 @@ public sealed class BuildRowBody
         }
         var value = ((Pointwise)node.Op).Lower(inputs);
         // A row statistic is computed once, not per column; a value read twice gets a name; the rest is written where it is read.
-        if (stored || node.Type.IsRowScalar || _uses.TryGetValue(node.Id, out var uses) && uses > 1 || Merges(node, value)) Define(node, stored ? names[node.Id] : Unique(node.Name), value);
+        if (stored || node.Type.IsRowScalar || _uses.TryGetValue(node.Id, out var uses) && uses > 1 || Merges(node, value))
+            Define(node, stored ? names[node.Id] : Unique(node.Name), value);
         else _values[node.Id] = value;
     }
 
@@ -83,7 +86,8 @@ public sealed class BuildRowBody
     /// more readers, computes it by itself. What a recipe builds again must have the same bits.
     /// </summary>
     bool Merges(Node node, Expr value) =>
-        _clusterUses.TryGetValue(node.Id, out var uses) && uses > 1 && (value, _members.Where(m => _graph[m].Inputs.Contains(node.Id)).Select(m => _graph[m].Op).FirstOrDefault()) switch
+        _clusterUses.TryGetValue(node.Id, out var uses) && uses > 1
+        && (value, _members.Where(m => _graph[m].Inputs.Contains(node.Id)).Select(m => _graph[m].Op).FirstOrDefault()) switch
         {
             (Expr.Bin { Kind: BinaryKind.Add or BinaryKind.Sub }, Binary { Kind: BinaryKind.Add or BinaryKind.Sub }) => true,
             (Expr.Bin { Kind: BinaryKind.Mul or BinaryKind.Div } or Expr.Un { Kind: UnaryKind.Neg }, Binary { Kind: BinaryKind.Mul or BinaryKind.Div } or Unary { Kind: UnaryKind.Neg }) => true,

@@ -160,7 +160,8 @@ public sealed class ClusterMap
             foreach (var (id, how) in Cone(value))
             {
                 // Two values that compute the same forward row again read the same tensors for it, so one kernel reads them once.
-                var sameKernel = how == Read.Inline || how == Read.Clone && !_graph[id].Type.IsRowScalar || how == Read.Load && _fromLoss[id] == _fromLoss[value] && _depth[id] == _depth[value];
+                var sameKernel = how == Read.Inline || how == Read.Clone && !_graph[id].Type.IsRowScalar
+                    || how == Read.Load && _fromLoss[id] == _fromLoss[value] && _depth[id] == _depth[value];
                 if (!sameKernel) continue;
                 var key = (id, _fromLoss[value], _depth[value]);
                 if (_stored.Contains(id)) parent[Find(value)] = Find(id);

@@ -31,7 +31,8 @@ public static class FindFusions
         && stacks.TryGetValue(g.Segments[0].B.Tensor, out var b) && b.Kind == TensorKind.AdapterB && stacks[gradient.D.Tensor] == (TensorKind.GradB, b.Stack);
 
     /// <summary>What belongs to a set of adapters: kind and set of a tensor by its name.</summary>
-    internal static IReadOnlyDictionary<string, (TensorKind Kind, int Stack)> Stacks(IEnumerable<ScheduleTensor> tensors) => tensors.Where(t => t.Stack >= 0).ToDictionary(t => t.Name, t => (t.Kind, t.Stack));
+    internal static IReadOnlyDictionary<string, (TensorKind Kind, int Stack)> Stacks(IEnumerable<ScheduleTensor> tensors) =>
+        tensors.Where(t => t.Stack >= 0).ToDictionary(t => t.Name, t => (t.Kind, t.Stack));
 
     static IEnumerable<View> Read(KernelStep step) => step.Arguments.Skip(step.Outputs);
 }

@@ -31,7 +31,8 @@ public static class Fuse
             if (Anchor(graph, map, place, traced, partners, node) is { } step) steps.Add((step.Backward, map.Depth(node.Id), 0, node.Id, step));
         foreach (var cluster in map.Clusters)
             steps.Add((cluster.Backward, cluster.Depth, 1, cluster.Outputs[0], RowStep(graph, map, place, traced, cluster.Outputs)));
-        var ordered = RankPairs(FindFusions.Stacks(place.Tensors), MergeRopes(steps.OrderBy(s => s.Backward).ThenBy(s => s.Depth).ThenBy(s => s.Kind).ThenBy(s => s.Id).Select(s => s.Step).ToList()));
+        var ordered = RankPairs(FindFusions.Stacks(place.Tensors),
+            MergeRopes(steps.OrderBy(s => s.Backward).ThenBy(s => s.Depth).ThenBy(s => s.Kind).ThenBy(s => s.Id).Select(s => s.Step).ToList()));
         var adapters = graph.Nodes.Select(n => n.Op).OfType<AdapterStack>().Select(a => a.Set).Distinct().OrderBy(s => s.Id).ToArray();
         return new KernelGraph(adapters, MarkBoundaries(graph, map, place), ordered, Recipes(graph, map, place, traced, ordered));
     }
@@ -46,10 +47,12 @@ public static class Fuse
     /// <summary>Nodes that are written by the launch of another one with the same inputs.</summary>
     sealed class Partners(TensorGraph graph)
     {
-        readonly Dictionary<(ScoreFunction, EquatableArray<int>), Node> _lse = graph.Nodes.Where(n => n.Op is AttentionLse).ToDictionary(n => (((AttentionLse)n.Op).Score, n.Inputs));
+        readonly Dictionary<(ScoreFunction, EquatableArray<int>), Node> _lse = graph.Nodes.Where(n => n.Op is AttentionLse)
+            .ToDictionary(n => (((AttentionLse)n.Op).Score, n.Inputs));
         readonly Dictionary<(int, EquatableArray<int>), Node> _gradients = graph.Nodes.Where(n => n.Op is AttentionGrad).ToDictionary(n => (((AttentionGrad)n.Op).Of, n.Inputs));
 
-        readonly Dictionary<int, Node> _adapters = graph.Nodes.Where(n => n.Op is AdapterGradient or WeightGradient).GroupBy(n => n.Inputs[0]).ToDictionary(n => n.Key, n => n.First());
+        readonly Dictionary<int, Node> _adapters = graph.Nodes.Where(n => n.Op is AdapterGradient or WeightGradient).GroupBy(n => n.Inputs[0])
+            .ToDictionary(n => n.Key, n => n.First());
 
         public Node? Lse(Node attention, ScoreFunction score) => _lse.TryGetValue((score, attention.Inputs), out var lse) ? lse : null;
         public Node? Gradient(Node gradient, int of) => _gradients.TryGetValue((of, gradient.Inputs), out var partner) ? partner : null;
@@ -81,24 +84,31 @@ public static class Fuse
                 return new GemmStep(node.Layer, backward, product.Layout, place.View(adapter ? partners.Trained(node).Id : node.Id), segments, product.Scale, adapter);
             case Rope rope:
                 var (heads, dim) = (node.Type.Shape[1].Size, node.Type.Shape[2].Size);
-                return Kernel(new RopeBody(heads, dim, rope.Inverse), rope.Inverse ? "rope_inverse" : "rope", 1, 1, In(0), Input("positions"), new View(place.RopeTable(rope, dim)));
+                return Kernel(new RopeBody(heads, dim, rope.Inverse), rope.Inverse ? "rope_inverse" : "rope", 1, 1, In(0), Input("positions"),
+                    new View(place.RopeTable(rope, dim)));
             case Attention attention:
                 // Where nothing before it trains no backward reads the log-sum-exp, but the kernel writes it.
-                var lse = partners.Lse(node, attention.Score) is { } read ? place.View(read.Id) : new View(place.Declare(Scoped(node, "lse"), node.Layer, TensorKind.Activation, ElementType.F32, true, node.Type.Shape[1].Size));
-                return Kernel(Part(graph, node, AttentionPart.Forward, attention.Score), "attention_forward", 2, 0, place.View(node.Id), lse, In(0), In(1), In(2), Input("doc_start"));
+                var lse = partners.Lse(node, attention.Score) is { } read ? place.View(read.Id)
+                    : new View(place.Declare(Scoped(node, "lse"), node.Layer, TensorKind.Activation, ElementType.F32, true, node.Type.Shape[1].Size));
+                return Kernel(Part(graph, node, AttentionPart.Forward, attention.Score), "attention_forward", 2, 0, place.View(node.Id),
+                    lse, In(0), In(1), In(2), Input("doc_start"));
             case AttentionLse: return null;                           // written by the attention that has its inputs
             case AttentionDelta: return Kernel(DeltaBody(graph, node), "attention_delta", 1, 0, place.View(node.Id), In(0), In(1));
             case AttentionGrad { Of: 0 } grad:
-                return Kernel(Part(graph, node, AttentionPart.Dq, grad.Score), "attention_dq", 1, 0, place.View(node.Id), In(0), In(1), In(2), In(3), In(4), In(5), Input("doc_start"));
+                return Kernel(Part(graph, node, AttentionPart.Dq, grad.Score), "attention_dq", 1, 0, place.View(node.Id), In(0), In(1), In(2), In(3), In(4), In(5),
+                    Input("doc_start"));
             case AttentionGrad grad:
                 // dK and dV are one kernel; a gradient that nothing wants is written all the same.
                 var (dk, dv) = (partners.Gradient(node, 1), partners.Gradient(node, 2));
                 if (grad.Of == 2 && dk is not null) return null;
-                View Out(Node? wanted, string name) => wanted is not null ? place.View(wanted.Id) : new View(place.Declare(Scoped(node, name), node.Layer, TensorKind.Gradient, ElementType.Act, true, node.Type.Columns));
-                return Kernel(Part(graph, node, AttentionPart.Dkdv, grad.Score), "attention_dkdv", 2, 0, Out(dk, "d_k"), Out(dv, "d_v"), In(0), In(1), In(2), In(3), In(4), In(5), Input("doc_start"), Input("doc_end"));
+                View Out(Node? wanted, string name) => wanted is not null ? place.View(wanted.Id)
+                    : new View(place.Declare(Scoped(node, name), node.Layer, TensorKind.Gradient, ElementType.Act, true, node.Type.Columns));
+                return Kernel(Part(graph, node, AttentionPart.Dkdv, grad.Score), "attention_dkdv", 2, 0, Out(dk, "d_k"), Out(dv, "d_v"), In(0), In(1), In(2), In(3),
+                    In(4), In(5), Input("doc_start"), Input("doc_end"));
             case LinearCrossEntropy loss:
                 var dx = partners.LossGrad;
-                return new LossStep(node.Layer, new CrossEntropyBody(loss.Logit, graph[node.Inputs[1]].Type.Shape[0].Size), dx is null ? null : place.View(dx.Id), partners.LossTableGrad is { } dtable ? place.View(dtable.Id) : null, place.View(node.Id), In(0), In(1), source);
+                return new LossStep(node.Layer, new CrossEntropyBody(loss.Logit, graph[node.Inputs[1]].Type.Shape[0].Size), dx is null ? null
+                    : place.View(dx.Id), partners.LossTableGrad is { } dtable ? place.View(dtable.Id) : null, place.View(node.Id), In(0), In(1), source);
             case LinearCrossEntropyTableGrad:
             case LinearCrossEntropyGrad: return null;                 // made with the loss, while a chunk's logits exist
             case TokenSum:
@@ -168,7 +178,8 @@ public static class Fuse
         var boundaries = new HashSet<string>();
         var readers = graph.Readers();
         foreach (var node in graph.Nodes)
-            if (map.IsStored(node.Id) && !map.FromLoss(node.Id) && !node.Type.IsRowScalar && readers[node.Id].Any(r => !map.FromLoss(r) && r < graph.FirstBackward && graph[r].Layer != node.Layer))
+            if (map.IsStored(node.Id) && !map.FromLoss(node.Id) && !node.Type.IsRowScalar
+                && readers[node.Id].Any(r => !map.FromLoss(r) && r < graph.FirstBackward && graph[r].Layer != node.Layer))
                 boundaries.Add(place.Tensor(node.Id));
         return place.Tensors.Select(t => boundaries.Contains(t.Name) ? t with { Boundary = true } : t).ToArray();
     }
@@ -195,6 +206,7 @@ public static class Fuse
                 foreach (var output in cluster.Outputs.Where(o => !graph[o].Type.IsRowScalar))
                     Write(place.Tensor(output), cluster.Outputs.Count == 1 ? step : RowStep(graph, map, place, traced, new[] { output }));
         }
-        return place.Tensors.Where(t => t.Kind == TensorKind.Activation && t.Type == ElementType.Act && written.ContainsKey(t.Name)).Select(t => new StepRecipe(t.Name, written[t.Name])).ToArray();
+        return place.Tensors.Where(t => t.Kind == TensorKind.Activation && t.Type == ElementType.Act && written.ContainsKey(t.Name))
+            .Select(t => new StepRecipe(t.Name, written[t.Name])).ToArray();
     }
 }

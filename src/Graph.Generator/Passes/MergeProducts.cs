@@ -55,7 +55,8 @@ public static class MergeProducts
 
         // Terms of a sum that are matmuls used here alone, if there are at least two of one layout.
         List<int> Segments(int head) => sums.Terms(head) is { Count: > 1 } terms
-            ? terms.Where(t => graph[t].Op is MatMul { Layout: not GemmLayout.Tn } && sums.UsedOnce(t)).GroupBy(t => ((MatMul)graph[t].Op).Layout).Where(l => l.Count() > 1).SelectMany(l => l).ToList()
+            ? terms.Where(t => graph[t].Op is MatMul { Layout: not GemmLayout.Tn } && sums.UsedOnce(t)).GroupBy(t => ((MatMul)graph[t].Op).Layout)
+            .Where(l => l.Count() > 1).SelectMany(l => l).ToList()
             : new List<int>();
     }
 

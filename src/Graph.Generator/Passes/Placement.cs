@@ -94,7 +94,8 @@ public sealed class Placement
         return unique;
     }
 
-    Place Of(int id) => _places.TryGetValue(id, out var place) ? place : throw new InvalidOperationException("placement: " + GraphText.Line(_graph, _graph[id]) + " is read but has no place");
+    Place Of(int id) => _places.TryGetValue(id, out var place) ? place
+        : throw new InvalidOperationException("placement: " + GraphText.Line(_graph, _graph[id]) + " is read but has no place");
 
     /// <summary>Walks back through views and in-place ops to the value that a launch writes, and gives the whole chain the reader's range.</summary>
     void Force(int id, Place place)
@@ -112,13 +113,16 @@ public sealed class Placement
     {
         var name = (node.Layer >= 0 ? "layers." + node.Layer + "." : "") + node.Name;
         // A row's statistic and its loss are one number a token; what attention keeps per head is a matrix, even of one head.
-        var dims = node.Type is { IsRowScalar: true, Heads: 0 } && node.Op is not (AttentionLse or AttentionDelta) ? Array.Empty<Extent>() : new[] { node.Type.IsRankRow ? new Extent(0, node.Type.Shape.Last.Stack) : node.Type.Columns };
-        return Declare(name, node.Layer, _map.FromLoss(node.Id) ? TensorKind.Gradient : TensorKind.Activation, node.Type.DType == DType.F32 ? ElementType.F32 : ElementType.Act, true, dims);
+        var dims = node.Type is { IsRowScalar: true, Heads: 0 } && node.Op is not (AttentionLse or AttentionDelta) ? Array.Empty<Extent>()
+            : new[] { node.Type.IsRankRow ? new Extent(0, node.Type.Shape.Last.Stack) : node.Type.Columns };
+        return Declare(name, node.Layer, _map.FromLoss(node.Id) ? TensorKind.Gradient : TensorKind.Activation, node.Type.DType == DType.F32 ? ElementType.F32
+            : ElementType.Act, true, dims);
     }
 
     void Fixed(Node node, string name, TensorKind kind, ElementType type)
     {
-        if (!_tensors.ContainsKey(name)) Add(new ScheduleTensor(name, kind, type, node.Type.IsPerToken, node.Type.Shape.Skip(node.Type.IsPerToken ? 1 : 0).Select(d => (Extent)d.Size).ToArray()));
+        if (!_tensors.ContainsKey(name))
+            Add(new ScheduleTensor(name, kind, type, node.Type.IsPerToken, node.Type.Shape.Skip(node.Type.IsPerToken ? 1 : 0).Select(d => (Extent)d.Size).ToArray()));
         _places[node.Id] = new Place(name, 0, node.Type.Rank > 0 ? node.Type.Columns : 1, true);
     }
 
@@ -133,7 +137,8 @@ public sealed class Placement
 
     void Gradient(Node node, string weight)
     {
-        if (!_tensors.ContainsKey(GradientOf(weight))) Add(new ScheduleTensor(GradientOf(weight), TensorKind.GradWeight, ElementType.F32, false, node.Type.Shape.Select(d => (Extent)d.Size).ToArray()));
+        if (!_tensors.ContainsKey(GradientOf(weight)))
+            Add(new ScheduleTensor(GradientOf(weight), TensorKind.GradWeight, ElementType.F32, false, node.Type.Shape.Select(d => (Extent)d.Size).ToArray()));
     }
 
     // "model.layers.0.self_attn.q_proj.weight": where "q_proj.weight" starts.

@@ -18,7 +18,8 @@ static class ScoreRegion
         {
             ScoreArgument { Kind: "input" } => new Expr.Number(scale) * Expr.Var("s"),
             ScoreArgument argument => Expr.Var(argument.Kind),
-            var op => ScoreOps.Lower(op, trace[line].Inputs.Select(Of).ToArray()) ?? throw new ShapeError("attention: the score function uses " + trace[line].Op + "; it must be pointwise"),
+            var op => ScoreOps.Lower(op, trace[line].Inputs.Select(Of).ToArray())
+                ?? throw new ShapeError("attention: the score function uses " + trace[line].Op + "; it must be pointwise"),
         };
         return Of(id);
     }

@@ -23,7 +23,8 @@ public static class Share
         void Visit(KernelBody body, string label, EquatableArray<View> arguments, Lazy<FusedOps> fused, int layer, int launches, bool backward)
         {
             var key = body.Key();
-            if (index.TryGetValue(key, out var known)) kernels[known] = kernels[known] with { Launches = kernels[known].Launches + launches, Forward = kernels[known].Forward && !backward };
+            if (index.TryGetValue(key, out var known))
+                kernels[known] = kernels[known] with { Launches = kernels[known].Launches + launches, Forward = kernels[known].Forward && !backward };
             else
             {
                 index[key] = kernels.Count;

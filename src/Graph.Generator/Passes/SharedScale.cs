@@ -21,5 +21,6 @@ public static class SharedScale
     }
 
     /// <summary>A kernel reads it: what it multiplies has other readers.</summary>
-    public static bool IsIn(KernelGraph graph) => graph.Steps.Concat(graph.Recipes.SelectMany(r => r.Steps)).OfType<KernelStep>().Any(s => s.Arguments.Any(a => a.Tensor == ScheduleText.Lower(StepScalar.LoraScale)));
+    public static bool IsIn(KernelGraph graph) => graph.Steps.Concat(graph.Recipes.SelectMany(r => r.Steps)).OfType<KernelStep>()
+        .Any(s => s.Arguments.Any(a => a.Tensor == ScheduleText.Lower(StepScalar.LoraScale)));
 }

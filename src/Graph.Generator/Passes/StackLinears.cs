@@ -122,7 +122,8 @@ public static class StackLinears
             // Only a product whose own value nobody else reads may gain a term; of several with one input, the one that the adapter is named after.
             foreach (var adapter in terms.Count > 1 ? terms.Select(t => Match(graph, sums, t)).OfType<AdapterTerm>() : Enumerable.Empty<AdapterTerm>())
             {
-                var candidates = terms.Where(t => members.ContainsKey(t) && sums.UsedOnce(t)).Select(t => members[t]).Where(m => m.X == adapter.X && m.Adapters.All(a => a.Scale == adapter.Scale)).ToArray();
+                var candidates = terms.Where(t => members.ContainsKey(t) && sums.UsedOnce(t)).Select(t => members[t])
+                    .Where(m => m.X == adapter.X && m.Adapters.All(a => a.Scale == adapter.Scale)).ToArray();
                 (candidates.FirstOrDefault(m => Module(m.Weight) == adapter.A.Linear) ?? candidates.FirstOrDefault())?.Adapters.Add(adapter);
             }
         }
@@ -132,7 +133,8 @@ public static class StackLinears
     /// <summary>The whole of s·(x·Aᵀ)·Bᵀ, every part of it used here alone; null for anything else.</summary>
     static AdapterTerm? Match(TensorGraph graph, Sums sums, int term)
     {
-        if (!Once(term) || graph[term] is not { Op: MatMul { Layout: GemmLayout.Nt } } product || graph[product.Inputs[1]].Op is not Adapter { IsA: false } b || !Once(product.Inputs[1])) return null;
+        if (!Once(term) || graph[term] is not { Op: MatMul { Layout: GemmLayout.Nt } } product || graph[product.Inputs[1]].Op is not Adapter { IsA: false } b
+            || !Once(product.Inputs[1])) return null;
         var (low, scale) = (product.Inputs[0], -1);
         if (!Once(low)) return null;
         if (graph[low].Op is Binary { Kind: BinaryKind.Mul })
@@ -141,7 +143,8 @@ public static class StackLinears
             (low, scale) = graph[left].Type.IsScalar ? (right, left) : (left, right);
             if (!graph[scale].Type.IsScalar || !Once(low)) return null;
         }
-        if (graph[low] is not { Op: MatMul { Layout: GemmLayout.Nt } } first || graph[first.Inputs[1]].Op is not Adapter { IsA: true } a || !Once(first.Inputs[1]) || a.Linear != b.Linear) return null;
+        if (graph[low] is not { Op: MatMul { Layout: GemmLayout.Nt } } first || graph[first.Inputs[1]].Op is not Adapter { IsA: true } a || !Once(first.Inputs[1])
+            || a.Linear != b.Linear) return null;
         return new AdapterTerm(term, first.Inputs[0], scale, a, b);
 
         bool Once(int id) => sums.UsedOnce(id);

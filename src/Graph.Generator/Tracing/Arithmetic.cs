@@ -10,7 +10,8 @@ static class Arithmetic
 {
     public static object? Binary(IOperation at, BinaryOperatorKind kind, object? left, object? right, bool isChecked = false)
     {
-        if ((left is TensorValue || right is TensorValue) && kind is BinaryOperatorKind.LessThan or BinaryOperatorKind.LessThanOrEqual or BinaryOperatorKind.GreaterThan or BinaryOperatorKind.GreaterThanOrEqual)
+        if ((left is TensorValue || right is TensorValue)
+            && kind is BinaryOperatorKind.LessThan or BinaryOperatorKind.LessThanOrEqual or BinaryOperatorKind.GreaterThan or BinaryOperatorKind.GreaterThanOrEqual)
             throw TraceError.Compared(at, left, right);
         try
         {

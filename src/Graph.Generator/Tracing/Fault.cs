@@ -8,7 +8,8 @@ namespace Graph.Generator.Tracing;
 /// One thing that is wrong with a variant: on which code, and the calls that led there, innermost first. Scope is where in the model ("layers.3.mlp"), or
 /// empty; Weights are names of the tensors that the op reads.
 /// </summary>
-sealed record Fault(DiagnosticDescriptor Descriptor, Location Location, EquatableArray<Location> Callers, string Message, string Variant, string Scope, EquatableArray<string> Weights)
+sealed record Fault(DiagnosticDescriptor Descriptor, Location Location, EquatableArray<Location> Callers, string Message, string Variant, string Scope,
+    EquatableArray<string> Weights)
 {
     public bool IsError => Descriptor.DefaultSeverity == DiagnosticSeverity.Error;
 

@@ -49,7 +49,8 @@ sealed partial class Interpreter
         foreach (var argument in arguments)
         {
             if (argument.Parameter is not { } parameter) throw new InvalidCode();
-            if (parameter.RefKind is RefKind.Ref or RefKind.Out) throw TraceError.Unsupported(argument, "'" + parameter.Name + "' is passed by reference; a model may pass values only");
+            if (parameter.RefKind is RefKind.Ref or RefKind.Out)
+                throw TraceError.Unsupported(argument, "'" + parameter.Name + "' is passed by reference; a model may pass values only");
             values[parameter.Ordinal] = Visit(argument.Value, frame);
         }
         return values;
@@ -72,14 +73,17 @@ sealed partial class Interpreter
     // --- functions as values ------------------------------------------------------------------------------------
 
     public override object? VisitDelegateCreation(IDelegateCreationOperation operation, Frame frame) => Visit(operation.Target, frame);
-    public override object? VisitAnonymousFunction(IAnonymousFunctionOperation operation, Frame frame) => new FunctionValue(operation.Symbol, operation.Body, frame.Self, frame.Capture());
+    public override object? VisitAnonymousFunction(IAnonymousFunctionOperation operation, Frame frame) =>
+        new FunctionValue(operation.Symbol, operation.Body, frame.Self, frame.Capture());
 
     public override object? VisitMethodReference(IMethodReferenceOperation operation, Frame frame) =>
-        operation.Method.MethodKind == MethodKind.LocalFunction ? Function(operation.Method, null, frame) : Function(operation.Method, Visit(operation.Instance, frame) as ModelObject, frame, operation.IsVirtual);
+        operation.Method.MethodKind == MethodKind.LocalFunction ? Function(operation.Method, null, frame)
+        : Function(operation.Method, Visit(operation.Instance, frame) as ModelObject, frame, operation.IsVirtual);
 
     FunctionValue Function(IMethodSymbol method, ModelObject? self, Frame frame, bool isVirtual = false)
     {
-        if (method.MethodKind != MethodKind.LocalFunction) return new FunctionValue(self is not null && isVirtual ? Override(self.Type, method.OriginalDefinition) : method, null, self, null);
+        if (method.MethodKind != MethodKind.LocalFunction)
+            return new FunctionValue(self is not null && isVirtual ? Override(self.Type, method.OriginalDefinition) : method, null, self, null);
         // A local function sees the variables of the call that declares it, also those declared after it.
         var owner = frame;
         while (owner.Outer is not null && !SymbolEqualityComparer.Default.Equals(owner.Owner, method.OriginalDefinition.ContainingSymbol)) owner = owner.Outer;
@@ -106,15 +110,18 @@ sealed partial class Interpreter
         for (int i = 0, tensors = 0; i < op.Parameters.Length; i++)
         {
             var ((name, kind), value) = (op.Parameters[i], arguments[i]);
-            if (kind == OpParameter.Tensor) inputs[tensors++] = value as TensorValue ?? throw TraceError.Value(at, op.Name + ": '" + name + "' is " + Show.Value(value) + "; it must be a tensor");
+            if (kind == OpParameter.Tensor)
+                inputs[tensors++] = value as TensorValue ?? throw TraceError.Value(at, op.Name + ": '" + name + "' is " + Show.Value(value) + "; it must be a tensor");
             else if (kind is OpParameter.Function or OpParameter.FunctionOfPosition) score = (FunctionValue?)value;
-            else if (kind == OpParameter.Real && value is int or long or float or double) attributes.Add(new(name, System.Convert.ToDouble(value, System.Globalization.CultureInfo.InvariantCulture)));
+            else if (kind == OpParameter.Real && value is int or long or float or double)
+            attributes.Add(new(name, System.Convert.ToDouble(value, System.Globalization.CultureInfo.InvariantCulture)));
             else if (value is ListValue list)
                 for (var d = 0; d < list.Items.Count; d++) attributes.Add(new(name.TrimEnd('s') + NumberText.Int(d), list.Items[d]));
             else attributes.Add(new(name, value is null or int or double or string ? value : throw TraceError.Value(at, op.Name + ": '" + name + "' is " + Show.Value(value))));
         }
         if (op.Name != "attention") return trace.Add(op.Name, inputs, attributes, at);
         return trace.Attention(inputs, attributes, score is null ? null : arguments =>
-            Invoke(at, score, arguments) as TensorValue ?? throw TraceError.Value(at, "attention: the score function returns null"), op.Parameters.Any(p => p.Kind == OpParameter.FunctionOfPosition), at);
+            Invoke(at, score, arguments) as TensorValue ?? throw TraceError.Value(at, "attention: the score function returns null"),
+            op.Parameters.Any(p => p.Kind == OpParameter.FunctionOfPosition), at);
     }
 }

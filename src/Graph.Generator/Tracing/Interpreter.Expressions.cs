@@ -28,7 +28,8 @@ sealed partial class Interpreter
     }
 
     public override object? VisitInstanceReference(IInstanceReferenceOperation operation, Frame frame) =>
-        operation.ReferenceKind == InstanceReferenceKind.ContainingTypeInstance ? frame.Self : operation.ReferenceKind == InstanceReferenceKind.ImplicitReceiver ? frame.ConditionalReceiver : DefaultVisit(operation, frame);
+        operation.ReferenceKind == InstanceReferenceKind.ContainingTypeInstance ? frame.Self : operation.ReferenceKind == InstanceReferenceKind.ImplicitReceiver
+        ? frame.ConditionalReceiver : DefaultVisit(operation, frame);
 
     public override object? VisitDiscardOperation(IDiscardOperation operation, Frame frame) => null;
     public override object? VisitParenthesized(IParenthesizedOperation operation, Frame frame) => Visit(operation.Operand, frame);
@@ -61,9 +62,12 @@ sealed partial class Interpreter
     {
         if (method is not null && code.Op(method) is { } op) return Emit(at, op, new[] { left, right });
         // Numbers compare as C# does it: NaN equals nothing.
-        if (kind is BinaryOperatorKind.Equals or BinaryOperatorKind.NotEquals && (method is null || !HasBody(method)) && (left, right) is not (double or float, double or float)) return Same(at, left, right) == (kind == BinaryOperatorKind.Equals);
+        if (kind is BinaryOperatorKind.Equals or BinaryOperatorKind.NotEquals && (method is null || !HasBody(method))
+            && (left, right) is not (double or float, double or float)) return Same(at, left, right) == (kind == BinaryOperatorKind.Equals);
         if (method is not null && HasBody(method)) return Call(at, method, null, new[] { left, right });
-        if (lifted && (left is null || right is null)) return kind is BinaryOperatorKind.LessThan or BinaryOperatorKind.LessThanOrEqual or BinaryOperatorKind.GreaterThan or BinaryOperatorKind.GreaterThanOrEqual ? false : (object?)null;
+        if (lifted && (left is null || right is null))
+            return kind is BinaryOperatorKind.LessThan or BinaryOperatorKind.LessThanOrEqual or BinaryOperatorKind.GreaterThan or BinaryOperatorKind.GreaterThanOrEqual
+                ? false : (object?)null;
         // "layer " + 3: the compiler leaves the conversion to text to the concatenation.
         if (kind == BinaryOperatorKind.Add && at.Type?.SpecialType == SpecialType.System_String) return Text(at, left) + Text(at, right);
         return Arithmetic.Binary(at, kind, left, right, isChecked);
@@ -82,12 +86,14 @@ sealed partial class Interpreter
         var value = Visit(operation.Operand, frame);
         if (operation.OperatorMethod is { } method) return code.Op(method) is { } op ? Emit(operation, op, new[] { value }) : Call(operation, method, null, new[] { value });
         if (operation.IsTryCast) return value is not null && Is(operation, value, operation.Type) ? value : null;
-        if (value is ModelObject o && operation.Type is { SpecialType: not SpecialType.System_Object } target && !operation.IsImplicit && !Inherits(o.Type, target)) throw TraceError.Value(operation, Show.Value(value) + " is not a " + target.Name);
+        if (value is ModelObject o && operation.Type is { SpecialType: not SpecialType.System_Object } target && !operation.IsImplicit && !Inherits(o.Type, target))
+            throw TraceError.Value(operation, Show.Value(value) + " is not a " + target.Name);
         return Arithmetic.Convert(operation, value, operation.Type, operation.IsChecked);
     }
 
     public override object? VisitCoalesce(ICoalesceOperation operation, Frame frame) => Visit(operation.Value, frame) ?? Visit(operation.WhenNull, frame);
-    public override object? VisitCoalesceAssignment(ICoalesceAssignmentOperation operation, Frame frame) => Visit(operation.Target, frame) ?? Assign(operation.Target, Visit(operation.Value, frame), frame);
+    public override object? VisitCoalesceAssignment(ICoalesceAssignmentOperation operation, Frame frame) =>
+        Visit(operation.Target, frame) ?? Assign(operation.Target, Visit(operation.Value, frame), frame);
 
     public override object? VisitConditionalAccess(IConditionalAccessOperation operation, Frame frame)
     {
@@ -134,7 +140,8 @@ sealed partial class Interpreter
     public override object? VisitArrayCreation(IArrayCreationOperation operation, Frame frame)
     {
         if (operation.Initializer is { } initializer) return new ListValue(initializer.ElementValues.Select(e => Visit(e, frame)).ToArray(), true);
-        if (operation.DimensionSizes.Length != 1) throw TraceError.Unsupported(operation, "an array of " + operation.DimensionSizes.Length + " dimensions is not something a model may use");
+        if (operation.DimensionSizes.Length != 1)
+            throw TraceError.Unsupported(operation, "an array of " + operation.DimensionSizes.Length + " dimensions is not something a model may use");
         var element = ((IArrayTypeSymbol)operation.Type!).ElementType;
         var length = (int)Visit(operation.DimensionSizes[0], frame)!;
         if (length is < 0 or > 1_000_000) throw TraceError.Value(operation, "an array cannot have " + Show.Value(length) + " elements while tracing");
@@ -142,7 +149,8 @@ sealed partial class Interpreter
     }
 
     public override object? VisitCollectionExpression(ICollectionExpressionOperation operation, Frame frame) =>
-        new ListValue(operation.Elements.SelectMany(e => e is ISpreadOperation spread ? Items(spread, Visit(spread.Operand, frame)).ToArray() : new[] { Visit(e, frame) }).ToArray(), operation.Type is IArrayTypeSymbol);
+        new ListValue(operation.Elements.SelectMany(e => e is ISpreadOperation spread ? Items(spread, Visit(spread.Operand, frame)).ToArray() : new[] { Visit(e, frame) })
+        .ToArray(), operation.Type is IArrayTypeSymbol);
 
     public override object? VisitArrayElementReference(IArrayElementReferenceOperation operation, Frame frame)
     {
@@ -205,11 +213,13 @@ sealed partial class Interpreter
                 var items = value as TupleValue ?? throw TraceError.Unsupported(target, "only a tuple can be taken apart in a model, but this is " + Show.Value(value));
                 for (var i = 0; i < tuple.Elements.Length; i++) Assign(tuple.Elements[i], items.Items[i], frame);
                 return value;
-            case IMemberReferenceOperation { Member.IsStatic: true } member: throw TraceError.Unsupported(target, "'" + member.Member.Name + "' is static; a model may not assign it");
+            case IMemberReferenceOperation { Member.IsStatic: true } member: throw TraceError.Unsupported(target,
+            "'" + member.Member.Name + "' is static; a model may not assign it");
             case IPropertyReferenceOperation property:
                 var instance = Visit(property.Instance, frame);
                 var index = Arguments(property.Arguments, property.Property.Parameters.Length, frame);
-                return instance is ListValue list && index.Length == 1 ? list.Items[Index(target, list.Items.Count, index[0])] = value : SetProperty(property, instance, value, index);
+                return instance is ListValue list && index.Length == 1 ? list.Items[Index(target, list.Items.Count, index[0])] = value
+                    : SetProperty(property, instance, value, index);
             case IFieldReferenceOperation field:
                 (Visit(field.Instance, frame) as ModelObject ?? throw TraceError.Unsupported(target, Describe(target) + " cannot be assigned in a model")).Slots[field.Field.OriginalDefinition] = value;
                 return value;

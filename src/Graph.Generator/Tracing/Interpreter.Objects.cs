@@ -39,9 +39,11 @@ sealed partial class Interpreter
         foreach (var item in initializer.Initializers)
             switch (item)
             {
-                case ISimpleAssignmentOperation { Target: IPropertyReferenceOperation { Arguments.Length: 0 } property } assignment: SetProperty(property, value, Visit(assignment.Value, frame)); break;
+                case ISimpleAssignmentOperation { Target: IPropertyReferenceOperation { Arguments.Length: 0 } property } assignment: SetProperty(property,
+                value, Visit(assignment.Value, frame)); break;
                 case ISimpleAssignmentOperation { Target: IFieldReferenceOperation field } assignment when value is ModelObject o: o.Slots[field.Field.OriginalDefinition] = Visit(assignment.Value, frame); break;
-                case IInvocationOperation { TargetMethod.Name: "Add" } add when value is ListValue list && add.Arguments.Length == 1: list.Items.Add(Visit(add.Arguments[0].Value, frame)); break;
+                case IInvocationOperation { TargetMethod.Name: "Add" } add when value is ListValue list
+                && add.Arguments.Length == 1: list.Items.Add(Visit(add.Arguments[0].Value, frame)); break;
                 default: throw TraceError.Unsupported(item, Describe(item) + " is not an initializer a model may use");
             }
         return value;
@@ -77,7 +79,8 @@ sealed partial class Interpreter
             // C#'s order: the fields of the derived class, then the base class, then the body.
             if (primary is not null && type.IsRecord)
                 foreach (var parameter in constructor.Parameters)
-                    if (type.GetMembers(parameter.Name).OfType<IPropertySymbol>().FirstOrDefault() is { } property && property.DeclaringSyntaxReferences.Any(r => r.GetSyntax(cancellation) is ParameterSyntax))
+                    if (type.GetMembers(parameter.Name).OfType<IPropertySymbol>().FirstOrDefault() is { } property
+                        && property.DeclaringSyntaxReferences.Any(r => r.GetSyntax(cancellation) is ParameterSyntax))
                         self.Slots[property] = arguments[parameter.Ordinal];
             foreach (var (member, value) in code.Initializers(type, cancellation)) self.Slots[member] = Visit(value, frame);
             ConstructBase(self, type, primary, first, frame, at);
@@ -88,7 +91,8 @@ sealed partial class Interpreter
     void ConstructBase(ModelObject self, INamedTypeSymbol type, TypeDeclarationSyntax? primary, IInvocationOperation? call, Frame frame, IOperation? at)
     {
         if (type.BaseType is not { SpecialType: not SpecialType.System_Object } ancestor) return;
-        if (primary?.BaseList?.Types.OfType<PrimaryConstructorBaseTypeSyntax>().FirstOrDefault() is { } clause) call = code.Operation(clause, cancellation) as IInvocationOperation ?? throw new InvalidCode();
+        if (primary?.BaseList?.Types.OfType<PrimaryConstructorBaseTypeSyntax>().FirstOrDefault() is { } clause)
+            call = code.Operation(clause, cancellation) as IInvocationOperation ?? throw new InvalidCode();
         if (call is not null) Construct(self, call.TargetMethod.OriginalDefinition, Arguments(call.Arguments, call.TargetMethod.Parameters.Length, frame), call);
         else if (ancestor.InstanceConstructors.FirstOrDefault(c => c.Parameters.All(p => p.IsOptional || p.IsParams)) is not { } constructor) throw new InvalidCode();
         else Construct(self, constructor.OriginalDefinition, constructor.Parameters.Select(p => p.HasExplicitDefaultValue ? p.ExplicitDefaultValue : p.IsParams ? new ListValue(new object?[0], true) : null).ToArray(), at);
@@ -120,11 +124,14 @@ sealed partial class Interpreter
     {
         switch (instance, operation)
         {
-            case (null, _) when operation.Member.ContainingType.OriginalDefinition.SpecialType == SpecialType.System_Nullable_T && operation.Member.Name == "HasValue": return false;
+            case (null, _) when operation.Member.ContainingType.OriginalDefinition.SpecialType == SpecialType.System_Nullable_T
+            && operation.Member.Name == "HasValue": return false;
             case (null, _): throw TraceError.Value(operation, "'" + operation.Member.Name + "' is read from null");
-            case (ModelObject self, IFieldReferenceOperation field): return self.Slots.TryGetValue(field.Field.OriginalDefinition, out var stored) ? stored : Default(operation, field.Type);
+            case (ModelObject self, IFieldReferenceOperation field): return self.Slots.TryGetValue(field.Field.OriginalDefinition, out var stored) ? stored
+            : Default(operation, field.Type);
             case (ModelObject self, IPropertyReferenceOperation reference):
-                var property = reference.Instance?.Syntax is BaseExpressionSyntax ? reference.Property.OriginalDefinition : Override(self.Type, reference.Property.OriginalDefinition);
+                var property = reference.Instance?.Syntax is BaseExpressionSyntax ? reference.Property.OriginalDefinition
+                    : Override(self.Type, reference.Property.OriginalDefinition);
                 if (self.Slots.TryGetValue(property, out var value)) return value;
                 if (code.IsAutomatic(property)) return Default(operation, property.Type);
                 return Call(operation, property.GetMethod!, self, new object?[0]);
@@ -132,7 +139,8 @@ sealed partial class Interpreter
                 return tuple.Items[int.Parse(element.Name.Substring(4), System.Globalization.CultureInfo.InvariantCulture) - 1];
             case (ListValue list, _) when operation.Member.Name is "Length" or "Count": return list.Items.Count;
             case (string text, _) when operation.Member.Name == "Length": return text.Length;
-            case (_, _) when operation.Member.ContainingType.OriginalDefinition.SpecialType == SpecialType.System_Nullable_T: return operation.Member.Name == "HasValue" ? true : instance;
+            case (_, _) when operation.Member.ContainingType.OriginalDefinition.SpecialType == SpecialType.System_Nullable_T: return operation.Member.Name == "HasValue"
+            ? true : instance;
             case (PositionValue position, _): return operation.Member.Name == "Distance" ? position.Distance : position.Head;
             case (TensorValue, _): throw TraceError.Unsupported(operation, "'" + operation.Member.Name + "' of a tensor is not known while tracing");
             default: throw TraceError.Unsupported(operation, "'" + operation.Member.Name + "' of " + Show.Value(instance) + " is not something a model may use");
@@ -140,7 +148,8 @@ sealed partial class Interpreter
     }
 
     /// <summary>A property of the model itself.</summary>
-    public object? Read(IPropertySymbol property, ModelObject self) => self.Slots.TryGetValue(property, out var value) ? value : Call(null, property.GetMethod!, self, new object?[0]);
+    public object? Read(IPropertySymbol property, ModelObject self) =>
+        self.Slots.TryGetValue(property, out var value) ? value : Call(null, property.GetMethod!, self, new object?[0]);
 
     object? SetProperty(IPropertyReferenceOperation reference, object? instance, object? value, params object?[] index)
     {
@@ -156,7 +165,8 @@ sealed partial class Interpreter
     object? Static(IOperation at, ISymbol member)
     {
         if (_statics.TryGetValue(member, out var known)) return known;
-        if (member is IPropertySymbol { GetMethod: { } getter } && !code.IsAutomatic((IPropertySymbol)member) && code.Body(getter, cancellation) is not null) return Call(at, getter, null, new object?[0]);
+        if (member is IPropertySymbol { GetMethod: { } getter } && !code.IsAutomatic((IPropertySymbol)member) && code.Body(getter, cancellation) is not null)
+            return Call(at, getter, null, new object?[0]);
         var value = code.Initializer(member, cancellation);
         if (value is null && !code.IsHere(member, cancellation)) return KnownCalls.Static(at, member);
         // C# runs the static initializers of a class from top to bottom, so one that reads a later one sees its default; here that is an error rather than another value.
@@ -165,11 +175,13 @@ sealed partial class Interpreter
         _runningStatics.Push(member);
         var count = trace.Nodes.Count;
         var result = value is null ? Default(at, (member as IFieldSymbol)?.Type ?? ((IPropertySymbol)member).Type) : Visit(value, new Frame(null, null));
-        if (trace.Nodes.Count != count) throw TraceError.Unsupported(value!, "the static member '" + member.Name + "' calls ops; make it a field of the module, as a static is made once per process");
+        if (trace.Nodes.Count != count)
+            throw TraceError.Unsupported(value!, "the static member '" + member.Name + "' calls ops; make it a field of the module, as a static is made once per process");
         _runningStatics.Pop();
         return _statics[member] = result;
     }
 
     static bool IsBefore(ISymbol first, ISymbol second) =>
-        SymbolEqualityComparer.Default.Equals(first.ContainingType, second.ContainingType) && first.Locations[0].SourceTree == second.Locations[0].SourceTree && first.Locations[0].SourceSpan.Start < second.Locations[0].SourceSpan.Start;
+        SymbolEqualityComparer.Default.Equals(first.ContainingType, second.ContainingType) && first.Locations[0].SourceTree == second.Locations[0].SourceTree
+        && first.Locations[0].SourceSpan.Start < second.Locations[0].SourceSpan.Start;
 }

@@ -8,7 +8,8 @@ namespace Graph.Generator.Tracing;
 sealed partial class Interpreter
 {
     public override object? VisitIsPattern(IIsPatternOperation operation, Frame frame) => Matches(operation.Pattern, Visit(operation.Value, frame), frame);
-    public override object? VisitIsType(IIsTypeOperation operation, Frame frame) => Is(operation, Visit(operation.ValueOperand, frame), operation.TypeOperand) != operation.IsNegated;
+    public override object? VisitIsType(IIsTypeOperation operation, Frame frame) =>
+        Is(operation, Visit(operation.ValueOperand, frame), operation.TypeOperand) != operation.IsNegated;
 
     public override object? VisitSwitchExpression(ISwitchExpressionOperation operation, Frame frame)
     {
@@ -45,11 +46,13 @@ sealed partial class Interpreter
                 if (value is null || !(value is TupleValue || Is(recursive, value, recursive.MatchedType))) return false;
                 if (recursive.DeconstructionSubpatterns.Length > 0)
                 {
-                    var items = value as TupleValue ?? throw TraceError.Unsupported(recursive, "a positional pattern in a model takes tuples only, but this is " + Show.Value(value));
+                    var items = value as TupleValue
+                        ?? throw TraceError.Unsupported(recursive, "a positional pattern in a model takes tuples only, but this is " + Show.Value(value));
                     for (var i = 0; i < recursive.DeconstructionSubpatterns.Length; i++) if (!Matches(recursive.DeconstructionSubpatterns[i], items.Items[i], frame)) return false;
                 }
                 foreach (var property in recursive.PropertySubpatterns)
-                    if (!Matches(property.Pattern, property.Member is IMemberReferenceOperation member ? Member(member, value) : throw TraceError.Unsupported(property, Describe(property) + " is not a pattern a model may use"), frame)) return false;
+                    if (!Matches(property.Pattern, property.Member is IMemberReferenceOperation member ? Member(member, value)
+                        : throw TraceError.Unsupported(property, Describe(property) + " is not a pattern a model may use"), frame)) return false;
                 if (recursive.DeclaredSymbol is { } whole) frame.Declare(whole, value);
                 return true;
             default: throw TraceError.Unsupported(pattern, Describe(pattern) + " is not a pattern a model may use");
@@ -89,7 +92,8 @@ sealed partial class Interpreter
         if (left is TensorValue || right is TensorValue)
             throw TraceError.Compared(at, left, right);
         if (left is TupleValue a && right is TupleValue b) return a.Items.Length == b.Items.Length && a.Items.Zip(b.Items, (x, y) => Same(at, x, y)).All(same => same);
-        if (left is ModelObject { Type.IsRecord: true } or FunctionValue) throw TraceError.Unsupported(at, Show.Value(left) + " is compared with " + Show.Value(right) + "; a model may compare numbers, texts and null");
+        if (left is ModelObject { Type.IsRecord: true } or FunctionValue)
+            throw TraceError.Unsupported(at, Show.Value(left) + " is compared with " + Show.Value(right) + "; a model may compare numbers, texts and null");
         return left.Equals(right);
     }
 }

@@ -27,19 +27,22 @@ sealed partial class Interpreter(ModelCode code, TraceWriter trace, Cancellation
     public override object? Visit(IOperation? operation, Frame frame)
     {
         if (operation is null) return null;
-        if (++_steps > MaxSteps) throw new TraceError(DiagnosticDescriptors.Endless, operation, "the model does not end: " + MaxSteps.ToString("N0", System.Globalization.CultureInfo.InvariantCulture) + " steps were traced and this one is next; check the loop's condition");
+        if (++_steps > MaxSteps) throw new TraceError(DiagnosticDescriptors.Endless,
+            operation, "the model does not end: " + MaxSteps.ToString("N0", System.Globalization.CultureInfo.InvariantCulture) + " steps were traced and this one is next; check the loop's condition");
         if ((_steps & 255) == 0) cancellation.ThrowIfCancellationRequested();
         var constant = operation.ConstantValue;
         return constant.HasValue ? constant.Value : operation.Accept(this, frame);
     }
 
-    public override object? DefaultVisit(IOperation operation, Frame frame) => throw TraceError.Unsupported(operation, Describe(operation) + " is not something a model may use; docs/architecture.md lists the C# that is traced");
+    public override object? DefaultVisit(IOperation operation, Frame frame) =>
+        throw TraceError.Unsupported(operation, Describe(operation) + " is not something a model may use; docs/architecture.md lists the C# that is traced");
 
     public override object? VisitInvalid(IInvalidOperation operation, Frame frame) => throw new InvalidCode();
 
     static string Describe(IOperation operation)
     {
-        var kind = operation.Kind is OperationKind.None ? operation.Syntax.GetType().Name.Replace("Syntax", "") : operation is ILoopOperation loop ? loop.LoopKind + "Loop" : operation.Kind.ToString();
+        var kind = operation.Kind is OperationKind.None ? operation.Syntax.GetType().Name.Replace("Syntax", "")
+            : operation is ILoopOperation loop ? loop.LoopKind + "Loop" : operation.Kind.ToString();
         var text = operation.Syntax.ToString().Split('\n')[0].Trim();
         return "'" + (text.Length > 60 ? text.Substring(0, 57) + "..." : text) + "' (" + kind + ")";
     }
@@ -132,7 +135,8 @@ sealed partial class Interpreter(ModelCode code, TraceWriter trace, Cancellation
 
     public override object? VisitBranch(IBranchOperation operation, Frame frame)
     {
-        _flow = operation.BranchKind switch { BranchKind.Break => Flow.Break, BranchKind.Continue => Flow.Continue, _ => throw TraceError.Unsupported(operation, Describe(operation) + " is not something a model may use; use a loop") };
+        _flow = operation.BranchKind switch { BranchKind.Break => Flow.Break, BranchKind.Continue => Flow.Continue, _ => throw TraceError.Unsupported(operation,
+            Describe(operation) + " is not something a model may use; use a loop") };
         return null;
     }
 
@@ -143,7 +147,8 @@ sealed partial class Interpreter(ModelCode code, TraceWriter trace, Cancellation
     {
         // new ArgumentException("…"): the first text among the arguments is the message.
         var creation = operation.Exception is IConversionOperation c ? c.Operand : operation.Exception;
-        var message = (creation as IObjectCreationOperation)?.Arguments.Where(a => a.Parameter?.Type.SpecialType == SpecialType.System_String).Select(a => Visit(a.Value, frame) as string).FirstOrDefault();
+        var message = (creation as IObjectCreationOperation)?.Arguments.Where(a => a.Parameter?.Type.SpecialType == SpecialType.System_String)
+            .Select(a => Visit(a.Value, frame) as string).FirstOrDefault();
         throw TraceError.Value(operation, message ?? "the model throws here, without a message");
     }
 

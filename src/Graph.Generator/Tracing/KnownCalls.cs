@@ -9,12 +9,15 @@ namespace Graph.Generator.Tracing;
 static class KnownCalls
 {
     /// <summary>Known is false where the method is not on the list.</summary>
-    public static (bool Known, object? Value) Run(IOperation at, IMethodSymbol method, object? instance, object?[] a, Func<object?, object?[], object?> call) => (Names.Full(method.ContainingType), method.Name, instance) switch
+    public static (bool Known, object? Value) Run(IOperation at, IMethodSymbol method, object? instance, object?[] a, Func<object?, object?[], object?> call) =>
+        (Names.Full(method.ContainingType), method.Name, instance) switch
     {
         ("System.Math" or "System.Double" or "System.MathF", _, null) when Math(method.Name, a) is { } number => (true, number),
         ("System.Collections.Generic.List", "Add", ListValue l) => (true, Add(l, a[0])),
-        (_, "GetValueOrDefault", _) when method.ContainingType.OriginalDefinition.SpecialType == SpecialType.System_Nullable_T => (true, instance ?? (a.Length > 0 ? a[0] : Arithmetic.Convert(at, 0, method.ReturnType, false))),
-        (_, "ToString", int or long or double or float or string or bool) when a.Length == 0 || a is [null or IFormatProvider] => (true, Convert.ToString(instance, CultureInfo.InvariantCulture)),
+        (_, "GetValueOrDefault", _) when method.ContainingType.OriginalDefinition.SpecialType == SpecialType.System_Nullable_T => (true, instance
+            ?? (a.Length > 0 ? a[0] : Arithmetic.Convert(at, 0, method.ReturnType, false))),
+        (_, "ToString", int or long or double or float or string or bool) when a.Length == 0
+            || a is [null or IFormatProvider] => (true, Convert.ToString(instance, CultureInfo.InvariantCulture)),
         ("System.String", "Join", null) when a is [string separator, ListValue l] => (true, string.Join(separator, l.Items.Select(i => Convert.ToString(i, CultureInfo.InvariantCulture)))),
         ("System.String", "StartsWith", string s) when a is [string start] => (true, s.StartsWith(start, StringComparison.Ordinal)),
         ("System.String", "EndsWith", string s) when a is [string end] => (true, s.EndsWith(end, StringComparison.Ordinal)),
@@ -55,7 +58,8 @@ static class KnownCalls
         return null;
     }
 
-    static int Count(IOperation at, object? count) => count is int n and >= 0 and <= 1_000_000 ? n : throw TraceError.Value(at, "a sequence cannot have " + Show.Value(count) + " elements while tracing");
+    static int Count(IOperation at, object? count) =>
+        count is int n and >= 0 and <= 1_000_000 ? n : throw TraceError.Value(at, "a sequence cannot have " + Show.Value(count) + " elements while tracing");
 
     static object? Math(string name, object?[] arguments) => (name, arguments) switch
     {

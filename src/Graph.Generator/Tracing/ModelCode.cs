@@ -80,10 +80,12 @@ sealed class ModelCode(Compilation compilation)
     {
         // The class that implements an interface may do so by a virtual member.
         if (member.ContainingType.TypeKind == TypeKind.Interface)
-            return type.FindImplementationForInterfaceMember(member) is not { } found ? member : found.IsVirtual || found.IsAbstract || found.IsOverride ? Find(type, found) : found;
+            return type.FindImplementationForInterfaceMember(member) is not { } found ? member
+                : found.IsVirtual || found.IsAbstract || found.IsOverride ? Find(type, found) : found;
         for (INamedTypeSymbol? t = type; t is not null; t = t.BaseType)
             foreach (var candidate in t.GetMembers(member.Name))
-                for (ISymbol? overridden = candidate; overridden is not null; overridden = (overridden as IMethodSymbol)?.OverriddenMethod ?? (ISymbol?)(overridden as IPropertySymbol)?.OverriddenProperty)
+                for (ISymbol? overridden = candidate; overridden is not null; overridden = (overridden as IMethodSymbol)?.OverriddenMethod
+                    ?? (ISymbol?)(overridden as IPropertySymbol)?.OverriddenProperty)
                     if (SymbolEqualityComparer.Default.Equals(overridden.OriginalDefinition, member.OriginalDefinition)) return candidate;
         return member;
     }
@@ -91,7 +93,8 @@ sealed class ModelCode(Compilation compilation)
 
 static class Names
 {
-    public static bool IsDsl(INamedTypeSymbol type) => type.ContainingNamespace is { Name: "Dsl", ContainingNamespace: { Name: "Graph", ContainingNamespace.IsGlobalNamespace: true } };
+    public static bool IsDsl(INamedTypeSymbol type) =>
+        type.ContainingNamespace is { Name: "Dsl", ContainingNamespace: { Name: "Graph", ContainingNamespace.IsGlobalNamespace: true } };
     public static bool IsDsl(ITypeSymbol? type, string name) => type is INamedTypeSymbol named && named.Name == name && IsDsl(named);
     public static bool IsTensor(ITypeSymbol? type) => IsDsl(type, "Tensor");
     public static string Full(INamedTypeSymbol type) => type.ContainingNamespace is { IsGlobalNamespace: false } space ? space.ToDisplayString() + "." + type.Name : type.Name;

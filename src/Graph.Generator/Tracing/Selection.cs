@@ -7,7 +7,8 @@ using Microsoft.CodeAnalysis.Diagnostics;
 namespace Graph.Generator.Tracing;
 
 /// <summary>
-/// What this build emits, from the MSBuild properties GraphVariants and GraphTargets (eng/NativeExecutable.targets hands them over); empty: all. The target "cpu" is always there, so GraphTargets=cpu means no CUDA C.
+/// What this build emits, from the MSBuild properties GraphVariants and GraphTargets (eng/NativeExecutable.targets hands
+/// them over); empty: all. The target "cpu" is always there, so GraphTargets=cpu means no CUDA C.
 /// </summary>
 sealed record Selection(EquatableArray<string> Variants, EquatableArray<string> Targets, EquatableArray<string> UnknownTargets)
 {

@@ -58,7 +58,8 @@ sealed class TraceWriter(string variant)
     /// <summary>Notes a fault, once for each place and sentence.</summary>
     public void Report(DiagnosticDescriptor descriptor, Location location, string message, params string[] weights)
     {
-        var callers = Enumerable.Reverse(Calls).Where(c => c is not null).Select(c => c!.Syntax.GetLocation()).Where(l => !l.Equals(location)).Distinct().Take(MaxCallers).ToArray();
+        var callers = Enumerable.Reverse(Calls).Where(c => c is not null).Select(c => c!.Syntax.GetLocation()).Where(l => !l.Equals(location)).Distinct().Take(MaxCallers)
+            .ToArray();
         var fault = new Fault(descriptor, location, callers, message, variant, _scope, weights);
         if (_known.Add(fault.Key)) _faults.Add(fault);
     }
@@ -76,7 +77,8 @@ sealed class TraceWriter(string variant)
                 return TensorValue.Unknown;
             }
             if (_score >= 0) CheckScore(op, inputs, attributes);
-            else if (op != "attention" && inputs.Any(i => _scores.Contains(i.Id))) throw new ShapeError(op + ": reads a value of attention's score function, which is there for one score at a time; it can be used inside of the function alone");
+            else if (op != "attention" && inputs.Any(i => _scores.Contains(i.Id)))
+            throw new ShapeError(op + ": reads a value of attention's score function, which is there for one score at a time; it can be used inside of the function alone");
             var type = OpCatalog.Infer(op, inputs.Select(i => i.Type).ToArray(), attributes);
             if (inputs.Count == 0) CheckLeaf(op, attributes, type);
             _nodes.Add(new TraceNode(_nodes.Count, op, inputs.Select(i => i.Id).ToArray(), attributes, _scope));
@@ -92,7 +94,8 @@ sealed class TraceWriter(string variant)
 
     /// <summary>Attention: the arguments of the score function, whatever the function records, and the op itself.</summary>
     /// <param name="position">The function takes a position beside the score.</param>
-    public TensorValue Attention(IReadOnlyList<TensorValue> qkv, IReadOnlyList<KeyValuePair<string, object?>> attributes, Func<object[], TensorValue>? score, bool position, IOperation at)
+    public TensorValue Attention(IReadOnlyList<TensorValue> qkv, IReadOnlyList<KeyValuePair<string, object?>> attributes, Func<object[], TensorValue>? score,
+        bool position, IOperation at)
     {
         if (_score >= 0) throw new TraceError(DiagnosticDescriptors.Shape, at, "attention: a score function calls attention; it must be pointwise");
         TensorValue Argument(string op) => Add(op, new[] { qkv[0] }, Array.Empty<KeyValuePair<string, object?>>(), at);
@@ -105,7 +108,8 @@ sealed class TraceWriter(string variant)
             s = score(arguments);
             _score = -1;
             if (!z.IsUnknown) _scores.UnionWith(Enumerable.Range(z.Id, _nodes.Count - z.Id));
-            if (!s.IsUnknown && s.Id < z.Id) throw new TraceError(DiagnosticDescriptors.Shape, at, "attention: the score function returns a tensor that does not come from its argument");
+            if (!s.IsUnknown && s.Id < z.Id)
+                throw new TraceError(DiagnosticDescriptors.Shape, at, "attention: the score function returns a tensor that does not come from its argument");
         }
         return Add("attention", qkv.Append(s).ToArray(), attributes, at);
     }
@@ -151,7 +155,8 @@ sealed class TraceWriter(string variant)
         };
         var leaves = inputs.SelectMany(i => Behind(i.Id, depth)).ToArray();
         var tensors = leaves.Where(l => l.Op == "param").Select(l => (string)l.Attributes[0].Value!).ToArray();
-        return leaves.Where(l => l.Op == "param" || !tensors.Contains(l.Attributes[0].Value + ".weight")).Select(l => l.Op == "param" ? (string)l.Attributes[0].Value! : Call(l)).Distinct().Take(most).ToArray();
+        return leaves.Where(l => l.Op == "param" || !tensors.Contains(l.Attributes[0].Value + ".weight"))
+            .Select(l => l.Op == "param" ? (string)l.Attributes[0].Value! : Call(l)).Distinct().Take(most).ToArray();
     }
 
     void LookAtScope()

@@ -9,7 +9,8 @@ namespace Graph.Generator.Tracing;
 /// A traced variant. Two are equal when their texts are: the text, not the code it comes from, decides whether anything is compiled again. It holds no symbols and no syntax.
 /// </summary>
 public sealed class TracedModel(
-    string variant, IReadOnlyList<TraceNode> nodes, IReadOnlyList<KeyValuePair<string, object?>> config, IReadOnlyList<string> changes, IReadOnlyList<string> overrides, bool full = false) : IEquatable<TracedModel>
+    string variant, IReadOnlyList<TraceNode> nodes, IReadOnlyList<KeyValuePair<string, object?>> config, IReadOnlyList<string> changes, IReadOnlyList<string> overrides,
+    bool full = false) : IEquatable<TracedModel>
 {
     public string Variant => variant;
     public IReadOnlyList<TraceNode> Nodes => nodes;
@@ -23,7 +24,8 @@ public sealed class TracedModel(
     public bool Full => full;
     public string Text { get; } = Print(variant, nodes, config, changes, overrides, full);
 
-    static string Print(string variant, IReadOnlyList<TraceNode> nodes, IReadOnlyList<KeyValuePair<string, object?>> config, IReadOnlyList<string> changes, IReadOnlyList<string> overrides, bool full)
+    static string Print(string variant, IReadOnlyList<TraceNode> nodes, IReadOnlyList<KeyValuePair<string, object?>> config, IReadOnlyList<string> changes,
+        IReadOnlyList<string> overrides, bool full)
     {
         var text = new StringBuilder("model ").Append(variant).Append(full ? " full" : "").Append('\n');
         foreach (var field in config) text.Append("config ").Append(field.Key).Append('=').Append(Print(field.Value)).Append('\n');

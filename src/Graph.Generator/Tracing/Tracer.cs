@@ -42,7 +42,8 @@ static class Tracer
     static TracedModel Run(string variant, INamedTypeSymbol type, Location at, TraceWriter trace, Compilation compilation, bool full, CancellationToken cancellation)
     {
         TraceError Form(string what) => new(DiagnosticDescriptors.Class, at, "[GraphModel(\"" + variant + "\")] " + type.Name + " " + what);
-        if (variant.Length == 0 || variant.Any(c => c is not (>= 'a' and <= 'z' or >= '0' and <= '9' or '.' or '-' or '_'))) throw Form("has the name '" + variant + "'; use lower-case letters, digits, '.', '-' and '_'");
+        if (variant.Length == 0 || variant.Any(c => c is not (>= 'a' and <= 'z' or >= '0' and <= '9' or '.' or '-' or '_')))
+            throw Form("has the name '" + variant + "'; use lower-case letters, digits, '.', '-' and '_'");
         if (type.IsAbstract || type.IsGenericType) throw Form("is " + (type.IsAbstract ? "abstract" : "generic") + "; a variant is a class that can be created");
         if (!IsModel(type)) throw Form("does not derive from LanguageModel");
         if (type.InstanceConstructors.FirstOrDefault(c => c.Parameters.Length == 0) is not { } constructor) throw Form("has no constructor without parameters");
@@ -50,7 +51,8 @@ static class Tracer
         var code = ModelCode.Of(compilation);
         var interpreter = new Interpreter(code, trace, cancellation);
         var model = interpreter.Construct(type, constructor, new object?[0], null);
-        if (FindMember<IMethodSymbol>(type, "Forward", m => m.Parameters.Length == 1 && Names.IsTensor(m.Parameters[0].Type)) is not { } forward) throw Form("has no Forward(Tensor ids)");
+        if (FindMember<IMethodSymbol>(type, "Forward", m => m.Parameters.Length == 1 && Names.IsTensor(m.Parameters[0].Type)) is not { } forward)
+            throw Form("has no Forward(Tensor ids)");
         trace.Root(forward.ContainingType.Name + ".Forward");
         var ids = trace.Add("input", Array.Empty<TensorValue>(), new[] { new KeyValuePair<string, object?>("name", "ids") }, null);
         var result = interpreter.Call(null, forward, model, new object?[] { ids });

@@ -16,7 +16,10 @@ sealed record TensorValue(int Id, TensorType Type)
     public bool IsUnknown => Id < 0;
 }
 
-/// <summary>An instance of a class or record of the model's project. Slots: fields, automatic properties and the parameters of primary constructors, by symbol, as base and derived may use one name.</summary>
+/// <summary>
+/// An instance of a class or record of the model's project. Slots: fields, automatic properties and the
+/// parameters of primary constructors, by symbol, as base and derived may use one name.
+/// </summary>
 sealed class ModelObject(INamedTypeSymbol type, Dictionary<ISymbol, object?>? slots = null)
 {
     public INamedTypeSymbol Type => type;

@@ -5,7 +5,9 @@ using Graph.Runtime.Optimizers;
 
 namespace Graph.Runtime.Cpu;
 
-/// <summary>The optimizer kernels on the host, argument for argument those of adamw.cu, gradient_norm.cu and loss_sum.cu; the pitch of a segment table is its count. fp32, sums in double.</summary>
+/// <summary>
+/// The optimizer kernels on the host, argument for argument those of adamw.cu, gradient_norm.cu and loss_sum.cu; the pitch of a segment table is its count. fp32, sums in double.
+/// </summary>
 static unsafe class CpuAdamW
 {
     public static Dictionary<string, CpuKernelEntry> Kernels() => new()

@@ -10,7 +10,9 @@ using Graph.Runtime.Schedules;
 
 namespace Graph.Runtime.Cpu;
 
-/// <summary>The host as a device: fp32, the same bound launches as on a GPU. Row kernels run in pieces of 64 rows on all cores; results do not depend on how many there are.</summary>
+/// <summary>
+/// The host as a device: fp32, the same bound launches as on a GPU. Row kernels run in pieces of 64 rows on all cores; results do not depend on how many there are.
+/// </summary>
 /// <param name="poison">Fill new memory with NaN, so that a read before a write shows (tests).</param>
 public sealed unsafe class CpuDevice(bool poison = false) : IDevice
 {
@@ -55,7 +57,8 @@ public sealed unsafe class CpuDevice(bool poison = false) : IDevice
 
     public void Upload2D(nint destination, long pitchBytes, ReadOnlySpan<byte> source, long widthBytes, int rows)
     {
-        for (var row = 0; row < rows; row++) source.Slice((int)(row * widthBytes), (int)widthBytes).CopyTo(new Span<byte>((void*)(destination + (nint)(row * pitchBytes)), (int)widthBytes));
+        for (var row = 0; row < rows; row++) source.Slice((int)(row * widthBytes), (int)widthBytes)
+            .CopyTo(new Span<byte>((void*)(destination + (nint)(row * pitchBytes)), (int)widthBytes));
     }
 
     public void Download(Span<byte> destination, nint source) => new ReadOnlySpan<byte>((void*)source, destination.Length).CopyTo(destination);

@@ -4,7 +4,9 @@ using Graph.Runtime.Planning;
 
 namespace Graph.Runtime.Cpu;
 
-/// <summary>Dropout of adapters, argument for argument the kernels of adapter_dropout.cu, with the same masks. The key's row is the token's number, so rows are not split.</summary>
+/// <summary>
+/// Dropout of adapters, argument for argument the kernels of adapter_dropout.cu, with the same masks. The key's row is the token's number, so rows are not split.
+/// </summary>
 public static unsafe class CpuDropout
 {
     internal static Dictionary<string, CpuKernelEntry> Kernels() => new()

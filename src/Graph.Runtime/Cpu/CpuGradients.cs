@@ -4,7 +4,10 @@ using System.Threading.Tasks;
 
 namespace Graph.Runtime.Cpu;
 
-/// <summary>Gradients of weights that are no products, argument for argument the kernels of token_sum.cu and embedding_gradient.cu. Both add to what is there; the order of sums depends on no thread.</summary>
+/// <summary>
+/// Gradients of weights that are no products, argument for argument the kernels of token_sum.cu and
+/// embedding_gradient.cu. Both add to what is there; the order of sums depends on no thread.
+/// </summary>
 public static unsafe class CpuGradients
 {
     const int Width = 64;

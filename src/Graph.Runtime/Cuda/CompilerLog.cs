@@ -8,7 +8,9 @@ namespace Graph.Runtime.Cuda;
 /// <summary>Reads what ptxas --verbose wrote into NVRTC's log.</summary>
 public static partial class CompilerLog
 {
-    /// <summary>One record per kernel entry, in the log's order. Frames of device functions that were not inlined follow the entry's lines; what spills there counts for the entry.</summary>
+    /// <summary>
+    /// One record per kernel entry, in the log's order. Frames of device functions that were not inlined follow the entry's lines; what spills there counts for the entry.
+    /// </summary>
     public static IReadOnlyList<FunctionUsage> Functions(string log)
     {
         var functions = new List<FunctionUsage>();
@@ -21,7 +23,8 @@ public static partial class CompilerLog
             else if (functions.Count > 0 && Frame().Match(line) is { Success: true } frame)
             {
                 var f = functions[^1];
-                functions[^1] = f with { StackBytes = Math.Max(f.StackBytes, Number(frame, 1)), SpillStoreBytes = f.SpillStoreBytes + Number(frame, 2), SpillLoadBytes = f.SpillLoadBytes + Number(frame, 3) };
+                functions[^1] = f with { StackBytes = Math.Max(f.StackBytes, Number(frame, 1)), SpillStoreBytes = f.SpillStoreBytes + Number(frame, 2),
+                    SpillLoadBytes = f.SpillLoadBytes + Number(frame, 3) };
             }
             else if (functions.Count > 0 && Used().Match(line) is { Success: true } used)
             {

@@ -56,7 +56,8 @@ public sealed class CubinArchive
     }
 
     /// <summary>
-    /// Writes the entries behind the executable's own bytes, replacing an archive that was there. The file is written beside itself and renamed: a running executable cannot be written to.
+    /// Writes the entries behind the executable's own bytes, replacing an archive that was there. The file is
+    /// written beside itself and renamed: a running executable cannot be written to.
     /// </summary>
     public static void Append(string executable, IReadOnlyList<KeyValuePair<KernelKey, CompiledKernel>> entries)
     {
@@ -99,7 +100,8 @@ public sealed class CubinArchive
         stream.Position = stream.Length - TrailerBytes;
         stream.ReadExactly(bytes);
         var (indexLength, archiveLength) = (BitConverter.ToInt64(bytes, 0), BitConverter.ToInt64(bytes, 40));
-        var whole = bytes.AsSpan(48).SequenceEqual(Magic) && archiveLength <= stream.Length && indexLength >= 0 && indexLength <= int.MaxValue && indexLength + TrailerBytes <= archiveLength;
+        var whole = bytes.AsSpan(48).SequenceEqual(Magic) && archiveLength <= stream.Length && indexLength >= 0 && indexLength <= int.MaxValue
+            && indexLength + TrailerBytes <= archiveLength;
         return whole ? new Trailer((int)indexLength, bytes[8..40], archiveLength) : null;
     }
 

@@ -44,16 +44,21 @@ internal static partial class CublasLt
     [LibraryImport(Lib, EntryPoint = "cublasLtMatmulDescCreate")] internal static partial int MatmulDescCreate(out nint desc, int computeType, int scaleType);
     [LibraryImport(Lib, EntryPoint = "cublasLtMatmulDescDestroy")] internal static partial int MatmulDescDestroy(nint desc);
     [LibraryImport(Lib, EntryPoint = "cublasLtMatmulDescSetAttribute")] internal static partial int MatmulDescSetAttribute(nint desc, int attribute, in int value, nuint bytes);
-    [LibraryImport(Lib, EntryPoint = "cublasLtMatrixLayoutCreate")] internal static partial int MatrixLayoutCreate(out nint layout, int type, ulong rows, ulong columns, long leadingDimension);
-    [LibraryImport(Lib, EntryPoint = "cublasLtMatrixLayoutSetAttribute")] internal static unsafe partial int MatrixLayoutSetAttribute(nint layout, int attribute, void* value, nuint bytes);
+    [LibraryImport(Lib, EntryPoint = "cublasLtMatrixLayoutCreate")] internal static partial int MatrixLayoutCreate(out nint layout, int type, ulong rows, ulong columns,
+        long leadingDimension);
+    [LibraryImport(Lib, EntryPoint = "cublasLtMatrixLayoutSetAttribute")] internal static unsafe partial int MatrixLayoutSetAttribute(nint layout,
+        int attribute, void* value, nuint bytes);
     [LibraryImport(Lib, EntryPoint = "cublasLtMatrixLayoutDestroy")] internal static partial int MatrixLayoutDestroy(nint layout);
     [LibraryImport(Lib, EntryPoint = "cublasLtMatmulPreferenceCreate")] internal static partial int PreferenceCreate(out nint preference);
     [LibraryImport(Lib, EntryPoint = "cublasLtMatmulPreferenceDestroy")] internal static partial int PreferenceDestroy(nint preference);
-    [LibraryImport(Lib, EntryPoint = "cublasLtMatmulPreferenceSetAttribute")] internal static unsafe partial int PreferenceSetAttribute(nint preference, int attribute, void* value, nuint bytes);
+    [LibraryImport(Lib, EntryPoint = "cublasLtMatmulPreferenceSetAttribute")] internal static unsafe partial int PreferenceSetAttribute(nint preference,
+        int attribute, void* value, nuint bytes);
     [LibraryImport(Lib, EntryPoint = "cublasLtMatmulAlgoGetHeuristic")]
-    internal static unsafe partial int GetHeuristic(CublasLtHandle handle, nint desc, nint a, nint b, nint c, nint d, nint preference, int requested, MatmulHeuristic* results, out int returned);
+    internal static unsafe partial int GetHeuristic(CublasLtHandle handle, nint desc, nint a, nint b, nint c, nint d, nint preference,
+    int requested, MatmulHeuristic* results, out int returned);
     [LibraryImport(Lib, EntryPoint = "cublasLtMatmul")]
-    internal static unsafe partial int Matmul(CublasLtHandle handle, nint desc, float* alpha, nint a, nint aLayout, nint b, nint bLayout, float* beta, nint c, nint cLayout, nint d, nint dLayout,
+    internal static unsafe partial int Matmul(CublasLtHandle handle, nint desc, float* alpha, nint a, nint aLayout, nint b, nint bLayout, float* beta, nint c,
+    nint cLayout, nint d, nint dLayout,
         MatmulAlgorithm* algorithm, nint workspace, nuint workspaceBytes, CudaStream stream);
 }
 

@@ -8,7 +8,8 @@ namespace Graph.Runtime.Cuda;
 
 /// <summary>All that an algorithm's choice may depend on. Alignments are those of the addresses, in bytes, at most 256.</summary>
 /// <param name="Batch">Products side by side: operands K rows apart (tn), D dense. 0: one, in D's place.</param>
-internal readonly record struct GemmShape(GemmLayout Layout, bool F32, int M, int N, int K, int DPitch, int APitch, int BPitch, int DAlignment, int AAlignment, int BAlignment, int Batch = 0)
+internal readonly record struct GemmShape(GemmLayout Layout, bool F32, int M, int N, int K, int DPitch, int APitch, int BPitch, int DAlignment, int AAlignment,
+    int BAlignment, int Batch = 0)
 {
     internal static GemmShape Of(BoundGemm g)
     {
@@ -26,7 +27,9 @@ internal readonly record struct GemmShape(GemmLayout Layout, bool F32, int M, in
 /// </summary>
 internal sealed class CublasLtGemm : IDisposable
 {
-    /// <summary>One workspace for all products: they follow each other on one stream. NVIDIA's own recommendation for Hopper is 32 MiB; split-K of a tall gradient wants more.</summary>
+    /// <summary>
+    /// One workspace for all products: they follow each other on one stream. NVIDIA's own recommendation for Hopper is 32 MiB; split-K of a tall gradient wants more.
+    /// </summary>
     internal const long WorkspaceBytes = Planning.Footprint.WorkspaceBytes;
 
     /// <summary>Units of a sum over tokens that are multiplied at once, and what of the workspace is for their products.</summary>
@@ -111,7 +114,8 @@ internal sealed class CublasLtGemm : IDisposable
             var s = g.Operands;
             return g with
             {
-                D = d, DPitch = dPitch, Accumulate = accumulate, Segments = [s with { A = s.A + (nint)((long)k * s.APitch * 2), B = s.B + (nint)((long)k * s.BPitch * 2), K = count }],
+                D = d, DPitch = dPitch, Accumulate = accumulate,
+                Segments = [s with { A = s.A + (nint)((long)k * s.APitch * 2), B = s.B + (nint)((long)k * s.BPitch * 2), K = count }],
             };
         }
     }
@@ -194,8 +198,10 @@ internal sealed class CublasLtGemm : IDisposable
                 CublasLt.Check(CublasLt.MatmulDescCreate(out Description, CublasLt.ComputeF32, CublasLt.TypeF32), "cublasLtMatmulDescCreate");
                 // A row-major matrix is its own transpose in column-major eyes: nt needs one transposition for B, tn one for A.
                 var (transposeFirst, transposeSecond) = (s.Layout == GemmLayout.Nt, s.Layout == GemmLayout.Tn);
-                CublasLt.Check(CublasLt.MatmulDescSetAttribute(Description, CublasLt.DescTransposeA, transposeFirst ? CublasLt.Transpose : CublasLt.NoTranspose, sizeof(int)), "setting transa");
-                CublasLt.Check(CublasLt.MatmulDescSetAttribute(Description, CublasLt.DescTransposeB, transposeSecond ? CublasLt.Transpose : CublasLt.NoTranspose, sizeof(int)), "setting transb");
+                CublasLt.Check(CublasLt.MatmulDescSetAttribute(Description, CublasLt.DescTransposeA, transposeFirst ? CublasLt.Transpose : CublasLt.NoTranspose,
+                    sizeof(int)), "setting transa");
+                CublasLt.Check(CublasLt.MatmulDescSetAttribute(Description, CublasLt.DescTransposeB, transposeSecond ? CublasLt.Transpose : CublasLt.NoTranspose,
+                    sizeof(int)), "setting transb");
                 First = Layout(elementType, transposeFirst ? s.K : s.N, transposeFirst ? s.N : s.K, s.BPitch, s.Batch, (long)s.K * s.BPitch);
                 Second = Layout(elementType, transposeSecond ? s.M : s.K, transposeSecond ? s.K : s.M, s.APitch, s.Batch, (long)s.K * s.APitch);
                 Result = Layout(s.F32 ? CublasLt.TypeF32 : elementType, s.N, s.M, s.DPitch, s.Batch, (long)s.M * s.N);
@@ -210,7 +216,8 @@ internal sealed class CublasLtGemm : IDisposable
         // Column-major rows and columns; `batch` matrices, `stride` elements apart; 0: one.
         static unsafe nint Layout(int type, int rows, int columns, int pitch, int batch, long stride)
         {
-            CublasLt.Check(CublasLt.MatrixLayoutCreate(out var layout, type, (ulong)rows, (ulong)columns, pitch), $"cublasLtMatrixLayoutCreate of {rows} x {columns}, pitch {pitch}");
+            CublasLt.Check(CublasLt.MatrixLayoutCreate(out var layout, type, (ulong)rows, (ulong)columns, pitch),
+                $"cublasLtMatrixLayoutCreate of {rows} x {columns}, pitch {pitch}");
             if (batch > 0)
             {
                 CublasLt.Check(CublasLt.MatrixLayoutSetAttribute(layout, CublasLt.LayoutBatchCount, &batch, sizeof(int)), "setting a batch");

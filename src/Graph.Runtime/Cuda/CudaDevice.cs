@@ -94,7 +94,9 @@ public sealed class CudaDevice : IDevice
         Driver.Check(Driver.DeviceGetCount(out var count), "cuDeviceGetCount");
         if (ordinal < 0 || ordinal >= count) throw new DeviceException($"cuda: there is no GPU {ordinal}: the driver shows {count}; CUDA_VISIBLE_DEVICES may hide others");
         var facts = GpuFacts.Of(ordinal);
-        var target = targetOverride is null ? CudaTarget.Choose(Storing(targets ?? [.. Schedules.Target.All.Select(t => t.Name)], act), facts.Capability, Nvrtc.SupportedCapabilities) : CudaTarget.Forced(targetOverride, facts.Capability);
+        var target = targetOverride is null
+            ? CudaTarget.Choose(Storing(targets ?? [.. Schedules.Target.All.Select(t => t.Name)], act), facts.Capability, Nvrtc.SupportedCapabilities)
+            : CudaTarget.Forced(targetOverride, facts.Capability);
         if (act is { } wanted && wanted != target.Act)
             throw new DeviceException($"cuda: kernels for {target.Name} store activations as {Name(target.Act)}, not {Name(wanted)}; use --dtype {Name(target.Act)}, or --device cpu for fp32");
 
@@ -107,7 +109,8 @@ public sealed class CudaDevice : IDevice
             Driver.Check(Driver.ContextSetCurrent(context), "cuCtxSetCurrent");
             var info = new DeviceInfo(facts.Name, target.Name, facts.TotalBytes, facts.Multiprocessors, "CUDA " + Driver.VersionText(version));
             memory.Opened();
-            return new CudaDevice(device, context, target, info, memory, compiler is null ? KernelCompiler.Default : () => compiler, Environment.GetEnvironmentVariable("GRAPH_GEMM"));
+            return new CudaDevice(device, context, target, info, memory, compiler is null ? KernelCompiler.Default
+                : () => compiler, Environment.GetEnvironmentVariable("GRAPH_GEMM"));
         }
         catch
         {
@@ -121,7 +124,8 @@ public sealed class CudaDevice : IDevice
         MakeCurrent();
         // cuMemAlloc refuses 0; an empty tensor still needs an address.
         var result = Driver.MemAlloc(out var address, (nuint)Math.Max(bytes, 1));
-        if (result == Driver.OutOfMemory) throw new DeviceMemoryException($"cuda: {bytes} bytes do not fit: {FreeBytes} of {Info.TotalBytes} are free on {Info.Name}; ask for less, or free the GPU of other programs");
+        if (result == Driver.OutOfMemory)
+            throw new DeviceMemoryException($"cuda: {bytes} bytes do not fit: {FreeBytes} of {Info.TotalBytes} are free on {Info.Name}; ask for less, or free the GPU of other programs");
         Driver.Check(result, $"cuMemAlloc of {bytes} bytes");
         allocations.Add(address, bytes);
         AllocatedBytes += bytes;
@@ -219,7 +223,10 @@ public sealed class CudaDevice : IDevice
         return new CudaProgram(this, NewLauncher(null), launches);
     }
 
-    /// <summary>The launch runs here in the way that is special about it: a product with its epilogue as one kernel, or making its sums; attention's backward keeping dS. Kernels must be loaded.</summary>
+    /// <summary>
+    /// The launch runs here in the way that is special about it: a product with its epilogue as one kernel,
+    /// or making its sums; attention's backward keeping dS. Kernels must be loaded.
+    /// </summary>
     public bool Fuses(BoundLaunch launch) => NewLauncher(library).Fuses(launch);
 
     public BoundLaunch AsRun(BoundLaunch launch) => NewLauncher(library).AsRun(launch);
@@ -289,7 +296,8 @@ public sealed class CudaDevice : IDevice
     }
 
     // fp16 is what the texts of older targets store; a newer GPU runs them too.
-    static IReadOnlyList<string> Storing(IReadOnlyList<string> targets, ActType? act) => act is not { } wanted ? targets : targets.Where(t => CudaTarget.ActOf(t) == wanted).ToArray() is { Length: > 0 } some ? some
+    static IReadOnlyList<string> Storing(IReadOnlyList<string> targets, ActType? act) =>
+        act is not { } wanted ? targets : targets.Where(t => CudaTarget.ActOf(t) == wanted).ToArray() is { Length: > 0 } some ? some
         : throw new DeviceException($"cuda: kernels for {string.Join(", ", targets)} store activations as {Name(CudaTarget.ActOf(targets[0]))}, not {Name(wanted)}; leave --dtype out, or use an executable with a target that does (fp16: sm_75, bf16: the others)");
 
     static string Name(ActType act) => act switch { ActType.F32 => "fp32", ActType.Bf16 => "bf16", _ => "fp16" };

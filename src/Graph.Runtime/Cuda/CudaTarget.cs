@@ -7,7 +7,8 @@ using Graph.Runtime.Schedules;
 namespace Graph.Runtime.Cuda;
 
 /// <summary>
-/// Which emitted texts a GPU runs, and what NVRTC makes of them. Machine code runs on later GPUs of the same major capability; texts without an "a" suffix mean the same on every later GPU.
+/// Which emitted texts a GPU runs, and what NVRTC makes of them. Machine code runs on later GPUs of the
+/// same major capability; texts without an "a" suffix mean the same on every later GPU.
 /// </summary>
 /// <param name="Name">Emitted target: "sm_90a".</param>
 /// <param name="Architecture">NVRTC's architecture: "sm_90a" for a cubin, "compute_80" for PTX that the driver compiles.</param>

@@ -5,7 +5,8 @@ using Graph.Runtime.Devices;
 namespace Graph.Runtime.Cuda;
 
 /// <summary>
-/// The CUDA driver API (libcuda), as far as the runtime uses it. Entry points carry the version suffix that cuda.h gives them since CUDA 12; a driver of 12.0 or later has all of them.
+/// The CUDA driver API (libcuda), as far as the runtime uses it. Entry points carry the version suffix
+/// that cuda.h gives them since CUDA 12; a driver of 12.0 or later has all of them.
 /// Functions return a CUresult; <see cref="Check"/> turns a failure into a sentence.
 /// </summary>
 internal static partial class Driver
@@ -86,7 +87,8 @@ internal static partial class Driver
     /// <summary>Between any two addresses of the unified space: device memory, or page-locked host memory.</summary>
     [LibraryImport(Lib, EntryPoint = "cuMemcpyAsync")] internal static partial int Copy(nint destination, nint source, nuint bytes, CudaStream stream);
     [LibraryImport(Lib, EntryPoint = "cuMemcpy2DAsync_v2")] internal static partial int Copy2D(in Copy2DArguments arguments, CudaStream stream);
-    [LibraryImport(Lib, EntryPoint = "cuMemsetD2D8Async")] internal static partial int Fill2D(nint destination, nuint pitch, byte value, nuint width, nuint height, CudaStream stream);
+    [LibraryImport(Lib, EntryPoint = "cuMemsetD2D8Async")] internal static partial int Fill2D(nint destination, nuint pitch, byte value, nuint width, nuint height,
+        CudaStream stream);
     [LibraryImport(Lib, EntryPoint = "cuMemsetD8Async")] internal static partial int Fill(nint destination, byte value, nuint bytes, CudaStream stream);
 
     [LibraryImport(Lib, EntryPoint = "cuStreamCreate")] internal static partial int StreamCreate(out nint stream, uint flags);
@@ -103,17 +105,21 @@ internal static partial class Driver
     [LibraryImport(Lib, EntryPoint = "cuEventSynchronize")] internal static partial int EventSynchronize(CudaEvent handle);
     [LibraryImport(Lib, EntryPoint = "cuEventElapsedTime")] internal static partial int EventElapsedTime(out float milliseconds, CudaEvent start, CudaEvent end);
 
-    [LibraryImport(Lib, EntryPoint = "cuModuleLoadDataEx")] internal static unsafe partial int ModuleLoadData(out nint module, byte* image, uint options, int* names, nint* values);
+    [LibraryImport(Lib, EntryPoint = "cuModuleLoadDataEx")] internal static unsafe partial int ModuleLoadData(out nint module, byte* image,
+        uint options, int* names, nint* values);
     [LibraryImport(Lib, EntryPoint = "cuModuleUnload")] internal static partial int ModuleUnload(nint module);
-    [LibraryImport(Lib, EntryPoint = "cuModuleGetFunction", StringMarshalling = StringMarshalling.Utf8)] internal static partial int ModuleGetFunction(out nint function, CudaModule module, string name);
+    [LibraryImport(Lib, EntryPoint = "cuModuleGetFunction", StringMarshalling = StringMarshalling.Utf8)] internal static partial int ModuleGetFunction(out nint function,
+        CudaModule module, string name);
     [LibraryImport(Lib, EntryPoint = "cuFuncGetAttribute")] internal static partial int FunctionGetAttribute(out int value, int attribute, nint function);
     [LibraryImport(Lib, EntryPoint = "cuFuncSetAttribute")] internal static partial int FunctionSetAttribute(nint function, int attribute, int value);
     /// <summary>dims and strides innermost first; strides in bytes, without the innermost.</summary>
     [LibraryImport(Lib, EntryPoint = "cuTensorMapEncodeTiled")]
-    internal static unsafe partial int TensorMapEncodeTiled(TensorMap* map, int type, uint rank, nint address, ulong* extents, ulong* strides, uint* box, uint* steps, int interleave, int swizzle, int promotion, int fill);
+    internal static unsafe partial int TensorMapEncodeTiled(TensorMap* map, int type, uint rank, nint address, ulong* extents, ulong* strides, uint* box, uint* steps,
+    int interleave, int swizzle, int promotion, int fill);
 
     [LibraryImport(Lib, EntryPoint = "cuLaunchKernel")]
-    internal static unsafe partial int LaunchKernel(nint function, uint gridX, uint gridY, uint gridZ, uint blockX, uint blockY, uint blockZ, uint sharedBytes, CudaStream stream, void** parameters, void** extra);
+    internal static unsafe partial int LaunchKernel(nint function, uint gridX, uint gridY, uint gridZ, uint blockX, uint blockY, uint blockZ, uint sharedBytes,
+    CudaStream stream, void** parameters, void** extra);
 
     [LibraryImport(Lib, EntryPoint = "cuLaunchKernelEx")]
     internal static unsafe partial int LaunchKernelEx(LaunchConfiguration* configuration, nint function, void** parameters, void** extra);

@@ -141,7 +141,8 @@ internal sealed unsafe partial class PinnedBuffer : SafeHandleZeroOrMinusOneIsIn
     {
         var buffer = new PinnedBuffer { Bytes = bytes, registered = bytes >= ParallelFrom && OperatingSystem.IsLinux() };
         var raw = buffer.registered ? Touched(bytes) : 0;
-        var result = buffer.registered ? Driver.MemHostRegister(raw, (nuint)bytes, Driver.HostRegisterPortable | Driver.HostRegisterMapped) : Driver.MemHostAlloc(out raw, (nuint)bytes, Driver.HostAllocPortable);
+        var result = buffer.registered ? Driver.MemHostRegister(raw, (nuint)bytes, Driver.HostRegisterPortable | Driver.HostRegisterMapped)
+            : Driver.MemHostAlloc(out raw, (nuint)bytes, Driver.HostAllocPortable);
         if (result != 0 && buffer.registered) NativeMemory.AlignedFree((void*)raw);
         if (result == Driver.OutOfMemory)
             throw new DeviceMemoryException($"cuda: {bytes} bytes of host memory cannot be page-locked; give less with --host-memory, or free the machine of other programs");

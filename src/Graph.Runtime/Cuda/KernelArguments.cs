@@ -5,7 +5,9 @@ using Graph.Runtime.Schedules;
 
 namespace Graph.Runtime.Cuda;
 
-/// <summary>What a kernel is given in place of a launch's own arguments, before the number of rows: some start from what the launch before left, and need less of the rest.</summary>
+/// <summary>
+/// What a kernel is given in place of a launch's own arguments, before the number of rows: some start from what the launch before left, and need less of the rest.
+/// </summary>
 public static class KernelArguments
 {
     /// <param name="kind">The kernel's kind (<see cref="KernelInfo.Kind"/>).</param>
@@ -26,7 +28,8 @@ public static class KernelArguments
     public static BoundKernel AddUnits(BoundGemm sum, nint products, int units)
     {
         var size = (long)sum.M * sum.N;
-        return new BoundKernel(AddUnitsKernel, sum.Layer, 0, 4 * size * (units + 2), AddUnitsKernel, [new(sum.D, sum.DPitch), new(products, sum.N), new(products + (nint)(4 * size * units), 0)], (int)(size / 4));
+        return new BoundKernel(AddUnitsKernel, sum.Layer, 0, 4 * size * (units + 2),
+            AddUnitsKernel, [new(sum.D, sum.DPitch), new(products, sum.N), new(products + (nint)(4 * size * units), 0)], (int)(size / 4));
     }
 
     static BoundArgument Kept(BoundKernel k) => new(k.ScoreGradients!.Value.Address, k.ScoreGradients.Value.Tiles);

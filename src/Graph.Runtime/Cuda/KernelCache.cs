@@ -18,7 +18,9 @@ public sealed partial class KernelCache
 
     public string Folder { get; }
 
-    /// <summary>GRAPH_CACHE, else $XDG_CACHE_HOME/graph, else ~/.cache/graph (Windows: the local application data folder), each with "kernels" below. Null when GRAPH_CACHE is "off".</summary>
+    /// <summary>
+    /// GRAPH_CACHE, else $XDG_CACHE_HOME/graph, else ~/.cache/graph (Windows: the local application data folder), each with "kernels" below. Null when GRAPH_CACHE is "off".
+    /// </summary>
     public static string? DefaultFolder(Func<string, string?> environment)
     {
         if (environment("GRAPH_CACHE") is { Length: > 0 } chosen) return chosen == "off" ? null : Path.Combine(Path.GetFullPath(chosen), "kernels");
@@ -119,7 +121,8 @@ public sealed partial class KernelCache
             && new[] { Owner(file), Owner(file, ofLink: true) }.All(owner => owner is null || owner == EffectiveUser());
     }
 
-    // .NET has no call for a file's owner. statx has one layout on all Linux architectures: stx_uid is at byte 20 of 256. Who made a symbolic link chose what is read, so a link's own owner counts too.
+    // .NET has no call for a file's owner. statx has one layout on all Linux architectures: stx_uid is at byte 20
+    // of 256. Who made a symbolic link chose what is read, so a link's own owner counts too.
     static unsafe uint? Owner(string path, bool ofLink = false)
     {
         if (!OperatingSystem.IsLinux()) return null;
@@ -129,6 +132,7 @@ public sealed partial class KernelCache
         return StatX(currentDirectory, path, ofLink ? noFollow : 0, wantOwner, status) == 0 ? *(uint*)(status + 20) : null;
     }
 
-    [LibraryImport("libc", EntryPoint = "statx", StringMarshalling = StringMarshalling.Utf8)] private static unsafe partial int StatX(int folder, string path, int flags, uint mask, byte* status);
+    [LibraryImport("libc", EntryPoint = "statx", StringMarshalling = StringMarshalling.Utf8)] private static unsafe partial int StatX(int folder, string path, int flags,
+        uint mask, byte* status);
     [LibraryImport("libc", EntryPoint = "geteuid")] private static partial uint EffectiveUser();
 }

@@ -12,7 +12,8 @@ public readonly record struct KernelKey(string Hex)
     public static KernelKey ForArchive(string text, string architecture, IReadOnlyList<string> options) => Of([text, architecture, .. options]);
 
     /// <summary>Key in the user's cache: another NVRTC makes other code.</summary>
-    public static KernelKey ForCache(string text, string architecture, IReadOnlyList<string> options, string nvrtcVersion) => Of([text, architecture, .. options, "nvrtc " + nvrtcVersion]);
+    public static KernelKey ForCache(string text, string architecture, IReadOnlyList<string> options, string nvrtcVersion) =>
+        Of([text, architecture, .. options, "nvrtc " + nvrtcVersion]);
 
     static KernelKey Of(ReadOnlySpan<string> parts)
     {

@@ -20,7 +20,8 @@ internal unsafe struct LaunchConfiguration
         var attribute = new LaunchAttribute { Id = LaunchAttribute.ProgrammaticStreamSerialization, Value = 1 };
         var configuration = new LaunchConfiguration
         {
-            gridX = grid, gridY = 1, gridZ = 1, blockX = block, blockY = 1, blockZ = 1, sharedBytes = shared, stream = on.DangerousGetHandle(), attributes = &attribute, attributeCount = 1,
+            gridX = grid, gridY = 1, gridZ = 1, blockX = block, blockY = 1, blockZ = 1, sharedBytes = shared, stream = on.DangerousGetHandle(), attributes = &attribute,
+            attributeCount = 1,
         };
         return Driver.LaunchKernelEx(&configuration, function, parameters, null);
     }

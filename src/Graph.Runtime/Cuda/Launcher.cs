@@ -131,7 +131,8 @@ internal sealed record Launcher(CudaStream Stream, KernelTable Kernels, CublasLt
         }
     }
 
-    // Per argument a pointer and, for matrices, an int pitch; last int rows. Every parameter takes one 8-byte cell: the driver reads as many bytes of it as the function's signature says.
+    // Per argument a pointer and, for matrices, an int pitch; last int rows. Every parameter takes one
+    // 8-byte cell: the driver reads as many bytes of it as the function's signature says.
     unsafe void Launch(BoundKernel k)
     {
         if (k.Rows == 0) return;

@@ -5,7 +5,9 @@ using System.Runtime.InteropServices;
 
 namespace Graph.Runtime.Cuda;
 
-/// <summary>NVML, as far as the runtime uses it: what the processes of a GPU take. Nothing here throws: without the library, or without the right to ask, there is no answer.</summary>
+/// <summary>
+/// NVML, as far as the runtime uses it: what the processes of a GPU take. Nothing here throws: without the library, or without the right to ask, there is no answer.
+/// </summary>
 internal static unsafe partial class Nvml
 {
     const string Lib = NativeLibraries.NvmlName;

@@ -15,7 +15,9 @@ public static partial class Nvrtc
 {
     const string Lib = NativeLibraries.NvrtcName;
 
-    /// <summary>Options of every compilation, besides the architecture. Functions without an execution space are device functions; ptxas reports registers, spills and ignored hints.</summary>
+    /// <summary>
+    /// Options of every compilation, besides the architecture. Functions without an execution space are device functions; ptxas reports registers, spills and ignored hints.
+    /// </summary>
     public static readonly IReadOnlyList<string> DefaultOptions =
         ["-std=c++17", "-default-device", "--ptxas-options=--verbose", "--ptxas-options=--warn-on-spills", "--ptxas-options=--warn-on-local-memory-usage"];
 

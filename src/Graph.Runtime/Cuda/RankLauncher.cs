@@ -22,7 +22,8 @@ internal sealed record RankLauncher(CudaStream Stream, KernelTable Kernels, nint
         if (Kernels.Ranks(rank) is not { } kernels || g.Segments.Count != 1 || d.Segments.Count != 1) return false;
         // Adapter i's ranks are at i * RANK, 16-byte loads never cross an adapter, and no column of dY has two adapters.
         for (var i = 0; i < blocks.Count; i++)
-            if (blocks[i].Rank != rank || blocks[i].RankStart != i * rank || blocks[i].Start % 8 != 0 || blocks[i].Columns % 8 != 0 || (i > 0 && blocks[i].Start < blocks[i - 1].Start + blocks[i - 1].Columns)) return false;
+            if (blocks[i].Rank != rank || blocks[i].RankStart != i * rank || blocks[i].Start % 8 != 0 || blocks[i].Columns % 8 != 0
+                || (i > 0 && blocks[i].Start < blocks[i - 1].Start + blocks[i - 1].Columns)) return false;
         var (gs, ds) = (g.Operands, d.Operands);
         return (gs.A | gs.B | g.D | d.D | ds.B) % 16 == 0 && (gs.APitch | gs.BPitch | g.DPitch | ds.BPitch) % 8 == 0 && d.DPitch % 4 == 0 && d.Accumulate && d.Alpha == 1
             && (d.Unit == int.MaxValue || d.Unit % RankKernel.TokenUnit == 0) && Plan(both, kernels.Gradients.Info) is not null;
@@ -49,12 +50,14 @@ internal sealed record RankLauncher(CudaStream Stream, KernelTable Kernels, nint
             var rows = Math.Min(plan.Rows, g.M - row);
             var units = Launcher.Blocks(rows, RankKernel.TokenUnit);
             long gSums = Workspace, sums = Workspace + (long)plan.Stripes * rows * rank * sizeof(float);
-            Pack([sums, gSums, gs.A + (long)row * gs.APitch * 2, gs.APitch, ds.B + (long)row * ds.BPitch * 2, ds.BPitch, gs.B, gs.BPitch, 0, plan.Tiles, plan.Width, plan.Slots, rows], 8);
+            Pack([sums, gSums, gs.A + (long)row * gs.APitch * 2, gs.APitch, ds.B + (long)row * ds.BPitch * 2, ds.BPitch, gs.B, gs.BPitch,
+                0, plan.Tiles, plan.Width, plan.Slots, rows], 8);
             Start(gradients, units * plan.Slots, false);
 
             var gBlocks = both.Blocks.Count * Launcher.Blocks(rows * (rank / 4), sum.Info.Block);
             var parts = units >= 4 ? 4 : units >= 2 ? 2 : 1;
-            Pack([d.D, d.DPitch, g.D + (long)row * g.DPitch * 2, g.DPitch, sums, gSums, 0, plan.Tiles, plan.Width, plan.Slots, gBlocks, parts, rows, BitConverter.SingleToInt32Bits(g.Alpha)], 6);
+            Pack([d.D, d.DPitch, g.D + (long)row * g.DPitch * 2, g.DPitch, sums, gSums, 0, plan.Tiles, plan.Width, plan.Slots, gBlocks, parts,
+                rows, BitConverter.SingleToInt32Bits(g.Alpha)], 6);
             Start(sum, gBlocks + plan.Tiles * facts.TileCols * (rank / 4) / sum.Info.Block * parts, Overlap);
         }
 
@@ -71,7 +74,8 @@ internal sealed record RankLauncher(CudaStream Stream, KernelTable Kernels, nint
         {
             var info = kernel.Info;
             Driver.Check(early ? LaunchConfiguration.LaunchEarly(kernel.Function, (uint)grid, (uint)info.Block, (uint)info.SharedBytes, Stream, parameters)
-                : Driver.LaunchKernel(kernel.Function, (uint)grid, 1, 1, (uint)info.Block, 1, 1, (uint)info.SharedBytes, Stream, parameters, null), $"launching {info.Name} for {both.Label} (grid {grid})");
+                : Driver.LaunchKernel(kernel.Function, (uint)grid, 1, 1, (uint)info.Block, 1, 1, (uint)info.SharedBytes, Stream, parameters, null),
+                $"launching {info.Name} for {both.Label} (grid {grid})");
         }
     }
 
@@ -90,7 +94,8 @@ internal sealed record RankLauncher(CudaStream Stream, KernelTable Kernels, nint
         {
             var tiles = both.Blocks.Sum(b => Launcher.Blocks(b.Columns, gradients.TileCols));
             var stripes = both.Blocks.Sum(b => Launcher.Blocks(Launcher.Blocks(b.Columns, gradients.TileCols), width));
-            return Enumerable.Range(1, units).Select(slices => (Slices: slices, PerSlice: Launcher.Blocks(units, slices))).Select(s => (s.Slices, s.PerSlice, Slots: Slots(s.PerSlice)))
+            return Enumerable.Range(1, units).Select(slices => (Slices: slices, PerSlice: Launcher.Blocks(units, slices)))
+                .Select(s => (s.Slices, s.PerSlice, Slots: Slots(s.PerSlice)))
                 .Where(s => Sums(width, stripes, s.Slots) * rank * sizeof(float) * s.PerSlice <= WorkspaceBytes).Take(1)
                 .Select(s => (s.Slices, Sums: Sums(width, stripes, s.Slots), Cut: new Cut(tiles, width, stripes, s.Slots, s.PerSlice * RankKernel.TokenUnit)));
         }).OrderBy(c => c.Slices).ThenBy(c => c.Sums).Select(c => (Cut?)c.Cut).FirstOrDefault();

@@ -29,11 +29,13 @@ public readonly record struct GemmOperands(nint A, int APitch, nint B, int BPitc
 /// Act. A device whose kernels take one segment adds the second to the first one's rounded D.
 /// </summary>
 /// <param name="Segments">At least one.</param>
-public sealed record BoundGemm(string Label, int Layer, long Flops, long Bytes, GemmLayout Layout, ElementType DType, nint D, int DPitch, int M, int N, IReadOnlyList<GemmOperands> Segments, float Alpha, bool Accumulate)
+public sealed record BoundGemm(string Label, int Layer, long Flops, long Bytes, GemmLayout Layout, ElementType DType, nint D, int DPitch, int M, int N,
+    IReadOnlyList<GemmOperands> Segments, float Alpha, bool Accumulate)
     : BoundLaunch(Label, Layer, Flops, Bytes)
 {
     /// <summary>One product of one segment.</summary>
-    public BoundGemm(string label, int layer, long flops, long bytes, GemmLayout layout, ElementType dType, nint d, int dPitch, nint a, int aPitch, nint b, int bPitch, int m, int n, int k, float alpha, bool accumulate)
+    public BoundGemm(string label, int layer, long flops, long bytes, GemmLayout layout, ElementType dType, nint d, int dPitch, nint a, int aPitch, nint b, int bPitch,
+        int m, int n, int k, float alpha, bool accumulate)
         : this(label, layer, flops, bytes, layout, dType, d, dPitch, m, n, [new GemmOperands(a, aPitch, b, bPitch, k)], alpha, accumulate)
     {
     }
@@ -44,7 +46,9 @@ public sealed record BoundGemm(string Label, int Layer, long Flops, long Bytes, 
     /// <summary>The product as launches of one segment each, which add up in D.</summary>
     public IEnumerable<BoundGemm> Apart() => Segments.Select((s, i) => this with { Segments = [s], Accumulate = Accumulate || i > 0, Sums = null });
 
-    /// <summary>Rows of the product that this one is a part of: M, or more where it runs tile by tile. A device chooses its kernel by them, so that parts have the bits of the whole.</summary>
+    /// <summary>
+    /// Rows of the product that this one is a part of: M, or more where it runs tile by tile. A device chooses its kernel by them, so that parts have the bits of the whole.
+    /// </summary>
     public int WholeM { get => field == 0 ? M : field; init; }
 
     /// <summary>Tn with Accumulate: for each so many of k, in order, D += their product (<see cref="GemmKernel.TokenUnit"/>).</summary>
@@ -61,7 +65,9 @@ public sealed record BoundGemm(string Label, int Layer, long Flops, long Bytes, 
 /// <param name="Kernels">The product that makes them, and the cross entropy that starts from them.</param>
 public readonly record struct RowSums(LossFromSums Kernels, nint Address, int Pitch);
 
-/// <summary>Of a product's M rows the first Count - First are wanted, none when that is negative, and Count is an i32 in device memory: a fixed program reads it each time it runs.</summary>
+/// <summary>
+/// Of a product's M rows the first Count - First are wanted, none when that is negative, and Count is an i32 in device memory: a fixed program reads it each time it runs.
+/// </summary>
 /// <param name="Count">Its address.</param>
 /// <param name="First">How many rows other products have before this one's.</param>
 public readonly record struct RowLimit(nint Count, int First);
@@ -74,7 +80,8 @@ public readonly record struct RankBlock(int Start, int Columns, int RankStart, i
 /// both from one read runs one after the other.
 /// Bytes counts dY once.
 /// </summary>
-public sealed record BoundRankGradients(string Label, int Layer, long Flops, long Bytes, BoundGemm G, BoundGemm GradB, IReadOnlyList<RankBlock> Blocks) : BoundLaunch(Label, Layer, Flops, Bytes);
+public sealed record BoundRankGradients(string Label, int Layer, long Flops, long Bytes, BoundGemm G, BoundGemm GradB,
+    IReadOnlyList<RankBlock> Blocks) : BoundLaunch(Label, Layer, Flops, Bytes);
 
 /// <summary>
 /// A product and the kernel that reads D right after it. A device with a kernel for the two runs that; another one runs one after the other, with the same bits.
@@ -84,17 +91,25 @@ public sealed record BoundRankGradients(string Label, int Layer, long Flops, lon
 /// <param name="Places">Where the kernel's arguments are D (<see cref="EpilogueFusion"/>).</param>
 /// <param name="Outputs">Arguments of the kernel that it writes: the first ones.</param>
 /// <param name="StoreD">The product has to store D, because something else reads it and the kernel does not write it.</param>
-public sealed record BoundGemmEpilogue(string Label, int Layer, long Flops, long Bytes, string Fused, BoundGemm Gemm, BoundKernel Kernel, IReadOnlyList<int> Places, int Outputs, bool StoreD) : BoundLaunch(Label, Layer, Flops, Bytes);
+public sealed record BoundGemmEpilogue(string Label, int Layer, long Flops, long Bytes, string Fused, BoundGemm Gemm, BoundKernel Kernel, IReadOnlyList<int> Places,
+    int Outputs, bool StoreD) : BoundLaunch(Label, Layer, Flops, Bytes);
 
-/// <summary>Pitch 0: the argument is a pointer alone. RowBytes: bytes from one token's row to the next, 0 when the argument has no token dimension; a slice of rows moves the pointer by it.</summary>
+/// <summary>
+/// Pitch 0: the argument is a pointer alone. RowBytes: bytes from one token's row to the next, 0 when
+/// the argument has no token dimension; a slice of rows moves the pointer by it.
+/// </summary>
 public readonly record struct BoundArgument(nint Address, int Pitch, int RowBytes = 0);
 
-public sealed record BoundKernel(string Label, int Layer, long Flops, long Bytes, string Kernel, IReadOnlyList<BoundArgument> Arguments, int Rows) : BoundLaunch(Label, Layer, Flops, Bytes)
+public sealed record BoundKernel(string Label, int Layer, long Flops, long Bytes, string Kernel, IReadOnlyList<BoundArgument> Arguments,
+    int Rows) : BoundLaunch(Label, Layer, Flops, Bytes)
 {
     /// <summary>Sums that the product before made, where the device has it make them: <see cref="BoundGemm.Sums"/>.</summary>
     public RowSums? Sums { get; init; }
 
-    /// <summary>Null: attention's backward keeps nothing from one kernel to the other. Else a device that has kernels for it keeps dS; Flops and Bytes are those of a device without (<see cref="IDevice.AsRun"/>).</summary>
+    /// <summary>
+    /// Null: attention's backward keeps nothing from one kernel to the other. Else a device that has kernels for it
+    /// keeps dS; Flops and Bytes are those of a device without (<see cref="IDevice.AsRun"/>).
+    /// </summary>
     public KeptScoreGradients? ScoreGradients { get; init; }
 }
 

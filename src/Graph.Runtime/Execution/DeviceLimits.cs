@@ -5,7 +5,10 @@ using Graph.Runtime.Schedules;
 
 namespace Graph.Runtime.Execution;
 
-/// <summary>What a device reaches at best in this run: a square product of activations, and a copy inside its memory (bytes read and written) or, if that is faster, a fill. 10^12 operations and 10^9 bytes a second.</summary>
+/// <summary>
+/// What a device reaches at best in this run: a square product of activations, and a copy inside its memory (bytes
+/// read and written) or, if that is faster, a fill. 10^12 operations and 10^9 bytes a second.
+/// </summary>
 public sealed record DeviceLimits(double Tflops, double Gbps)
 {
     const int Repeats = 11, LargestExtent = 8192;

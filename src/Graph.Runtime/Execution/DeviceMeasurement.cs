@@ -29,7 +29,8 @@ public static class DeviceMeasurement
             if (file is not null) Write(file, rates);
         }
         // What the process takes now is there before the plan; the workspace is among it.
-        return new DeviceProfile(device.Info.Name, device.Act, device.Info.TotalBytes, device.Info.Multiprocessors, rates.Tflops, rates.Gbps, 3, rates.ToDevice, rates.ToHost, device.TakenBytes - Footprint.WorkspaceBytes);
+        return new DeviceProfile(device.Info.Name, device.Act, device.Info.TotalBytes, device.Info.Multiprocessors, rates.Tflops, rates.Gbps,
+            3, rates.ToDevice, rates.ToHost, device.TakenBytes - Footprint.WorkspaceBytes);
     }
 
     readonly record struct Rates(double Tflops, double Gbps, double ToDevice, double ToHost);
@@ -43,7 +44,8 @@ public static class DeviceMeasurement
             var limits = DeviceLimits.Measure(device, scratch, bytes);
             using var host = device.AllocateHost(CopyBytes);
             var copied = Math.Min(CopyBytes, bytes);
-            var (to, from) = (DeviceLimits.Best(device, new BoundCopy("to device", scratch, host.Address, copied)), DeviceLimits.Best(device, new BoundCopy("to host", host.Address, scratch, copied)));
+            var (to, from) = (DeviceLimits.Best(device, new BoundCopy("to device", scratch, host.Address, copied)), DeviceLimits.Best(device,
+                new BoundCopy("to host", host.Address, scratch, copied)));
             return new Rates(limits.Tflops, limits.Gbps, copied / to / 1e6, copied / from / 1e6);
         }
         finally
@@ -52,7 +54,8 @@ public static class DeviceMeasurement
         }
     }
 
-    static string Key(DeviceInfo info) => Convert.ToHexStringLower(SHA256.HashData(Encoding.UTF8.GetBytes($"{info.Name}\n{info.Target}\n{info.Multiprocessors}\n{info.Driver}")))[..16];
+    static string Key(DeviceInfo info) =>
+        Convert.ToHexStringLower(SHA256.HashData(Encoding.UTF8.GetBytes($"{info.Name}\n{info.Target}\n{info.Multiprocessors}\n{info.Driver}")))[..16];
 
     // A file that is not there or damaged is measured again.
     static Rates? Read(string file)

@@ -55,7 +55,8 @@ sealed class Masters(IDevice device, Func<long, nint> address)
             case (Fp32Moment fp32, MomentFormat.Fp32): Check(linear, fp32.Values.Length, matrix); break;
             case (Block8Moment block8, MomentFormat.Block8):
                 Check(linear, block8.Codes.Length, matrix);
-                if (block8.Scales.Length != matrix.Blocks) throw new ArgumentException($"session: a moment of {linear} has {block8.Scales.Length} scales, but {matrix.Blocks} blocks.");
+                if (block8.Scales.Length != matrix.Blocks)
+                    throw new ArgumentException($"session: a moment of {linear} has {block8.Scales.Length} scales, but {matrix.Blocks} blocks.");
                 break;
             default: throw new ArgumentException($"session: the moments of {linear} are a {moment.GetType().Name} but the run keeps them as {matrix.Format}; go on with the optimizer that the state was made by.");
         }

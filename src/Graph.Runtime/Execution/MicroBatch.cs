@@ -23,7 +23,8 @@ public sealed record MicroBatch(int[] Ids, int[] Labels, int[] Positions, int[] 
         foreach (var (ids, labels) in documents)
         {
             if (ids.Length != labels.Length) throw new ArgumentException($"micro-batch: a document has {ids.Length} ids but {labels.Length} labels.");
-            if (start + ids.Length > tokens) throw new ArgumentException($"micro-batch: documents of {documents.Sum(d => d.Ids.Length)} tokens do not fit in {tokens}; pack fewer.");
+            if (start + ids.Length > tokens)
+                throw new ArgumentException($"micro-batch: documents of {documents.Sum(d => d.Ids.Length)} tokens do not fit in {tokens}; pack fewer.");
             batch.Place(start, start + ids.Length);
             ids.CopyTo(batch.Ids, start);
             labels.CopyTo(batch.Labels, start);

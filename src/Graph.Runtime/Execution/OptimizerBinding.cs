@@ -9,7 +9,9 @@ using Graph.Runtime.Schedules;
 
 namespace Graph.Runtime.Execution;
 
-/// <summary>The launches beside the schedule's, with addresses: gradient norm, clip and AdamW over all adapters at once, the rounded copies of adapters, the sum of a micro-batch's losses.</summary>
+/// <summary>
+/// The launches beside the schedule's, with addresses: gradient norm, clip and AdamW over all adapters at once, the rounded copies of adapters, the sum of a micro-batch's losses.
+/// </summary>
 sealed class OptimizerBinding(ExecutionPlan plan, Binder binder)
 {
     int Chunks => plan.Optimizer.Chunks;
@@ -97,7 +99,8 @@ sealed class OptimizerBinding(ExecutionPlan plan, Binder binder)
     public BoundKernel LossSum(PlannedProgram program)
     {
         var loss = program.Launches.OfType<CrossEntropyLaunch>().Single().Loss.Tensor;
-        return new BoundKernel("loss_sum", -1, 0, 4L * plan.Shapes.Tokens, "loss_sum", [new(Scalars, 0), new(binder.Address(program, loss, program.Launches.Count - 1), 0, 4)], plan.Shapes.Tokens);
+        return new BoundKernel("loss_sum", -1, 0, 4L * plan.Shapes.Tokens,
+            "loss_sum", [new(Scalars, 0), new(binder.Address(program, loss, program.Launches.Count - 1), 0, 4)], plan.Shapes.Tokens);
     }
 
     nint Element(TensorLayout layout, int row, int column) => binder.Address(layout.Tensor.Name) + (nint)(((long)row * layout.Pitch + column) * layout.ElementBytes);

@@ -45,7 +45,8 @@ sealed unsafe class StepSlot : IDisposable
             Done = device.CreateMarker();
             Begin = device.Prepare([new BoundCopy("scalars", scalars, Block(0), StepBytes), .. scale]);
             for (var i = 0; i < microBatches; i++) inputPrograms.Add(device.Prepare([new BoundCopy("inputs", inputs, InputsOf(i), inputBytes)]));
-            Update = device.Prepare([new BoundCopy("optimizer scalars", scalars + OptionsStart, Block(1) + OptionsStart, OptionsBytes), .. update(Block(3)), new BoundCopy("result", Block(2), scalars, BlockBytes)]);
+            Update = device.Prepare([new BoundCopy("optimizer scalars", scalars + OptionsStart, Block(1) + OptionsStart, OptionsBytes),
+                .. update(Block(3)), new BoundCopy("result", Block(2), scalars, BlockBytes)]);
         }
         catch
         {

@@ -13,8 +13,12 @@ public sealed record LossScaling(float Start = 65536, int GrowthSteps = 2000)
     public static LossScaling None { get; } = new(1, 0);
 }
 
-/// <summary>AdamW's constants, as torch.optim.AdamW names them. Clip: largest gradient norm, 0 for no clipping. LoraPlus: learning rate of B as a multiple of A's. Scaling: null is <see cref="LossScaling"/>'s own values where activations are fp16, else none.</summary>
-public sealed record AdamOptions(double Beta1 = 0.9, double Beta2 = 0.999, double Epsilon = 1e-8, double WeightDecay = 0.01, double Clip = 1.0, LossScaling? Scaling = null, double LoraPlus = 1);
+/// <summary>
+/// AdamW's constants, as torch.optim.AdamW names them. Clip: largest gradient norm, 0 for no clipping. LoraPlus: learning rate of B as a
+/// multiple of A's. Scaling: null is <see cref="LossScaling"/>'s own values where activations are fp16, else none.
+/// </summary>
+public sealed record AdamOptions(double Beta1 = 0.9, double Beta2 = 0.999, double Epsilon = 1e-8, double WeightDecay = 0.01,
+    double Clip = 1.0, LossScaling? Scaling = null, double LoraPlus = 1);
 
 /// <summary>
 /// What one optimizer step did. Loss: mean over the labels of all its micro-batches. Skipped: the gradient norm was not finite and no weight or moment changed.

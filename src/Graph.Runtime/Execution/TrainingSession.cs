@@ -12,7 +12,8 @@ using Graph.Runtime.Schedules;
 namespace Graph.Runtime.Execution;
 
 /// <summary>
-/// A model in device memory, ready to train: allocates what the plan says and nothing after, prepares one program per launch list, and runs steps. The device must have the model's kernels loaded.
+/// A model in device memory, ready to train: allocates what the plan says and nothing after, prepares one
+/// program per launch list, and runs steps. The device must have the model's kernels loaded.
 /// </summary>
 public sealed class TrainingSession : IDisposable
 {
@@ -38,12 +39,14 @@ public sealed class TrainingSession : IDisposable
     /// <exception cref="DeviceException">A block does not fit or the device fails; nothing stays allocated.</exception>
     public TrainingSession(IDevice device, ExecutionPlan plan, AdamOptions? adam = null)
     {
-        if (device.Act != plan.Shapes.Act) throw new ArgumentException($"session: the plan is for {plan.Shapes.Act} but {device.Info.Name} runs {device.Act}; plan for the device.");
+        if (device.Act != plan.Shapes.Act)
+            throw new ArgumentException($"session: the plan is for {plan.Shapes.Act} but {device.Info.Name} runs {device.Act}; plan for the device.");
         this.device = device;
         this.adam = adam ?? new AdamOptions();
         scaling = this.adam.Scaling ?? (device.Act == ActType.F16 ? new LossScaling() : LossScaling.None);
         Plan = plan;
-        if (this.adam.LoraPlus != 1 != plan.Options.LoraPlus) throw new ArgumentException($"session: B's learning rate is {this.adam.LoraPlus} times A's, but the plan is {(plan.Options.LoraPlus ? "for" : "not for")} one of its own.");
+        if (this.adam.LoraPlus != 1 != plan.Options.LoraPlus)
+            throw new ArgumentException($"session: B's learning rate is {this.adam.LoraPlus} times A's, but the plan is {(plan.Options.LoraPlus ? "for" : "not for")} one of its own.");
         try
         {
             foreach (var (block, bytes) in plan.Memory.Blocks)
@@ -61,11 +64,14 @@ public sealed class TrainingSession : IDisposable
             if (plan.Optimizer.LoraPlus is { } plus)
                 foreach (var (offset, first) in new[] { (plus.SegmentsA, 0), (plus.SegmentsB, 1) })
                     device.Upload(Optimizer(offset), MemoryMarshal.AsBytes<AdamSegment>(OptimizerBinding.Renumbered(optimizer.Segments().Where((_, i) => i % 2 == first))));
-            if (plan.Shapes.DropsAdapters) device.Upload(binder.Address(AdapterDropout.Table), MemoryMarshal.AsBytes<DroppedAdapter>(AdapterDropout.TableOf(plan.Shapes.Schedule, plan.Options.Ranks, plan.Options.Dropout!)));
+            if (plan.Shapes.DropsAdapters)
+                device.Upload(binder.Address(AdapterDropout.Table),
+                    MemoryMarshal.AsBytes<DroppedAdapter>(AdapterDropout.TableOf(plan.Shapes.Schedule, plan.Options.Ranks, plan.Options.Dropout!)));
             foreach (var (name, table) in RopeScaling.Tables(plan)) device.Upload(binder.Address(name), MemoryMarshal.AsBytes<float>(table));
             microBatch = device.Prepare([.. bound.MicroBatch, optimizer.LossSum(plan.MicroBatch)]);
             evaluation = device.Prepare([.. bound.Evaluation, optimizer.LossSum(plan.Evaluation)]);
-            clear = device.Prepare(blocks.TryGetValue(MemoryBlock.Gradients, out var gradients) ? [new BoundFill("gradients", gradients, 0, plan.Memory[MemoryBlock.Gradients])] : []);
+            clear = device.Prepare(blocks.TryGetValue(MemoryBlock.Gradients, out var gradients)
+                ? [new BoundFill("gradients", gradients, 0, plan.Memory[MemoryBlock.Gradients])] : []);
             cast = device.Prepare(optimizer.Cast());
             for (var i = 0; i < slots.Length; i++) slots[i] = new StepSlot(device, plan, blocks[MemoryBlock.Inputs], Scalars, ScaleGradients(), optimizer.Update);
             SetLossScale(new LossScaleState(scaling.Start, 0));
@@ -164,7 +170,10 @@ public sealed class TrainingSession : IDisposable
         return Finish() with { Milliseconds = Stopwatch.GetElapsedTime(start).TotalMilliseconds };
     }
 
-    /// <summary>Starts forward and backward of a step's micro-batches; all of them are staged first because the loss is the mean over all their labels. May be called before the step before has finished.</summary>
+    /// <summary>
+    /// Starts forward and backward of a step's micro-batches; all of them are staged first because the loss is
+    /// the mean over all their labels. May be called before the step before has finished.
+    /// </summary>
     /// <exception cref="ArgumentException">More micro-batches than planned, a wrong token count, or no label.</exception>
     public void Begin(IReadOnlyList<MicroBatch> batches)
     {
@@ -236,7 +245,8 @@ public sealed class TrainingSession : IDisposable
     }
 
     /// <summary>
-    /// Logits [rows, V] of some tokens of a micro-batch before the model's final softcap, in fp32. The cross entropy's x must be in <see cref="PlanOptions.Keep"/>; the product is done on the host, for parity checks.
+    /// Logits [rows, V] of some tokens of a micro-batch before the model's final softcap, in fp32. The cross entropy's x
+    /// must be in <see cref="PlanOptions.Keep"/>; the product is done on the host, for parity checks.
     /// </summary>
     public unsafe float[] Logits(MicroBatch batch, IReadOnlyList<int> tokens)
     {
@@ -251,14 +261,18 @@ public sealed class TrainingSession : IDisposable
         return result;
     }
 
-    /// <summary>Milliseconds of each launch of one step of one micro-batch, beside the launch; attention's operations are those of the batch's documents. The adapter is updated as in any step.</summary>
+    /// <summary>
+    /// Milliseconds of each launch of one step of one micro-batch, beside the launch; attention's
+    /// operations are those of the batch's documents. The adapter is updated as in any step.
+    /// </summary>
     public IReadOnlyList<(BoundLaunch Launch, double Milliseconds)> Profile(MicroBatch batch, double learningRate)
     {
         var bound = new Binder(Plan, Bases, batch.AttendedPairs).Bind(Plan.MicroBatch);
         var inputBytes = MemoryPlan.InputBytes(Plan.Shapes);
         BoundLaunch[][] launches =
         [
-            [new BoundCopy("scalars", 0, 0, Unsafe.SizeOf<ScalarBlock>()), .. ScaleGradients()], Plan.Memory[MemoryBlock.Gradients] is > 0 and var bytes ? [new BoundFill("gradients = 0", 0, 0, bytes)] : [], [new BoundCopy("inputs", 0, 0, inputBytes)],
+            [new BoundCopy("scalars", 0, 0, Unsafe.SizeOf<ScalarBlock>()), .. ScaleGradients()],
+                Plan.Memory[MemoryBlock.Gradients] is > 0 and var bytes ? [new BoundFill("gradients = 0", 0, 0, bytes)] : [], [new BoundCopy("inputs", 0, 0, inputBytes)],
             [.. bound, optimizer.LossSum(Plan.MicroBatch)], [new BoundCopy("optimizer scalars", 0, 0, 40), .. optimizer.Update(0), new BoundCopy("result", 0, 0, Unsafe.SizeOf<ScalarBlock>())],
         ];
         return [.. StepPrograms(batch, learningRate).Zip(launches).SelectMany(p => p.Second.Select(device.AsRun).Zip(p.First.Time()))];
@@ -279,7 +293,9 @@ public sealed class TrainingSession : IDisposable
         return [slot.Begin, clear, slot.Inputs[0], microBatch, slot.Update];
     }
 
-    public TrainState State(int seed, long dataPosition) => new(Step, seed, dataPosition, Plan.Optimizer.Adapters.Select(a => new AdapterState(a.Slot.Linear, a.Slot.Rank, masters.State(a.A), masters.State(a.B))).ToArray(), lossScale)
+    public TrainState State(int seed, long dataPosition) =>
+        new(Step, seed, dataPosition, Plan.Optimizer.Adapters.Select(a => new AdapterState(a.Slot.Linear, a.Slot.Rank, masters.State(a.A), masters.State(a.B)))
+        .ToArray(), lossScale)
     {
         Weights = Plan.Optimizer.Weights.Select(w => new WeightState(w.Weight.Name, masters.State(w.Matrix))).ToArray(),
     };
@@ -287,7 +303,8 @@ public sealed class TrainingSession : IDisposable
     /// <exception cref="ArgumentException">The state has other adapters than the plan, a matrix of another size, or moments of another format; nothing has changed.</exception>
     public void Restore(TrainState state)
     {
-        if (!state.Adapters.Select(a => a.Linear).ToHashSet().SetEquals(Plan.Optimizer.Adapters.Select(a => a.Slot.Linear)) || state.Adapters.Count != Plan.Optimizer.Adapters.Count)
+        if (!state.Adapters.Select(a => a.Linear).ToHashSet().SetEquals(Plan.Optimizer.Adapters.Select(a => a.Slot.Linear))
+            || state.Adapters.Count != Plan.Optimizer.Adapters.Count)
             throw new ArgumentException($"session: the state has {state.Adapters.Count} adapters and the run {Plan.Optimizer.Adapters.Count}, and they must be of the same linears.");
         if (!state.Weights.Select(w => w.Tensor).SequenceEqual(Plan.Optimizer.Weights.Select(w => w.Weight.Name)))
             throw new ArgumentException($"session: the state has {state.Weights.Count} trained weights and the run {Plan.Optimizer.Weights.Count}, and they must be the same.");
@@ -339,7 +356,8 @@ public sealed class TrainingSession : IDisposable
         return slot;
     }
 
-    ScalarBlock MicroBatchScalars(double inverseLabels) => new() { LoraScale = (float)Plan.Options.LoraScale, InverseLabels = (float)inverseLabels, LossWeight = (float)inverseLabels, ClipCoefficient = 1 };
+    ScalarBlock MicroBatchScalars(double inverseLabels) =>
+        new() { LoraScale = (float)Plan.Options.LoraScale, InverseLabels = (float)inverseLabels, LossWeight = (float)inverseLabels, ClipCoefficient = 1 };
 
     ScalarBlock UpdateScalars(double learningRate)
     {
@@ -377,7 +395,8 @@ public sealed class TrainingSession : IDisposable
     nint Optimizer(long offset) => optimizer.At(offset);
 
     AdapterMasters Adapter(string linear) =>
-        Plan.Optimizer.Adapters.FirstOrDefault(a => a.Slot.Linear == linear) ?? throw new ArgumentException($"session: {linear} has no adapter in this run; the targets leave it out.");
+        Plan.Optimizer.Adapters.FirstOrDefault(a => a.Slot.Linear == linear)
+        ?? throw new ArgumentException($"session: {linear} has no adapter in this run; the targets leave it out.");
 
     float[] ReadRectangle(TensorLayout layout, int row, int rows, int column, int columns)
     {

@@ -32,7 +32,9 @@ sealed class WeightLoader(IDevice device, ExecutionPlan plan, Func<string, nint>
 
     Shapes Shapes => plan.Shapes;
 
-    static int Room(ExecutionPlan plan) => (int)Math.Min(PieceBytes, plan.Shapes.Schedule.Tensors.Where(t => t.Kind == TensorKind.Weight).SelectMany(t => t.Stored()).Max(w => 4L * w.Shape.Aggregate(1L, (count, extent) => count * extent)));
+    static int Room(ExecutionPlan plan) =>
+        (int)Math.Min(PieceBytes, plan.Shapes.Schedule.Tensors.Where(t => t.Kind == TensorKind.Weight).SelectMany(t => t.Stored())
+        .Max(w => 4L * w.Shape.Aggregate(1L, (count, extent) => count * extent)));
 
     /// <param name="measure">Whether to add up what quantising changes, which reads the weights a second time.</param>
     /// <exception cref="ArgumentException">A tensor has another shape than the model, or other absmax than planned; the message has both.</exception>
@@ -94,7 +96,8 @@ sealed class WeightLoader(IDevice device, ExecutionPlan plan, Func<string, nint>
             var into = onHost ? new Span<byte>((void*)place, count * columns * element) : converted;
             var bytes = Elements.Convert(source.Rows(name, row, count, scratch), stored.Type, device.Act, into);
             // The source's values are finite; rounding to a narrower range may end that.
-            if (stored.Type != Elements.TypeOf(device.Act) && Elements.FirstNonFinite(bytes, Elements.TypeOf(device.Act)) is >= 0 and var at) throw TooLarge($"row {row + at / (columns * element)} of {name}");
+            if (stored.Type != Elements.TypeOf(device.Act) && Elements.FirstNonFinite(bytes, Elements.TypeOf(device.Act)) is >= 0 and var at)
+                throw TooLarge($"row {row + at / (columns * element)} of {name}");
             if (!onHost) device.Upload2D(place, (long)pitch * element, bytes, (long)columns * element, count);
             else if (!bytes.Overlaps(into)) HostCopy.Run(bytes, place);
         }

@@ -29,7 +29,9 @@ public interface IWeightSource
     /// <exception cref="KeyNotFoundException">The source has no such tensor; the message names it.</exception>
     StoredTensor Describe(string name);
 
-    /// <summary>Elements of rows row .. row + rows, little-endian and finite, in memory of the source's own or in <paramref name="scratch"/>. A tensor of one dimension is one row.</summary>
+    /// <summary>
+    /// Elements of rows row .. row + rows, little-endian and finite, in memory of the source's own or in <paramref name="scratch"/>. A tensor of one dimension is one row.
+    /// </summary>
     ReadOnlySpan<byte> Rows(string name, int row, int rows, Span<byte> scratch);
 
     /// <summary>How the source holds the tensor. Of a packed one Describe and Rows speak of its bf16 values.</summary>
@@ -52,7 +54,8 @@ public sealed class RandomWeights(Schedule schedule, int seed) : IWeightSource
     readonly Lazy<ushort[]> matrixValues = new(() => Values(MatrixDeviation)), vectorValues = new(() => Values(VectorDeviation));
 
     public StoredTensor Describe(string name) =>
-        shapes.TryGetValue(name, out var shape) ? new StoredTensor(StoredType.Bf16, shape) : throw new KeyNotFoundException($"random weights: {schedule.Variant} has no tensor '{name}'.");
+        shapes.TryGetValue(name, out var shape) ? new StoredTensor(StoredType.Bf16, shape)
+        : throw new KeyNotFoundException($"random weights: {schedule.Variant} has no tensor '{name}'.");
 
     public unsafe ReadOnlySpan<byte> Rows(string name, int row, int rows, Span<byte> scratch)
     {
@@ -141,7 +144,8 @@ public static class Elements
     /// <summary>Byte offset of the first NaN or infinity, or -1. Such an element has all bits of its exponent set, whatever type it is of.</summary>
     public static int FirstNonFinite(ReadOnlySpan<byte> bytes, StoredType type)
     {
-        var at = type == StoredType.F32 ? First(MemoryMarshal.Cast<byte, uint>(bytes), 0x7F800000u) : First(MemoryMarshal.Cast<byte, ushort>(bytes), type == StoredType.Bf16 ? (ushort)0x7F80 : (ushort)0x7C00);
+        var at = type == StoredType.F32 ? First(MemoryMarshal.Cast<byte, uint>(bytes), 0x7F800000u)
+            : First(MemoryMarshal.Cast<byte, ushort>(bytes), type == StoredType.Bf16 ? (ushort)0x7F80 : (ushort)0x7C00);
         return at < 0 ? -1 : at * (type == StoredType.F32 ? 4 : 2);
 
         static int First<T>(ReadOnlySpan<T> elements, T exponent) where T : unmanaged, IBinaryInteger<T>

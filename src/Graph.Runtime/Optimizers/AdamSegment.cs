@@ -2,7 +2,10 @@ using System.Runtime.InteropServices;
 
 namespace Graph.Runtime.Optimizers;
 
-/// <summary>One trainable matrix, 64 bytes, as segments.cu declares it: p, m, v contiguous fp32 [Rows, Columns] (m and v: or codes with their scales behind them, adamw_8bit.cu); gradient and rounded copy are rectangles of pitched matrices. Chunks never cross a segment.</summary>
+/// <summary>
+/// One trainable matrix, 64 bytes, as segments.cu declares it: p, m, v contiguous fp32 [Rows, Columns] (m and v: or codes with their scales
+/// behind them, adamw_8bit.cu); gradient and rounded copy are rectangles of pitched matrices. Chunks never cross a segment.
+/// </summary>
 [StructLayout(LayoutKind.Sequential)]
 public struct AdamSegment
 {

@@ -63,11 +63,13 @@ public static class AdapterDropout
     };
 
     /// <summary>Columns of the rows that are dropped.</summary>
-    static int Columns(Shapes shapes, GemmLaunch g, GemmSegment segment) => g.Layout == GemmLayout.Nn ? shapes.Resolve(segment.B).Columns : shapes.Resolve(g.Layout == GemmLayout.Nt ? segment.A : segment.B).Columns;
+    static int Columns(Shapes shapes, GemmLaunch g, GemmSegment segment) =>
+        g.Layout == GemmLayout.Nn ? shapes.Resolve(segment.B).Columns : shapes.Resolve(g.Layout == GemmLayout.Nt ? segment.A : segment.B).Columns;
 
     /// <summary>Bytes of the scratch that a launch needs; 0: none.</summary>
     public static long ScratchBytes(Shapes shapes, Launch launch) =>
-        launch is GemmLaunch g ? DroppedSegments(shapes, g).Select(s => (long)shapes.Tokens * Pitch(shapes, g, s) * TensorLayout.Size(ElementType.Act, shapes.Act)).Append(0).Max() : 0;
+        launch is GemmLaunch g ? DroppedSegments(shapes, g).Select(s => (long)shapes.Tokens * Pitch(shapes, g, s) * TensorLayout.Size(ElementType.Act, shapes.Act))
+        .Append(0).Max() : 0;
 
     public static int Pitch(Shapes shapes, GemmLaunch g, GemmSegment segment) => TensorLayout.RowPitch(Columns(shapes, g, segment));
 }

@@ -84,7 +84,9 @@ public static class Arena
 
     public static long Align(long bytes) => (bytes + Alignment - 1) / Alignment * Alignment;
 
-    /// <summary>Lifetimes placed in their order. Kept apart in arrays sorted by offset: one pass over them finds the gaps, and that pass is what an assignment spends its time in.</summary>
+    /// <summary>
+    /// Lifetimes placed in their order. Kept apart in arrays sorted by offset: one pass over them finds the gaps, and that pass is what an assignment spends its time in.
+    /// </summary>
     sealed class Placements
     {
         readonly record struct Slot(int First, int Last, long Offset, long End, int Lifetime);

@@ -76,7 +76,8 @@ public sealed class Binder(ExecutionPlan plan, IReadOnlyDictionary<MemoryBlock, 
 
         // Of a tensor that has a tile's rows: where its first row would be.
         nint Address(string tensor, int at) =>
-            this.Address(program, tensor, at) - (!plan.Memory.Permanent.ContainsKey(tensor) && program.PlaceOf(tensor, at).Lifetime.PerTile ? (nint)(shapes.FirstToken * shapes.BytesPerToken(tensor)) : 0);
+            this.Address(program, tensor, at) - (!plan.Memory.Permanent.ContainsKey(tensor) && program.PlaceOf(tensor, at).Lifetime.PerTile
+            ? (nint)(shapes.FirstToken * shapes.BytesPerToken(tensor)) : 0);
 
         // A run's copies are copies of all its tiles: each stands in one of them.
         bool IsHere(TiledRun run, int at) =>
@@ -95,7 +96,8 @@ public sealed class Binder(ExecutionPlan plan, IReadOnlyDictionary<MemoryBlock, 
         BoundKernel Keeping(ScoreGradientsFusion scores, int at)
         {
             var launch = (KernelLaunch)program.Launches[at];
-            return ScoreGradients.Bind(shapes, scores, launch, (BoundKernel)One(at), Address(ScoreGradients.Scratch, at), plan.LongestDocument, attended(launch.Attention!.Window));
+            return ScoreGradients.Bind(shapes, scores, launch, (BoundKernel)One(at), Address(ScoreGradients.Scratch, at), plan.LongestDocument,
+                attended(launch.Attention!.Window));
         }
     }
 

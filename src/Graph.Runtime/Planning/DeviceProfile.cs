@@ -18,9 +18,12 @@ namespace Graph.Runtime.Planning;
 /// <param name="HostToDeviceGbps">10^9 bytes a second of a copy from page-locked host memory.</param>
 /// <param name="DeviceToHostGbps">And to it.</param>
 /// <param name="DriverBytes">What a process takes before it allocates anything: context, modules, the library's code.</param>
-public sealed record DeviceProfile(string Name, ActType Act, long MemoryBytes, int Multiprocessors, double Tflops, double Gbps, double LaunchMicroseconds, double HostToDeviceGbps, double DeviceToHostGbps, long DriverBytes)
+public sealed record DeviceProfile(string Name, ActType Act, long MemoryBytes, int Multiprocessors, double Tflops, double Gbps, double LaunchMicroseconds,
+    double HostToDeviceGbps, double DeviceToHostGbps, long DriverBytes)
 {
-    /// <summary>Of a data sheet's peak, what a square product and a copy reach: 789 of 989 TFLOP/s and 4.54 of 4.8 TB/s on an H200. A copy over PCIe reaches about 0.85 of its lanes.</summary>
+    /// <summary>
+    /// Of a data sheet's peak, what a square product and a copy reach: 789 of 989 TFLOP/s and 4.54 of 4.8 TB/s on an H200. A copy over PCIe reaches about 0.85 of its lanes.
+    /// </summary>
     const double ProductShare = 0.8, CopyShare = 0.945, BusShare = 0.85;
 
     /// <summary>

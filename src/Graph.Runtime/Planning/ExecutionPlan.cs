@@ -50,7 +50,10 @@ public sealed record PlanOptions(int Tokens, RankTable Ranks, ActType Act, doubl
     /// <summary>With a tile: bytes that the arena may take; no more is tiled than that asks for. Null: as few bytes as tiling can reach.</summary>
     public long? ArenaBytes { get; init; }
 
-    /// <summary>Tokens that an adapter's gradient is summed by; null: <see cref="GemmKernel.TokenUnit"/>. Plans of different units differ in bits; few tokens need a small one (tests, on the CPU).</summary>
+    /// <summary>
+    /// Tokens that an adapter's gradient is summed by; null: <see cref="GemmKernel.TokenUnit"/>. Plans of
+    /// different units differ in bits; few tokens need a small one (tests, on the CPU).
+    /// </summary>
     public int? TokenUnit { get; init; }
 
     /// <summary>Of the device: how far ahead copies to and from the host start.</summary>
@@ -95,14 +98,18 @@ public sealed record PlannedProgram(IReadOnlyList<Launch> Launches, int Backward
 }
 
 /// <summary>
-/// Everything about a run that can be known without a device: which launches are left, where recipes go, every tensor's bytes, lifetime and place. A pure function of the schedule and the options.
+/// Everything about a run that can be known without a device: which launches are left, where recipes go, every
+/// tensor's bytes, lifetime and place. A pure function of the schedule and the options.
 /// </summary>
-public sealed record ExecutionPlan(Shapes Shapes, PlanOptions Options, Decisions Decisions, PlannedProgram MicroBatch, PlannedProgram Evaluation, int LogitsRows, OptimizerLayout Optimizer, MemoryPlan Memory)
+public sealed record ExecutionPlan(Shapes Shapes, PlanOptions Options, Decisions Decisions, PlannedProgram MicroBatch, PlannedProgram Evaluation, int LogitsRows,
+    OptimizerLayout Optimizer, MemoryPlan Memory)
 {
     /// <summary>What is left of a micro-batch is cut into documents of at most this many tokens: attention costs the square of a document's length.</summary>
     public const int SlackTokens = 64;
 
-    /// <summary>Tokens of the longest document that a micro-batch may have: at least <see cref="SlackTokens"/>, because what fills it up is cut into documents of that length.</summary>
+    /// <summary>
+    /// Tokens of the longest document that a micro-batch may have: at least <see cref="SlackTokens"/>, because what fills it up is cut into documents of that length.
+    /// </summary>
     public int LongestDocument => LongestOf(Options);
 
     /// <exception cref="ArgumentException">The schedule or an option cannot be followed, in a sentence.</exception>
@@ -115,7 +122,8 @@ public sealed record ExecutionPlan(Shapes Shapes, PlanOptions Options, Decisions
     {
         if (options.TokenTile is { } tile && (tile < 1 || tile % TokenTiles.Unit(options) != 0))
             throw new ArgumentException($"plan: a tile of {tile} tokens cuts sums of adapters' gradients, which are made of {TokenTiles.Unit(options)} tokens each; use a multiple of that.");
-        if (options is { TokenTile: not null, Dropout: not null }) throw new ArgumentException("plan: a mask of dropout is numbered by the tokens of a launch, so tiles of tokens would have other masks; leave one of the two out.");
+        if (options is { TokenTile: not null, Dropout: not null })
+            throw new ArgumentException("plan: a mask of dropout is numbered by the tokens of a launch, so tiles of tokens would have other masks; leave one of the two out.");
         var schedule = shapes.Schedule;
         // All have one scale, which need not be the run's.
         if (schedule.SharedScale && options.Ranks.Adapters is [{ Scale: { } scale }, ..]) options = options with { LoraScale = scale };
@@ -196,7 +204,8 @@ public sealed record ExecutionPlan(Shapes Shapes, PlanOptions Options, Decisions
         var tiled = options.TokenTile is { } tile ? TokenTiles.Choose(shapes, launches, lifetimes, whole, tile, room) : [];
         var arena = Arena.Assign(TokenTiles.Apply(shapes, lifetimes, whole, tiled));
         for (var at = 0; at < launches.Count; at++)
-            if (shapes.FusionAt(launches, at) is ScoreGradientsFusion) arena = Arena.InGap(arena, ScoreGradients.Lifetime(shapes, (KernelLaunch)launches[at], at, longestDocument)) ?? arena;
+            if (shapes.FusionAt(launches, at) is ScoreGradientsFusion)
+                arena = Arena.InGap(arena, ScoreGradients.Lifetime(shapes, (KernelLaunch)launches[at], at, longestDocument)) ?? arena;
         return new PlannedProgram(launches, backwardStart, arena) { Tiled = tiled, Host = Arena.Assign(Lifetimes.OnHost(shapes, launches)) };
     }
 }

@@ -39,6 +39,7 @@ public static class LabelRows
     /// <summary>Scratch of a head beside its logits, in bytes.</summary>
     public static IReadOnlyList<(string Name, long Bytes)> Scratch(Shapes shapes, CrossEntropyLaunch head) =>
     [
-        (X, (long)shapes.Tokens * TensorLayout.RowPitch(shapes.Resolve(head.X).Columns) * TensorLayout.Size(ElementType.Act, shapes.Act)), (Labels, 4L * shapes.Tokens), (Losses, 4L * shapes.Tokens),
+        (X, (long)shapes.Tokens * TensorLayout.RowPitch(shapes.Resolve(head.X).Columns) * TensorLayout.Size(ElementType.Act, shapes.Act)), (Labels, 4L * shapes.Tokens),
+            (Losses, 4L * shapes.Tokens),
     ];
 }

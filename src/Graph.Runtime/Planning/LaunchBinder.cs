@@ -17,7 +17,8 @@ public sealed class LaunchBinder(Shapes shapes, double loraScale, int logitsRows
     /// <summary>Adapters are dropped, where the run has dropout: not in an evaluation.</summary>
     public bool Drops { get; init; } = true;
 
-    /// <param name="address">Address of a tensor's first element, wherever a window begins; also asked for the scratch of <see cref="Lifetimes.ScratchOf"/> and what <see cref="LabelRows"/> names.</param>
+    /// <param name="address">Address of a tensor's first element, wherever a window begins; also asked for the
+    /// scratch of <see cref="Lifetimes.ScratchOf"/> and what <see cref="LabelRows"/> names.</param>
     public IEnumerable<BoundLaunch> Bind(Launch launch, Func<string, nint> address) => launch switch
     {
         GemmLaunch g when shapes.Segments(g).Count == 0 => [Zeros(address, g)],
@@ -35,7 +36,8 @@ public sealed class LaunchBinder(Shapes shapes, double loraScale, int logitsRows
         var (d, layout) = (shapes.Resolve(g.D), shapes[g.D.Tensor]);
         var whole = d.Columns == part.End - part.Start;
         d = d with { Column = part.Start, ColumnEnd = part.End };
-        var segments = shapes.Segments(g).Select(s => Segment(address, g, d, s.A, whole ? s.B : g.Layout == GemmLayout.Nt ? s.B with { Row = part.Start, RowEnd = part.End } : s.B with { Column = part.Start, ColumnEnd = part.End })).ToArray();
+        var segments = shapes.Segments(g)
+            .Select(s => Segment(address, g, d, s.A, whole ? s.B : g.Layout == GemmLayout.Nt ? s.B with { Row = part.Start, RowEnd = part.End } : s.B with { Column = part.Start, ColumnEnd = part.End })).ToArray();
         var bytes = segments.Sum(s => s.Bytes) + (g.Accumulate ? 2 : 1) * LaunchCost.BytesOf(shapes, d);
         // A GEMM's scale is a number of the run; only kernels read scalars from the device.
         var scale = (float)(g.Scale.Constant * Math.Pow(part.Scale, g.Scale.LoraScales));
@@ -78,29 +80,35 @@ public sealed class LaunchBinder(Shapes shapes, double loraScale, int logitsRows
             {
                 case GemmLayout.Nt:
                     yield return Drop(AdapterDropout.Kernel, scratch, pitch, Start(address, left), shapes[left.Tensor].Pitch, left.Columns);
-                    yield return Product(d with { Column = first, ColumnEnd = end }, scratch, pitch, Start(address, right with { Row = first, RowEnd = end }), shapes[right.Tensor].Pitch, left.Columns, written);
+                    yield return Product(d with { Column = first, ColumnEnd = end }, scratch,
+                        pitch, Start(address, right with { Row = first, RowEnd = end }), shapes[right.Tensor].Pitch, left.Columns, written);
                     break;
                 case GemmLayout.Tn:
                     yield return Drop(AdapterDropout.Kernel, scratch, pitch, Start(address, right), shapes[right.Tensor].Pitch, right.Columns);
-                    yield return Product(d with { Row = first, RowEnd = end }, Start(address, left with { Column = first, ColumnEnd = end }), shapes[left.Tensor].Pitch, scratch, pitch, right.Rows, written);
+                    yield return Product(d with { Row = first, RowEnd = end }, Start(address, left with { Column = first, ColumnEnd = end }), shapes[left.Tensor].Pitch,
+                        scratch, pitch, right.Rows, written);
                     break;
                 default:
-                    yield return new BoundGemm(AdapterDropout.Scratch, g.Layer, LaunchCost.Gemm(d.Rows, d.Columns, adapter.Padded), 0, GemmLayout.Nn, ElementType.Act, scratch, pitch, Start(address, left with { Column = first, ColumnEnd = end }),
-                        shapes[left.Tensor].Pitch, Start(address, right with { Row = first, RowEnd = end }), shapes[right.Tensor].Pitch, d.Rows, d.Columns, adapter.Padded, scale, false);
+                    yield return new BoundGemm(AdapterDropout.Scratch, g.Layer, LaunchCost.Gemm(d.Rows, d.Columns, adapter.Padded), 0, GemmLayout.Nn, ElementType.Act,
+                        scratch, pitch, Start(address, left with { Column = first, ColumnEnd = end }),
+                        shapes[left.Tensor].Pitch, Start(address, right with { Row = first, RowEnd = end }), shapes[right.Tensor].Pitch, d.Rows, d.Columns,
+                            adapter.Padded, scale, false);
                     yield return Drop(written ? AdapterDropout.AddKernel : AdapterDropout.Kernel, Start(address, d), layout.Pitch, scratch, pitch, d.Columns);
                     written = true;
                     break;
             }
 
             BoundGemm Product(Rectangle to, nint a, int aPitch, nint b, int bPitch, int k, bool accumulate) =>
-                new(ScheduleText.Print(g.D), g.Layer, LaunchCost.Gemm(to.Rows, to.Columns, k), 0, g.Layout, layout.Tensor.Type, Start(address, to), layout.Pitch, a, aPitch, b, bPitch, to.Rows, to.Columns, k, scale, accumulate)
+                new(ScheduleText.Print(g.D), g.Layer, LaunchCost.Gemm(to.Rows, to.Columns, k), 0, g.Layout, layout.Tensor.Type, Start(address, to), layout.Pitch, a,
+                aPitch, b, bPitch, to.Rows, to.Columns, k, scale, accumulate)
                 {
                     Unit = g is { Layout: GemmLayout.Tn, Accumulate: true } ? tokenUnit ?? GemmKernel.TokenUnit(shapes.Ranks[stack]) : int.MaxValue,
                 };
 
             BoundKernel Drop(string kernel, nint to, int toPitch, nint from, int fromPitch, int columns) =>
                 new(kernel, g.Layer, 0, (kernel == AdapterDropout.AddKernel ? 3L : 2L) * shapes.Tokens * columns * TensorLayout.Size(ElementType.Act, shapes.Act), kernel,
-                    [new(to, toPitch), new(from, fromPitch), new(address(AdapterDropout.Table) + number * Marshal.SizeOf<DroppedAdapter>(), 0), new(address(AdapterDropout.Key), 0)], shapes.Tokens);
+                    [new(to, toPitch), new(from, fromPitch), new(address(AdapterDropout.Table) + number * Marshal.SizeOf<DroppedAdapter>(), 0),
+                        new(address(AdapterDropout.Key), 0)], shapes.Tokens);
         }
     }
 
@@ -117,7 +125,8 @@ public sealed class LaunchBinder(Shapes shapes, double loraScale, int logitsRows
             throw new ArgumentException($"bind: {ScheduleText.Print(g)} multiplies {a.Rows}x{a.Columns} and {b.Rows}x{b.Columns} into {d.Rows}x{d.Columns}; the sizes do not fit.");
         var (of, whole) = (shapes[b.Tensor].Tensor, b.Column == 0 && b.ColumnEnd == shapes[b.Tensor].Columns);
         var blocks = g.Layout == GemmLayout.Nt && of.Kind == TensorKind.AdapterB && whole ? shapes.Blocks(of.Stack) : null;
-        return (new GemmOperands(Start(address, a), shapes[a.Tensor].Pitch, Start(address, b), shapes[b.Tensor].Pitch, k) { Blocks = blocks }, LaunchCost.BytesOf(shapes, a) + LaunchCost.BytesOf(shapes, b));
+        return (new GemmOperands(Start(address, a), shapes[a.Tensor].Pitch, Start(address, b), shapes[b.Tensor].Pitch,
+            k) { Blocks = blocks }, LaunchCost.BytesOf(shapes, a) + LaunchCost.BytesOf(shapes, b));
     }
 
     // Every adapter in the product has rank 0.
@@ -153,7 +162,8 @@ public sealed class LaunchBinder(Shapes shapes, double loraScale, int logitsRows
 
         BoundArgument[] gathered =
         [
-            rowsOf with { RowBytes = rowPitch * element }, labelsOf with { RowBytes = 4 }, Argument(address, c.X) with { RowBytes = 0 }, Argument(address, c.Labels) with { RowBytes = 0 }, new(address(LabelRows.Rows), hidden, 4),
+            rowsOf with { RowBytes = rowPitch * element }, labelsOf with { RowBytes = 4 }, Argument(address, c.X) with { RowBytes = 0 },
+                Argument(address, c.Labels) with { RowBytes = 0 }, new(address(LabelRows.Rows), hidden, 4),
         ];
         // A sum over the rows must not see what rows without a token hold.
         if (c.DTable is not null) yield return new BoundFill("rows with a label = 0", rowsOf.Address, 0, (long)shapes.Tokens * rowPitch * element);
@@ -165,7 +175,8 @@ public sealed class LaunchBinder(Shapes shapes, double loraScale, int logitsRows
             var bytes = ((long)rows * (hidden + vocabulary) + (long)vocabulary * hidden) * element;
             var chunk = rowsOf.Address + (nint)((long)row * rowPitch * element);
             var limit = new RowLimit(count, row);
-            yield return new BoundGemm("logits", c.Layer, flops, bytes, GemmLayout.Nt, ElementType.Act, logits, pitch, chunk, rowPitch, tableStart, tablePitch, rows, vocabulary, hidden, 1f, false)
+            yield return new BoundGemm("logits", c.Layer, flops, bytes, GemmLayout.Nt, ElementType.Act, logits, pitch, chunk, rowPitch, tableStart, tablePitch, rows,
+                vocabulary, hidden, 1f, false)
             {
                 Limit = limit, Sums = rowSums,
             };
@@ -177,11 +188,13 @@ public sealed class LaunchBinder(Shapes shapes, double loraScale, int logitsRows
             if (c.DTable is { } dtable)
             {
                 var d = shapes.Resolve(dtable);
-                yield return new BoundGemm(ScheduleText.Print(dtable), c.Layer, flops, bytes + 2 * LaunchCost.BytesOf(shapes, d), GemmLayout.Tn, ElementType.F32, Start(address, d), shapes[d.Tensor].Pitch, logits, pitch, chunk, rowPitch, vocabulary, hidden, rows, 1f, true);
+                yield return new BoundGemm(ScheduleText.Print(dtable), c.Layer, flops, bytes + 2 * LaunchCost.BytesOf(shapes, d), GemmLayout.Tn, ElementType.F32,
+                    Start(address, d), shapes[d.Tensor].Pitch, logits, pitch, chunk, rowPitch, vocabulary, hidden, rows, 1f, true);
             }
             // x of the chunk is not needed any more, so dX takes its place.
             if (c.DX is not null)
-                yield return new BoundGemm(ScheduleText.Print(c.DX), c.Layer, flops, bytes, GemmLayout.Nn, ElementType.Act, chunk, rowPitch, logits, pitch, tableStart, tablePitch, rows, hidden, vocabulary, 1f, false) { Limit = limit };
+                yield return new BoundGemm(ScheduleText.Print(c.DX), c.Layer, flops, bytes, GemmLayout.Nn, ElementType.Act, chunk, rowPitch, logits, pitch, tableStart,
+                    tablePitch, rows, hidden, vocabulary, 1f, false) { Limit = limit };
         }
         // Without dX its address is 0; a pitch it has all the same, because parameters go by position.
         BoundArgument[] scattered =

@@ -66,14 +66,16 @@ public sealed class LaunchTimes
         var pairs = Pairs(facts.Window);
         var moved = pairs * facts.Heads * TensorLayout.Size(ElementType.Act, shapes.Act);
         var (first, second) = (Cost(dkdv), Cost(dq));
-        return Attention(dkdv, facts, first.Flops, first.Bytes + moved) + Ms(LaunchCost.Attention(facts, AttentionKernel.ProductsFromScores, pairs), Rate(KernelKind.AttentionDq, facts), second.Bytes + moved, ScoreShare);
+        return Attention(dkdv, facts, first.Flops, first.Bytes + moved) + Ms(LaunchCost.Attention(facts, AttentionKernel.ProductsFromScores, pairs),
+            Rate(KernelKind.AttentionDq, facts), second.Bytes + moved, ScoreShare);
     }
 
     /// <summary>Gradient norm, clip, AdamW over that many elements.</summary>
     /// <param name="hostStates">AdamW waits for the slower of the two ways of masters and moments over the bus, which run beside each other.</param>
     public double Optimizer(long elements, MomentFormat moments, bool hostStates) =>
         3 * device.LaunchMicroseconds / 1e3
-        + Math.Max(Ms(0, 1, OptimizerBytes(moments) * elements, OptimizerShare), hostStates ? StateBytes(moments) * elements / (HostStatesShare * 1e6 * Math.Min(device.HostToDeviceGbps, device.DeviceToHostGbps)) : 0);
+        + Math.Max(Ms(0, 1, OptimizerBytes(moments) * elements, OptimizerShare),
+        hostStates ? StateBytes(moments) * elements / (HostStatesShare * 1e6 * Math.Min(device.HostToDeviceGbps, device.DeviceToHostGbps)) : 0);
 
     // Master and moments, once.
     static long StateBytes(MomentFormat moments) => moments switch
@@ -136,7 +138,8 @@ public sealed class LaunchTimes
 
     double Attention(KernelLaunch k, AttentionFacts facts, long flops, long bytes) => Ms(flops, Rate(k.Kind, facts), bytes, RowShare);
 
-    // Tiles on the diagonal and a tile's start and end are paid for few keys: rate * keys / (keys + some), keys being those that a query sees on average. Smaller heads have more exponentials for the same products.
+    // Tiles on the diagonal and a tile's start and end are paid for few keys: rate * keys / (keys + some), keys being
+    // those that a query sees on average. Smaller heads have more exponentials for the same products.
     double Rate(KernelKind kind, AttentionFacts facts)
     {
         var keys = (double)Pairs(facts.Window) / shapes.Tokens;
@@ -163,7 +166,8 @@ public sealed class LaunchTimes
         return ms;
     }
 
-    double Ms(long flops, double share, long bytes, double bandwidth) => Math.Max(flops / (device.Tflops * share) / 1e9, bytes / (device.Gbps * bandwidth) / 1e6) + device.LaunchMicroseconds / 1e3;
+    double Ms(long flops, double share, long bytes, double bandwidth) =>
+        Math.Max(flops / (device.Tflops * share) / 1e9, bytes / (device.Gbps * bandwidth) / 1e6) + device.LaunchMicroseconds / 1e3;
 
     static int Depth(GemmLayout layout, Rectangle a) => layout switch
     {

@@ -25,7 +25,8 @@ public static class Materialization
             if (read.Count > 0)
             {
                 var here = (unit[0].Layer, i >= backwardStart);
-                foreach (var weight in read.Where(w => here != heldIn || !held.Contains(w)).Order()) result.Add(new DequantizeLaunch(here.Layer, new View(weight), new View(Nf4Layout.NameOf(weight))));
+                foreach (var weight in read.Where(w => here != heldIn || !held.Contains(w))
+                    .Order()) result.Add(new DequantizeLaunch(here.Layer, new View(weight), new View(Nf4Layout.NameOf(weight))));
                 (held, heldIn) = (read, here);
             }
             result.AddRange(unit);

@@ -34,7 +34,8 @@ public readonly record struct Location(MemoryBlock Block, long Offset);
 public readonly record struct HostStates(long Offset, long Bytes);
 
 /// <summary>
-/// Every byte of a run, decided before anything is allocated. Blocks are allocated once, in this order, with exactly these sizes, so <see cref="PeakBytes"/> is what the device will report.
+/// Every byte of a run, decided before anything is allocated. Blocks are allocated once, in this order,
+/// with exactly these sizes, so <see cref="PeakBytes"/> is what the device will report.
 /// </summary>
 /// <param name="Blocks">Bytes per block; blocks of 0 bytes are left out.</param>
 /// <param name="Scalars">The <see cref="ScalarBlock"/>.</param>
@@ -88,17 +89,20 @@ public sealed record MemoryPlan(IReadOnlyDictionary<MemoryBlock, long> Blocks, I
             sizes[MemoryBlock.Adapters] += Arena.Align((long)shapes.Ranks.Adapters.Count * Unsafe.SizeOf<DroppedAdapter>());
         }
         var scalars = sizes.GetValueOrDefault(MemoryBlock.Inputs);
-        foreach (var scalar in shapes.Schedule.Tensors.Where(t => t.Kind == TensorKind.Scalar)) permanent[scalar.Name] = new Location(MemoryBlock.Inputs, scalars + ScalarOffset(scalar.Name));
+        foreach (var scalar in shapes.Schedule.Tensors.Where(t => t.Kind == TensorKind.Scalar))
+            permanent[scalar.Name] = new Location(MemoryBlock.Inputs, scalars + ScalarOffset(scalar.Name));
         sizes[MemoryBlock.Inputs] = scalars + Arena.Align(Unsafe.SizeOf<ScalarBlock>());
         sizes.Remove(MemoryBlock.Host, out var streamed);
         return new MemoryPlan(sizes.Where(s => s.Value > 0).ToDictionary(), permanent, new Location(MemoryBlock.Inputs, scalars))
         {
-            HostBytes = streamed + offloadedBytes + statesBytes, StreamedBytes = streamed, HostStates = statesBytes > 0 ? new HostStates(streamed + offloadedBytes, statesBytes) : null,
+            HostBytes = streamed + offloadedBytes + statesBytes, StreamedBytes = streamed,
+            HostStates = statesBytes > 0 ? new HostStates(streamed + offloadedBytes, statesBytes) : null,
         };
     }
 
     /// <summary>Bytes of the inputs of one micro-batch, as they lie in the block.</summary>
-    public static long InputBytes(Shapes shapes) => shapes.Layouts.Where(l => l.Tensor.Kind == TensorKind.Input).Sum(l => Arena.Align(l.Bytes)) + shapes.Staged.Sum(i => Arena.Align(4L * i.Count));
+    public static long InputBytes(Shapes shapes) =>
+        shapes.Layouts.Where(l => l.Tensor.Kind == TensorKind.Input).Sum(l => Arena.Align(l.Bytes)) + shapes.Staged.Sum(i => Arena.Align(4L * i.Count));
 
     static long ScalarOffset(string name) =>
         Enum.GetValues<StepScalar>().Where(s => ScheduleText.Lower(s) == name).Select(s => (StepScalar?)s).FirstOrDefault() switch

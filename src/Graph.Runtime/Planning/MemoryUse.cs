@@ -45,7 +45,8 @@ public sealed record MemoryUse(long Driver, long Weights, long Adapters, long Op
         // Rounding of allocations belongs to the driver.
         var driver = step.Footprint.Total - others - memory[MemoryBlock.Arena];
         var most = savedAt.Zip(workingAt, (s, w) => s + w).DefaultIfEmpty().Max();
-        return new MemoryUse(driver, memory[MemoryBlock.Weights], memory[MemoryBlock.Adapters] + memory[MemoryBlock.Gradients] + memory[MemoryBlock.Inputs], memory[MemoryBlock.Optimizer], savedAt, workingAt,
+        return new MemoryUse(driver, memory[MemoryBlock.Weights], memory[MemoryBlock.Adapters] + memory[MemoryBlock.Gradients] + memory[MemoryBlock.Inputs],
+            memory[MemoryBlock.Optimizer], savedAt, workingAt,
             Math.Max(0, memory[MemoryBlock.Arena] - most));
     }
 }

@@ -44,7 +44,8 @@ public sealed record WeightMasters(ScheduleTensor Weight, string Gradient, Maste
 public readonly record struct LoraPlusLayout(long SegmentsA, long SegmentsB, long Scalars);
 
 /// <summary>Where the optimizer's state lies in its block.</summary>
-/// <param name="Segments">Byte offset of the segment table, which is where masters and moments end (<see cref="StateBytes"/>): A then B of every adapter, then the weights that are trained.</param>
+/// <param name="Segments">Byte offset of the segment table, which is where masters and moments end
+/// (<see cref="StateBytes"/>): A then B of every adapter, then the weights that are trained.</param>
 /// <param name="Partials">Byte offset of one fp32 per chunk.</param>
 public sealed record OptimizerLayout(IReadOnlyList<AdapterMasters> Adapters, long Segments, long Partials, int Chunks, long Bytes)
 {
@@ -82,7 +83,8 @@ public sealed record OptimizerLayout(IReadOnlyList<AdapterMasters> Adapters, lon
         var adapters = new List<AdapterMasters>();
         long bytes = 0;
         foreach (var slot in ranks.Adapters) adapters.Add(new AdapterMasters(slot, Matrix(slot.Rank, slot.In), Matrix(slot.Out, slot.Rank)));
-        var weights = Trained(schedule).Select(t => new WeightMasters(t.Weight, t.Gradient.Name, Matrix(t.Weight.Dims.Count > 1 ? t.Weight.Dims[0].Fixed : 1, t.Weight.Dims[^1].Fixed))).ToArray();
+        var weights = Trained(schedule)
+            .Select(t => new WeightMasters(t.Weight, t.Gradient.Name, Matrix(t.Weight.Dims.Count > 1 ? t.Weight.Dims[0].Fixed : 1, t.Weight.Dims[^1].Fixed))).ToArray();
         var chunks = adapters.Sum(a => ChunksOf(a.A.Elements) + ChunksOf(a.B.Elements)) + weights.Sum(w => ChunksOf(w.Matrix.Elements));
         var segments = bytes;
         var partials = segments + Arena.Align((2L * adapters.Count + weights.Length) * Unsafe.SizeOf<AdamSegment>());

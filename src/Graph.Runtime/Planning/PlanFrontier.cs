@@ -125,7 +125,8 @@ public sealed class PlanFrontier
                 if ((left -= shapes[tensor].Bytes) >= 0) actions[tensor] = TensorAction.Offload;
         }
         int? tile = TilesOf(shapes, stored) is [.., var smallest] ? smallest : null;
-        return Footprint.Of(ExecutionPlan.Create(shapes, stored with { Decisions = new Decisions("all", actions), LogitsRows = room.LogitsRows, Pace = options.Pace with { Landing = room.Landing }, TokenTile = tile }), device).Total;
+        return Footprint.Of(ExecutionPlan.Create(shapes, stored with { Decisions = new Decisions("all", actions), LogitsRows = room.LogitsRows,
+            Pace = options.Pace with { Landing = room.Landing }, TokenTile = tile }), device).Total;
     }
 
     /// <summary>The plan that is the fastest whatever it takes.</summary>
@@ -166,7 +167,8 @@ public sealed class PlanFrontier
     bool Fits(PlannedStep plan, long budget) => plan.Footprint.Total <= budget && plan.Plan.Memory.HostBytes <= host.Bytes;
 
     // No arena is smaller than what is alive at one launch; recomputing launches are in the graphs too.
-    long AtLeast(Candidate candidate) => Footprint.Of(candidate.Setting.Memory(candidate.HostStates).WithArena(candidate.ArenaBytes), candidate.Launches + candidate.Setting.Base.Scoring, device).Total;
+    long AtLeast(Candidate candidate) =>
+        Footprint.Of(candidate.Setting.Memory(candidate.HostStates).WithArena(candidate.ArenaBytes), candidate.Launches + candidate.Setting.Base.Scoring, device).Total;
 
     IReadOnlyList<Candidate> Sorted(IReadOnlyList<Setting> settings) =>
         [.. settings.SelectMany(s => s.Places, (s, hostStates) => s.Candidates.Select(c => c with { HostStates = hostStates })).SelectMany(c => c)
@@ -182,7 +184,8 @@ public sealed class PlanFrontier
         var name = options.Decisions?.Name ?? (actions.Count == 0 ? Decisions.None.Name : "auto");
         var chosen = setting.Base.Options with
         {
-            Decisions = new Decisions(name, actions), LogitsRows = setting.Room.LogitsRows, Pace = options.Pace with { Landing = setting.Room.Landing }, TokenTile = candidate.Tile, HostStates = candidate.HostStates,
+            Decisions = new Decisions(name, actions), LogitsRows = setting.Room.LogitsRows, Pace = options.Pace with { Landing = setting.Room.Landing },
+            TokenTile = candidate.Tile, HostStates = candidate.HostStates,
         };
         var plan = ExecutionPlan.Create(setting.Base.Shapes, chosen);
         return made[candidate] = new PlannedStep(plan, Footprint.Of(plan, device), StepPrediction.Step(plan, device, candidate.Milliseconds))
@@ -257,7 +260,8 @@ public sealed class PlanFrontier
     StepModel ModelOf(Base @base, Room room, IReadOnlySet<string> offloaded)
     {
         var longest = ExecutionPlan.LongestOf(options);
-        return new StepModel(@base.Shapes, @base.Forward, @base.Backward, @base.Kept, room.LogitsRows, longest, new LaunchTimes(@base.Shapes, device, room.LogitsRows, longest), offloaded, room.Landing);
+        return new StepModel(@base.Shapes, @base.Forward, @base.Backward, @base.Kept, room.LogitsRows, longest,
+            new LaunchTimes(@base.Shapes, device, room.LogitsRows, longest), offloaded, room.Landing);
     }
 
     bool[] Given(StepModel model) => [.. Enumerable.Range(0, model.Tensors).Select(t => options.Decisions is { } d && d[model.Name(t)] == TensorAction.Recompute)];
@@ -268,7 +272,8 @@ public sealed class PlanFrontier
         var longest = ExecutionPlan.LongestOf(options);
         var tiled = TilesOf(@base.Shapes, options).Select(tile => (Tile: tile, Times: new LaunchTimes(@base.Shapes.Window(0, tile), device, room.LogitsRows, longest))).ToArray();
         var hosted = host.Offload && optimizer.StateBytes > 0 && optimizer.StateBytes <= host.Bytes;
-        var setting = new Setting(@base, room, offloaded, model, MemoryPlan.Create(@base.Shapes, 0, optimizer, 0, hostStates: false), hosted ? MemoryPlan.Create(@base.Shapes, 0, optimizer, 0, hostStates: true) : null);
+        var setting = new Setting(@base, room, offloaded, model, MemoryPlan.Create(@base.Shapes, 0, optimizer, 0, hostStates: false),
+            hosted ? MemoryPlan.Create(@base.Shapes, 0, optimizer, 0, hostStates: true) : null);
         var dropped = Given(model);
         var items = options.Decisions is not null ? [] : Droppable(@base.Shapes).Where(name => !offloaded.Contains(name)).Select(name => model.Index[name]).Where(model.HasRecipe)
             .OrderBy(i => model.Milliseconds(i) / model.Bytes(i)).ThenBy(i => @base.Shapes[model.Name(i)].Tensor.Layer).ToList();

@@ -62,7 +62,8 @@ public sealed class RankTable
             foreach (var adapter in set.Adapters)
             {
                 if (rankOf(adapter.Name) is not (not 0 and var rank)) continue;
-                var slot = new AdapterSlot(adapter.Name, set.Id, set.In, adapter.Out, adapter.OutStart, rank, Bucket(adapter.Name, rank), rankStart, scaleOf?.Invoke(adapter.Name));
+                var slot = new AdapterSlot(adapter.Name, set.Id, set.In, adapter.Out, adapter.OutStart, rank, Bucket(adapter.Name, rank),
+                    rankStart, scaleOf?.Invoke(adapter.Name));
                 rankStart += slot.Padded;
                 slots.Add(slot);
             }
@@ -76,7 +77,8 @@ public sealed class RankTable
     static string NoAdapter(Schedule schedule, string target, IReadOnlyList<string> adapters)
     {
         var names = string.Join(", ", adapters.Select(LastName).Distinct());
-        var frozen = schedule.Tensors.Where(t => t.Kind == TensorKind.Weight).SelectMany(t => t.Stored()).Any(s => s.Name.EndsWith(".weight", StringComparison.Ordinal) && Matches(s.Name[..^7], target));
+        var frozen = schedule.Tensors.Where(t => t.Kind == TensorKind.Weight).SelectMany(t => t.Stored())
+            .Any(s => s.Name.EndsWith(".weight", StringComparison.Ordinal) && Matches(s.Name[..^7], target));
         return frozen ? $"ranks: the model {schedule.Variant} traces '{target}' without an adapter; leave it out of the targets, which can be {names}."
             : $"ranks: no linear of {schedule.Variant} is named '{target}'; the names are {names}.";
     }

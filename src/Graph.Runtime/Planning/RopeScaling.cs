@@ -79,7 +79,10 @@ public sealed record YarnRope(double Factor, double OriginalPositions, double At
     }
 }
 
-/// <summary>Llama 3.1: wavelengths above OriginalPositions / LowFrequency are stretched by Factor, those below OriginalPositions / HighFrequency stay, and between the two they are blended.</summary>
+/// <summary>
+/// Llama 3.1: wavelengths above OriginalPositions / LowFrequency are stretched by Factor, those below
+/// OriginalPositions / HighFrequency stay, and between the two they are blended.
+/// </summary>
 public sealed record Llama3Rope(double Factor, double LowFrequency, double HighFrequency, double OriginalPositions) : RopeScaling
 {
     protected override (float[] Frequencies, float Factor) Scale(double theta, int headDim, int longest) => ([.. Periods(theta, headDim).Select(period =>

@@ -56,7 +56,8 @@ public sealed class Shapes
         (FirstToken, Tokens) = (firstToken, tokens);
     }
 
-    public static Shapes Of(Schedule schedule, PlanOptions options) => new(schedule, options.Tokens, options.Ranks, options.Act, options.Storage) { DropsAdapters = options.Dropout is { Probability: > 0 } && options.Ranks.Adapters.Count > 0 };
+    public static Shapes Of(Schedule schedule, PlanOptions options) =>
+        new(schedule, options.Tokens, options.Ranks, options.Act, options.Storage) { DropsAdapters = options.Dropout is { Probability: > 0 } && options.Ranks.Adapters.Count > 0 };
 
     /// <summary>The same tensors, of which launches see <paramref name="tokens"/> tokens from <paramref name="firstToken"/> on.</summary>
     public Shapes Window(int firstToken, int tokens) => new(this, firstToken, tokens);
@@ -79,7 +80,8 @@ public sealed class Shapes
     public bool DropsAdapters { get; private init; }
 
     /// <summary>What the host stages with every micro-batch beside the schedule's inputs, in this order.</summary>
-    public IEnumerable<(string Name, int Count)> Staged => DropsAdapters ? LabelRows.Inputs(Tokens).Append((AdapterDropout.Key, AdapterDropout.KeyCount)) : LabelRows.Inputs(Tokens);
+    public IEnumerable<(string Name, int Count)> Staged =>
+        DropsAdapters ? LabelRows.Inputs(Tokens).Append((AdapterDropout.Key, AdapterDropout.KeyCount)) : LabelRows.Inputs(Tokens);
 
     /// <summary>Some weight is not resident.</summary>
     public bool Materializes => materialized.Count > 0;
@@ -112,7 +114,8 @@ public sealed class Shapes
         var (column, columnEnd) = view.Columns is { } c ? (c.Start, c.End) : (0, layout.Columns);
         if (columnEnd > layout.Columns || column < 0)
             throw new ArgumentException($"schedule {Schedule.Variant}: {ScheduleText.Print(view)} is columns {column} to {columnEnd} of a tensor of {layout.Rows} x {layout.Columns}.");
-        return layout.Tensor.Tokens ? new Rectangle(view.Tensor, FirstToken, FirstToken + Tokens, column, columnEnd) : new Rectangle(view.Tensor, 0, layout.Rows, column, columnEnd);
+        return layout.Tensor.Tokens ? new Rectangle(view.Tensor, FirstToken, FirstToken + Tokens, column, columnEnd)
+            : new Rectangle(view.Tensor, 0, layout.Rows, column, columnEnd);
     }
 
     public Accesses Of(Launch launch) => accesses.GetOrAdd(launch, Find);
@@ -130,7 +133,8 @@ public sealed class Shapes
                 return new Accesses([.. arguments.Take(k.InPlace), .. arguments.Skip(k.Outputs)], arguments[..k.Outputs]);
             case CrossEntropyLaunch c:
                 var added = c.DTable is { } dtable ? new[] { Resolve(dtable) } : [];
-                return new Accesses([Resolve(c.X), Resolve(c.Table), Resolve(c.Labels), Resolve(View(c.InverseLabels)), .. added], [.. c.DX is null ? [] : new[] { Resolve(c.DX) }, Resolve(c.Loss), .. added]);
+                return new Accesses([Resolve(c.X), Resolve(c.Table), Resolve(c.Labels), Resolve(View(c.InverseLabels)),
+                    .. added], [.. c.DX is null ? [] : new[] { Resolve(c.DX) }, Resolve(c.Loss), .. added]);
             case DequantizeLaunch d:
                 return new Accesses([Resolve(d.Packed)], [Resolve(d.Weight)]);
             // The arena's side: a source must stay until its copy has ended; a destination is written from the start on, and there after the wait.
@@ -152,7 +156,8 @@ public sealed class Shapes
     public static View View(StepScalar scalar) => new(ScheduleText.Lower(scalar));
 
     /// <summary>The k-segments of a GEMM that are there: an adapter of rank 0 is not.</summary>
-    public IReadOnlyList<(Rectangle A, Rectangle B)> Segments(GemmLaunch gemm) => gemm.Segments.Select(s => (A: Resolve(s.A), B: Resolve(s.B))).Where(s => !s.A.IsEmpty && !s.B.IsEmpty).ToArray();
+    public IReadOnlyList<(Rectangle A, Rectangle B)> Segments(GemmLaunch gemm) =>
+        gemm.Segments.Select(s => (A: Resolve(s.A), B: Resolve(s.B))).Where(s => !s.A.IsEmpty && !s.B.IsEmpty).ToArray();
 
     /// <summary>
     /// What the launches before and at <paramref name="at"/> may be as one; null: nothing. Zeros in place of a product that is not there are a launch by

@@ -18,7 +18,8 @@ namespace Graph.Runtime.Planning;
 public readonly record struct StepState(long ArenaBytes, int At, double Milliseconds, int Launches, long MixingBytes, int MixingAt, double Waiting, double Copying);
 
 /// <summary>
-/// A training micro-batch in numbers. It counts what <see cref="Expansion"/>, <see cref="Lifetimes"/> and <see cref="LaunchTimes"/> say of one list of decisions, in microseconds instead of
+/// A training micro-batch in numbers. It counts what <see cref="Expansion"/>, <see cref="Lifetimes"/> and
+/// <see cref="LaunchTimes"/> say of one list of decisions, in microseconds instead of
 /// milliseconds, so that a planner can try thousands; a test holds the two equal. What copies to and from the host take and delay is near what <see cref="Transfers"/> makes of them (<see cref="CopyModel"/>).
 /// Not for two threads at once.
 /// </summary>
@@ -57,7 +58,8 @@ public sealed class StepModel
 
     /// <param name="offload">Activations that wait for the backward in host memory.</param>
     /// <param name="landing"><see cref="TransferPace.Landing"/>.</param>
-    public StepModel(Shapes shapes, IReadOnlyList<Launch> forward, IReadOnlyList<Launch> backward, IReadOnlySet<string> kept, int logitsRows, int longestDocument, LaunchTimes times, IReadOnlySet<string> offload, double landing = 2)
+    public StepModel(Shapes shapes, IReadOnlyList<Launch> forward, IReadOnlyList<Launch> backward, IReadOnlySet<string> kept, int logitsRows, int longestDocument,
+        LaunchTimes times, IReadOnlySet<string> offload, double landing = 2)
     {
         (device, this.landing) = (times.Device, landing);
         var arena = shapes.Layouts.Where(l => shapes.IsInArena(l.Tensor) && !shapes.Streamed.Contains(l.Tensor.Name)).ToArray();
@@ -81,7 +83,8 @@ public sealed class StepModel
         entries = [.. made];
         pairs = new Pair[entries.Length];
         foreach (var fusion in shapes.Schedule.Fusions)
-            if (numbers.TryGetValue(fusion.First, out var one) && numbers.TryGetValue(fusion.Second, out var two) && shapes.FusionAt([entries[one].Launch, entries[two].Launch], 1) is not null)
+            if (numbers.TryGetValue(fusion.First, out var one) && numbers.TryGetValue(fusion.Second, out var two)
+                && shapes.FusionAt([entries[one].Launch, entries[two].Launch], 1) is not null)
                 pairs[one] = PairOf(fusion, one, two);
         done = new bool[entries.Length];
         ready = new bool[names.Length];
@@ -98,10 +101,12 @@ public sealed class StepModel
         int Make(Launch launch)
         {
             var accesses = shapes.Of(launch);
-            var scratch = launch is CrossEntropyLaunch c ? Lifetimes.ScratchOf(shapes, c, logitsRows).Sum(s => Arena.Align(s.Bytes)) : Arena.Align(AdapterDropout.ScratchBytes(shapes, launch));
+            var scratch = launch is CrossEntropyLaunch c ? Lifetimes.ScratchOf(shapes, c, logitsRows).Sum(s => Arena.Align(s.Bytes))
+                : Arena.Align(AdapterDropout.ScratchBytes(shapes, launch));
             var reads = Tensors(accesses.Reads);
             made.Add(new Entry(launch, reads, Tensors(accesses.Writes), [.. reads.Where(t => materialized[t]).OrderBy(t => names[t], StringComparer.CurrentCulture)],
-                [.. accesses.Reads.Select(r => r.Tensor).Where(block.ContainsKey).Select(t => block[t]).Distinct()], scratch, times.Of(launch), !TokenTiles.MixesNoTokens(shapes, launch)));
+                [.. accesses.Reads.Select(r => r.Tensor).Where(block.ContainsKey).Select(t => block[t]).Distinct()], scratch, times.Of(launch),
+                    !TokenTiles.MixesNoTokens(shapes, launch)));
             return made.Count - 1;
         }
 
@@ -114,7 +119,8 @@ public sealed class StepModel
             {
                 (EpilogueFusion f, GemmLaunch g, KernelLaunch k) => new Pair(two, apart - times.Of(f, g, k), 0, true),
                 (RankGradientsFusion, GemmLaunch g, GemmLaunch b) => new Pair(two, apart - times.OfRankGradients(g, b), 0, false),
-                (ScoreGradientsFusion, KernelLaunch a, KernelLaunch b) => new Pair(two, apart - times.OfKeptScores(a, b), Arena.Align(ScoreGradients.Lifetime(shapes, b, 1, longestDocument).Bytes), false),
+                (ScoreGradientsFusion, KernelLaunch a, KernelLaunch b) => new Pair(two,
+                    apart - times.OfKeptScores(a, b), Arena.Align(ScoreGradients.Lifetime(shapes, b, 1, longestDocument).Bytes), false),
                 _ => throw new ArgumentException($"plan: unknown fusion {fusion.GetType().Name}."),
             };
         }
@@ -298,7 +304,8 @@ public sealed class StepModel
         for (var i = 0; i < count; i++)
         {
             ms += entries[list[i]].Milliseconds;
-            if (i + 1 < count && pairs[list[i]] is { Gain: not 0 } pair && pair.Second == list[i + 1] && (pair.Room == 0 || most - Math.Max(live[i], live[i + 1]) >= pair.Room)) ms -= pair.Gain;
+            if (i + 1 < count && pairs[list[i]] is { Gain: not 0 } pair && pair.Second == list[i + 1]
+                && (pair.Room == 0 || most - Math.Max(live[i], live[i + 1]) >= pair.Room)) ms -= pair.Gain;
         }
         return new StepState(most, at, ms, count + 2 * (away.Count + back.Count), mixing, mixingAt, late, Math.Max(Copying(away, Lane.ToHost), Copying(back, Lane.ToDevice)));
 

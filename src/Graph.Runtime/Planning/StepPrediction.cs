@@ -24,13 +24,15 @@ public sealed record PlannedStep(ExecutionPlan Plan, Footprint Footprint, double
 /// <summary>Predicted milliseconds of a plan's step.</summary>
 public static class StepPrediction
 {
-    public static PlannedStep Of(ExecutionPlan plan, DeviceProfile device) => new(plan, Footprint.Of(plan, device), Step(plan, device, Launches(plan, device).Sum(l => l.Milliseconds)));
+    public static PlannedStep Of(ExecutionPlan plan, DeviceProfile device) =>
+        new(plan, Footprint.Of(plan, device), Step(plan, device, Launches(plan, device).Sum(l => l.Milliseconds)));
 
     /// <summary>A step of micro-batches that take so long each, with the optimizer.</summary>
     public static double Step(ExecutionPlan plan, DeviceProfile device, double microBatch)
     {
         var times = Times(plan.Shapes, plan, device);
-        return plan.Options.MicroBatches * microBatch + times.Fill(plan.Memory[MemoryBlock.Gradients]) + times.Optimizer(plan.Optimizer.Elements, plan.Options.Moments, plan.Options.HostStates);
+        return plan.Options.MicroBatches * microBatch + times.Fill(plan.Memory[MemoryBlock.Gradients]) + times.Optimizer(plan.Optimizer.Elements, plan.Options.Moments,
+            plan.Options.HostStates);
     }
 
     /// <summary>The launches of a training micro-batch in order, pairs that run as one at the first one's place, each with its milliseconds.</summary>

@@ -6,7 +6,8 @@ using Graph.Runtime.Schedules;
 namespace Graph.Runtime.Planning;
 
 /// <summary>
-/// A tensor's shape and bytes once T and ranks are numbers. Every tensor is a matrix of Rows × Columns here: [T,N,D] has T rows of N·D, a [H] weight is one row, [T] has T rows of one element.
+/// A tensor's shape and bytes once T and ranks are numbers. Every tensor is a matrix of Rows × Columns here:
+/// [T,N,D] has T rows of N·D, a [H] weight is one row, [T] has T rows of one element.
 /// </summary>
 /// <param name="Pitch">Elements from one row to the next.</param>
 public sealed record TensorLayout(ScheduleTensor Tensor, int Rows, int Columns, int Pitch, int ElementBytes)

@@ -139,7 +139,8 @@ public static class TokenTiles
 
     // Bytes of a tensor's tile, or of a weight that is made anew for every tile; null: it has no row per token, or outlives the program.
     static long? TileBytes(Shapes shapes, Lifetime l, IReadOnlySet<string> kept, int tile) =>
-        shapes.Packed(l.Tensor) is not null ? Arena.Align(l.Bytes) : shapes.BytesPerToken(l.Tensor) is > 0 and var bytes && !kept.Contains(l.Tensor) ? Arena.Align(bytes * tile) : null;
+        shapes.Packed(l.Tensor) is not null ? Arena.Align(l.Bytes) : shapes.BytesPerToken(l.Tensor) is > 0 and var bytes && !kept.Contains(l.Tensor)
+        ? Arena.Align(bytes * tile) : null;
 
     /// <summary>Tokens of the launch need nothing of each other, so it can run tile by tile.</summary>
     public static bool MixesNoTokens(Shapes shapes, Launch launch) => launch switch

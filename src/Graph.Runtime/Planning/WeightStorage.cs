@@ -58,7 +58,8 @@ public static class WeightStorages
     }
 
     /// <summary>
-    /// Storage of the linears on the device, from the format of each of the checkpoint's tensors. A stack is packed where all of its tensors are; its absmax have 8 bits where all of theirs have.
+    /// Storage of the linears on the device, from the format of each of the checkpoint's tensors. A stack is
+    /// packed where all of its tensors are; its absmax have 8 bits where all of theirs have.
     /// </summary>
     public static IReadOnlyDictionary<string, WeightStorage> Packed(Schedule schedule, Func<string, WeightFormat> formatOf)
     {

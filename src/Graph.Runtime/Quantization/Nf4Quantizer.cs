@@ -121,7 +121,10 @@ public sealed unsafe class Nf4Quantizer(long elements)
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     static Vector256<byte> Narrow(Vector256<uint> a, Vector256<uint> b, Vector256<uint> c, Vector256<uint> d) => Vector256.Narrow(Vector256.Narrow(a, b), Vector256.Narrow(c, d));
 
-    /// <summary>The nearest entry of the map as bitsandbytes finds it: a binary search, then one of the two neighbours by their mean; NaN (all absmax are equal) takes the search's last entry or what is below.</summary>
+    /// <summary>
+    /// The nearest entry of the map as bitsandbytes finds it: a binary search, then one of the two neighbours by
+    /// their mean; NaN (all absmax are equal) takes the search's last entry or what is below.
+    /// </summary>
     internal static byte Nearest(float x)
     {
         int pivot = 127, low = 0, high = 255;

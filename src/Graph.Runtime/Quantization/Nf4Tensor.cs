@@ -8,7 +8,8 @@ namespace Graph.Runtime.Quantization;
 /// <param name="absmaxCodes">u8 for each 64 elements; empty: absmax are fp32.</param>
 /// <param name="absmax">fp32 for each 64 elements, or for each 256 absmax codes.</param>
 /// <param name="map">fp32[256]; empty: absmax are fp32.</param>
-public readonly unsafe ref struct Nf4Tensor(long elements, ReadOnlySpan<byte> codes, ReadOnlySpan<byte> absmaxCodes, ReadOnlySpan<float> absmax, ReadOnlySpan<float> map, float offset)
+public readonly unsafe ref struct Nf4Tensor(long elements, ReadOnlySpan<byte> codes, ReadOnlySpan<byte> absmaxCodes, ReadOnlySpan<float> absmax, ReadOnlySpan<float> map,
+    float offset)
 {
     public long Elements { get; } = elements;
     public ReadOnlySpan<byte> Codes { get; } = codes;

@@ -9,7 +9,8 @@ namespace Graph.Runtime.Schedules;
 #endif
 
 /// <summary>
-/// A kernel's text is kept in parts: its own lines, and names of templates such as "@prelude.cu", which are stored once per assembly. Snapshots and runtime join them with this one function.
+/// A kernel's text is kept in parts: its own lines, and names of templates such as "@prelude.cu", which are
+/// stored once per assembly. Snapshots and runtime join them with this one function.
 /// </summary>
 public static class KernelText
 {

@@ -35,7 +35,9 @@ public enum TensorKind
     Gradient,
     /// <summary>One fp32 in the device's scalar block: a <see cref="StepScalar"/>.</summary>
     Scalar,
-    /// <summary>Of a rotary embedding, f32[D/2 + 1]: what a position is multiplied by, pair for pair, and the factor of sine and cosine; the host fills it once (<see cref="RopeFacts"/>).</summary>
+    /// <summary>
+    /// Of a rotary embedding, f32[D/2 + 1]: what a position is multiplied by, pair for pair, and the factor of sine and cosine; the host fills it once (<see cref="RopeFacts"/>).
+    /// </summary>
     RopeTable,
 }
 
@@ -113,14 +115,16 @@ public sealed record AttentionFacts(int Heads, int KvHeads, int HeadDim, int? Wi
 /// One emitted kernel over all T rows. Arguments are in the kernel's parameter order; the first Outputs are written, InPlace of them are read too. Attention:
 /// null for other kinds.
 /// </summary>
-public sealed record KernelLaunch(int Id, int Layer, KernelKind Kind, string Kernel, IReadOnlyList<View> Arguments, int Outputs, int InPlace = 0, AttentionFacts? Attention = null) : Launch(Id, Layer);
+public sealed record KernelLaunch(int Id, int Layer, KernelKind Kind, string Kernel, IReadOnlyList<View> Arguments, int Outputs,
+    int InPlace = 0, AttentionFacts? Attention = null) : Launch(Id, Layer);
 
 /// <summary>
 /// Frozen-head linear + softcap + cross entropy, chunked over tokens: per chunk, logits = x·tableᵀ (scratch, never whole), the row kernel turns them into dlogits in place and writes
 /// one loss per row, then dx = dlogits·table. DX is null once planning finds that nothing reads it (evaluation). Kernel arguments: logits, loss, labels, inv_labels.
 /// Sums: null, or what a device may run in place of the plain product and the kernel.
 /// </summary>
-public sealed record CrossEntropyLaunch(int Id, int Layer, string Kernel, View? DX, View Loss, View X, View Table, View Labels, StepScalar InverseLabels, LossFromSums? Sums) : Launch(Id, Layer)
+public sealed record CrossEntropyLaunch(int Id, int Layer, string Kernel, View? DX, View Loss, View X, View Table, View Labels,
+    StepScalar InverseLabels, LossFromSums? Sums) : Launch(Id, Layer)
 {
     /// <summary>Where the table's gradient += dlogitsᵀ·x goes; null: the table is frozen, or nothing reads it (evaluation).</summary>
     public View? DTable { get; init; }

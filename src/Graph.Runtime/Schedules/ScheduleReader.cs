@@ -37,7 +37,8 @@ sealed class ScheduleReader
                 switch (words[0])
                 {
                     case "schedule": variant = words[1]; layers = Int(After(words[2], "layers=")); sharedScale = words.Contains("shared_scale"); break;
-                    case "adapters": adapters.Add(new AdapterSet(Int(words[1]), Int(After(words[2], "in=")), Int(After(words[3], "out=")), words.Skip(4).Select(Adapter).ToArray())); break;
+                    case "adapters": adapters.Add(new AdapterSet(Int(words[1]), Int(After(words[2], "in=")), Int(After(words[3], "out=")), words.Skip(4).Select(Adapter)
+                    .ToArray())); break;
                     case "tensor": tensors.Add(Tensor(words)); break;
                     case "recipe": recipes.Add(new Recipe(words[1], words.Skip(3).Select(w => _launches[Int(w)]).ToArray())); break;
                     case "fusion": fusions.Add(ReadFusion(words)); break;
@@ -72,7 +73,8 @@ sealed class ScheduleReader
         var inside = words[3].Substring(open + 1, words[3].Length - open - 2);
         var dims = inside.Length == 0 ? new string[0] : inside.Split(',');
         var tokens = dims.Length > 0 && dims[0] == "T";
-        var tensor = new ScheduleTensor(words[1], Enum<TensorKind>(words[2]), Enum<ElementType>(words[3].Substring(0, open)), tokens, dims.Skip(tokens ? 1 : 0).Select(ReadExtent).ToArray());
+        var tensor = new ScheduleTensor(words[1], Enum<TensorKind>(words[2]), Enum<ElementType>(words[3].Substring(0, open)),
+            tokens, dims.Skip(tokens ? 1 : 0).Select(ReadExtent).ToArray());
         foreach (var word in words.Skip(4))
         {
             var (name, value) = word.IndexOf('=') is > 0 and var at ? (word.Substring(0, at), word.Substring(at + 1)) : (word, "");
@@ -109,8 +111,10 @@ sealed class ScheduleReader
             case "cross_entropy":
                 var sums = words.Skip(10).FirstOrDefault(w => w.StartsWith("sums=", StringComparison.Ordinal)) is { } s ? After(s, "sums=").Split(',') : null;
                 var dtable = words.Skip(10).FirstOrDefault(w => w.StartsWith("dtable=", StringComparison.Ordinal));
-                return new CrossEntropyLaunch(id, layer, words[3], After(words[4], "dx=") is var dx && dx == "-" ? null : ReadView(dx), ReadView(After(words[5], "loss=")), ReadView(After(words[6], "x=")),
-                    ReadView(After(words[7], "table=")), ReadView(After(words[8], "labels=")), Enum<StepScalar>(After(words[9], "inverse_labels=")), sums is null ? null : new LossFromSums(sums[0], sums[1])) { DTable = dtable is null ? null : ReadView(After(dtable, "dtable=")) };
+                return new CrossEntropyLaunch(id, layer, words[3], After(words[4], "dx=") is var dx && dx == "-" ? null
+                    : ReadView(dx), ReadView(After(words[5], "loss=")), ReadView(After(words[6], "x=")),
+                    ReadView(After(words[7], "table=")), ReadView(After(words[8], "labels=")), Enum<StepScalar>(After(words[9], "inverse_labels=")), sums is null ? null
+                        : new LossFromSums(sums[0], sums[1])) { DTable = dtable is null ? null : ReadView(After(dtable, "dtable=")) };
             default:
                 var kind = Enum<KernelKind>(words[2]);
                 var arguments = words.Skip(6).ToList();
@@ -122,7 +126,8 @@ sealed class ScheduleReader
                     arguments.RemoveRange(0, window is null ? 2 : 3);
                     attention = new AttentionFacts(Int(heads[0]), Int(heads[1]), Int(heads[2]), window, products);
                 }
-                return new KernelLaunch(id, layer, kind, words[3], arguments.Select(ReadView).ToArray(), Int(After(words[4], "out=")), Int(After(words[5], "inplace=")), attention);
+                return new KernelLaunch(id, layer, kind, words[3], arguments.Select(ReadView).ToArray(), Int(After(words[4], "out=")), Int(After(words[5], "inplace=")),
+                    attention);
         }
     }
 

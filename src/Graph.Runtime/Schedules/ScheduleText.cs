@@ -48,7 +48,8 @@ public static class ScheduleText
             text.Append(section).Append('\n');
             foreach (var launch in launches) text.Append("  ").Append(Print(launch)).Append('\n');
         }
-        foreach (var recipe in schedule.Recipes) text.Append("recipe ").Append(recipe.Tensor).Append(" =").Append(string.Concat(recipe.Launches.Select(l => " " + I(l.Id)))).Append('\n');
+        foreach (var recipe in schedule.Recipes) text.Append("recipe ").Append(recipe.Tensor).Append(" =")
+            .Append(string.Concat(recipe.Launches.Select(l => " " + I(l.Id)))).Append('\n');
         foreach (var fusion in schedule.Fusions) text.Append("fusion ").Append(Print(fusion)).Append('\n');
         return text.ToString();
     }
@@ -61,7 +62,8 @@ public static class ScheduleText
         if (tensor.Stack >= 0) text.Append(" stack=").Append(I(tensor.Stack));
         if (tensor.Boundary) text.Append(" boundary");
         if (tensor.Parts is { } parts) text.Append(" parts=").Append(string.Join("+", parts.Select(p => p.Name + ":" + I(p.Rows))));
-        if (tensor.Rope is { } rope) text.Append(" theta=").Append(rope.Theta.ToString("R", CultureInfo.InvariantCulture)).Append(rope.Layers is { } layers ? " layers=" + layers : "");
+        if (tensor.Rope is { } rope) text.Append(" theta=").Append(rope.Theta.ToString("R", CultureInfo.InvariantCulture))
+            .Append(rope.Layers is { } layers ? " layers=" + layers : "");
         return text.ToString();
     }
 
@@ -71,11 +73,14 @@ public static class ScheduleText
 
     public static string Print(Launch launch) => I(launch.Id) + " L" + I(launch.Layer) + " " + launch switch
     {
-        GemmLaunch g => "gemm " + Lower(g.Layout) + " " + Print(g.D) + (g.Accumulate ? " += " : " = ") + string.Join(" + ", g.Segments.Select(s => Print(s.A) + " * " + Print(s.B)))
+        GemmLaunch g => "gemm " + Lower(g.Layout) + " " + Print(g.D) + (g.Accumulate ? " += "
+            : " = ") + string.Join(" + ", g.Segments.Select(s => Print(s.A) + " * " + Print(s.B)))
             + (g.Scale.IsOne ? "" : " scale=" + g.Scale),
-        KernelLaunch k => Lower(k.Kind) + " " + k.Kernel + " out=" + I(k.Outputs) + " inplace=" + I(k.InPlace) + (k.Attention is { } a ? " " + Print(a) : "") + string.Concat(k.Arguments.Select(v => " " + Print(v))),
+        KernelLaunch k => Lower(k.Kind) + " " + k.Kernel + " out=" + I(k.Outputs) + " inplace=" + I(k.InPlace) + (k.Attention is { } a ? " " + Print(a)
+            : "") + string.Concat(k.Arguments.Select(v => " " + Print(v))),
         CrossEntropyLaunch c => "cross_entropy " + c.Kernel + " dx=" + (c.DX is { } dx ? Print(dx) : "-") + " loss=" + Print(c.Loss) + " x=" + Print(c.X) + " table=" + Print(c.Table)
-            + " labels=" + Print(c.Labels) + " inverse_labels=" + Lower(c.InverseLabels) + (c.Sums is { } sums ? " sums=" + sums.Product + "," + sums.Kernel : "") + (c.DTable is { } dtable ? " dtable=" + Print(dtable) : ""),
+            + " labels=" + Print(c.Labels) + " inverse_labels=" + Lower(c.InverseLabels) + (c.Sums is { } sums ? " sums=" + sums.Product + "," + sums.Kernel
+            : "") + (c.DTable is { } dtable ? " dtable=" + Print(dtable) : ""),
         DequantizeLaunch d => "dequantize " + Print(d.Weight) + " = " + Print(d.Packed),
         _ => throw new ArgumentException("schedule: unknown launch " + launch.GetType().Name),
     };

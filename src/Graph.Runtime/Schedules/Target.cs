@@ -34,7 +34,8 @@ public sealed record Target(string Name, int Capability, int SharedKilobytes, bo
     public static Target? Find(string name) => All.FirstOrDefault(t => t.Name == name);
 
     /// <exception cref="ArgumentException">There is no such target.</exception>
-    public static Target Named(string name) => Find(name) ?? throw new ArgumentException("'" + name + "' is not a target; targets are " + string.Join(", ", All.Select(t => t.Name)));
+    public static Target Named(string name) =>
+        Find(name) ?? throw new ArgumentException("'" + name + "' is not a target; targets are " + string.Join(", ", All.Select(t => t.Name)));
 
     /// <summary>The texts run on that capability alone.</summary>
     public bool IsExact => Name[Name.Length - 1] == 'a';

@@ -12,7 +12,8 @@ static class AttentionText
     public static IEnumerable<EmittedKernel> Kernels(Target target, Kernel kernel, AttentionBody body)
     {
         yield return Main(target, kernel, body);
-        if (body is { Part: AttentionPart.Dq, Score: { } score } && AttentionTiles.DqFromDs(target, body.HeadDim, body.Group) is { } tile) yield return DqFromDs(target, kernel, body, score, tile);
+        if (body is { Part: AttentionPart.Dq, Score: { } score } && AttentionTiles.DqFromDs(target, body.HeadDim, body.Group) is { } tile)
+            yield return DqFromDs(target, kernel, body, score, tile);
     }
 
     static EmittedKernel Main(Target target, Kernel kernel, AttentionBody body)

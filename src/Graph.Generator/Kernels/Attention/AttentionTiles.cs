@@ -79,11 +79,15 @@ public static class AttentionTiles
         (AttentionPart.Dq, 256) => ("attention_dq_sm90", DqSm90(64, headDim)),
         (AttentionPart.Dq, 64 or 128) => ("attention_dq_sm90", DqSm90(80, headDim)),
         (AttentionPart.Dkdv, 256) => ("attention_dkdv_sm90_d256", new AttentionTile(64, 64, 12, 2, (2 * 64 * headDim + 4 * 64 * headDim + 3 * 64 * 64) * 2 + 16 * 64 + 96)),
-        (AttentionPart.Dkdv, 64 or 128) => ("attention_dkdv_sm90_d128", new AttentionTile(64, 128, 12, 3, (2 * 128 * headDim + 6 * 64 * headDim + 2 * 128 * 64) * 2 + 24 * 64 + 48)),
+        (AttentionPart.Dkdv, 64 or 128) => ("attention_dkdv_sm90_d128", new AttentionTile(64, 128, 12,
+            3, (2 * 128 * headDim + 6 * 64 * headDim + 2 * 128 * 64) * 2 + 24 * 64 + 48)),
         _ => null,
     };
 
-    /// <summary>attention_dq_from_ds_sm90.cu, for which attention_dkdv_sm90_*.cu keeps dS: two heads of a kv head a block. null: there is no such kernel, and dq is computed from q, k, v and do.</summary>
+    /// <summary>
+    /// attention_dq_from_ds_sm90.cu, for which attention_dkdv_sm90_*.cu keeps dS: two heads of a kv head a
+    /// block. null: there is no such kernel, and dq is computed from q, k, v and do.
+    /// </summary>
     public static AttentionTile? DqFromDs(Target target, int headDim, int group)
     {
         if (Wgmma(target, headDim, AttentionPart.Dkdv) is null || group % 2 != 0) return null;
@@ -101,7 +105,8 @@ public static class AttentionTiles
 
     static AttentionTile Dq(int tileQ, int tileK, int warps, int d) => new(tileQ, tileK, warps, 1, (2 * tileQ * d + 2 * tileK * d + tileQ * tileK) * 2, MinBlocks(warps, d));
 
-    static AttentionTile Dkdv(int tileQ, int tileK, int warps, int stages, int d) => new(tileQ, tileK, warps, stages, (2 * tileK * d + 2 * stages * tileQ * d + 2 * tileK * tileQ) * 2, MinBlocks(warps, d));
+    static AttentionTile Dkdv(int tileQ, int tileK, int warps, int stages, int d) =>
+        new(tileQ, tileK, warps, stages, (2 * tileK * d + 2 * stages * tileQ * d + 2 * tileK * tileQ) * 2, MinBlocks(warps, d));
 
     // Left alone, NVRTC 12.4 sometimes spills a few registers of a small tile to fit one more block.
     static int MinBlocks(int warps, int d) => d < 128 ? 8 / warps : 0;

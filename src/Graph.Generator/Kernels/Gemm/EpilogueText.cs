@@ -22,7 +22,8 @@ public static class EpilogueText
             _ => throw new InvalidOperationException("epilogue: " + epilogue.Kernel.Name + " has no text on the tiles of a product"),
         };
         yield return new EmittedKernel(GemmTiles.EpilogueInfo(epilogue.Name),
-            new[] { Header(target, epilogue) + CudaText.Elem(target) + GemmTiles.EpilogueLiterals(epilogue.Name, epilogue.Layout, epilogue.Form) + literals, "@prelude.cu", "@mma.cu", "@wgmma.cu" }
+            new[] { Header(target, epilogue) + CudaText.Elem(target) + GemmTiles.EpilogueLiterals(epilogue.Name, epilogue.Layout, epilogue.Form) + literals,
+                "@prelude.cu", "@mma.cu", "@wgmma.cu" }
                 .Concat(work).Append("@gemm_sm90.cu").ToArray());
         if (epilogue.Kernel.Body is CrossEntropyBody rest) yield return rest.FromSums(target, epilogue.Kernel);
     }
@@ -60,8 +61,10 @@ public static class EpilogueText
         text.Append("__device__ __forceinline__ Beside load_beside(const Epilogue& arguments, int64 row, int column)\n{\n    return {").Append(beside.Length == 0 ? "" : " ")
             .Append(string.Join(", ", beside.Select(n => "*reinterpret_cast<const uint4*>(" + Place(n) + ")"))).Append(beside.Length == 0 ? "};\n}\n\n" : " };\n}\n\n");
 
-        text.Append("// ").Append(epilogue.Kernel.Name).Append(" on 8 columns of a row; ").Append(string.Join(" and ", fromProduct)).Append(epilogue.Form.Halves ? ": the product's left and right half.\n" : ": the product.\n");
-        text.Append("__device__ __forceinline__ void epilogue(const Epilogue& arguments, const Beside& beside, int64 row, int column, ").Append(string.Join(", ", fromProduct.Select(n => "const float (&" + n + ")[8]"))).Append(")\n{\n");
+        text.Append("// ").Append(epilogue.Kernel.Name).Append(" on 8 columns of a row; ").Append(string.Join(" and ", fromProduct))
+            .Append(epilogue.Form.Halves ? ": the product's left and right half.\n" : ": the product.\n");
+        text.Append("__device__ __forceinline__ void epilogue(const Epilogue& arguments, const Beside& beside, int64 row, int column, ")
+            .Append(string.Join(", ", fromProduct.Select(n => "const float (&" + n + ")[8]"))).Append(")\n{\n");
         foreach (var input in beside) text.Append("    float ").Append(input).Append("[8];\n    unpack8(beside.").Append(input).Append(", ").Append(input).Append(");\n");
         foreach (var statement in body.Statements)
             text.Append(statement switch

@@ -17,7 +17,8 @@ public sealed record EmbeddingGradientBody(int Columns) : KernelBody
         const int threads = 256;
         yield return new EmittedKernel(new KernelInfo(kernel.Name, Kind, threads, 0, 1, 0, 1), new[]
         {
-            CudaText.Header(Sentence, target, kernel) + CudaText.Elem(target) + CudaText.Named(kernel.Name, ("COLUMNS", Columns), ("THREADS", threads)), "@prelude.cu", "@embedding_gradient.cu",
+            CudaText.Header(Sentence, target, kernel) + CudaText.Elem(target) + CudaText.Named(kernel.Name, ("COLUMNS", Columns), ("THREADS", threads)), "@prelude.cu",
+            "@embedding_gradient.cu",
         });
     }
 

@@ -57,7 +57,8 @@ public sealed record CrossEntropyBody(Expr Logit, int Vocab) : KernelBody
     /// <summary>The sums as the epilogue of the logits' GEMM: the templates before gemm_sm90.cu.</summary>
     internal string[] Epilogue() => new[] { Functions(log2: true, derivative: false), "@cross_entropy_epilogue.cu" };
 
-    internal override CpuKernel Cpu(Kernel kernel) => new("static (a, rows) => Graph.Runtime.Cpu.CpuCrossEntropy.Run<" + CpuFunction.Name(kernel) + ">(a, rows, " + NumberText.Int(Vocab) + ", true)",
+    internal override CpuKernel Cpu(Kernel kernel) =>
+        new("static (a, rows) => Graph.Runtime.Cpu.CpuCrossEntropy.Run<" + CpuFunction.Name(kernel) + ">(a, rows, " + NumberText.Int(Vocab) + ", true)",
         true, CpuFunction.Print(kernel.Name, Logit));
 
     /// <summary>The kernel that is left when the product of the logits makes the sums.</summary>

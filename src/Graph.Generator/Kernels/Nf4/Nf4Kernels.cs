@@ -3,7 +3,10 @@ using Graph.Generator.Schedules;
 
 namespace Graph.Generator.Kernels;
 
-/// <summary>The kernel that makes a weight's elements from its NF4 codes. Every model has it and no graph names it: planning launches it where a weight is stored so. A block makes a chunk.</summary>
+/// <summary>
+/// The kernel that makes a weight's elements from its NF4 codes. Every model has it and no graph names
+/// it: planning launches it where a weight is stored so. A block makes a chunk.
+/// </summary>
 static class Nf4Kernels
 {
     const int Threads = 256;

@@ -4,7 +4,9 @@ using Graph.Generator.Schedules;
 
 namespace Graph.Generator.Kernels;
 
-/// <summary>Kernels that every model has and no graph names: gradient norm and clip, AdamW over all adapters, sums of gradients and losses. Grids count chunks of the segment table.</summary>
+/// <summary>
+/// Kernels that every model has and no graph names: gradient norm and clip, AdamW over all adapters, sums of gradients and losses. Grids count chunks of the segment table.
+/// </summary>
 static class OptimizerKernels
 {
     // ADAMW_THREADS of adamw.cu, ADAMW_8BIT_THREADS of adamw_8bit.cu: such a block has each of a chunk's elements once.

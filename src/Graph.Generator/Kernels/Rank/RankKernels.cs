@@ -30,7 +30,8 @@ static class RankKernels
         {
             CudaText.Sentence("The sums that " + gradients + " left, added up in order without atomics: "
                     + "G, rounded once, and dB in fp32, of B's diagonal blocks alone; the same bits every time.")
-                + CudaText.Elem(target) + CudaText.Named(sum, ("RANK", rank), ("TILE_T", Tokens), ("UNIT", RankKernel.TokenUnit), ("TILE_N", Columns)), "@prelude.cu", "@rank_stripes.cu", "@rank_sum.cu",
+                + CudaText.Elem(target) + CudaText.Named(sum, ("RANK", rank), ("TILE_T", Tokens), ("UNIT", RankKernel.TokenUnit), ("TILE_N", Columns)), "@prelude.cu",
+                "@rank_stripes.cu", "@rank_sum.cu",
         });
     }
 }

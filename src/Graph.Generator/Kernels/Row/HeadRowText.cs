@@ -40,7 +40,8 @@ public static class HeadRowText
     public static KernelInfo Info(Kernel kernel, RowBody body) => Of(body) is var g ? new KernelInfo(kernel.Name, KernelKind.Row, g.Block, 0, g.Tokens, 0, g.Blocks) : null!;
 
     public static string[] Parts(Kernel kernel, RowBody body) =>
-        !RowKernelText.HasReduction(body) ? new[] { "@prelude.cu", Print(kernel, body) } : new[] { "@prelude.cu", Of(body).OneWarp ? "@head_rows.cu" : "@rows.cu", Print(kernel, body) };
+        !RowKernelText.HasReduction(body) ? new[] { "@prelude.cu", Print(kernel, body) }
+        : new[] { "@prelude.cu", Of(body).OneWarp ? "@head_rows.cu" : "@rows.cu", Print(kernel, body) };
 
     static string Print(Kernel kernel, RowBody body)
     {
@@ -49,13 +50,16 @@ public static class HeadRowText
         var text = new StringBuilder(RowKernelText.Signature(kernel, body, Info(kernel, body)));
         if (reduces && !g.OneWarp) text.Append("    __shared__ float scratch[2][WARP_SIZE];\n");
         text.Append("    // A line is a head of one of the block's tokens; its columns are 8 a thread.\n");
-        text.Append("    const int line = blockIdx.y * ").Append(N(g.Lines)).Append(" + threadIdx.x / ").Append(N(g.Lanes)).Append(", place = threadIdx.x % ").Append(N(g.Lanes)).Append(" * 8;\n");
+        text.Append("    const int line = blockIdx.y * ").Append(N(g.Lines)).Append(" + threadIdx.x / ").Append(N(g.Lanes)).Append(", place = threadIdx.x % ")
+            .Append(N(g.Lanes)).Append(" * 8;\n");
         text.Append("    const int64 token = (int64)blockIdx.x * ").Append(N(g.Tokens)).Append(" + line / ").Append(N(body.Heads)).Append(";\n");
         text.Append("    const bool inside = line < ").Append(N(g.Tokens * body.Heads)).Append(" && token < rows && place < ").Append(N(body.Columns)).Append(";\n");
-        text.Append(reduces ? "    // Threads without columns read the first ones, add zeros to the sums and store nothing: loads without branches.\n" : "    if (!inside) return;\n");
+        text.Append(reduces ? "    // Threads without columns read the first ones, add zeros to the sums and store nothing: loads without branches.\n"
+            : "    if (!inside) return;\n");
         string Inside(string value) => reduces ? "inside ? " + value + " : 0" : value;
         text.Append("    const int64 row = ").Append(Inside("token")).Append(";\n");
-        text.Append("    const int head = ").Append(Inside("line % " + N(body.Heads))).Append(", inner = ").Append(Inside("place")).Append(", column = head * ").Append(N(body.Columns)).Append(" + inner;\n\n");
+        text.Append("    const int head = ").Append(Inside("line % " + N(body.Heads))).Append(", inner = ").Append(Inside("place")).Append(", column = head * ")
+            .Append(N(body.Columns)).Append(" + inner;\n\n");
         foreach (var input in body.Inputs) text.Append(Load(input));
         var guard = reduces ? "if (inside) " : "";
         text.Append(RowKernelText.Statements(body, guard, new RowKernelText.RowForm(

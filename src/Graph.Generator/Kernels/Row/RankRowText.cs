@@ -22,12 +22,14 @@ public static class RankRowText
 
     static string Print(Kernel kernel, RowBody body)
     {
-        if (RowKernelText.HasReduction(body) || body.Heads > 0) throw new InvalidOperationException("row kernel " + kernel.Name + ": rows of a rank's width are pointwise and have no heads");
+        if (RowKernelText.HasReduction(body) || body.Heads > 0)
+            throw new InvalidOperationException("row kernel " + kernel.Name + ": rows of a rank's width are pointwise and have no heads");
         var text = new StringBuilder(RowKernelText.Signature(kernel, body, Info(kernel)));
         text.Append("    // As many columns as the rank is padded to; what lies past the rank is computed, and nothing reads it.\n");
         text.Append("    const int chunks = ").Append(FirstMatrix(body)).Append("_pitch / 8;\n");
         text.Append("    for (int item = threadIdx.x; item < ").Append(N(TileRows)).Append(" * chunks; item += ").Append(N(Block)).Append(")\n    {\n");
-        text.Append("        const int64 row = (int64)blockIdx.x * ").Append(N(TileRows)).Append(" + item / chunks;\n        const int column = item % chunks * 8;\n        if (row >= rows) return;\n\n");
+        text.Append("        const int64 row = (int64)blockIdx.x * ").Append(N(TileRows))
+            .Append(" + item / chunks;\n        const int column = item % chunks * 8;\n        if (row >= rows) return;\n\n");
         var statements = string.Concat(body.Inputs.Select(i => RowKernelText.Load(i, ""))) + RowKernelText.Statements(body, "", new RowKernelText.RowForm(
             (_, _) => throw new InvalidOperationException("row kernel " + kernel.Name + ": a sum over a rank"),
             name => name + "_rows + row * " + name + "_pitch + column",
@@ -38,7 +40,8 @@ public static class RankRowText
     }
 
     /// <summary>Its pitch is the number of columns.</summary>
-    public static string FirstMatrix(RowBody body) => body.Outputs.Where(o => !o.PerRow).Select(o => o.Name).Concat(body.Inputs.Where(i => i.Kind == RowInputKind.Matrix).Select(i => i.Name)).FirstOrDefault()
+    public static string FirstMatrix(RowBody body) => body.Outputs.Where(o => !o.PerRow).Select(o => o.Name)
+        .Concat(body.Inputs.Where(i => i.Kind == RowInputKind.Matrix).Select(i => i.Name)).FirstOrDefault()
         ?? throw new InvalidOperationException("row kernel: rows of a rank's width need an argument that is a matrix");
 
     static string N(int value) => NumberText.Int(value);

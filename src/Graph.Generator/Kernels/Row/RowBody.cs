@@ -119,6 +119,7 @@ public sealed record RowBody(int Columns, EquatableArray<RowOutput> Outputs, Equ
     string Sentence(FusedOps fused)
     {
         var text = fused.Words + " in one kernel: it moves " + FusedOps.Number(Traffic.Bytes) + (Columns == RankColumns ? " bytes a token and column" : " bytes a token");
-        return fused.Ops.Count < 2 ? text + ", each value once." : text + ", a kernel for each " + FusedOps.Number(fused.Apart.Bytes) + (fused.Kept.Length > 0 ? "; " + fused.Kept : "") + ".";
+        return fused.Ops.Count < 2 ? text + ", each value once."
+            : text + ", a kernel for each " + FusedOps.Number(fused.Apart.Bytes) + (fused.Kept.Length > 0 ? "; " + fused.Kept : "") + ".";
     }
 }

@@ -16,7 +16,8 @@ static class RowCpuText
     {
         var text = new StringBuilder("\n    // ").Append(kernel.Fused.Words).Append(" in one loop over the tokens.\n");
         foreach (var line in kernel.Fused.Lines) text.Append("    // ").Append(line).Append('\n');
-        text.Append("    static unsafe void ").Append(kernel.Name).Append("(System.ReadOnlySpan<Graph.Runtime.CpuView> a, int rows)\n    {\n        for (var row = 0; row < rows; row++)\n");
+        text.Append("    static unsafe void ").Append(kernel.Name)
+            .Append("(System.ReadOnlySpan<Graph.Runtime.CpuView> a, int rows)\n    {\n        for (var row = 0; row < rows; row++)\n");
         if (body.Heads > 0) text.Append("        for (var head = 0; head < ").Append(N(body.Heads)).Append("; head++)\n");
         text.Append("        {\n");
         var argument = 0;
@@ -58,7 +59,8 @@ static class RowCpuText
             foreach (var name in names) Need(name);
             text.Append("            for (var c = 0; c < ").Append(Columns(body)).Append("; c += ").Append(Vector).Append(".Count)\n            {\n");
             foreach (var name in loaded.Where(needed.Contains))
-                text.Append("                var ").Append(name).Append(" = Graph.Runtime.Cpu.CpuVector.Load(").Append(name).Append("_row + c, ").Append(Left(body)).Append(");\n");
+                text.Append("                var ").Append(name).Append(" = Graph.Runtime.Cpu.CpuVector.Load(").Append(name).Append("_row + c, ").Append(Left(body))
+                    .Append(");\n");
             foreach (var let in body.Statements.OfType<RowStatement.Let>().Where(l => needed.Contains(l.Name)))
                 text.Append("                var ").Append(let.Name).Append(" = ").Append(Value(let.Value)).Append(";\n");
             inside();
@@ -85,7 +87,8 @@ static class RowCpuText
             Loop(stores, () =>
             {
                 foreach (var store in stores)
-                    text.Append("                Graph.Runtime.Cpu.CpuVector.Store(").Append(store).Append(", ").Append(store).Append("_row + c, ").Append(Left(body)).Append(");\n");
+                    text.Append("                Graph.Runtime.Cpu.CpuVector.Store(").Append(store).Append(", ").Append(store).Append("_row + c, ").Append(Left(body))
+                        .Append(");\n");
             });
         return text.Append("        }\n    }\n").ToString();
     }
@@ -100,7 +103,8 @@ static class RowCpuText
     static string Columns(RowBody body) => body.Columns == RowBody.RankColumns ? "columns" : N(body.Columns);
 
     /// <summary>The argument whose pitch is the number of columns.</summary>
-    static int FirstMatrix(RowBody body) => body.Outputs.Select(o => !o.PerRow).Concat(body.Inputs.SelectMany(i => i.Kind == RowInputKind.Gather ? new[] { false, false } : new[] { i.Kind == RowInputKind.Matrix })).ToList().IndexOf(true);
+    static int FirstMatrix(RowBody body) => body.Outputs.Select(o => !o.PerRow)
+        .Concat(body.Inputs.SelectMany(i => i.Kind == RowInputKind.Gather ? new[] { false, false } : new[] { i.Kind == RowInputKind.Matrix })).ToList().IndexOf(true);
 
     static string N(int value) => NumberText.Int(value);
 }

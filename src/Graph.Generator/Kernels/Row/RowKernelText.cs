@@ -8,7 +8,8 @@ using Graph.Generator.Schedules;
 namespace Graph.Generator.Kernels;
 
 /// <summary>
-/// A row kernel as CUDA C. With a reduction: a block has whole rows, every thread keeps 8 neighbouring columns of every tensor in registers, so each element is read and written once.
+/// A row kernel as CUDA C. With a reduction: a block has whole rows, every thread keeps 8 neighbouring
+/// columns of every tensor in registers, so each element is read and written once.
 /// Without: blocks tile the columns too. Rows that are heads, and rows as wide as a rank, have texts of their own (<see cref="HeadRowText"/>, <see cref="RankRowText"/>)
 /// around the same statements.
 /// </summary>
@@ -20,7 +21,9 @@ public static class RowKernelText
     /// <summary>The most threads of such a block where they do not.</summary>
     const int LargestFlatBlock = 576;
 
-    /// <summary>Rows of one block where the next row is loaded ahead. More rows share one start of a block and one read of the vectors, but leave a longer tail at the end of the launch.</summary>
+    /// <summary>
+    /// Rows of one block where the next row is loaded ahead. More rows share one start of a block and one read of the vectors, but leave a longer tail at the end of the launch.
+    /// </summary>
     const int RowsAhead = 3;
 
     /// <summary>
@@ -51,7 +54,9 @@ public static class RowKernelText
         return new KernelInfo(kernel.Name, KernelKind.Row, (body.Columns / 8 + 31) / 32 * 32, 0, TileRows(body), 0, 1);
     }
 
-    /// <summary>Threads of a block, and blocks of a row, of which none is nearly empty at the widths of models: 4,608 columns are one block of 576, not two of 256 and one of 64.</summary>
+    /// <summary>
+    /// Threads of a block, and blocks of a row, of which none is nearly empty at the widths of models: 4,608 columns are one block of 576, not two of 256 and one of 64.
+    /// </summary>
     static (int Block, int Blocks) FlatBlocks(int columns)
     {
         var threads = (columns + 7) / 8;
@@ -101,7 +106,8 @@ public static class RowKernelText
         text.Append("    // What a row needs is loaded while the row before it is reduced, so that loads are always in flight.\n");
         text.Append("    const int first = blockIdx.x * ").Append(tile).Append(", end = min(first + ").Append(tile).Append(", rows);\n");
         foreach (var input in perRow)
-            text.Append(input.Kind == RowInputKind.PerRow ? "    float " : guard.Length == 0 ? "    uint4 " : "    uint4 " + input.Name + "_next = {};\n    ").Append(Next(input, guard, "first"));
+            text.Append(input.Kind == RowInputKind.PerRow ? "    float " : guard.Length == 0 ? "    uint4 " : "    uint4 " + input.Name + "_next = {};\n    ")
+                .Append(Next(input, guard, "first"));
         if (vectors.Length > 0)
         {
             // Last, so that a row's loads do not wait for the vectors.
@@ -113,7 +119,8 @@ public static class RowKernelText
         // Unrolled, the rows' registers add up. A block has at least one row; with a test before the first one, the compiler would move that row's loads behind the vectors.
         text.Append("\n    int row = first;\n#pragma unroll 1\n    do\n    {\n");
         foreach (var input in perRow)
-            text.Append(input.Kind == RowInputKind.PerRow ? "        const float " + input.Name + " = " + input.Name + "_next;\n" : "        float " + input.Name + "[8];\n        unpack8(" + input.Name + "_next, " + input.Name + ");\n");
+            text.Append(input.Kind == RowInputKind.PerRow ? "        const float " + input.Name + " = " + input.Name + "_next;\n"
+                : "        float " + input.Name + "[8];\n        unpack8(" + input.Name + "_next, " + input.Name + ");\n");
         text.Append("        if (row + 1 < end)\n        {\n");
         foreach (var input in perRow) text.Append("            ").Append(Next(input, guard, "row + 1"));
         text.Append("        }\n");
@@ -125,7 +132,8 @@ public static class RowKernelText
 
     /// <summary>x_next of a row.</summary>
     static string Next(RowInput input, string guard, string row) =>
-        input.Kind == RowInputKind.PerRow ? input.Name + "_next = " + input.Name + "_rows[" + row + "];\n" : guard + input.Name + "_next = packed8(" + Address(input, row) + ");\n";
+        input.Kind == RowInputKind.PerRow ? input.Name + "_next = " + input.Name + "_rows[" + row + "];\n"
+        : guard + input.Name + "_next = packed8(" + Address(input, row) + ");\n";
 
     /// <summary>What differs between the kernels' texts around one statement.</summary>
     /// <param name="Sum">The sum of an expression over the threads of a row, the how-manieth of the kernel.</param>
@@ -157,7 +165,8 @@ public static class RowKernelText
             // A vector comes out of shared memory where it is first used.
             foreach (var vector in waiting.Where(v => Reads(statement, v.Name)).ToArray())
             {
-                text.Append("\n    float ").Append(vector.Name).Append("[8];\n    unpack8(vectors[").Append(NumberText.Int(Array.IndexOf(Vectors(body), vector))).Append("][threadIdx.x], ").Append(vector.Name).Append(");\n");
+                text.Append("\n    float ").Append(vector.Name).Append("[8];\n    unpack8(vectors[").Append(NumberText.Int(Array.IndexOf(Vectors(body), vector)))
+                    .Append("][threadIdx.x], ").Append(vector.Name).Append(");\n");
                 waiting.Remove(vector);
             }
             string Variable(string name) => perRow.Contains(name) ? name : name + "[j]";
@@ -172,7 +181,8 @@ public static class RowKernelText
                     break;
                 case RowStatement.Reduce reduce:
                     // Threads past the row's end hold zeros only in what they loaded, so the sum skips them by name.
-                    text.Append("\n    // row_sum\n    float ").Append(reduce.Name).Append("_part = 0.0f;\n    ").Append(guard).Append("for (int j = 0; j < 8; j++) ").Append(reduce.Name).Append("_part += ").Append(Value(reduce.Value)).Append(";\n");
+                    text.Append("\n    // row_sum\n    float ").Append(reduce.Name).Append("_part = 0.0f;\n    ").Append(guard).Append("for (int j = 0; j < 8; j++) ")
+                        .Append(reduce.Name).Append("_part += ").Append(Value(reduce.Value)).Append(";\n");
                     text.Append("    const float ").Append(reduce.Name).Append(" = ").Append(form.Sum(reduce.Name + "_part", reduced++)).Append(";\n");
                     break;
                 case RowStatement.Store store:
@@ -199,11 +209,13 @@ public static class RowKernelText
 
     /// <summary>A value of 8 columns.</summary>
     internal static string Let(RowStatement.Let let, Func<string, string> variable) =>
-        "\n    // " + let.Comment + "\n    float " + let.Name + "[8];\n    for (int j = 0; j < 8; j++) " + let.Name + "[j] = " + ExprSource.Print(let.Value, ExprLanguage.Cuda, variable) + ";\n";
+        "\n    // " + let.Comment + "\n    float " + let.Name + "[8];\n    for (int j = 0; j < 8; j++) " + let.Name + "[j] = " + ExprSource.Print(let.Value,
+        ExprLanguage.Cuda, variable) + ";\n";
 
     /// <summary>After a store, for statements that read the value: from here on it is the stored one.</summary>
     internal static string Rounded(RowBody body, RowStatement.Store store) =>
-        body.Statements.SkipWhile(s => !ReferenceEquals(s, store)).Skip(1).Any(s => Reads(s, store.Name)) ? "    for (int j = 0; j < 8; j++) " + store.Name + "[j] = round_elem(" + store.Name + "[j]);\n" : "";
+        body.Statements.SkipWhile(s => !ReferenceEquals(s, store)).Skip(1).Any(s => Reads(s, store.Name))
+        ? "    for (int j = 0; j < 8; j++) " + store.Name + "[j] = round_elem(" + store.Name + "[j]);\n" : "";
 
     /// <summary>Whether the statement computes with a name; what it stores it has computed before.</summary>
     static bool Reads(RowStatement statement, string name) => statement switch
@@ -221,7 +233,8 @@ public static class RowKernelText
     {
         // Statistics of heads are a matrix [T,N], so they have a pitch.
         foreach (var output in body.Outputs)
-            yield return output.PerRow ? "float* __restrict__ " + output.Name + "_rows" + (body.Heads > 0 ? ", int " + output.Name + "_pitch" : "") : "elem* __restrict__ " + output.Name + "_rows, int " + output.Name + "_pitch";
+            yield return output.PerRow ? "float* __restrict__ " + output.Name + "_rows" + (body.Heads > 0 ? ", int " + output.Name + "_pitch" : "")
+                : "elem* __restrict__ " + output.Name + "_rows, int " + output.Name + "_pitch";
         foreach (var input in body.Inputs)
             yield return input.Kind switch
             {

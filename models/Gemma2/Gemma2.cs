@@ -55,7 +55,7 @@ public class DecoderLayer(Gemma2Config c, int i) : Module
 
     protected virtual Tensor Mlp(Tensor x) =>
         Project(Activation(Project(x, "mlp.gate_proj", Config.Hidden, Config.Ffn)) * Project(x, "mlp.up_proj", Config.Hidden, Config.Ffn),
-        "mlp.down_proj", Config.Ffn, Config.Hidden);
+            "mlp.down_proj", Config.Ffn, Config.Hidden);
 
     protected virtual Tensor Activation(Tensor x) => GeluTanh(x);
 

@@ -11,7 +11,8 @@ namespace Graph.Gpu.Tests;
 /// <summary>Attention's arguments by position: q, k, v, do random; lse and delta are those that belong to them, from the cpu forward and the rounded o.</summary>
 static class AttentionCases
 {
-    internal static KernelCase Of(string variant, KernelInfo kernel, KernelLaunch launch, CaseArgument[] arguments, MicroBatch batch, KernelCases.Size size, int seed, string label)
+    internal static KernelCase Of(string variant, KernelInfo kernel, KernelLaunch launch, CaseArgument[] arguments, MicroBatch batch, KernelCases.Size size, int seed,
+        string label)
     {
         string[] names = kernel.Kind switch
         {
@@ -24,7 +25,8 @@ static class AttentionCases
         if (names.Length != arguments.Length) throw new CheckException($"{kernel.Name} has {arguments.Length} arguments, but {kernel.Kind} has {names.Length}");
         int Columns(string name) => arguments[Array.IndexOf(names, name)].Columns;
         if (kernel.Kind == KernelKind.AttentionDelta)
-            return new KernelCase(variant, launch.Kernel, label, [.. arguments.Select((a, i) => a with { Name = names[i], Values = KernelCases.Values(a, seed * 100 + i) })], size.Rows, kernel.GridY, 1);
+            return new KernelCase(variant, launch.Kernel,
+                label, [.. arguments.Select((a, i) => a with { Name = names[i], Values = KernelCases.Values(a, seed * 100 + i) })], size.Rows, kernel.GridY, 1);
 
         var group = Columns("q") / Columns("k");
         // Blocks of a row tile: one per kv head, per two heads, or per head.
@@ -46,7 +48,8 @@ static class AttentionCases
             (lse, delta) = (Pinned.Floats(rows * heads), Pinned.Floats(rows * heads));
             var start = Pinned.Ints(batch.DocStart);
             CpuView View(Array a, int pitch) => new(Pinned.Address(a), pitch);
-            Models.Reference(variant).Exact(kvHeads)[forward].Run([View(o, heads * headDim), View(lse, heads), View(q, heads * headDim), View(k, kvHeads * headDim), View(v, kvHeads * headDim), View(start, 0)], rows);
+            Models.Reference(variant).Exact(kvHeads)[forward].Run([View(o, heads * headDim), View(lse, heads), View(q, heads * headDim), View(k, kvHeads * headDim),
+                View(v, kvHeads * headDim), View(start, 0)], rows);
             for (var i = 0; i < o.Length; i++) o[i] = Elem.Round(o[i]);
             CpuAttention.Delta([View(delta, heads), View(o, heads * headDim), View(d, heads * headDim)], rows, heads, headDim);
             GC.KeepAlive(start);

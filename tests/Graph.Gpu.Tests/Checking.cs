@@ -51,5 +51,6 @@ static class Checking
         return (ushort)((bits + 0x7fff + (bits >> 16 & 1)) >> 16);
     }
 
-    internal static float FromElem(ushort bits, ActType act) => act == ActType.F16 ? (float)BitConverter.UInt16BitsToHalf(bits) : BitConverter.UInt32BitsToSingle((uint)bits << 16);
+    internal static float FromElem(ushort bits, ActType act) =>
+        act == ActType.F16 ? (float)BitConverter.UInt16BitsToHalf(bits) : BitConverter.UInt32BitsToSingle((uint)bits << 16);
 }

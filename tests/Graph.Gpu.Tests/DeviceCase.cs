@@ -71,7 +71,8 @@ sealed class DeviceCase : IDisposable
         foreach (var address in allocated) device.Free(address);
     }
 
-    BoundKernel Bound() => new(test.Kernel, 0, 0, 0, test.Kernel, [.. test.Arguments.Select((a, i) => new BoundArgument(buffers[i] + a.Column * SizeOf(a), a.Pitched ? a.Pitch : 0))], test.Rows);
+    BoundKernel Bound() => new(test.Kernel, 0, 0,
+        0, test.Kernel, [.. test.Arguments.Select((a, i) => new BoundArgument(buffers[i] + a.Column * SizeOf(a), a.Pitched ? a.Pitch : 0))], test.Rows);
 
     static float[] Values(CaseArgument a, byte[] bytes)
     {

@@ -5,7 +5,9 @@ using Graph.Runtime.Devices;
 
 namespace Graph.Gpu.Tests;
 
-/// <summary>Memory: allocation and its count, copies of every path (small, larger than a staging buffer, pitched, rows wider than a buffer), fills, an allocation that cannot fit.</summary>
+/// <summary>
+/// Memory: allocation and its count, copies of every path (small, larger than a staging buffer, pitched, rows wider than a buffer), fills, an allocation that cannot fit.
+/// </summary>
 static class DriverCheck
 {
     internal static string Run()

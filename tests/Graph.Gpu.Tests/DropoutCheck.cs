@@ -23,7 +23,8 @@ static class DropoutCheck
     {
         on.Load(job.Source);
         var worst = new Seen();
-        foreach (var (rows, columns, probability, microBatch) in new[] { (1, 8, 0.5, 0L), (9, 264, 0.1, 3L), (65, 3584, 0.05, 1L << 33), (17, 1000, 0.0, 7L), (33, 256, 0.999, 1L << 40 | 5), (4097, 2304, 0.3, 2L) })
+        foreach (var (rows, columns, probability, microBatch) in new[] { (1, 8, 0.5, 0L), (9, 264, 0.1, 3L), (65, 3584, 0.05, 1L << 33), (17, 1000, 0.0, 7L),
+            (33, 256, 0.999, 1L << 40 | 5), (4097, 2304, 0.3, 2L) })
             for (var gap = 0; gap <= 8; gap += 8)
             {
                 var seen = Compare(on.Device, job, rows, columns, columns + gap, new DropoutOptions(probability, 1234567 + rows), microBatch);

@@ -21,7 +21,10 @@ static class Elem
         return new Vector<float>(rounded);
     }
 
-    /// <summary>Scores and logits between their ops, to 11 bits in both types: tanh.approx is that exact. Rounding them to bf16's 8 bits, as a plain bf16 program does, would allow errors of 13 % in P at a score of 40.</summary>
+    /// <summary>
+    /// Scores and logits between their ops, to 11 bits in both types: tanh.approx is that exact. Rounding them to
+    /// bf16's 8 bits, as a plain bf16 program does, would allow errors of 13 % in P at a score of 40.
+    /// </summary>
     internal static float RoundScore(float value) => float.IsFinite(value) ? MathF.ScaleB(MathF.Round(MathF.ScaleB(value, Shift(value))), -Shift(value)) : value;
 
     internal static Vector<float> RoundScore(Vector<float> values)

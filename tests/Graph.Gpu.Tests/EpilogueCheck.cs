@@ -22,7 +22,8 @@ static class EpilogueCheck
         foreach (var name in new[] { job.Name, plain, row.Kernel }) on.Load(sources[name]);
         // More than 64 rows: fewer may take the two launches to another GEMM, whose sums differ in the last bit.
         foreach (var rows in new[] { 129, 65, 127, 128, 1000 })
-            foreach (var storeD in row.InPlace > 0 ? [false] : new[] { true, false }) One(on, KernelCases.Shapes(job.Variant, rows), fusion, product, row, storeD, rows == 129 ? 100 : 2);
+            foreach (var storeD in row.InPlace > 0
+                ? [false] : new[] { true, false }) One(on, KernelCases.Shapes(job.Variant, rows), fusion, product, row, storeD, rows == 129 ? 100 : 2);
         // Without adapters the product has one segment, with wide ones a second one of several k-blocks.
         foreach (var rank in new[] { 0, 64 }) One(on, KernelCases.Shapes(job.Variant, 130, rank), fusion, product, row, storeD: row.InPlace == 0, 2);
         if (sources[row.Kernel] is { Info: { Kind: KernelKind.AttentionDelta, GridY: var heads } } delta)
@@ -37,7 +38,8 @@ static class EpilogueCheck
     static (GemmLaunch Product, KernelLaunch Delta) WithoutLastHead(Shapes shapes, GemmLaunch product, KernelLaunch delta, int heads)
     {
         View Without(View view, int of) => shapes.Resolve(view) is var r ? view with { Columns = new ColumnRange(r.Column, r.ColumnEnd - r.Columns / of) } : view;
-        return (product with { D = Without(product.D, heads), Segments = [.. product.Segments.Select(s => s with { B = Without(s.B, heads) })] }, delta with { Arguments = [.. delta.Arguments.Select(a => Without(a, heads))] });
+        return (product with { D = Without(product.D, heads),
+            Segments = [.. product.Segments.Select(s => s with { B = Without(s.B, heads) })] }, delta with { Arguments = [.. delta.Arguments.Select(a => Without(a, heads))] });
     }
 
     /// <summary>The first product and kernel of the schedule that the job's kernel stands for.</summary>
@@ -57,9 +59,11 @@ static class EpilogueCheck
         var layouts = read.Concat(written).Distinct().Select(t => shapes[t]).ToArray();
         var random = new Random(shapes.Tokens);
         // A few rows beyond the last one, so that a write there is seen.
-        var values = layouts.Where(l => l.Tensor.Type != ElementType.I32).ToDictionary(l => l.Tensor.Name, l => read.Contains(l.Tensor.Name) && !written.Contains(l.Tensor.Name) ? Poisoned(l, random) : Poison(Halves(l)));
+        var values = layouts.Where(l => l.Tensor.Type != ElementType.I32)
+            .ToDictionary(l => l.Tensor.Name, l => read.Contains(l.Tensor.Name) && !written.Contains(l.Tensor.Name) ? Poisoned(l, random) : Poison(Halves(l)));
         // Positions of two documents.
-        var batch = MicroBatch.Pack(shapes.Tokens, [(new int[shapes.Tokens / 3], new int[shapes.Tokens / 3]), (new int[shapes.Tokens - shapes.Tokens / 3], new int[shapes.Tokens - shapes.Tokens / 3])]);
+        var batch = MicroBatch.Pack(shapes.Tokens, [(new int[shapes.Tokens / 3], new int[shapes.Tokens / 3]),
+            (new int[shapes.Tokens - shapes.Tokens / 3], new int[shapes.Tokens - shapes.Tokens / 3])]);
         var addresses = layouts.ToDictionary(l => l.Tensor.Name, l => l.Tensor.Type == ElementType.I32 ? device.Upload<int>(batch[l.Tensor.Name]) : device.Upload<ushort>(values[l.Tensor.Name]));
         var binder = new LaunchBinder(shapes, 1, 64, _ => 0);
         var gemm = (BoundGemm)binder.Bind(product, t => addresses[t]).Single();

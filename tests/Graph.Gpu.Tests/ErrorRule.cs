@@ -5,7 +5,9 @@ using System.Threading.Tasks;
 
 namespace Graph.Gpu.Tests;
 
-/// <summary>Errors of one output. Relative: L2 of the error by L2 of the reference. OfAllowed: how much of the allowed error it is, the worse of L2 and largest element; above 1 fails.</summary>
+/// <summary>
+/// Errors of one output. Relative: L2 of the error by L2 of the reference. OfAllowed: how much of the allowed error it is, the worse of L2 and largest element; above 1 fails.
+/// </summary>
 readonly record struct Errors(double Relative, double OfAllowed, string Where);
 
 /// <summary>
@@ -32,7 +34,8 @@ static class ErrorRule
         l2Allowed = factor * l2Allowed + Fp32Order * size + 1e-30;
         maxAllowed = factor * maxAllowed + Fp32Order * largest + 1e-30;
         var share = Math.Max(l2 / l2Allowed, max / maxAllowed);
-        return new Errors(size > 0 ? l2 / size : 0, share, $"{name}: L2 {l2:G3} of {l2Allowed:G3} allowed, largest {max:G3} of {maxAllowed:G3} at [{at / columns},{at % columns}] where {got[at]:G5} should be {reference[at]:G5}");
+        return new Errors(size > 0 ? l2 / size : 0, share,
+            $"{name}: L2 {l2:G3} of {l2Allowed:G3} allowed, largest {max:G3} of {maxAllowed:G3} at [{at / columns},{at % columns}] where {got[at]:G5} should be {reference[at]:G5}");
     }
 
     /// <summary>Distance to other values (null: zeros), which are rounded first if <paramref name="round"/>.</summary>

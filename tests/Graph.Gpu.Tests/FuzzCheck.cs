@@ -34,7 +34,8 @@ static class FuzzCheck
     internal static int Run(string pack, string target)
     {
         var scratch = Directory.CreateTempSubdirectory("gpu-fuzz-").FullName;
-        foreach (var (name, value) in new[] { ("GRAPH_CACHE", Path.Combine(scratch, "cache")), ("CUDA_CACHE_PATH", Path.Combine(scratch, "ptx")), ("CUDA_CACHE_MAXSIZE", "2147483648") }) Environment.SetEnvironmentVariable(name, value);
+        foreach (var (name, value) in new[] { ("GRAPH_CACHE", Path.Combine(scratch, "cache")), ("CUDA_CACHE_PATH", Path.Combine(scratch, "ptx")),
+            ("CUDA_CACHE_MAXSIZE", "2147483648") }) Environment.SetEnvironmentVariable(name, value);
         var count = Open(pack).Models.Count;
         var failed = new List<string>();
         // All kernels first: processes share the compiler's cache. Their models alternate.
@@ -129,7 +130,8 @@ static class FuzzCheck
             device.Load(compiled);
             var (loss, gradients) = Train(device, model, compiled, null);
             var again = Train(device, model, compiled, new Random(model.GetProperty("seed").GetInt32()));
-            foreach (var (name, values) in gradients) Checking.Require(values.AsSpan().SequenceEqual(again.Gradients[name]), $"{gemm}: the gradient of {name} changes with what is recomputed");
+            foreach (var (name, values) in gradients) Checking.Require(values.AsSpan().SequenceEqual(again.Gradients[name]),
+                $"{gemm}: the gradient of {name} changes with what is recomputed");
             Checking.Require(loss == again.Loss, $"{gemm}: the loss changes with what is recomputed: {loss:R} and {again.Loss:R}");
             var (l, g) = Compare(model, device.Act, gemm, loss, gradients);
             worst = (Math.Max(worst.Loss, l), Math.Max(worst.Gradient, g));
@@ -144,7 +146,8 @@ static class FuzzCheck
         var right = model.GetProperty("loss").GetDouble();
         var allowed = LossFactor * Math.Max(halfRounding * Math.Max(1, Math.Abs(right)), errors.GetProperty("loss").GetDouble());
         var worstLoss = Math.Abs(loss - right) / allowed;
-        Checking.Require(worstLoss <= 1, FormattableString.Invariant($"{gemm}: the loss is {loss:R}, in fp64 {right:R}: off by {Math.Abs(loss - right):G3}, allowed are {allowed:G3}"));
+        Checking.Require(worstLoss <= 1,
+            FormattableString.Invariant($"{gemm}: the loss is {loss:R}, in fp64 {right:R}: off by {Math.Abs(loss - right):G3}, allowed are {allowed:G3}"));
         var worst = 0.0;
         foreach (var gradient in model.GetProperty("gradients").EnumerateObject())
         {
@@ -178,7 +181,8 @@ static class FuzzCheck
             MicroBatches = batches.Length, Multiprocessors = device.Info.Multiprocessors, LogitsRows = Int("logits_rows") is > 0 and var rows ? rows : null,
         });
         using var session = new TrainingSession(device, plan);
-        session.LoadWeights(new ModelWeights(seed, model.GetProperty("weights").EnumerateObject().ToDictionary(w => w.Name, w => w.Value.EnumerateArray().Select(d => d.GetInt32()).ToArray())));
+        session.LoadWeights(new ModelWeights(seed, model.GetProperty("weights").EnumerateObject()
+            .ToDictionary(w => w.Name, w => w.Value.EnumerateArray().Select(d => d.GetInt32()).ToArray())));
         foreach (var a in ranks.Adapters) session.SetAdapter(a.Linear, Values.Of(seed, a.Linear + ".lora_A", a.Rank, a.In), Values.Of(seed, a.Linear + ".lora_B", a.Out, a.Rank));
         var loss = session.Train(batches, 0).Loss;
         var gradients = new Dictionary<string, float[]>();

@@ -146,7 +146,8 @@ static class GemmCheck
                     if (sum == Sum.Apart) roundings += Math.Abs(expected) + (accumulate || s > 0 ? Math.Abs(alpha * part) : 0);
                 }
                 if (sum == Sum.One) roundings = Math.Abs(expected) + (accumulate ? Math.Abs(expected - before[at]) : 0);
-                // fp32 accumulation errs by a few 2^-24 of the sum of magnitudes (tensor cores cut off rather than round), rounding to 16 bits by half of 2^-8 (bf16) of the result.
+                // fp32 accumulation errs by a few 2^-24 of the sum of magnitudes (tensor cores cut off rather
+                // than round), rounding to 16 bits by half of 2^-8 (bf16) of the result.
                 var allowed = 4e-6 * Math.Max(1, Math.Abs(alpha)) * size + (f32 ? 1e-7 : device.Act == ActType.Bf16 ? 1 / 256.0 : 1 / 2048.0) * roundings + 1e-7;
                 var error = Math.Abs(got - expected) / allowed;
                 if (!(error <= 1)) throw new CheckException($"{what}: D[{row},{column}] is {got}, expected {expected}");
@@ -173,7 +174,8 @@ static class GemmCheck
         foreach (var (address, count) in new[] { (a, aCount), (b, bCount) })
             for (long done = 0; done < count; done += 1 << 24)
                 device.Upload<ushort>(address + (nint)(2 * done), [.. Checking.Random(new Random(3), (int)Math.Min(1 << 24, count - done)).Select(v => Checking.ToElem(v, device.Act))]);
-        var gemm = new BoundGemm("speed", 0, 0, 0, layout, layout == GemmLayout.Tn ? ElementType.F32 : ElementType.Act, d, n, a, layout == GemmLayout.Tn ? m : k, b, layout == GemmLayout.Nt ? k : n, m, n, k, 1, false);
+        var gemm = new BoundGemm("speed", 0, 0, 0, layout, layout == GemmLayout.Tn ? ElementType.F32 : ElementType.Act, d, n, a, layout == GemmLayout.Tn ? m : k,
+            b, layout == GemmLayout.Nt ? k : n, m, n, k, 1, false);
         using var program = device.Prepare(Enumerable.Repeat<BoundLaunch>(gemm, 20).ToArray());
         program.Run();
         IReadOnlyList<double> times = [.. program.Time().Order()];

@@ -8,7 +8,10 @@ using Graph.Runtime.Schedules;
 
 namespace Graph.Gpu.Tests;
 
-/// <summary>One emitted GEMM against fp64, on shapes that the runtime gives to this kernel: tile edges from both sides, one row, a k that is no multiple of a stage: a last one of 8 to 56, which a wide product multiplies in one to four steps of 16. The device must have been told to use emitted kernels.</summary>
+/// <summary>
+/// One emitted GEMM against fp64, on shapes that the runtime gives to this kernel: tile edges from both sides, one row, a k that is no multiple of a stage: a
+/// last one of 8 to 56, which a wide product multiplies in one to four steps of 16. The device must have been told to use emitted kernels.
+/// </summary>
 static class GeneratedGemmCheck
 {
     internal static Seen Run(CudaDeviceOfTarget on, KernelJob job)
@@ -26,7 +29,8 @@ static class GeneratedGemmCheck
             (TileShape.SkinnyM, false) => [(17, 136, 264), (1, 120, 264), (16, 1000, 72), (63, 72, 64), (64, 65 * 8, 8), (32, 4096, 520)],
             (TileShape.SkinnyM, true) => [(16, 136, 257), (8, 120, 1), (64, 1000, 63), (24, 72, 65), (16, 3584, 129), (16, 1000, 4097)],
             // Of the two on TMA the narrow one takes whatever both do in one wave; last tiles of 8, 72, 184 and 200 columns, three tiles a block.
-            (TileShape.Narrow, _) => [(129, 136, 264), (65, 72, 8), (127, 256, 64), (128, 264, 96), (257, 520, 1000), (4097, 136, 248), (129, 184, 72), (129, 192, 200), (65, 200, 56), (4097, 2304, 72)],
+            (TileShape.Narrow, _) => [(129, 136, 264), (65, 72, 8), (127, 256, 64), (128, 264, 96), (257, 520, 1000), (4097, 136, 248), (129, 184, 72), (129, 192, 200),
+                (65, 200, 56), (4097, 2304, 72)],
             (TileShape.Wide, false) when onTma => [(4097, 776, 264), (4100, 1000, 72), (4224, 1024, 64), (4097, 784, 8), (4111, 1000, 328)],
             (TileShape.Wide, false) => [(129, 136, 264), (65, 72, 8), (127, 256, 64), (128, 264, 96), (257, 520, 1000), (4097, 136, 248)],
             (TileShape.Wide, true) => [(136, 136, 257), (72, 72, 1), (128, 256, 63), (256, 264, 65), (520, 520, 129), (200, 136, 4097)],
@@ -43,7 +47,8 @@ static class GeneratedGemmCheck
         {
             if (onTma) Require(m, n, 2);
             var sum = onTma ? GemmCheck.Sum.One : GemmCheck.Sum.Apart;
-            worst = Math.Max(worst, GemmCheck.One(on.Device, layout, f32, accumulate, m, n, [k, k2], odd: false, sum, runs: (k, k2) == (512, 48) ? 100 : 2, alpha: k2 % 3 == 0 ? 1 : -2.5f));
+            worst = Math.Max(worst, GemmCheck.One(on.Device, layout, f32, accumulate, m, n, [k, k2], odd: false,
+                sum, runs: (k, k2) == (512, 48) ? 100 : 2, alpha: k2 % 3 == 0 ? 1 : -2.5f));
         }
         if (on.Device.Act == ActType.F16 && !f32 && !accumulate) Range(on.Device, layout, shapes[0].M, shapes[0].N);
         if (onTma)
@@ -78,7 +83,8 @@ static class GeneratedGemmCheck
             yield return (129, 136, k, 48);
             yield return (65, 72, k, 65 - k);
         }
-        foreach (var (k, k2) in new[] { (512, 48), (48, 512), (520, 512), (63, 129), (65, 1), (64, 64), (128, 64), (200, 17), (1000, 333), (3584, 96) }) yield return (257, 520, k, k2);
+        foreach (var (k, k2) in new[] { (512, 48), (48, 512), (520, 512), (63, 129), (65, 1), (64, 64), (128, 64), (200, 17), (1000, 333),
+            (3584, 96) }) yield return (257, 520, k, k2);
         foreach (var (m, n) in new[] { (1, 136), (1, 8), (16, 264), (63, 72), (129, 16), (257, 64), (4097, 136), (2049, 2056) }) yield return (m, n, 264, 48);
     }
 
@@ -111,7 +117,9 @@ static class GeneratedGemmCheck
         }
     }
 
-    /// <summary>With a row limit: wanted rows have the bits that the product of all rows has, tiles wholly behind them stay, and what the count says is read at each run.</summary>
+    /// <summary>
+    /// With a row limit: wanted rows have the bits that the product of all rows has, tiles wholly behind them stay, and what the count says is read at each run.
+    /// </summary>
     static void Limits(CudaDevice device, GemmLayout layout, int m, int n, int k, int tileRows)
     {
         var random = new Random(m);

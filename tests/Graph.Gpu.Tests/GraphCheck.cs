@@ -7,7 +7,9 @@ using Graph.Runtime.Schedules;
 
 namespace Graph.Gpu.Tests;
 
-/// <summary>A fill, two products of which the second accumulates, a copy and a kernel as one CUDA graph: replayed twice it gives the bits of the same launches one by one.</summary>
+/// <summary>
+/// A fill, two products of which the second accumulates, a copy and a kernel as one CUDA graph: replayed twice it gives the bits of the same launches one by one.
+/// </summary>
 static class GraphCheck
 {
     internal static string Run()
@@ -33,14 +35,16 @@ static class GraphCheck
         var direct = device.Download<float>(sum, count);
         Checking.Require(direct.All(float.IsFinite) && direct.Any(v => Math.Abs(v) > 1), "the launches one by one left no sums");
         for (var i = 0; i < count; i++)
-            Checking.Require((i / n < m - 1 && i % n is >= 3 and < 8) == (direct[i] == added[i]), $"element {i % n} of row {i / n} is {direct[i]}, and {added[i]} was added to {(i / n < m - 1 && i % n is >= 3 and < 8 ? "zeros" : "a product")}");
+            Checking.Require((i / n < m - 1 && i % n is >= 3 and < 8) == (direct[i] == added[i]),
+                $"element {i % n} of row {i / n} is {direct[i]}, and {added[i]} was added to {(i / n < m - 1 && i % n is >= 3 and < 8 ? "zeros" : "a product")}");
         for (var replay = 0; replay < 2; replay++)
         {
             foreach (var address in new[] { copy, sum }) device.Fill(address, 0xff, 4L * count);
             program.Run();
             var replayed = device.Download<float>(sum, count);
             for (var i = 0; i < count; i++)
-                Checking.Require(BitConverter.SingleToInt32Bits(replayed[i]) == BitConverter.SingleToInt32Bits(direct[i]), $"replay {replay}: element {i} is {replayed[i]}, one by one it was {direct[i]}");
+                Checking.Require(BitConverter.SingleToInt32Bits(replayed[i]) == BitConverter.SingleToInt32Bits(direct[i]),
+                    $"replay {replay}: element {i} is {replayed[i]}, one by one it was {direct[i]}");
         }
 
         // The start of the graph lies outside a span: it is not more than the same launches one by one.

@@ -6,7 +6,10 @@ using Graph.Runtime.Schedules;
 
 namespace Graph.Gpu.Tests;
 
-/// <summary>What can be known of the kernel checks without a GPU: every case is built, another composition passes the rule in the GPU's place, and a wrong scale, a lost last row and a NaN do not.</summary>
+/// <summary>
+/// What can be known of the kernel checks without a GPU: every case is built, another composition passes
+/// the rule in the GPU's place, and a wrong scale, a lost last row and a NaN do not.
+/// </summary>
 static class HostCheck
 {
     internal static int Run(string[] variants)
@@ -28,7 +31,8 @@ static class HostCheck
                 {
                     var output = test.Outputs[o];
                     Errors Rule(Func<float, int, float> spoil) => ErrorRule.Of(output.Name, reference[o], [.. compositions.Select(c => c[o])],
-                        [.. other[o].Select((v, i) => spoil(output.Type == ElementType.Act ? Elem.Round(v) : v, i))], output.Factor, output.Type == ElementType.Act, output.Columns);
+                        [.. other[o].Select((v, i) => spoil(output.Type == ElementType.Act ? Elem.Round(v) : v, i))], output.Factor, output.Type == ElementType.Act,
+                            output.Columns);
                     var errors = Rule((v, _) => v);
                     worst = Math.Max(worst, errors.OfAllowed);
                     if (errors.OfAllowed > 1) Lines.Write($"FAIL {test.Label}: {errors.Where}");

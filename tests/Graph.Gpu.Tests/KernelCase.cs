@@ -8,7 +8,10 @@ using Graph.Runtime.Schedules;
 
 namespace Graph.Gpu.Tests;
 
-/// <summary>An argument of a kernel under test: a view of Rows x Columns that starts at Column of a buffer whose rows are Pitch apart. Values are fp32, already rounded to the type they are stored as.</summary>
+/// <summary>
+/// An argument of a kernel under test: a view of Rows x Columns that starts at Column of a buffer whose rows
+/// are Pitch apart. Values are fp32, already rounded to the type they are stored as.
+/// </summary>
 /// <param name="Pitched">The kernel gets a pitch for it.</param>
 /// <param name="PerToken">Its rows are tokens.</param>
 /// <param name="Factor">Allowed error in errors of the composition: 2 for outputs, 3 for gradients.</param>
@@ -29,7 +32,9 @@ sealed record KernelCase(string Variant, string Kernel, string Label, IReadOnlyL
 {
     internal IReadOnlyList<CaseArgument> Outputs => [.. Arguments.Where(a => a.Output)];
 
-    /// <summary>The outputs of the emitted cpu kernel in fp32. Inputs are as they are for the reference, or disturbed by what rounding them once more would do (composition).</summary>
+    /// <summary>
+    /// The outputs of the emitted cpu kernel in fp32. Inputs are as they are for the reference, or disturbed by what rounding them once more would do (composition).
+    /// </summary>
     internal unsafe float[][] OnCpu(CpuKernelEntry entry, Random? disturb)
     {
         using var device = new CpuDevice();

@@ -22,7 +22,9 @@ static class KernelCases
         public override string ToString() => $"{Rows} rows" + (Documents.Length > 1 ? $" in {Documents.Length} documents" : "") + (Hot ? ", scores at the cap" : "");
     }
 
-    /// <summary>Tile edges from both sides, one row, several documents; documents longer and shorter than the window; attention over single tokens, whose true dq and dk are 0.</summary>
+    /// <summary>
+    /// Tile edges from both sides, one row, several documents; documents longer and shorter than the window; attention over single tokens, whose true dq and dk are 0.
+    /// </summary>
     internal static IReadOnlyList<Size> Sizes(string variant, KernelInfo kernel)
     {
         if (IsAttention(kernel.Kind) && kernel.Kind != KernelKind.AttentionDelta)
@@ -58,12 +60,14 @@ static class KernelCases
             var layout = shapes[view.Tensor];
             var rectangle = shapes.Resolve(view);
             var table = layout.Tensor.Kind is TensorKind.Weight or TensorKind.GradWeight && layout.IsMatrix;
-            return new CaseArgument(view.Tensor, layout.Tensor.Type, table ? Math.Min(TableRows, rectangle.Rows) : rectangle.Rows, rectangle.Columns, layout.Pitch, rectangle.Column,
+            return new CaseArgument(view.Tensor, layout.Tensor.Type, table ? Math.Min(TableRows, rectangle.Rows)
+                : rectangle.Rows, rectangle.Columns, layout.Pitch, rectangle.Column,
                 layout.IsMatrix, layout.Tensor.Tokens, i < launch.Outputs, i < launch.InPlace, gradient ? 3 : 2);
         }).ToArray();
 
         if (IsAttention(kernel.Kind)) return AttentionCases.Of(variant, kernel, launch, arguments, batch, size, seed, label);
-        return new KernelCase(variant, launch.Kernel, label, [.. arguments.Select((a, i) => a with { Values = shapes[a.Name].Tensor is { Rope: not null } table ? RopeTable(table) : Values(a, seed * 100 + i), Ints = Ints(a, batch, seed) })], size.Rows, kernel.GridY, 1);
+        return new KernelCase(variant, launch.Kernel,
+            label, [.. arguments.Select((a, i) => a with { Values = shapes[a.Name].Tensor is { Rope: not null } table ? RopeTable(table) : Values(a, seed * 100 + i), Ints = Ints(a, batch, seed) })], size.Rows, kernel.GridY, 1);
     }
 
     /// <summary>Forward and backward, in order.</summary>
@@ -72,7 +76,8 @@ static class KernelCases
     internal static CrossEntropyLaunch Head(string variant) => Launches(variant).OfType<CrossEntropyLaunch>().Single();
 
     /// <summary>The schedule's name of a kernel: dq from dS stands for the dq that computes all of it.</summary>
-    internal static string NameOf(string variant, KernelInfo kernel) => kernel.Kind == KernelKind.AttentionDqFromDs ? ((KernelLaunch)Pair(variant, FromDs(variant, kernel.Name)).Second).Kernel : kernel.Name;
+    internal static string NameOf(string variant, KernelInfo kernel) =>
+        kernel.Kind == KernelKind.AttentionDqFromDs ? ((KernelLaunch)Pair(variant, FromDs(variant, kernel.Name)).Second).Kernel : kernel.Name;
 
     /// <summary>The first launches of attention's backward that may keep dS for this kernel.</summary>
     internal static ScoreGradientsFusion FromDs(string variant, string kernel) => ScheduleOf(variant).Fusions.OfType<ScoreGradientsFusion>().First(f => f.Kernel == kernel);

@@ -113,7 +113,8 @@ static class KernelChecks
         for (var i = 1; i < (repeat ? Repeats : 2); i++)
         {
             var again = running.Run();
-            for (var o = 0; o < again.Length; o++) Checking.Require(again[o].AsSpan().SequenceEqual(bytes[o]), $"run {i + 1} gave other bits than the first in {test.Outputs[o].Name}");
+            for (var o = 0; o < again.Length; o++) Checking.Require(again[o].AsSpan().SequenceEqual(bytes[o]),
+                $"run {i + 1} gave other bits than the first in {test.Outputs[o].Name}");
         }
         return seen;
     }

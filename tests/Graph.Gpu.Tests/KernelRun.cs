@@ -21,13 +21,16 @@ static class KernelRun
     const int QuietSeconds = 120, KernelsOfAProcess = 6;
 
     /// <param name="keep">Receives all that passed so far, after each of them, one call at a time.</param>
-    internal static (IReadOnlyList<VerifiedKernel> Passed, IReadOnlyList<string> Failed) Check(IReadOnlyList<KernelJob> jobs, int parallel, Action<IReadOnlyList<VerifiedKernel>> keep)
+    internal static (IReadOnlyList<VerifiedKernel> Passed, IReadOnlyList<string> Failed) Check(IReadOnlyList<KernelJob> jobs, int parallel,
+        Action<IReadOnlyList<VerifiedKernel>> keep)
     {
         var passed = new List<VerifiedKernel>();
         var failed = new List<string>();
         // Targets share the reference of a kernel; a process has a few kernels, so that all processes end at about the same time.
-        var units = jobs.GroupBy(j => (j.Variant, j.Act)).SelectMany(g => g.GroupBy(j => j.Name).Chunk(KernelsOfAProcess)).Select(names => names.SelectMany(n => n).ToArray()).ToArray();
-        Parallel.ForEach(Partitioner.Create(units, EnumerablePartitionerOptions.NoBuffering), new ParallelOptions { MaxDegreeOfParallelism = parallel }, unit => CheckUnit(unit, passed, failed, keep));
+        var units = jobs.GroupBy(j => (j.Variant, j.Act)).SelectMany(g => g.GroupBy(j => j.Name).Chunk(KernelsOfAProcess))
+            .Select(names => names.SelectMany(n => n).ToArray()).ToArray();
+        Parallel.ForEach(Partitioner.Create(units, EnumerablePartitionerOptions.NoBuffering),
+            new ParallelOptions { MaxDegreeOfParallelism = parallel }, unit => CheckUnit(unit, passed, failed, keep));
         return ([.. passed.OrderBy(p => p.Job.Index)], [.. failed.Order(StringComparer.Ordinal)]);
     }
 
@@ -42,7 +45,8 @@ static class KernelRun
             {
                 var words = line.Split('\t');
                 if (words is ["start", var started]) current = int.Parse(started, CultureInfo.InvariantCulture);
-                else if (words is ["result", var index, var verdict, var error, var share, var milliseconds, var problem] && left.Remove(int.Parse(index, CultureInfo.InvariantCulture), out var job))
+                else if (words is ["result", var index, var verdict, var error, var share, var milliseconds, var problem]
+                && left.Remove(int.Parse(index, CultureInfo.InvariantCulture), out var job))
                 {
                     lock (passed)
                     {
@@ -80,7 +84,8 @@ static class KernelRun
             var byIndex = unit.ToDictionary(k => k.Job.Index);
             var end = Child.Run(["--child", "time", string.Join(',', byIndex.Keys)], QuietSeconds, line =>
             {
-                if (line.Split('\t') is not ["time", var index, var microseconds, var gbps, var tflops, var size] || !byIndex.TryGetValue(int.Parse(index, CultureInfo.InvariantCulture), out var kernel)) return;
+                if (line.Split('\t') is not ["time", var index, var microseconds, var gbps, var tflops, var size]
+                    || !byIndex.TryGetValue(int.Parse(index, CultureInfo.InvariantCulture), out var kernel)) return;
                 (kernel.Microseconds, kernel.Gbps, kernel.Tflops) = (Number(microseconds), Positive(gbps), Positive(tflops));
                 Lines.Write($"time {Title(kernel.Job)} {size}: {microseconds} us" + (kernel.Tflops is { } t ? FormattableString.Invariant($", {t:F0} TFLOP/s") : kernel.Gbps is { } g ? FormattableString.Invariant($", {g:F0} GB/s") : ""));
             });

@@ -11,7 +11,10 @@ using Graph.Runtime.Schedules;
 
 namespace Graph.Gpu.Tests;
 
-/// <summary>Median time of 20 launches at 8,192 tokens, one document (cross entropy: 1,024 rows). Arguments hold small equal numbers: only the time is looked at. G and dB are made by two kernels, and either has the time of both.</summary>
+/// <summary>
+/// Median time of 20 launches at 8,192 tokens, one document (cross entropy: 1,024 rows). Arguments hold small equal
+/// numbers: only the time is looked at. G and dB are made by two kernels, and either has the time of both.
+/// </summary>
 static class KernelTimes
 {
     const int Tokens = 8192, LogitsRows = 1024, Repeats = 20;
@@ -73,11 +76,13 @@ static class KernelTimes
         var launch = KernelCases.Launch(job.Variant, KernelCases.NameOf(job.Variant, job.Source.Info));
         var batch = MicroBatch.Pack(Tokens, [(new int[Tokens], new int[Tokens])]);
         // Views of one tensor share a buffer, as in a step.
-        var buffers = launch.Arguments.Select(v => v.Tensor).Distinct().ToDictionary(t => t, t => shapes[t].Tensor.Kind == TensorKind.Weight && shapes[t].IsMatrix ? allocate(2L * shapes[t].Pitch) : allocate(shapes[t].Bytes));
+        var buffers = launch.Arguments.Select(v => v.Tensor).Distinct()
+            .ToDictionary(t => t, t => shapes[t].Tensor.Kind == TensorKind.Weight && shapes[t].IsMatrix ? allocate(2L * shapes[t].Pitch) : allocate(shapes[t].Bytes));
         foreach (var (name, address) in buffers)
             if (shapes[name].Tensor.Type == ElementType.I32) device.Upload(address, MemoryMarshal.AsBytes(batch[name].AsSpan()));
         var cost = LaunchCost.Of(shapes, launch, batch.AttendedPairs);
-        var arguments = launch.Arguments.Select(v => (Layout: shapes[v.Tensor], At: shapes.Resolve(v))).Select(a => new BoundArgument(buffers[a.At.Tensor] + a.At.Column * a.Layout.ElementBytes, a.Layout.IsMatrix ? a.Layout.Pitch : 0)).ToArray();
+        var arguments = launch.Arguments.Select(v => (Layout: shapes[v.Tensor], At: shapes.Resolve(v)))
+            .Select(a => new BoundArgument(buffers[a.At.Tensor] + a.At.Column * a.Layout.ElementBytes, a.Layout.IsMatrix ? a.Layout.Pitch : 0)).ToArray();
         var bound = new BoundKernel(job.Name, 0, cost.Flops, cost.Bytes, launch.Kernel, arguments, Tokens);
         if (job.Kind != KernelKind.AttentionDqFromDs) return (bound, $"T={Tokens}");
         var kept = allocate(ScoreGradients.Lifetime(shapes, launch, 1, Tokens).Bytes);
@@ -98,11 +103,13 @@ static class KernelTimes
     {
         var (head, n, k) = Head(job);
         const int m = LogitsRows;
-        var product = new BoundGemm(job.Name, 0, 2L * m * n * k, 2L * ((long)m * k + (long)n * k + (long)m * n), GemmLayout.Nt, ElementType.Act, allocate(2L * m * n), n, allocate(2L * m * k), k, allocate(2L * n * k), k, m, n, k, 1, false);
+        var product = new BoundGemm(job.Name, 0, 2L * m * n * k, 2L * ((long)m * k + (long)n * k + (long)m * n), GemmLayout.Nt, ElementType.Act, allocate(2L * m * n),
+            n, allocate(2L * m * k), k, allocate(2L * n * k), k, m, n, k, 1, false);
         return (product with { Sums = Sums(head, n, allocate) }, $"{m}x{n}x{k}");
     }
 
-    static RowSums Sums(CrossEntropyLaunch head, int vocabulary, Func<long, nint> allocate) => new(head.Sums!, allocate(4L * LogitsRows * GemmKernel.RowSums(vocabulary)), GemmKernel.RowSums(vocabulary));
+    static RowSums Sums(CrossEntropyLaunch head, int vocabulary, Func<long, nint> allocate) =>
+        new(head.Sums!, allocate(4L * LogitsRows * GemmKernel.RowSums(vocabulary)), GemmKernel.RowSums(vocabulary));
 
     static (CrossEntropyLaunch Head, int Vocabulary, int Hidden) Head(KernelJob job)
     {
@@ -116,7 +123,8 @@ static class KernelTimes
         var (fusion, product, row) = EpilogueCheck.Pair(job);
         var (shapes, bind) = Binding(job, allocate, device);
         var gemm = (BoundGemm)bind(product);
-        return (GemmEpilogues.Bind(shapes, fusion, product, row, gemm, (BoundKernel)bind(row), neededD: false) with { Label = job.Name }, $"{gemm.M}x{gemm.N}x{string.Join("+", gemm.Segments.Select(s => s.K))}");
+        return (GemmEpilogues.Bind(shapes, fusion, product, row, gemm,
+            (BoundKernel)bind(row), neededD: false) with { Label = job.Name }, $"{gemm.M}x{gemm.N}x{string.Join("+", gemm.Segments.Select(s => s.K))}");
     }
 
     // The stack of adapters with the widest dY.
@@ -124,7 +132,8 @@ static class KernelTimes
     {
         var (shapes, bind) = Binding(job, allocate, null, job.Source.Info.Rank);
         int Columns(GemmLaunch gradB) => shapes.Resolve(gradB.Segments[0].A).Columns;
-        var (g, gradB) = KernelCases.ScheduleOf(job.Variant).Fusions.OfType<RankGradientsFusion>().Select(f => KernelCases.Pair(job.Variant, f)).Select(p => (p.First, (GemmLaunch)p.Second)).MaxBy(p => Columns(p.Item2));
+        var (g, gradB) = KernelCases.ScheduleOf(job.Variant).Fusions.OfType<RankGradientsFusion>().Select(f => KernelCases.Pair(job.Variant, f))
+            .Select(p => (p.First, (GemmLaunch)p.Second)).MaxBy(p => Columns(p.Item2));
         return (RankGradients.Bind(shapes, (BoundGemm)bind(g), (BoundGemm)bind(gradB), gradB), $"T={Tokens}, {Columns(gradB)} columns");
     }
 
@@ -156,6 +165,7 @@ static class KernelTimes
         var (bRows, bColumns) = layout == GemmLayout.Nt ? (n, k) : (k, n);
         nint d = allocate((f32 ? 4L : 2L) * m * n), a = allocate(2L * aRows * aColumns), b = allocate(2L * bRows * bColumns);
         var bytes = 2L * (aRows * aColumns + (long)bRows * bColumns) + (f32 ? 4L : 2L) * m * n;
-        return (new BoundGemm(job.Name, 0, 2L * m * n * k, bytes, layout, f32 ? ElementType.F32 : ElementType.Act, d, n, a, aColumns, b, bColumns, m, n, k, 1, accumulate), $"{m}x{n}x{k}");
+        return (new BoundGemm(job.Name, 0, 2L * m * n * k, bytes, layout, f32 ? ElementType.F32 : ElementType.Act, d, n, a, aColumns, b, bColumns, m, n, k, 1,
+            accumulate), $"{m}x{n}x{k}");
     }
 }

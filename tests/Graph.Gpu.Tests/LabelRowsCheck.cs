@@ -47,7 +47,8 @@ static class LabelRowsCheck
             var token = i < chosen.Length ? chosen[i] : -1;
             Checking.Require(gotLabels[i] == (token < 0 ? -1 : labels[token]), $"{what}: label {i} is {gotLabels[i]}");
             for (var c = 0; c < toPitch; c++)
-                Checking.Require(got[i * toPitch + c] == (token >= 0 && c < columns ? x[token * pitch + c] : Untouched), $"{what}: element {c} of row {i} is {got[i * toPitch + c]:x4}");
+                Checking.Require(got[i * toPitch + c] == (token >= 0 && c < columns ? x[token * pitch + c] : Untouched),
+                    $"{what}: element {c} of row {i} is {got[i * toPitch + c]:x4}");
         }
         foreach (var address in new[] { xAt, labelsAt, tokensAt, toAt, toLabelsAt }) device.Free(address);
     }
@@ -67,7 +68,8 @@ static class LabelRowsCheck
         {
             Checking.Require(gotLoss[t] == (places[t] < 0 ? 0 : losses[places[t]]), $"{what}: loss {t} is {gotLoss[t]}");
             for (var c = 0; c < toPitch; c++)
-                Checking.Require(got[t * toPitch + c] == (!gradient || c >= columns ? Untouched : places[t] < 0 ? 0 : dx[places[t] * pitch + c]), $"{what}: element {c} of row {t} is {got[t * toPitch + c]:x4}");
+                Checking.Require(got[t * toPitch + c] == (!gradient || c >= columns ? Untouched : places[t] < 0 ? 0 : dx[places[t] * pitch + c]),
+                    $"{what}: element {c} of row {t} is {got[t * toPitch + c]:x4}");
         }
         foreach (var address in new[] { dxAt, lossesAt, placesAt, toAt, lossAt }) device.Free(address);
     }

@@ -57,7 +57,8 @@ static class Nf4Check
         var layout = Nf4Layout.Create(Weight(parts, rows, columns), WeightFormat.Nf4);
         nint to = allocate(2L * parts * rows * columns), packed = allocate(layout.Bytes);
         device.Upload(packed, MemoryMarshal.AsBytes<Nf4Part>(layout.Parts.ToArray()));
-        return (new BoundKernel(job.Name, 0, 0, layout.Bytes + 2L * parts * rows * columns, job.Name, [new(to, 0), new(packed, parts)], layout.Chunks), $"{parts}x{rows}x{columns}");
+        return (new BoundKernel(job.Name, 0, 0, layout.Bytes + 2L * parts * rows * columns, job.Name, [new(to, 0), new(packed, parts)],
+            layout.Chunks), $"{parts}x{rows}x{columns}");
     }
 
     static ScheduleTensor Weight(int parts, int rows, int columns) =>

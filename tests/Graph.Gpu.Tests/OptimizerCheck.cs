@@ -10,7 +10,10 @@ using Graph.Runtime.Optimizers;
 
 namespace Graph.Gpu.Tests;
 
-/// <summary>The optimizer's kernels against their C# twins (CpuAdamW) on the same segment table: matrices of one chunk and of several, with columns that are and are not a multiple of 4, in pitched gradients and copies.</summary>
+/// <summary>
+/// The optimizer's kernels against their C# twins (CpuAdamW) on the same segment table: matrices of one chunk and of
+/// several, with columns that are and are not a multiple of 4, in pitched gradients and copies.
+/// </summary>
 static class OptimizerCheck
 {
     // fp32 operations of the same values in another order: a few times 2^-24 of the terms' size, sums of 4,096 squares a few times more.
@@ -18,7 +21,8 @@ static class OptimizerCheck
     const int Count = 1 << 20;
 
     // More than 32, which a warp looks at in one go, with several chunks in front, between and behind.
-    static readonly (int Rows, int Columns)[] Matrices = [(8, 128), (3, 130), (1, 1), (5000, 7), .. Enumerable.Repeat((4, 20), 40), (16, 3584), (4096, 16), .. Enumerable.Repeat((3, 5), 30), (64, 64), (33, 1), (5, 2000)];
+    static readonly (int Rows, int Columns)[] Matrices = [(8, 128), (3, 130), (1, 1), (5000, 7), .. Enumerable.Repeat((4, 20), 40), (16, 3584), (4096, 16),
+        .. Enumerable.Repeat((3, 5), 30), (64, 64), (33, 1), (5, 2000)];
 
     internal static Seen Run(CudaDeviceOfTarget on, KernelJob job)
     {
@@ -44,7 +48,8 @@ static class OptimizerCheck
         OnCpu(new("gradient_norm_partials", 0, 0, 0, "gradient_norm_partials", [new(Pinned.Address(expected), 0), host.Argument], host.Chunks));
         var table = host.On(device);
         var partials = device.Allocate(4L * host.Chunks);
-        var got = Repeat(device, new("partials", 0, 0, 0, "gradient_norm_partials", [new(partials, 0), table.Argument], host.Chunks), () => device.Fill(partials, 0xff, 4L * host.Chunks), () => device.Download<float>(partials, host.Chunks));
+        var got = Repeat(device, new("partials", 0, 0, 0, "gradient_norm_partials", [new(partials, 0),
+            table.Argument], host.Chunks), () => device.Fill(partials, 0xff, 4L * host.Chunks), () => device.Download<float>(partials, host.Chunks));
         return Largest("partials", expected, got, i => SumTolerance * expected[i]);
     }
 
@@ -65,7 +70,8 @@ static class OptimizerCheck
             OnCpu(new("norm", 0, 0, 0, "gradient_norm", [new(Pinned.Address(scalars), 0), new(Pinned.Address(partials), 0)], partials.Length));
             var before = Scalars();
             nint block = device.Upload<float>(before), on = device.Upload<float>(partials);
-            var got = Repeat(device, new("norm", 0, 0, 0, "gradient_norm", [new(block, 0), new(on, 0)], partials.Length), () => device.Upload(block, MemoryMarshal.AsBytes(before.AsSpan())), () => device.Download<float>(block, before.Length));
+            var got = Repeat(device, new("norm", 0, 0, 0, "gradient_norm", [new(block, 0),
+                new(on, 0)], partials.Length), () => device.Upload(block, MemoryMarshal.AsBytes(before.AsSpan())), () => device.Download<float>(block, before.Length));
             var norm = (int)Marshal.OffsetOf<ScalarBlock>(nameof(ScalarBlock.GradientNorm)) / 4;
             if (broken != 0) (scalars[norm], got[norm]) = (0, float.IsFinite(got[norm]) ? 1 : 0);
             worst = new[] { worst, Largest("scalars", scalars, got, i => SumTolerance * Math.Abs(scalars[i])) }.MaxBy(s => s.OfAllowed);
@@ -116,7 +122,8 @@ static class OptimizerCheck
         var copies = device.Download<ushort>(table.Copies, Count);
         if (skipped)
         {
-            Checking.Require(MemoryMarshal.AsBytes(got.AsSpan()).SequenceEqual(MemoryMarshal.AsBytes(before.States.AsSpan())) && copies.All(c => c == 0xffff), "a skipped step changed something");
+            Checking.Require(MemoryMarshal.AsBytes(got.AsSpan()).SequenceEqual(MemoryMarshal.AsBytes(before.States.AsSpan())) && copies.All(c => c == 0xffff),
+                "a skipped step changed something");
             return new Seen();
         }
         host.CheckCopies(got, copies);
@@ -160,7 +167,8 @@ static class OptimizerCheck
         OnCpu(new("loss", 0, 0, 0, "loss_sum", [new(Pinned.Address(scalars), 0), new(Pinned.Address(losses), 0, 4)], rows));
         var before = Table.Scalars();
         nint block = device.Upload<float>(before), on = device.Upload<float>(losses);
-        var got = Repeat(device, new("loss", 0, 0, 0, "loss_sum", [new(block, 0), new(on, 0)], rows), () => device.Upload(block, MemoryMarshal.AsBytes(before.AsSpan())), () => device.Download<float>(block, before.Length));
+        var got = Repeat(device, new("loss", 0, 0, 0, "loss_sum", [new(block, 0),
+            new(on, 0)], rows), () => device.Upload(block, MemoryMarshal.AsBytes(before.AsSpan())), () => device.Download<float>(block, before.Length));
         return Largest("scalars", scalars, got, i => SumTolerance * Math.Abs(scalars[i]));
     }
 
@@ -179,7 +187,8 @@ static class OptimizerCheck
             reset();
             program.Run();
             var now = read();
-            Checking.Require(first is null || MemoryMarshal.AsBytes(now.AsSpan()).SequenceEqual(MemoryMarshal.AsBytes(first.AsSpan())), $"{launch.Kernel}: run {i + 1} gave other bits than the first");
+            Checking.Require(first is null || MemoryMarshal.AsBytes(now.AsSpan()).SequenceEqual(MemoryMarshal.AsBytes(first.AsSpan())),
+                $"{launch.Kernel}: run {i + 1} gave other bits than the first");
             first ??= now;
         }
         return first!;
@@ -233,13 +242,15 @@ static class OptimizerCheck
                     foreach (var at in new[] { state + size, state + 2 * size }) Code(states.AsSpan(at, size), rows * columns, i);
                 segments[i] = new AdamSegment
                 {
-                    Master = At(states, state), FirstMoment = At(states, state + size), SecondMoment = At(states, state + 2 * size), Gradient = At(gradients, gradient), Copy = At(copies, copy),
+                    Master = At(states, state), FirstMoment = At(states, state + size), SecondMoment = At(states, state + 2 * size), Gradient = At(gradients, gradient),
+                    Copy = At(copies, copy),
                     Rows = rows, Columns = columns, GradientPitch = pitch, CopyPitch = copyPitch, FirstChunk = chunk,
                 };
                 (state, gradient, copy, chunk) = (state + 3 * size, gradient + Align(rows * pitch), copy + Align(rows * copyPitch), chunk + (rows * columns + AdamSegment.ChunkElements - 1) / AdamSegment.ChunkElements);
             }
             Checking.Require(Math.Max(state, Math.Max(gradient, copy)) <= Count, "the table does not fit its arrays");
-            return new Table { States = states, Gradients = gradients, Segments = segments, Chunks = chunk, HostCopies = copies, Copies = Pinned.Address(copies), Argument = new(Pinned.Address(segments), segments.Length) };
+            return new Table { States = states, Gradients = gradients, Segments = segments, Chunks = chunk, HostCopies = copies, Copies = Pinned.Address(copies),
+                Argument = new(Pinned.Address(segments), segments.Length) };
         }
 
         // Random codes up to the last element, 0 behind it, a scale a block and NaN behind those.
@@ -254,7 +265,8 @@ static class OptimizerCheck
         }
 
         // Each moment: its place among the states, its map.
-        IEnumerable<(int At, int Elements, int Blocks, float[] Map)> Moments() => Segments.SelectMany(s => new[] { (s.FirstMoment, DynamicMap.Signed.ToArray()), (s.SecondMoment, DynamicMap.Unsigned.ToArray()) }
+        IEnumerable<(int At, int Elements, int Blocks, float[] Map)> Moments() =>
+            Segments.SelectMany(s => new[] { (s.FirstMoment, DynamicMap.Signed.ToArray()), (s.SecondMoment, DynamicMap.Unsigned.ToArray()) }
             .Select(m => ((int)((m.Item1 - Pinned.Address(States)) / 4), s.Rows * s.Columns, (s.Rows * s.Columns + DynamicMap.BlockElements - 1) / DynamicMap.BlockElements, m.Item2)));
 
         /// <summary>The states with 0 in the place of codes, then what the codes of all moments stand for.</summary>
@@ -290,7 +302,8 @@ static class OptimizerCheck
                 Master = s.Master - Pinned.Address(States) + states, FirstMoment = s.FirstMoment - Pinned.Address(States) + states, SecondMoment = s.SecondMoment - Pinned.Address(States) + states,
                 Gradient = s.Gradient - Pinned.Address(Gradients) + gradients, Copy = (s.Copy - Copies) / 2 + copies,
             }).ToArray();
-            return new Table { device = device, states = states, States = States, Gradients = Gradients, Segments = Segments, Chunks = Chunks, Copies = copies, Argument = new(device.Upload<AdamSegment>(moved), moved.Length) };
+            return new Table { device = device, states = states, States = States, Gradients = Gradients, Segments = Segments, Chunks = Chunks, Copies = copies,
+                Argument = new(device.Upload<AdamSegment>(moved), moved.Length) };
         }
 
         internal void Reset()
@@ -317,8 +330,10 @@ static class OptimizerCheck
             var array = Pinned.Floats(Marshal.SizeOf<ScalarBlock>() / 4);
             MemoryMarshal.Cast<float, ScalarBlock>(array.AsSpan())[0] = new ScalarBlock
             {
-                LoraScale = 2, InverseLabels = 1, LossWeight = 1 / 97f, LearningRate = 0.01f, Beta1 = 0.9f, OneMinusBeta1 = 0.1f, Beta2 = 0.999f, OneMinusBeta2 = 0.001f, Epsilon = 1e-8f, WeightDecay = 0.01f,
-                BiasCorrection1 = 0.271f, SqrtBiasCorrection2 = 0.0547f, Clip = clip, ClipCoefficient = 0.7f, LossSum = 3, Skipped = skipped ? 1 : 0, GrowthSteps = growth, LossScale = lossScale, GoodSteps = 7,
+                LoraScale = 2, InverseLabels = 1, LossWeight = 1 / 97f, LearningRate = 0.01f, Beta1 = 0.9f, OneMinusBeta1 = 0.1f, Beta2 = 0.999f, OneMinusBeta2 = 0.001f,
+                Epsilon = 1e-8f, WeightDecay = 0.01f,
+                BiasCorrection1 = 0.271f, SqrtBiasCorrection2 = 0.0547f, Clip = clip, ClipCoefficient = 0.7f, LossSum = 3, Skipped = skipped ? 1 : 0,
+                GrowthSteps = growth, LossScale = lossScale, GoodSteps = 7,
             };
             return array;
         }

@@ -72,7 +72,8 @@ if (named.Except(names).ToArray() is { Length: > 0 } unknown)
 
 // Child processes share compiled kernels, also those that the driver compiles from PTX.
 var scratch = Directory.CreateTempSubdirectory("gpu-tests-").FullName;
-foreach (var (name, value) in new[] { ("GRAPH_CACHE", Path.Combine(scratch, "cache")), ("CUDA_CACHE_PATH", Path.Combine(scratch, "ptx")), ("CUDA_CACHE_MAXSIZE", "2147483648") }) Environment.SetEnvironmentVariable(name, value);
+foreach (var (name, value) in new[] { ("GRAPH_CACHE", Path.Combine(scratch, "cache")), ("CUDA_CACHE_PATH", Path.Combine(scratch, "ptx")),
+    ("CUDA_CACHE_MAXSIZE", "2147483648") }) Environment.SetEnvironmentVariable(name, value);
 var started = Stopwatch.StartNew();
 var facts = Facts.Text();
 Lines.Write(facts);

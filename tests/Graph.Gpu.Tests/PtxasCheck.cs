@@ -6,7 +6,8 @@ using Graph.Runtime.Cuda;
 namespace Graph.Gpu.Tests;
 
 /// <summary>
-/// This machine's NVRTC, which may be newer than the one that CI has, says of no text that its code is slower than it reads: serialised wgmma, an ignored setmaxnreg, and no spills where CI sees none.
+/// This machine's NVRTC, which may be newer than the one that CI has, says of no text that its code is slower
+/// than it reads: serialised wgmma, an ignored setmaxnreg, and no spills where CI sees none.
 /// </summary>
 static class PtxasCheck
 {

@@ -9,10 +9,12 @@ static class RandomValues
     const int Piece = 1 << 16;
 
     /// <summary>Near normal (the sum of four uniform bytes), rounded to the process's 16-bit type.</summary>
-    internal static float[] Normal(int count, int seed, float deviation) => Fill(count, seed, bits => Elem.Round(((int)((bits & 255) + (bits >> 8 & 255) + (bits >> 16 & 255) + (bits >> 24 & 255)) - 510) * (deviation / 147.8f)));
+    internal static float[] Normal(int count, int seed, float deviation) =>
+        Fill(count, seed, bits => Elem.Round(((int)((bits & 255) + (bits >> 8 & 255) + (bits >> 16 & 255) + (bits >> 24 & 255)) - 510) * (deviation / 147.8f)));
 
     /// <summary>Uniform in [low, high), rounded to the 16-bit type if <paramref name="elem"/>.</summary>
-    internal static float[] Uniform(int count, int seed, float low, float high, bool elem) => Fill(count, seed, bits => low + (high - low) * ((bits >> 8 & 0xffffff) / 16777216f) is var v && elem ? Elem.Round(v) : v);
+    internal static float[] Uniform(int count, int seed, float low, float high, bool elem) =>
+        Fill(count, seed, bits => low + (high - low) * ((bits >> 8 & 0xffffff) / 16777216f) is var v && elem ? Elem.Round(v) : v);
 
     internal static int[] Below(int count, int seed, int bound)
     {

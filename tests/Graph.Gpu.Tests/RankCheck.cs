@@ -70,7 +70,8 @@ static class RankCheck
             device.Upload(dAt, MemoryMarshal.AsBytes(before.AsSpan()));
             device.Fill(gAt, 0xff, 2L * gHalves);
             program.Run();
-            Checking.Require(device.Download<ushort>(gAt, gHalves).AsSpan().SequenceEqual(gotG) && device.Download<float>(dAt, before.Length).AsSpan().SequenceEqual(gotD), $"{what}: run {run} gave other bits than the first");
+            Checking.Require(device.Download<ushort>(gAt, gHalves).AsSpan().SequenceEqual(gotG)
+                && device.Download<float>(dAt, before.Length).AsSpan().SequenceEqual(gotD), $"{what}: run {run} gave other bits than the first");
         }
 
         // As in GemmCheck: tensor cores err by a few 2^-24 of the sum of magnitudes, and the output is rounded once.
@@ -97,7 +98,9 @@ static class RankCheck
                 if (n < block.Start || n >= block.Start + block.Columns)
                     Checking.Require(gotD[n * ranks + r] == before[n * ranks + r], $"{what}: dB[{n},{r}] is off the diagonal and was changed");
                 else
-                    worst[size.Tokens + n] = Math.Max(worst[size.Tokens + n], Error($"dB[{n},{r}]", gotD[n * ranks + r], before[n * ranks + r], 1, 1e-6, size.Tokens, t => (double)dy.Values[t * dyPitch + n] * s.Values[t * sPitch + r]));
+                    worst[size.Tokens + n] = Math.Max(worst[size.Tokens + n],
+                        Error($"dB[{n},{r}]", gotD[n * ranks + r], before[n * ranks + r], 1,
+                            1e-6, size.Tokens, t => (double)dy.Values[t * dyPitch + n] * s.Values[t * sPitch + r]));
             }
         });
         foreach (var address in new[] { dyAt, sAt, bAt, gAt, dAt }) device.Free(address);

@@ -12,7 +12,8 @@ using Graph.Runtime.Schedules;
 namespace Graph.Gpu.Tests;
 
 /// <summary>
-/// The CPU as a bf16 device: weights, adapters' copies and every activation that a launch writes are rounded, as a composition of the same math in 16 bits would store them. With a seed, values are
+/// The CPU as a bf16 device: weights, adapters' copies and every activation that a launch writes are rounded,
+/// as a composition of the same math in 16 bits would store them. With a seed, values are
 /// disturbed by up to 3/4 of a unit roundoff first (<see cref="ErrorRule"/> says why), so that seeds give different compositions.
 /// </summary>
 sealed unsafe class RoundingCpu : IDevice
@@ -27,7 +28,8 @@ sealed unsafe class RoundingCpu : IDevice
         this.seed = (uint)seed;
         cpu.Load(kernels);
         var launches = shapes.Schedule.Forward.Concat(shapes.Schedule.Backward).ToArray();
-        outputs = launches.OfType<KernelLaunch>().GroupBy(k => k.Kernel).ToDictionary(g => g.Key, g => g.First().Arguments.Take(g.First().Outputs).Select(v => (shapes[v.Tensor].Tensor.Type == ElementType.Act, shapes.Resolve(v).Columns)).ToArray());
+        outputs = launches.OfType<KernelLaunch>().GroupBy(k => k.Kernel)
+            .ToDictionary(g => g.Key, g => g.First().Arguments.Take(g.First().Outputs).Select(v => (shapes[v.Tensor].Tensor.Type == ElementType.Act, shapes.Resolve(v).Columns)).ToArray());
         foreach (var head in launches.OfType<CrossEntropyLaunch>()) outputs[head.Kernel] = [(true, shapes.Resolve(head.Table).Rows)];
     }
 
@@ -55,7 +57,8 @@ sealed unsafe class RoundingCpu : IDevice
         Round(destination, (int)(pitchBytes / 4), rows, (int)(widthBytes / 4), disturb: false);
     }
 
-    public IProgram Prepare(IReadOnlyList<BoundLaunch> launches) => new Program([.. launches.SelectMany(l => l is BoundGemmEpilogue f ? new BoundLaunch[] { f.Gemm, f.Kernel } : [l]).Select(l => (cpu.Prepare([l]), l))], this);
+    public IProgram Prepare(IReadOnlyList<BoundLaunch> launches) =>
+        new Program([.. launches.SelectMany(l => l is BoundGemmEpilogue f ? new BoundLaunch[] { f.Gemm, f.Kernel } : [l]).Select(l => (cpu.Prepare([l]), l))], this);
 
     void Stored(BoundLaunch launch)
     {
@@ -64,7 +67,8 @@ sealed unsafe class RoundingCpu : IDevice
         else if (launch is BoundKernel { Kernel: "adamw" or "adamw_8bit" or "cast_adapters" } update)
         {
             // The table's pitch is its number of segments.
-            foreach (var s in new ReadOnlySpan<AdamSegment>((void*)update.Arguments[0].Address, update.Arguments[0].Pitch)) Round((nint)s.Copy, s.CopyPitch, s.Rows, s.Columns, disturb: false);
+            foreach (var s in new ReadOnlySpan<AdamSegment>((void*)update.Arguments[0].Address, update.Arguments[0].Pitch))
+                Round((nint)s.Copy, s.CopyPitch, s.Rows, s.Columns, disturb: false);
         }
         else if (launch is BoundKernel k && outputs.TryGetValue(k.Kernel, out var written))
         {

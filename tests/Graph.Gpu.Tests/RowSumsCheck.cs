@@ -27,7 +27,8 @@ static class RowSumsCheck
         // More than 64 rows: fewer may take the plain product to another kernel, whose sums differ in the last bit.
         var worst = 0.0;
         foreach (var (rows, labels) in new[] { (129, 129), (65, 1), (127, 100), (300, 128), (300, 129), (70, 0) })
-            foreach (var before in rows == 300 ? new[] { 0, 77 } : [0]) worst = Math.Max(worst, One(on, head.Kernel, kernels, vocabulary, rows, labels, before, rows == 129 ? 100 : 2));
+            foreach (var before in rows == 300 ? new[] { 0, 77 }
+                : [0]) worst = Math.Max(worst, One(on, head.Kernel, kernels, vocabulary, rows, labels, before, rows == 129 ? 100 : 2));
         Sums(on, kernels, 4104);
         return new Seen(0, worst);
     }
@@ -46,7 +47,8 @@ static class RowSumsCheck
         nint xAt = device.Upload<ushort>(x), tableAt = device.Upload<ushort>(table), labelAt = device.Upload<int>(label), inverseAt = device.Upload<float>([1f / Math.Max(1, labels)]), countAt = device.Upload<int>([before + labels]);
         nint logitsAt = device.Allocate(2L * rows * pitch), lossAt = device.Allocate(4L * rows), sumsAt = device.Allocate(4L * rows * sumsPitch);
         device.Fill(sumsAt, 0xff, 4L * rows * sumsPitch);
-        var product = new BoundGemm("logits", 0, 0, 0, GemmLayout.Nt, ElementType.Act, logitsAt, pitch, xAt, Hidden, tableAt, Hidden, rows, vocabulary, Hidden, 1, false) { Limit = new RowLimit(countAt, before) };
+        var product = new BoundGemm("logits", 0, 0, 0, GemmLayout.Nt, ElementType.Act, logitsAt, pitch, xAt, Hidden, tableAt, Hidden, rows, vocabulary, Hidden, 1,
+            false) { Limit = new RowLimit(countAt, before) };
         var loss = new BoundKernel(kernel, 0, 0, 0, kernel, [new(logitsAt, pitch), new(lossAt, 0), new(labelAt, 0), new(inverseAt, 0)], rows);
         using var plain = device.Prepare([product]);
         using var apart = device.Prepare([product, loss]);
@@ -62,7 +64,8 @@ static class RowSumsCheck
         for (var r = 0; r < rows; r++)
         {
             // Rows of a tile that is computed have sums, whoever reads them.
-            for (var c = r < (labels + 127) / 128 * 128 ? sumsPitch - SumsGap : 0; c < sumsPitch; c++) Checking.Require(float.IsNaN(sums[r * sumsPitch + c]), $"{what}: sum {c} of row {r} was written");
+            for (var c = r < (labels + 127) / 128 * 128 ? sumsPitch - SumsGap : 0; c < sumsPitch; c++) Checking.Require(float.IsNaN(sums[r * sumsPitch + c]),
+                $"{what}: sum {c} of row {r} was written");
             var difference = Math.Abs(first.Loss[r] - expected.Loss[r]) / 1e-4;
             Checking.Require(difference <= 1, $"{what}: loss {r} is {first.Loss[r]}, without sums {expected.Loss[r]}");
             worst = Math.Max(worst, difference);
@@ -71,13 +74,15 @@ static class RowSumsCheck
                 var (at, written) = (r * pitch + c, r < labels && c < vocabulary);
                 var right = written ? Math.Abs((short)first.Logits[at] - (short)expected.Logits[at]) <= 1 : first.Logits[at] == (c < vocabulary ? logits[at] : Untouched);
                 // No sentence is made for what is right: there are a hundred million elements.
-                if (!right) Checking.Require(false, $"{what}: element {c} of row {r} is {first.Logits[at]:x4}; {(written ? $"without sums {expected.Logits[at]:x4}" : $"it was {logits[at]:x4}")}");
+                if (!right) Checking.Require(false,
+                    $"{what}: element {c} of row {r} is {first.Logits[at]:x4}; {(written ? $"without sums {expected.Logits[at]:x4}" : $"it was {logits[at]:x4}")}");
             }
         }
         for (var run = 1; run < runs; run++)
         {
             var again = Run(fromSums);
-            Checking.Require(again.Logits.AsSpan().SequenceEqual(first.Logits) && again.Loss.AsSpan().SequenceEqual(first.Loss), $"{what}: run {run + 1} gave other bits than the first");
+            Checking.Require(again.Logits.AsSpan().SequenceEqual(first.Logits) && again.Loss.AsSpan().SequenceEqual(first.Loss),
+                $"{what}: run {run + 1} gave other bits than the first");
         }
         foreach (var address in new[] { xAt, tableAt, labelAt, inverseAt, countAt, logitsAt, lossAt, sumsAt }) device.Free(address);
         return worst;
@@ -91,7 +96,9 @@ static class RowSumsCheck
         }
     }
 
-    /// <summary>Every tile's sum of a product whose last tile is 8 columns wide, against a sum on the host over the logits that were stored; the softcap of these variants is 30.</summary>
+    /// <summary>
+    /// Every tile's sum of a product whose last tile is 8 columns wide, against a sum on the host over the logits that were stored; the softcap of these variants is 30.
+    /// </summary>
     static void Sums(CudaDeviceOfTarget on, LossFromSums kernels, int columns)
     {
         const int rows = 130;
@@ -108,7 +115,8 @@ static class RowSumsCheck
                 var wanted = Enumerable.Range(t * GemmKernel.TileColumns, Math.Min(GemmKernel.TileColumns, columns - t * GemmKernel.TileColumns))
                     .Sum(c => Math.Exp(30 * Math.Tanh(Checking.FromElem(logits[r * columns + c], Elem.Act) / 30.0)));
                 // tanh.approx is right to 2^-11, 0.015 of a logit of 30.
-                Checking.Require(Math.Abs(sums[r * tiles + t] - wanted) <= 0.03 * wanted, $"{kernels.Product}: sum {t} of row {r} of {columns} columns is {sums[r * tiles + t]}, on the host {wanted}");
+                Checking.Require(Math.Abs(sums[r * tiles + t] - wanted) <= 0.03 * wanted,
+                    $"{kernels.Product}: sum {t} of row {r} of {columns} columns is {sums[r * tiles + t]}, on the host {wanted}");
             }
         foreach (var address in new[] { xAt, tableAt, logitsAt, sumsAt }) device.Free(address);
     }

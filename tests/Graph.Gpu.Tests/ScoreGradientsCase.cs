@@ -44,7 +44,8 @@ static class ScoreGradientsCase
         BoundFill Poison(nint address, long count) => new("poison", address, 0xff, count);
         BoundLaunch[] keeping = [Poison(kept.Address, bytes), Dkdv(with) with { ScoreGradients = kept }];
         Checking.Require(device.Fuses(keeping[1]), $"{test.Label}: the device keeps no dS");
-        using (var both = device.Prepare([Poison(with, 2L * test.Rows * pitch), Poison(without, 2L * test.Rows * pitch), .. keeping, Dq(with) with { ScoreGradients = starts }, Dkdv(without), Dq(without)])) both.Run();
+        using (var both = device.Prepare([Poison(with, 2L * test.Rows * pitch), Poison(without, 2L * test.Rows * pitch),
+            .. keeping, Dq(with) with { ScoreGradients = starts }, Dkdv(without), Dq(without)])) both.Run();
         var (got, expected) = (device.Download<ushort>(with, test.Rows * pitch), device.Download<ushort>(without, test.Rows * pitch));
         var wrong = got.AsSpan().CommonPrefixLength(expected);
         Checking.Require(wrong == got.Length, $"{test.Label}: [{wrong / pitch},{wrong % pitch}] of dk, dv and dq beside each other has other bits with dS kept than without");

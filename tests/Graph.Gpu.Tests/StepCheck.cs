@@ -17,8 +17,9 @@ using Graph.Runtime.Schedules;
 namespace Graph.Gpu.Tests;
 
 /// <summary>
-/// Whole training steps of nano on the reference fixture, products on cuBLASLt (where it is) and on the emitted GEMM. Two steps give the same adapter and moments to the bit, whether they run again or with
-/// --recompute none, cheap or full, all activations offloaded, or with full those that it keeps, and weights in host memory. The ten losses that transformers and PEFT
+/// Whole training steps of nano on the reference fixture, products on cuBLASLt (where it is) and on the emitted GEMM.
+/// Two steps give the same adapter and moments to the bit, whether they run again or with --recompute none, cheap or full,
+/// all activations offloaded, or with full those that it keeps, weights in host memory, the optimizer's state there. The ten losses that transformers and PEFT
 /// computed in fp32, and the gradients of one step, are met as well as a composition in bf16 meets them (<see cref="RoundingCpu"/>):
 /// losses within twice its error, each gradient matrix within three times, in L2. An error below half a bf16 rounding is luck, so this much is always allowed.
 /// Then the same in fp16: the texts of sm_75 as PTX, with a loss scale.
@@ -38,13 +39,16 @@ static class StepCheck
     /// <summary>What one run left: the loss of every step, the gradients of the first one by linear, A and B, and all bytes of the final state.</summary>
     sealed record Run(double[] Losses, IReadOnlyList<(string Name, float[] Values)> Gradients, byte[] State);
 
-    /// <summary>Plans beside the named ones: every activation goes to the host and comes back; those that full recompute keeps do; weights rest there; masters and moments do; all of it.</summary>
+    /// <summary>
+    /// Plans beside the named ones: every activation goes to the host and comes back; those that full recompute keeps do; weights rest there; masters and moments do; all of it.
+    /// </summary>
     const string Offload = "offload", FullOffload = "full+offload", Streamed = "streamed", HostStates = "states", AllAway = "full+offload+streamed+states";
 
     internal static string Check() => string.Join("; ", new[] { "cublas", "generated" }.Where(g => g == "generated" || CudaFacts.Collect().CublasLt.Problem is null).Select(gemm =>
     {
         Environment.SetEnvironmentVariable("GRAPH_GEMM", gemm);
-        return $"{gemm}: {Check(Open(), ["none", "cheap", "full", Offload, FullOffload, Streamed, HostStates, AllAway], (model, _) => On(model, CudaDevice.Create(targets: model.Targets)))}";
+        string[] plans = ["none", "cheap", "full", Offload, FullOffload, Streamed, HostStates, AllAway];
+        return $"{gemm}: {Check(Open(), plans, (model, _) => On(model, CudaDevice.Create(targets: model.Targets)))}";
     })) + "; fp16: " + Check(Open(), ["none", "cheap", "full"], (model, _) => On(model, CudaDevice.Create("sm_75")), act: ActType.F16);
 
     static CudaDevice On(CompiledModel model, CudaDevice device)
@@ -80,8 +84,10 @@ static class StepCheck
         Elem.Act = act;
         var right = references ?? fixture;
         var exact = Train(right, "none", 10, (model, _) => Cpu(model));
-        for (var i = 0; i < 10; i++) Checking.Require(Math.Abs(exact.Losses[i] - right.Losses[i]) <= Fp32 * right.Losses[i], $"the CPU's loss of step {i + 1} is {exact.Losses[i]:F6}, transformers had {right.Losses[i]:F6}");
-        var compositions = Enumerable.Range(1, Compositions).Select(seed => Train(right, "none", 10, (model, shapes) => new RoundingCpu(shapes, Models.Reference(model.Name).Composition(KvHeads), seed))).ToArray();
+        for (var i = 0; i < 10; i++) Checking.Require(Math.Abs(exact.Losses[i] - right.Losses[i]) <= Fp32 * right.Losses[i],
+            $"the CPU's loss of step {i + 1} is {exact.Losses[i]:F6}, transformers had {right.Losses[i]:F6}");
+        var compositions = Enumerable.Range(1, Compositions)
+            .Select(seed => Train(right, "none", 10, (model, shapes) => new RoundingCpu(shapes, Models.Reference(model.Name).Composition(KvHeads), seed))).ToArray();
 
         var once = Train(fixture, "none", 2, open);
         foreach (var recompute in recomputes)
@@ -93,7 +99,8 @@ static class StepCheck
         {
             var whole = Train(fixture with { Batch = fixture.Long }, "none", 2, open).State;
             foreach (var (recompute, tile) in new[] { ("none", 2048), ("full", 1024), ("full", 5120) })
-                Checking.Require(Train(fixture with { Batch = fixture.Long }, recompute, 2, open, tile).State.AsSpan().SequenceEqual(whole), $"two steps of {LongTokens} tokens with --recompute {recompute} in tiles of {tile} tokens gave other bytes than all at once");
+                Checking.Require(Train(fixture with { Batch = fixture.Long }, recompute, 2, open, tile).State.AsSpan().SequenceEqual(whole),
+                    $"two steps of {LongTokens} tokens with --recompute {recompute} in tiles of {tile} tokens gave other bytes than all at once");
             tiled = $" and, of {LongTokens} tokens, in tiles";
         }
 
@@ -106,7 +113,8 @@ static class StepCheck
             var error = Math.Abs(ten.Losses[i] - right.Losses[i]) / right.Losses[i];
             var allowed = LossFactor * Math.Max(Floor, compositions.Max(c => Math.Abs(c.Losses[i] - right.Losses[i]) / right.Losses[i]));
             (worstLoss, worstShare) = (Math.Max(worstLoss, error), Math.Max(worstShare, error / allowed));
-            Checking.Require(error <= allowed, FormattableString.Invariant($"the loss of step {i + 1} is {ten.Losses[i]:F5}, in fp32 {right.Losses[i]:F5}: off by {error:G3}, allowed are {allowed:G3}"));
+            Checking.Require(error <= allowed,
+                FormattableString.Invariant($"the loss of step {i + 1} is {ten.Losses[i]:F5}, in fp32 {right.Losses[i]:F5}: off by {error:G3}, allowed are {allowed:G3}"));
         }
         double worstGradient = 0, worstRatio = 0;
         for (var g = 0; g < exact.Gradients.Count; g++)
@@ -114,21 +122,24 @@ static class StepCheck
             var (name, reference) = exact.Gradients[g];
             double error = Distance(ten.Gradients[g].Values, reference), theirs = Math.Max(Floor, compositions.Max(c => Distance(c.Gradients[g].Values, reference)));
             (worstGradient, worstRatio) = (Math.Max(worstGradient, error), Math.Max(worstRatio, error / theirs));
-            Checking.Require(error <= GradientFactor * theirs, FormattableString.Invariant($"the gradient of {name} is off by {error:G3} of its size, a composition in {act} by {theirs:G3}"));
+            Checking.Require(error <= GradientFactor * theirs,
+                FormattableString.Invariant($"the gradient of {name} is off by {error:G3} of its size, a composition in {act} by {theirs:G3}"));
         }
         var gradients = FormattableString.Invariant($"{exact.Gradients.Count} gradients by up to {worstGradient:G2} ({worstRatio:F2} of a composition's error)");
         return FormattableString.Invariant($"losses off by up to {worstLoss:G2} ({worstShare:F2} of allowed), {gradients}; same bytes again with {string.Join(", ", recomputes)}{tiled}");
     }
 
     /// <summary>
-    /// Two steps with dropout: the same bytes with every --recompute; the losses are those of the CPU with the same masks, as near as a composition is without dropout; and they are not those of a step without.
+    /// Two steps with dropout: the same bytes with every --recompute; the losses are those of the CPU with the same
+    /// masks, as near as a composition is without dropout; and they are not those of a step without.
     /// </summary>
     static void Dropped(Fixture fixture, string[] recomputes, Func<CompiledModel, Shapes, IDevice> open, Fixture right, Run without, IReadOnlyList<Run> compositions)
     {
         var dropout = new DropoutOptions(0.3, 11);
         var (exact, once) = (Train(right, "none", 2, (model, _) => Cpu(model), dropout: dropout), Train(fixture, "none", 2, open, dropout: dropout));
         foreach (var recompute in recomputes.Skip(1))
-            Checking.Require(Train(fixture, recompute, 2, open, dropout: dropout).State.AsSpan().SequenceEqual(once.State), $"two steps with dropout and {recompute} gave other bytes than with --recompute none");
+            Checking.Require(Train(fixture, recompute, 2, open, dropout: dropout).State.AsSpan().SequenceEqual(once.State),
+                $"two steps with dropout and {recompute} gave other bytes than with --recompute none");
         Checking.Require(exact.Losses[1] != without.Losses[1], "dropout changed no loss");
         for (var i = 0; i < 2; i++)
         {
@@ -140,7 +151,8 @@ static class StepCheck
         {
             var theirs = Math.Max(Floor, compositions.Max(c => Distance(c.Gradients[g].Values, without.Gradients[g].Values)));
             var error = Distance(once.Gradients[g].Values, exact.Gradients[g].Values);
-            Checking.Require(error <= GradientFactor * theirs, FormattableString.Invariant($"with dropout the gradient of {exact.Gradients[g].Name} is off by {error:G3} of its size, a composition without by {theirs:G3}"));
+            Checking.Require(error <= GradientFactor * theirs,
+                FormattableString.Invariant($"with dropout the gradient of {exact.Gradients[g].Name} is off by {error:G3} of its size, a composition without by {theirs:G3}"));
         }
     }
 
@@ -174,9 +186,11 @@ static class StepCheck
         {
             losses.Add(session.Train([fixture.Batch], 5e-3).Loss);
             if (i > 0) continue;
-            foreach (var (linear, (a, b)) in fixture.Adapter.Modules.Select(m => (m.Linear, session.GetGradient(m.Linear)))) gradients.AddRange([(linear + ".lora_A", a), (linear + ".lora_B", b)]);
+            foreach (var (linear, (a, b)) in fixture.Adapter.Modules.Select(m => (m.Linear, session.GetGradient(m.Linear)))) gradients.AddRange([(linear + ".lora_A", a),
+                (linear + ".lora_B", b)]);
         }
-        var state = session.State(0, 0).Adapters.SelectMany(a => new[] { a.A, a.B }).SelectMany(m => new[] { m.Master, ((Fp32Moment)m.FirstMoment).Values, ((Fp32Moment)m.SecondMoment).Values });
+        var state = session.State(0, 0).Adapters.SelectMany(a => new[] { a.A, a.B })
+            .SelectMany(m => new[] { m.Master, ((Fp32Moment)m.FirstMoment).Values, ((Fp32Moment)m.SecondMoment).Values });
         return new Run([.. losses], gradients, [.. state.SelectMany(values => MemoryMarshal.AsBytes(values.AsSpan()).ToArray())]);
     }
 
@@ -198,8 +212,10 @@ static class StepCheck
 
     static Fixture Open()
     {
-        var folder = Environment.GetEnvironmentVariable("GPU_TESTS_FIXTURE") ?? throw new CheckException("the step check needs the reference fixture; give its folder with --fixture");
-        if (!File.Exists(Path.Combine(folder, "goldens.json"))) throw new CheckException($"'{folder}' has no goldens.json; --fixture must name the folder of the reference fixture");
+        var folder = Environment.GetEnvironmentVariable("GPU_TESTS_FIXTURE")
+            ?? throw new CheckException("the step check needs the reference fixture; give its folder with --fixture");
+        if (!File.Exists(Path.Combine(folder, "goldens.json")))
+            throw new CheckException($"'{folder}' has no goldens.json; --fixture must name the folder of the reference fixture");
         var model = Models.Find("nano");
         var schedule = ScheduleText.Parse(model.Schedule());
         using var goldens = SafetensorsFile.Open(Path.Combine(folder, "goldens.safetensors"));
@@ -211,6 +227,7 @@ static class StepCheck
         using var numbers = JsonDocument.Parse(File.ReadAllBytes(Path.Combine(folder, "goldens.json")));
         double[] losses = [.. numbers.RootElement.GetProperty("train").GetProperty("losses").EnumerateArray().Select(e => e.GetDouble())];
         var many = Enumerable.Range(0, LongTokens / length).Select(i => documents[i % rows]).ToArray();
-        return new Fixture(model, schedule, folder, PeftAdapter.Load(Path.Combine(folder, "adapter_init"), schedule), MicroBatch.Pack(ids.Length, documents), MicroBatch.Pack(LongTokens, many), losses);
+        return new Fixture(model, schedule,
+            folder, PeftAdapter.Load(Path.Combine(folder, "adapter_init"), schedule), MicroBatch.Pack(ids.Length, documents), MicroBatch.Pack(LongTokens, many), losses);
     }
 }

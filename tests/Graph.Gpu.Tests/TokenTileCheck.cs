@@ -52,8 +52,10 @@ static class TokenTileCheck
         var dBytes = sums ? 4L * rows * columns : 2L * tokens * rows;
         var d = device.Allocate(dBytes);
         BoundGemm Part(int token, int count) => sums
-            ? new BoundGemm("sum", 0, 0, 0, layout, ElementType.F32, d, columns, a + (nint)(2L * token * aColumns), aColumns, b + (nint)(2L * token * bColumns), bColumns, rows, columns, count, 1, true) { Unit = unit }
-            : new BoundGemm("rows", 0, 0, 0, layout, ElementType.Act, d + (nint)(2L * token * rows), rows, a + (nint)(2L * token * aColumns), aColumns, b, bColumns, count, rows, columns, 0.75f, false) { WholeM = tokens };
+            ? new BoundGemm("sum", 0, 0, 0, layout, ElementType.F32, d, columns, a + (nint)(2L * token * aColumns), aColumns, b + (nint)(2L * token * bColumns),
+                bColumns, rows, columns, count, 1, true) { Unit = unit }
+            : new BoundGemm("rows", 0, 0, 0, layout, ElementType.Act, d + (nint)(2L * token * rows), rows, a + (nint)(2L * token * aColumns), aColumns, b, bColumns,
+                count, rows, columns, 0.75f, false) { WholeM = tokens };
         var seen = Bytes(device, d, dBytes, [Part(0, tokens)]);
         var tiles = new[] { unit, 4096 }.Distinct().ToArray();
         foreach (var tile in tiles)
@@ -77,14 +79,17 @@ static class TokenTileCheck
         {
             nint from = dy + (nint)(2L * token * columns), at = s + (nint)(2L * token * ranks);
             return new BoundRankGradients("gradients", 0, 0, 0,
-                new BoundGemm("g", 0, 0, 0, GemmLayout.Nn, ElementType.Act, g + (nint)(2L * token * ranks), ranks, from, columns, b, ranks, count, ranks, columns, 0.75f, false) { WholeM = tokens },
-                new BoundGemm("grad_b", 0, 0, 0, GemmLayout.Tn, ElementType.F32, d, ranks, from, columns, at, ranks, columns, ranks, count, 1, true) { Unit = GemmKernel.TokenUnit(ranks) }, blocks);
+                new BoundGemm("g", 0, 0, 0, GemmLayout.Nn, ElementType.Act, g + (nint)(2L * token * ranks), ranks, from, columns, b, ranks, count, ranks, columns, 0.75f,
+                    false) { WholeM = tokens },
+                new BoundGemm("grad_b", 0, 0, 0, GemmLayout.Tn, ElementType.F32, d, ranks, from, columns, at, ranks, columns, ranks, count, 1,
+                    true) { Unit = GemmKernel.TokenUnit(ranks) }, blocks);
         }
         var seen = Bytes(device, g, gBytes + dBytes, [Part(0, tokens)]);
         foreach (var tile in new[] { 1024, 2048, 5120 })
         {
             var tiled = Bytes(device, g, gBytes + dBytes, [.. Tiles(tokens, tile).Select(t => Part(t.Token, t.Count))]);
-            Checking.Require(tiled.AsSpan().SequenceEqual(seen), $"G and dB of rank {rank}, {tokens} tokens, {string.Join(" + ", linears)} columns, on {device.Gemm}: tiles of {tile} tokens have other bits");
+            Checking.Require(tiled.AsSpan().SequenceEqual(seen),
+                $"G and dB of rank {rank}, {tokens} tokens, {string.Join(" + ", linears)} columns, on {device.Gemm}: tiles of {tile} tokens have other bits");
         }
         foreach (var address in new[] { dy, s, b, g }) device.Free(address);
         return 3;
@@ -100,7 +105,8 @@ static class TokenTileCheck
     {
         var start = new float[Math.Min(count / 4, 1 << 22)];
         Array.Fill(start, 1.5f);
-        for (long at = 0; at < count; at += 4L * start.Length) device.Upload(address + (nint)at, MemoryMarshal.AsBytes(start.AsSpan(0, (int)Math.Min(start.Length, (count - at) / 4))));
+        for (long at = 0; at < count; at += 4L * start.Length) device.Upload(address + (nint)at,
+            MemoryMarshal.AsBytes(start.AsSpan(0, (int)Math.Min(start.Length, (count - at) / 4))));
         using var program = device.Prepare(launches);
         program.Run();
         return device.Download<byte>(address, (int)count);
@@ -111,7 +117,8 @@ static class TokenTileCheck
     {
         ushort[] elems = [.. Checking.Random(new Random(seed), 1_000_003).Select(v => Checking.ToElem(v, device.Act))];
         var address = device.Allocate(2 * count);
-        for (long done = 0; done < count; done += elems.Length) device.Upload(address + (nint)(2 * done), MemoryMarshal.AsBytes(elems.AsSpan(0, (int)Math.Min(elems.Length, count - done))));
+        for (long done = 0; done < count; done += elems.Length) device.Upload(address + (nint)(2 * done),
+            MemoryMarshal.AsBytes(elems.AsSpan(0, (int)Math.Min(elems.Length, count - done))));
         return address;
     }
 }

@@ -19,7 +19,8 @@ static class VerifiedFile
         using var text = new StringWriter { NewLine = "\n" };
         text.WriteLine("[");
         var sorted = kernels.Select(k => new VerifiedLine(k.Job.Target, k.Job.Name, k.Job.Fingerprint, k.Error, k.OfAllowed, k.Microseconds is not null, Line(k, device, date)))
-            .Concat(known).DistinctBy(k => (k.Target, k.Name, k.Fingerprint)).OrderBy(k => k.Target, StringComparer.Ordinal).ThenBy(k => k.Name, StringComparer.Ordinal).ThenBy(k => k.Fingerprint, StringComparer.Ordinal).ToArray();
+            .Concat(known).DistinctBy(k => (k.Target, k.Name, k.Fingerprint)).OrderBy(k => k.Target, StringComparer.Ordinal).ThenBy(k => k.Name, StringComparer.Ordinal)
+            .ThenBy(k => k.Fingerprint, StringComparer.Ordinal).ToArray();
         for (var i = 0; i < sorted.Length; i++) text.WriteLine(sorted[i].Text + (i + 1 < sorted.Length ? "," : ""));
         text.WriteLine("]");
         File.WriteAllText(path + ".partial", text.ToString());
@@ -78,5 +79,6 @@ static class VerifiedFile
         return System.Text.Encoding.UTF8.GetString(stream.ToArray());
     }
 
-    static double Digits(double value) => value == 0 ? 0 : double.Parse(value.ToString("G3", System.Globalization.CultureInfo.InvariantCulture), System.Globalization.CultureInfo.InvariantCulture);
+    static double Digits(double value) => value == 0
+        ? 0 : double.Parse(value.ToString("G3", System.Globalization.CultureInfo.InvariantCulture), System.Globalization.CultureInfo.InvariantCulture);
 }

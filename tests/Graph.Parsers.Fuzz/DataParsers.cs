@@ -15,9 +15,11 @@ static class DataParsers
 {
     static readonly string[] Lines =
     [
-        """{"text":"Das ist é \u00e9 \ud83d\ude00 ein Text."}""", """{"prompt":"What is 2+2?","completion":" 4"}""", """{"instruction":"Say it.","input":"hello","output":"hello"}""", """{"instruction":"Say it.","output":"x"}""",
+        """{"text":"Das ist é \u00e9 \ud83d\ude00 ein Text."}""", """{"prompt":"What is 2+2?","completion":" 4"}""",
+            """{"instruction":"Say it.","input":"hello","output":"hello"}""", """{"instruction":"Say it.","output":"x"}""",
         """{"messages":[{"role":"system","content":"Be kind."},{"role":"user","content":" Hi "},{"role":"assistant","content":"Hello!"},{"role":"user","content":"Bye"},{"role":"model","content":"Bye."}]}""",
-        """{"input_ids":[2,10,11,12,1],"labels":[-100,-100,11,12,1],"attention_mask":[1,1,1,1,1]}""", """{"input_ids":[2,5,6,7,1],"source":{"a":[1,2.5e3,null,true]}}""", """{"conversations":[{"from":"human","value":"x"}]}""",
+        """{"input_ids":[2,10,11,12,1],"labels":[-100,-100,11,12,1],"attention_mask":[1,1,1,1,1]}""", """{"input_ids":[2,5,6,7,1],"source":{"a":[1,2.5e3,null,true]}}""",
+            """{"conversations":[{"from":"human","value":"x"}]}""",
     ];
 
     public static IEnumerable<Parser> Of(string fixtures)
@@ -31,7 +33,8 @@ static class DataParsers
         [
             new Parser("data line", seeds, _ =>
             {
-                LineParser all = new(tokenizer, new DataOptions(null, tables)), completion = new(tokenizer, new DataOptions(null, tables, LossOn.Completion)), none = new(null, new DataOptions(null, []));
+                LineParser all = new(tokenizer, new DataOptions(null, tables)), none = new(null, new DataOptions(null, []));
+                var completion = new LineParser(tokenizer, new DataOptions(null, tables, LossOn.Completion));
                 return line =>
                 {
                     using var fields = LineParser.Object(line);
@@ -40,9 +43,14 @@ static class DataParsers
                     none.Parse(1, fields.RootElement);
                 };
             }),
-            Parser.OfFile("JSON Lines", [AllParsers.Utf8(string.Join('\n', Lines.Where(l => !l.Contains("conversations")))), AllParsers.Utf8("\uFEFF" + string.Join("\r\n", Enumerable.Repeat(Lines[0], 30)) + "\r\n"), AllParsers.Utf8("\n\n" + Lines[5] + "\n")],
+            Parser.OfFile("JSON Lines",
+                [
+                    AllParsers.Utf8(string.Join('\n', Lines.Where(l => !l.Contains("conversations")))),
+                    AllParsers.Utf8("\uFEFF" + string.Join("\r\n", Enumerable.Repeat(Lines[0], 30)) + "\r\n"), AllParsers.Utf8("\n\n" + Lines[5] + "\n"),
+                ],
                 "d.jsonl", folder => () => ReadAll(Path.Combine(folder, "d.jsonl"), 64 * 200)),
-            Parser.OfFile("Parquet", [.. Directory.GetFiles(Path.Combine(fixtures, "parquet"), "*.parquet").Order(StringComparer.Ordinal).Select(File.ReadAllBytes)], "d.parquet", folder => () =>
+            Parser.OfFile("Parquet", [.. Directory.GetFiles(Path.Combine(fixtures, "parquet"), "*.parquet").Order(StringComparer.Ordinal).Select(File.ReadAllBytes)],
+                "d.parquet", folder => () =>
             {
                 // Row groups as a whole, and in parts of some rows.
                 foreach (var held in new[] { DataSet.HeldBytes, 64 * 400 }) ReadAll(Path.Combine(folder, "d.parquet"), held);
@@ -88,7 +96,8 @@ static class DataParsers
 
         static void Check(Example example)
         {
-            if (example.Ids.Length == 0 || example.Ids.Length != example.Labels.Length || example.Ids.Any(id => id is < 0)) throw new UnnoticedException($"an example has {example.Ids.Length} ids and {example.Labels.Length} labels");
+            if (example.Ids.Length == 0 || example.Ids.Length != example.Labels.Length || example.Ids.Any(id => id is < 0))
+                throw new UnnoticedException($"an example has {example.Ids.Length} ids and {example.Labels.Length} labels");
         }
     }
 

@@ -19,7 +19,8 @@ sealed record FuzzCount(string Parser, long Inputs, long Accepted, long Refused,
 sealed record Finding(string Parser, long Number, string What);
 
 /// <summary>Input number n is for parser n mod their count.</summary>
-/// <param name="Folder">Receives files of the parsers, and for each thread the number of the input that it is at: what is there after the process was killed is the input that killed it.</param>
+/// <param name="Folder">Receives files of the parsers, and for each thread the number of the input that it is
+/// at: what is there after the process was killed is the input that killed it.</param>
 /// <param name="HangSeconds">An input that takes longer ends the process.</param>
 sealed record FuzzRun(IReadOnlyList<Parser> Parsers, string Folder, double HangSeconds = 20, long MostBytes = 512L << 20)
 {
@@ -105,7 +106,9 @@ sealed record FuzzRun(IReadOnlyList<Parser> Parsers, string Folder, double HangS
         }
     }
 
-    static FuzzCount Sum(FuzzCount a, FuzzCount b) => new(a.Parser, a.Inputs + b.Inputs, a.Accepted + b.Accepted, a.Refused + b.Refused, a.Seconds + b.Seconds, Math.Max(a.MostMilliseconds, b.MostMilliseconds), Math.Max(a.MostBytes, b.MostBytes));
+    static FuzzCount Sum(FuzzCount a, FuzzCount b) =>
+        new(a.Parser, a.Inputs + b.Inputs, a.Accepted + b.Accepted, a.Refused + b.Refused, a.Seconds + b.Seconds, Math.Max(a.MostMilliseconds, b.MostMilliseconds),
+            Math.Max(a.MostBytes, b.MostBytes));
 
     // Neighbours must not have alike inputs; splitmix64's last steps.
     static int HashCode(long number)

@@ -31,12 +31,16 @@ static class ModelParsers
             }),
             Parser.OfFile("safetensors", [plain, .. packed], "model.safetensors", folder => () => Read(folder)),
             Parser.OfFile("quant state", [.. packed.Select(State)], "state", folder => () => Compose(folder, packed), []),
-            Parser.OfFile("index", [AllParsers.Utf8("""{"metadata":{"total_size":24},"weight_map":{"a":"model-1.safetensors","b":"model-1.safetensors","c":"model-2.safetensors"}}""")], "model.safetensors.index.json",
-                folder => () => Read(folder), ("model-1.safetensors", File([Tensor("a", "F32", 2), Tensor("b", "BF16", 2)])), ("model-2.safetensors", File([Tensor("c", "F16", 2)]))),
+            Parser.OfFile("index",
+                [AllParsers.Utf8("""{"metadata":{"total_size":24},"weight_map":{"a":"model-1.safetensors","b":"model-1.safetensors","c":"model-2.safetensors"}}""")],
+                "model.safetensors.index.json", folder => () => Read(folder),
+                ("model-1.safetensors", File([Tensor("a", "F32", 2), Tensor("b", "BF16", 2)])), ("model-2.safetensors", File([Tensor("c", "F16", 2)]))),
             Parser.OfFile("config.json", [.. Configs(fixtures)], "config.json", folder => () => ModelConfig.Check(folder, model, schedule)),
-            Parser.OfFile("adapter_config.json", [AdapterFile("adapter_config.json"), .. Patterns(Encoding.UTF8.GetString(AdapterFile("adapter_config.json")))], "adapter_config.json",
+            Parser.OfFile("adapter_config.json",
+                [AdapterFile("adapter_config.json"), .. Patterns(Encoding.UTF8.GetString(AdapterFile("adapter_config.json")))], "adapter_config.json",
                 folder => () => PeftAdapter.Load(folder, schedule), ("adapter_model.safetensors", AdapterFile("adapter_model.safetensors"))),
-            Parser.OfFile("adapter weights", [AdapterFile("adapter_model.safetensors")], "adapter_model.safetensors", folder => () => PeftAdapter.Load(folder, schedule), ("adapter_config.json", AdapterFile("adapter_config.json"))),
+            Parser.OfFile("adapter weights", [AdapterFile("adapter_model.safetensors")], "adapter_model.safetensors",
+                folder => () => PeftAdapter.Load(folder, schedule), ("adapter_config.json", AdapterFile("adapter_config.json"))),
         ];
     }
 
@@ -57,7 +61,8 @@ static class ModelParsers
     {
         var state = System.IO.File.ReadAllBytes(Path.Combine(folder, "state"));
         var whole = packed[state.AsSpan().IndexOf("nested_offset"u8) >= 0 ? 0 : 1];
-        System.IO.File.WriteAllBytes(Path.Combine(folder, "model.safetensors"), File([.. Tensors(whole).Select(t => t.Name.Contains(".quant_state.") ? t with { Shape = [state.Length], Data = state } : t)]));
+        System.IO.File.WriteAllBytes(Path.Combine(folder, "model.safetensors"),
+            File([.. Tensors(whole).Select(t => t.Name.Contains(".quant_state.") ? t with { Shape = [state.Length], Data = state } : t)]));
         Read(folder);
     }
 
@@ -85,7 +90,8 @@ static class ModelParsers
     // One packed weight of each kind: with nested absmax, and without.
     static byte[][] Packed(string fixtures) =>
     [
-        .. new[] { "double", "plain" }.Select(kind => File([.. Tensors(System.IO.File.ReadAllBytes(Path.Combine(fixtures, kind, "checkpoint-bnb", "model.safetensors"))).Where(t => t.Name.StartsWith("model.layers.0.self_attn.k_proj.weight", StringComparison.Ordinal))])),
+        .. new[] { "double", "plain" }.Select(kind => System.IO.File.ReadAllBytes(Path.Combine(fixtures, kind, "checkpoint-bnb", "model.safetensors")))
+            .Select(file => File([.. Tensors(file).Where(t => t.Name.StartsWith("model.layers.0.self_attn.k_proj.weight", StringComparison.Ordinal))])),
     ];
 
     static IEnumerable<byte[]> Configs(string fixtures)
@@ -111,7 +117,8 @@ static class ModelParsers
 
     static IEnumerable<byte[]> Patterns(string config)
     {
-        yield return AllParsers.Utf8(config.Replace("\"rank_pattern\": {}", "\"rank_pattern\": {\"layers.0.self_attn.q_proj\": 1, \"mlp.(gate|up)_proj\": 4}").Replace("\"alpha_pattern\": {}", "\"alpha_pattern\": {\"^model.*q_proj$\": 8.5}"));
+        yield return AllParsers.Utf8(config.Replace("\"rank_pattern\": {}", "\"rank_pattern\": {\"layers.0.self_attn.q_proj\": 1, \"mlp.(gate|up)_proj\": 4}")
+            .Replace("\"alpha_pattern\": {}", "\"alpha_pattern\": {\"^model.*q_proj$\": 8.5}"));
         yield return AllParsers.Utf8(config.Replace("[\n    \"q_proj\"\n  ]", "\".*layers\\\\.0\\\\..*q_proj\""));
     }
 }

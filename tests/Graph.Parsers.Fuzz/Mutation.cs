@@ -67,7 +67,10 @@ static class Mutation
     // A word of 4 or 8 bytes, as lengths and offsets are.
     static void Words(List<byte> bytes, Random random, int at)
     {
-        var value = random.Next(6) switch { 0 => long.MaxValue, 1 => int.MaxValue, 2 => -1, 3 => 1L << random.Next(63), 4 => bytes.Count + random.Next(-8, 9), _ => random.NextInt64() };
+        var value = random.Next(6) switch
+        {
+            0 => long.MaxValue, 1 => int.MaxValue, 2 => -1, 3 => 1L << random.Next(63), 4 => bytes.Count + random.Next(-8, 9), _ => random.NextInt64(),
+        };
         Span<byte> word = stackalloc byte[8];
         BinaryPrimitives.WriteInt64LittleEndian(word, value);
         var size = random.Next(2) == 0 ? 4 : 8;

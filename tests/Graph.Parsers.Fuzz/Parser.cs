@@ -11,7 +11,8 @@ sealed record Parser(string Name, IReadOnlyList<byte[]> Seeds, Func<string, Acti
 {
     /// <summary>A parser that reads a file of a folder; the folder has it, and what lies beside it, from here on.</summary>
     /// <param name="beside">Files that stay as they are.</param>
-    public static Parser OfFile(string name, IReadOnlyList<byte[]> seeds, string file, Func<string, Action> open, params (string Name, byte[] Content)[] beside) => new(name, seeds, folder =>
+    public static Parser OfFile(string name, IReadOnlyList<byte[]> seeds, string file, Func<string, Action> open, params (string Name, byte[] Content)[] beside) =>
+        new(name, seeds, folder =>
     {
         folder = Directory.CreateDirectory(Path.Combine(folder, name.Replace(' ', '-'))).FullName;
         foreach (var (other, content) in beside) File.WriteAllBytes(Path.Combine(folder, other), content);

@@ -28,11 +28,14 @@ command.SetAction(result =>
     }
     var begin = Stopwatch.GetTimestamp();
     var run = new FuzzRun(parsers, scratch);
-    var (counts, findings) = run.Run(result.GetValue(seed), result.GetValue(count), result.GetValue(jobs), result.GetValue(only), f => Console.WriteLine($"FOUND {f.Parser} --show {f.Number}: {f.What}"));
+    var (counts, findings) = run.Run(result.GetValue(seed), result.GetValue(count), result.GetValue(jobs),
+        result.GetValue(only), f => Console.WriteLine($"FOUND {f.Parser} --show {f.Number}: {f.What}"));
     var seconds = Stopwatch.GetElapsedTime(begin).TotalSeconds;
     foreach (var c in counts)
-        Console.WriteLine(string.Create(CultureInfo.InvariantCulture, $"{c.Parser,-22} {c.Inputs,10} inputs {100.0 * c.Accepted / c.Inputs,5:F1} % accepted {1e6 * c.Seconds / c.Inputs,7:F0} us, at most {c.MostMilliseconds,6:F0} ms and {c.MostBytes / 1048576.0,6:F1} MiB"));
-    Console.WriteLine(string.Create(CultureInfo.InvariantCulture, $"seed {result.GetValue(seed)}: {counts.Sum(c => c.Inputs)} inputs, {findings.Count} findings, {seconds:F0} s, {counts.Sum(c => c.Inputs) / seconds:F0} inputs/s, peak {Environment.WorkingSet >> 20} MiB"));
+        Console.WriteLine(string.Create(CultureInfo.InvariantCulture,
+            $"{c.Parser,-22} {c.Inputs,10} inputs {100.0 * c.Accepted / c.Inputs,5:F1} % accepted {1e6 * c.Seconds / c.Inputs,7:F0} us, at most {c.MostMilliseconds,6:F0} ms and {c.MostBytes / 1048576.0,6:F1} MiB"));
+    Console.WriteLine(string.Create(CultureInfo.InvariantCulture,
+        $"seed {result.GetValue(seed)}: {counts.Sum(c => c.Inputs)} inputs, {findings.Count} findings, {seconds:F0} s, {counts.Sum(c => c.Inputs) / seconds:F0} inputs/s, peak {Environment.WorkingSet >> 20} MiB"));
     Directory.Delete(scratch, true);
     return findings.Count > 0 ? 1 : 0;
 });

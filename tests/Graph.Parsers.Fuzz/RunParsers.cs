@@ -34,7 +34,8 @@ static class RunParsers
                     File.WriteAllBytes(Path.Combine(folder, name), bytes);
                     var fault = RunCheckpoint.Fault(folder);
                     File.WriteAllBytes(Path.Combine(folder, name), content);
-                    if (fault is null != bytes.AsSpan().SequenceEqual(content)) throw new UnnoticedException($"{name} is {(fault is null ? "another and nothing is said" : fault)}");
+                    if (fault is null != bytes.AsSpan().SequenceEqual(content))
+                        throw new UnnoticedException($"{name} is {(fault is null ? "another and nothing is said" : fault)}");
                     if (fault is not null) throw new Graph.Finetune.InputException(fault);
                 };
             }),

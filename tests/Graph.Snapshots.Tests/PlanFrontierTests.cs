@@ -173,6 +173,19 @@ public sealed class PlanFrontierTests
         Assert.InRange(least.Milliseconds - onCard.Milliseconds, 5, 30);
     }
 
+    /// <summary>The sums of a trained table's gradient are those of chunks of logits: the smallest plan has the rows of the fastest, where that of a frozen table has fewer.</summary>
+    [Theory]
+    [InlineData("2b-full", true)]
+    [InlineData("2b", false)]
+    public void Least_ATrainedTable_HasTheRowsOfTheFastest(string variant, bool same)
+    {
+        var schedule = ScheduleOf(variant);
+        var frontier = PlanFrontier.Create(schedule, Options(schedule), H200, new HostChoices(64L << 30, true, null));
+        var (least, fastest) = (frontier.Least().Plan, frontier.Fastest().Plan);
+        Assert.Equal(same, least.LogitsRows == fastest.LogitsRows);
+        Assert.InRange(fastest.LogitsRows, same ? 2049 : 257, same ? 4096 : 2048);
+    }
+
     /// <summary>9B with rank 16 in 40 GiB: more than what was asked for.</summary>
     [Fact]
     public void Fit_NineBillionIn40GiB_IsFasterThanFullRecompute()

@@ -37,7 +37,7 @@ sealed record AdapterConfig(int Rank, double Alpha, bool RsLora, double Dropout,
         var alpha = Field("lora_alpha", a => a.ValueKind == JsonValueKind.Number && a.TryGetDouble(out var x) && double.IsFinite(x) ? x : (double?)null, "a number");
         var dropout = root.TryGetProperty("lora_dropout", out _)
             ? Field("lora_dropout", d => d.ValueKind == JsonValueKind.Number && d.TryGetDouble(out var x) && x is >= 0 and < 1 ? x : (double?)null,
-            "a number from 0 to below 1") : 0;
+                "a number from 0 to below 1") : 0;
         var rsLora = root.TryGetProperty("use_rslora", out var rs) && rs.ValueKind == JsonValueKind.True;
         var ranks = Pattern("rank_pattern", v => v.TryGetInt32(out var n) && n is >= 1 and <= 65536 ? n : null, "whole numbers from 1 to 65536");
         var alphas = Pattern("alpha_pattern", v => v.TryGetDouble(out var x) && double.IsFinite(x) ? x : null, "numbers");

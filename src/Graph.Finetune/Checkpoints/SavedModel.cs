@@ -46,7 +46,7 @@ public static class SavedModel
     /// <summary>What a directory holds beside weights and config.</summary>
     static readonly string[] Companions =
         ["generation_config.json", "tokenizer.model", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "chat_template.jinja",
-        "chat_template.json"];
+            "chat_template.json"];
 
     /// <summary>
     /// Writes all files as one unit: they are complete in a folder of their own, then the old config goes, the shards come,

@@ -21,7 +21,7 @@ public sealed record DataCounts(long Lines, long TooLong, long TooLongTokens, lo
 
     public static DataCounts operator +(DataCounts a, DataCounts b) =>
         new(a.Lines + b.Lines, a.TooLong + b.TooLong, a.TooLongTokens + b.TooLongTokens, a.KeptTokens + b.KeptTokens, a.Examples + b.Examples,
-        a.Silent + b.Silent, a.Tokens + b.Tokens, a.Labels + b.Labels);
+            a.Silent + b.Silent, a.Tokens + b.Tokens, a.Labels + b.Labels);
 
     /// <summary>What was left out or cut, and what teaches nothing, as sentences.</summary>
     /// <param name="firstSilent">Where the first example without a label is, if that is known.</param>

@@ -20,7 +20,7 @@ static class ParquetFooter
 
     static readonly ThriftStruct Chunk = new((1, new(Wire.Binary)), (2, new(Wire.I64)),
         (3, Of(new ThriftStruct((1, new(Wire.I32)), (2, Many(Wire.I32)), (3, Many(Wire.Binary)), (4, new(Wire.I32)), (5, new(Wire.I64)), (6, new(Wire.I64)), (7, new(Wire.I64)),
-        (9, new(Wire.I64)), (11, new(Wire.I64))))));
+            (9, new(Wire.I64)), (11, new(Wire.I64))))));
 
     static readonly ThriftStruct Group = new((1, Many(Wire.Struct, Chunk)), (2, new(Wire.I64)), (3, new(Wire.I64)));
 

@@ -214,7 +214,7 @@ sealed partial class Interpreter
                 for (var i = 0; i < tuple.Elements.Length; i++) Assign(tuple.Elements[i], items.Items[i], frame);
                 return value;
             case IMemberReferenceOperation { Member.IsStatic: true } member: throw TraceError.Unsupported(target,
-            "'" + member.Member.Name + "' is static; a model may not assign it");
+                "'" + member.Member.Name + "' is static; a model may not assign it");
             case IPropertyReferenceOperation property:
                 var instance = Visit(property.Instance, frame);
                 var index = Arguments(property.Arguments, property.Property.Parameters.Length, frame);

@@ -40,7 +40,7 @@ sealed partial class Interpreter
             switch (item)
             {
                 case ISimpleAssignmentOperation { Target: IPropertyReferenceOperation { Arguments.Length: 0 } property } assignment: SetProperty(property,
-                value, Visit(assignment.Value, frame)); break;
+                    value, Visit(assignment.Value, frame)); break;
                 case ISimpleAssignmentOperation { Target: IFieldReferenceOperation field } assignment when value is ModelObject o: o.Slots[field.Field.OriginalDefinition] = Visit(assignment.Value, frame); break;
                 case IInvocationOperation { TargetMethod.Name: "Add" } add when value is ListValue list
                 && add.Arguments.Length == 1: list.Items.Add(Visit(add.Arguments[0].Value, frame)); break;

@@ -152,7 +152,7 @@ public static unsafe class CpuAttention
     // P = exp(score − lse) and dS = P · (dP − delta) · score', 0 where the pair is not visible.
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     static (Vector<float> P, Vector<float> Ds) Gradient<TScore>(float* s, float* dp, Vector<float> distance, Vector<float> reach, float head, Vector<float> lse,
-    Vector<float> delta)
+        Vector<float> delta)
         where TScore : IScore
     {
         TScore.ValueAndDerivative(Vector.Load(s), distance, head, out var z, out var dz);

@@ -55,10 +55,10 @@ internal static partial class CublasLt
         int attribute, void* value, nuint bytes);
     [LibraryImport(Lib, EntryPoint = "cublasLtMatmulAlgoGetHeuristic")]
     internal static unsafe partial int GetHeuristic(CublasLtHandle handle, nint desc, nint a, nint b, nint c, nint d, nint preference,
-    int requested, MatmulHeuristic* results, out int returned);
+        int requested, MatmulHeuristic* results, out int returned);
     [LibraryImport(Lib, EntryPoint = "cublasLtMatmul")]
     internal static unsafe partial int Matmul(CublasLtHandle handle, nint desc, float* alpha, nint a, nint aLayout, nint b, nint bLayout, float* beta, nint c,
-    nint cLayout, nint d, nint dLayout,
+        nint cLayout, nint d, nint dLayout,
         MatmulAlgorithm* algorithm, nint workspace, nuint workspaceBytes, CudaStream stream);
 }
 

@@ -115,11 +115,11 @@ internal static partial class Driver
     /// <summary>dims and strides innermost first; strides in bytes, without the innermost.</summary>
     [LibraryImport(Lib, EntryPoint = "cuTensorMapEncodeTiled")]
     internal static unsafe partial int TensorMapEncodeTiled(TensorMap* map, int type, uint rank, nint address, ulong* extents, ulong* strides, uint* box, uint* steps,
-    int interleave, int swizzle, int promotion, int fill);
+        int interleave, int swizzle, int promotion, int fill);
 
     [LibraryImport(Lib, EntryPoint = "cuLaunchKernel")]
     internal static unsafe partial int LaunchKernel(nint function, uint gridX, uint gridY, uint gridZ, uint blockX, uint blockY, uint blockZ, uint sharedBytes,
-    CudaStream stream, void** parameters, void** extra);
+        CudaStream stream, void** parameters, void** extra);
 
     [LibraryImport(Lib, EntryPoint = "cuLaunchKernelEx")]
     internal static unsafe partial int LaunchKernelEx(LaunchConfiguration* configuration, nint function, void** parameters, void** extra);

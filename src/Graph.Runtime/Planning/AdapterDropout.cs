@@ -68,8 +68,8 @@ public static class AdapterDropout
 
     /// <summary>Bytes of the scratch that a launch needs; 0: none.</summary>
     public static long ScratchBytes(Shapes shapes, Launch launch) =>
-        launch is GemmLaunch g ? DroppedSegments(shapes, g).Select(s => (long)shapes.Tokens * Pitch(shapes, g, s) * TensorLayout.Size(ElementType.Act, shapes.Act))
-        .Append(0).Max() : 0;
+        launch is not GemmLaunch g ? 0
+            : DroppedSegments(shapes, g).Select(s => (long)shapes.Tokens * Pitch(shapes, g, s) * TensorLayout.Size(ElementType.Act, shapes.Act)).DefaultIfEmpty().Max();
 
     public static int Pitch(Shapes shapes, GemmLaunch g, GemmSegment segment) => TensorLayout.RowPitch(Columns(shapes, g, segment));
 }

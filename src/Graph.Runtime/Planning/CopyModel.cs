@@ -1,5 +1,6 @@
 using System;
 using System.Collections.Generic;
+using System.Linq;
 using Graph.Runtime.Devices;
 
 namespace Graph.Runtime.Planning;
@@ -85,6 +86,9 @@ static class CopyModel
         }
         return late;
     }
+
+    /// <summary>Milliseconds of all copies, one after the other.</summary>
+    public static double Milliseconds(IEnumerable<ModelCopy> copies, DeviceProfile device, Lane lane) => copies.Sum(c => device.CopyMilliseconds(lane, c.Bytes));
 
     /// <summary>Milliseconds by which launches beside the copies take longer.</summary>
     public static double Slowed(ReadOnlySpan<ModelCopy> copies, DeviceProfile device, Lane lane)

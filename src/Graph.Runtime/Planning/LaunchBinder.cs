@@ -100,7 +100,7 @@ public sealed class LaunchBinder(Shapes shapes, double loraScale, int logitsRows
 
             BoundGemm Product(Rectangle to, nint a, int aPitch, nint b, int bPitch, int k, bool accumulate) =>
                 new(ScheduleText.Print(g.D), g.Layer, LaunchCost.Gemm(to.Rows, to.Columns, k), 0, g.Layout, layout.Tensor.Type, Start(address, to), layout.Pitch, a,
-                aPitch, b, bPitch, to.Rows, to.Columns, k, scale, accumulate)
+                    aPitch, b, bPitch, to.Rows, to.Columns, k, scale, accumulate)
                 {
                     Unit = g is { Layout: GemmLayout.Tn, Accumulate: true } ? tokenUnit ?? GemmKernel.TokenUnit(shapes.Ranks[stack]) : int.MaxValue,
                 };

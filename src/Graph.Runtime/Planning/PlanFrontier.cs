@@ -9,10 +9,12 @@ namespace Graph.Runtime.Planning;
 /// Plans of one run from the fastest to the smallest, and the fastest of them that fits a budget. Which plans there are does not depend on the budget, so a larger one never gets a
 /// slower plan.
 /// <para>
-/// A setting says which weights are streamed, which activations are offloaded, and how much room working memory has; masters and moments may rest on the host in any. It gives a path, which starts with everything else kept.
-/// Each step looks at the launch with the most live bytes. Of the activations that lie there, unread, it drops the one whose rebuilding costs the least for each byte; of equal ones that
-/// of the first layers, which lies longest. Identical layers have identical costs, so they are dropped one layer after the other. Every state of the path is counted
-/// (<see cref="StepModel"/>), some of them with tiles of tokens too. Only what is handed out is laid out in an arena.
+/// A setting says which weights are streamed, which activations are offloaded, and how much room working memory has.
+/// Masters and moments may rest on the host in any. A setting gives a path, which starts with everything else kept.
+/// Each step looks at the launch with the most live bytes.
+/// Of the activations that lie there, unread, it drops the one whose rebuilding costs the least for each byte; of equal ones that of the first layers, which lies longest.
+/// Identical layers have identical costs, so they are dropped one layer after the other.
+/// Every state of the path is counted (<see cref="StepModel"/>), some of them with tiles of tokens too. Only what is handed out is laid out in an arena.
 /// </para>
 /// </summary>
 public sealed class PlanFrontier
@@ -76,7 +78,9 @@ public sealed class PlanFrontier
         var first = BaseOf(host.Shares[0]);
         var times = new LaunchTimes(first.Shapes, device, 1, 1);
         hostStatesMs = (times.Optimizer(optimizer.Elements, options.Moments, true) - times.Optimizer(optimizer.Elements, options.Moments, false)) / options.MicroBatches;
-        plain = [.. RoomsOf(first.Shapes, options).DistinctBy(r => first.Shapes.Streamed.Count > 0 ? r : r with { Landing = 0 }).Select(room => SettingOf(first, room, new HashSet<string>()))];
+        // Where nothing is copied, rows of logits alone make a difference.
+        plain = [.. RoomsOf(first.Shapes, options).DistinctBy(r => first.Shapes.Streamed.Count > 0 ? r : r with { Landing = 0 })
+            .Select(room => SettingOf(first, room, new HashSet<string>()))];
         // With everything kept on the device nothing is faster: what fits all of it needs no other setting.
         settings = new(() => [.. plain, .. host.Shares.AsParallel().AsOrdered().SelectMany((share, i) => Others(i == 0 ? first : BaseOf(share), i > 0))]);
         candidates = new(() => Sorted(settings.Value));
@@ -133,8 +137,9 @@ public sealed class PlanFrontier
     public PlannedStep Fastest() => fastest.Value;
 
     /// <summary>
-    /// No plan of these settings that fits is faster, in milliseconds of a step. At each launch (with tiles: at each that mixes tokens) what is too much must be dropped, and what is
-    /// cheapest for each byte may be dropped in parts there; and copies of a direction take their time. Infinite: none fits.
+    /// No plan of these settings that fits is faster, in milliseconds of a step.
+    /// At each launch (with tiles: at each that mixes tokens) what is too much must be dropped, and what is cheapest for each byte may be dropped in parts there.
+    /// Copies of a direction take their time. Infinite: none fits.
     /// </summary>
     public double Bound(long budget) => settings.Value.SelectMany(s => s.Places, (s, hostStates) => Bound(s, hostStates, budget)).Min();
 
@@ -161,7 +166,7 @@ public sealed class PlanFrontier
             if (excess > 0) return double.PositiveInfinity;
             most = Math.Max(most, ms);
         }
-        return StepPrediction.Step(Fastest().Plan, device, Math.Max(none.Milliseconds - none.Waiting + most, none.Copying) + (hostStates ? hostStatesMs : 0));
+        return StepPrediction.Step(Fastest().Plan, device, Math.Max(none.Milliseconds - none.Waiting + most, s.Model.Copying) + (hostStates ? hostStatesMs : 0));
     }
 
     bool Fits(PlannedStep plan, long budget) => plan.Footprint.Total <= budget && plan.Plan.Memory.HostBytes <= host.Bytes;
@@ -238,8 +243,8 @@ public sealed class PlanFrontier
             .Where(t => shapes[t].Tensor.Kind == TensorKind.Activation && written.Contains(t) && !kept.Contains(t));
     }
 
-    // Ample and tight. All rows that fill whole tiles, of those that take as long the fewest, and two copies on their way; or the fewest rows, and one. Chunks of the logits are the largest tensor when little else is kept.
-    // All plans of a run have the same bits.
+    // Ample: rows that take the least time (of equal ones the fewest), and two copies on their way. Tight: the fewest rows, and one copy.
+    // Chunks of the logits are the largest tensor when little else is kept; but where their rows decide bits, all plans have the same.
     static IReadOnlyList<Room> RoomsOf(Shapes shapes, PlanOptions options)
     {
         var rows = ExecutionPlan.LogitsRowsOf(shapes, options);

@@ -14,8 +14,7 @@ namespace Graph.Runtime.Planning;
 /// <param name="MixingBytes">The most bytes alive at a launch that mixes tokens: tiles reach no less.</param>
 /// <param name="MixingAt">That launch.</param>
 /// <param name="Waiting">Of the milliseconds, those in which launches wait for copies.</param>
-/// <param name="Copying">Milliseconds of all copies of the direction that has the most: no step is shorter.</param>
-public readonly record struct StepState(long ArenaBytes, int At, double Milliseconds, int Launches, long MixingBytes, int MixingAt, double Waiting, double Copying);
+public readonly record struct StepState(long ArenaBytes, int At, double Milliseconds, int Launches, long MixingBytes, int MixingAt, double Waiting);
 
 /// <summary>
 /// A training micro-batch in numbers. It counts what <see cref="Expansion"/>, <see cref="Lifetimes"/> and
@@ -59,7 +58,7 @@ public sealed class StepModel
     /// <param name="offload">Activations that wait for the backward in host memory.</param>
     /// <param name="landing"><see cref="TransferPace.Landing"/>.</param>
     public StepModel(Shapes shapes, IReadOnlyList<Launch> forward, IReadOnlyList<Launch> backward, IReadOnlySet<string> kept, int logitsRows, int longestDocument,
-        LaunchTimes times, IReadOnlySet<string> offload, double landing = 2)
+        LaunchTimes times, IReadOnlySet<string> offload, double landing = TransferPace.DoubleBuffered)
     {
         (device, this.landing) = (times.Device, landing);
         var arena = shapes.Layouts.Where(l => shapes.IsInArena(l.Tensor) && !shapes.Streamed.Contains(l.Tensor.Name)).ToArray();
@@ -159,6 +158,9 @@ public sealed class StepModel
         for (var i = 0; i < at; i++) ms += entries[list[i]].Milliseconds;
         return ms;
     }
+
+    /// <summary>Of the last evaluation: milliseconds of all copies of the direction that has the most. No step is shorter.</summary>
+    public double Copying => Math.Max(CopyModel.Milliseconds(away, device, Lane.ToHost), CopyModel.Milliseconds(back, device, Lane.ToDevice));
 
     /// <summary>Of the last evaluation: milliseconds from the tensor's last use in the forward to its first in the backward; 0: there is none.</summary>
     public double Absence(int tensor) => last[0][tensor] >= 0 && first[1][tensor] < int.MaxValue ? Elapsed(first[1][tensor]) - Elapsed(last[0][tensor] + 1) : 0;
@@ -307,9 +309,7 @@ public sealed class StepModel
             if (i + 1 < count && pairs[list[i]] is { Gain: not 0 } pair && pair.Second == list[i + 1]
                 && (pair.Room == 0 || most - Math.Max(live[i], live[i + 1]) >= pair.Room)) ms -= pair.Gain;
         }
-        return new StepState(most, at, ms, count + 2 * (away.Count + back.Count), mixing, mixingAt, late, Math.Max(Copying(away, Lane.ToHost), Copying(back, Lane.ToDevice)));
-
-        double Copying(List<ModelCopy> copies, Lane lane) => copies.Sum(c => device.CopyMilliseconds(lane, c.Bytes));
+        return new StepState(most, at, ms, count + 2 * (away.Count + back.Count), mixing, mixingAt, late);
     }
 
     void Add(int tensor, int from, int to)

@@ -23,8 +23,11 @@ public sealed record TransferWait(TransferStart Start) : Launch(-1, Start.Layer)
 /// <param name="FlopsPerByte">Operations of a product while memory moves one byte: 170 on an H200, 160 to 220 elsewhere.</param>
 /// <param name="LaunchBytes">What a launch costs beside its floor: 2.5 μs of 4 TB/s.</param>
 /// <param name="Landing">Copies on the way take at most so many times the largest one in the arena: 2 is double buffering.</param>
-public sealed record TransferPace(double LinkSlowness = 100, double FlopsPerByte = 170, double LaunchBytes = 10_000_000, double Landing = 2)
+public sealed record TransferPace(double LinkSlowness = 100, double FlopsPerByte = 170, double LaunchBytes = 10_000_000, double Landing = TransferPace.DoubleBuffered)
 {
+    /// <summary>One copy arrives while the one before is read.</summary>
+    public const double DoubleBuffered = 2;
+
     /// <summary>Times are milliseconds of this device in place of such bytes; null: the figures above.</summary>
     public DeviceProfile? Device { get; init; }
 

@@ -27,14 +27,16 @@ public class ParquetFilesTests
         var blocks = Enumerable.Range(0, set.BlocksOf(0)).Select(b => new BlockAt(0, b)).ToArray();
         // Parts are read in any order.
         var read = blocks.Reverse().Zip(set.ReadWithFaults([.. blocks.Reverse()])).Reverse().ToArray();
-        return ([.. read.SelectMany(b => b.Second.Examples.Select(e => (set.LineOf(b.First, e.Line), e)))], [.. read.SelectMany(b => b.Second.Faults.Select(f => set.LineOf(b.First, f.Line)))], blocks.Length);
+        return ([.. read.SelectMany(b => b.Second.Examples.Select(e => (set.LineOf(b.First, e.Line), e)))],
+            [.. read.SelectMany(b => b.Second.Faults.Select(f => set.LineOf(b.First, f.Line)))], blocks.Length);
     }
 
     /// <summary>Every type, compression, encoding and page version gives the rows that the JSON Lines file beside it has, whole and in parts of a row or a few.</summary>
     [Theory, MemberData(nameof(Files))]
     public void Read_AsArrowWritesIt_IsTheSameJsonLines(string name)
     {
-        var json = Directory.GetFiles(Folder, "*.jsonl").OrderByDescending(f => f.Length).First(f => name.StartsWith(Path.GetFileNameWithoutExtension(f), StringComparison.Ordinal));
+        var json = Directory.GetFiles(Folder, "*.jsonl").OrderByDescending(f => f.Length)
+            .First(f => name.StartsWith(Path.GetFileNameWithoutExtension(f), StringComparison.Ordinal));
         var (expected, faults, _) = Read(json);
         Assert.True(expected.Count >= 34 && expected.Count + faults.Count == 40);
         foreach (var held in new[] { DataSet.HeldBytes, 64 * 40, 64 })
@@ -58,10 +60,13 @@ public class ParquetFilesTests
         using var scratch = new Scratch();
         var random = new Random(3);
         var numbers = Enumerable.Range(1, 10_000).OrderBy(_ => random.Next()).Take(100).Order().ToArray();
-        var rows = Enumerable.Range(1, 10_000).Select(n => (IDictionary<string, object?>)new Dictionary<string, object?> { ["text"] = Array.BinarySearch(numbers, n) >= 0 ? null : $"line {n}", ["score"] = (double)n });
+        var rows = Enumerable.Range(1, 10_000)
+            .Select(n => (Broken: Array.BinarySearch(numbers, n) >= 0, Number: n))
+            .Select(r => (IDictionary<string, object?>)new Dictionary<string, object?> { ["text"] = r.Broken ? null : $"line {r.Number}", ["score"] = (double)r.Number });
         var path = Path.Combine(scratch.Path, "d.parquet");
         await using (var stream = File.Create(path))
-            await ParquetSerializer.SerializeUntypedAsync([.. rows], new ParquetSchema(new DataField<string>("text"), new DataField<double>("score")), stream, new ParquetOptions { RowGroupSize = 10_000 }, cancellationToken: TestContext.Current.CancellationToken);
+            await ParquetSerializer.SerializeUntypedAsync([.. rows], new ParquetSchema(new DataField<string>("text"), new DataField<double>("score")), stream,
+                new ParquetOptions { RowGroupSize = 10_000 }, cancellationToken: TestContext.Current.CancellationToken);
         var (examples, faults, blocks) = Read(path, 64 * 400);
         Assert.InRange(blocks, 50, 10_000);
         Assert.Equal(numbers.Select(n => (long)n), faults);
@@ -139,7 +144,8 @@ public class ParquetFilesTests
         ThriftWriter.Field(file, 2, Wire.List);
         ThriftWriter.List(file, 4, Wire.Struct);
         // Name, children, repetition (1 optional, 2 repeated), type (1 INT32), converted type (3 a list).
-        foreach (var (name, children, repeated, type, converted) in new[] { ("schema", 1, -1, -1, -1), ("input_ids", 1, 1, -1, 3), ("list", 1, 2, -1, -1), ("element", -1, 1, 1, -1) })
+        foreach (var (name, children, repeated, type, converted) in new[] { ("schema", 1, -1, -1, -1), ("input_ids", 1, 1, -1, 3), ("list", 1, 2, -1, -1),
+            ("element", -1, 1, 1, -1) })
         {
             if (type >= 0) Number(1, Wire.I32, type);
             if (repeated >= 0) Number(3, Wire.I32, repeated);

@@ -5,7 +5,10 @@ using Graph.Runtime.Devices;
 
 namespace Graph.Runtime.Tests;
 
-/// <summary>The CPU as a device that breaks: from its call number <paramref name="failsAt"/> on every call fails, as those of a GPU do after an error that stays; what it gave and did not get back is counted.</summary>
+/// <summary>
+/// The CPU as a device that breaks: from its call number <paramref name="failsAt"/> on every call fails, as
+/// those of a GPU do after an error that stays; what it gave and did not get back is counted.
+/// </summary>
 /// <param name="once">Only that one call fails.</param>
 sealed class FaultyDevice(CpuDevice inner, int failsAt, bool once = false) : IDevice
 {

@@ -79,7 +79,8 @@ public unsafe class LabelRowsTests
         foreach (var (name, bytes) in Lifetimes.ScratchOf(shapes, head, Chunk)) sizes[name] = bytes;
         foreach (var (name, count) in LabelRows.Inputs(T)) sizes[name] = 4L * count;
         var addresses = sizes.ToDictionary(s => s.Key, s => device.Allocate(Math.Max(4, s.Value)));
-        foreach (var (name, values) in new[] { (head.X.Tensor, x), (head.Table.Tensor, table), (ScheduleText.Lower(head.InverseLabels), [0.25f]) }) device.Upload(addresses[name], MemoryMarshal.AsBytes(values.AsSpan()));
+        foreach (var (name, values) in new[] { (head.X.Tensor, x), (head.Table.Tensor, table),
+            (ScheduleText.Lower(head.InverseLabels), [0.25f]) }) device.Upload(addresses[name], MemoryMarshal.AsBytes(values.AsSpan()));
         foreach (var name in LabelRows.Inputs(T).Select(i => i.Name).Append("labels")) device.Upload(addresses[name], MemoryMarshal.AsBytes(batch[name].AsSpan()));
         using var program = device.Prepare([.. new LaunchBinder(shapes, 1, Chunk, _ => 0).Bind(head, name => addresses[name])]);
         program.Run();

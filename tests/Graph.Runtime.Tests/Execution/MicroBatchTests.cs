@@ -40,8 +40,10 @@ public class MicroBatchTests
     {
         int[] lengths = [5, 40, 1, 23];
         var batch = MicroBatch.Pack(lengths.Sum(), [.. lengths.Select(n => (new int[n], new int[n]))]);
-        var pairs = Enumerable.Range(0, batch.Ids.Length).Sum(q => (long)Enumerable.Range(0, batch.Ids.Length).Count(k => k >= batch.DocStart[q] && k <= q && q - k < (window ?? int.MaxValue)));
+        var pairs = Enumerable.Range(0, batch.Ids.Length)
+            .Sum(q => (long)Enumerable.Range(0, batch.Ids.Length).Count(k => k >= batch.DocStart[q] && k <= q && q - k < (window ?? int.MaxValue)));
         Assert.Equal(pairs, batch.AttendedPairs(window));
-        Assert.Equal(MicroBatch.Pack(96, [.. Enumerable.Repeat((new int[40], new int[40]), 2), (new int[16], new int[16])]).AttendedPairs(window), Graph.Runtime.Planning.LaunchCost.Pairs(96, 40, window));
+        Assert.Equal(MicroBatch.Pack(96, [.. Enumerable.Repeat((new int[40], new int[40]), 2), (new int[16], new int[16])])
+            .AttendedPairs(window), Graph.Runtime.Planning.LaunchCost.Pairs(96, 40, window));
     }
 }

@@ -21,9 +21,10 @@ public class PackedTrainingTests
     /// <summary>The weights of the training tests; the linears as bf16 values of their codes.</summary>
     sealed class Dequantized : IWeightSource
     {
-        readonly TrainingTests.Source source = new();
+        readonly TinyModel.Source source = new();
 
-        public StoredTensor Describe(string name) => name.EndsWith(".weight", StringComparison.Ordinal) ? source.Describe(name) with { Type = StoredType.Bf16 } : source.Describe(name);
+        public StoredTensor Describe(string name) =>
+            name.EndsWith(".weight", StringComparison.Ordinal) ? source.Describe(name) with { Type = StoredType.Bf16 } : source.Describe(name);
 
         public ReadOnlySpan<byte> Rows(string name, int row, int rows, Span<byte> scratch)
         {
@@ -41,7 +42,7 @@ public class PackedTrainingTests
     /// <summary>The same with absmax in fp32: of the same values, so that both formats train to equal bits.</summary>
     sealed class Plain : IWeightSource
     {
-        readonly TrainingTests.Source source = new();
+        readonly TinyModel.Source source = new();
         readonly Dictionary<string, (byte[] Codes, float[] Absmax)> known = [];
 
         public StoredTensor Describe(string name) => source.Describe(name);
@@ -70,7 +71,7 @@ public class PackedTrainingTests
     {
         var ranks = RankTable.Create(Tiny, 3, ["a", "b"]);
         using var device = new CpuDevice(poison: true);
-        device.Load(TrainingTests.TinyKernels());
+        device.Load(TinyModel.TinyKernels());
         var storage = WeightStorages.Packed(Tiny, _ => format);
         if (streamed) storage = WeightStorages.Streamed(Tiny, storage);
         var plan = ExecutionPlan.Create(Tiny, new PlanOptions(Tokens, ranks, ActType.F32, 1.5)
@@ -87,8 +88,8 @@ public class PackedTrainingTests
             Assert.Contains(plan.MicroBatch.Tiled, r => Enumerable.Range(r.First, r.Last - r.First + 1).Any(i => plan.MicroBatch.Launches[i] is DequantizeLaunch));
             Assert.All(plan.MicroBatch.Arena.Placements.Where(p => plan.Shapes.IsMaterialized(p.Lifetime.Tensor)), p => Assert.Equal(plan.Shapes[p.Lifetime.Tensor].Bytes, p.Lifetime.Bytes));
         }
-        var losses = Enumerable.Range(0, 3).Select(i => (double)session.Train([TrainingTests.Batch(Tokens, i)], 1e-2).Loss).ToList();
-        losses.Add(session.Evaluate(TrainingTests.Batch(Tokens, 9)).LossSum);
+        var losses = Enumerable.Range(0, 3).Select(i => (double)session.Train([TinyModel.Batch(Tokens, i)], 1e-2).Loss).ToList();
+        losses.Add(session.Evaluate(TinyModel.Batch(Tokens, 9)).LossSum);
         Assert.Equal(plan.Memory.PeakBytes, device.PeakBytes);
         var gradients = ranks.Adapters.SelectMany(s => session.GetGradient(s.Linear) is var g ? g.A.Concat(g.B) : []);
         return ([.. losses], [.. session.State(0, 0).Adapters.SelectMany(a => a.A.Master.Concat(a.B.Master).Concat(((Fp32Moment)a.B.SecondMoment).Values)).Concat(gradients)]);
@@ -99,14 +100,14 @@ public class PackedTrainingTests
     {
         var expected = Run(new Dequantized(), WeightFormat.Act, Decisions.None);
         // The weights that were quantised are others.
-        Assert.NotEqual(expected.Losses, Run(new TrainingTests.Source(), WeightFormat.Act, Decisions.None).Losses);
+        Assert.NotEqual(expected.Losses, Run(new TinyModel.Source(), WeightFormat.Act, Decisions.None).Losses);
         var random = new Random(1);
         for (var i = 0; i < 12; i++)
         {
             var actions = Tiny.Recipes.Where(_ => random.Next(2) == 0).ToDictionary(r => r.Tensor, _ => TensorAction.Recompute);
             int? tile = i % 3 == 0 ? null : Unit * (i % 3);
             var (decisions, streamed) = (new Decisions("random", actions), i / 2 % 2 == 1);
-            var got = i % 2 == 0 ? Run(new TrainingTests.Source(), WeightFormat.Nf4, decisions, tile, streamed) : Run(new Plain(), WeightFormat.Nf4Plain, decisions, tile, streamed);
+            var got = i % 2 == 0 ? Run(new TinyModel.Source(), WeightFormat.Nf4, decisions, tile, streamed) : Run(new Plain(), WeightFormat.Nf4Plain, decisions, tile, streamed);
             Assert.Equal(expected.Losses, got.Losses);
             Assert.Equal(expected.Bits, got.Bits);
         }
@@ -114,5 +115,6 @@ public class PackedTrainingTests
 
     [Fact]
     public void LoadWeights_AbsmaxOfAnotherKindThanPlanned_IsRefused() =>
-        Assert.Contains("layers.0.a.weight has fp32 absmax, but the plan is for absmax of 8 bits", Assert.Throws<ArgumentException>(() => Run(new Plain(), WeightFormat.Nf4, Decisions.None)).Message);
+        Assert.Contains("layers.0.a.weight has fp32 absmax, but the plan is for absmax of 8 bits",
+        Assert.Throws<ArgumentException>(() => Run(new Plain(), WeightFormat.Nf4, Decisions.None)).Message);
 }

@@ -36,7 +36,8 @@ public class RandomWeightsTests
         Assert.Equal(0.683, values.Count(v => Math.Abs(v) < deviation) / (double)values.Length, 0.01);
         Assert.Equal(0.954, values.Count(v => Math.Abs(v) < 2 * deviation) / (double)values.Length, 0.01);
         // Neighbours, also across rows, have nothing to do with each other.
-        foreach (var apart in new[] { 1, 2, 3, 4, 1027 }) Assert.InRange(Math.Abs(values.Zip(values.Skip(apart), (a, b) => (double)a * b).Average()), 0, 0.01 * deviation * deviation);
+        foreach (var apart in new[] { 1, 2, 3, 4,
+            1027 }) Assert.InRange(Math.Abs(values.Zip(values.Skip(apart), (a, b) => (double)a * b).Average()), 0, 0.01 * deviation * deviation);
     }
 
     [Fact]

@@ -40,7 +40,7 @@ public sealed record CrossEntropyBody(Expr Logit, int Vocab) : KernelBody
         {
             CudaText.Header(SentenceFromSums, target, kernel, name)
                 + CudaText.Elem(target) + CudaText.Named(name, ("VOCAB", Vocab), ("THREADS", threads), ("PARTS", parts), ("THREAD_CHUNKS", chunks),
-                ("MIN_BLOCKS", minBlocks), ("SUMS", GemmKernel.RowSums(Vocab))),
+                    ("MIN_BLOCKS", minBlocks), ("SUMS", GemmKernel.RowSums(Vocab))),
             "@prelude.cu", Functions(log2: true, value: false), "@cross_entropy_from_sums.cu",
         });
     }
@@ -59,7 +59,7 @@ public sealed record CrossEntropyBody(Expr Logit, int Vocab) : KernelBody
 
     internal override CpuKernel Cpu(Kernel kernel) =>
         new("static (a, rows) => Graph.Runtime.Cpu.CpuCrossEntropy.Run<" + CpuFunction.Name(kernel) + ">(a, rows, " + NumberText.Int(Vocab) + ", true)",
-        true, CpuFunction.Print(kernel.Name, Logit));
+            true, CpuFunction.Print(kernel.Name, Logit));
 
     /// <summary>The kernel that is left when the product of the logits makes the sums.</summary>
     public static string FromSums(Kernel kernel) => kernel.Name + "_from_sums";

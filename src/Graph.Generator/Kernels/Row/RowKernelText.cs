@@ -210,7 +210,7 @@ public static class RowKernelText
     /// <summary>A value of 8 columns.</summary>
     internal static string Let(RowStatement.Let let, Func<string, string> variable) =>
         "\n    // " + let.Comment + "\n    float " + let.Name + "[8];\n    for (int j = 0; j < 8; j++) " + let.Name + "[j] = " + ExprSource.Print(let.Value,
-        ExprLanguage.Cuda, variable) + ";\n";
+            ExprLanguage.Cuda, variable) + ";\n";
 
     /// <summary>After a store, for statements that read the value: from here on it is the stored one.</summary>
     internal static string Rounded(RowBody body, RowStatement.Store store) =>

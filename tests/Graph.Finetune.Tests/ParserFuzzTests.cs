@@ -44,4 +44,13 @@ public class ParserFuzzTests
         Assert.Equal(20, findings.Count);
         Assert.Equal([0, 10, 0], counts.Select(c => c.Refused));
     }
+
+    [Fact]
+    public void Run_TimeIsUp_BeginsNoInput()
+    {
+        using var scratch = new Scratch();
+        Parser[] parsers = [new("any", [[1]], _ => _ => { })];
+        Assert.Empty(new FuzzRun(parsers, scratch.Path).Run(0, 30, 2, limit: TimeSpan.Zero).Counts);
+        Assert.Equal(30, new FuzzRun(parsers, scratch.Path).Run(0, 30, 2, limit: TimeSpan.FromHours(1)).Counts.Single().Inputs);
+    }
 }

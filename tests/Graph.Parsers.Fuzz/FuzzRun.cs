@@ -27,8 +27,11 @@ sealed record FuzzRun(IReadOnlyList<Parser> Parsers, string Folder, double HangS
     public static byte[] Input(IReadOnlyList<Parser> parsers, long number) => Mutation.Make(new Random(HashCode(number)), parsers[(int)(number % parsers.Count)].Seeds);
 
     /// <param name="only">Of one parser; null: all.</param>
-    public (IReadOnlyList<FuzzCount> Counts, IReadOnlyList<Finding> Findings) Run(long from, long count, int jobs, string? only = null, Action<Finding>? say = null)
+    /// <param name="limit">No input is begun after it.</param>
+    public (IReadOnlyList<FuzzCount> Counts, IReadOnlyList<Finding> Findings) Run(
+        long from, long count, int jobs, string? only = null, TimeSpan? limit = null, Action<Finding>? say = null)
     {
+        var begin = Stopwatch.GetTimestamp();
         var (counts, findings, gate, next) = (new List<FuzzCount>(), new List<Finding>(), new Lock(), from);
         var at = new (long Number, long Since)[jobs];
         using var over = new ManualResetEventSlim();
@@ -48,7 +51,7 @@ sealed record FuzzRun(IReadOnlyList<Parser> Parsers, string Folder, double HangS
             var mine = new FuzzCount[Parsers.Count];
             for (var i = 0; i < mine.Length; i++) mine[i] = new FuzzCount(Parsers[i].Name, 0, 0, 0, 0, 0, 0);
             using var last = new FileStream(Path.Combine(folder, "number"), FileMode.Create, FileAccess.Write, FileShare.Read, 0);
-            for (var number = Interlocked.Increment(ref next) - 1; number < from + count; number = Interlocked.Increment(ref next) - 1)
+            for (long number; (number = Interlocked.Increment(ref next) - 1) < from + count && !(Stopwatch.GetElapsedTime(begin) > limit);)
             {
                 var p = (int)(number % Parsers.Count);
                 if (parse[p] is not { } one) continue;

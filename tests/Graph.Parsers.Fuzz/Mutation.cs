@@ -86,13 +86,22 @@ static class Mutation
     static void Repeat(List<byte> bytes, Random random, int at)
     {
         var part = bytes.GetRange(at, random.Next(1 + Math.Min(bytes.Count - at, 64)));
-        for (var times = 1 << random.Next(12); times > 0 && bytes.Count < MostBytes; times--) bytes.InsertRange(at, part);
+        var times = 1 << random.Next(12);
+        if (part.Count > 0) bytes.InsertRange(at, Times([.. part], Math.Clamp((MostBytes - bytes.Count + part.Count - 1) / part.Count, 0, times)));
     }
 
     static void Nest(List<byte> bytes, Random random, int at)
     {
         var open = Encoding.ASCII.GetBytes(Nests[random.Next(Nests.Length)]);
         var deep = 1 << random.Next(15);
-        bytes.InsertRange(at, Enumerable.Repeat(open, Math.Min(deep, MostBytes / open.Length)).SelectMany(b => b));
+        bytes.InsertRange(at, Times(open, Math.Min(deep, MostBytes / open.Length)));
+    }
+
+    // At once: a list that receives them one by one moves what lies behind each time.
+    static byte[] Times(byte[] part, int times)
+    {
+        var all = new byte[part.Length * times];
+        for (var i = 0; i < times; i++) part.CopyTo(all, i * part.Length);
+        return all;
     }
 }

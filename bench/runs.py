@@ -43,14 +43,17 @@ def parse():
     p.add_argument("--gemma2", "--exe", required=True, dest="exe")
     p.add_argument("--variant", default="nano")
     p.add_argument("--model", default="tests/fixtures/reference/checkpoint")
+    p.add_argument("--tokenizer", help="of a model that has none, as random:SEED")
     p.add_argument("--data", default="samples/nano.jsonl")
     p.add_argument("--device", default="cpu")
+    p.add_argument("--vram", help="as train has it; processes beside each other share the card")
     p.add_argument("--more", default=SAVED_OFTEN, help="further options of the runs that are killed")
     p.add_argument("--kills", type=int, default=200)
     p.add_argument("--disks", type=int, default=50)
     p.add_argument("--pairs", type=int, default=50)
     p.add_argument("--damages", type=int, default=12, help="places in each file of a checkpoint that are cut, and as many where a bit is turned")
     p.add_argument("--matrix", type=int, default=1, help="interrupted runs of each setting")
+    p.add_argument("--settings", nargs="*", choices=MATRIX, default=list(MATRIX), metavar="NAME", help="of the matrix these alone")
     p.add_argument("--jobs", type=int, default=1, help="cases beside each other")
     p.add_argument("--seed", type=int, default=int(time.time()))
     p.add_argument("--dir", help="where the runs' folders are made; the system's temporary folder when left out")
@@ -129,12 +132,14 @@ class Run:
 class Bench:
     def __init__(self, a, root):
         self.a, self.root = a, root
-        self.environment = os.environ | {"GRAPH_CACHE": os.path.join(root, "cache"), "DOTNET_PROCESSOR_COUNT": "2"}
+        # Processes beside each other share the cores, two at most for each.
+        threads = max(1, min(2, os.cpu_count() // a.jobs))
+        self.environment = os.environ | {"GRAPH_CACHE": os.path.join(root, "cache"), "DOTNET_PROCESSOR_COUNT": str(threads)}
         self.environment.pop("OTEL_EXPORTER_OTLP_ENDPOINT", None)
 
     def command(self, more, data=None):
-        data = [] if "--data" in more else ["--data", data or self.a.data]
-        return [os.path.abspath(self.a.exe), "train", "--variant", self.a.variant, "--model", self.a.model, "--device", self.a.device, "--steps", str(STEPS), *data, *more]
+        more = [*([] if "--data" in more else ["--data", data or self.a.data]), *(("--tokenizer", self.a.tokenizer) if self.a.tokenizer else ()), *(("--vram", self.a.vram) if self.a.vram else ()), *more]
+        return [os.path.abspath(self.a.exe), "train", "--variant", self.a.variant, "--model", self.a.model, "--device", self.a.device, "--steps", str(STEPS), *more]
 
     def start(self, command, out, *more):
         return Run([*command, "--out", out, *more], self.environment)
@@ -304,6 +309,21 @@ class Bench:
         return lost and f"{lost}; {' '.join(command)}", ""
 
 
+class Progress:
+    """Every few seconds a line, so that what is cut off has said how far it came."""
+
+    def __init__(self, kind, cases):
+        self.kind, self.cases, self.done, self.lost, self.begin, self.lock = kind, cases, 0, 0, time.monotonic(), threading.Lock()
+        self.said = self.begin
+
+    def ended(self, failure):
+        with self.lock:
+            self.done, self.lost, now = self.done + 1, self.lost + bool(failure), time.monotonic()
+            if now - self.said >= 10:
+                self.said = now
+                print(f"  {self.kind}: {self.done} of {self.cases}, {self.lost} lost, {now - self.begin:.0f} s", flush=True)
+
+
 def unfinished(out):
     """Something is half written: a name beside the one that it will have."""
     aside = (".partial", ".replaced", ".old", ".next")
@@ -345,10 +365,10 @@ def main():
         kinds.append(("damages", bench.damage, list(bench.damages(a.damages))))
     if a.matrix:
         bench.large_path = bench.large()
-        kinds.append(("settings", bench.setting, [(name,) for name in MATRIX for _ in range(a.matrix)]))
+        kinds.append(("settings", bench.setting, [(name,) for name in a.settings for _ in range(a.matrix)]))
     report, lost = {"seed": a.seed}, []
 
-    def case(kind, run, number, arguments):
+    def case(progress, kind, run, number, arguments):
         out = os.path.join(root, f"{kind} {number}")
         try:
             failure, note = run(random.Random(f"{a.seed} {kind} {number}"), out, *arguments)
@@ -358,6 +378,7 @@ def main():
             print(f"lost: seed {a.seed}, {kind} {number} {' '.join(map(str, arguments))}: {failure} (kept in {out})", flush=True)
         else:
             shutil.rmtree(out, ignore_errors=True)
+        progress.ended(failure)
         return failure, note
 
     for kind, run, cases in kinds:
@@ -366,8 +387,9 @@ def main():
             print(lost[-1])
             continue
         begin = time.monotonic()
+        progress = Progress(kind, len(cases))
         with concurrent.futures.ThreadPoolExecutor(a.jobs) as pool:
-            done = list(pool.map(lambda c: case(kind, run, *c), enumerate(cases)))
+            done = list(pool.map(lambda c: case(progress, kind, run, *c), enumerate(cases)))
         failed, notes = [f for f, _ in done if f], [n for _, n in done if n]
         lost += failed
         report[kind] = {"cases": len(cases), "lost": len(failed)} | {n: notes.count(n) for n in set(notes)}

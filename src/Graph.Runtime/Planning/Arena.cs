@@ -14,52 +14,71 @@ public sealed record ArenaLayout(IReadOnlyList<Placement> Placements, long Bytes
 }
 
 /// <summary>
-/// Offset assignment in one block. Greedy: lifetimes in some order, each at the smallest gap (best fit) among those placed that are alive with it. Nested lifetimes, which is what forward and backward make, come out at or near the
-/// lower bound. Where they do not, the lifetimes that reach highest are placed first in the next try.
+/// Offset assignment in one block. Greedy: lifetimes in some order, each in a gap among those placed that are alive with it, the smallest or the lowest one that is large enough.
+/// Large lifetimes come first; how much it counts beside their bytes how long they last and how much is alive with them is tried with several weights.
+/// Then the lifetimes that reached highest are placed first in the next try.
 /// </summary>
 public static class Arena
 {
     /// <summary>Every tensor starts on 512 bytes: what TMA, vector loads and cuBLASLt's fastest kernels want.</summary>
     public const long Alignment = 512;
 
-    /// <summary>Tries after the first orders, and those of them without a smaller block after which it stays.</summary>
-    const int Tries = 24, Patience = 8;
+    /// <summary>Orders that are improved, tries of each, and those of them without a smaller block after which it stays.</summary>
+    const int Improved = 2, Tries = 24, Patience = 8;
 
-    /// <summary>Times the bound: what is larger is worth more tries.</summary>
-    const double NearEnough = 1.01;
+    /// <summary>Times the bound: a block that is no larger is not worth another try.</summary>
+    const double NearEnough = 1.005;
+
+    /// <summary>An order is by bytes * launches^a * (the most bytes alive at one of these launches)^b, the largest first.</summary>
+    static readonly double[] WeightsOfLength = [0.03, 0.06, 0.12, 0.25, 0.5], WeightsOfCrowd = [0, 0.5, 1, 2, 4];
 
     public static ArenaLayout Assign(IReadOnlyList<Lifetime> lifetimes)
     {
         if (lifetimes.Count == 0) return ArenaLayout.Empty;
         var bound = LowerBound(lifetimes);
-        IEnumerable<Lifetime>[] orders =
-        [
-            lifetimes.OrderByDescending(l => l.Bytes).ThenBy(l => l.First),
-            lifetimes.OrderBy(l => l.First).ThenByDescending(l => l.Last),
-            lifetimes.OrderByDescending(l => l.Last - l.First).ThenByDescending(l => l.Bytes),
-            lifetimes.OrderByDescending(l => l.Bytes * (double)(l.Last - l.First + 1)),
-            lifetimes.OrderByDescending(l => l.Last).ThenBy(l => l.First),
-        ];
-        var placements = new List<Placements>();
-        foreach (var order in orders)
-        {
-            placements.Add(new Placements([.. order]));
-            if (placements[^1].Bytes == bound) return placements[^1].Layout();
-        }
-        var first = placements.OrderBy(p => p.Bytes).ToArray();
-        var best = first[0];
-        // From the best of them on; what is still far from the bound is tried from the others too.
-        foreach (var start in first)
-        {
-            if (best.Bytes == bound || (start != first[0] && best.Bytes <= NearEnough * bound)) break;
-            var (last, patience) = (start, Patience);
-            for (var i = 0; i < Tries && patience > 0 && best.Bytes > bound; i++, patience--)
+        // Each as small as those before it, or smaller.
+        var tried = new List<Placements>();
+        foreach (var order in Orders(lifetimes))
+            foreach (var lowest in new[] { false, true })
             {
-                last = new Placements(last.HighestFirst(bound));
+                var limit = tried.Count > 0 ? tried[^1].Bytes : long.MaxValue;
+                var placements = new Placements(order, lowest, limit);
+                if (placements.Bytes <= limit) tried.Add(placements);
+                if (placements.Bytes <= NearEnough * bound) return placements.Layout();
+            }
+        var best = tried[^1];
+        foreach (var start in tried.TakeLast(Improved).Reverse())
+        {
+            var (last, patience) = (start, Patience);
+            for (var i = 0; i < Tries && patience > 0 && best.Bytes > NearEnough * bound; i++, patience--)
+            {
+                last = new Placements(last.HighestFirst(bound), last.Lowest, long.MaxValue);
                 if (last.Bytes < best.Bytes) (best, patience) = (last, Patience);
             }
         }
         return best.Layout();
+    }
+
+    static IEnumerable<Lifetime[]> Orders(IReadOnlyList<Lifetime> lifetimes)
+    {
+        var alive = new long[lifetimes.Max(l => l.Last) + 2];
+        foreach (var l in lifetimes)
+        {
+            alive[l.First] += Align(l.Bytes);
+            alive[l.Last + 1] -= Align(l.Bytes);
+        }
+        for (var at = 1; at < alive.Length; at++) alive[at] += alive[at - 1];
+        var facts = lifetimes.Select(l => (Bytes: Math.Log(Align(l.Bytes) + 1), Length: Math.Log(l.Last - l.First + 1), Crowd: Math.Log(Most(l) + 1))).ToArray();
+        foreach (var crowd in WeightsOfCrowd)
+            foreach (var length in WeightsOfLength)
+                yield return [.. lifetimes.Zip(facts, (l, f) => (Lifetime: l, Size: f.Bytes + length * f.Length + crowd * f.Crowd)).OrderByDescending(l => l.Size).Select(l => l.Lifetime)];
+
+        long Most(Lifetime l)
+        {
+            var most = 0L;
+            foreach (var bytes in alive.AsSpan(l.First, l.Last - l.First + 1)) most = Math.Max(most, bytes);
+            return most;
+        }
     }
 
     /// <summary>The layout with one more lifetime in a gap of it, or null: the block does not grow.</summary>
@@ -94,14 +113,17 @@ public static class Arena
         readonly Lifetime[] order;
         readonly Slot[] placed;
 
-        internal Placements(Lifetime[] order)
+        /// <param name="lowest">The lowest gap that is large enough; else the smallest.</param>
+        /// <param name="limit">A block that gets larger is given up.</param>
+        internal Placements(Lifetime[] order, bool lowest, long limit)
         {
-            this.order = order;
-            placed = new Slot[order.Length];
-            for (var i = 0; i < order.Length; i++) Bytes = Math.Max(Bytes, Place(i));
+            (this.order, Lowest, placed) = (order, lowest, new Slot[order.Length]);
+            for (var i = 0; i < order.Length && Bytes <= limit; i++) Bytes = Math.Max(Bytes, Place(i));
         }
 
         internal long Bytes { get; private set; }
+
+        internal bool Lowest { get; }
 
         internal ArenaLayout Layout() => new([.. placed.Select(p => new Placement(order[p.Lifetime], p.Offset))], Bytes);
 
@@ -122,7 +144,7 @@ public static class Arena
             {
                 if (other.First > lifetime.Last || lifetime.First > other.Last) continue;
                 var gap = other.Offset - gapStart;
-                if (gap >= size && gap < bestGap) (best, bestGap) = (gapStart, gap);
+                if (gap >= size && (Lowest ? best < 0 : gap < bestGap)) (best, bestGap) = (gapStart, gap);
                 if (other.End > gapStart) gapStart = other.End;
             }
             var offset = best >= 0 ? best : gapStart;

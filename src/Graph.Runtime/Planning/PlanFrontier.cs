@@ -19,8 +19,8 @@ namespace Graph.Runtime.Planning;
 /// </summary>
 public sealed class PlanFrontier
 {
-    /// <summary>Statistics of at most this many bytes per token are kept: they free no memory worth a launch.</summary>
-    const long LeastBytesPerToken = 65;
+    /// <summary>Statistics of fewer bytes per token are kept: they free no memory worth a launch.</summary>
+    const long LeastBytesPerToken = 64;
 
     /// <summary>Tiles have at least so many tokens, so that products fill the device, and at most so many. One path has so many states with tiles.</summary>
     const int LeastTile = 1024, MostTile = 8192, TiledStates = 40;
@@ -66,9 +66,9 @@ public sealed class PlanFrontier
     // What masters and moments on the host cost: a step's AdamW waits for the bus once, so this much of a micro-batch.
     readonly double hostStatesMs;
     readonly IReadOnlyList<Setting> plain;
-    readonly Lazy<IReadOnlyList<Setting>> settings;
-    readonly Lazy<IReadOnlyList<Candidate>> candidates;
-    readonly Lazy<PlannedStep> fastest;
+    // By places of the weights.
+    readonly IReadOnlyList<Lazy<IReadOnlyList<Setting>>> settings;
+    readonly Lazy<PlannedStep> fastest, smallest;
     readonly Dictionary<Candidate, PlannedStep> made = [];
 
     PlanFrontier(Schedule schedule, PlanOptions options, DeviceProfile device, HostChoices host)
@@ -82,9 +82,9 @@ public sealed class PlanFrontier
         plain = [.. RoomsOf(first.Shapes, options).DistinctBy(r => first.Shapes.Streamed.Count > 0 ? r : r with { Landing = 0 })
             .Select(room => SettingOf(first, room, new HashSet<string>()))];
         // With everything kept on the device nothing is faster: what fits all of it needs no other setting.
-        settings = new(() => [.. plain, .. host.Shares.AsParallel().AsOrdered().SelectMany((share, i) => Others(i == 0 ? first : BaseOf(share), i > 0))]);
-        candidates = new(() => Sorted(settings.Value));
+        settings = [.. host.Shares.Select((share, i) => new Lazy<IReadOnlyList<Setting>>(() => [.. i == 0 ? plain : [], .. Others(i == 0 ? first : BaseOf(share), i > 0)]))];
         fastest = new(() => Make(Sorted(plain)[0]));
+        smallest = new(Smallest);
     }
 
     /// <param name="options">Without decisions: they are what is looked for. With them the plans differ in the rest. Weights are on the device.</param>
@@ -97,14 +97,26 @@ public sealed class PlanFrontier
     public PlannedStep? Fit(long budget)
     {
         if (Fits(Fastest(), budget)) return Fastest();
-        return candidates.Value.Where(c => AtLeast(c) <= budget).Select(Make).FirstOrDefault(plan => Fits(plan, budget));
+        // Where copies go is near what a plan makes of them, so the smallest plan may be smaller than its candidate says.
+        return Sorted(All(budget)).Where(c => AtLeast(c) <= budget).Select(Make).FirstOrDefault(plan => Fits(plan, budget)) ?? (Fits(Least(), budget) ? Least() : null);
+    }
+
+    /// <summary>The settings whose weights are not larger than the budget by themselves.</summary>
+    IReadOnlyList<Setting> All(long budget) => [.. settings.Zip(host.Shares).AsParallel().AsOrdered().Where(s => s.First.IsValueCreated || WeightBytes(s.Second) <= budget).SelectMany(s => s.First.Value)];
+
+    long WeightBytes(double share)
+    {
+        var shapes = Shapes.Of(schedule, options with { Storage = HostChoices.Storage(schedule, options.Storage, share) });
+        return MemoryPlan.Create(shapes, 0, optimizer, 0, hostStates: false)[MemoryBlock.Weights];
     }
 
     /// <summary>The plan that takes the fewest bytes on the device: the smallest of those that may be.</summary>
-    public PlannedStep Least()
+    public PlannedStep Least() => smallest.Value;
+
+    PlannedStep Smallest()
     {
         PlannedStep? least = null;
-        foreach (var (bytes, candidate) in candidates.Value.Select(c => (AtLeast(c), c)).OrderBy(c => c.Item1))
+        foreach (var (bytes, candidate) in Sorted(All(long.MaxValue)).Select(c => (AtLeast(c), c)).OrderBy(c => c.Item1))
         {
             if (least is not null && bytes >= least.Footprint.Total) break;
             if (Make(candidate) is var plan && plan.Plan.Memory.HostBytes <= host.Bytes && (least is null || plan.Footprint.Total < least.Footprint.Total)) least = plan;
@@ -141,7 +153,7 @@ public sealed class PlanFrontier
     /// At each launch (with tiles: at each that mixes tokens) what is too much must be dropped, and what is cheapest for each byte may be dropped in parts there.
     /// Copies of a direction take their time. Infinite: none fits.
     /// </summary>
-    public double Bound(long budget) => settings.Value.SelectMany(s => s.Places, (s, hostStates) => Bound(s, hostStates, budget)).Min();
+    public double Bound(long budget) => All(long.MaxValue).SelectMany(s => s.Places, (s, hostStates) => Bound(s, hostStates, budget)).Min();
 
     double Bound(Setting s, bool hostStates, long budget)
     {
@@ -229,18 +241,23 @@ public sealed class PlanFrontier
         return result;
     }
 
-    /// <summary>Activations that can be built again and are worth it.</summary>
+    /// <summary>Activations that can be built again and are worth it. Of those between layers only what is made of inputs: the others' recipes would be whole layers, one behind the other.</summary>
     static IEnumerable<string> Droppable(Shapes shapes) =>
-        shapes.Schedule.Recipes.Select(r => shapes[r.Tensor]).Where(l => !l.Tensor.Boundary && l.BytesPerToken >= LeastBytesPerToken && l.Bytes > 0).Select(l => l.Tensor.Name);
+        shapes.Schedule.Recipes.Where(r => !shapes[r.Tensor].Tensor.Boundary || IsOfInputs(shapes, r)).Select(r => shapes[r.Tensor])
+            .Where(l => l.BytesPerToken >= LeastBytesPerToken && l.Bytes > 0).Select(l => l.Tensor.Name);
 
-    /// <summary>Activations that the backward, without recipes, reads.</summary>
+    /// <summary>The recipe reads no activation, as an embedding's.</summary>
+    static bool IsOfInputs(Shapes shapes, Recipe recipe) => recipe.Launches.SelectMany(l => shapes.Of(l).Reads).All(r => shapes[r.Tensor].Tensor.Kind != TensorKind.Activation);
+
+    /// <summary>Activations that the backward, without recipes, reads, but for those that inputs give back.</summary>
     static IEnumerable<string> Saved(Shapes shapes, PlanOptions options)
     {
+        var ofInputs = shapes.Schedule.Recipes.Where(r => IsOfInputs(shapes, r)).Select(r => r.Tensor).ToHashSet();
         var kept = ExecutionPlan.Kept(shapes.Schedule, options);
         var (forward, backward) = ExecutionPlan.Live(shapes, kept);
         var written = forward.SelectMany(l => shapes.Of(l).Writes).Select(r => r.Tensor).ToHashSet();
         return backward.Concat(shapes.Schedule.Recipes.SelectMany(r => r.Launches)).SelectMany(l => shapes.Of(l).Reads).Where(r => !r.IsEmpty).Select(r => r.Tensor).Distinct()
-            .Where(t => shapes[t].Tensor.Kind == TensorKind.Activation && written.Contains(t) && !kept.Contains(t));
+            .Where(t => shapes[t].Tensor.Kind == TensorKind.Activation && written.Contains(t) && !kept.Contains(t) && !ofInputs.Contains(t));
     }
 
     // Ample: rows that take the least time (of equal ones the fewest), and two copies on their way. Tight: the fewest rows, and one copy.
@@ -296,10 +313,18 @@ public sealed class PlanFrontier
                     var milliseconds = state.Milliseconds + model.OfTiles(times, (double)@base.Shapes.Tokens / tile, state);
                     setting.Candidates.Add(new Candidate(setting, setting.Order.Count, tile, milliseconds, state.MixingBytes, state.Launches));
                 }
-            if (next < 0) return setting;
-            dropped[items[next]] = true;
-            setting.Order.Add(items[next]);
-            items.RemoveAt(next);
+            if (next >= 0) Drop(next);
+            // Tiles do not always bring the launches between down to those that mix tokens. Last, nothing is kept anywhere.
+            else if (mixing && items.Count > 0)
+                while (items.Count > 0) Drop(0);
+            else return setting;
+        }
+
+        void Drop(int at)
+        {
+            dropped[items[at]] = true;
+            setting.Order.Add(items[at]);
+            items.RemoveAt(at);
         }
     }
 }

@@ -357,7 +357,8 @@ def main():
     bench = Bench(a, root)
     print(f"seed {a.seed}, {a.jobs} cases beside each other, {root}", flush=True)
     bench.saved_often = bench.command(a.more.split())
-    bench.expected, bench.took = bench.whole(bench.saved_often, "whole")
+    if a.kills or a.disks or a.pairs:
+        bench.expected, bench.took = bench.whole(bench.saved_often, "whole")
     bench.lock, bench.wholes = threading.Lock(), {}
     kinds = [("kills", bench.killed, [()] * a.kills), ("full disks", bench.full, [()] * a.disks), ("second processes", bench.pair, [()] * a.pairs)]
     if a.damages:

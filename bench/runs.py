@@ -8,6 +8,7 @@ import argparse, concurrent.futures, json, os, random, re, shutil, signal, subpr
 
 REPOSITORY = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 TIMES = ("tokens_per_second", "step_ms")
+MEMORY = ("peak_bytes", "planned_peak_bytes")
 SAVED_OFTEN = "--seq 128 --batch-tokens 128 --rank 4 --schedule cosine --warmup 3 --grad-accum 2 --dropout 0.1 --save-every 1 --keep 2"
 STEPS = 16
 
@@ -60,8 +61,8 @@ def parse():
     return p.parse_args()
 
 
-def content(out):
-    """What a run leaves: all files by name but those that hold times, times of metrics apart. Of checkpoints the newest: where a run was stopped decides which others there are."""
+def content(out, apart):
+    """What a run leaves: all files by name but those that hold times, some fields of metrics apart. Of checkpoints the newest: where a run was stopped decides which others there are."""
     files = {}
     checkpoints = os.path.join(out, "checkpoints")
     newest = max((int(d[5:]) for d in os.listdir(checkpoints) if d[5:].isdigit()), default=0) if os.path.isdir(checkpoints) else 0
@@ -74,7 +75,7 @@ def content(out):
             with open(path, "rb") as f:
                 files[key] = f.read()
     lines = files.get("metrics.jsonl", b"").decode().splitlines()
-    files["metrics.jsonl"] = [{k: v for k, v in json.loads(line).items() if k not in TIMES} for line in lines]
+    files["metrics.jsonl"] = [{k: v for k, v in json.loads(line).items() if k not in apart} for line in lines]
     if os.path.islink(os.path.join(out, "best")):
         files["best"] = os.readlink(os.path.join(out, "best"))
     return files
@@ -95,6 +96,7 @@ class Run:
     def __init__(self, command, environment):
         self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=REPOSITORY, env=environment)
         self.step, self.changed = 0, threading.Condition()
+        self.first = None
         self.errors = []
         self.threads = [threading.Thread(target=self.read), threading.Thread(target=lambda: self.errors.append(self.process.stderr.read()))]
         for thread in self.threads:
@@ -104,7 +106,7 @@ class Run:
         for line in self.process.stdout:
             with self.changed:
                 if found := re.match(r"step (\d+)/", line):
-                    self.step = int(found.group(1))
+                    self.step, self.first = int(found.group(1)), self.first or time.monotonic()
                 self.changed.notify_all()
         with self.changed:
             self.step = 1 << 30
@@ -135,6 +137,8 @@ class Bench:
         # Processes beside each other share the cores, two at most for each.
         threads = max(1, min(2, os.cpu_count() // a.jobs))
         self.environment = os.environ | {"GRAPH_CACHE": os.path.join(root, "cache"), "DOTNET_PROCESSOR_COUNT": str(threads)}
+        # What a driver's context takes is counted by the memory that is free, which processes beside each other change.
+        self.apart = TIMES + MEMORY if a.device != "cpu" and a.jobs > 1 else TIMES
         self.environment.pop("OTEL_EXPORTER_OTLP_ENDPOINT", None)
 
     def command(self, more, data=None):
@@ -145,13 +149,15 @@ class Bench:
         return Run([*command, "--out", out, *more], self.environment)
 
     def whole(self, command, name):
-        """Content of the run that nothing happens to, and how long it took."""
+        """Content of the run that nothing happens to, how long it took, and how long a step of it."""
         out = os.path.join(self.root, name)
         begin = time.monotonic()
-        code, error = self.start(command, out).end()
+        run = self.start(command, out)
+        code, error = run.end()
         if code != 0:
             sys.exit(f"the uninterrupted run '{name}' ended with {code}: {error}\n{' '.join(command)} --out {out}")
-        return content(out), time.monotonic() - begin
+        end = time.monotonic()
+        return content(out, self.apart), end - begin, (end - run.first) / STEPS
 
     def finish(self, command, out, expected, said=None):
         """Goes on to the end. Why the run is lost; none: it is not."""
@@ -162,7 +168,7 @@ class Bench:
             return error
         if said is not None and said not in error:
             return f"nothing was said of {said}: {error}"
-        return difference(content(out), expected)
+        return difference(content(out, self.apart), expected)
 
     def kill(self, rng, out):
         """Kills a run at a random moment: any time, behind a step, or while something is being saved. Whether it was in the middle of a save."""
@@ -224,7 +230,7 @@ class Bench:
         # Where both have just begun, either may be the one that owns the folder.
         if sorted(codes) != [0, 2] or not one_sentence(errors[codes.index(2)]):
             return f"second process {how}: exit codes {codes[1]} and {codes[0]}: {errors}", ""
-        return difference(content(out), self.expected), "before the first owned it" if codes[0] == 0 else ""
+        return difference(content(out, self.apart), self.expected), "before the first owned it" if codes[0] == 0 else ""
 
     def stopped(self):
         """A run that was stopped behind some checkpoints: the folder that damages are tried on."""
@@ -291,22 +297,30 @@ class Bench:
             expected = self.wholes.get(name) or self.wholes.setdefault(name, concurrent.futures.Future())
             mine = not expected.running() and not expected.done() and expected.set_running_or_notify_cancel()
         if mine:
-            whole, took = self.whole(command, "whole " + name)
-            expected.set_result((whole, took))
-        whole, took = expected.result()
+            expected.set_result(self.whole(command, "whole " + name))
+        whole, _, each = expected.result()
         skipped = sum(m["skipped"] for m in whole["metrics.jsonl"])
         if ("skipped" in name) != (skipped > 0):
             return f"{skipped} steps were skipped", ""
-        for _ in range(rng.randint(1, 3)):
+        stops, tries = 0, 0
+        while stops < rng.randint(1, 3):
             run = self.start(command, out, "--resume")
-            run.to_step(rng.randint(1, STEPS - 1))
-            time.sleep(rng.uniform(0, took / STEPS))
+            if run.to_step(rng.randint(1, max(1, len(whole["metrics.jsonl"]) - 1))):
+                time.sleep(rng.uniform(0, each))
             run.process.send_signal(rng.choice([signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGKILL]))
             code, error = run.end()
             if code not in (0, 129, 130, 143, -9):
                 return f"stopped, it ended with {code}: {error}", ""
+            stops, tries = stops + (code != 0), tries + 1
+            if code == 0 and stops > 0:
+                break
+            if code == 0:
+                # One that had ended before it was stopped says nothing.
+                shutil.rmtree(out)
+                if tries == 50:
+                    return "50 runs had ended before they were stopped", ""
         lost = self.finish(command, out, whole)
-        return lost and f"{lost}; {' '.join(command)}", ""
+        return lost and f"{lost}; {' '.join(command)}", f"stopped {stops} times" if stops > 1 else "stopped once"
 
 
 class Progress:
@@ -358,7 +372,7 @@ def main():
     print(f"seed {a.seed}, {a.jobs} cases beside each other, {root}", flush=True)
     bench.saved_often = bench.command(a.more.split())
     if a.kills or a.disks or a.pairs:
-        bench.expected, bench.took = bench.whole(bench.saved_often, "whole")
+        bench.expected, bench.took, _ = bench.whole(bench.saved_often, "whole")
     bench.lock, bench.wholes = threading.Lock(), {}
     kinds = [("kills", bench.killed, [()] * a.kills), ("full disks", bench.full, [()] * a.disks), ("second processes", bench.pair, [()] * a.pairs)]
     if a.damages:

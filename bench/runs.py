@@ -33,6 +33,8 @@ MATRIX = {
     "many epochs": "--batch-tokens 8192 --grad-accum 1",
     "split": "--seq 32 --over-length split --loss-on completion",
     "recomputed": "--recompute full",
+    "in 4 bits": "--quant nf4",
+    "weights streamed": "--stream-weights on",
     "streamed": "--data {large} --over-length truncate",
     "streamed, accumulated, joined": "--data {large} --concat --grad-accum 2",
     "streamed to the next windows": "--data {large} --over-length truncate --batch-tokens 8192 --grad-accum 8",

@@ -80,6 +80,8 @@ public static class CommandLine
     {
         var path = string.Join(' ', Verbs(result.CommandResult).Reverse());
         var command = result.CommandResult.Command;
+        if (command.Subcommands.Count > 0 && result.UnmatchedTokens is [var wrong, ..] && !wrong.StartsWith('-')) message = $"there is no verb '{wrong}'";
+        else if (command.Subcommands.Count > 0 && result.UnmatchedTokens.Count == 0) message = $"{path} needs one of {string.Join(", ", command.Subcommands.Select(c => c.Name))}";
         var hint = result.UnmatchedTokens is [var token, ..] ? Nearest.Hint(token, [.. command.Subcommands.Select(c => c.Name), .. command.Options.Select(o => o.Name)]) : "";
         return $"{message.TrimEnd('.')}{hint}; '{path} --help' explains the options.";
 

@@ -40,40 +40,38 @@ sealed class AdapterOptions
     {
         if (source.IsTrained)
         {
-            if (new Option[] { adapter, rank, alpha, rsLora, dropout, targets, layers, ranks, alphas }.FirstOrDefault(o => Given(result, o)) is { } shape)
+            if (new Option[] { adapter, rank, alpha, rsLora, dropout, targets, layers, ranks, alphas }.FirstOrDefault(o => result.Has(o)) is { } shape)
                 throw new UsageException($"{shape.Name} shapes an adapter, but {source.Model.Name} trains all weights and has none; leave it out.");
             return AdapterSettings.None(source.Schedule);
         }
         var names = Items(result, targets).Distinct().ToArray();
-        if (Given(result, targets) && names.Length == 0)
+        if (result.Has(targets) && names.Length == 0)
             throw new UsageException($"--targets is '{string.Join(' ', result.GetValue(targets)!)}', which names no linear; leave it out for all of them.");
         if (result.GetValue(adapter) is not { } directory)
             return AdapterSettings.Create(source.Schedule, new AdapterShape(result.GetValue(rank)!.Value, result.GetValue(alpha)!.Value, result.GetValue(rsLora), names)
             {
                 Dropout = result.GetValue(dropout)!.Value,
-                Layers = Given(result, layers) ? [.. Items(result, layers).SelectMany(Range).Distinct().Order()] : null,
+                Layers = result.Has(layers) ? [.. Items(result, layers).SelectMany(Range).Distinct().Order()] : null,
                 Ranks = [.. Items(result, ranks).Select(i => Pair(ranks, i)).Select(p => (p.Name, p.Value == Math.Floor(p.Value) && p.Value is >= 1 and <= 256 ? (int)p.Value
                     : throw new UsageException($"--rank-pattern gives {p.Name} the rank {p.Text}; it must be a whole number from 1 to 256.")))],
                 Alphas = [.. Items(result, alphas).Select(i => Pair(alphas, i)).Select(p => (p.Name, p.Value))],
             });
         foreach (var option in new Option[] { layers, ranks, alphas })
-            if (Given(result, option)) throw new UsageException($"{option.Name} shapes a new adapter, but the one in '{directory}' has its shape; leave the option out, or start without --adapter.");
+            if (result.Has(option)) throw new UsageException($"{option.Name} shapes a new adapter, but the one in '{directory}' has its shape; leave the option out, or start without --adapter.");
         var loaded = AdapterSettings.Of(PeftAdapter.Load(directory, source.Schedule), source.Schedule);
         Same(rank, result.GetValue(rank), loaded.Rank);
         Same(alpha, result.GetValue(alpha), loaded.Alpha);
         Same(rsLora, result.GetValue(rsLora), loaded.RsLora);
         Same(targets, names.Length == 0 || names.ToHashSet().SetEquals(loaded.Targets) ? string.Join(',', loaded.Targets)
             : string.Join(',', names), string.Join(',', loaded.Targets));
-        return Given(result, dropout) ? loaded with { Dropout = result.GetValue(dropout)!.Value } : loaded;
+        return result.Has(dropout) ? loaded with { Dropout = result.GetValue(dropout)!.Value } : loaded;
 
         void Same<T>(Option option, T? asked, T has)
         {
-            if (Given(result, option) && !Equals(asked, has))
+            if (result.Has(option) && !Equals(asked, has))
                 throw new UsageException($"{option.Name} is {FormattableString.Invariant($"{asked}")} but the adapter in '{directory}' has {FormattableString.Invariant($"{has}")}; leave the option out, or start without --adapter.");
         }
     }
-
-    static bool Given(ParseResult result, Option option) => result.GetResult(option) is { Implicit: false };
 
     static IEnumerable<string> Items(ParseResult result, Option<string[]> option) =>
         (result.GetValue(option) ?? []).SelectMany(t => t.Split(',', StringSplitOptions.RemoveEmptyEntries | StringSplitOptions.TrimEntries));

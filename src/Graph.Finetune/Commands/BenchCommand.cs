@@ -40,8 +40,10 @@ static class BenchCommand
         {
             var (model, weights, device) = source.Read(result);
             var batch = result.GetValue(tokens)!.Value;
-            var settings = new Settings(Math.Min(result.GetValue(seq)!.Value, batch),
-                batch, result.GetValue(steps)!.Value, TrainCommand.Moments(result.GetRequiredValue(optimizer)), result.GetRequiredValue(recompute), result.GetValue(seed)!.Value, result.GetValue(json), QuantOption.Read(result, quant), host.Read(result));
+            var row = BatchOptions.Row(result, seq, batch);
+            // Padding would count as tokens.
+            if (batch % row != 0) throw new UsageException($"--batch-tokens is {batch} and --seq {row}; a timed micro-batch is filled by whole rows, so give a multiple of --seq.");
+            var settings = new Settings(row, batch, result.GetValue(steps)!.Value, TrainCommand.Moments(result.GetRequiredValue(optimizer)), result.GetRequiredValue(recompute), result.GetValue(seed)!.Value, result.GetValue(json), QuantOption.Read(result, quant), host.Read(result));
             using var opened = ModelSource.Open(model, weights);
             Run(opened, device, adapter.Read(result, opened), settings, terminal);
         });

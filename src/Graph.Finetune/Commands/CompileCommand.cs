@@ -40,7 +40,9 @@ static class CompileCommand
             for (var i = 0; i < kernels.Length; i++) entries[KernelKey.ForArchive(kernels[i].Text, each, Nvrtc.DefaultOptions)] = compiled[i];
             terminal.Out.WriteLine($"{each}: {kernels.Length} kernels in {Stopwatch.GetElapsedTime(start).TotalSeconds:F1} s");
         }
-        if (entries.Count == 0) throw new UsageException($"no model here was built for '{target}'; they hold {string.Join(", ", models.SelectMany(m => m.Targets).Distinct())}.");
+        if (entries.Count == 0)
+            throw new UsageException(models.SelectMany(m => m.Targets).Distinct().ToArray() is { Length: > 0 } built
+                ? $"no model here was built for '{target}'; they hold {string.Join(", ", built)}." : $"{string.Join(", ", models.Select(m => m.Name))} {(models.Count == 1 ? "was" : "were")} built for no CUDA target, so there is nothing to compile.");
         if (embed is null)
         {
             terminal.Out.WriteLine(compiler.Cache is { } cache ? $"they are in {cache.Folder}" : "GRAPH_CACHE is off, so nothing was kept");

@@ -40,6 +40,7 @@ static class EvalCommand
         command.SetAction(result =>
         {
             var (model, weights, device) = source.Read(result);
+            if (result.Has(every) && result.GetValue(dump) is null) throw new UsageException("--dump-every chooses rows of --dump, which is not given; give both, or neither.");
             var data = batch.Read(result);
             var settings = new Settings(data with { Files = BatchOptions.Unweighted("--data", data.Files) }, result.GetRequiredValue(recompute), result.GetValue(json), result.GetValue(dump), result.GetValue(every)!.Value, QuantOption.Read(result, quant), host.Read(result));
             using var opened = ModelSource.Open(model, weights);

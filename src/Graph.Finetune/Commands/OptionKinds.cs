@@ -71,6 +71,9 @@ static class OptionKinds
         return option;
     }
 
+    /// <summary>The person, or the file of --config, gave it.</summary>
+    public static bool Has(this ParseResult result, Option option) => result.GetResult(option) is { Implicit: false };
+
     public static T? Refuse<T>(ArgumentResult result, string name, string rule)
     {
         result.AddError($"{name} is '{result.Tokens[0].Value}'; {rule}");

@@ -24,6 +24,7 @@ static class PlanCommand
     public static Command Create(IReadOnlyList<CompiledModel> models, Terminal terminal)
     {
         var (variant, adapter, host) = (Models.Variant(models), new AdapterOptions(), new HostOptions(machine: false));
+        var full = SourceOptions.Full();
         var seq = OptionKinds.Integer("--seq", "tokens of the longest document", 2048, 1);
         var (tokens, ofStep) = (BatchOptions.Tokens(), new StepOptions());
         var vram = SourceOptions.Vram();
@@ -34,20 +35,22 @@ static class PlanCommand
         var json = OptionKinds.Flag("--json", "prints one JSON object");
         var html = OptionKinds.Text("--html", "FILE", "writes a page: memory over a step, what happens to each activation, longest context against memory");
         var command = new Command("plan",
-            "What a run would take on a card: predicted peak by category, step time, what is kept of the forward, the longest context. Needs no GPU and no checkpoint.") { variant };
+            "What a run would take on a card: predicted peak by category, step time, what is kept of the forward, the longest context. Needs no GPU and no checkpoint.") { variant, full };
         adapter.AddTo(command);
         foreach (var option in new Option[] { seq, tokens, vram, profile, optimizer, recompute, quant, json, html }) command.Add(option);
         ofStep.AddTo(command);
         host.AddTo(command);
         command.SetAction(result =>
         {
-            var model = Models.Find(models, result.GetValue(variant));
+            var name = result.GetValue(variant);
+            var model = result.GetValue(full) ? Models.Full(models, name) : Models.Find(models, name);
             using var source = ModelSource.Open(model, "random:0");
             var device = DeviceProfile.Find(result.GetRequiredValue(profile))!;
             var asked = result.GetRequiredValue(tokens);
             var (perStep, toChoose) = ofStep.Read(result, asked);
             var batch = asked.Count ?? toChoose!.Value;
-            var request = new SessionRequest(adapter.Read(result, source), batch, Math.Min(result.GetValue(seq)!.Value, batch),
+            StepOptions.Require(result.GetValue(seq)!.Value, toChoose);
+            var request = new SessionRequest(adapter.Read(result, source), batch, BatchOptions.Row(result, seq, batch),
                 perStep, result.GetRequiredValue(recompute), new AdamOptions(), 0)
             {
                 Quant = QuantOption.Read(result, quant), Moments = TrainCommand.Moments(result.GetRequiredValue(optimizer)), Host = host.Read(result),

@@ -24,8 +24,10 @@ sealed class SourceOptions(IReadOnlyList<CompiledModel> models, string? model = 
     readonly Option<string> type = OptionKinds.Choice("--dtype",
         "activations and frozen weights; auto is the device's own: bf16, fp16 before compute capability 8.0, fp32 on the CPU", "auto", "bf16", "fp16", "fp32");
 
-    readonly Option<bool> full = OptionKinds.Flag("--full", "all weights are trained, and no adapter: the variant NAME-full");
+    readonly Option<bool> full = Full();
     readonly Option<long?> vram = Vram();
+
+    public static Option<bool> Full() => OptionKinds.Flag("--full", "all weights are trained, and no adapter: the variant NAME-full");
 
     /// <summary>The memory budget: of the device's memory, or of a plan.</summary>
     public static Option<long?> Vram() =>
@@ -46,8 +48,8 @@ sealed class SourceOptions(IReadOnlyList<CompiledModel> models, string? model = 
             throw new UsageException($"--dtype is {result.GetValue(type)} but the CPU computes in fp32; leave --dtype out, or use --device cuda.");
         if (request is { Kind: DeviceKind.Cuda, Act: ActType.F32 })
             throw new UsageException("--dtype is fp32 but the GPU kernels store bf16 or fp16; leave --dtype out, or use --device cpu.");
-        var model = Models.Find(models, result.GetValue(variant));
-        return (result.GetValue(full) ? Models.Full(models, model) : model, result.GetRequiredValue(weights)!, request);
+        var name = result.GetValue(variant);
+        return (result.GetValue(full) ? Models.Full(models, name) : Models.Find(models, name), result.GetRequiredValue(weights)!, request);
     }
 }
 
@@ -78,11 +80,8 @@ sealed class BatchOptions(bool required = true)
     {
         string[] files = [.. result.GetValue(data) ?? [], .. more];
         if (files.Length == 0) throw new UsageException("there is no data file; name one.");
-        var row = result.GetValue(seq)!.Value;
-        var batch = result.GetRequiredValue(tokens).Count ?? Math.Max(row, BatchTokens.DefaultStep);
-        // A shorter micro-batch than the default of --seq means shorter rows, unless the person said otherwise.
-        if (result.GetResult(seq) is not { Implicit: false }) row = Math.Min(row, batch);
-        if (batch < row) throw new UsageException($"--seq is {row} and --batch-tokens {batch}; a micro-batch must hold at least one sequence.");
+        var batch = result.GetRequiredValue(tokens).Count ?? Math.Max(result.GetValue(seq)!.Value, BatchTokens.DefaultStep);
+        var row = Row(result, seq, batch);
         var layout = result.GetValue(concat) ? DataLayout.Concat : result.GetValue(packing) == "off" ? DataLayout.OnePerRow : DataLayout.Packed;
         if (layout == DataLayout.Concat && result.GetValue(packing) == "off")
             throw new UsageException("--concat fills every row, so --packing off cannot be; leave one of the two out.");
@@ -91,6 +90,15 @@ sealed class BatchOptions(bool required = true)
             throw new UsageException($"--concat cuts all documents, so --over-length {over.ToString().ToLowerInvariant()} has nothing to do; leave one of the two out.");
         return new DataSettings(Sources(files), result.GetValue(tokenizer), row, batch, layout) { LossOn = Enum.Parse<LossOn>(result.GetRequiredValue(lossOn), true),
             OverLength = over };
+    }
+
+    /// <summary>--seq. A shorter micro-batch than its default means shorter documents, unless the person said otherwise.</summary>
+    /// <exception cref="UsageException">A micro-batch has no room for a document.</exception>
+    public static int Row(ParseResult result, Option<int?> seq, int batch)
+    {
+        var row = result.GetValue(seq)!.Value;
+        return row <= batch ? row : !result.Has(seq) ? batch
+            : throw new UsageException($"--seq is {row} and --batch-tokens {batch}; a micro-batch must hold at least one sequence.");
     }
 
     public static Option<BatchTokens> Tokens() =>

@@ -41,11 +41,12 @@ static class StudyCommand
         string[] Given(Func<Option, bool> which) => [.. options.Where(which).Select(result.GetResult).OfType<OptionResult>().Where(r => !r.Implicit).SelectMany(r => r.Tokens.Count == 0 ? [r.Option.Name] : r.Tokens.Select(t => $"{r.Option.Name}={t.Value}"))];
         string Value(string name) => result.GetResult(options.Single(o => o.Name == name))?.Tokens is [var token, ..] ? token.Value : "";
 
+        var evalHas = EvalCommand.Create(models, terminal).Options.Select(o => o.Name).ToHashSet();
+        if (Given(o => o.Name == "--steps").Length == 0 && options.FirstOrDefault(o => result.Has(o) && o.Name != "--eval-data" && (!evalHas.Contains(o.Name) || o.Name == "--adapter")) is { } trains)
+            throw new UsageException($"{trains.Name} is of training, and a study without --steps only evaluates; give --steps, or leave it out.");
         var chosen = names.Count > 0 ? [.. names.Select(n => Models.Find(models, n))] : Fitting(models, Value("--model"), terminal);
         if (chosen.Count < 2) throw new UsageException($"a study compares variants, but {(chosen.Count == 0 ? "none" : $"only {chosen[0].Name}")} is there to compare; name two or more with --variants.");
         var differences = Differences(chosen);
-        // Of what is evaluated by itself, only the options that eval has too.
-        var evalHas = EvalCommand.Create(models, terminal).Options.Select(o => o.Name).ToHashSet();
         var evaluated = new List<(double Loss, long Labels)>();
         foreach (var model in chosen)
         {
@@ -53,6 +54,7 @@ static class StudyCommand
                 : [.. Given(o => o.Name == "--data").Select(Unweighted)];
             using var text = new StringWriter();
             Invoke(EvalCommand.Create(models, terminal with { Out = text }), ["--variant=" + model.Name, "--json", .. data,
+                // Of what is evaluated by itself, only the options that eval has too.
                 .. Given(o => evalHas.Contains(o.Name) && o.Name is not ("--data" or "--adapter"))], terminal);
             using var json = JsonDocument.Parse(text.ToString());
             evaluated.Add((json.RootElement.GetProperty("loss").GetDouble(), json.RootElement.GetProperty("labels").GetInt64()));

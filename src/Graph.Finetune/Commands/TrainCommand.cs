@@ -1,6 +1,7 @@
 using System;
 using System.Collections.Generic;
 using System.CommandLine;
+using System.Linq;
 using Graph.Finetune.Runs;
 using Graph.Finetune.Training;
 using Graph.Runtime;
@@ -60,17 +61,21 @@ static class TrainCommand
             if (result.GetValue(steps) is not null && result.GetValue(epochs) is not null)
                 throw new UsageException("--steps and --epochs both say how long to train; leave one out.");
             if (result.GetValue(resume) && result.GetValue(overwrite)) throw new UsageException("--resume goes on with a run and --overwrite replaces it; leave one out.");
+            if (result.Has(evalEvery) && result.GetValue(evalData) is not { Length: > 0 })
+                throw new UsageException("--eval-every counts steps between evaluations, and there are none without --eval-data; give both, or neither.");
+            if (result.GetRequiredValue(shape) == "constant" && new Option[] { minimum, restarts }.FirstOrDefault(result.Has) is { } falls)
+                throw new UsageException($"{falls.Name} shapes a learning rate that falls, and that of --schedule constant does not; choose linear or cosine, or leave it out.");
             if (result.GetValue(patience) is not null && result.GetValue(evalData) is not { Length: > 0 })
                 throw new UsageException("--early-stopping-patience counts evaluations, and there are none without --eval-data; give both, or neither.");
             var data = batch.Read(result);
             var (perStep, toChoose) = step.Read(result, batch.Asked(result));
-            if (toChoose < data.Seq) throw new UsageException($"--seq is {data.Seq} and a step has {toChoose} tokens; give --step-tokens {data.Seq} or more.");
+            StepOptions.Require(data.Seq, toChoose);
             var evaluation = result.GetValue(evalData) is { Length: > 0 } files
                 ? (data with { Files = BatchOptions.Unweighted("--eval-data", BatchOptions.Sources(files)) }, result.GetValue(evalEvery)!.Value) : default((DataSettings, int)?);
             var phases = new Phases(terminal);
             using var opened = ModelSource.Open(model, weights);
             // What suits an adapter, which begins at zero, is too much for weights that are trained already.
-            var rate = opened.IsTrained && result.GetResult(peak) is not { Implicit: false } ? FullRate : result.GetValue(peak)!.Value;
+            var rate = opened.IsTrained && !result.Has(peak) ? FullRate : result.GetValue(peak)!.Value;
             if (result.GetValue(minimum) > rate)
                 throw new UsageException(FormattableString.Invariant($"--min-lr is {result.GetValue(minimum)}, more than --lr {rate}; the rate falls from --lr to --min-lr."));
             var settings = new TrainSettings(result.GetRequiredValue(output)!, result.GetValue(resume) ? RunStart.Resume : result.GetValue(overwrite) ? RunStart.Overwrite : RunStart.New, data, perStep, result.GetValue(steps), result.GetValue(epochs) ?? 1,

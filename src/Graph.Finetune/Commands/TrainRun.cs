@@ -124,6 +124,9 @@ static class TrainRun
         if (first.Learning.Count < first.Count)
             Note($"{first.Count - first.Learning.Count} of {first.Count} micro-batches of the first {data.Part} have no label and are passed over");
         if (first.LeftOver > 0) terminal.Out.WriteLine($"the last {first.LeftOver} tokens of the first {data.Part} fill no row of {settings.Data.Seq} and are left out of it, and so it is in every other");
+        if (rate.Warmup < steps && rate.Restarts >= steps - rate.Warmup)
+            Note($"--restarts {rate.Restarts} cuts the {steps - rate.Warmup} steps behind the warm-up into {rate.Restarts + 1L} parts, less than a step each, so the learning rate does not fall as --schedule says");
+        if (rate.Warmup >= steps) Note($"the warm-up of {rate.Warmup} steps is not over when the run ends, after {steps}: the learning rate comes no further than {rate.At(steps - 1).ToString("G4", CultureInfo.InvariantCulture)} of --lr {rate.Peak.ToString(CultureInfo.InvariantCulture)}");
         foreach (var change in changes) Note(change);
         if (checkpoint is not null) terminal.Out.WriteLine($"going on after step {position.Step}, from {checkpoint}");
         else if (settings.Start == RunStart.Resume) terminal.Out.WriteLine($"'{settings.Out}' has no checkpoint to go on from; the run begins with step 1");

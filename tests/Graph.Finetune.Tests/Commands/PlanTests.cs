@@ -3,6 +3,7 @@ using System.IO;
 using System.Linq;
 using System.Xml.Linq;
 using System.Text.Json;
+using Graph.Finetune.Commands;
 using Xunit;
 using static Graph.Finetune.Tests.Commands.Gemma2Run;
 
@@ -48,6 +49,19 @@ public sealed class PlanTests
         string[] At(int tokens) => ["plan", "--variant", "2b", "--vram", "10GiB", "--batch-tokens", $"{tokens}", "--seq", $"{tokens}"];
         Succeed(At(longest));
         Assert.Equal(4, Run(At(longest + longest / 16)).Code);
+    }
+
+    // An executable may hold nothing else: dotnet publish -p:GraphVariants=nano-full.
+    [Theory]
+    [InlineData("--variant", "nano", "--full")]
+    [InlineData("--variant", "nano-full", "--full")]
+    [InlineData("--full")]
+    public void Plan_Full_FindsTheVariantThatStandsAlone(params string[] options)
+    {
+        using StringWriter output = new(), error = new();
+        var code = CommandLine.Run(["plan", "--json", .. options], [.. GraphModels.All.Where(m => m.Name == "nano-full")], new Terminal(output, error, Interactive: false));
+        Assert.Equal((0, ""), (code, error.ToString()));
+        Assert.Contains("\"variant\":\"nano-full\"", output.ToString());
     }
 
     [Theory]

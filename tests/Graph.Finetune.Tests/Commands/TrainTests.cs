@@ -158,4 +158,16 @@ public class TrainTests
         Assert.Equal(e.Length, a.Length);
         for (var i = 0; i < e.Length; i++) Assert.True(Math.Abs(e[i] - a[i]) <= tolerance * Math.Abs(e[i]), $"value {i}: {a[i]} is not {e[i]} within {tolerance}");
     }
+
+    [Theory]
+    [InlineData("cuts the 3 steps behind the warm-up into 4 parts, less than a step each", "--schedule", "cosine", "--restarts", "3", "--warmup", "1")]
+    [InlineData("the learning rate comes no further than 0.0004 of --lr 0.001", "--warmup", "10", "--lr", "1e-3")]
+    [InlineData("", "--schedule", "cosine", "--restarts", "2", "--warmup", "1")]
+    public void Train_ALearningRateThatTheStepsHaveNoRoomFor_IsSaid(string says, params string[] options)
+    {
+        using var scratch = new Scratch();
+        var error = Run(Train(Goldens.Data(scratch), Path.Combine(scratch.Path, "out"), ["--steps", "4", "--dry-run", .. options])).Error;
+        if (says.Length > 0) Assert.Contains(says, error);
+        else Assert.Equal("", error);
+    }
 }

@@ -36,6 +36,9 @@ public sealed class Checkpoint : IWeightSource, IDisposable
     public string Directory { get; }
     public IReadOnlyCollection<string> Names => tensors.Keys;
 
+    /// <summary>Some weight is in NF4.</summary>
+    public bool IsPacked => packed.Count > 0;
+
     /// <exception cref="InputException">The directory, its index or a shard is missing or wrong, or index and shards disagree.</exception>
     public static Checkpoint Open(string directory)
     {

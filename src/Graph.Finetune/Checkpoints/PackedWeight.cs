@@ -118,7 +118,7 @@ sealed class PackedWeight
 
         Stored Find(string suffix, string? dtype, long bytes, string what)
         {
-            var part = find(suffix) ?? throw new InputException($"{state.Path}: {weight} has no {weight}{suffix}, which {weight}{Nf4State} needs; the checkpoint is cut short, download it again.");
+            var part = find(suffix) ?? throw new InputException($"{state.Path}: there is no tensor {weight}{suffix}, which {weight}{Nf4State} needs; the checkpoint is cut short, download it again.");
             if (dtype is not null && part.DType != dtype)
                 throw new InputException($"{part.Path}: {part.Name} is {part.DType}, but {dtype} is what {what} of a weight in NF4 can be.");
             if (part.Length != bytes) throw new InputException($"{part.Path}: {part.Name} has {part.Length} bytes, but {what} of {weight} [{rows},{columns}] need {bytes}; the file is damaged.");

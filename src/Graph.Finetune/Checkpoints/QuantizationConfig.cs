@@ -15,8 +15,8 @@ static class QuantizationConfig
         if (Is(config, "load_in_8bit") || Is(config, "_load_in_8bit")) throw Refused("has load_in_8bit");
         if (Text(config, "quant_method") is { } method && method != "bitsandbytes") throw Refused($"has the quant_method \"{method}\"");
         if (!Is(config, "load_in_4bit") && !Is(config, "_load_in_4bit")) throw Refused($"is {Json.Show(config)}");
-        // bitsandbytes' own default is fp4.
-        if ((Text(config, "bnb_4bit_quant_type") ?? "fp4") is var type && type != "nf4") throw Refused($"has the bnb_4bit_quant_type \"{type}\"");
+        // A file without it says nothing: bitsandbytes goes by what the tensors say, as is done here.
+        if (Text(config, "bnb_4bit_quant_type") is { } type && type != "nf4") throw Refused($"has the bnb_4bit_quant_type \"{type}\"");
         if (config.TryGetProperty("llm_int8_skip_modules", out var skipped) && skipped.ValueKind is not (JsonValueKind.Null or JsonValueKind.Array))
             throw new InputException($"{path}: llm_int8_skip_modules is {Json.Show(skipped)}, not a list of names.");
 

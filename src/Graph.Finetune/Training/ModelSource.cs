@@ -66,6 +66,7 @@ public sealed record ModelSource(CompiledModel Model, Schedule Schedule, IWeight
         try
         {
             checkpoint.Check(schedule, model);
+            ModelConfig.CheckPacked(name, checkpoint.IsPacked);
         }
         catch
         {

@@ -5,6 +5,7 @@ using System.Linq;
 using System.Runtime.InteropServices;
 using System.Text.Json.Nodes;
 using Graph.Finetune.Checkpoints;
+using Graph.Finetune.Training;
 using Graph.Runtime.Execution;
 using Graph.Runtime.Planning;
 using Graph.Runtime.Quantization;
@@ -146,9 +147,9 @@ public class PackedWeightTests
         ["truncated absmax"] = ("double", ".absmax has 511 bytes, but an absmax for each 64 elements of " + Down + " [128,256] need 512", Each(Down + ".absmax", t => Cut(t, 1))),
         ["truncated plain absmax"] = ("plain", ".absmax has 2044 bytes, but", Each(Down + ".absmax", t => Cut(t, 4))),
         ["truncated nested absmax"] = ("double", ".nested_absmax has 4 bytes, but", Each(Down + ".nested_absmax", t => Cut(t, 4))),
-        ["no nested absmax"] = ("double", "has no " + Down + ".nested_absmax", Each(Down + ".nested_absmax", _ => null)),
-        ["no absmax"] = ("plain", "has no " + Down + ".absmax", Each(Down + ".absmax", _ => null)),
-        ["no codes"] = ("plain", "has no " + Down + ", which", Each(Down, _ => null)),
+        ["no nested absmax"] = ("double", "there is no tensor " + Down + ".nested_absmax, which", Each(Down + ".nested_absmax", _ => null)),
+        ["no absmax"] = ("plain", "there is no tensor " + Down + ".absmax, which", Each(Down + ".absmax", _ => null)),
+        ["no codes"] = ("plain", "there is no tensor " + Down + ", which", Each(Down, _ => null)),
         ["absmax of another type"] = ("plain", ".absmax is F16, but F32", Each(Down + ".absmax", t => new SafetensorsTensor(t.Name, "F16", [t.Data.Length / 2], t.Data))),
         ["truncated codes"] = ("double", Down + " has 16383 bytes, but codes of", Each(Down, t => Cut(t, 1))),
         ["codes of no column"] = ("double", "but codes are one column", Each(Down, t => t with { Shape = [128, 128] })),
@@ -181,7 +182,8 @@ public class PackedWeightTests
     {
         ["int8"] = ("has load_in_8bit", c => (c["load_in_8bit"], c["load_in_4bit"]) = (true, false)),
         ["fp4"] = ("has the bnb_4bit_quant_type \"fp4\"", c => c["bnb_4bit_quant_type"] = "fp4"),
-        ["fp4 by default"] = ("has the bnb_4bit_quant_type \"fp4\"", c => c.Remove("bnb_4bit_quant_type")),
+        // The tensors say that they are NF4.
+        ["load_in_4bit alone"] = ("", c => { foreach (var field in c.Select(f => f.Key).Where(f => f != "load_in_4bit").ToArray()) c.Remove(field); }),
         ["gptq"] = ("has the quant_method \"gptq\"", c => c["quant_method"] = "gptq"),
         ["a number for a method"] = ("has the quant_method \"4\"", c => c["quant_method"] = 4),
         ["nothing in 4 bits"] = ("quantization_config is {", c => { c.Remove("load_in_4bit"); c.Remove("_load_in_4bit"); }),
@@ -198,5 +200,16 @@ public class PackedWeightTests
         var directory = Write(scratch, "plain", config: c => Configs[name].Change(c["quantization_config"]!.AsObject()));
         if (Configs[name].Says.Length == 0) ModelConfig.Check(directory, Model, Nano);
         else Assert.Contains(Configs[name].Says, Assert.Throws<InputException>(() => ModelConfig.Check(directory, Model, Nano)).Message);
+    }
+
+    [Fact]
+    public void Open_AQuantizationConfigBesideUnquantizedWeights_IsRefused()
+    {
+        using var scratch = new Scratch();
+        var directory = Write(scratch, "plain");
+        File.Copy(Path.Combine(Fixture.Checkpoint, "model.safetensors"), Path.Combine(directory, "model.safetensors"), overwrite: true);
+        Assert.Contains("has a quantization_config, but no tensor beside it is quantized", Assert.Throws<InputException>(() => ModelSource.Open(Model, directory)).Message);
+        using var packed = ModelSource.Open(Model, Directory("plain"));
+        Assert.True(packed.IsPacked());
     }
 }

@@ -34,8 +34,9 @@ static class DataCommand
         inspect.SetAction(result =>
         {
             var settings = batch.Read(result, result.GetValue(files) ?? []);
-            var tokenizer = settings.Tokenizer is { } path ? SentencePieceTokenizer.Find(path)
-                : result.GetValue(model) is { } directory ? SentencePieceTokenizer.Find(directory) : null;
+            var path = settings.Tokenizer ?? result.GetValue(model);
+            var tokenizer = path is null ? null : SentencePieceTokenizer.Find(path);
+            if (path is not null && ChatTemplate.Note(path) is { } note) terminal.Error.WriteLine("note: " + note);
             Run(settings, tokenizer, result.GetValue(json), result.GetValue(show)!.Value, terminal);
         });
         return new Command("data", "Looks at data.") { inspect };

@@ -64,6 +64,7 @@ static class EvalCommand
         if (settings.Json) terminal.Out.WriteLine(Json(evaluation, compare, unquantized));
         else Print(evaluation, compare, unquantized, terminal);
         if (leftOver > 0) terminal.Error.WriteLine($"note: the last {leftOver} tokens fill no row of {settings.Data.Seq} and are left out");
+        if (data.TemplateNote is { } template) terminal.Error.WriteLine("note: " + template);
         foreach (var sentence in data.Notes()) terminal.Error.WriteLine("note: " + sentence);
 
         Evaluation Evaluate(Quantization? quant, string? dump)

@@ -120,6 +120,7 @@ static class TrainRun
             $"{source.Model.Name} from {source.Name} on {owner.Info.Name}: {data.Size(first)}, {steps} steps; {(source.IsTrained ? $"all {planned.Plan.Optimizer.Elements:N0} weights are trained" : $"rank {adapter.Rank}, {planned.Plan.Optimizer.Adapters.Count} adapters")}; recompute {planned.Plan.Decisions.Name}, planned peak {Bytes.Text(planned.Footprint.Total)}"));
         terminal.Out.WriteLine(PlanText.Line(planned));
         if (device.Kind == DeviceKind.Auto && owner is CpuDevice) Note("there is no GPU here, so the run is on the CPU; gemma2 doctor says what is missing");
+        if (data.TemplateNote is { } template) Note(template);
         foreach (var sentence in data.IsStreamed ? [] : data.Notes()) Note(sentence);
         if (first.Learning.Count < first.Count)
             Note($"{first.Count - first.Learning.Count} of {first.Count} micro-batches of the first {data.Part} have no label and are passed over");

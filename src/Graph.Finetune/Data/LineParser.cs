@@ -69,6 +69,8 @@ sealed class LineParser(SentencePieceTokenizer? tokenizer, DataOptions options)
         {
             var where = $"in the message at position {i}, ";
             if (message.ValueKind != JsonValueKind.Object) throw new LineException($"{where}has {Json.Show(message)}, not an object with role and content.");
+            if (new[] { "tool_calls", "function_call" }.FirstOrDefault(field => message.TryGetProperty(field, out var call) && !IsNothing(call)) is { } calls)
+                throw new LineException($"{where}has {calls}, for which Gemma's format has no place; write the call as content, or leave the line out.");
             ChatRole? role = Text(message, "role", where) switch { "system" => ChatRole.System, "user" => ChatRole.User, "assistant" or "model" => ChatRole.Model, _ => null };
             return new ChatMessage(role ?? throw new LineException($"{where}has the role {Json.Show(message.GetProperty("role"))}; roles are system, user, assistant and model."), Text(message, "content", where));
         }).ToArray();
@@ -76,6 +78,8 @@ sealed class LineParser(SentencePieceTokenizer? tokenizer, DataOptions options)
         RequireTokenizer();
         return chat.Value.Encode(messages, options.LossOn, line);
     }
+
+    static bool IsNothing(JsonElement value) => value.ValueKind == JsonValueKind.Null || value.ValueKind == JsonValueKind.Array && value.GetArrayLength() == 0;
 
     Example Answer(int line, string prompt, string completion)
     {

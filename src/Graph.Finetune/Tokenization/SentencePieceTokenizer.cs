@@ -46,7 +46,8 @@ public sealed partial class SentencePieceTokenizer
     {
         var file = Directory.Exists(path) ? Path.Combine(path, "tokenizer.model") : path;
         if (File.Exists(file)) return Load(file);
-        throw new InputException(Directory.Exists(path) ? $"'{path}' has no tokenizer.model."
+        throw new InputException(Directory.Exists(path) ? $"'{path}' has no tokenizer.model{(File.Exists(Path.Combine(path, "tokenizer.json"))
+                ? "; its tokenizer.json is not read, so take the tokenizer.model of the model that it was made from, or name that model's directory" : "")}."
             : $"there is no tokenizer '{path}'; give a directory with tokenizer.model, or that file.");
     }
 

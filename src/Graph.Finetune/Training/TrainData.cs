@@ -81,8 +81,13 @@ public sealed class TrainData : IDisposable
         var tokenizer = path is null ? null : SentencePieceTokenizer.Find(path);
         if (tokenizer is not null && tokenizer.Count > source.Vocabulary)
             throw new InputException($"the tokenizer in '{path}' has {tokenizer.Count} ids but {source.Model.Name} has {source.Vocabulary}; give the tokenizer of this model.");
-        return Open(settings, tokenizer, new DataOptions(settings.Layout == DataLayout.Concat ? null : settings.Seq, source.Tables, settings.LossOn, settings.OverLength));
+        var data = Open(settings, tokenizer, new DataOptions(settings.Layout == DataLayout.Concat ? null : settings.Seq, source.Tables, settings.LossOn, settings.OverLength));
+        data.TemplateNote = path is null ? null : ChatTemplate.Note(path);
+        return data;
     }
+
+    /// <summary>That the tokenizer's chat template is not Gemma's, as a sentence; null: it is, or there is none.</summary>
+    public string? TemplateNote { get; private set; }
 
     /// <exception cref="InputException">As in <see cref="Load"/>.</exception>
     public static TrainData Open(DataSettings settings, SentencePieceTokenizer? tokenizer, DataOptions options)

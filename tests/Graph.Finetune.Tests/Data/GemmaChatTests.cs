@@ -111,4 +111,31 @@ public class GemmaChatTests
         Assert.Equal("<start_of_turn>user\nbe kind\n\nhi<end_of_turn>\n", Text(new(ChatRole.System, " be kind\n"), new(ChatRole.User, " hi")));
         Assert.Equal("<start_of_turn>user\nhi<end_of_turn>\n", Text(new(ChatRole.System, " \n"), new(ChatRole.User, "hi")));
     }
+
+    [Theory]
+    [InlineData("chat_template.jinja", "{{ '<|im_start|>' + role }}", true), InlineData("tokenizer_config.json", "{\"chat_template\":\"<|im_start|>\"}", true)]
+    [InlineData("tokenizer_config.json", "{\"chat_template\":[{\"name\":\"default\",\"template\":\"<|im_start|>\"}]}", true)]
+    [InlineData("chat_template.jinja", "{{ '<start_of_turn>' + role + '<end_of_turn>' }}", false), InlineData("tokenizer_config.json", "{\"chat_template\":\"<start_of_turn><end_of_turn>\"}", false)]
+    [InlineData("tokenizer_config.json", "{\"chat_template\":null}", false), InlineData("tokenizer_config.json", "{}", false), InlineData("tokenizer_config.json", "{", false)]
+    public void Inspect_TheTokenizersTemplateIsNotGemmas_IsSaid(string file, string text, bool said)
+    {
+        using var scratch = new Scratch();
+        File.Copy(Fixture.TokenizerModel, Path.Combine(scratch.Path, "tokenizer.model"));
+        File.WriteAllText(Path.Combine(scratch.Path, file), text);
+        var data = scratch.File("d.jsonl", "{\"messages\":[{\"role\":\"user\",\"content\":\"a\"}]}");
+        foreach (var tokenizer in new[] { scratch.Path, Path.Combine(scratch.Path, "tokenizer.model") })
+        {
+            var result = Commands.Gemma2Run.Run("data", "inspect", data, "--model", tokenizer, "--json");
+            Assert.Equal((0, said), (result.Code, result.Error.Contains("writes no <start_of_turn>")));
+        }
+        Assert.Equal(said, Commands.Gemma2Run.Run(Commands.Gemma2Run.Train(data, Path.Combine(scratch.Path, "out"), "--tokenizer", scratch.Path, "--steps", "1", "--dry-run")).Error.Contains("writes no <start_of_turn>"));
+    }
+
+    [Fact]
+    public void Find_OnlyATokenizerJson_SaysThatItIsNotRead()
+    {
+        using var scratch = new Scratch();
+        scratch.File("tokenizer.json", "{}");
+        Assert.Contains("its tokenizer.json is not read", Assert.Throws<InputException>(() => SentencePieceTokenizer.Find(scratch.Path)).Message);
+    }
 }

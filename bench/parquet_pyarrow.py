@@ -90,15 +90,15 @@ def small(exe, folder, name, table, options):
 
 def write_large(path, size, rng, text):
     """Conversations until the file has the size: row groups of 1,048,576 rows, which are pyarrow's defaults. The number of rows."""
-    rows, number, writer = 0, 0, None
+    rows, number, writer, draw, places = 0, 0, None, rng.random, len(text) - 1000
     while writer is None or os.path.getsize(path) < size:
         parts = []
         for _ in range(8):
             contents, offsets = [], [0]
             for _ in range(1 << 17):
-                for _ in range(2 * rng.randint(1, 3)):
-                    at = rng.randrange(len(text) - 1000)
-                    contents.append(f"{number} {text[at:at + rng.randint(20, 1000)]}")
+                for _ in range(2 + 2 * int(3 * draw())):
+                    at = int(places * draw())
+                    contents.append(f"{number} {text[at:at + 20 + int(980 * draw())]}")
                     number += 1
                 offsets.append(len(contents))
             roles = pa.array(["user", "assistant"] * (len(contents) // 2))

@@ -141,8 +141,11 @@ static class TrainRun
         var saver = new RunSaver(folder!, settings.Keep, product, identity, Warn);
         if (before is { } found) saver.GoOnFrom(found.State with { Evaluations = evaluations });
         using var signal = new StopSignal();
-        using var metrics = new MetricsFile(folder!.Path, position.Step, Warn);
-        using var events = new EventFile(folder!.Path, position.Step, Warn);
+        // The line of a step whose evaluation is owed is written again.
+        var owed = before?.State.Owed;
+        var recorded = position.Step - (owed is null ? 0 : 1);
+        using var metrics = new MetricsFile(folder!.Path, recorded, Warn);
+        using var events = new EventFile(folder!.Path, recorded, Warn);
         using var meter = new RunMeter(source.Model.Name);
         var owned = folder!;
         // In a closure of its own: the first window must not stay in memory for as long as the run goes on.
@@ -151,24 +154,18 @@ static class TrainRun
         try
         {
             output.Begin(new WatchedRun(source.Model.Name, owner.Info.Name, steps, profile.IsGpu ? profile.Tflops : null));
-            if (!IsOver()) Trainer.Run(session, data.Steps(settings.Seed, settings.PerStep, position.Place, position.DataPosition), rate,
+            if (owed is { } last && Record(last)) Save();
+            if (owed is null && !IsOver()) Trainer.Run(session, data.Steps(settings.Seed, settings.PerStep, position.Place, position.DataPosition), rate,
                 position, step => IsSave(step) || IsEvaluation(step), (report, now) =>
             {
                 if (!begun) phases.Done("first step");
                 if (!begun && checkpoint is null) owned.RemoveCheckpoints();
                 if (!begun) reporting = Task.Run(() => Watch(() => facts.GetAwaiter().GetResult().Write(owned.Path)));
                 (begun, position) = (true, now);
-                if (IsEvaluation(now.Step))
-                {
-                    report = report with { EvaluationLoss = Evaluate(session.Training, evaluation!) };
-                    evaluations = evaluations.After(now.Step, report.EvaluationLoss.Value);
-                }
-                metrics.Write(report);
-                events.Write(report);
-                meter.Write(report);
-                output.Show(report);
+                var whole = Record(report);
                 terminal.AfterStep?.Invoke(report);
                 if (!report.Skipped) saver.Prove();
+                if (!whole) return false;
                 if (now.SkippedInARow >= settings.MaxSkipped || signal.Number != 0 || IsOver()) return false;
                 // A skipped step has the weights of the one before, of which nobody knows yet that they are good.
                 due |= IsSave(now.Step);
@@ -209,13 +206,29 @@ static class TrainRun
             terminal.Out.WriteLine($"ended early, after step {position.Step}: {evaluations.SinceBest} evaluations in a row had no lower loss than step {evaluations.BestStep} (--early-stopping-patience)");
         if (saver.Best is { } best) terminal.Out.WriteLine(string.Create(CultureInfo.InvariantCulture,
             $"the lowest evaluation loss is {evaluations.BestLoss:F4}, of step {best}: {Path.Combine(settings.Out, RunFolder.BestName)}"));
-        terminal.Out.WriteLine($"{(stopped != 0 ? $"stopped by signal {stopped} after step {position.Step}; --resume goes on from there; " : "")}the {product.Noun} is in {settings.Out}; peak {Bytes.Text(session.PeakBytes())}, planned {Bytes.Text(session.PlannedPeakBytes)}");
+        terminal.Out.WriteLine($"{(stopped != 0 ? $"stopped by signal {stopped} after step {position.Step}; --resume goes on from there{(owed is null ? "" : ", with its evaluation, which was broken off")}; " : "")}the {product.Noun} is in {settings.Out}; peak {Bytes.Text(session.PeakBytes())}, planned {Bytes.Text(session.PlannedPeakBytes)}");
         return stopped == 0 ? 0 : 128 + stopped;
 
         void Beat(string phase)
         {
             phases.Done(phase);
             if (loading.IsFaulted) loading.GetAwaiter().GetResult();
+        }
+
+        // The step's line, with its evaluation where one is due; false: a signal came meanwhile, and the evaluation is owed.
+        bool Record(StepReport report)
+        {
+            owed = IsEvaluation(report.Step) ? report : null;
+            if (owed is not null && Evaluate(session.Training, evaluation!, () => signal.Number != 0) is { } loss)
+            {
+                (report, owed) = (report with { EvaluationLoss = loss }, null);
+                evaluations = evaluations.After(report.Step, loss);
+            }
+            metrics.Write(report);
+            events.Write(report);
+            meter.Write(report);
+            output.Show(report);
+            return owed is null;
         }
 
         bool IsOver() => settings.Patience <= evaluations.SinceBest;
@@ -240,7 +253,7 @@ static class TrainRun
         void Report()
         {
             reporting.GetAwaiter().GetResult();
-            if (begun) Watch(() => ReportCommand.Write([owned.Path], Path.Combine(owned.Path, RunReport.FileName)));
+            if (begun || before?.State.Owed is not null) Watch(() => ReportCommand.Write([owned.Path], Path.Combine(owned.Path, RunReport.FileName)));
         }
 
         void Save()
@@ -248,7 +261,7 @@ static class TrainRun
             // A checkpoint counts on the lines of its steps.
             due = false;
             metrics.Flush(toDisk: true);
-            saver.Begin(new RunState(position, session.Training.State(settings.Seed, position.DataPosition)) { Evaluations = evaluations });
+            saver.Begin(new RunState(position, session.Training.State(settings.Seed, position.DataPosition)) { Evaluations = evaluations, Owed = owed });
         }
     }
 
@@ -275,11 +288,14 @@ static class TrainRun
             + (kept is { } step ? $"the {product.Noun} in '{settings.Out}' is the one of step {step}, the last good save; " : $"there was no good save before, so there is no {product.Noun} of this run; ") + "lower --lr or raise --warmup.", 6);
     }
 
-    static double Evaluate(TrainingSession training, IEnumerable<PackedData> data)
+    /// <param name="stop">Asked before every micro-batch.</param>
+    /// <returns>Null: it was stopped.</returns>
+    static double? Evaluate(TrainingSession training, IEnumerable<PackedData> data, Func<bool> stop)
     {
         var (sum, labels) = (0.0, 0L);
         foreach (var batch in data.SelectMany(window => window))
         {
+            if (stop()) return null;
             var (loss, count) = training.Evaluate(batch);
             (sum, labels) = (sum + loss, labels + count);
         }

@@ -123,7 +123,7 @@ public static class RunCheckpoint
             using var optimizer = SafetensorsFile.Open(Path.Combine(folder, OptimizerName));
             return (RunState.Of(position, root.GetProperty("updates").GetInt32(), root.GetProperty("seed").GetInt32(),
                 new LossScaleState(root.GetProperty("loss_scale").GetSingle(), root.GetProperty("steps_at_loss_scale").GetInt32()), adapters, masters,
-                    optimizer) with { Evaluations = Evaluations(root) }, settings);
+                    optimizer) with { Evaluations = Evaluations(root), Owed = Owed(root, position.Step) }, settings);
         }
         catch (Exception e) when (e is KeyNotFoundException or InvalidOperationException or FormatException or ArgumentException)
         {
@@ -135,6 +135,12 @@ public static class RunCheckpoint
             : new EvaluationState(e.GetProperty("best_step")
             .GetInt32(), e.GetProperty("best_loss").ValueKind == JsonValueKind.Null ? double.PositiveInfinity : e.GetProperty("best_loss")
             .GetDouble(), e.GetProperty("since_best").GetInt32());
+
+        static StepReport? Owed(JsonElement root, int step) => !root.TryGetProperty("owed", out var e) ? null
+            : new StepReport(step, e.GetProperty("epoch").GetDouble(), Finite(e.GetProperty("loss")), e.GetProperty("lr").GetDouble(), Finite(e.GetProperty("grad_norm")), e.GetProperty("tokens").GetInt32(),
+                e.GetProperty("step_ms").GetDouble(), e.GetProperty("peak_bytes").GetInt64(), e.GetProperty("planned_peak_bytes").GetInt64(), e.GetProperty("skipped").GetBoolean());
+
+        static double Finite(JsonElement number) => number.ValueKind == JsonValueKind.Null ? double.NaN : number.GetDouble();
 
         static IReadOnlyDictionary<string, string> Texts(JsonElement fields) => fields.EnumerateObject().ToDictionary(f => f.Name, f => f.Value.GetString()!);
     }
@@ -158,9 +164,22 @@ public static class RunCheckpoint
         {
             json.WriteStartObject("evaluations");
             json.WriteNumber("best_step", e.BestStep);
-            if (double.IsFinite(e.BestLoss)) json.WriteNumber("best_loss", e.BestLoss);
-            else json.WriteNull("best_loss");
+            Number("best_loss", e.BestLoss);
             json.WriteNumber("since_best", e.SinceBest);
+            json.WriteEndObject();
+        }
+        if (state.Owed is { } owed)
+        {
+            json.WriteStartObject("owed");
+            json.WriteNumber("epoch", owed.Epoch);
+            Number("loss", owed.Loss);
+            json.WriteNumber("lr", owed.LearningRate);
+            Number("grad_norm", owed.GradientNorm);
+            json.WriteNumber("tokens", owed.Tokens);
+            json.WriteNumber("step_ms", owed.Milliseconds);
+            json.WriteNumber("peak_bytes", owed.PeakBytes);
+            json.WriteNumber("planned_peak_bytes", owed.PlannedPeakBytes);
+            json.WriteBoolean("skipped", owed.Skipped);
             json.WriteEndObject();
         }
         json.WriteStartObject("learning_rate");
@@ -176,6 +195,12 @@ public static class RunCheckpoint
             json.WriteStartObject(name);
             foreach (var (key, value) in values.OrderBy(v => v.Key, StringComparer.Ordinal)) json.WriteString(key, value);
             json.WriteEndObject();
+        }
+
+        void Number(string name, double value)
+        {
+            if (double.IsFinite(value)) json.WriteNumber(name, value);
+            else json.WriteNull(name);
         }
     }
 

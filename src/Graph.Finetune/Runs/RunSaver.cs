@@ -16,7 +16,7 @@ namespace Graph.Finetune.Runs;
 public sealed class RunSaver(RunFolder folder, int keep, IRunProduct product, RunSettings settings, Action<string> warn)
 {
     Task running = Task.CompletedTask;
-    bool unproven;
+    bool unproven, owes;
     // Steps of checkpoints that were passed over because they are damaged.
     HashSet<int> damaged = [];
 
@@ -36,6 +36,7 @@ public sealed class RunSaver(RunFolder folder, int keep, IRunProduct product, Ru
     public void GoOnFrom(RunState state)
     {
         Checkpoint = state.Position.Step;
+        owes = state.Owed is not null;
         damaged = [.. RunCheckpoint.Steps(folder.Checkpoints).Where(step => step > Checkpoint)];
         NameBest(state.Evaluations);
     }
@@ -112,8 +113,9 @@ public sealed class RunSaver(RunFolder folder, int keep, IRunProduct product, Ru
         var step = state.Position.Step;
         try
         {
-            if (Checkpoint != step) RunCheckpoint.Write(folder.Checkpoints, state, product, settings);
-            Checkpoint = step;
+            // One whose evaluation was still to be done is written again once it is.
+            if (Checkpoint != step || owes) RunCheckpoint.Write(folder.Checkpoints, state, product, settings);
+            (Checkpoint, owes) = (step, state.Owed is not null);
             damaged.Remove(step);
             if (state.Evaluations.BestStep == step) NameBest(state.Evaluations);
         }

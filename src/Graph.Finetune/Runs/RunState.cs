@@ -17,6 +17,9 @@ public sealed record RunState(RunPosition Position, TrainState Train)
     /// <summary>What decides when it ends and which checkpoint is the best.</summary>
     public EvaluationState Evaluations { get; init; } = EvaluationState.None;
 
+    /// <summary>The last step, where its evaluation was due and is still to be done: a signal or a fault came while it ran. Null: nothing is owed.</summary>
+    public StepReport? Owed { get; init; }
+
     const string First = ".exp_avg", Second = ".exp_avg_sq", A = ".lora_A", B = ".lora_B", Scales = ".absmax";
 
     /// <summary>

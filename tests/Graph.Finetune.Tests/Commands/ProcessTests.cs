@@ -35,6 +35,28 @@ public partial class ProcessTests
         Assert.Equal(28, PeftAdapter.Load(output, ScheduleText.Parse(GraphModels.All.Single(m => m.Name == "nano").Schedule())).Modules.Count);
     }
 
+    // An evaluation of seconds, or of minutes, is not waited for.
+    [Fact]
+    public void Train_SignalWhileItEvaluates_BreaksTheEvaluationOff()
+    {
+        using var scratch = new Scratch();
+        string whole = Path.Combine(scratch.Path, "whole"), output = Path.Combine(scratch.Path, "out");
+        var evaluation = scratch.File("eval.jsonl", Enumerable.Range(0, 2000).Select(i => $"{{\"input_ids\":[2,{5 + i},6,7,8,9,10,1]}}"));
+        string[] options = ["--seq", "48", "--batch-tokens", "96", "--steps", "2", "--packing", "off", "--eval-data", evaluation, "--eval-every", "2"];
+        using var process = Start([], Train(Goldens.Data(scratch), output, options));
+        while (process.StandardOutput.ReadLine() is { } line && !line.StartsWith("step 1/", StringComparison.Ordinal))
+        {
+        }
+        Assert.Equal(0, Kill(process.Id, 15));
+        var rest = process.StandardOutput.ReadToEnd();
+        Assert.True(process.WaitForExit(60_000), "the process did not end");
+        Assert.Equal(128 + 15, process.ExitCode);
+        Assert.All(Metrics(output), m => Assert.False(m.TryGetProperty("eval_loss", out _), rest));
+        Succeed(Train(Goldens.Data(scratch), output, [.. options, "--resume"]));
+        Succeed(Train(Goldens.Data(scratch), whole, options));
+        Runs.TestRun.AssertSame(whole, output);
+    }
+
     [Fact]
     public void Train_WithoutAGpu_SaysSo()
     {

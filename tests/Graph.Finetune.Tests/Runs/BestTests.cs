@@ -134,4 +134,30 @@ public class BestTests
         Assert.Equal(2, result.Code);
         Assert.Contains("there are none without --eval-data", result.Error);
     }
+
+    // What broke an evaluation off is mended: its step is not done again, and the line, the best and the end are those of a run that had no fault.
+    [Theory, InlineData(4, null), InlineData(12, null), InlineData(null, 1)]
+    public void Resume_AnEvaluationThatBrokeOff_IsDoneFirst(int? at, int? patience)
+    {
+        using var scratch = new Scratch();
+        string whole = Path.Combine(scratch.Path, "whole"), output = Path.Combine(scratch.Path, "out");
+        var run = Overfitting(scratch, 12, patience);
+        run = run with { Settings = run.Settings with { Peak = 5e-2, Evaluation = (run.Settings.Evaluation!.Value.Data with { HeldBytes = 16 }, 2) } };
+        run.Run(whole);
+        // By patience the run ends with an evaluation.
+        var step = at ?? Metrics(whole).Count;
+        Assert.Equal(patience is null, Metrics(whole).Count == 12);
+        var file = Path.Combine(scratch.Path, "eval.jsonl");
+        var content = File.ReadAllBytes(file);
+        Assert.Contains("became shorter", Assert.Throws<InputException>(() => run.Run(output, RunStart.New, done =>
+        {
+            if (done != step - 1) return;
+            using var stream = new FileStream(file, FileMode.Open, FileAccess.Write, FileShare.ReadWrite);
+            stream.SetLength(10);
+        })).Message);
+        File.WriteAllBytes(file, content);
+        Assert.Equal(step, RunCheckpoint.Steps(Path.Combine(output, "checkpoints"))[0]);
+        Assert.DoesNotContain("are lost", run.Run(output, RunStart.Resume));
+        TestRun.AssertSame(whole, output);
+    }
 }

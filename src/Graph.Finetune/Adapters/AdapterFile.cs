@@ -1,6 +1,9 @@
 using System;
 using System.Collections.Generic;
 using System.Linq;
+using System.Runtime.InteropServices;
+using System.Security.Cryptography;
+using System.Text;
 
 namespace Graph.Finetune.Adapters;
 
@@ -25,6 +28,18 @@ public sealed record AdapterFile(int Rank, double Alpha, bool RsLora, IReadOnlyL
 
     /// <summary>What multiplies (x·Aᵀ)·Bᵀ.</summary>
     public static double ScaleOf(double alpha, int rank, bool rsLora) => rank == 0 ? 0 : alpha / (rsLora ? Math.Sqrt(rank) : rank);
+
+    /// <summary>SHA-256 of its values.</summary>
+    public string Fingerprint()
+    {
+        using var hash = IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
+        foreach (var module in Modules)
+        {
+            hash.AppendData(Encoding.UTF8.GetBytes(FormattableString.Invariant($"{module.Linear} {module.Rank} ")));
+            foreach (var values in new[] { module.A, module.B }) hash.AppendData(MemoryMarshal.AsBytes(values.AsSpan()));
+        }
+        return Convert.ToHexStringLower(hash.GetHashAndReset());
+    }
 
     /// <summary>Rank of a linear, 0 where it has no adapter: what <c>RankTable.Create</c> asks.</summary>
     public int RankOf(string linear) => Modules.FirstOrDefault(m => m.Linear == linear)?.Rank ?? 0;

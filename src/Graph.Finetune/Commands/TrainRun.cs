@@ -53,7 +53,7 @@ public sealed record TrainSettings(string Out, RunStart Start, DataSettings Data
 /// </summary>
 static class TrainRun
 {
-    const string EvaluationData = "the evaluation data";
+    const string EvaluationData = "the evaluation data", StartAdapter = "the adapter that the run began from";
 
     public static int Run(ModelSource source, DeviceRequest device, AdapterSettings adapter, TrainSettings settings, Terminal terminal, Phases phases)
     {
@@ -129,6 +129,7 @@ static class TrainRun
             Note($"--restarts {rate.Restarts} cuts the {steps - rate.Warmup} steps behind the warm-up into {rate.Restarts + 1L} parts, less than a step each, so the learning rate does not fall as --schedule says");
         if (rate.Warmup >= steps) Note($"the warm-up of {rate.Warmup} steps is not over when the run ends, after {steps}: the learning rate comes no further than {rate.At(steps - 1).ToString("G4", CultureInfo.InvariantCulture)} of --lr {rate.Peak.ToString(CultureInfo.InvariantCulture)}");
         foreach (var change in changes) Note(change);
+        if (before is not null && adapter.Start is not null && !before.Value.Settings.Facts.ContainsKey(StartAdapter)) Note("the run goes on from its checkpoint, and the adapter of --adapter is not used");
         if (checkpoint is not null) terminal.Out.WriteLine($"going on after step {position.Step}, from {checkpoint}");
         else if (settings.Start == RunStart.Resume) terminal.Out.WriteLine($"'{settings.Out}' has no checkpoint to go on from; the run begins with step 1");
 
@@ -354,6 +355,8 @@ static class TrainRun
             ["--clip"] = Text(settings.Adam.Clip), ["--seed"] = Text(settings.Seed),
         };
         var facts = new Dictionary<string, string> { ["the device"] = $"{device.Info.Name} ({device.Info.Target})" };
+        // What a run that goes on starts from is its checkpoint.
+        if (adapter.Start is { } start) facts[StartAdapter] = "sha256 " + start.Fingerprint()[..16];
         if (evaluation is not null) facts[EvaluationData] = "sha256 " + evaluation.Fingerprint()[..16];
         return new RunSettings(values, facts, rate);
 

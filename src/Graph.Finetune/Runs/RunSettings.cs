@@ -20,7 +20,12 @@ public sealed record RunSettings(IReadOnlyDictionary<string, string> Values, IRe
         foreach (var (name, value) in Values)
         {
             if (began.Values.TryGetValue(name, out var before) && before != value)
-                throw new UsageException($"{name} is {Shown(value)} but the run began with {Shown(before)}; give the same to go on with --resume, or begin another run in another --out, with --adapter to start from this one's adapter.");
+                throw new UsageException(name switch
+                {
+                    "--data" => "--data gives other ids and labels than the run began with: the files, their weights or the tokenizer changed",
+                    "--model" => "--model is not the one that the run began with: its config.json or its weights changed",
+                    _ => $"{name} is {Shown(name, value)} but the run began with {Shown(name, before)}",
+                } + "; give the same to go on with --resume, or begin another run in another --out, with --adapter to start from this one's adapter.");
         }
         for (var step = 0; step < done; step++)
         {
@@ -32,7 +37,7 @@ public sealed record RunSettings(IReadOnlyDictionary<string, string> Values, IRe
         return
         [
             .. Rate.Steps == began.Rate.Steps ? [] : new[] { $"the run is now {Rate.Steps} steps long; it began with {began.Rate.Steps}" },
-            .. Facts.Where(f => began.Facts.TryGetValue(f.Key, out var before) && before != f.Value).Select(f => $"{f.Key} is now {f.Value}; the run began with {began.Facts[f.Key]}"),
+            .. Facts.Where(f => began.Facts.TryGetValue(f.Key, out var before) && before != f.Value).Select(f => $"{f.Key} is now {f.Value}; it was {began.Facts[f.Key]} when the run began"),
         ];
     }
 
@@ -40,5 +45,18 @@ public sealed record RunSettings(IReadOnlyDictionary<string, string> Values, IRe
         string.Create(CultureInfo.InvariantCulture,
         $"{rate.Shape.ToString().ToLowerInvariant()} {rate.Peak}, warm-up {rate.Warmup}, {rate.Steps} steps{(rate.Minimum > 0 ? FormattableString.Invariant($", minimum {rate.Minimum}") : "")}{(rate.Restarts > 0 ? $", {rate.Restarts} restarts" : "")}");
 
-    static string Shown(string value) => value.Length == 0 ? "nothing" : value.Length > 80 ? value[..80] + "…" : value;
+    // As the option is written: a checkpoint has the names of the code.
+    static string Shown(string name, string value) => (name, value) switch
+    {
+        (_, "") => "nothing",
+        ("--packing", "Packed") => "on",
+        ("--packing", "OnePerRow") => "off",
+        ("--packing", "Concat") => "replaced by --concat",
+        ("--optimizer", "Fp32") => "adamw",
+        ("--optimizer", "Block8") => "adamw8bit",
+        ("--dtype", "F16") => "fp16",
+        ("--dtype", "F32") => "fp32",
+        ("--loss-on" or "--over-length" or "--dtype" or "--rslora", _) => value.ToLowerInvariant(),
+        _ => value.Length > 80 ? value[..80] + "…" : value,
+    };
 }

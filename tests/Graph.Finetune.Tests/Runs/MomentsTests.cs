@@ -20,7 +20,7 @@ public class MomentsTests
         string whole = Path.Combine(scratch.Path, "whole"), parts = Path.Combine(scratch.Path, "parts");
         Succeed(Run(scratch, whole, 5, "--optimizer", "adamw8bit"));
         Succeed(Run(scratch, parts, 2, "--optimizer", "adamw8bit"));
-        Assert.Contains("--optimizer is Fp32 but the run began with Block8", Gemma2Run.Run(Run(scratch, parts, 5, "--resume")).Error);
+        Assert.Contains("--optimizer is adamw but the run began with adamw8bit", Gemma2Run.Run(Run(scratch, parts, 5, "--resume")).Error);
         Succeed(Run(scratch, parts, 5, "--resume", "--optimizer", "adamw8bit"));
         Assert.Equal(Losses(whole), Losses(parts));
         foreach (var file in new[] { "adapter_model.safetensors", "optimizer.safetensors" })

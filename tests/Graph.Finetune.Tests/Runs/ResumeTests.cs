@@ -3,6 +3,7 @@ using System.Collections.Generic;
 using System.IO;
 using System.Linq;
 using Graph.Finetune.Commands;
+using Graph.Finetune.Data;
 using Graph.Finetune.Runs;
 using Graph.Finetune.Training;
 using Graph.Runtime.Devices;
@@ -126,7 +127,7 @@ public class ResumeTests
         ["warm-up"] = ("it was done with", r => r with { Settings = r.Settings with { Warmup = 1 } }),
         ["rank"] = ("--rank is 2 but the run began with 1", r => r with { Rank = 2 }),
         ["alpha"] = ("--alpha is 5 but the run began with 2", r => r with { Alpha = 5 }),
-        ["scale"] = ("--rslora is True", r => r with { RsLora = true }),
+        ["scale"] = ("--rslora is true but the run began with false", r => r with { RsLora = true }),
         ["minimum"] = ("it was done with", r => r with { Settings = r.Settings with { MinimumRate = 5e-4 } }),
         ["restarts"] = ("it was done with", r => r with { Settings = r.Settings with { Restarts = 1 } }),
         ["rate of B"] = ("--lora-plus-ratio is 4 but the run began with 1", r => r with { Settings = r.Settings with { Adam = new AdamOptions(LoraPlus: 4) } }),
@@ -138,10 +139,12 @@ public class ResumeTests
         ["seed"] = ("--seed is 6 but the run began with 5", r => r with { Settings = r.Settings with { Seed = 6 } }),
         ["row"] = ("--seq is 16", r => r with { Settings = r.Settings with { Data = r.Settings.Data with { Seq = 16 } } }),
         ["micro-batch"] = ("--batch-tokens is 64", r => r with { Settings = r.Settings with { Data = r.Settings.Data with { BatchTokens = 64 } } }),
-        ["layout"] = ("--packing is OnePerRow", r => r with { Settings = r.Settings with { Data = r.Settings.Data with { Layout = DataLayout.OnePerRow } } }),
+        ["layout"] = ("--packing is off but the run began with on", r => r with { Settings = r.Settings with { Data = r.Settings.Data with { Layout = DataLayout.OnePerRow } } }),
         ["accumulation"] = ("--grad-accum is 2", r => r with { Settings = r.Settings with { PerStep = 2 } }),
         ["decay"] = ("--weight-decay is 0.5", r => r with { Settings = r.Settings with { Adam = new AdamOptions(WeightDecay: 0.5) } }),
         ["clipping"] = ("--clip is 3", r => r with { Settings = r.Settings with { Adam = new AdamOptions(Clip: 3) } }),
+        ["loss"] = ("--loss-on is completion but the run began with all", r => r with { Settings = r.Settings with { Data = r.Settings.Data with { LossOn = LossOn.Completion } } }),
+        ["weights of files"] = ("--data gives other ids and labels", r => r with { Settings = r.Settings with { Data = r.Settings.Data with { Files = [r.Settings.Data.Files[0] with { Weight = 2 }] } } }),
         ["weights"] = ("--model is", r => r with { Model = "random:1" }),
     };
 
@@ -169,7 +172,7 @@ public class ResumeTests
         run.RunUntil(output, RunStart.New, 4);
         File.WriteAllText(moved, File.ReadAllText(run.Settings.Data.Files[0].Path).Replace("],\"labels\"", ",7],\"labels\"", StringComparison.Ordinal).Replace("]}", ",7]}", StringComparison.Ordinal));
         TestRun Moved() => run with { Settings = run.Settings with { Data = run.Settings.Data with { Files = [moved] } } };
-        Assert.Contains("--data is", Assert.Throws<UsageException>(() => Moved().Run(output, RunStart.Resume)).Message);
+        Assert.Contains("--data gives other ids and labels", Assert.Throws<UsageException>(() => Moved().Run(output, RunStart.Resume)).Message);
         File.Copy(run.Settings.Data.Files[0].Path, moved, true);
         Moved().Run(output, RunStart.Resume);
         TestRun.AssertSame(whole, output);
@@ -193,5 +196,19 @@ public class ResumeTests
         }
         Assert.Equal(3, lives);
         TestRun.AssertSame(whole, output);
+    }
+
+    // What the run goes on from is its checkpoint, whatever --adapter names now.
+    [Fact]
+    public void Resume_WithAnotherAdapterToStartFrom_IsSaid()
+    {
+        using var scratch = new Scratch();
+        string output = Path.Combine(scratch.Path, "out"), fresh = Path.Combine(scratch.Path, "fresh"), data = Commands.Goldens.Data(scratch);
+        Commands.Gemma2Run.Result Go(string to, params string[] options) => Commands.Gemma2Run.Run(Commands.Gemma2Run.Train(data, to, [.. options, "--seq", "48", "--batch-tokens", "96"]));
+        Assert.Equal(0, Go(output, "--steps", "1", "--adapter", Commands.Goldens.AdapterInit).Code);
+        Assert.Equal("note: the run is now 2 steps long; it began with 1\n", Go(output, "--steps", "2", "--resume", "--adapter", Commands.Goldens.AdapterInit).Error);
+        Assert.Contains("note: the adapter that the run began from is now sha256 ", Go(output, "--steps", "3", "--resume", "--adapter", Commands.Goldens.AdapterFinal).Error);
+        Assert.Equal(0, Go(fresh, "--steps", "1", "--rank", "4", "--alpha", "8").Code);
+        Assert.Contains("the adapter of --adapter is not used", Go(fresh, "--steps", "2", "--resume", "--adapter", fresh).Error);
     }
 }

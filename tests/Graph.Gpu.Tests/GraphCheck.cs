@@ -2,7 +2,9 @@ using System;
 using System.Diagnostics;
 using System.Linq;
 using Graph.Runtime;
+using Graph.Runtime.Cuda;
 using Graph.Runtime.Devices;
+using Graph.Runtime.Planning;
 using Graph.Runtime.Schedules;
 
 namespace Graph.Gpu.Tests;
@@ -60,6 +62,18 @@ static class GraphCheck
         step.Run();
         var started = clock.Elapsed.TotalMilliseconds;
         device.Synchronize();
-        return $"replays equal the direct run; span {span:F3} ms, one by one {oneByOne:F3} ms; 2,000 kernels started in {started:F2} ms of host time, done in {clock.Elapsed.TotalMilliseconds:F1} ms";
+        // What a plan keeps free for graphs is enough, for a few launches and for as many as tiles of a long document have.
+        var taken = new[] { 100, 2000, 20000 }.Select(count => Taken(device, launches[^1], count)).ToArray();
+        return $"{string.Join(", ", taken)}; replays equal the direct run; span {span:F3} ms, one by one {oneByOne:F3} ms; 2,000 kernels started in {started:F2} ms of host time, done in {clock.Elapsed.TotalMilliseconds:F1} ms";
+    }
+    static string Taken(CudaDevice device, BoundLaunch launch, int count)
+    {
+        var before = device.FreeBytes;
+        using var program = device.Prepare([.. Enumerable.Repeat(launch, count)]);
+        program.Run();
+        device.Synchronize();
+        var (bytes, planned) = (before - device.FreeBytes, Footprint.OfGraph(count));
+        Checking.Require(bytes <= planned, $"a graph of {count} launches took {bytes} bytes, planned are {planned}");
+        return $"{count} launches took {bytes} bytes, planned {planned}";
     }
 }

@@ -23,6 +23,7 @@ static class VerifiedFile
             .ThenBy(k => k.Fingerprint, StringComparer.Ordinal).ToArray();
         for (var i = 0; i < sorted.Length; i++) text.WriteLine(sorted[i].Text + (i + 1 < sorted.Length ? "," : ""));
         text.WriteLine("]");
+        Directory.CreateDirectory(Path.GetDirectoryName(Path.GetFullPath(path))!);
         File.WriteAllText(path + ".partial", text.ToString());
         File.Move(path + ".partial", path, overwrite: true);
     }

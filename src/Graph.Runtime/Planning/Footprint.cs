@@ -1,4 +1,5 @@
 using System.Linq;
+using Graph.Runtime.Schedules;
 
 namespace Graph.Runtime.Planning;
 
@@ -18,14 +19,30 @@ public readonly record struct Footprint(long Driver, long Workspace, long Graphs
     /// <summary>What a launch takes in an instantiated graph, and a graph besides: upper ends of what drivers were seen to take.</summary>
     const long LaunchBytes = 12 << 10, GraphBytes = 4L << 20;
 
+    /// <summary>Launches for a chunk of a cross entropy's rows, at most.</summary>
+    const int LaunchesOfChunk = 6;
+
     /// <summary>Graphs of a session beside the two launch lists: clear, cast, two slots of three.</summary>
     const int OtherGraphs = 8;
 
     public long Total => Driver + Workspace + Graphs + Plan;
 
-    public static Footprint Of(ExecutionPlan plan, DeviceProfile device) => Of(plan.Memory, plan.MicroBatch.Launches.Count + plan.Evaluation.Launches.Count, device);
+    public static Footprint Of(ExecutionPlan plan, DeviceProfile device) => Of(plan.Memory, Launches(plan, plan.MicroBatch) + Launches(plan, plan.Evaluation), device);
 
-    /// <param name="launches">Of the two launch lists.</param>
+    /// <summary>What a graph of so many launches takes at most.</summary>
+    public static long OfGraph(int launches) => GraphBytes + LaunchBytes * launches;
+
+    /// <summary>Launches of a program's graph: those of a tiled run for each tile, a cross entropy's for each chunk of rows.</summary>
+    static int Launches(ExecutionPlan plan, PlannedProgram program)
+    {
+        var tokens = plan.Shapes.Tokens;
+        return program.Launches.Count + program.Tiled.Sum(run => (Pieces(tokens, run.Tokens) - 1) * (run.Last - run.First + 1))
+            + program.Launches.OfType<CrossEntropyLaunch>().Count() * LaunchesOfChunk * Pieces(tokens, plan.LogitsRows);
+
+        static int Pieces(int tokens, int piece) => (tokens + piece - 1) / piece;
+    }
+
+    /// <param name="launches">Of the two programs.</param>
     public static Footprint Of(MemoryPlan memory, int launches, DeviceProfile device) => device.IsGpu
         ? new Footprint(device.DriverBytes, WorkspaceBytes, LaunchBytes * launches + OtherGraphs * GraphBytes, memory.Blocks.Values.Sum(Given))
         : new Footprint(0, 0, 0, memory.PeakBytes);

@@ -16,7 +16,7 @@ public sealed record HostChoices(long Bytes, bool Offload, bool? Stream)
     public static HostChoices None { get; } = new(0, false, false);
 
     /// <summary>Parts of the layers whose linears may be streamed. Every second layer's copies have two layers' launches to hide behind.</summary>
-    public IReadOnlyList<double> Shares => Stream switch { true => [1], false => [0], null => Bytes > 0 ? [0, 0.5, 1] : [0] };
+    public IReadOnlyList<double> Shares => Stream switch { true => [1], false => [0], null => Bytes > 0 ? [0, 0.5, 0.75, 1] : [0] };
 
     /// <summary>Linears of that part of the layers, evenly spread, rest in host memory; of all, those of no layer too.</summary>
     public static IReadOnlyDictionary<string, WeightStorage> Storage(Schedule schedule, IReadOnlyDictionary<string, WeightStorage> storage, double share)

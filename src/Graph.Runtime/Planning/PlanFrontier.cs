@@ -151,13 +151,14 @@ public sealed class PlanFrontier
     /// <summary>
     /// No plan of these settings that fits is faster, in milliseconds of a step.
     /// At each launch (with tiles: at each that mixes tokens) what is too much must be dropped, and what is cheapest for each byte may be dropped in parts there.
-    /// Copies of a direction take their time. Infinite: none fits.
+    /// Copies follow each other, and launches wait for what they bring (<see cref="StepModel.Soonest"/>). Infinite: none fits.
     /// </summary>
     public double Bound(long budget) => All(long.MaxValue).SelectMany(s => s.Places, (s, hostStates) => Bound(s, hostStates, budget)).Min();
 
     double Bound(Setting s, bool hostStates, long budget)
     {
         var none = s.Model.Evaluate(new bool[s.Model.Tensors]);
+        var soonest = s.Model.Soonest();
         var allowed = budget - Footprint.Of(s.Memory(hostStates), none.Launches + s.Base.Scoring, device).Total;
         var live = s.Model.Live.ToArray();
         var tiles = TilesOf(s.Base.Shapes, options).Count > 0;
@@ -178,7 +179,8 @@ public sealed class PlanFrontier
             if (excess > 0) return double.PositiveInfinity;
             most = Math.Max(most, ms);
         }
-        return StepPrediction.Step(Fastest().Plan, device, Math.Max(none.Milliseconds - none.Waiting + most, s.Model.Copying) + (hostStates ? hostStatesMs : 0));
+        var copied = soonest.Forward + Math.Max(soonest.Backward + most, soonest.All - soonest.Forward);
+        return StepPrediction.Step(Fastest().Plan, device, Math.Max(none.Milliseconds - none.Waiting + most, Math.Max(copied, s.Model.Copying)) + (hostStates ? hostStatesMs : 0));
     }
 
     bool Fits(PlannedStep plan, long budget) => plan.Footprint.Total <= budget && plan.Plan.Memory.HostBytes <= host.Bytes;

@@ -162,6 +162,41 @@ public sealed class StepModel
     /// <summary>Of the last evaluation: milliseconds of all copies of the direction that has the most. No step is shorter.</summary>
     public double Copying => Math.Max(CopyModel.Milliseconds(away, device, Lane.ToHost), CopyModel.Milliseconds(back, device, Lane.ToDevice));
 
+    /// <summary>
+    /// Of the last evaluation: milliseconds until the forward's last launch has ended, those of the backward's launches alone, and until the last of all, if copies from the host
+    /// begin as soon as one another and the room for what they bring allow. No step of the same copies has a shorter forward, and none that computes more is shorter.
+    /// </summary>
+    public (double Forward, double Backward, double All) Soonest()
+    {
+        double now = 0, free = 0, forward = 0, backward = 0;
+        var (next, oldest, flying) = (0, 0, 0L);
+        var room = landing * back.Select(c => c.Bytes).DefaultIfEmpty().Max();
+        double[] begin = new double[list.Count + 1], arrival = new double[back.Count];
+        for (var i = 0; i < list.Count; i++)
+        {
+            for (; next < back.Count && back[next].Need == i; next++)
+            {
+                var soonest = Math.Max(free, begin[Math.Min(back[next].Ready, i)]);
+                for (; oldest < next && flying + back[next].Bytes > room; oldest++)
+                {
+                    flying -= back[oldest].Bytes;
+                    soonest = Math.Max(soonest, back[oldest].Need < i ? begin[back[oldest].Need] : arrival[oldest]);
+                }
+                flying += back[next].Bytes;
+                free = arrival[next] = soonest + device.CopyMilliseconds(Lane.ToDevice, back[next].Bytes);
+                now = Math.Max(now, free);
+            }
+            begin[i] = now;
+            var gain = i > 0 && pairs[list[i - 1]] is { Second: > 0 } pair && pair.Second == list[i] ? Math.Max(0, pair.Gain) : 0;
+            var ms = entries[list[i]].Milliseconds - gain;
+            now += ms;
+            begin[i + 1] = now;
+            if (i < start) forward = now;
+            else backward += ms;
+        }
+        return (forward, backward, now);
+    }
+
     /// <summary>Of the last evaluation: milliseconds from the tensor's last use in the forward to its first in the backward; 0: there is none.</summary>
     public double Absence(int tensor) => last[0][tensor] >= 0 && first[1][tensor] < int.MaxValue ? Elapsed(first[1][tensor]) - Elapsed(last[0][tensor] + 1) : 0;
 

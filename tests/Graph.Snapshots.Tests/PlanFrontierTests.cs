@@ -54,8 +54,8 @@ public sealed class PlanFrontierTests
     }
 
     /// <summary>
-    /// A step is at most 3 % slower than a bound that no plan passes, from a fifth above the least on. With host memory it is 18 % from two and a half times the least on and 4 % from six times on, because the bound lets launches wait
-    /// for no copy. Below, the bound says little: it lets parts of tensors be dropped, nothing be alive while they are built, and no launch hold more than those that mix tokens.
+    /// A step is at most 3 % slower than a bound that no plan passes, from a fifth above the least on. With host memory it is 15 % from two and a half times the least on and 6.5 % from four times on.
+    /// Below, the bound says little: it lets parts of tensors be dropped, nothing be alive while they are built, and no launch hold more than those that mix tokens.
     /// </summary>
     [Theory]
     [MemberData(nameof(Sizes))]
@@ -67,7 +67,7 @@ public sealed class PlanFrontierTests
         for (var i = 0; i <= 20; i++)
         {
             var budget = first + (most - first) / 20 * i;
-            Assert.InRange(frontier.Fit(budget)!.Milliseconds / frontier.Bound(budget), 0.9999, hostGib == 0 ? 1.03 : budget < 6 * least ? 1.18 : 1.04);
+            Assert.InRange(frontier.Fit(budget)!.Milliseconds / frontier.Bound(budget), 0.9999, hostGib == 0 ? 1.03 : budget < 4 * least ? 1.15 : 1.065);
         }
     }
 

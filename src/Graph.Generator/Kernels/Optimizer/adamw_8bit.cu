@@ -7,21 +7,30 @@
 #define QUANTISED 256
 #define LEAST 1.17549435e-38f // the smallest normal number, whose inverse is finite
 #define DECADES 7
+#define LEAST_BINADE 103    // exponent bits of 2^-24: no border is below
+#define BINADES 25
 #define PER_LANE (4 * VECTORS)
 #define ADAMW_8BIT_THREADS (CHUNK / PER_LANE)
 static_assert(PER_LANE * WARP_SIZE == QUANTISED, "a warp has a quantised block");
+
+// |value| from a power of two to the next: the border between two decades in it, or 2, and how many borders lie below.
+struct alignas(8) Binade
+{
+    float border;
+    int lower;
+};
 
 // The dynamic map of bitsandbytes for 8 bits: decade i of 7 has n = 2^i (unsigned: 2^(i+1)) values 10^(i-6) * (0.1 + 0.9 * (j + 0.5) / n), with either sign for m; 0 and 1.
 struct DynamicMap
 {
     float value[2][QUANTISED];      // ascending; of m, of v
-    float border[2][DECADES];       // above it |value| belongs to decade i: halfway between its least value and the one below
+    Binade binade[2][BINADES];      // from 2^(i - 24) on
     float2 line[2][DECADES + 1];    // of decade i - 1 (0: below all): a value's place in it, counted from n on, is x * line.x + line.y, less 0.001
 
-    constexpr DynamicMap() : value(), border(), line()
+    constexpr DynamicMap() : value(), binade(), line()
     {
         int count = 0;
-        float below[2] = {0.0f, 0.0f};
+        float below[2] = {0.0f, 0.0f}, border[2][DECADES] = {};      // between a decade's least value and the one below it
         double decade = 1e6; // divides
         value[0][127] = value[1][0] = 0.0f;
         for (int i = 0, n = 1; i < DECADES; i++, n *= 2, decade /= 10.0)
@@ -43,6 +52,15 @@ struct DynamicMap
             }
         }
         value[0][255] = value[1][255] = 1.0f;
+        float from = 1.0f / (1 << 24);
+        for (int i = 0; i < BINADES; i++, from *= 2.0f)
+            for (int map = 0; map < 2; map++)
+            {
+                int lower = 0;
+                while (lower < DECADES && border[map][lower] < from) lower++;
+                binade[map][i].border = lower < DECADES && border[map][lower] < 2.0f * from ? border[map][lower] : 2.0f;
+                binade[map][i].lower = lower;
+            }
     }
 };
 
@@ -53,17 +71,17 @@ struct Lookup
 {
     float map[2][QUANTISED], middle[2][QUANTISED];      // middle: between a code's value and the next one's; of the last code, infinity
     float2 line[2][DECADES + 1];
+    Binade binade[2][BINADES];
 };
 
-// The code nearest to x, |x| at most 1 but for rounding; of two that are equally near the lower one. The values of a decade are evenly spaced and the borders of what is nearest to
-// each are too: a product and a sum give |x|'s place or, because of the 0.001, the one before, and one look at the middle says which.
+// The code nearest to x, |x| at most 1 but for rounding; of two that are equally near the lower one. The exponent and one border tell the decade. Its values are evenly spaced and so
+// are the borders of what is nearest to each: a product and a sum give |x|'s place or, because of the 0.001, the one before, and one look at the middle says which.
 template <int MAP> // 0: of m, with either sign; 1: of v
 __device__ __forceinline__ uint32_t nearest(const Lookup& lookup, float x)
 {
     const float size = fabsf(x);
-    int decades = 0;
-#pragma unroll
-    for (int i = 0; i < DECADES; i++) decades += size > dynamic_map.border[MAP][i];
+    const Binade binade = lookup.binade[MAP][max((int)(__float_as_uint(size) >> 23) - LEAST_BINADE, 0)];
+    const int decades = binade.lower + (size > binade.border);
     const float2 line = lookup.line[MAP][decades];
     const int first = (1 + MAP) << decades >> 1, place = max(min((int)(size * line.x + line.y), 2 * first - 1), first);
     if (MAP == 1) return place - 1 + (x > lookup.middle[1][place - 1]);
@@ -98,6 +116,7 @@ adamw_8bit(const Segment* __restrict__ segments, int segment_count, const Scalar
         lookup.map[map][code] = value;
         lookup.middle[map][code] = code < QUANTISED - 1 ? 0.5f * (value + dynamic_map.value[map][code + 1]) : INF;
         if (code <= DECADES) lookup.line[map][code] = dynamic_map.line[map][code];
+        if (code < BINADES) lookup.binade[map][code] = dynamic_map.binade[map][code];
     }
     __syncthreads();
     const Scalars s = *scalars;

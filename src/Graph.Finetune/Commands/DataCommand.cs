@@ -33,6 +33,7 @@ static class DataCommand
         inspect.Add(show);
         inspect.SetAction(result =>
         {
+            if (result.GetValue(json) && result.Has(show)) throw new UsageException("--show shows documents to people, and --json prints all of them; leave one out.");
             var settings = batch.Read(result, result.GetValue(files) ?? []);
             var path = settings.Tokenizer ?? result.GetValue(model);
             var tokenizer = path is null ? null : SentencePieceTokenizer.Find(path);

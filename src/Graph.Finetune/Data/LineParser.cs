@@ -91,8 +91,16 @@ sealed class LineParser(SentencePieceTokenizer? tokenizer, DataOptions options)
         return new Example(ids, [.. Enumerable.Repeat(-100, border), .. ids[border..]], line);
     }
 
+    /// <summary>Fields beside input_ids with which other trainers say where there is loss and where documents end: to pass them over would train on something else.</summary>
+    public static IReadOnlyList<string> Unread { get; } = ["completion_mask", "assistant_masks", "loss_mask", "position_ids", "seq_lengths"];
+
+    /// <summary>What is to be done instead, as the rest of a sentence about one of them.</summary>
+    public static string Advice(string unread) => $"{unread} beside input_ids, which is not read; "
+        + (unread is "position_ids" or "seq_lengths" ? "give each document a line of its own, and they are packed here" : "give labels, with -100 where no loss is taken");
+
     Example Ready(int line, JsonElement fields)
     {
+        if (Unread.FirstOrDefault(field => fields.TryGetProperty(field, out var value) && !IsNothing(value)) is { } unread) throw new LineException($"has {Advice(unread)}.");
         var ids = Numbers(fields, "input_ids", id => id >= 0, options.Tables.FirstOrDefault(t => t.Input == "ids") is { } table ? $"ids are from 0 to {table.Rows - 1}" : "ids are from 0 on");
         if (ids.Length == 0) throw new LineException("has no input_ids.");
         var labels = fields.TryGetProperty("labels", out _) ? Numbers(fields, "labels", label => label is -100 or >= 0, "labels are -100 (no loss) or ids") : ids;

@@ -52,6 +52,7 @@ sealed class ParquetFile : IDataFile
                 .Where(e => e.Type == PhysicalType.BYTE_ARRAY)) (element.ConvertedType, element.LogicalType) = (null, null);
             var fields = Guard(() => reader.Schema.Fields);
             columns = Guard(() => fields.Where(f => Known.Contains(f.Name)).Select(f => (f, Leaves(f))).ToArray());
+            if (columns.Any(c => c.Field.Name == "input_ids") && LineParser.Unread.FirstOrDefault(u => fields.Any(f => f.Name == u)) is { } unread) throw new InputException($"{path} has {LineParser.Advice(unread)}.");
             if (columns.Length == 0) throw new InputException($"{path} has the columns {string.Join(", ", fields.Take(8).Select(f => f.Name))}; an example has messages, instruction and output, prompt and completion, text, or input_ids.");
             groups = Guard(() => reader.RowGroups.Select(Chunks).ToArray());
             parts = Guard(() => Parts(partBytes).ToArray());

@@ -14,7 +14,7 @@ namespace Graph.Finetune.Data;
 /// <param name="folder">Made when the first entry is written, for this user alone.</param>
 public sealed class TokenCache(string folder)
 {
-    const int Version = 1;
+    const int Version = 2;
     const long SpareBytes = 4L << 30;
     static readonly TimeSpan Unused = TimeSpan.FromDays(30);
 

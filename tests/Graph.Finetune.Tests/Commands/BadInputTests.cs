@@ -48,6 +48,7 @@ public class BadInputTests
         new("evaluations of nothing", 2, "none without --eval-data", (s, o) => Train(Data(s), o, "--eval-every", "3")),
         new("minimum of a constant rate", 2, "--min-lr shapes a learning rate that falls", (s, o) => Train(Data(s), o, "--min-lr", "1e-5")),
         new("restarts of a constant rate", 2, "--restarts shapes a learning rate that falls", (s, o) => Train(Data(s), o, "--restarts", "1", "--schedule", "constant")),
+        new("documents shown twice", 2, "leave one out", (s, _) => ["data", "inspect", Data(s), "--json", "--show", "1"]),
         new("rows of no dump", 2, "--dump-every chooses rows of --dump", (s, _) => ["eval", .. Train(Data(s), "", "--dump-every", "3").Skip(1).Where(a => a is not ("--out" or ""))]),
         new("document longer than a planned micro-batch", 2, "--seq is 128 and --batch-tokens 64", (_, _) => ["plan", "--variant", "nano", "--seq", "128", "--batch-tokens", "64"]),
         new("document longer than a planned step", 2, "--seq is 16384 and a step has 8192 tokens", (_, _) => ["plan", "--variant", "nano", "--seq", "16384", "--batch-tokens", "auto"]),

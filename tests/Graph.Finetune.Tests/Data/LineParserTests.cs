@@ -42,7 +42,8 @@ public class LineParserTests
     [InlineData("{\"messages\":[]}", "no message"), InlineData("{\"name\":\"x\"}", "the fields name"), InlineData("[1]", "not an object"), InlineData("{\"text\":5}", "not a string"), InlineData("{\"messages\":[{\"role\":\"user\",\"content\":\"a\"},{\"role\":\"assistant\",\"content\":\"\",\"tool_calls\":[{\"id\":\"1\"}]}]}", "at position 1, has tool_calls"),
      InlineData("{\"messages\":[{\"role\":\"user\",\"content\":[{\"type\":\"text\",\"text\":\"a\"}]}]}", "not a string"), InlineData("{\"prompt\":\"a\"}", "no 'completion'"),
      InlineData("{\"input_ids\":[]}", "no input_ids"), InlineData("{\"input_ids\":[1,2],\"labels\":[1]}", "2 input_ids but 1 labels"), InlineData("{\"input_ids\":[1,-1]}", "at position 1"), InlineData("{\"input_ids\":[1.5]}", "at position 0"),
-     InlineData("{\"input_ids\":[1],\"attention_mask\":[0]}", "padding"), InlineData("{\"text\":\"\\ud800\"}", "surrogate"), InlineData("{\"text\":\"a\",\"text\":\"b\"}", "is not JSON"), InlineData("{\"input_ids\":[1],\"labels\":[-1]}", "labels are -100")]
+     InlineData("{\"input_ids\":[1],\"attention_mask\":[0]}", "padding"), InlineData("{\"input_ids\":[1,2],\"completion_mask\":[0,1]}", "has completion_mask beside input_ids, which is not read; give labels"), InlineData("{\"input_ids\":[1,2],\"position_ids\":[0,0]}", "give each document a line of its own"),
+     InlineData("{\"text\":\"\\ud800\"}", "surrogate"), InlineData("{\"text\":\"a\",\"text\":\"b\"}", "is not JSON"), InlineData("{\"input_ids\":[1],\"labels\":[-1]}", "labels are -100")]
     public void Read_LineThatCannotBeUsed_IsNamedByNumber(string line, string says)
     {
         using var scratch = new Scratch();

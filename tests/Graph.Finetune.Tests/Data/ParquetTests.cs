@@ -90,6 +90,9 @@ public class ParquetTests
         Assert.StartsWith($"{path}, row 7, has no 'completion'; 2 more lines cannot be used: 23, 40;", message, StringComparison.Ordinal);
         var other = await Write(scratch, new ParquetSchema(new DataField<string>("title")), [new() { ["title"] = "x" }]);
         Assert.Contains("has the columns title; an example has messages", Assert.Throws<InputException>(() => Read(other).Count()).Message);
+        var masked = await Write(scratch, new ParquetSchema(new ListField("input_ids", new DataField<int>("element")), new ListField("completion_mask", new DataField<int>("element"))),
+            [new() { ["input_ids"] = new List<int> { 1, 2 }, ["completion_mask"] = new List<int> { 0, 1 } }]);
+        Assert.Contains("has completion_mask beside input_ids, which is not read; give labels", Assert.Throws<InputException>(() => Read(masked).Count()).Message);
     }
 
     /// <summary>Cut and changed at random, a file gives examples or one sentence.</summary>

@@ -31,6 +31,8 @@ static class ConfigFile
             var isList = option.ValueType.IsArray;
             if (!isList && property.Value.ValueKind == JsonValueKind.Array)
                 throw new UsageException($"{path}: {property.Name} is {Json.Show(property.Value)}; it takes one value.");
+            if (property.Value.ValueKind == JsonValueKind.Array && property.Value.GetArrayLength() == 0)
+                throw new UsageException($"{path}: {property.Name} is an empty list, which says nothing; give it a value, or leave it out.");
             IEnumerable<JsonElement> values = property.Value.ValueKind == JsonValueKind.Array ? property.Value.EnumerateArray() : [property.Value];
             foreach (var value in values) arguments.Add(name + "=" + Text(path, property.Name, value));
         }

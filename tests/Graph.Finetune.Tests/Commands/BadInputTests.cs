@@ -90,6 +90,7 @@ public class BadInputTests
         new("unknown key in the config", 2, "there is no option stepz", (s, o) => Train(Data(s), o, "--config", s.File("c.json", "{\"stepz\": 3}"))),
         new("wrong value in the config", 2, "--steps is 'many'", (s, o) => Train(Data(s), o, "--config", s.File("c.json", "{\"steps\": \"many\"}"))),
         new("list for one value in the config", 2, "takes one value", (s, o) => Train(Data(s), o, "--config", s.File("c.json", "{\"steps\": [1, 2]}"))),
+        new("empty list in the config", 2, "targets is an empty list", (s, o) => Train(Data(s), o, "--config", s.File("c.json", "{\"targets\": []}"))),
         new("unknown kernel", 2, "has no kernel 'x'", (_, _) => ["kernels", "show", "x", "--variant", "nano"]),
         new("unknown CUDA target", 2, "was not built for 'sm_1'", (_, _) => ["kernels", "list", "--variant", "nano", "--target", "sm_1"]),
         new("no executable to embed in", 3, "there is no executable", (s, _) => ["compile", "--variant", "nano", "--embed", s.Path + "/none"]),

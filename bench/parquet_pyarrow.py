@@ -1,10 +1,10 @@
 """Parquet files that pyarrow writes, read by the published executable: of many small ones the documents are those of JSON Lines with the rows that pyarrow reads; of a file of some GB, written with pyarrow's defaults,
 the number of rows, the memory, and the time until the first step.
 
-    python3 bench/parquet_pyarrow.py --gemma2 artifacts/gemma2-nano [--bytes 5e9] [--dir FOLDER]
+    python3 bench/parquet_pyarrow.py --gemma2 artifacts/gemma2-nano [--bytes 5e9] [--large-alone] [--dir FOLDER]
 
 Needs pyarrow and no GPU. The exit code is 1 where something differs."""
-import argparse, concurrent.futures, json, os, random, re, shutil, subprocess, sys, tempfile, time
+import argparse, concurrent.futures, json, os, random, re, shutil, subprocess, sys, tempfile, threading, time
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -118,16 +118,28 @@ def cold(path):
 def measured(command, until=None):
     """Exit code, output, seconds until a line that begins so (None: to the end) and peak memory in MiB."""
     with tempfile.TemporaryDirectory() as cache, tempfile.TemporaryFile("w+") as errors:
-        begin, seconds, output = time.monotonic(), None, ""
+        begin, seconds, output, peak = time.monotonic(), None, "", [0]
         process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors, text=True, env=os.environ | {"GRAPH_CACHE": cache})
+
+        # What wait4 says has this process's own peak in it, from before the new program began.
+        def watch():
+            while process.poll() is None:
+                try:
+                    with open(f"/proc/{process.pid}/status") as status:
+                        peak[0] = max([peak[0], *(int(line.split()[1]) for line in status if line.startswith("VmHWM"))])
+                except OSError:
+                    break
+                time.sleep(0.05)
+
+        watcher = threading.Thread(target=watch)
+        watcher.start()
         for line in process.stdout:
             output += line
             if until and seconds is None and line.startswith(until):
                 seconds = time.monotonic() - begin
-        _, status, usage = os.wait4(process.pid, 0)
-        process.returncode = os.waitstatus_to_exitcode(status)
+        watcher.join()
         errors.seek(0)
-        return process.returncode, output + errors.read(), seconds or time.monotonic() - begin, usage.ru_maxrss / 1024
+        return process.returncode, output + errors.read(), seconds or time.monotonic() - begin, peak[0] / 1024
 
 
 def large(exe, path, rows, folder):
@@ -146,11 +158,12 @@ def main():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument("--gemma2", "--exe", required=True, dest="exe")
     p.add_argument("--bytes", type=float, default=5e9, help="of the large file; 0: none")
+    p.add_argument("--large-alone", action="store_true", help="no small files")
     p.add_argument("--dir", help="where files are written; the system's temporary folder when left out")
     a = p.parse_args()
     exe, folder, rng = os.path.abspath(a.exe), tempfile.mkdtemp(prefix="graph-pyarrow-", dir=a.dir), random.Random(1)
     text, wrong = words(rng), 0
-    cases = [(name, table, options) for name, table in tables(rng, text) for options in OPTIONS]
+    cases = [(name, table, options) for name, table in ([] if a.large_alone else tables(rng, text)) for options in OPTIONS]
     with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
         done = list(pool.map(lambda c: small(exe, folder, *c), cases))
     for (name, _, options), (fault, _) in zip(cases, done):

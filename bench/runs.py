@@ -28,7 +28,7 @@ MATRIX = {
     "evaluated": "--eval-data samples/nano.jsonl --eval-every 3",
     "ends early": "--eval-data samples/nano.jsonl --eval-every 1 --early-stopping-patience 2 --lr 1",
     "LoRA+ and rsLoRA": "--lora-plus-ratio 16 --rslora",
-    "ranks that differ": "--rank-pattern mlp.*=8 --layers 0-2",
+    "ranks that differ": "--rank-pattern mlp.*=8 --layers 0-1",
     "weights of files": "--data samples/nano.jsonl:1.5",
     "many epochs": "--batch-tokens 8192 --grad-accum 1",
     "split": "--seq 32 --over-length split --loss-on completion",

@@ -63,9 +63,11 @@ static class TrainRun
         using var telemetry = settings.Dry ? null : Telemetry.Start(Environment.GetEnvironmentVariable, Path.GetFullPath(settings.Out));
         // A folder that is there is owned before anything in it is read; one that is not is made when the first step is about to run.
         var folder = Directory.Exists(settings.Out) && !settings.Dry ? RunFolder.Claim(settings.Out, settings.Start) : null;
+        // Until the device is closed: a signal that comes when all is written has nothing to end.
+        using var signal = new StopSignal();
         try
         {
-            return Run(source, device, adapter, settings, output, phases, ref folder);
+            return Run(source, device, adapter, settings, output, phases, signal, ref folder);
         }
         finally
         {
@@ -73,7 +75,7 @@ static class TrainRun
         }
     }
 
-    static int Run(ModelSource source, DeviceRequest device, AdapterSettings adapter, TrainSettings settings, RunOutput output, Phases phases, ref RunFolder? folder)
+    static int Run(ModelSource source, DeviceRequest device, AdapterSettings adapter, TrainSettings settings, RunOutput output, Phases phases, StopSignal signal, ref RunFolder? folder)
     {
         var terminal = output.Terminal;
         var checkpoint = settings.Start == RunStart.Resume ? RunCheckpoint.Newest(RunFolder.CheckpointsOf(settings.Out), Note) : null;
@@ -141,7 +143,7 @@ static class TrainRun
 
         var saver = new RunSaver(folder!, settings.Keep, product, identity, Warn);
         if (before is { } found) saver.GoOnFrom(found.State with { Evaluations = evaluations });
-        using var signal = new StopSignal();
+        signal.Listen();
         // The line of a step whose evaluation is owed is written again.
         var owed = before?.State.Owed;
         var recorded = position.Step - (owed is null ? 0 : 1);

@@ -20,7 +20,8 @@ public sealed class StopSignal : IDisposable
     volatile int number;
     volatile bool asked;
 
-    public StopSignal()
+    /// <summary>From here on signals are wishes; before, they end the process, which has written nothing.</summary>
+    public void Listen()
     {
         registrations.Add(PosixSignalRegistration.Create(PosixSignal.SIGINT, context => Receive(context, Interrupt)));
         registrations.Add(PosixSignalRegistration.Create(PosixSignal.SIGTERM, context => Receive(context, Terminate)));

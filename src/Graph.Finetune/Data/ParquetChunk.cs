@@ -6,6 +6,7 @@ using System.Threading.Tasks;
 using Microsoft.Win32.SafeHandles;
 using Parquet.Meta;
 using Parquet.Schema;
+using PhysicalType = Parquet.Meta.Type;
 
 namespace Graph.Finetune.Data;
 
@@ -14,7 +15,8 @@ sealed record ParquetPart(MemoryStream Content, int Values, long FirstRow);
 
 /// <summary>A column of a row group: where its pages are, and which rows they have.</summary>
 /// <param name="ends">Where the file's pages end.</param>
-sealed class ParquetChunk(SafeFileHandle file, ColumnMetaData meta, long ends, DataField leaf)
+/// <param name="rows">Of the row group.</param>
+sealed class ParquetChunk(SafeFileHandle file, ColumnMetaData meta, long ends, DataField leaf, long rows)
 {
     readonly long start = Math.Min(meta.DictionaryPageOffset is > 0 and var d ? d : long.MaxValue, meta.DataPageOffset), length = meta.TotalCompressedSize, count = meta.NumValues;
     readonly CompressionCodec codec = meta.Codec;
@@ -88,6 +90,8 @@ sealed class ParquetChunk(SafeFileHandle file, ColumnMetaData meta, long ends, D
     List<ParquetPage> Scan()
     {
         if (start < 4 || length < 0 || start > ends - length) throw new InvalidDataException($"{length} bytes of pages at {start} are not in the file");
+        // A null, an empty list and a list that is null count as values, too.
+        if (leaf.MaxRepetitionLevel == 0 ? count != rows : count < rows) throw new InvalidDataException($"it has {count} values, but its row group {rows} rows");
         var (found, at, seen) = (new List<ParquetPage>(), start, 0L);
         while (seen < count)
         {
@@ -96,9 +100,9 @@ sealed class ParquetChunk(SafeFileHandle file, ColumnMetaData meta, long ends, D
             at = page.At + page.Compressed;
             switch (page.Type)
             {
-                case PageType.DICTIONARY_PAGE when dictionary is null && found.Count == 0: dictionary = page; break;
+                case PageType.DICTIONARY_PAGE when dictionary is null && found.Count == 0: dictionary = Possible(page); break;
                 case PageType.DATA_PAGE or PageType.DATA_PAGE_V2 when (page.Type == PageType.DATA_PAGE_V2) == page.Levels is not null:
-                    found.Add(page);
+                    found.Add(Possible(page));
                     seen += page.Values;
                     break;
                 case PageType.INDEX_PAGE: break;
@@ -107,6 +111,27 @@ sealed class ParquetChunk(SafeFileHandle file, ColumnMetaData meta, long ends, D
         }
         return seen == count ? found : throw new InvalidDataException($"pages have {seen} values where {count} are due");
     }
+
+    // What is stated is made room for: no more of it than the bytes that are there can mean.
+    ParquetPage Possible(ParquetPage page)
+    {
+        if (page.Uncompressed > ParquetCodec.Most(codec, page.Compressed))
+            throw new InvalidDataException($"a page of {page.Compressed} bytes ({codec}) cannot give {page.Uncompressed}");
+        // Levels, indices and differences of any number of values may be a few bytes; values that stand there one by one are not.
+        var plain = page.Type == PageType.DICTIONARY_PAGE || leaf.MaxDefinitionLevel == 0 && page.Encoding == (int)Encoding.PLAIN;
+        return plain && page.Values * LeastBits > 8L * page.Uncompressed
+            ? throw new InvalidDataException($"a page of {page.Uncompressed} bytes cannot have {page.Values} values") : page;
+    }
+
+    // Of a value, plainly written; a text has its length before it.
+    long LeastBits => meta.Type switch
+    {
+        PhysicalType.BOOLEAN => 1,
+        PhysicalType.INT32 or PhysicalType.FLOAT or PhysicalType.BYTE_ARRAY => 32,
+        PhysicalType.INT64 or PhysicalType.DOUBLE => 64,
+        PhysicalType.INT96 => 96,
+        _ => 8,
+    };
 
     ParquetPage Header(long at)
     {

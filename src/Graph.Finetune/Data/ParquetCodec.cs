@@ -12,22 +12,39 @@ namespace Graph.Finetune.Data;
 /// </summary>
 static class ParquetCodec
 {
-    /// <exception cref="InvalidDataException">The page has other bytes, or is of a codec that is not read.</exception>
+    /// <exception cref="InvalidDataException">The page is damaged, has other bytes, or is of a codec that is not read.</exception>
     public static byte[] Decompress(CompressionCodec codec, ReadOnlySpan<byte> from, int length)
     {
-        var to = new byte[length];
-        var written = codec switch
+        var most = Most(codec, from.Length);
+        var to = length <= most ? new byte[length] : [];
+        try
         {
-            CompressionCodec.UNCOMPRESSED => from.TryCopyTo(to) ? from.Length : -1,
-            CompressionCodec.SNAPPY => Snappy.TryDecompress(from, to, out var n) ? n : -1,
-            CompressionCodec.ZSTD => Zstd(from, to),
-            CompressionCodec.LZ4_RAW or CompressionCodec.LZ4 => length == 0 ? 0 : LZ4Codec.Decode(from, to),
-            CompressionCodec.GZIP => Inflate(new GZipStream(Stream(from), CompressionMode.Decompress), to),
-            CompressionCodec.BROTLI => Inflate(new BrotliStream(Stream(from), CompressionMode.Decompress), to),
-            _ => throw new InvalidDataException($"pages are compressed by {codec}; none, snappy, gzip, zstd, lz4 and brotli can be read"),
-        };
-        return written == length ? to : throw new InvalidDataException($"a page of {from.Length} bytes ({codec}) does not give {length}");
+            // Values that are all null have no bytes, not even a codec's own.
+            if (length > most || !(from.IsEmpty && length == 0) && Write(codec, from, to) != length) throw new InvalidDataException();
+        }
+        catch (Exception e) when (e is InvalidDataException or InvalidOperationException or IOException or ZstdSharp.ZstdException)
+        {
+            throw new InvalidDataException($"a page of {from.Length} bytes ({codec}) does not give {length}");
+        }
+        return to;
     }
+
+    /// <summary>The most bytes that so many can give.</summary>
+    /// <exception cref="InvalidDataException">The codec is not read.</exception>
+    public static long Most(CompressionCodec codec, int from) => codec switch
+    {
+        CompressionCodec.UNCOMPRESSED => from,
+        // A copy of 64 bytes has 3.
+        CompressionCodec.SNAPPY => 22L * from,
+        // A byte makes a copy longer by 255.
+        CompressionCodec.LZ4_RAW or CompressionCodec.LZ4 => 255L * from,
+        // A copy of 258 bytes has 2 bits.
+        CompressionCodec.GZIP => 1032L * from,
+        // A block of 128 KiB of one byte has 4.
+        CompressionCodec.ZSTD => 32768L * from,
+        CompressionCodec.BROTLI => long.MaxValue,
+        _ => throw new InvalidDataException($"pages are compressed by {codec}; none, snappy, gzip, zstd, lz4 and brotli can be read"),
+    };
 
     /// <summary>The first bytes of a page, where they can be had without all of it.</summary>
     /// <param name="from">All of the page's content, or its beginning.</param>
@@ -39,6 +56,17 @@ static class ParquetCodec
         CompressionCodec.GZIP => new GZipStream(Stream(from), CompressionMode.Decompress),
         CompressionCodec.BROTLI => new BrotliStream(Stream(from), CompressionMode.Decompress),
         _ => new MemoryStream(Decompress(codec, from, length), writable: false),
+    };
+
+    static int Write(CompressionCodec codec, ReadOnlySpan<byte> from, Span<byte> to) => codec switch
+    {
+        CompressionCodec.UNCOMPRESSED => from.TryCopyTo(to) ? from.Length : -1,
+        // Snappier makes room for as many bytes as the content says.
+        CompressionCodec.SNAPPY => Snappy.GetUncompressedLength(from) == to.Length && Snappy.TryDecompress(from, to, out var n) ? n : -1,
+        CompressionCodec.ZSTD => Zstd(from, to),
+        CompressionCodec.LZ4_RAW or CompressionCodec.LZ4 => to.IsEmpty ? 0 : LZ4Codec.Decode(from, to),
+        CompressionCodec.GZIP => Inflate(new GZipStream(Stream(from), CompressionMode.Decompress), to),
+        _ => Inflate(new BrotliStream(Stream(from), CompressionMode.Decompress), to),
     };
 
     static int Zstd(ReadOnlySpan<byte> from, Span<byte> to)

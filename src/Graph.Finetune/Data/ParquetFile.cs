@@ -104,7 +104,7 @@ sealed class ParquetFile : IDataFile
     {
         if (group.RowCount is < 0 or > MostRows) throw new InvalidDataException($"a row group has {group.RowCount} rows");
         return columns.SelectMany(c => c.Leaves)
-            .ToDictionary(leaf => leaf, leaf => new ParquetChunk(stream.SafeFileHandle, group.GetMetadata(leaf)?.MetaData ?? throw new InvalidDataException($"a row group lacks the column {leaf.Path}"), ends, leaf));
+            .ToDictionary(leaf => leaf, leaf => new ParquetChunk(stream.SafeFileHandle, group.GetMetadata(leaf)?.MetaData ?? throw new InvalidDataException($"a row group lacks the column {leaf.Path}"), ends, leaf, group.RowCount));
     }
 
     IEnumerable<Part> Parts(long partBytes)

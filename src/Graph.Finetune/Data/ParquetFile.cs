@@ -79,7 +79,7 @@ sealed class ParquetFile : IDataFile
 
     public ReadOnlyMemory<byte> Load(int block)
     {
-        lock (decoding) return Guard(() => Decode(parts[block]));
+        lock (decoding) return Guard(() => Decode(parts[block]), Where(parts[block]));
     }
 
     /// <summary>The footer, which has sizes, places and perhaps statistics of all columns, and some bytes of the pages.</summary>
@@ -128,7 +128,7 @@ sealed class ParquetFile : IDataFile
     ReadOnlyMemory<byte> Decode(Part part)
     {
         var whole = part.To - part.From == reader.RowGroups[part.Group].RowCount;
-        var read = columns.Select(c => new ParquetColumn(c.Field, [.. c.Leaves.Select(leaf => Read(leaf, part, whole))])).ToArray();
+        var read = columns.Select(c => new ParquetColumn(c.Field, [.. c.Leaves.Select(leaf => Guard(() => Read(leaf, part, whole), $"{Where(part)} column {leaf.Path},"))])).ToArray();
         var output = new ArrayBufferWriter<byte>(1 << 16);
         using var json = new Utf8JsonWriter(output);
         for (var row = part.From; row < part.To; row++)
@@ -173,6 +173,7 @@ sealed class ParquetFile : IDataFile
                 switched.Content = found.Content;
                 reader.RowGroups[part.Group].ReadRawAsync<T>(leaf, values, levels is null ? default(Memory<int>?) : levels, repeated is null ? default(Memory<int>?) : repeated).AsTask().GetAwaiter().GetResult();
             }
+            if (whole && repeated?.Count(r => r == 0) is { } rows && rows != part.To) throw new InvalidDataException($"it has {rows} rows where {part.To} are due");
             var read = new ParquetLeaf(leaf, levels, repeated, (json, i) => write(json, values[i]));
             read.Skip(part.From - found.FirstRow);
             return read;
@@ -201,8 +202,10 @@ sealed class ParquetFile : IDataFile
         _ => throw new InputException($"{Path} has a column {field.Name} of a kind that no example has; it may be a text, a list of numbers, or a list of messages, each with role and content."),
     };
 
-    // A damaged file shows as whatever exception the reader runs into.
-    T Guard<T>(Func<T> read)
+    string Where(Part part) => $", row group {part.Group + 1} of {groups.Length},";
+
+    // A damaged file shows as whatever exception the reader runs into; only some are made to be read by people.
+    T Guard<T>(Func<T> read, string? where = null)
     {
         try
         {
@@ -211,7 +214,8 @@ sealed class ParquetFile : IDataFile
         catch (Exception e) when (e is not (InputException or OutOfMemoryException))
         {
             if (e is AggregateException { InnerExceptions: [var first, ..] }) e = first;
-            throw new InputException($"{Path} cannot be read as Parquet: {e.Message.TrimEnd('.')}.");
+            var why = e is InvalidDataException or IOException or NotSupportedException or ParquetException ? e.Message.TrimEnd('.') : where is null ? "its footer is damaged" : "it is damaged";
+            throw new InputException($"{Path}{where} cannot be read as Parquet: {why}.");
         }
     }
 

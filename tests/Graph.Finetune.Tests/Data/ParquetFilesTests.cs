@@ -100,6 +100,30 @@ public class ParquetFilesTests
     }
 
     [Fact]
+    public void Read_PageIsDamaged_NamesRowGroupAndColumn()
+    {
+        using var scratch = new Scratch();
+        var bytes = File.ReadAllBytes(Path.Combine(Folder, "chat-groups.parquet"));
+        bytes[4] = 0xFF;
+        var path = scratch.File("x.parquet", bytes);
+        Assert.StartsWith($"{path}, row group 1 of 6, column text, cannot be read as Parquet: a ", Assert.Throws<InputException>(() => Read(path)).Message, StringComparison.Ordinal);
+    }
+
+    /// <summary>One row begins where the row group says three.</summary>
+    [Fact]
+    public void Read_ListsOfFewerRowsThanDue_NamesRowGroupAndColumn()
+    {
+        using var scratch = new Scratch();
+        var bytes = TwoPages([0, 1, 0], [1, 1, 0, 1]);
+        // The levels of the first page: 0 1 0 becomes 0 1 1.
+        var at = bytes.AsSpan().IndexOf(new byte[] { 2, 0, 0, 0, 3, 2, 2, 0, 0, 0 });
+        Assert.True(at > 0);
+        bytes[at + 5] = 6;
+        var path = scratch.File("x.parquet", bytes);
+        Assert.Equal($"{path}, row group 1 of 1, column input_ids/list/element, cannot be read as Parquet: it has 2 rows where 3 are due.", Assert.Throws<InputException>(() => Read(path)).Message);
+    }
+
+    [Fact]
     public void Read_BytesThatAreNoText_AreRefusedByRow()
     {
         using var scratch = new Scratch();

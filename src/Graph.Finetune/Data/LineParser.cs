@@ -12,7 +12,7 @@ sealed class LineException(string rest) : Exception(rest);
 /// <summary>
 /// Makes an example of the fields of a line, which say its kind: input_ids (and labels) | messages |
 /// instruction, output (and input) | prompt, completion | text. Conversations have Gemma's format
-/// (<see cref="GemmaChat"/>), other texts become &lt;bos&gt; text &lt;eos&gt;, ready ids stay as they are. Fields of other names are metadata and not looked at. Safe for several threads at once.
+/// (<see cref="GemmaChat"/>), other texts become &lt;bos&gt; text &lt;eos&gt;, ready ids stay as they are. Fields of other names are metadata and not looked at; one that is null is not there. Safe for several threads at once.
 /// </summary>
 /// <param name="tokenizer">Null where the model has none; then only ready ids can be read.</param>
 /// <exception cref="LineException">Thrown by all methods: the line cannot be used.</exception>
@@ -43,15 +43,18 @@ sealed class LineParser(SentencePieceTokenizer? tokenizer, DataOptions options)
         if (Has("instruction")) return Answer(line, Alpaca.Prompt(Text(fields, "instruction"), Has("input") ? Text(fields, "input") : ""), Text(fields, "output"));
         if (Has("prompt")) return Answer(line, Text(fields, "prompt"), Text(fields, "completion"));
         if (Has("text")) return Answer(line, "", Text(fields, "text"));
-        var names = string.Join(", ", fields.EnumerateObject().Select(Json.Name).Take(8));
+        var names = string.Join(", ", fields.EnumerateObject().Take(8).Select(f => f.Value.ValueKind == JsonValueKind.Null ? $"{Json.Name(f)} = null" : Json.Name(f)));
         throw new LineException($"has {(names.Length == 0 ? "no fields" : $"the fields {names}")}; an example has messages, instruction and output, prompt and completion, text, or input_ids.");
 
-        bool Has(string name) => fields.TryGetProperty(name, out _);
+        bool Has(string name) => Find(fields, name, out _);
     }
+
+    // Data sets of several kinds of rows have null in the fields of the others.
+    static bool Find(JsonElement fields, string name, out JsonElement value) => fields.TryGetProperty(name, out value) && value.ValueKind != JsonValueKind.Null;
 
     public static string Text(JsonElement fields, string name, string where = "")
     {
-        if (!fields.TryGetProperty(name, out var value)) throw new LineException($"{where}has no '{name}'.");
+        if (!Find(fields, name, out var value)) throw new LineException($"{where}has no '{name}'.");
         if (value.ValueKind != JsonValueKind.String) throw new LineException($"{where}has {name} = {Json.Show(value)}, which is not a string.");
         return Json.Text(value) ?? throw new LineException($"{where}has half of a surrogate pair in {name}, which is no text.");
     }
@@ -103,9 +106,9 @@ sealed class LineParser(SentencePieceTokenizer? tokenizer, DataOptions options)
         if (Unread.FirstOrDefault(field => fields.TryGetProperty(field, out var value) && !IsNothing(value)) is { } unread) throw new LineException($"has {Advice(unread)}.");
         var ids = Numbers(fields, "input_ids", id => id >= 0, options.Tables.FirstOrDefault(t => t.Input == "ids") is { } table ? $"ids are from 0 to {table.Rows - 1}" : "ids are from 0 on");
         if (ids.Length == 0) throw new LineException("has no input_ids.");
-        var labels = fields.TryGetProperty("labels", out _) ? Numbers(fields, "labels", label => label is -100 or >= 0, "labels are -100 (no loss) or ids") : ids;
+        var labels = Find(fields, "labels", out _) ? Numbers(fields, "labels", label => label is -100 or >= 0, "labels are -100 (no loss) or ids") : ids;
         if (labels.Length != ids.Length) throw new LineException($"has {ids.Length} input_ids but {labels.Length} labels; there must be one label per id, not shifted.");
-        if (fields.TryGetProperty("attention_mask", out _)
+        if (Find(fields, "attention_mask", out _)
             && Numbers(fields, "attention_mask", mask => mask == 1, "padding cannot be read, leave it out").Length is var masks && masks != ids.Length)
             throw new LineException($"has {ids.Length} input_ids but an attention_mask of {masks}; there must be one per id.");
         return new Example(ids, labels, line);

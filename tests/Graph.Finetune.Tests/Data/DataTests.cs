@@ -72,7 +72,7 @@ public class DataTests
         { "{\"messages\":[5]}", "in the message at position 0, has 5" },
         { "{\"messages\":[{\"role\":\"user\"}]}", "no 'content'" },
         { "{\"messages\":[{\"role\":\"tool\",\"content\":\"a\"}]}", "roles are system, user, assistant and model" },
-        { "{\"messages\":[{\"role\":\"user\",\"content\":null}]}", "not a string" },
+        { "{\"messages\":[{\"role\":\"user\",\"content\":null}]}", "has no 'content'" },
         { "{\"messages\":[{\"role\":\"system\",\"content\":\"a\"}]}", "no user text" },
         { "{\"messages\":[{\"role\":\"model\",\"content\":\"a\"}]}", "assistant at position 0, where user is due" },
         { "{\"messages\":[{\"role\":\"user\",\"content\":\"a\"},{\"role\":\"user\",\"content\":\"b\"}]}", "user at position 1, where assistant is due" },

@@ -28,6 +28,18 @@ public class LineParserTests
         Assert.All(examples[..4], e => Assert.Equal(e.Ids, e.Labels));
     }
 
+    /// <summary>As in Parquet, where rows of several kinds have null in each other's columns.</summary>
+    [Fact]
+    public void Read_FieldIsNull_IsNotThere()
+    {
+        using var scratch = new Scratch();
+        const string others = "\"messages\":null,\"conversations\":null,\"instruction\":null";
+        var with = Read(scratch, LossOn.All, "{\"instruction\":\"Do.\",\"input\":null,\"output\":\"done\"}", $"{{\"input_ids\":null,{others},\"prompt\":null,\"text\":\"one\"}}",
+            $"{{\"text\":null,{others},\"input_ids\":[7,8],\"labels\":null,\"attention_mask\":null}}");
+        var without = Read(scratch, LossOn.All, "{\"instruction\":\"Do.\",\"output\":\"done\"}", "{\"text\":\"one\"}", "{\"input_ids\":[7,8]}");
+        Assert.Equal(without.Select(e => (string.Join(' ', e.Ids), string.Join(' ', e.Labels))), with.Select(e => (string.Join(' ', e.Ids), string.Join(' ', e.Labels))));
+    }
+
     [Fact]
     public void Read_LossOnCompletion_MasksThePromptOnly()
     {
@@ -41,6 +53,8 @@ public class LineParserTests
     [Theory]
     [InlineData("{\"messages\":[]}", "no message"), InlineData("{\"name\":\"x\"}", "the fields name"), InlineData("[1]", "not an object"), InlineData("{\"text\":5}", "not a string"), InlineData("{\"messages\":[{\"role\":\"user\",\"content\":\"a\"},{\"role\":\"assistant\",\"content\":\"\",\"tool_calls\":[{\"id\":\"1\"}]}]}", "at position 1, has tool_calls"),
      InlineData("{\"messages\":[{\"role\":\"user\",\"content\":[{\"type\":\"text\",\"text\":\"a\"}]}]}", "not a string"), InlineData("{\"prompt\":\"a\"}", "no 'completion'"),
+     InlineData("{\"prompt\":\"a\",\"completion\":null}", "no 'completion'"), InlineData("{\"text\":null,\"id\":3}", "the fields text = null, id;"),
+     InlineData("{\"messages\":[{\"role\":\"user\",\"content\":null}]}", "in the message at position 0, has no 'content'"),
      InlineData("{\"input_ids\":[]}", "no input_ids"), InlineData("{\"input_ids\":[1,2],\"labels\":[1]}", "2 input_ids but 1 labels"), InlineData("{\"input_ids\":[1,-1]}", "at position 1"), InlineData("{\"input_ids\":[1.5]}", "at position 0"),
      InlineData("{\"input_ids\":[1],\"attention_mask\":[0]}", "padding"), InlineData("{\"input_ids\":[1,2],\"completion_mask\":[0,1]}", "has completion_mask beside input_ids, which is not read; give labels"), InlineData("{\"input_ids\":[1,2],\"position_ids\":[0,0]}", "give each document a line of its own"),
      InlineData("{\"text\":\"\\ud800\"}", "surrogate"), InlineData("{\"text\":\"a\",\"text\":\"b\"}", "is not JSON"), InlineData("{\"input_ids\":[1],\"labels\":[-1]}", "labels are -100")]

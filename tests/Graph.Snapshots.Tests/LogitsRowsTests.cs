@@ -15,10 +15,6 @@ public sealed class LogitsRowsTests
     [InlineData("9b", 8192, 2048)]
     // 18 tiles of columns: 14 x 18 = 252 tiles are two waves, 16 x 18 = 288 three.
     [InlineData("27b", 8192, 1792)]
-    // The table is trained. Twice 32 x 12 narrow tiles are 6 waves of 208 columns; 3,584 rows would be 4 waves of wide tiles, a chunk of 1,024 one more, and a third chunk.
-    [InlineData("2b-full", 8192, 4096)]
-    // Twice 28 x 14 wide tiles and 8 x 14 are 7 waves, twice 32 x 14 would be 8.
-    [InlineData("9b-full", 8192, 3584)]
     public void Default_RealSizes_FillTheWaves(string variant, int tokens, int rows)
     {
         var schedule = ScheduleText.Parse(Emitted.Model(variant).ScheduleText);

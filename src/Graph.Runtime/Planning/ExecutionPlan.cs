@@ -143,19 +143,18 @@ public sealed record ExecutionPlan(Shapes Shapes, PlanOptions Options, Decisions
     /// <summary>
     /// Rows whose logits take at most 1.1 GB: a multiple of 256, at least 256 and at most 2,048. Chunks are what keeps a vocabulary of 256,000 from being the largest tensor of all.
     /// Of the upper half of these the most rows with which all chunks' dX take the fewest waves of tiles: a tile of dX sums over the vocabulary for milliseconds.
-    /// Twice as many where the table is trained, because each chunk reads and writes its gradient, 2.4 GB in 2B; there the tiles that dX really gets are counted.
+    /// Twice as many where the table is trained, because each chunk reads and writes its gradient, 2.4 GB in 2B.
     /// </summary>
     public static int DefaultLogitsRows(Shapes shapes, int multiprocessors)
     {
         var head = Head(shapes);
         var table = head is null ? default : shapes.Resolve(head.Table);
-        var (vocabulary, hidden, trained) = (Math.Max(1, table.Rows), table.Columns, head?.DTable is not null);
-        var times = trained ? 2 : 1;
+        var (vocabulary, hidden, times) = (Math.Max(1, table.Rows), table.Columns, head?.DTable is null ? 1 : 2);
         var most = (int)Math.Clamp(times * 1_100_000_000L / ((long)vocabulary * TensorLayout.Size(ElementType.Act, shapes.Act)) / 256 * 256, 256, times * 2048);
         return Enumerable.Range(most / 512, most / 256 - most / 512 + 1).Select(i => 256 * i).Where(rows => rows > 0)
-            .OrderBy(rows => shapes.Tokens / rows * Time(rows) + Time(shapes.Tokens % rows)).ThenByDescending(rows => rows).First();
+            .OrderBy(rows => shapes.Tokens / rows * Waves(rows) + Waves(shapes.Tokens % rows)).ThenByDescending(rows => rows).First();
 
-        long Time(int rows) => trained ? GemmKernel.Time(rows, hidden, multiprocessors) : GemmKernel.Waves(rows, hidden, multiprocessors);
+        long Waves(int rows) => GemmKernel.Waves(rows, hidden, multiprocessors);
     }
 
     /// <summary>The sums of a trained table's gradient are those of chunks: other rows of logits would have other bits.</summary>

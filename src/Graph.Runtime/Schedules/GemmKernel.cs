@@ -71,13 +71,10 @@ public static class GemmKernel
     {
         if (segments == 1 && n <= SkinnyExtent) return TileShape.SkinnyN;
         if (segments == 1 && m <= SkinnyExtent) return TileShape.SkinnyM;
-        return Time(m, n, NarrowColumns, multiprocessors) < Time(m, n, TileColumns, multiprocessors) ? TileShape.Narrow : TileShape.Wide;
+        return Time(NarrowColumns) < Time(TileColumns) ? TileShape.Narrow : TileShape.Wide;
+
+        long Time(int columns) => Waves(m, n, columns, multiprocessors) * (columns + TileOverhead);
     }
-
-    /// <summary>Waves of a D of m x n in the better tiles, times columns and overhead of one: comparable for products that sum over equally many.</summary>
-    public static long Time(int m, int n, int multiprocessors) => Math.Min(Time(m, n, NarrowColumns, multiprocessors), Time(m, n, TileColumns, multiprocessors));
-
-    static long Time(int m, int n, int columns, int multiprocessors) => Waves(m, n, columns, multiprocessors) * (columns + TileOverhead);
 
     /// <summary>Waves of the wide tiles of a D of m x n, one on every multiprocessor at a time.</summary>
     public static long Waves(int m, int n, int multiprocessors) => Waves(m, n, TileColumns, multiprocessors);

@@ -68,7 +68,9 @@ public sealed class PlanFrontier
     readonly IReadOnlyList<Setting> plain;
     // By places of the weights.
     readonly IReadOnlyList<Lazy<IReadOnlyList<Setting>>> settings;
-    readonly Lazy<PlannedStep> fastest, smallest;
+    readonly Lazy<PlannedStep> fastest;
+    // Null: the host's memory is too small for any.
+    readonly Lazy<PlannedStep?> smallest;
     readonly Dictionary<Candidate, PlannedStep> made = [];
 
     PlanFrontier(Schedule schedule, PlanOptions options, DeviceProfile device, HostChoices host)
@@ -98,11 +100,13 @@ public sealed class PlanFrontier
     {
         if (Fits(Fastest(), budget)) return Fastest();
         // Where copies go is near what a plan makes of them, so the smallest plan may be smaller than its candidate says.
-        return Sorted(All(budget)).Where(c => AtLeast(c) <= budget).Select(Make).FirstOrDefault(plan => Fits(plan, budget)) ?? (Fits(Least(), budget) ? Least() : null);
+        return Sorted(All(budget)).Where(c => AtLeast(c) <= budget).Select(Make).FirstOrDefault(plan => Fits(plan, budget))
+            ?? (smallest.Value is { } least && Fits(least, budget) ? least : null);
     }
 
     /// <summary>The settings whose weights are not larger than the budget by themselves.</summary>
-    IReadOnlyList<Setting> All(long budget) => [.. settings.Zip(host.Shares).AsParallel().AsOrdered().Where(s => s.First.IsValueCreated || WeightBytes(s.Second) <= budget).SelectMany(s => s.First.Value)];
+    IReadOnlyList<Setting> All(long budget) =>
+        [.. settings.Zip(host.Shares).AsParallel().AsOrdered().Where(s => s.First.IsValueCreated || WeightBytes(s.Second) <= budget).SelectMany(s => s.First.Value)];
 
     long WeightBytes(double share)
     {
@@ -111,9 +115,9 @@ public sealed class PlanFrontier
     }
 
     /// <summary>The plan that takes the fewest bytes on the device: the smallest of those that may be.</summary>
-    public PlannedStep Least() => smallest.Value;
+    public PlannedStep Least() => smallest.Value!;
 
-    PlannedStep Smallest()
+    PlannedStep? Smallest()
     {
         PlannedStep? least = null;
         foreach (var (bytes, candidate) in Sorted(All(long.MaxValue)).Select(c => (AtLeast(c), c)).OrderBy(c => c.Item1))
@@ -121,7 +125,7 @@ public sealed class PlanFrontier
             if (least is not null && bytes >= least.Footprint.Total) break;
             if (Make(candidate) is var plan && plan.Plan.Memory.HostBytes <= host.Bytes && (least is null || plan.Footprint.Total < least.Footprint.Total)) least = plan;
         }
-        return least!;
+        return least;
     }
 
     /// <summary>

@@ -129,7 +129,7 @@ public sealed class PlanFrontier
     }
 
     /// <summary>
-    /// About what the smallest plan takes, found without its path: everything that can be dropped is, the rest waits in host memory, tiles and chunks of logits are the smallest.
+    /// About what the smallest plan takes, found without its path: everything that can be dropped is, the rest waits in host memory, chunks of logits are the smallest, and so are the tiles, or those that take less with their graphs.
     /// </summary>
     public static long LeastBytes(Schedule schedule, PlanOptions options, DeviceProfile device, HostChoices host)
     {
@@ -144,9 +144,11 @@ public sealed class PlanFrontier
             foreach (var tensor in Saved(shapes, options).Where(t => !actions.ContainsKey(t) && shapes[t].BytesPerToken >= LeastBytesPerToken))
                 if ((left -= shapes[tensor].Bytes) >= 0) actions[tensor] = TensorAction.Offload;
         }
-        int? tile = TilesOf(shapes, stored) is [.., var smallest] ? smallest : null;
-        return Footprint.Of(ExecutionPlan.Create(shapes, stored with { Decisions = new Decisions("all", actions), LogitsRows = room.LogitsRows,
-            Pace = options.Pace with { Landing = room.Landing }, TokenTile = tile }), device).Total;
+        // Small tiles take less for what is in them, and more for the graphs, which have each launch once a tile.
+        return TilesOf(shapes, stored).Select(tile => (int?)tile).DefaultIfEmpty(null).Min(tile => Footprint.Of(ExecutionPlan.Create(shapes, stored with
+        {
+            Decisions = new Decisions("all", actions), LogitsRows = room.LogitsRows, Pace = options.Pace with { Landing = room.Landing }, TokenTile = tile,
+        }), device).Total);
     }
 
     /// <summary>The plan that is the fastest whatever it takes.</summary>

@@ -318,8 +318,8 @@ public sealed class PlanFrontier
             if ((next < 0 || setting.Order.Count % step == 0) && (state.MixingBytes < state.ArenaBytes || options.TokenTile is not null))
                 foreach (var (tile, times) in tiled)
                 {
-                    var milliseconds = state.Milliseconds + model.OfTiles(times, (double)@base.Shapes.Tokens / tile, state);
-                    setting.Candidates.Add(new Candidate(setting, setting.Order.Count, tile, milliseconds, state.MixingBytes, state.Launches));
+                    var more = model.OfTiles(times, (double)@base.Shapes.Tokens / tile, state);
+                    setting.Candidates.Add(new Candidate(setting, setting.Order.Count, tile, state.Milliseconds + more.Milliseconds, state.MixingBytes, state.Launches + more.Launches));
                 }
             if (next >= 0) Drop(next);
             // Tiles do not always bring the launches between down to those that mix tokens. Last, nothing is kept anywhere.

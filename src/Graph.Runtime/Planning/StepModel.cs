@@ -200,15 +200,16 @@ public sealed class StepModel
     /// <summary>Of the last evaluation: milliseconds from the tensor's last use in the forward to its first in the backward; 0: there is none.</summary>
     public double Absence(int tensor) => last[0][tensor] >= 0 && first[1][tensor] < int.MaxValue ? Elapsed(first[1][tensor]) - Elapsed(last[0][tensor] + 1) : 0;
 
-    /// <summary>Of the last evaluation: milliseconds more if launches at which more than <see cref="StepState.MixingBytes"/> are alive run tile by tile.</summary>
+    /// <summary>Of the last evaluation: milliseconds and launches more if those at which more than <see cref="StepState.MixingBytes"/> are alive run tile by tile.</summary>
     /// <param name="tile">Times of a tile's launches.</param>
     /// <param name="tiles">How many tiles there are.</param>
-    public double OfTiles(LaunchTimes tile, double tiles, StepState state)
+    public (double Milliseconds, int Launches) OfTiles(LaunchTimes tile, double tiles, StepState state)
     {
-        var ms = 0.0;
+        var (ms, count) = (0.0, 0);
         for (var i = 0; i < list.Count; i++)
-            if (live[i] > state.MixingBytes && !entries[list[i]].Mixes) ms += Math.Max(0, tiles * tile.Of(entries[list[i]].Launch) - entries[list[i]].Milliseconds);
-        return ms;
+            if (live[i] > state.MixingBytes && !entries[list[i]].Mixes)
+                (ms, count) = (ms + Math.Max(0, tiles * tile.Of(entries[list[i]].Launch) - entries[list[i]].Milliseconds), count + 1);
+        return (ms, (int)((tiles - 1) * count));
     }
 
     /// <summary>Of the last evaluation: whether dropping the tensor, then saved, frees its bytes at a launch.</summary>

@@ -99,9 +99,9 @@ public sealed class PlanFrontier
     public PlannedStep? Fit(long budget)
     {
         if (Fits(Fastest(), budget)) return Fastest();
-        // Where copies go is near what a plan makes of them, so the smallest plan may be smaller than its candidate says.
+        // Where copies go is near what a plan makes of them, so the smallest plan, where it is known, may be smaller than its candidate says.
         return Sorted(All(budget)).Where(c => AtLeast(c) <= budget).Select(Make).FirstOrDefault(plan => Fits(plan, budget))
-            ?? (smallest.Value is { } least && Fits(least, budget) ? least : null);
+            ?? (smallest is { IsValueCreated: true, Value: { } least } && Fits(least, budget) ? least : null);
     }
 
     /// <summary>The settings whose weights are not larger than the budget by themselves.</summary>

@@ -54,7 +54,8 @@ public sealed class PlanFrontierTests
     }
 
     /// <summary>
-    /// A step is at most 3 % slower than a bound that no plan passes, from a fifth above the least on. With host memory it is 15 % from two and a half times the least on and 6.5 % from four times on.
+    /// A step is at most 3 % slower than a bound that no plan passes, from a fifth above the least on.
+    /// With host memory it is 15 % from two and a half times the least on, 6.5 % from four times on and 4 % from six times on.
     /// Below, the bound says little: it lets parts of tensors be dropped, nothing be alive while they are built, and no launch hold more than those that mix tokens.
     /// </summary>
     [Theory]
@@ -67,7 +68,7 @@ public sealed class PlanFrontierTests
         for (var i = 0; i <= 20; i++)
         {
             var budget = first + (most - first) / 20 * i;
-            Assert.InRange(frontier.Fit(budget)!.Milliseconds / frontier.Bound(budget), 0.9999, hostGib == 0 ? 1.03 : budget < 4 * least ? 1.15 : 1.065);
+            Assert.InRange(frontier.Fit(budget)!.Milliseconds / frontier.Bound(budget), 0.9999, hostGib == 0 ? 1.03 : budget < 4 * least ? 1.15 : budget < 6 * least ? 1.065 : 1.04);
         }
     }
 

@@ -12,9 +12,9 @@ namespace Graph.Snapshots.Tests;
 /// <summary>dS of attention between the kernel of dk and dv and that of dq: where the arena has room for it, and how the two are bound.</summary>
 public sealed class ScoreGradientsTests
 {
-    /// <summary>Full recompute at 1 x 8,192 has less memory alive than dS and a layer's rest take; the head's logits are what leaves room in the other plans.</summary>
+    /// <summary>Where there are bytes for dS beside what is alive, the arena has a place for it, and is no larger.</summary>
     [Theory]
-    [InlineData("9b", 2048, "none", 42), InlineData("9b", 8192, "none", 41), InlineData("9b", 2048, "cheap", 42), InlineData("9b", 2048, "full", 42), InlineData("9b", 8192, "full", 25)]
+    [InlineData("9b", 2048, "none", 42), InlineData("9b", 8192, "none", 41), InlineData("9b", 2048, "cheap", 42), InlineData("9b", 2048, "full", 42), InlineData("9b", 8192, "full", 42)]
     [InlineData("2b", 2048, "none", 26), InlineData("2b", 8192, "none", 26), InlineData("27b", 2048, "cheap", 46), InlineData("27b", 8192, "cheap", 46), InlineData("27b", 2048, "full", 46)]
     public void Plan_EightThousandTokens_TheseLayersHaveRoom(string variant, int seq, string recompute, int layers)
     {
@@ -27,7 +27,7 @@ public sealed class ScoreGradientsTests
 
     /// <summary>A gap is one for both launches: nothing that either of them or a tensor alive meanwhile needs lies in it.</summary>
     [Theory]
-    [InlineData("9b-2l", 512, "none", 1024, 2), InlineData("9b-2l", 512, "full", 1024, 2), InlineData("9b", 8192, "full", 8192, 25)]
+    [InlineData("9b-2l", 512, "none", 1024, 2), InlineData("9b-2l", 512, "full", 1024, 2), InlineData("9b", 8192, "full", 8192, 42)]
     // What bench/sanitize.sh runs, which so watches these kernels.
     [InlineData("9b-2l", 150, "none", 251, 2), InlineData("27b-2l", 150, "none", 251, 2)]
     public void Plan_ScoreGradients_OverlapNothingAlive(string variant, int seq, string recompute, int tokens, int layers)

@@ -32,25 +32,28 @@ public static class Arena
     /// <summary>An order is by bytes * launches^a * (the most bytes alive at one of these launches)^b, the largest first.</summary>
     static readonly double[] WeightsOfLength = [0.03, 0.06, 0.12, 0.25, 0.5], WeightsOfCrowd = [0, 0.5, 1, 2, 4];
 
-    public static ArenaLayout Assign(IReadOnlyList<Lifetime> lifetimes)
+    /// <param name="enough">A block of at most so many bytes is not worth another try; null: <see cref="NearEnough"/>.</param>
+    public static ArenaLayout Assign(IReadOnlyList<Lifetime> lifetimes, long? enough = null)
     {
         if (lifetimes.Count == 0) return ArenaLayout.Empty;
-        var bound = LowerBound(lifetimes);
+        var alive = Alive(lifetimes, Launches(lifetimes));
+        var bound = alive.Max();
+        var goal = enough ?? (long)(NearEnough * bound);
         // Each as small as those before it, or smaller.
         var tried = new List<Placements>();
-        foreach (var order in Orders(lifetimes))
+        foreach (var order in Orders(lifetimes, alive))
             foreach (var lowest in new[] { false, true })
             {
                 var limit = tried.Count > 0 ? tried[^1].Bytes : long.MaxValue;
                 var placements = new Placements(order, lowest, limit);
                 if (placements.Bytes <= limit) tried.Add(placements);
-                if (placements.Bytes <= NearEnough * bound) return placements.Layout();
+                if (placements.Bytes <= goal) return placements.Layout();
             }
         var best = tried[^1];
         foreach (var start in tried.TakeLast(Improved).Reverse())
         {
             var (last, patience) = (start, Patience);
-            for (var i = 0; i < Tries && patience > 0 && best.Bytes > NearEnough * bound; i++, patience--)
+            for (var i = 0; i < Tries && patience > 0 && best.Bytes > goal; i++, patience--)
             {
                 last = new Placements(last.HighestFirst(bound), last.Lowest, long.MaxValue);
                 if (last.Bytes < best.Bytes) (best, patience) = (last, Patience);
@@ -59,19 +62,13 @@ public static class Arena
         return best.Layout();
     }
 
-    static IEnumerable<Lifetime[]> Orders(IReadOnlyList<Lifetime> lifetimes)
+    static IEnumerable<Lifetime[]> Orders(IReadOnlyList<Lifetime> lifetimes, long[] alive)
     {
-        var alive = new long[lifetimes.Max(l => l.Last) + 2];
-        foreach (var l in lifetimes)
-        {
-            alive[l.First] += Align(l.Bytes);
-            alive[l.Last + 1] -= Align(l.Bytes);
-        }
-        for (var at = 1; at < alive.Length; at++) alive[at] += alive[at - 1];
         var facts = lifetimes.Select(l => (Bytes: Math.Log(Align(l.Bytes) + 1), Length: Math.Log(l.Last - l.First + 1), Crowd: Math.Log(Most(l) + 1))).ToArray();
         foreach (var crowd in WeightsOfCrowd)
             foreach (var length in WeightsOfLength)
-                yield return [.. lifetimes.Zip(facts, (l, f) => (Lifetime: l, Size: f.Bytes + length * f.Length + crowd * f.Crowd)).OrderByDescending(l => l.Size).Select(l => l.Lifetime)];
+                yield return [.. lifetimes.Zip(facts, (l, f) => (Lifetime: l, Size: f.Bytes + length * f.Length + crowd * f.Crowd))
+                    .OrderByDescending(l => l.Size).Select(l => l.Lifetime)];
 
         long Most(Lifetime l)
         {
@@ -89,17 +86,22 @@ public static class Arena
     }
 
     /// <summary>The most bytes alive at one launch: no assignment can be smaller.</summary>
-    public static long LowerBound(IReadOnlyList<Lifetime> lifetimes)
+    public static long LowerBound(IReadOnlyList<Lifetime> lifetimes) => Alive(lifetimes, Launches(lifetimes)).DefaultIfEmpty().Max();
+
+    /// <summary>Bytes alive at each of so many launches.</summary>
+    public static long[] Alive(IReadOnlyList<Lifetime> lifetimes, int launches)
     {
-        var changes = lifetimes.SelectMany(l => new[] { (At: l.First, Bytes: Align(l.Bytes)), (At: l.Last + 1, Bytes: -Align(l.Bytes)) }).GroupBy(c => c.At).OrderBy(g => g.Key);
-        long alive = 0, most = 0;
-        foreach (var change in changes)
+        var alive = new long[launches + 1];
+        foreach (var l in lifetimes)
         {
-            alive += change.Sum(c => c.Bytes);
-            if (alive > most) most = alive;
+            alive[l.First] += Align(l.Bytes);
+            alive[l.Last + 1] -= Align(l.Bytes);
         }
-        return most;
+        for (var at = 1; at < alive.Length; at++) alive[at] += alive[at - 1];
+        return alive[..launches];
     }
+
+    static int Launches(IReadOnlyList<Lifetime> lifetimes) => lifetimes.Select(l => l.Last + 1).DefaultIfEmpty().Max();
 
     public static long Align(long bytes) => (bytes + Alignment - 1) / Alignment * Alignment;
 

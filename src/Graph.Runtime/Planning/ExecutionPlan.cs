@@ -191,7 +191,6 @@ public sealed record ExecutionPlan(Shapes Shapes, PlanOptions Options, Decisions
         return (live.Take(start).ToArray(), live.Skip(start).ToArray());
     }
 
-    // dS goes where two launches leave room for it: the arena stays as large as the rest makes it.
     static PlannedProgram Place(
         Shapes shapes, PlanOptions options, IReadOnlyList<Launch> computed, int firstBackward, Decisions decisions, IReadOnlySet<string> kept, int logitsRows, long? room)
     {
@@ -202,10 +201,22 @@ public sealed record ExecutionPlan(Shapes Shapes, PlanOptions Options, Decisions
         // A copy takes all rows of a tensor.
         var whole = kept.Concat(launches.OfType<TransferStart>().Select(s => s.Tensor)).ToHashSet();
         var tiled = options.TokenTile is { } tile ? TokenTiles.Choose(shapes, launches, lifetimes, whole, tile, room) : [];
-        var arena = Arena.Assign(TokenTiles.Apply(shapes, lifetimes, whole, tiled));
-        for (var at = 0; at < launches.Count; at++)
-            if (shapes.FusionAt(launches, at) is ScoreGradientsFusion)
-                arena = Arena.InGap(arena, ScoreGradients.Lifetime(shapes, (KernelLaunch)launches[at], at, longestDocument)) ?? arena;
+        var arena = WithScores(shapes, launches, TokenTiles.Apply(shapes, lifetimes, whole, tiled), longestDocument);
         return new PlannedProgram(launches, backwardStart, arena) { Tiled = tiled, Host = Arena.Assign(Lifetimes.OnHost(shapes, launches)) };
+    }
+
+    // dS goes where two launches leave room for it: the arena is no larger than the rest makes it. Where gaps are too small for some that there are bytes for, all are placed together.
+    static ArenaLayout WithScores(Shapes shapes, IReadOnlyList<Launch> launches, IReadOnlyList<Lifetime> lifetimes, int longestDocument)
+    {
+        var arena = Arena.Assign(lifetimes);
+        Lifetime[] scores = [.. Enumerable.Range(0, launches.Count).Where(at => shapes.FusionAt(launches, at) is ScoreGradientsFusion)
+            .Select(at => ScoreGradients.Lifetime(shapes, (KernelLaunch)launches[at], at, longestDocument))];
+        if (scores.Length == 0) return arena;
+        var inGaps = scores.Aggregate(arena, (all, one) => Arena.InGap(all, one) ?? all);
+        var alive = Arena.Alive(lifetimes, launches.Count);
+        var roomy = scores.Where(s => Math.Max(alive[s.First], alive[s.Last]) + Arena.Align(s.Bytes) <= arena.Bytes).ToArray();
+        if (inGaps.Placements.Count - lifetimes.Count == roomy.Length) return inGaps;
+        var together = Arena.Assign([.. lifetimes, .. roomy], arena.Bytes);
+        return together.Bytes <= arena.Bytes ? together : inGaps;
     }
 }

@@ -65,7 +65,7 @@ public sealed class PlanFrontier
     readonly OptimizerLayout optimizer;
     // What masters and moments on the host cost: a step's AdamW waits for the bus once, so this much of a micro-batch.
     readonly double hostStatesMs;
-    readonly IReadOnlyList<Setting> plain;
+    readonly Lazy<IReadOnlyList<Setting>> plain;
     // By places of the weights.
     readonly IReadOnlyList<Lazy<IReadOnlyList<Setting>>> settings;
     readonly Lazy<PlannedStep> fastest;
@@ -81,11 +81,11 @@ public sealed class PlanFrontier
         var times = new LaunchTimes(first.Shapes, device, 1, 1);
         hostStatesMs = (times.Optimizer(optimizer.Elements, options.Moments, true) - times.Optimizer(optimizer.Elements, options.Moments, false)) / options.MicroBatches;
         // Where nothing is copied, rows of logits alone make a difference.
-        plain = [.. RoomsOf(first.Shapes, options).DistinctBy(r => first.Shapes.Streamed.Count > 0 ? r : r with { Landing = 0 })
-            .Select(room => SettingOf(first, room, new HashSet<string>()))];
+        plain = new(() => [.. RoomsOf(first.Shapes, options).DistinctBy(r => first.Shapes.Streamed.Count > 0 ? r : r with { Landing = 0 })
+            .Select(room => SettingOf(first, room, new HashSet<string>()))]);
         // With everything kept on the device nothing is faster: what fits all of it needs no other setting.
-        settings = [.. host.Shares.Select((share, i) => new Lazy<IReadOnlyList<Setting>>(() => [.. i == 0 ? plain : [], .. Others(i == 0 ? first : BaseOf(share), i > 0)]))];
-        fastest = new(() => Make(Sorted(plain)[0]));
+        settings = [.. host.Shares.Select((share, i) => new Lazy<IReadOnlyList<Setting>>(() => [.. i == 0 ? plain.Value : [], .. Others(i == 0 ? first : BaseOf(share), i > 0)]))];
+        fastest = new(() => Make(Sorted(plain.Value)[0]));
         smallest = new(Smallest);
     }
 
@@ -99,9 +99,8 @@ public sealed class PlanFrontier
     public PlannedStep? Fit(long budget)
     {
         if (Fits(Fastest(), budget)) return Fastest();
-        // Where copies go is near what a plan makes of them, so the smallest plan, where it is known, may be smaller than its candidate says.
-        return Sorted(All(budget)).Where(c => AtLeast(c) <= budget).Select(Make).FirstOrDefault(plan => Fits(plan, budget))
-            ?? (smallest is { IsValueCreated: true, Value: { } least } && Fits(least, budget) ? least : null);
+        return Sorted(All(budget)).Where(c => HostBytes(c) <= host.Bytes && AtLeast(c) <= budget).Select(Make).FirstOrDefault(plan => Fits(plan, budget))
+            ?? (smallest.Value is { } least && Fits(least, budget) ? least : null);
     }
 
     /// <summary>The settings whose weights are not larger than the budget by themselves.</summary>
@@ -119,37 +118,46 @@ public sealed class PlanFrontier
 
     PlannedStep? Smallest()
     {
+        var all = Sorted(All(long.MaxValue)).Where(c => HostBytes(c) <= host.Bytes).ToArray();
+        var streamed = all.Select(c => StreamedBytes(c.Setting.Base)).DefaultIfEmpty().Max();
         PlannedStep? least = null;
-        foreach (var (bytes, candidate) in Sorted(All(long.MaxValue)).Select(c => (AtLeast(c), c)).OrderBy(c => c.Item1))
+        // Where copies go is near what a plan makes of them, so a candidate may say too much: those of LeastBytes are made whatever they say.
+        foreach (var (bytes, candidate) in all.Select(c => (IsLast(c) ? 0 : AtLeast(c), c)).OrderBy(c => c.Item1))
         {
             if (least is not null && bytes >= least.Footprint.Total) break;
-            if (Make(candidate) is var plan && plan.Plan.Memory.HostBytes <= host.Bytes && (least is null || plan.Footprint.Total < least.Footprint.Total)) least = plan;
+            if (Make(candidate) is var plan && Fits(plan, least?.Footprint.Total - 1 ?? long.MaxValue)) least = plan;
         }
         return least;
+
+        bool IsLast(Candidate c) => c.Count == c.Setting.Order.Count && c.Setting.Room == RoomsOf(c.Setting.Base.Shapes, options)[^1] && StreamedBytes(c.Setting.Base) == streamed;
     }
 
     /// <summary>
-    /// About what the smallest plan takes, found without its path: everything that can be dropped is, the rest waits in host memory, chunks of logits are the smallest, and so are the tiles, or those that take less with their graphs.
+    /// About what the smallest plan takes, found without paths: nothing is kept that can be built again, the rest of what is saved waits in host memory, and working memory is short.
     /// </summary>
-    public static long LeastBytes(Schedule schedule, PlanOptions options, DeviceProfile device, HostChoices host)
+    public static long LeastBytes(Schedule schedule, PlanOptions options, DeviceProfile device, HostChoices host) => new PlanFrontier(schedule, options, device, host).LeastBytes();
+
+    long LeastBytes()
     {
-        var states = OptimizerLayout.Create(schedule, options.Ranks, options.Moments, options.LoraPlus).StateBytes;
-        var stored = options with { Storage = HostChoices.Storage(schedule, options.Storage, host.Shares[^1]), HostStates = host.Offload && states <= host.Bytes };
-        var shapes = Shapes.Of(schedule, stored);
-        var room = RoomsOf(shapes, options)[^1];
-        var actions = options.Decisions?.Actions.ToDictionary() ?? Droppable(shapes).ToDictionary(t => t, _ => TensorAction.Recompute);
-        if (host.Offload)
+        // Weights for which the host has no room are refused in words of their own.
+        var @base = host.Shares.Reverse().Select(BaseOf).FirstOrDefault(b => StreamedBytes(b) <= host.Bytes) ?? BaseOf(host.Shares[^1]);
+        var rooms = RoomsOf(@base.Shapes, options);
+        int?[] tiles = [.. TilesOf(@base.Shapes, options).Select(tile => (int?)tile).DefaultIfEmpty(null)];
+        return OffloadedSets(@base, rooms[0]).DefaultIfEmpty(new HashSet<string>()).SelectMany(set => tiles, Bytes).Min();
+
+        long Bytes(IReadOnlySet<string> offloaded, int? tile)
         {
-            var left = host.Bytes - shapes.Streamed.Sum(s => shapes[s].Bytes) - (stored.HostStates ? states : 0);
-            foreach (var tensor in Saved(shapes, options).Where(t => !actions.ContainsKey(t) && shapes[t].BytesPerToken >= LeastBytesPerToken))
-                if ((left -= shapes[tensor].Bytes) >= 0) actions[tensor] = TensorAction.Offload;
+            var actions = options.Decisions?.Actions.ToDictionary() ?? Droppable(@base.Shapes).ToDictionary(t => t, _ => TensorAction.Recompute);
+            foreach (var tensor in offloaded) actions[tensor] = TensorAction.Offload;
+            var hostStates = host.Offload && HostBytes(@base, offloaded, true) <= host.Bytes;
+            return Footprint.Of(ExecutionPlan.Create(@base.Shapes, Chosen(@base, rooms[^1], new Decisions("all", actions), tile, hostStates)), device).Total;
         }
-        // Small tiles take less for what is in them, and more for the graphs, which have each launch once a tile.
-        return TilesOf(shapes, stored).Select(tile => (int?)tile).DefaultIfEmpty(null).Min(tile => Footprint.Of(ExecutionPlan.Create(shapes, stored with
-        {
-            Decisions = new Decisions("all", actions), LogitsRows = room.LogitsRows, Pace = options.Pace with { Landing = room.Landing }, TokenTile = tile,
-        }), device).Total);
     }
+
+    PlanOptions Chosen(Base @base, Room room, Decisions decisions, int? tile, bool hostStates) => @base.Options with
+    {
+        Decisions = decisions, LogitsRows = room.LogitsRows, Pace = options.Pace with { Landing = room.Landing }, TokenTile = tile, HostStates = hostStates,
+    };
 
     /// <summary>The plan that is the fastest whatever it takes.</summary>
     public PlannedStep Fastest() => fastest.Value;
@@ -191,6 +199,11 @@ public sealed class PlanFrontier
 
     bool Fits(PlannedStep plan, long budget) => plan.Footprint.Total <= budget && plan.Plan.Memory.HostBytes <= host.Bytes;
 
+    long HostBytes(Candidate candidate) => HostBytes(candidate.Setting.Base, candidate.Setting.Offloaded, candidate.HostStates);
+
+    long HostBytes(Base @base, IReadOnlySet<string> offloaded, bool hostStates) =>
+        StreamedBytes(@base) + offloaded.Sum(t => @base.Shapes[t].Bytes) + (hostStates ? optimizer.StateBytes : 0);
+
     // No arena is smaller than what is alive at one launch; recomputing launches are in the graphs too.
     long AtLeast(Candidate candidate) =>
         Footprint.Of(candidate.Setting.Memory(candidate.HostStates).WithArena(candidate.ArenaBytes), candidate.Launches + candidate.Setting.Base.Scoring, device).Total;
@@ -207,12 +220,7 @@ public sealed class PlanFrontier
         var actions = options.Decisions?.Actions.ToDictionary() ?? dropped.ToDictionary(model.Name, _ => TensorAction.Recompute);
         foreach (var tensor in setting.Offloaded) actions[tensor] = TensorAction.Offload;
         var name = options.Decisions?.Name ?? (actions.Count == 0 ? Decisions.None.Name : "auto");
-        var chosen = setting.Base.Options with
-        {
-            Decisions = new Decisions(name, actions), LogitsRows = setting.Room.LogitsRows, Pace = options.Pace with { Landing = setting.Room.Landing },
-            TokenTile = candidate.Tile, HostStates = candidate.HostStates,
-        };
-        var plan = ExecutionPlan.Create(setting.Base.Shapes, chosen);
+        var plan = ExecutionPlan.Create(setting.Base.Shapes, Chosen(setting.Base, setting.Room, new Decisions(name, actions), candidate.Tile, candidate.HostStates));
         return made[candidate] = new PlannedStep(plan, Footprint.Of(plan, device), StepPrediction.Step(plan, device, candidate.Milliseconds))
         {
             Reasons =
@@ -232,24 +240,34 @@ public sealed class PlanFrontier
         return new Base(shapes, stored, forward, backward, kept, DeadLaunches.Eliminate(shapes, schedule.Forward, kept).Count);
     }
 
+    static long StreamedBytes(Base @base) => @base.Shapes.Streamed.Sum(s => @base.Shapes[s].Bytes);
+
     // Settings of one place of the weights: with what hides offloaded, and with all that cannot be built again.
     IEnumerable<Setting> Others(Base @base, bool withNothingOffloaded)
     {
-        if (@base.Shapes.Streamed.Sum(s => @base.Shapes[s].Bytes) > host.Bytes) return [];
+        if (StreamedBytes(@base) > host.Bytes) return [];
         var rooms = RoomsOf(@base.Shapes, options);
         var result = withNothingOffloaded ? rooms.Select(room => SettingOf(@base, room, new HashSet<string>())).ToList() : [];
-        if (!host.Offload) return result;
-        var model = ModelOf(@base, rooms[0], new HashSet<string>());
+        result.AddRange(OffloadedSets(@base, rooms[0]).SelectMany(set => rooms.Select(room => SettingOf(@base, room, set))));
+        return result;
+    }
+
+    // What hides, and all that cannot be built again.
+    IReadOnlyList<IReadOnlySet<string>> OffloadedSets(Base @base, Room room)
+    {
+        if (!host.Offload) return [];
+        var model = ModelOf(@base, room, new HashSet<string>());
         model.Evaluate(Given(model));
         var saved = Saved(@base.Shapes, options).Where(model.Index.ContainsKey)
             .Where(t => (options.Decisions is not { } d || d[t] == TensorAction.Save) && @base.Shapes[t].BytesPerToken >= LeastBytesPerToken).ToArray();
         var sets = new[] { host.Hidden(model, @base.Shapes, device, saved, LinkShare), host.Boundaries(model, @base.Shapes, saved) }.Where(s => s.Count > 0).ToList();
         if (sets.Count == 2 && sets[0].SetEquals(sets[1])) sets.RemoveAt(1);
-        result.AddRange(sets.SelectMany(set => rooms.Select(room => SettingOf(@base, room, set))));
-        return result;
+        return sets;
     }
 
-    /// <summary>Activations that can be built again and are worth it. Of those between layers only what is made of inputs: the others' recipes would be whole layers, one behind the other.</summary>
+    /// <summary>
+    /// Activations that can be built again and are worth it. Of those between layers only what is made of inputs: the others' recipes would be whole layers, one behind the other.
+    /// </summary>
     static IEnumerable<string> Droppable(Shapes shapes) =>
         shapes.Schedule.Recipes.Where(r => !shapes[r.Tensor].Tensor.Boundary || IsOfInputs(shapes, r)).Select(r => shapes[r.Tensor])
             .Where(l => l.BytesPerToken >= LeastBytesPerToken && l.Bytes > 0).Select(l => l.Tensor.Name);
@@ -319,7 +337,8 @@ public sealed class PlanFrontier
                 foreach (var (tile, times) in tiled)
                 {
                     var more = model.OfTiles(times, (double)@base.Shapes.Tokens / tile, state);
-                    setting.Candidates.Add(new Candidate(setting, setting.Order.Count, tile, state.Milliseconds + more.Milliseconds, state.MixingBytes, state.Launches + more.Launches));
+                    var (milliseconds, launches) = (state.Milliseconds + more.Milliseconds, state.Launches + more.Launches);
+                    setting.Candidates.Add(new Candidate(setting, setting.Order.Count, tile, milliseconds, state.MixingBytes, launches));
                 }
             if (next >= 0) Drop(next);
             // Tiles do not always bring the launches between down to those that mix tokens. Last, nothing is kept anywhere.

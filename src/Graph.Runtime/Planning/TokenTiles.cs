@@ -34,13 +34,7 @@ public static class TokenTiles
     public static IReadOnlyList<TiledRun> Choose(Shapes shapes, IReadOnlyList<Launch> launches, IReadOnlyList<Lifetime> lifetimes, IReadOnlySet<string> kept, int tile, long? room)
     {
         if (tile >= shapes.Tokens || launches.Count == 0) return [];
-        var alive = new long[launches.Count + 1];
-        foreach (var l in lifetimes)
-        {
-            alive[l.First] += Arena.Align(l.Bytes);
-            alive[l.Last + 1] -= Arena.Align(l.Bytes);
-        }
-        for (var at = 1; at < alive.Length; at++) alive[at] += alive[at - 1];
+        var alive = Arena.Alive(lifetimes, launches.Count);
 
         var ending = lifetimes.Where(l => TileBytes(shapes, l, kept, tile) is not null).ToLookup(l => l.Last);
         var starting = lifetimes.ToLookup(l => l.First);

@@ -89,13 +89,13 @@ static class PlanCommand
     /// <summary>Of the model asked for and the sizes of Gemma 2 that the executable holds, with adapters of the same rank on all that they give one.</summary>
     static IReadOnlyList<ContextCurve> Curves(IReadOnlyList<CompiledModel> models, ModelSource source, SessionRequest request, DeviceProfile device) =>
     [
-        .. models.Where(m => Sizes.Contains(m.Name) || m.Name == source.Model.Name).Select(model =>
+        .. models.Where(m => Sizes.Contains(m.Name) || m.Name == source.Model.Name).AsParallel().AsOrdered().Select(model =>
         {
             using var other = ModelSource.Open(model, "random:0");
             var adapter = model.Name == source.Model.Name ? request.Adapter
                 : AdapterSettings.Create(other.Schedule, Math.Max(1, request.Adapter.Rank), request.Adapter.Alpha, request.Adapter.RsLora, []);
             var longest = new LongestContext(other, request with { Adapter = adapter }, device);
-            return new ContextCurve(model.Name, [.. Cards.Select(gib => ((long)gib << 30, longest.Of((long)gib << 30)))]);
+            return new ContextCurve(model.Name, [.. Cards.Select(gib => ((long)gib << 30, longest.Of((long)gib << 30, LongestContext.ShareOfPictures)))]);
         }),
     ];
 

@@ -143,14 +143,22 @@ public sealed class PlanFrontier
         var @base = host.Shares.Reverse().Select(BaseOf).FirstOrDefault(b => StreamedBytes(b) <= host.Bytes) ?? BaseOf(host.Shares[^1]);
         var rooms = RoomsOf(@base.Shapes, options);
         int?[] tiles = [.. TilesOf(@base.Shapes, options).Select(tile => (int?)tile).DefaultIfEmpty(null)];
-        return OffloadedSets(@base, rooms[0]).DefaultIfEmpty(new HashSet<string>()).SelectMany(set => tiles, Bytes).Min();
+        var least = long.MaxValue;
+        // What is alive at one launch is found sooner than places for all of it: only those are made that may be the smallest.
+        foreach (var (bytes, chosen) in OffloadedSets(@base, rooms[0]).DefaultIfEmpty(new HashSet<string>()).SelectMany(set => tiles, Bounded).OrderBy(b => b.Bytes))
+        {
+            if (bytes >= least) break;
+            least = Math.Min(least, Footprint.Of(ExecutionPlan.Create(@base.Shapes, chosen), device).Total);
+        }
+        return least;
 
-        long Bytes(IReadOnlySet<string> offloaded, int? tile)
+        (long Bytes, PlanOptions Chosen) Bounded(IReadOnlySet<string> offloaded, int? tile)
         {
             var actions = options.Decisions?.Actions.ToDictionary() ?? Droppable(@base.Shapes).ToDictionary(t => t, _ => TensorAction.Recompute);
             foreach (var tensor in offloaded) actions[tensor] = TensorAction.Offload;
             var hostStates = host.Offload && HostBytes(@base, offloaded, true) <= host.Bytes;
-            return Footprint.Of(ExecutionPlan.Create(@base.Shapes, Chosen(@base, rooms[^1], new Decisions("all", actions), tile, hostStates)), device).Total;
+            var chosen = Chosen(@base, rooms[^1], new Decisions("all", actions), tile, hostStates);
+            return (Footprint.Of(MemoryPlan.Create(@base.Shapes, ExecutionPlan.LeastArena(@base.Shapes, chosen), optimizer, 0, hostStates), 0, device).Total, chosen);
         }
     }
 

@@ -99,7 +99,7 @@ public sealed class PlanFrontierTests
         var options = Options(schedule) with { Storage = packed ? WeightStorages.Packed(schedule, _ => WeightFormat.Nf4) : WeightStorages.Resident };
         var (shapes, random) = (Shapes.Of(schedule, options), new Random(3));
         var (kept, rows) = (ExecutionPlan.Kept(schedule, options), ExecutionPlan.LogitsRowsOf(shapes, options));
-        var (forward, backward) = ExecutionPlan.Live(shapes, kept);
+        var (forward, backward) = ExecutionPlan.Live(shapes, options);
         var model = new StepModel(shapes, forward, backward, kept, rows, 2048, new LaunchTimes(shapes, H200, rows, 2048), new HashSet<string>());
         for (var i = 0; i < 25; i++)
         {
@@ -123,7 +123,7 @@ public sealed class PlanFrontierTests
         var schedule = ScheduleOf("9b-2l");
         var (shapes, options) = (ShapesOf(schedule), Options(schedule) with { LogitsRows = 256 });
         var kept = ExecutionPlan.Kept(schedule, options);
-        var (forward, backward) = ExecutionPlan.Live(shapes, kept);
+        var (forward, backward) = ExecutionPlan.Live(shapes, options);
         var model = new StepModel(shapes, forward, backward, kept, 256, 2048, new LaunchTimes(shapes, H200, 256, 2048), new HashSet<string>());
         var largest = Enumerable.Range(0, model.Tensors).Where(t => model.HasRecipe(t) && !shapes[model.Name(t)].Tensor.Boundary).OrderByDescending(model.Bytes).Take(12).ToArray();
         var all = Enumerable.Range(0, 1 << largest.Length).Select(mask =>

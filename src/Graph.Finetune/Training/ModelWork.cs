@@ -17,7 +17,7 @@ public sealed record ModelWork(double PerToken, IReadOnlyDictionary<int, double>
 {
     public static ModelWork Of(ExecutionPlan plan)
     {
-        var (forward, backward) = ExecutionPlan.Live(plan.Shapes, ExecutionPlan.Kept(plan.Shapes.Schedule, plan.Options));
+        var (forward, backward) = ExecutionPlan.Live(plan.Shapes, plan.Options);
         var launches = forward.Concat(backward).ToArray();
         var products = launches.Sum(l => (double)LaunchCost.Of(plan.Shapes, l, _ => 0).Flops);
         var attention = launches.OfType<KernelLaunch>().Where(k => k.Attention is not null).GroupBy(k => k.Attention!.Window ?? 0);

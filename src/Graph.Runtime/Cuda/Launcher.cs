@@ -26,7 +26,7 @@ internal sealed record Launcher(CudaStream Stream, KernelTable Kernels, CublasLt
                 if (g.Unit < int.MaxValue) Kernels.Find(KernelArguments.AddUnitsKernel);
                 break;
             case BoundGemm g:
-                foreach (var part in g.Apart()) OnPointers(part);
+                foreach (var part in g.Apart()) OnPointers(Added(part));
                 break;
             case BoundGemmEpilogue fused when Fuses(fused): break;
             case BoundGemmEpilogue fused:
@@ -64,6 +64,9 @@ internal sealed record Launcher(CudaStream Stream, KernelTable Kernels, CublasLt
 
     /// <exception cref="DeviceException">The target has no kernel for such a product.</exception>
     LoadedKernel OnPointers(BoundGemm g) => Emitted(g) ?? throw new DeviceException($"cuda: no emitted GEMM makes {g.Label} ({Form(g).Name})");
+
+    // The emitted kernel of a sum over tokens adds: what such a product is to write, it adds to zeros.
+    BoundGemm Added(BoundGemm g) => g is { Layout: GemmLayout.Tn, DType: ElementType.F32 } ? g with { Accumulate = true } : g;
 
     LoadedKernel? Emitted(BoundGemm g) => Kernels.Gemm(Form(g)) ?? Kernels.Gemm(Form(g) with { Tile = TileShape.Wide });
 
@@ -148,8 +151,11 @@ internal sealed record Launcher(CudaStream Stream, KernelTable Kernels, CublasLt
         Launch(kernel, k.Label, Blocks(k.Rows, kernel.Info.TileRows), Math.Max(1, kernel.Info.GridY), cells, count);
     }
 
-    unsafe void LaunchOnPointers(BoundGemm g)
+    unsafe void LaunchOnPointers(BoundGemm product)
     {
+        var g = Added(product);
+        if (g.Accumulate && !product.Accumulate)
+            Driver.Check(Driver.Fill2D(g.D, sizeof(float) * (nuint)g.DPitch, 0, sizeof(float) * (nuint)g.N, (nuint)g.M, Stream), $"zeroing {g.Label}");
         var (kernel, s) = (OnPointers(g), g.Operands);
         var cells = stackalloc long[] { g.D, g.DPitch, s.A, s.APitch, s.B, s.BPitch, g.M, g.N, s.K, BitConverter.SingleToInt32Bits(g.Alpha), g.Unit };
         // Only what accumulates over tokens has units.

@@ -70,8 +70,7 @@ public sealed class TrainingSession : IDisposable
             foreach (var (name, table) in RopeScaling.Tables(plan)) device.Upload(binder.Address(name), MemoryMarshal.AsBytes<float>(table));
             microBatch = device.Prepare([.. bound.MicroBatch, optimizer.LossSum(plan.MicroBatch)]);
             evaluation = device.Prepare([.. bound.Evaluation, optimizer.LossSum(plan.Evaluation)]);
-            clear = device.Prepare(blocks.TryGetValue(MemoryBlock.Gradients, out var gradients)
-                ? [new BoundFill("gradients", gradients, 0, plan.Memory[MemoryBlock.Gradients])] : []);
+            clear = device.Prepare(Clear());
             cast = device.Prepare(optimizer.Cast());
             for (var i = 0; i < slots.Length; i++) slots[i] = new StepSlot(device, plan, blocks[MemoryBlock.Inputs], Scalars, ScaleGradients(), optimizer.Update);
             SetLossScale(new LossScaleState(scaling.Start, 0));
@@ -272,7 +271,7 @@ public sealed class TrainingSession : IDisposable
         BoundLaunch[][] launches =
         [
             [new BoundCopy("scalars", 0, 0, Unsafe.SizeOf<ScalarBlock>()), .. ScaleGradients()],
-                Plan.Memory[MemoryBlock.Gradients] is > 0 and var bytes ? [new BoundFill("gradients = 0", 0, 0, bytes)] : [], [new BoundCopy("inputs", 0, 0, inputBytes)],
+            Clear(), [new BoundCopy("inputs", 0, 0, inputBytes)],
             [.. bound, optimizer.LossSum(Plan.MicroBatch)], [new BoundCopy("optimizer scalars", 0, 0, 40), .. optimizer.Update(0), new BoundCopy("result", 0, 0, Unsafe.SizeOf<ScalarBlock>())],
         ];
         return [.. StepPrograms(batch, learningRate).Zip(launches).SelectMany(p => p.Second.Select(device.AsRun).Zip(p.First.Time()))];
@@ -280,6 +279,8 @@ public sealed class TrainingSession : IDisposable
 
     /// <summary>What the device reaches at best, measured in the arena.</summary>
     public DeviceLimits Limits() => DeviceLimits.Measure(device, blocks[MemoryBlock.Arena], Plan.Memory[MemoryBlock.Arena]);
+
+    BoundLaunch[] Clear() => [.. Plan.Cleared.Select(c => new BoundFill("gradients = 0", blocks[MemoryBlock.Gradients] + (nint)c.Offset, 0, c.Bytes))];
 
     // What Begin and Update start, for one micro-batch; the caller runs them in order.
     IEnumerable<IProgram> StepPrograms(MicroBatch batch, double learningRate)

@@ -112,6 +112,22 @@ public sealed record ExecutionPlan(Shapes Shapes, PlanOptions Options, Decisions
     /// </summary>
     public int LongestDocument => LongestOf(Options);
 
+    /// <summary>What a step clears before its first micro-batch, in bytes of the gradients' block: all gradients but those that launches write (<see cref="GradientWrites"/>).</summary>
+    public IReadOnlyList<(long Offset, long Bytes)> Cleared
+    {
+        get
+        {
+            var (written, ranges) = (GradientWrites.Of(Shapes, MicroBatch.Launches), new List<(long Offset, long Bytes)>());
+            foreach (var (tensor, place) in Memory.Permanent.Where(p => p.Value.Block == MemoryBlock.Gradients && !written.Contains(p.Key)).OrderBy(p => p.Value.Offset))
+            {
+                var bytes = Arena.Align(Shapes[tensor].Bytes);
+                if (ranges is [.., var last] && last.Offset + last.Bytes == place.Offset) ranges[^1] = last with { Bytes = last.Bytes + bytes };
+                else ranges.Add((place.Offset, bytes));
+            }
+            return ranges;
+        }
+    }
+
     /// <exception cref="ArgumentException">The schedule or an option cannot be followed, in a sentence.</exception>
     public static ExecutionPlan Create(Schedule schedule, PlanOptions options) => Create(Shapes.Of(schedule, options), options);
 
@@ -178,21 +194,21 @@ public sealed record ExecutionPlan(Shapes Shapes, PlanOptions Options, Decisions
 
     static OrderedProgram Train(Shapes shapes, PlanOptions options, Decisions decisions, IReadOnlySet<string> kept, int logitsRows)
     {
-        var (forward, live) = Live(shapes, kept);
+        var (forward, live) = Live(shapes, options);
         var backward = Expansion.WithRecipes(shapes, live, decisions);
         return Order(shapes, options, [.. forward, .. backward], forward.Count, decisions, kept, logitsRows, options.ArenaBytes);
     }
 
     /// <summary>The launches of a training micro-batch whose results are needed, before recipes: forward and backward.</summary>
-    /// <param name="kept">Tensors that must survive, the loss among them.</param>
-    public static (IReadOnlyList<Launch> Forward, IReadOnlyList<Launch> Backward) Live(Shapes shapes, IReadOnlySet<string> kept)
+    public static (IReadOnlyList<Launch> Forward, IReadOnlyList<Launch> Backward) Live(Shapes shapes, PlanOptions options)
     {
         var schedule = shapes.Schedule;
-        var roots = DeadLaunches.TrainableRoots(shapes).Concat(kept).ToArray();
+        var roots = DeadLaunches.TrainableRoots(shapes).Concat(Kept(schedule, options)).ToArray();
         var live = DeadLaunches.Eliminate(shapes, [.. schedule.Forward, .. schedule.Backward], roots);
         // Elimination may rewrite a launch (a cross entropy without DX), so the border is found by count, from the forward's own survivors.
         var backwardLaunches = new HashSet<Launch>(schedule.Backward, ReferenceEqualityComparer.Instance);
         var start = live.TakeWhile(l => !backwardLaunches.Contains(l)).Count();
+        if (options.MicroBatches == 1) live = GradientWrites.Write(shapes, live);
         return (live.Take(start).ToArray(), live.Skip(start).ToArray());
     }
 

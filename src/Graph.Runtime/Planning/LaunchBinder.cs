@@ -187,9 +187,9 @@ public sealed class LaunchBinder(Shapes shapes, double loraScale, int logitsRows
             yield return new BoundKernel(c.Kernel, c.Layer, 0, (2L * vocabulary * element + 8) * rows, c.Kernel, arguments, rows) { Sums = rowSums };
             if (c.DTable is { } dtable)
             {
-                var d = shapes.Resolve(dtable);
-                yield return new BoundGemm(ScheduleText.Print(dtable), c.Layer, flops, bytes + 2 * LaunchCost.BytesOf(shapes, d), GemmLayout.Tn, ElementType.F32,
-                    Start(address, d), shapes[d.Tensor].Pitch, logits, pitch, chunk, rowPitch, vocabulary, hidden, rows, 1f, true);
+                var (d, adds) = (shapes.Resolve(dtable), row > 0 || !c.WritesTable);
+                yield return new BoundGemm(ScheduleText.Print(dtable), c.Layer, flops, bytes + (adds ? 2 : 1) * LaunchCost.BytesOf(shapes, d), GemmLayout.Tn, ElementType.F32,
+                    Start(address, d), shapes[d.Tensor].Pitch, logits, pitch, chunk, rowPitch, vocabulary, hidden, rows, 1f, adds);
             }
             // x of the chunk is not needed any more, so dX takes its place.
             if (c.DX is not null)

@@ -70,7 +70,8 @@ public sealed record MemoryPlan(IReadOnlyDictionary<MemoryBlock, long> Blocks, I
         var sizes = new SortedDictionary<MemoryBlock, long> { [MemoryBlock.Arena] = arenaBytes, [MemoryBlock.Optimizer] = optimizer.Bytes - statesBytes };
         var permanent = new Dictionary<string, Location>();
         // Inputs come first in their block and side by side, so that one copy brings a micro-batch from the host; scalars follow.
-        foreach (var layout in shapes.Layouts)
+        // Gradients of vectors come last, side by side: they are always added to, so a step clears them, in one go.
+        foreach (var layout in shapes.Layouts.OrderBy(l => l.Tensor.Kind == TensorKind.GradWeight && !l.IsMatrix))
             if (layout.Bytes > 0 && BlockOf(shapes, layout.Tensor) is { } block)
             {
                 var offset = sizes.GetValueOrDefault(block);

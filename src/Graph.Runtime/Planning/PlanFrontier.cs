@@ -244,7 +244,7 @@ public sealed class PlanFrontier
         var stored = options with { Storage = HostChoices.Storage(schedule, options.Storage, share) };
         var shapes = Shapes.Of(schedule, stored);
         var kept = ExecutionPlan.Kept(schedule, options);
-        var (forward, backward) = ExecutionPlan.Live(shapes, kept);
+        var (forward, backward) = ExecutionPlan.Live(shapes, options);
         return new Base(shapes, stored, forward, backward, kept, DeadLaunches.Eliminate(shapes, schedule.Forward, kept).Count);
     }
 
@@ -288,7 +288,7 @@ public sealed class PlanFrontier
     {
         var ofInputs = shapes.Schedule.Recipes.Where(r => IsOfInputs(shapes, r)).Select(r => r.Tensor).ToHashSet();
         var kept = ExecutionPlan.Kept(shapes.Schedule, options);
-        var (forward, backward) = ExecutionPlan.Live(shapes, kept);
+        var (forward, backward) = ExecutionPlan.Live(shapes, options);
         var written = forward.SelectMany(l => shapes.Of(l).Writes).Select(r => r.Tensor).ToHashSet();
         return backward.Concat(shapes.Schedule.Recipes.SelectMany(r => r.Launches)).SelectMany(l => shapes.Of(l).Reads).Where(r => !r.IsEmpty).Select(r => r.Tensor).Distinct()
             .Where(t => shapes[t].Tensor.Kind == TensorKind.Activation && written.Contains(t) && !kept.Contains(t) && !ofInputs.Contains(t));

@@ -134,7 +134,7 @@ public sealed class Shapes
             case CrossEntropyLaunch c:
                 var added = c.DTable is { } dtable ? new[] { Resolve(dtable) } : [];
                 return new Accesses([Resolve(c.X), Resolve(c.Table), Resolve(c.Labels), Resolve(View(c.InverseLabels)),
-                    .. added], [.. c.DX is null ? [] : new[] { Resolve(c.DX) }, Resolve(c.Loss), .. added]);
+                    .. c.WritesTable ? [] : added], [.. c.DX is null ? [] : new[] { Resolve(c.DX) }, Resolve(c.Loss), .. added]);
             case DequantizeLaunch d:
                 return new Accesses([Resolve(d.Packed)], [Resolve(d.Weight)]);
             // The arena's side: a source must stay until its copy has ended; a destination is written from the start on, and there after the wait.

@@ -31,7 +31,7 @@ public static class StepPrediction
     public static double Step(ExecutionPlan plan, DeviceProfile device, double microBatch)
     {
         var times = Times(plan.Shapes, plan, device);
-        return plan.Options.MicroBatches * microBatch + times.Fill(plan.Memory[MemoryBlock.Gradients]) + times.Optimizer(plan.Optimizer.Elements, plan.Options.Moments,
+        return plan.Options.MicroBatches * microBatch + times.Fill(plan.Cleared.Sum(c => c.Bytes)) + times.Optimizer(plan.Optimizer.Elements, plan.Options.Moments,
             plan.Options.HostStates);
     }
 

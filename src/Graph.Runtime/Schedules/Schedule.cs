@@ -128,6 +128,9 @@ public sealed record CrossEntropyLaunch(int Id, int Layer, string Kernel, View? 
 {
     /// <summary>Where the table's gradient += dlogitsᵀ·x goes; null: the table is frozen, or nothing reads it (evaluation).</summary>
     public View? DTable { get; init; }
+
+    /// <summary>The table's gradient is written, whatever it held. No schedule says so: planning does (<c>GradientWrites</c>).</summary>
+    public bool WritesTable { get; init; }
 }
 
 /// <summary>Elements of a weight from its packed block (NF4). No schedule has one: planning inserts it where a weight is stored so.</summary>

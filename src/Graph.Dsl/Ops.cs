@@ -5,7 +5,8 @@ using System.Runtime.CompilerServices;
 namespace Graph.Dsl;
 
 /// <summary>
-/// The ops a model is made of. T is the number of tokens of a micro-batch and R the rank of an adapter, both chosen at run time; every other size is a number. "act" is the run's activation type
+/// The ops a model is made of.
+/// T is the number of tokens of a micro-batch and R the rank of an adapter, both chosen at run time; every other size is a number. "act" is the run's activation type
 /// (bf16 or fp16 on CUDA, fp32 on the CPU). Shapes and dtypes are checked while the generator traces: GRAPH003 on the line of the call, with the values.
 /// </summary>
 public static class Ops

@@ -47,7 +47,8 @@ public sealed class Recorder
     internal static IDisposable Enter(string name) => new OpenScope(Current("Scope"), name);
 
     static Recorder Current(string op) =>
-        _current ?? throw new InvalidOperationException(op + ": model code has no numbers to compute with; it is read by the generator at build time, or run inside Recorder.Record");
+        _current ?? throw new InvalidOperationException(op + ": model code has no numbers to compute with; "
+            + "it is read by the generator at build time, or run inside Recorder.Record");
 
     sealed class OpenScope : IDisposable
     {

@@ -1,7 +1,8 @@
 namespace Graph.Dsl;
 
 /// <summary>
-/// A value of the traced graph. It has a place in the trace and no numbers: shapes and dtypes are the generator's business, which reports what does not fit on the line that wrote it.
+/// A value of the traced graph. It has a place in the trace and no numbers:
+/// shapes and dtypes are the generator's business, which reports what does not fit on the line that wrote it.
 /// The operators are element by element in fp32. They broadcast scalars; [H] along [T,H]; [T,1], one value per token, along [T,H] and [T,N,D]; [T,N,1], one value per head
 /// and token, [D], [N,D] and [N,1]
 /// along [T,N,D]. Errors: GRAPH003 where two shapes do not broadcast.

@@ -11,7 +11,8 @@ using Graph.Runtime.Execution;
 namespace Graph.Finetune;
 
 /// <summary>
-/// The command line around compiled models. Exit codes: 0 done, 1 a fault of this program, 2 usage or configuration, 3 data or model file, 4 does not fit in memory, 5 device, 6 diverged,
+/// The command line around compiled models.
+/// Exit codes: 0 done, 1 a fault of this program, 2 usage or configuration, 3 data or model file, 4 does not fit in memory, 5 device, 6 diverged,
 /// 128 + signal when a signal ended the run after it was saved. Every error is one sentence; GRAPH_DEBUG adds the stack trace.
 /// </summary>
 public static class CommandLine

@@ -34,6 +34,7 @@ static class Diagnostics
         var (at, known) = (traced?.Location ?? Location.None, traced is not null && error.Origin >= 0 && error.Origin < traced.Places.Count);
         var scope = known ? failed.Model.Nodes[error.Origin].Scope : "";
         if (known && traced!.Places[error.Origin] is { IsInSource: true } place) at = place;
-        context.ReportDiagnostic(new Fault(error.IsInternal ? DiagnosticDescriptors.Internal : DiagnosticDescriptors.Compile, at, default, error.Message, failed.Model.Variant, scope, default).ToDiagnostic());
+        context.ReportDiagnostic(new Fault(error.IsInternal ? DiagnosticDescriptors.Internal : DiagnosticDescriptors.Compile,
+            at, default, error.Message, failed.Model.Variant, scope, default).ToDiagnostic());
     }
 }

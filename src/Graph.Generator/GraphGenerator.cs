@@ -29,7 +29,8 @@ public sealed class GraphGenerator : IIncrementalGenerator
 
         // Sources depend on the text of traces only: a comment, or code elsewhere, gives an equal model and stops here.
         // Of two classes with one name, which is an error, the first counts.
-        var models = traced.Collect().SelectMany(static (all, _) => all.Where(t => t.Model is not null).Select(t => t.Model!).GroupBy(m => m.Variant).Select(m => m.First())).WithTrackingName(ModelStep)
+        var models = traced.Collect().SelectMany(static (all, _) => all.Where(t => t.Model is not null).Select(t => t.Model!).GroupBy(m => m.Variant).Select(m => m.First()))
+            .WithTrackingName(ModelStep)
             .Combine(selection).Where(static p => p.Right.Has(p.Left.Variant));
         var list = models.Select(static (p, _) => p.Left.Variant).Collect().Combine(selection)
             .Select(static (p, _) => new VariantList(p.Left.Distinct().ToArray(), p.Right.Targets)).WithTrackingName(ListStep);

@@ -67,7 +67,8 @@ sealed record AdapterConfig(int Rank, double Alpha, bool RsLora, double Dropout,
         {
             if (!root.TryGetProperty("layers_to_transform", out var layers) || layers.ValueKind == JsonValueKind.Null) return null;
             var items = layers.ValueKind == JsonValueKind.Array ? layers.EnumerateArray().ToArray() : [layers];
-            return [.. items.Select(l => l.ValueKind == JsonValueKind.Number && l.TryGetInt32(out var n) && n >= 0 ? n : throw new InputException($"{path}: layers_to_transform is {Json.Show(layers)}; it must be layer numbers."))];
+            return [.. items.Select(l => l.ValueKind == JsonValueKind.Number && l.TryGetInt32(out var n) && n >= 0 ? n
+                : throw new InputException($"{path}: layers_to_transform is {Json.Show(layers)}; it must be layer numbers."))];
         }
     }
 
@@ -135,8 +136,10 @@ sealed record AdapterConfig(int Rank, double Alpha, bool RsLora, double Dropout,
             || Json.Is(value, "orthogonal") || Json.Is(value, "eva"),
         "use_rslora" => value.ValueKind is JsonValueKind.True or JsonValueKind.False,
         "task_type" => value.ValueKind == JsonValueKind.Null || Json.Is(value, "CAUSAL_LM"),
-        "r" or "lora_alpha" or "lora_dropout" or "target_modules" or "layers_to_transform" or "layers_pattern" or "base_model_name_or_path" or "revision" or "inference_mode" or "auto_mapping"
-            or "peft_version" or "megatron_core" or "qalora_group_size" or "loftq_config" or "eva_config" or "runtime_config" or "ensure_weight_tying" or "rank_pattern" or "alpha_pattern" => true,
+        "r" or "lora_alpha" or "lora_dropout" or "target_modules" or "layers_to_transform" or "layers_pattern"
+            or "base_model_name_or_path" or "revision" or "inference_mode" or "auto_mapping"
+            or "peft_version" or "megatron_core" or "qalora_group_size" or "loftq_config" or "eva_config" or "runtime_config"
+            or "ensure_weight_tying" or "rank_pattern" or "alpha_pattern" => true,
         _ => value.ValueKind is JsonValueKind.Null or JsonValueKind.False
             || (value.ValueKind == JsonValueKind.Array && value.GetArrayLength() == 0) || (value.ValueKind == JsonValueKind.Object && !value.EnumerateObject().Any()),
     };

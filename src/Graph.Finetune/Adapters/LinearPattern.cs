@@ -5,8 +5,8 @@ using System.Text.RegularExpressions;
 namespace Graph.Finetune.Adapters;
 
 /// <summary>
-/// Which linears a text means: those whose name, or the end of it after a dot, is the text (q_proj, self_attn.q_proj), with * for any text (layers.*.mlp.*). A text with other characters than letters, digits and _ - . * is a
-/// regular expression for the same, as PEFT reads its rank_pattern.
+/// Which linears a text means: those whose name, or the end of it after a dot, is the text (q_proj, self_attn.q_proj), with * for any text (layers.*.mlp.*).
+/// A text with other characters than letters, digits and _ - . * is a regular expression for the same, as PEFT reads its rank_pattern.
 /// </summary>
 sealed class LinearPattern
 {

@@ -83,7 +83,8 @@ public static class PeftAdapter
     /// <summary>
     /// Writes both files as one unit; the directory is made if there is none. Both are complete in a folder of their
     /// own before either takes its place, and the old config goes before the new weights come, so
-    /// new weights never stand beside an old config; a process that dies meanwhile leaves that folder, which <see cref="Load"/> reads and the next Save or <see cref="Complete"/> brings to its place.
+    /// new weights never stand beside an old config;
+    /// a process that dies meanwhile leaves that folder, which <see cref="Load"/> reads and the next Save or <see cref="Complete"/> brings to its place.
     /// </summary>
     /// <param name="baseModel">Name or directory of the model that the adapter belongs to.</param>
     /// <exception cref="ArgumentException">A module's arrays are not of its rank.</exception>
@@ -135,7 +136,8 @@ public static class PeftAdapter
         foreach (var module in adapter.Modules)
         {
             if (module.A.Length % module.Rank != 0 || module.B.Length % module.Rank != 0)
-                throw new ArgumentException($"adapter: {module.Linear} has rank {module.Rank}, but {module.A.Length} values of A and {module.B.Length} of B, which are no multiples of it.");
+                throw new ArgumentException($"adapter: {module.Linear} has rank {module.Rank}, "
+                    + $"but {module.A.Length} values of A and {module.B.Length} of B, which are no multiples of it.");
             tensors.Add(SafetensorsTensor.Of(Prefix + module.Linear + SuffixA, module.A, module.Rank, module.A.Length / module.Rank));
             tensors.Add(SafetensorsTensor.Of(Prefix + module.Linear + SuffixB, module.B, module.B.Length / module.Rank, module.Rank));
         }

@@ -15,8 +15,8 @@ using Graph.Runtime.Schedules;
 namespace Graph.Finetune.Checkpoints;
 
 /// <summary>
-/// The weights of a Hugging Face directory: shards by model.safetensors.index.json, or model.safetensors alone. Values that are not finite are refused where they are read. A weight that bitsandbytes packed as
-/// NF4 is a bf16 tensor of its dequantised values; its codes are there too.
+/// The weights of a Hugging Face directory: shards by model.safetensors.index.json, or model.safetensors alone. Values that are not finite are refused where they are read.
+/// A weight that bitsandbytes packed as NF4 is a bf16 tensor of its dequantised values; its codes are there too.
 /// </summary>
 public sealed class Checkpoint : IWeightSource, IDisposable
 {
@@ -78,7 +78,8 @@ public sealed class Checkpoint : IWeightSource, IDisposable
 
         var tied = model.Config().Any(f => f is { Key: "tie_word_embeddings", Value: true });
         var changes = model.Changes?.Invoke().Declared ?? [];
-        var unread = tensors.Keys.Where(n => !needed.ContainsKey(n) && !PackedWeight.IsBeside(n, packed.ContainsKey) && !n.EndsWith(".rotary_emb.inv_freq", StringComparison.Ordinal) && !(tied && n == "lm_head.weight")
+        var unread = tensors.Keys.Where(n => !needed.ContainsKey(n) && !PackedWeight.IsBeside(n, packed.ContainsKey)
+            && !n.EndsWith(".rotary_emb.inv_freq", StringComparison.Ordinal) && !(tied && n == "lm_head.weight")
             && !changes.Any(c => FileSystemName.MatchesSimpleExpression(c, n, ignoreCase: false))).Order(StringComparer.Ordinal).ToArray();
         if (unread.Length > 0)
             throw new InputException($"'{Directory}' holds {Some(unread)}, which {model.Name} does not read; "
@@ -101,7 +102,8 @@ public sealed class Checkpoint : IWeightSource, IDisposable
             "F32" => StoredType.F32,
             "BF16" => StoredType.Bf16,
             "F16" => StoredType.F16,
-            _ => throw new InputException($"{shard.Path}: {name} is {entry.DType}; weights must be F32, BF16 or F16, or packed in NF4 by bitsandbytes with {name}.quant_state.bitsandbytes__nf4 beside them."),
+            _ => throw new InputException($"{shard.Path}: {name} is {entry.DType}; "
+                + $"weights must be F32, BF16 or F16, or packed in NF4 by bitsandbytes with {name}.quant_state.bitsandbytes__nf4 beside them."),
         };
         if (entry.Shape.Count == 0 || entry.Shape.Any(d => d is < 1 or > int.MaxValue))
             throw new InputException($"{shard.Path}: {name} has the shape [{string.Join(",", entry.Shape)}]; every extent must be from 1 to {int.MaxValue}.");
@@ -172,8 +174,8 @@ public sealed class Checkpoint : IWeightSource, IDisposable
         return result.Count > 0 ? result : throw new InputException($"{path}: weight_map names no tensor.");
     }
 
-    // A shard's name comes from a downloaded file: it must not lead out of the directory on any system. A symbolic link of that name is followed wherever it leads: Hugging Face's cache is made of links, and
-    // whoever can make one in the directory can put the file itself there.
+    // A shard's name comes from a downloaded file: it must not lead out of the directory on any system.
+    // A symbolic link of that name is followed wherever it leads: Hugging Face's cache is made of links, and whoever can make one in the directory can put the file itself there.
     static bool IsPlainFileName(string name) =>
         name.EndsWith(".safetensors", StringComparison.Ordinal) && name[0] != '.' && name.AsSpan().IndexOfAny("/\\:\0") < 0;
 
@@ -188,7 +190,9 @@ public sealed class Checkpoint : IWeightSource, IDisposable
         foreach (var (name, shard) in files)
         {
             var stray = shard.Tensors.Keys.FirstOrDefault(t => !map.TryGetValue(t, out var named) || named != name);
-            if (stray is not null) throw new InputException($"{shard.Path} holds {stray}, but {IndexName} says {(map.TryGetValue(stray, out var other) ? $"it is in {other}" : "nothing of it")}; index and shards are of different downloads.");
+            if (stray is not null)
+                throw new InputException($"{shard.Path} holds {stray}, but {IndexName} says {(map.TryGetValue(stray, out var other) ? $"it is in {other}" : "nothing of it")}; "
+                    + "index and shards are of different downloads.");
         }
     }
 }

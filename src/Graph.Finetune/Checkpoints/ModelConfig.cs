@@ -37,26 +37,32 @@ public static class ModelConfig
             if (field == "layer_types" && found.All(f => f.ValueKind == JsonValueKind.Null)) continue;
             if (found.Count == 0 && Default(field) is { } assumed && (AsNumber(assumed) is { } number ? number == AsNumber(value) : assumed.Equals(value))) continue;
             if (found.Count > 0 && found.All(f => Same(f, value))) continue;
-            throw new InputException($"{path}: {field} is {(found.Count > 0 ? Json.Show(found.First(f => !Same(f, value))) : "not there")} but the variant {variant} has {Show(value)}; "
+            throw new InputException($"{path}: {field} is {(found.Count > 0 ? Json.Show(found.First(f => !Same(f, value))) : "not there")} "
+                + $"but the variant {variant} has {Show(value)}; "
                 + $"choose the variant of this checkpoint, or name {field} in the variant's Changes if it differs on purpose.");
         }
         // Settings that change the computation and that no variant has.
         if (config.TryGetProperty("quantization_config", out var quantization) && quantization.ValueKind != JsonValueKind.Null) QuantizationConfig.Check(path, quantization);
-        foreach (var (field, value) in new (string, object)[] { ("attention_bias", false), ("use_bidirectional_attention", false), ("attention_dropout", 0), ("partial_rotary_factor", 1) })
+        foreach (var (field, value) in
+            new (string, object)[] { ("attention_bias", false), ("use_bidirectional_attention", false), ("attention_dropout", 0), ("partial_rotary_factor", 1) })
         {
             if (config.TryGetProperty(field, out var other) && other.ValueKind != JsonValueKind.Null && !Same(other, value))
                 throw new InputException($"{path}: {field} is {Json.Show(other)} but the variant {variant} has {Show(value)}.");
         }
     }
 
-    /// <summary>Holds quantization_config against the tensors, of which each says itself whether it is packed: a config that was left beside 16-bit weights would change the losses of who believes it.</summary>
+    /// <summary>
+    /// Holds quantization_config against the tensors, of which each says itself whether it is packed:
+    /// a config that was left beside 16-bit weights would change the losses of who believes it.
+    /// </summary>
     /// <exception cref="InputException">It is there, and no tensor is packed.</exception>
     public static void CheckPacked(string directory, bool isPacked)
     {
         var path = Path.Combine(directory, "config.json");
         using var document = Json.ParseFile(path);
         if (!isPacked && document.RootElement.TryGetProperty("quantization_config", out var quantization) && quantization.ValueKind != JsonValueKind.Null)
-            throw new InputException($"{path} has a quantization_config, but no tensor beside it is quantized; take the field out, and --quant nf4 quantizes the weights as they are loaded.");
+            throw new InputException($"{path} has a quantization_config, but no tensor beside it is quantized; "
+                + "take the field out, and --quant nf4 quantizes the weights as they are loaded.");
     }
 
     // A file that is in both spellings must mean the same by both.

@@ -10,8 +10,8 @@ using Graph.Runtime.Quantization;
 namespace Graph.Finetune.Checkpoints;
 
 /// <summary>
-/// A linear's weight as bitsandbytes stores it, under the weight's name: the codes as a column of any dtype, and beside it .absmax (U8 with .nested_absmax and .nested_quant_map, or F32), .quant_map, and
-/// the JSON of .quant_state.bitsandbytes__nf4. All of it is used as it is.
+/// A linear's weight as bitsandbytes stores it, under the weight's name: the codes as a column of any dtype,
+/// and beside it .absmax (U8 with .nested_absmax and .nested_quant_map, or F32), .quant_map, and the JSON of .quant_state.bitsandbytes__nf4. All of it is used as it is.
 /// </summary>
 sealed class PackedWeight
 {
@@ -72,7 +72,8 @@ sealed class PackedWeight
             if (at < 0) continue;
             var weight = state[..at];
             if (!state.EndsWith(Nf4State, StringComparison.Ordinal))
-                throw new InputException($"{shard.Path}: {weight} is quantized as {state[(at + State.Length)..]}; of what bitsandbytes writes NF4 can be read: give such a checkpoint, or the 16-bit one with --quant nf4.");
+                throw new InputException($"{shard.Path}: {weight} is quantized as {state[(at + State.Length)..]}; "
+                    + "of what bitsandbytes writes NF4 can be read: give such a checkpoint, or the 16-bit one with --quant nf4.");
             result.Add(weight, Read(weight,
                 new Stored(shard, entry), suffix => tensors.TryGetValue(weight + suffix, out var found) ? new Stored(found.Shard, found.Entry) : null));
         }
@@ -113,15 +114,19 @@ sealed class PackedWeight
         void Require(string field, Func<JsonElement, bool> holds, string allowed)
         {
             var there = json.TryGetProperty(field, out var value);
-            if (!there || !holds(value)) throw new InputException($"{state.Path}: {state.Name} has the {field} {(there ? Json.Show(value) : "null")}, but {allowed} is what can be read; quantize the model again, or give the 16-bit checkpoint with --quant nf4.");
+            if (!there || !holds(value))
+                throw new InputException($"{state.Path}: {state.Name} has the {field} {(there ? Json.Show(value) : "null")}, but {allowed} is what can be read; "
+                    + "quantize the model again, or give the 16-bit checkpoint with --quant nf4.");
         }
 
         Stored Find(string suffix, string? dtype, long bytes, string what)
         {
-            var part = find(suffix) ?? throw new InputException($"{state.Path}: there is no tensor {weight}{suffix}, which {weight}{Nf4State} needs; the checkpoint is cut short, download it again.");
+            var part = find(suffix)
+                ?? throw new InputException($"{state.Path}: there is no tensor {weight}{suffix}, which {weight}{Nf4State} needs; the checkpoint is cut short, download it again.");
             if (dtype is not null && part.DType != dtype)
                 throw new InputException($"{part.Path}: {part.Name} is {part.DType}, but {dtype} is what {what} of a weight in NF4 can be.");
-            if (part.Length != bytes) throw new InputException($"{part.Path}: {part.Name} has {part.Length} bytes, but {what} of {weight} [{rows},{columns}] need {bytes}; the file is damaged.");
+            if (part.Length != bytes)
+                throw new InputException($"{part.Path}: {part.Name} has {part.Length} bytes, but {what} of {weight} [{rows},{columns}] need {bytes}; the file is damaged.");
             return part;
         }
     }

@@ -14,7 +14,8 @@ namespace Graph.Finetune.Checkpoints;
 /// </summary>
 static class RopeConfig
 {
-    const string Type = "rope_type", OldType = "type", Theta = "rope_theta", Factor = "factor", Original = "original_max_position_embeddings", Positions = "max_position_embeddings";
+    const string Type = "rope_type", OldType = "type", Theta = "rope_theta", Factor = "factor",
+        Original = "original_max_position_embeddings", Positions = "max_position_embeddings";
 
     /// <summary>An object with settings of one rotary embedding. Layers: their type; null: all.</summary>
     sealed record Entry(string Field, string? Layers, JsonElement Settings);
@@ -38,14 +39,16 @@ static class RopeConfig
         {
             var (theta, layers) = (table.Rope!.Theta, table.Rope.Layers);
             var own = list.Where(e => e.Layers is null || layers is null || e.Layers == layers).ToArray();
-            if (own.Length == 0) throw new InputException($"{path}: {list[0].Field[..list[0].Field.IndexOf('.')]} has no entry for {layers}, a type of layer that {schedule.Variant} has.");
+            if (own.Length == 0)
+                throw new InputException($"{path}: {list[0].Field[..list[0].Field.IndexOf('.')]} has no entry for {layers}, a type of layer that {schedule.Variant} has.");
             if (sameTheta && own.FirstOrDefault(e => Number(path, e, Theta, theta, double.Epsilon) != theta) is { } other)
                 throw new InputException(string.Create(CultureInfo.InvariantCulture,
                     $"{path}: {other.Field}.{Theta} is {Json.Show(other.Settings.GetProperty(Theta))} but the variant {schedule.Variant} has {theta}; ")
                     + $"choose the variant of this checkpoint, or name {Theta} in the variant's Changes if it differs on purpose.");
             var scalings = own.Select(e => Parse(path, config, e)).Distinct().ToArray();
             return scalings.Length == 1 ? scalings[0]
-                : throw new InputException($"{path}: {own[0].Field} and {own[1].Field} are not the same, but Rope of the variant {schedule.Variant} does not say of which type its layers are; give it its layers.");
+                : throw new InputException($"{path}: {own[0].Field} and {own[1].Field} are not the same, "
+                    + $"but Rope of the variant {schedule.Variant} does not say of which type its layers are; give it its layers.");
         }
     }
 
@@ -75,7 +78,8 @@ static class RopeConfig
             _ => throw Bad(Type, types[0], "default, linear, dynamic, yarn and llama3 can be read"),
         };
         if (entry.Settings.EnumerateObject()
-            .FirstOrDefault(p => !known.Contains(p.Name) && p.Name is not (Type or OldType or Theta or "partial_rotary_factor")) is { Value.ValueKind: not (JsonValueKind.Undefined or JsonValueKind.Null) } stray)
+            .FirstOrDefault(p => !known.Contains(p.Name) && p.Name is not (Type or OldType or Theta or "partial_rotary_factor"))
+                is { Value.ValueKind: not (JsonValueKind.Undefined or JsonValueKind.Null) } stray)
             throw Bad(Json.Show(stray), stray.Value, $"a rotary embedding of type {type} has no such setting");
         if (Get("partial_rotary_factor", 1) != 1) throw Bad("partial_rotary_factor", Value(entry, "partial_rotary_factor")!.Value, "all columns of a head turn");
         return type switch
@@ -130,6 +134,7 @@ static class RopeConfig
         var field = entry.Field.Length > 0 ? entry.Field + "." + name : name;
         if (Value(entry, name) is not { } value) return standard ?? throw new InputException($"{path}: {field} is not there; a scaled rotary embedding needs it.");
         return value.ValueKind == JsonValueKind.Number && value.TryGetDouble(out var number) && number >= least && number <= int.MaxValue ? number
-            : throw new InputException(string.Create(CultureInfo.InvariantCulture, $"{path}: {field} is {Json.Show(value)}; it must be a number {(least == double.Epsilon ? "above 0" : $"of at least {least}")}."));
+            : throw new InputException(string.Create(CultureInfo.InvariantCulture,
+                $"{path}: {field} is {Json.Show(value)}; it must be a number {(least == double.Epsilon ? "above 0" : $"of at least {least}")}."));
     }
 }

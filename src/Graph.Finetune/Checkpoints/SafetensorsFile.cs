@@ -102,7 +102,9 @@ public sealed unsafe class SafetensorsFile : IDisposable
         if (fault is not null) throw fault;
         if (RandomAccess.GetLength(handle) != dataOffset + dataLength || File.GetLastWriteTimeUtc(handle) != written)
             throw new InputException($"{Path} changed while it was read; wait until it is complete and start again.");
-        if (bad < long.MaxValue) throw new InputException($"{Path}: {entry.Name} has the value {Value(to, bad - offset, finite!.Value)} at [{Position(entry, bad)}]; weights must be finite, so the file is damaged: download it again.");
+        if (bad < long.MaxValue)
+            throw new InputException($"{Path}: {entry.Name} has the value {Value(to, bad - offset, finite!.Value)} at [{Position(entry, bad)}]; "
+                + "weights must be finite, so the file is damaged: download it again.");
     }
 
     /// <summary>Adds the file's size, its header and 64 pieces of 4 KiB of its data, evenly spread.</summary>
@@ -150,12 +152,14 @@ public sealed unsafe class SafetensorsFile : IDisposable
     static byte[] ReadHeader(string path, SafeFileHandle handle, out long fileLength)
     {
         fileLength = RandomAccess.GetLength(handle);
-        if (fileLength < 8) throw new InputException($"{path} has {fileLength} bytes, but a safetensors file begins with 8 bytes of header length; it is cut short or of another kind.");
+        if (fileLength < 8)
+            throw new InputException($"{path} has {fileLength} bytes, but a safetensors file begins with 8 bytes of header length; it is cut short or of another kind.");
         Span<byte> prefix = stackalloc byte[8];
         Fill(path, handle, prefix, 0);
         var length = BinaryPrimitives.ReadUInt64LittleEndian(prefix);
         if (length > SafetensorsHeader.MaxBytes)
-            throw new InputException($"{path} says that its header has {length} bytes, but {SafetensorsHeader.MaxBytes} is the most that is read; it is no safetensors file or damaged.");
+            throw new InputException($"{path} says that its header has {length} bytes, but {SafetensorsHeader.MaxBytes} is the most that is read; "
+                + "it is no safetensors file or damaged.");
         if ((long)length > fileLength - 8) throw new InputException($"{path} says that its header has {length} bytes, but only {fileLength - 8} follow; it is cut short.");
         var header = new byte[length];
         Fill(path, handle, header, 8);

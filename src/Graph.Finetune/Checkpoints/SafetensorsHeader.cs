@@ -6,8 +6,9 @@ using System.Text.Json;
 namespace Graph.Finetune.Checkpoints;
 
 /// <summary>
-/// The checked header of a safetensors file. Rules: strict JSON that begins with '{', at most 16 MiB, no name twice; every tensor has exactly dtype, shape and data_offsets; offsets are whole
-/// numbers, begin ≤ end, and end − begin is the bytes of shape × dtype, computed without overflow; sorted by offset the tensors touch: no overlap, no hole; the last one ends where the file ends.
+/// The checked header of a safetensors file. Rules: strict JSON that begins with '{', at most 16 MiB, no name twice; every tensor has exactly dtype, shape and data_offsets;
+/// offsets are whole numbers, begin ≤ end, and end − begin is the bytes of shape × dtype, computed without overflow;
+/// sorted by offset the tensors touch: no overlap, no hole; the last one ends where the file ends.
 /// Source: the safetensors format; the values of elements (NaN) are not looked at.
 /// </summary>
 sealed record SafetensorsHeader(IReadOnlyDictionary<string, SafetensorsEntry> Tensors, IReadOnlyDictionary<string, string> Metadata, long DataOffset, long DataLength)
@@ -52,7 +53,9 @@ sealed record SafetensorsHeader(IReadOnlyDictionary<string, SafetensorsEntry> Te
         foreach (var entry in tensors.OrderBy(t => t.Offset).ThenBy(t => t.Length))
         {
             if (entry.Offset < end) throw new InputException($"{path}: {entry.Name} begins at byte {entry.Offset} of the data, inside the tensor before it, which ends at {end}.");
-            if (entry.Offset > end) throw new InputException($"{path}: {entry.Name} begins at byte {entry.Offset} of the data, but the tensor before it ends at {end}; bytes between tensors are not allowed.");
+            if (entry.Offset > end)
+                throw new InputException($"{path}: {entry.Name} begins at byte {entry.Offset} of the data, but the tensor before it ends at {end}; "
+                    + "bytes between tensors are not allowed.");
             end = entry.Offset + entry.Length;
         }
         if (end > dataLength) throw new InputException($"{path}: the tensors need {end} bytes of data but {dataLength} are there; the file is cut short, download it again.");
@@ -72,7 +75,8 @@ sealed record SafetensorsHeader(IReadOnlyDictionary<string, SafetensorsEntry> Te
                 case "dtype" when field.Value.ValueKind == JsonValueKind.String: dtype = Json.Text(field.Value); break;
                 case "shape": shape = Numbers(path, name, "shape", field.Value); break;
                 case "data_offsets": offsets = Numbers(path, name, "data_offsets", field.Value); break;
-                default: throw new InputException($"{path}: the entry of {name} has {Json.Show(field)} = {Json.Show(field.Value)}; dtype (a string), shape and data_offsets are what it may have.");
+                default: throw new InputException($"{path}: the entry of {name} has {Json.Show(field)} = {Json.Show(field.Value)}; "
+                    + "dtype (a string), shape and data_offsets are what it may have.");
             }
         }
         if (dtype is null || shape is null || offsets is null)
@@ -83,7 +87,8 @@ sealed record SafetensorsHeader(IReadOnlyDictionary<string, SafetensorsEntry> Te
         if (size == 0) throw new InputException($"{path}: {name} has the dtype '{dtype}', which is not known here.");
         if (Bytes(shape, size) is not { } bytes) throw new InputException($"{path}: {name} has the shape [{string.Join(",", shape)}], whose bytes do not fit in 63 bits.");
         if (bytes != offsets[1] - offsets[0])
-            throw new InputException($"{path}: {name} is {dtype}[{string.Join(",", shape)}] and needs {bytes} bytes, but its data_offsets {offsets[0]}..{offsets[1]} hold {offsets[1] - offsets[0]}.");
+            throw new InputException($"{path}: {name} is {dtype}[{string.Join(",", shape)}] and needs {bytes} bytes, "
+                + $"but its data_offsets {offsets[0]}..{offsets[1]} hold {offsets[1] - offsets[0]}.");
         return new SafetensorsEntry(name, dtype, shape, offsets[0], bytes);
     }
 
@@ -111,6 +116,7 @@ sealed record SafetensorsHeader(IReadOnlyDictionary<string, SafetensorsEntry> Te
     {
         if (value.ValueKind != JsonValueKind.Object) throw new InputException($"{path}: __metadata__ is {Json.Show(value)}, not an object.");
         return value.EnumerateObject().ToDictionary(p => Json.Name(p) ?? throw new InputException($"{path}: __metadata__ has a name that is no Unicode text."), p =>
-            p.Value.ValueKind == JsonValueKind.String && Json.Text(p.Value) is { } text ? text : throw new InputException($"{path}: __metadata__ has {p.Name} = {Json.Show(p.Value)}; only strings are allowed."));
+            p.Value.ValueKind == JsonValueKind.String && Json.Text(p.Value) is { } text
+                ? text : throw new InputException($"{path}: __metadata__ has {p.Name} = {Json.Show(p.Value)}; only strings are allowed."));
     }
 }

@@ -125,7 +125,8 @@ public static class SavedModel
         var files = new List<(string Name, Action<Stream> Content)>();
         var shards = Shards(tensors, shardBytes);
         string NameOf(int shard) => shards.Count == 1 ? SingleName : FormattableString.Invariant($"model-{shard + 1:00000}-of-{shards.Count:00000}.safetensors");
-        foreach (var (shard, i) in shards.Select((s, i) => (s, i))) files.Add((NameOf(i), stream => SafetensorsWriter.Write(stream, [.. shard.Select(t => t.As(t.Type))], metadata)));
+        foreach (var (shard, i) in shards.Select((s, i) => (s, i)))
+            files.Add((NameOf(i), stream => SafetensorsWriter.Write(stream, [.. shard.Select(t => t.As(t.Type))], metadata)));
         if (shards.Count > 1)
         {
             files.Add((IndexName, stream => stream.Write(Json.File(json =>

@@ -57,7 +57,8 @@ sealed class AdapterOptions
                 Alphas = [.. Items(result, alphas).Select(i => Pair(alphas, i)).Select(p => (p.Name, p.Value))],
             });
         foreach (var option in new Option[] { layers, ranks, alphas })
-            if (result.Has(option)) throw new UsageException($"{option.Name} shapes a new adapter, but the one in '{directory}' has its shape; leave the option out, or start without --adapter.");
+            if (result.Has(option))
+                throw new UsageException($"{option.Name} shapes a new adapter, but the one in '{directory}' has its shape; leave the option out, or start without --adapter.");
         var loaded = AdapterSettings.Of(PeftAdapter.Load(directory, source.Schedule), source.Schedule);
         Same(rank, result.GetValue(rank), loaded.Rank);
         Same(alpha, result.GetValue(alpha), loaded.Alpha);
@@ -69,7 +70,9 @@ sealed class AdapterOptions
         void Same<T>(Option option, T? asked, T has)
         {
             if (result.Has(option) && !Equals(asked, has))
-                throw new UsageException($"{option.Name} is {FormattableString.Invariant($"{asked}")} but the adapter in '{directory}' has {FormattableString.Invariant($"{has}")}; leave the option out, or start without --adapter.");
+                throw new UsageException($"{option.Name} is {FormattableString.Invariant($"{asked}")} "
+                    + $"but the adapter in '{directory}' has {FormattableString.Invariant($"{has}")}; "
+                    + "leave the option out, or start without --adapter.");
         }
     }
 

@@ -43,7 +43,8 @@ static class BenchCommand
             var row = BatchOptions.Row(result, seq, batch);
             // Padding would count as tokens.
             if (batch % row != 0) throw new UsageException($"--batch-tokens is {batch} and --seq {row}; a timed micro-batch is filled by whole rows, so give a multiple of --seq.");
-            var settings = new Settings(row, batch, result.GetValue(steps)!.Value, TrainCommand.Moments(result.GetRequiredValue(optimizer)), result.GetRequiredValue(recompute), result.GetValue(seed)!.Value, result.GetValue(json), QuantOption.Read(result, quant), host.Read(result));
+            var settings = new Settings(row, batch, result.GetValue(steps)!.Value, TrainCommand.Moments(result.GetRequiredValue(optimizer)),
+                result.GetRequiredValue(recompute), result.GetValue(seed)!.Value, result.GetValue(json), QuantOption.Read(result, quant), host.Read(result));
             using var opened = ModelSource.Open(model, weights);
             Run(opened, device, adapter.Read(result, opened), settings, terminal);
         });
@@ -70,8 +71,12 @@ static class BenchCommand
     static void Print(ModelSource source, ModelSession session, Settings settings, StepMeasurement measured, Terminal terminal)
     {
         var width = measured.Kernels.Max(k => k.Name.Length);
-        Line($"{source.Model.Name} on {session.Device.Info.Name} ({session.Device.Info.Target}): {measured.Median:F2} ms a step (median of {settings.Steps}; {measured.Steps[0]:F2} to {measured.Steps[^1]:F2}), {settings.Tokens / measured.Median * 1000:F0} tokens/s");
-        Line($"device at work {measured.Busy:F2} ms, idle {100 * measured.Idle:F2} %; peak {Bytes.Text(session.PeakBytes())}, planned {Bytes.Text(session.PlannedPeakBytes)}, recompute {session.Training.Plan.Decisions.Name}");
+        terminal.Out.WriteLine(string.Create(CultureInfo.InvariantCulture,
+            $"{source.Model.Name} on {session.Device.Info.Name} ({session.Device.Info.Target}): {measured.Median:F2} ms a step "
+            + $"(median of {settings.Steps}; {measured.Steps[0]:F2} to {measured.Steps[^1]:F2}), {settings.Tokens / measured.Median * 1000:F0} tokens/s"));
+        terminal.Out.WriteLine(string.Create(CultureInfo.InvariantCulture,
+            $"device at work {measured.Busy:F2} ms, idle {100 * measured.Idle:F2} %; peak {Bytes.Text(session.PeakBytes())}, "
+            + $"planned {Bytes.Text(session.PlannedPeakBytes)}, recompute {session.Training.Plan.Decisions.Name}"));
         Line($"{PlanText.Line(session.Planned)}; {session.Planned.Milliseconds / measured.Median:F3} of the time measured");
         Line($"limits, measured here: {measured.Limits.Tflops:G3} TFLOP/s (a square product), {measured.Limits.Gbps:G4} GB/s (a copy)");
         Line($"{"kernel".PadRight(width)}  count         ms      %             rate  of limit");

@@ -42,7 +42,8 @@ static class CompileCommand
         }
         if (entries.Count == 0)
             throw new UsageException(models.SelectMany(m => m.Targets).Distinct().ToArray() is { Length: > 0 } built
-                ? $"no model here was built for '{target}'; they hold {string.Join(", ", built)}." : $"{string.Join(", ", models.Select(m => m.Name))} {(models.Count == 1 ? "was" : "were")} built for no CUDA target, so there is nothing to compile.");
+                ? $"no model here was built for '{target}'; they hold {string.Join(", ", built)}."
+                : $"{string.Join(", ", models.Select(m => m.Name))} {(models.Count == 1 ? "was" : "were")} built for no CUDA target, so there is nothing to compile.");
         if (embed is null)
         {
             terminal.Out.WriteLine(compiler.Cache is { } cache ? $"they are in {cache.Folder}" : "GRAPH_CACHE is off, so nothing was kept");

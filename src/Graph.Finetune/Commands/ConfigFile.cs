@@ -26,7 +26,8 @@ static class ConfigFile
         {
             var name = "--" + Json.Name(property);
             if (name == "--$schema") continue;
-            if (!all.Contains(name)) throw new UsageException($"{path}: there is no option {Json.Show(property)}{Nearest.Hint(name, all)}; docs/config.schema.json names them all.");
+            if (!all.Contains(name))
+                throw new UsageException($"{path}: there is no option {Json.Show(property)}{Nearest.Hint(name, all)}; docs/config.schema.json names them all.");
             if (!mine.TryGetValue(name, out var option) || given.GetResult(option) is { Implicit: false }) continue;
             var isList = option.ValueType.IsArray;
             if (!isList && property.Value.ValueKind == JsonValueKind.Array)

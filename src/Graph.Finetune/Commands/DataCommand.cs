@@ -61,7 +61,9 @@ static class DataCommand
                 foreach (var example in block.Examples)
                 {
                     if (json) terminal.Out.Write(Line(settings, set, at, example));
-                    else if (shown.Count < show) shown.Add($"{settings.Files[at.File].Path}, line {set.LineOf(at, example.Line)}, {example.Ids.Length} tokens\n{InspectText.Of(example, tokenizer, colours)}");
+                    else if (shown.Count < show)
+                        shown.Add($"{settings.Files[at.File].Path}, line {set.LineOf(at, example.Line)}, {example.Ids.Length} tokens\n"
+                            + InspectText.Of(example, tokenizer, colours));
                     lengths.Add(example.Ids.Length);
                     waiting.Add(example.Ids.Length);
                 }
@@ -75,7 +77,8 @@ static class DataCommand
         }
         batches += Batches(settings, waiting);
         if (!json) Print(settings, set.Counts, new DataStatistics([.. lengths.Order()], batches, settings.BatchTokens, lengths.Sum(l => (long)l)), shown, colours, terminal.Out);
-        if (faulty > 0) throw new InputException($"{faulty} of {set.Counts.Lines + faulty} lines cannot be used{(faulty > ShownFaults ? $"; the first {ShownFaults} are said above" : "")}.");
+        if (faulty > 0)
+            throw new InputException($"{faulty} of {set.Counts.Lines + faulty} lines cannot be used{(faulty > ShownFaults ? $"; the first {ShownFaults} are said above" : "")}.");
         if (set.Counts.Lines == 0) throw new InputException($"{string.Join(", ", settings.Files.Select(f => f.Path))}: there is no example; every line must be a JSON object.");
     }
 
@@ -93,9 +96,12 @@ static class DataCommand
     static void Print(DataSettings settings, DataCounts counts, DataStatistics statistics, IReadOnlyList<string> shown, bool colours, TextWriter output)
     {
         foreach (var file in settings.Files.Where(f => f.Weight != 1)) Line($"{file.Path} is seen {file.Weight} times an epoch; the numbers are of once");
-        Line($"{counts.Lines} lines, {counts.Examples} documents, {counts.Tokens} tokens, {counts.Labels} of them learnt ({100.0 * counts.Labels / Math.Max(1, counts.Tokens):F1} %)");
+        var learnt = 100.0 * counts.Labels / Math.Max(1, counts.Tokens);
+        Line($"{counts.Lines} lines, {counts.Examples} documents, {counts.Tokens} tokens, {counts.Labels} of them learnt ({learnt:F1} %)");
         foreach (var sentence in counts.Sentences(settings.Seq, settings.OverLength, null)) output.WriteLine(sentence);
-        Line($"tokens of a document: mean {statistics.Mean:F1}, shortest {statistics.Percentile(0)}, half {statistics.Percentile(0.5)}, 9 of 10 {statistics.Percentile(0.9)}, 99 of 100 {statistics.Percentile(0.99)}, longest {statistics.Percentile(1)} or less");
+        output.WriteLine(string.Create(CultureInfo.InvariantCulture,
+            $"tokens of a document: mean {statistics.Mean:F1}, shortest {statistics.Percentile(0)}, half {statistics.Percentile(0.5)}, "
+            + $"9 of 10 {statistics.Percentile(0.9)}, 99 of 100 {statistics.Percentile(0.99)}, longest {statistics.Percentile(1)} or less"));
         var most = statistics.Histogram().Select(h => h.Count).DefaultIfEmpty().Max();
         foreach (var (from, to, count) in statistics.Histogram()) Line($"{from,8} to {to,-8} {count,10}  {new string('#', (int)Math.Ceiling(50.0 * count / Math.Max(1, most)))}");
         var layout = settings.Layout switch { DataLayout.Concat => "joined and cut", DataLayout.OnePerRow => "one in a row", _ => "packed" };

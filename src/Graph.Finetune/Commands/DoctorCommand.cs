@@ -23,10 +23,12 @@ static class DoctorCommand
     static void Run(IReadOnlyList<CompiledModel> models, Terminal terminal)
     {
         var facts = CudaFacts.Collect();
-        Line("system", $"{RuntimeInformation.OSDescription}, {RuntimeInformation.ProcessArchitecture}, {Environment.ProcessorCount} cores, {Bytes.Text(GC.GetGCMemoryInfo().TotalAvailableMemoryBytes)}");
+        Line("system", $"{RuntimeInformation.OSDescription}, {RuntimeInformation.ProcessArchitecture}, {Environment.ProcessorCount} cores, "
+            + Bytes.Text(GC.GetGCMemoryInfo().TotalAvailableMemoryBytes));
         Part("driver", facts.Driver);
         foreach (var gpu in facts.Gpus)
-            Line("gpu " + gpu.Ordinal, $"{gpu.Name}, compute capability {CudaTarget.Text(gpu.Capability)}, {Bytes.Text(gpu.TotalBytes)}, {gpu.Multiprocessors} multiprocessors; {Kernels(gpu)}");
+            Line("gpu " + gpu.Ordinal, $"{gpu.Name}, compute capability {CudaTarget.Text(gpu.Capability)}, {Bytes.Text(gpu.TotalBytes)}, "
+                + $"{gpu.Multiprocessors} multiprocessors; {Kernels(gpu)}");
         if (facts.Gpus.Count == 0) Line("gpu", "none; runs go to the CPU in fp32");
         Part("nvrtc", facts.Nvrtc);
         Part("cublaslt", facts.CublasLt);

@@ -42,7 +42,8 @@ static class EvalCommand
             var (model, weights, device) = source.Read(result);
             if (result.Has(every) && result.GetValue(dump) is null) throw new UsageException("--dump-every chooses rows of --dump, which is not given; give both, or neither.");
             var data = batch.Read(result);
-            var settings = new Settings(data with { Files = BatchOptions.Unweighted("--data", data.Files) }, result.GetRequiredValue(recompute), result.GetValue(json), result.GetValue(dump), result.GetValue(every)!.Value, QuantOption.Read(result, quant), host.Read(result));
+            var settings = new Settings(data with { Files = BatchOptions.Unweighted("--data", data.Files) }, result.GetRequiredValue(recompute), result.GetValue(json),
+                result.GetValue(dump), result.GetValue(every)!.Value, QuantOption.Read(result, quant), host.Read(result));
             using var opened = ModelSource.Open(model, weights);
             if (opened.Note is { } note) terminal.Error.WriteLine("note: " + note);
             var chosen = result.GetValue(adapter) is { } directory ? AdapterSettings.Of(Adapters.PeftAdapter.Load(directory, opened.Schedule), opened.Schedule)
@@ -91,7 +92,8 @@ static class EvalCommand
             if (labels == 0) throw new InputException("no token of the data has a label after it was packed, so there is no loss; raise --seq, or check the data's labels.");
             var mean = sum / labels;
             if (!double.IsFinite(mean))
-                throw new FinetuneException($"the loss over {labels} labels is {(double.IsNaN(mean) ? "NaN" : "infinite")}: {(adapter.Rank > 0 ? "the adapter diverged in training, or is not of this model" : "the model's values leave the range of the device's type")}.", 6);
+                throw new FinetuneException($"the loss over {labels} labels is {(double.IsNaN(mean) ? "NaN" : "infinite")}: "
+                    + $"{(adapter.Rank > 0 ? "the adapter diverged in training, or is not of this model" : "the model's values leave the range of the device's type")}.", 6);
             return new Evaluation(mean, labels, tokens, session.PeakBytes(), session.PlannedPeakBytes, session.Quantization.Relative);
         }
 

@@ -33,7 +33,8 @@ static class KernelsBenchCommand
         var repeats = OptionKinds.Integer("--repeats", "timed launches, after two that are not", 20, 1);
         var json = OptionKinds.Flag("--json", "prints one JSON object");
         var command = new Command("bench",
-            "Times ops one by one on random values: median, rate, part of the limit; for products which of cuBLASLt and the emitted GEMM wins, for linears the part of their speed without adapters.") { name };
+            "Times ops one by one on random values: median, rate, part of the limit; "
+                + "for products which of cuBLASLt and the emitted GEMM wins, for linears the part of their speed without adapters.") { name };
         source.AddTo(command);
         foreach (var option in new Option[] { seq, tokens, rank, repeats, json }) command.Add(option);
         command.SetAction(result =>
@@ -60,7 +61,8 @@ static class KernelsBenchCommand
             throw new UsageException($"--seq is {settings.Seq}: {model.Name} would read {fault}; lower --seq.");
         var ops = new OpMeasurement(device, schedule, RankTable.Create(schedule, _ => settings.Rank), batch);
         var found = ops.Find(settings.Name);
-        if (found.Count == 0) throw new UsageException($"{model.Name} has no op with '{settings.Name}' in its name; names are {string.Join(", ", ops.Find(null).Select(f => f.Name).Distinct())}.");
+        if (found.Count == 0)
+            throw new UsageException($"{model.Name} has no op with '{settings.Name}' in its name; names are {string.Join(", ", ops.Find(null).Select(f => f.Name).Distinct())}.");
         var limits = ops.Limits();
         var times = found.Select(f => ops.Measure(f, settings.Repeats, limits));
         if (settings.Json) terminal.Out.WriteLine(Json(model, device, settings, limits, [.. times]));
@@ -70,7 +72,9 @@ static class KernelsBenchCommand
     static void Print(CompiledModel model, IDevice device, Settings settings, DeviceLimits limits, OpTime[] times, Terminal terminal)
     {
         int width = times.Max(t => t.Name.Length), shape = times.Max(t => t.Shape.Length);
-        Line($"{model.Name} on {device.Info.Name} ({device.Info.Target}): {settings.Tokens} tokens in documents of {settings.Seq}, rank {settings.Rank}, median of {settings.Repeats} launches from memory");
+        terminal.Out.WriteLine(string.Create(CultureInfo.InvariantCulture,
+            $"{model.Name} on {device.Info.Name} ({device.Info.Target}): {settings.Tokens} tokens in documents of {settings.Seq}, rank {settings.Rank}, "
+            + $"median of {settings.Repeats} launches from memory"));
         Line($"limits, measured here: {limits.Tflops:G3} TFLOP/s (a square product), {limits.Gbps:G4} GB/s (a copy)");
         Line($"{"op".PadRight(width)}  {"shape".PadRight(shape)}  on              ms            rate  of limit");
         foreach (var t in times)

@@ -40,7 +40,9 @@ static class KernelsCommand
     static string TextOf(string name, (CompiledModel Model, TargetKernels Emitted)[] found)
     {
         var having = found.SelectMany(f => f.Emitted.Kernels.Where(k => k.Info.Name == name), (f, kernel) => (f.Model.Name, kernel.Text)).ToArray();
-        if (having.Length == 0) throw new UsageException($"{string.Join(", ", found.Select(f => f.Model.Name))} {(found.Length == 1 ? "has" : "have")} no kernel '{name}' for {found[0].Emitted.Target}; 'kernels list' names them.");
+        if (having.Length == 0)
+            throw new UsageException($"{string.Join(", ", found.Select(f => f.Model.Name))} {(found.Length == 1 ? "has" : "have")} "
+                + $"no kernel '{name}' for {found[0].Emitted.Target}; 'kernels list' names them.");
         if (having.Any(k => k.Text != having[0].Text))
             throw new UsageException($"the kernel '{name}' differs between {string.Join(", ", having.Select(k => k.Name))}; choose one with --variant.");
         return having[0].Text;
@@ -56,7 +58,8 @@ static class KernelsCommand
         foreach (var (info, count, of) in rows)
         {
             var tile = info.TileCols > 0 ? $"{info.TileRows} x {info.TileCols}" : $"{info.TileRows}";
-            terminal.Out.WriteLine($"{info.Name.PadRight(width)}  {ScheduleText.Lower(info.Kind),-22} {(count > 0 ? count.ToString() : "-"),8}  {of.PadRight(layers)}  {info.Block,5}  {info.SharedBytes,6}  {tile}");
+            terminal.Out.WriteLine($"{info.Name.PadRight(width)}  {ScheduleText.Lower(info.Kind),-22} {(count > 0 ? count.ToString() : "-"),8}  "
+                + $"{of.PadRight(layers)}  {info.Block,5}  {info.SharedBytes,6}  {tile}");
         }
         terminal.Out.WriteLine($"{found.Emitted.Kernels.Count} kernels of {found.Model.Name} for {found.Emitted.Target}; "
             + "launches are those of a micro-batch without recomputing, '-' is chosen by shape or belongs to the optimizer");

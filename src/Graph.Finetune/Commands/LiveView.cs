@@ -60,9 +60,11 @@ static class LiveView
         var filled = (int)(BarWidth * share);
         List<string> lines =
         [
-            $"{Markup.Escape(run.Name)} on {Markup.Escape(run.Device)}  [green]{new string('━', filled)}[/][grey]{new string('━', BarWidth - filled)}[/] {Text($"{100 * share:F0}")} %",
+            $"{Markup.Escape(run.Name)} on {Markup.Escape(run.Device)}  [green]{new string('━', filled)}[/]"
+                + $"[grey]{new string('━', BarWidth - filled)}[/] {Text($"{100 * share:F0}")} %",
             Items(("step", Text($"{last.Step:N0}/{run.Steps:N0}")), ("epoch", Text($"{last.Epoch:F2}")), ("gone", Duration(elapsed)), ("left", Duration(progress.Left(run.Steps)))),
-            Items(("loss", Text($"{last.Loss:F4}")), ("smoothed", Text($"{progress.Loss.Value:F4}")), ("lr", Text($"{last.LearningRate:G3}")), ("grad norm", Text($"{last.GradientNorm:G4}")), (progress.Skipped > 0 ? "[red]skipped[/]" : "skipped", Text($"{progress.Skipped}"))),
+            Items(("loss", Text($"{last.Loss:F4}")), ("smoothed", Text($"{progress.Loss.Value:F4}")), ("lr", Text($"{last.LearningRate:G3}")),
+                ("grad norm", Text($"{last.GradientNorm:G4}")), (progress.Skipped > 0 ? "[red]skipped[/]" : "skipped", Text($"{progress.Skipped}"))),
         ];
         if (progress.Evaluation is { } evaluation)
             lines.Add(Items(("eval loss", Text($"{evaluation.Loss:F4} at step {evaluation.Step:N0}")),

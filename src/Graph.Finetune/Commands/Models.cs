@@ -21,14 +21,19 @@ static class Models
         return models.FirstOrDefault(m => m.Name == variant) ?? throw new UsageException($"there is no variant '{variant}'; this executable holds {names}.");
     }
 
-    /// <summary>The variant that trains all weights of the one of a name; it is called like that one, with -full behind it, and may be there without it. Without a name, the only one there is.</summary>
+    /// <summary>
+    /// The variant that trains all weights of the one of a name;
+    /// it is called like that one, with -full behind it, and may be there without it. Without a name, the only one there is.
+    /// </summary>
     /// <exception cref="UsageException">The executable has none, or no name where there are several.</exception>
     public static CompiledModel Full(IReadOnlyList<CompiledModel> models, string? variant)
     {
         var full = models.Where(m => m.Name.EndsWith(FullSuffix, StringComparison.Ordinal)).ToArray();
-        var name = (variant ?? (full is [var only] ? only : Find(models, null)).Name) is var asked && asked.EndsWith(FullSuffix, StringComparison.Ordinal) ? asked : asked + FullSuffix;
+        var name = (variant ?? (full is [var only] ? only : Find(models, null)).Name)
+            is var asked && asked.EndsWith(FullSuffix, StringComparison.Ordinal) ? asked : asked + FullSuffix;
         return full.FirstOrDefault(m => m.Name == name)
-            ?? throw new UsageException($"--full trains all weights, for which the executable must hold a variant '{name}'; it holds {string.Join(", ", models.Select(m => m.Name))}.");
+            ?? throw new UsageException($"--full trains all weights, for which the executable must hold a variant '{name}'; "
+                + $"it holds {string.Join(", ", models.Select(m => m.Name))}.");
     }
 
     const string FullSuffix = "-full";

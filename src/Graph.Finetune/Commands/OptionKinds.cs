@@ -36,7 +36,8 @@ static class OptionKinds
     public static Option<BatchTokens> Tokens(string name, string description, int otherwise) => new(name)
     {
         HelpName = "N|auto", Description = description, DefaultValueFactory = _ => new BatchTokens(otherwise),
-        CustomParser = result => result.Tokens[0].Value == "auto" ? new BatchTokens(null) : int.TryParse(result.Tokens[0].Value, NumberStyles.None, CultureInfo.InvariantCulture, out var value) && value is >= 1 and <= BatchTokens.Most
+        CustomParser = result => result.Tokens[0].Value == "auto" ? new BatchTokens(null)
+            : int.TryParse(result.Tokens[0].Value, NumberStyles.None, CultureInfo.InvariantCulture, out var value) && value is >= 1 and <= BatchTokens.Most
             ? new BatchTokens(value) : Refuse<BatchTokens>(result, name, $"it must be a whole number from 1 to {BatchTokens.Most}, or auto"),
     };
 
@@ -66,7 +67,8 @@ static class OptionKinds
         option.Validators.Add(result =>
         {
             if (result.Tokens.FirstOrDefault(t => t.Value.Length == 0 || t.Value.Contains('\0')) is { } token)
-                result.AddError($"{option.Name} is '{token.Value}'; it must be a {option.HelpName ?? "text"}, not {(token.Value.Length == 0 ? "empty" : "a text with a zero character")}");
+                result.AddError($"{option.Name} is '{token.Value}'; it must be a {option.HelpName ?? "text"}, "
+                    + $"not {(token.Value.Length == 0 ? "empty" : "a text with a zero character")}");
         });
         return option;
     }

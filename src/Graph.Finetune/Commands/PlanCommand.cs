@@ -35,7 +35,8 @@ static class PlanCommand
         var json = OptionKinds.Flag("--json", "prints one JSON object");
         var html = OptionKinds.Text("--html", "FILE", "writes a page: memory over a step, what happens to each activation, longest context against memory");
         var command = new Command("plan",
-            "What a run would take on a card: predicted peak by category, step time, what is kept of the forward, the longest context. Needs no GPU and no checkpoint.") { variant, full };
+            "What a run would take on a card: predicted peak by category, step time, what is kept of the forward, the longest context. "
+                + "Needs no GPU and no checkpoint.") { variant, full };
         adapter.AddTo(command);
         foreach (var option in new Option[] { seq, tokens, vram, profile, optimizer, recompute, quant, json, html }) command.Add(option);
         ofStep.AddTo(command);
@@ -59,7 +60,8 @@ static class PlanCommand
             source.RequirePositions(request.Seq);
             var budget = result.GetValue(vram) ?? device.MemoryBytes;
             if (budget > device.MemoryBytes)
-                throw new FinetuneException($"--vram is {Bytes.Text(budget)} but a {device.Name} has {Bytes.Text(device.MemoryBytes)}; lower --vram, or plan for a larger card with --device-profile.", 4);
+                throw new FinetuneException($"--vram is {Bytes.Text(budget)} but a {device.Name} has {Bytes.Text(device.MemoryBytes)}; "
+                    + "lower --vram, or plan for a larger card with --device-profile.", 4);
             if (toChoose is not null)
             {
                 var (fastest, micro) = BatchTokens.Fastest(source, request, device, budget, batch, $"--vram is {Bytes.Text(budget)}");
@@ -101,7 +103,9 @@ static class PlanCommand
 
     static void Print(ModelSource source, SessionRequest request, DeviceProfile device, PlannedStep step, long budget, int longest, Terminal terminal)
     {
-        Line($"{source.Model.Name} on a {device.Name}: {request.MicroBatches * request.Tokens} tokens a step in documents of {request.Seq}, rank {request.Adapter.Rank}, budget {Bytes.Text(budget)}");
+        terminal.Out.WriteLine(string.Create(CultureInfo.InvariantCulture,
+            $"{source.Model.Name} on a {device.Name}: {request.MicroBatches * request.Tokens} tokens a step in documents of {request.Seq}, "
+            + $"rank {request.Adapter.Rank}, budget {Bytes.Text(budget)}"));
         Line($"{PlanText.Line(step)}");
         var use = MemoryUse.Of(step);
         foreach (var (category, bytes) in use.AtPeak) Line($"  {PlanText.Name(category),-32} {Bytes.Text(bytes),12}");

@@ -45,7 +45,8 @@ static class PlanPage
             var seen = curves[i].Points.Where(p => p.Tokens > 0).Select(p => (X: AtGib(p.Budget / Gib), Y: Y((Math.Log2(p.Tokens) - low) / (high - low)), p.Tokens)).ToArray();
             if (seen.Length == 0) continue;
             svg.Append($"<polyline class=\"l{i % 6}\" points=\"{Points(seen.Select(p => (p.X, p.Y)))}\"/>");
-            foreach (var p in seen) svg.Append($"<circle class=\"d{i % 6}\" cx=\"{F(p.X)}\" cy=\"{F(p.Y)}\" r=\"3.5\"><title>{Text(curves[i].Variant)}: {p.Tokens} tokens</title></circle>");
+            foreach (var p in seen)
+                svg.Append($"<circle class=\"d{i % 6}\" cx=\"{F(p.X)}\" cy=\"{F(p.Y)}\" r=\"3.5\"><title>{Text(curves[i].Variant)}: {p.Tokens} tokens</title></circle>");
             svg.Append($"<text class=\"name\" x=\"{F(seen[^1].X + 10)}\" y=\"{F(seen[^1].Y + 4)}\">{Text(curves[i].Variant)}, {Tokens(seen[^1].Tokens)}</text>");
         }
         return $"<figure>{svg.Append("</svg>")}</figure>";
@@ -55,7 +56,8 @@ static class PlanPage
 
     static string ContextTable(IReadOnlyList<ContextCurve> curves) =>
         "<div class=\"scroll\"><table><thead><tr><th>GiB</th>" + string.Concat(curves.Select(c => $"<th>{Text(c.Variant)}</th>")) + "</tr></thead><tbody>"
-        + string.Concat(curves[0].Points.Select((p, i) => $"<tr><td>{Number(p.Budget / Gib, "G4")}</td>" + string.Concat(curves.Select(c => $"<td>{(c.Points[i].Tokens > 0 ? c.Points[i].Tokens.ToString(CultureInfo.InvariantCulture) : "–")}</td>")) + "</tr>"))
+        + string.Concat(curves[0].Points.Select((p, i) => $"<tr><td>{Number(p.Budget / Gib, "G4")}</td>"
+            + string.Concat(curves.Select(c => $"<td>{(c.Points[i].Tokens > 0 ? c.Points[i].Tokens.ToString(CultureInfo.InvariantCulture) : "–")}</td>")) + "</tr>"))
         + "</tbody></table></div>";
 
     static string Tokens(long tokens) =>

@@ -19,7 +19,8 @@ static class PlanPicture
         var use = MemoryUse.Of(step);
         var (launches, ends) = (step.Plan.MicroBatch.Launches.Count, Ends(step, device));
         var total = ends[^1];
-        var columns = Enumerable.Range(0, Columns).Select(c => Enumerable.Range(0, launches).Skip(launches * c / Columns).Take(launches * (c + 1) / Columns - launches * c / Columns)
+        var columns = Enumerable.Range(0, Columns).Select(c => Enumerable.Range(0, launches).Skip(launches * c / Columns)
+            .Take(launches * (c + 1) / Columns - launches * c / Columns)
             .DefaultIfEmpty(-1).MaxBy(i => i < 0 ? 0 : use.Saved[i] + use.WorkingSet[i])).Where(i => i >= 0).ToArray();
         return new MemoryPicture(total, Start(System.Math.Min(step.Plan.MicroBatch.BackwardStart, launches - 1)), step.Footprint.Total,
             budget, [.. columns.Select(at => new[] { Start(at), ends[at] / total })],

@@ -29,7 +29,8 @@ static class PlanText
     }
 
     public static string Verb(TensorAction action) =>
-        action switch { TensorAction.Save => "kept", TensorAction.Recompute => "built again", TensorAction.Offload => "offloaded", _ => throw new ArgumentException($"plan: no word for {action}.") };
+        action switch { TensorAction.Save => "kept", TensorAction.Recompute => "built again",
+            TensorAction.Offload => "offloaded", _ => throw new ArgumentException($"plan: no word for {action}.") };
 
     public static string Name(MemoryCategory category) => category switch
     {
@@ -46,8 +47,10 @@ static class PlanText
     public static IReadOnlyList<DecisionClass> Classes(PlannedStep step)
     {
         var reasons = step.Reasons.ToDictionary(r => r.Tensor);
-        return [.. Saved(step.Plan).GroupBy(t => (Name: InLayer(t.Tensor.Name), Action: step.Plan.Decisions[t.Tensor.Name])).Select(g => new DecisionClass(g.Key.Name, g.Key.Action, [.. g.Select(t => t.Tensor.Layer).Order()],
-            g.Sum(t => t.Bytes), g.Sum(t => reasons.GetValueOrDefault(t.Tensor.Name)?.Milliseconds ?? 0))).OrderByDescending(c => c.Bytes)];
+        return [.. Saved(step.Plan).GroupBy(t => (Name: InLayer(t.Tensor.Name), Action: step.Plan.Decisions[t.Tensor.Name]))
+            .Select(g => new DecisionClass(g.Key.Name, g.Key.Action, [.. g.Select(t => t.Tensor.Layer).Order()],
+                g.Sum(t => t.Bytes), g.Sum(t => reasons.GetValueOrDefault(t.Tensor.Name)?.Milliseconds ?? 0)))
+            .OrderByDescending(c => c.Bytes)];
     }
 
     /// <summary>Activations that the backward reads.</summary>

@@ -12,7 +12,8 @@ static class QuantOption
         var option = new Option<string?>("--quant")
         {
             HelpName = "none|nf4", CustomParser = Parse,
-            Description = "frozen linears on the device: nf4 quantizes a 16-bit checkpoint as it is loaded (4.13 bits a weight), none keeps them in --dtype; as the checkpoint has them when left out",
+            Description = "frozen linears on the device: nf4 quantizes a 16-bit checkpoint as it is loaded (4.13 bits a weight), "
+                + "none keeps them in --dtype; as the checkpoint has them when left out",
         };
         option.CompletionSources.Add("none", "nf4");
         return option;

@@ -31,7 +31,8 @@ sealed class SourceOptions(IReadOnlyList<CompiledModel> models, string? model = 
 
     /// <summary>The memory budget: of the device's memory, or of a plan.</summary>
     public static Option<long?> Vram() =>
-        OptionKinds.Size("--vram", "most memory that the process takes on the device, everything counted: context, code, graphs and workspace too; what is free there when left out");
+        OptionKinds.Size("--vram", "most memory that the process takes on the device, everything counted: context, code, graphs and workspace too; "
+            + "what is free there when left out");
 
     public void AddTo(Command command)
     {

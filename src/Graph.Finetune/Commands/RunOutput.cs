@@ -12,8 +12,8 @@ namespace Graph.Finetune.Commands;
 sealed record WatchedRun(string Name, string Device, int Steps, double? Tflops);
 
 /// <summary>
-/// Standard output and error of a run, written by a thread of its own: a terminal that is slow or stands still holds nothing up. Every line is written in the end; a report of a step is left out where too many wait, and how
-/// many were is said.
+/// Standard output and error of a run, written by a thread of its own: a terminal that is slow or stands still holds nothing up. Every line is written in the end;
+/// a report of a step is left out where too many wait, and how many were is said.
 /// </summary>
 sealed class RunOutput : IDisposable
 {

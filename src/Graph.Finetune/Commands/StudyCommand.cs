@@ -14,8 +14,9 @@ using Graph.Runtime;
 namespace Graph.Finetune.Commands;
 
 /// <summary>
-/// Several variants on one checkpoint and one data set: each is evaluated as <c>eval</c> does it and, with --steps, trained as <c>train</c> does it, one after the other with the same options, and all are on one page. What it
-/// does is what those verbs do: any line of it can be repeated by hand.
+/// Several variants on one checkpoint and one data set: each is evaluated as <c>eval</c> does it and, with --steps, trained as <c>train</c> does it,
+/// one after the other with the same options, and all are on one page.
+/// What it does is what those verbs do: any line of it can be repeated by hand.
 /// </summary>
 static class StudyCommand
 {
@@ -29,23 +30,29 @@ static class StudyCommand
         var train = TrainCommand.Create(models, terminal);
         var options = train.Options.Where(o => o.Name is not ("--variant" or "--out" or "--dry-run" or "--epochs") && o is not System.CommandLine.Help.HelpOption).ToArray();
         var command = new Command("study",
-            "Evaluates several variants on one checkpoint and one data set and, with --steps, trains each with the same seed and options; one page compares them.") { variants, output };
+            "Evaluates several variants on one checkpoint and one data set and, with --steps, trains each with the same seed and options; "
+                + "one page compares them.") { variants, output };
         foreach (var option in options) command.Add(option);
-        command.SetAction(result => Run(models, terminal, train, options, result, result.GetRequiredValue(output)!, [.. (result.GetValue(variants) ?? []).SelectMany(v => v.Split(',', StringSplitOptions.RemoveEmptyEntries | StringSplitOptions.TrimEntries)).Distinct()]));
+        command.SetAction(result => Run(models, terminal, train, options, result, result.GetRequiredValue(output)!,
+            [.. (result.GetValue(variants) ?? []).SelectMany(v => v.Split(',', StringSplitOptions.RemoveEmptyEntries | StringSplitOptions.TrimEntries)).Distinct()]));
         return command;
     }
 
     static int Run(IReadOnlyList<CompiledModel> models, Terminal terminal, Command train, IReadOnlyList<Option> options, ParseResult result, string output,
         IReadOnlyList<string> names)
     {
-        string[] Given(Func<Option, bool> which) => [.. options.Where(which).Select(result.GetResult).OfType<OptionResult>().Where(r => !r.Implicit).SelectMany(r => r.Tokens.Count == 0 ? [r.Option.Name] : r.Tokens.Select(t => $"{r.Option.Name}={t.Value}"))];
+        string[] Given(Func<Option, bool> which) => [.. options.Where(which).Select(result.GetResult).OfType<OptionResult>().Where(r => !r.Implicit)
+            .SelectMany(r => r.Tokens.Count == 0 ? [r.Option.Name] : r.Tokens.Select(t => $"{r.Option.Name}={t.Value}"))];
         string Value(string name) => result.GetResult(options.Single(o => o.Name == name))?.Tokens is [var token, ..] ? token.Value : "";
 
         var evalHas = EvalCommand.Create(models, terminal).Options.Select(o => o.Name).ToHashSet();
-        if (Given(o => o.Name == "--steps").Length == 0 && options.FirstOrDefault(o => result.Has(o) && o.Name != "--eval-data" && (!evalHas.Contains(o.Name) || o.Name == "--adapter")) is { } trains)
+        if (Given(o => o.Name == "--steps").Length == 0
+            && options.FirstOrDefault(o => result.Has(o) && o.Name != "--eval-data" && (!evalHas.Contains(o.Name) || o.Name == "--adapter")) is { } trains)
             throw new UsageException($"{trains.Name} is of training, and a study without --steps only evaluates; give --steps, or leave it out.");
         var chosen = names.Count > 0 ? [.. names.Select(n => Models.Find(models, n))] : Fitting(models, Value("--model"), terminal);
-        if (chosen.Count < 2) throw new UsageException($"a study compares variants, but {(chosen.Count == 0 ? "none" : $"only {chosen[0].Name}")} is there to compare; name two or more with --variants.");
+        if (chosen.Count < 2)
+            throw new UsageException($"a study compares variants, but {(chosen.Count == 0 ? "none" : $"only {chosen[0].Name}")} is there to compare; "
+                + "name two or more with --variants.");
         var differences = Differences(chosen);
         var evaluated = new List<(double Loss, long Labels)>();
         foreach (var model in chosen)

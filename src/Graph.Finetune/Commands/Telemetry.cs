@@ -25,9 +25,11 @@ static class Telemetry
         {
             return Exporter(variable, folder);
         }
-        catch (Exception e) when (e is ArgumentException or InvalidOperationException or NotSupportedException or IOException or UnauthorizedAccessException or CryptographicException)
+        catch (Exception e) when (e is ArgumentException or InvalidOperationException or NotSupportedException or IOException
+            or UnauthorizedAccessException or CryptographicException)
         {
-            throw new UsageException($"metrics cannot be sent as the OTEL_EXPORTER_OTLP variables say: {e.Message.TrimEnd('.')}; correct them, or unset OTEL_EXPORTER_OTLP_ENDPOINT to train without.");
+            throw new UsageException($"metrics cannot be sent as the OTEL_EXPORTER_OTLP variables say: {e.Message.TrimEnd('.')}; "
+                + "correct them, or unset OTEL_EXPORTER_OTLP_ENDPOINT to train without.");
         }
     }
 

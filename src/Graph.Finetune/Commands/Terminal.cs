@@ -27,7 +27,8 @@ public sealed record Terminal(TextWriter Out, TextWriter Error, bool Interactive
     public Terminal Forgiving()
     {
         var error = new ForgivingWriter(Error, _ => { });
-        return this with { Out = new ForgivingWriter(Out, reason => error.WriteLine($"warning: standard output cannot be written ({reason}); the run goes on without it")), Error = error };
+        return this with { Out = new ForgivingWriter(Out,
+            reason => error.WriteLine($"warning: standard output cannot be written ({reason}); the run goes on without it")), Error = error };
     }
 
     /// <summary>GRAPH_DEBUG: 0 when it is not set, 1 when it is no number.</summary>

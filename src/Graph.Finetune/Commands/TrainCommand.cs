@@ -78,9 +78,12 @@ static class TrainCommand
             var rate = opened.IsTrained && !result.Has(peak) ? FullRate : result.GetValue(peak)!.Value;
             if (result.GetValue(minimum) > rate)
                 throw new UsageException(FormattableString.Invariant($"--min-lr is {result.GetValue(minimum)}, more than --lr {rate}; the rate falls from --lr to --min-lr."));
-            var settings = new TrainSettings(result.GetRequiredValue(output)!, result.GetValue(resume) ? RunStart.Resume : result.GetValue(overwrite) ? RunStart.Overwrite : RunStart.New, data, perStep, result.GetValue(steps), result.GetValue(epochs) ?? 1,
+            var settings = new TrainSettings(result.GetRequiredValue(output)!,
+                result.GetValue(resume) ? RunStart.Resume : result.GetValue(overwrite) ? RunStart.Overwrite : RunStart.New,
+                data, perStep, result.GetValue(steps), result.GetValue(epochs) ?? 1,
                 Enum.Parse<LearningRateShape>(result.GetRequiredValue(shape), true), rate, result.GetValue(warmup)!.Value,
-                new AdamOptions(WeightDecay: result.GetValue(decay)!.Value, Clip: result.GetValue(clip)!.Value, LoraPlus: result.GetValue(ratio)!.Value), result.GetRequiredValue(recompute), result.GetValue(seed)!.Value,
+                new AdamOptions(WeightDecay: result.GetValue(decay)!.Value, Clip: result.GetValue(clip)!.Value, LoraPlus: result.GetValue(ratio)!.Value),
+                result.GetRequiredValue(recompute), result.GetValue(seed)!.Value,
                 result.GetValue(saveEvery)!.Value, result.GetValue(keep)!.Value, result.GetValue(maxSkipped)!.Value,
                     evaluation, QuantOption.Read(result, quant), host.Read(result)) { StepTokens = toChoose, Dry = result.GetValue(dry),
                         Patience = result.GetValue(patience), Moments = Moments(result.GetRequiredValue(optimizer)), MinimumRate = result.GetValue(minimum)!.Value,
@@ -98,7 +101,8 @@ static class TrainCommand
 
     public static Option<string> Recompute() =>
         OptionKinds.Choice("--recompute",
-        "activations built again in the backward: none, those that cost almost nothing, or all but the layers' inputs; auto takes the fastest plan that fits --vram or the device's memory", "auto", "none", "cheap", "full");
+        "activations built again in the backward: none, those that cost almost nothing, or all but the layers' inputs; "
+            + "auto takes the fastest plan that fits --vram or the device's memory", "auto", "none", "cheap", "full");
 
     public static Option<int?> Seed(string description) => OptionKinds.Integer("--seed", description, 0, int.MinValue);
 }

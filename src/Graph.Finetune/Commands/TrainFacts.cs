@@ -30,7 +30,8 @@ static class TrainFacts
     {
         // Hashes tell runs apart, and people nothing.
         var shown = identity.Values.ToDictionary(v => v.Key, v => v.Value);
-        (shown["--model"], shown["--data"], shown["--targets"]) = (source.Name, string.Join(' ', settings.Data.Files.Select(f => f.Path + (f.Weight == 1 ? "" : Text($":{f.Weight}")))), string.Join(',', adapter.Targets));
+        (shown["--model"], shown["--data"], shown["--targets"]) = (source.Name,
+            string.Join(' ', settings.Data.Files.Select(f => f.Path + (f.Weight == 1 ? "" : Text($":{f.Weight}")))), string.Join(',', adapter.Targets));
         var rate = identity.Rate;
         shown["--lr"] = Text($"{rate.Peak:G6}, {rate.Shape.ToString().ToLowerInvariant()}, warm-up of {rate.Warmup} steps");
         shown["--recompute"] = settings.Recompute;

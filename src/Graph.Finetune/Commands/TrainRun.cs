@@ -48,8 +48,8 @@ public sealed record TrainSettings(string Out, RunStart Start, DataSettings Data
 }
 
 /// <summary>
-/// One run of training: from the checks before its first step, or from a checkpoint, to its adapter. What only watches (standard output, metrics) may fail without harm. However it ends, the adapter in the folder and
-/// the newest checkpoint are whole, and what they are of is said.
+/// One run of training: from the checks before its first step, or from a checkpoint, to its adapter. What only watches (standard output, metrics) may fail without harm.
+/// However it ends, the adapter in the folder and the newest checkpoint are whole, and what they are of is said.
 /// </summary>
 static class TrainRun
 {
@@ -75,7 +75,8 @@ static class TrainRun
         }
     }
 
-    static int Run(ModelSource source, DeviceRequest device, AdapterSettings adapter, TrainSettings settings, RunOutput output, Phases phases, StopSignal signal, ref RunFolder? folder)
+    static int Run(ModelSource source, DeviceRequest device, AdapterSettings adapter, TrainSettings settings,
+        RunOutput output, Phases phases, StopSignal signal, ref RunFolder? folder)
     {
         var terminal = output.Terminal;
         var checkpoint = settings.Start == RunStart.Resume ? RunCheckpoint.Newest(RunFolder.CheckpointsOf(settings.Out), Note) : null;
@@ -109,7 +110,8 @@ static class TrainRun
         // Losses on other data are not to be compared.
         var evaluations = evaluation is null || before?.Settings.Facts.GetValueOrDefault(EvaluationData) == identity.Facts[EvaluationData]
             ? before?.State.Evaluations ?? EvaluationState.None : EvaluationState.None;
-        if (position.Step > steps) throw new UsageException($"the run in '{settings.Out}' has done {position.Step} steps, more than the {steps} asked for; give --steps {position.Step} or more.");
+        if (position.Step > steps)
+            throw new UsageException($"the run in '{settings.Out}' has done {position.Step} steps, more than the {steps} asked for; give --steps {position.Step} or more.");
         RequireRoom(settings, product, planned.Plan, Note);
         if (session is not null)
         {
@@ -118,20 +120,30 @@ static class TrainRun
             product.Complete(folder.Path);
         }
 
+        var trained = source.IsTrained ? $"all {planned.Plan.Optimizer.Elements:N0} weights are trained"
+            : $"rank {adapter.Rank}, {planned.Plan.Optimizer.Adapters.Count} adapters";
         terminal.Out.WriteLine(string.Create(CultureInfo.InvariantCulture,
-            $"{source.Model.Name} from {source.Name} on {owner.Info.Name}: {data.Size(first)}, {steps} steps; {(source.IsTrained ? $"all {planned.Plan.Optimizer.Elements:N0} weights are trained" : $"rank {adapter.Rank}, {planned.Plan.Optimizer.Adapters.Count} adapters")}; recompute {planned.Plan.Decisions.Name}, planned peak {Bytes.Text(planned.Footprint.Total)}"));
+            $"{source.Model.Name} from {source.Name} on {owner.Info.Name}: {data.Size(first)}, {steps} steps; "
+            + $"{trained}; recompute {planned.Plan.Decisions.Name}, planned peak {Bytes.Text(planned.Footprint.Total)}"));
         terminal.Out.WriteLine(PlanText.Line(planned));
         if (device.Kind == DeviceKind.Auto && owner is CpuDevice) Note("there is no GPU here, so the run is on the CPU; gemma2 doctor says what is missing");
         if (data.TemplateNote is { } template) Note(template);
         foreach (var sentence in data.IsStreamed ? [] : data.Notes()) Note(sentence);
         if (first.Learning.Count < first.Count)
             Note($"{first.Count - first.Learning.Count} of {first.Count} micro-batches of the first {data.Part} have no label and are passed over");
-        if (first.LeftOver > 0) terminal.Out.WriteLine($"the last {first.LeftOver} tokens of the first {data.Part} fill no row of {settings.Data.Seq} and are left out of it, and so it is in every other");
+        if (first.LeftOver > 0)
+            terminal.Out.WriteLine($"the last {first.LeftOver} tokens of the first {data.Part} fill no row of {settings.Data.Seq} and are left out of it, "
+                + "and so it is in every other");
         if (rate.Warmup < steps && rate.Restarts >= steps - rate.Warmup)
-            Note($"--restarts {rate.Restarts} cuts the {steps - rate.Warmup} steps behind the warm-up into {rate.Restarts + 1L} parts, less than a step each, so the learning rate does not fall as --schedule says");
-        if (rate.Warmup >= steps) Note($"the warm-up of {rate.Warmup} steps is not over when the run ends, after {steps}: the learning rate comes no further than {rate.At(steps - 1).ToString("G4", CultureInfo.InvariantCulture)} of --lr {rate.Peak.ToString(CultureInfo.InvariantCulture)}");
+            Note($"--restarts {rate.Restarts} cuts the {steps - rate.Warmup} steps behind the warm-up into {rate.Restarts + 1L} parts, less than a step each, "
+                + "so the learning rate does not fall as --schedule says");
+        if (rate.Warmup >= steps)
+            Note($"the warm-up of {rate.Warmup} steps is not over when the run ends, after {steps}: "
+                + $"the learning rate comes no further than {rate.At(steps - 1).ToString("G4", CultureInfo.InvariantCulture)} "
+                + $"of --lr {rate.Peak.ToString(CultureInfo.InvariantCulture)}");
         foreach (var change in changes) Note(change);
-        if (before is not null && adapter.Start is not null && !before.Value.Settings.Facts.ContainsKey(StartAdapter)) Note("the run goes on from its checkpoint, and the adapter of --adapter is not used");
+        if (before is not null && adapter.Start is not null && !before.Value.Settings.Facts.ContainsKey(StartAdapter))
+            Note("the run goes on from its checkpoint, and the adapter of --adapter is not used");
         if (checkpoint is not null) terminal.Out.WriteLine($"going on after step {position.Step}, from {checkpoint}");
         else if (settings.Start == RunStart.Resume) terminal.Out.WriteLine($"'{settings.Out}' has no checkpoint to go on from; the run begins with step 1");
 
@@ -185,7 +197,8 @@ static class TrainRun
             saver.Finish();
             Report();
             Note(saver.Checkpoint is { } saved
-                ? $"{position.Step} steps were done; the last save, with its {product.Noun}, is {RunCheckpoint.FolderOf(owned.Checkpoints, saved)}, and --resume goes on from there" : $"{position.Step} steps were done and nothing was saved");
+                ? $"{position.Step} steps were done; the last save, with its {product.Noun}, is {RunCheckpoint.FolderOf(owned.Checkpoints, saved)}, and --resume goes on from there"
+                : $"{position.Step} steps were done and nothing was saved");
             throw;
         }
         if (position.SkippedInARow >= settings.MaxSkipped)
@@ -201,15 +214,21 @@ static class TrainRun
         phases.Done("the rest");
         foreach (var sentence in data.IsStreamed ? data.Notes() : []) Note($"of the data that was read, {sentence}");
         if (saver.ProductFault is { } fault)
-            throw new InputException($"{fault}; {(saver.Checkpoint is { } kept ? $"the last good save is {RunCheckpoint.FolderOf(owned.Checkpoints, kept)}" : "nothing of the run was saved")}; make room, and --resume goes on from there.");
+            throw new InputException($"{fault}; "
+                + $"{(saver.Checkpoint is { } kept ? $"the last good save is {RunCheckpoint.FolderOf(owned.Checkpoints, kept)}" : "nothing of the run was saved")}; "
+                + "make room, and --resume goes on from there.");
         var stopped = signal.Number;
         if (stopped != 0 && saver.Checkpoint != position.Step)
-            throw new InputException($"signal {stopped} ended the run after step {position.Step}, of which only the {product.Noun} was saved; --resume goes on from {(saver.Checkpoint is { } at ? $"step {at}" : "the start")}.");
+            throw new InputException($"signal {stopped} ended the run after step {position.Step}, of which only the {product.Noun} was saved; "
+                + $"--resume goes on from {(saver.Checkpoint is { } at ? $"step {at}" : "the start")}.");
         if (IsOver() && position.Step < steps)
-            terminal.Out.WriteLine($"ended early, after step {position.Step}: {evaluations.SinceBest} evaluations in a row had no lower loss than step {evaluations.BestStep} (--early-stopping-patience)");
+            terminal.Out.WriteLine($"ended early, after step {position.Step}: "
+                + $"{evaluations.SinceBest} evaluations in a row had no lower loss than step {evaluations.BestStep} (--early-stopping-patience)");
         if (saver.Best is { } best) terminal.Out.WriteLine(string.Create(CultureInfo.InvariantCulture,
             $"the lowest evaluation loss is {evaluations.BestLoss:F4}, of step {best}: {Path.Combine(settings.Out, RunFolder.BestName)}"));
-        terminal.Out.WriteLine($"{(stopped != 0 ? $"stopped by signal {stopped} after step {position.Step}; --resume goes on from there{(owed is null ? "" : ", with its evaluation, which was broken off")}; " : "")}the {product.Noun} is in {settings.Out}; peak {Bytes.Text(session.PeakBytes())}, planned {Bytes.Text(session.PlannedPeakBytes)}");
+        terminal.Out.WriteLine((stopped != 0
+            ? $"stopped by signal {stopped} after step {position.Step}; --resume goes on from there{(owed is null ? "" : ", with its evaluation, which was broken off")}; " : "")
+            + $"the {product.Noun} is in {settings.Out}; peak {Bytes.Text(session.PeakBytes())}, planned {Bytes.Text(session.PlannedPeakBytes)}");
         return stopped == 0 ? 0 : 128 + stopped;
 
         void Beat(string phase)
@@ -287,8 +306,10 @@ static class TrainRun
     {
         var first = position.Step - position.SkippedInARow + 1;
         var kept = saver.Retreat(first, source.Schedule);
-        return new FinetuneException($"the run diverged: the gradients of {position.SkippedInARow} steps in a row, {first} to {position.Step}, were not finite (--max-skipped {settings.MaxSkipped}); "
-            + (kept is { } step ? $"the {product.Noun} in '{settings.Out}' is the one of step {step}, the last good save; " : $"there was no good save before, so there is no {product.Noun} of this run; ") + "lower --lr or raise --warmup.", 6);
+        return new FinetuneException($"the run diverged: the gradients of {position.SkippedInARow} steps in a row, {first} to {position.Step}, "
+            + $"were not finite (--max-skipped {settings.MaxSkipped}); "
+            + (kept is { } step ? $"the {product.Noun} in '{settings.Out}' is the one of step {step}, the last good save; "
+                : $"there was no good save before, so there is no {product.Noun} of this run; ") + "lower --lr or raise --warmup.", 6);
     }
 
     /// <param name="stop">Asked before every micro-batch.</param>
@@ -309,7 +330,8 @@ static class TrainRun
     internal static void CheckFull(ModelSource source, Quantization? quant, HostRequest host)
     {
         if (quant == Quantization.Nf4 || source.IsPacked())
-            throw new UsageException($"{source.Model.Name} trains all weights, and weights in 4 bits cannot be trained; {(source.IsPacked() ? "give --model a checkpoint of 16 or 32 bits" : "leave --quant out")}.");
+            throw new UsageException($"{source.Model.Name} trains all weights, and weights in 4 bits cannot be trained; "
+                + $"{(source.IsPacked() ? "give --model a checkpoint of 16 or 32 bits" : "leave --quant out")}.");
         if (host.StreamWeights == StreamWeights.On)
             throw new UsageException($"{source.Model.Name} trains all weights, and those of --stream-weights rest in host memory; leave it out.");
     }
@@ -329,10 +351,12 @@ static class TrainRun
     {
         var masters = 4 * plan.Optimizer.Elements;
         if (RunFolder.FreeBytes(settings.Out) is not { } free) return;
-        if (free < masters) throw new InputException($"'{settings.Out}' has room for {Bytes.Text(free)}, but the {product.Noun} needs {Bytes.Text(masters)}; make room, or give another --out.");
+        if (free < masters)
+            throw new InputException($"'{settings.Out}' has room for {Bytes.Text(free)}, but the {product.Noun} needs {Bytes.Text(masters)}; make room, or give another --out.");
         var checkpoints = (settings.Keep + (settings.Evaluation is null ? 1 : 2)) * 3 * masters;
         if (free < masters + checkpoints)
-            note($"'{settings.Out}' has room for {Bytes.Text(free)}, but {settings.Keep} checkpoints{(settings.Evaluation is null ? "" : ", the best one")} and the next one need {Bytes.Text(checkpoints)} beside the {product.Noun}'s {Bytes.Text(masters)}");
+            note($"'{settings.Out}' has room for {Bytes.Text(free)}, but {settings.Keep} checkpoints{(settings.Evaluation is null ? "" : ", the best one")} "
+                + $"and the next one need {Bytes.Text(checkpoints)} beside the {product.Noun}'s {Bytes.Text(masters)}");
     }
 
     static RunSettings Identity(ModelSource source, IDevice device, ExecutionPlan plan, AdapterSettings adapter, TrainData data, TrainData? evaluation,

@@ -6,8 +6,8 @@ using System.Text.Json;
 namespace Graph.Finetune.Data;
 
 /// <summary>
-/// The chat template that lies beside a tokenizer: chat_template.jinja, or chat_template of tokenizer_config.json (a text, or a list of named ones). It is not run: conversations have Gemma's format
-/// (<see cref="GemmaChat"/>). One that writes no turns of Gemma is said, for the model may have been trained in another format.
+/// The chat template that lies beside a tokenizer: chat_template.jinja, or chat_template of tokenizer_config.json (a text, or a list of named ones).
+/// It is not run: conversations have Gemma's format (<see cref="GemmaChat"/>). One that writes no turns of Gemma is said, for the model may have been trained in another format.
 /// </summary>
 static class ChatTemplate
 {
@@ -19,7 +19,8 @@ static class ChatTemplate
     {
         var directory = Directory.Exists(tokenizer) ? tokenizer : Path.GetDirectoryName(tokenizer) ?? "";
         return new[] { FileName, ConfigName }.Select(name => Path.Combine(directory, name)).Where(path => Read(path) is { } template && !IsGemmas(template))
-            .Select(path => $"the chat template in {path} writes no <start_of_turn> and <end_of_turn>; messages have Gemma's format all the same, so a model that was trained in another one should get its data as prompt and completion")
+            .Select(path => $"the chat template in {path} writes no <start_of_turn> and <end_of_turn>; "
+                + "messages have Gemma's format all the same, so a model that was trained in another one should get its data as prompt and completion")
             .FirstOrDefault();
     }
 

@@ -20,7 +20,8 @@ sealed class ThriftStruct(params IReadOnlyList<(int Id, ThriftField Field)> fiel
 }
 
 /// <summary>
-/// Reads Thrift's compact protocol and believes none of its lengths. Parquet.Net's own reader follows damaged bytes for ever, so it is given copies of what was read here: known fields of their known types, and nothing else.
+/// Reads Thrift's compact protocol and believes none of its lengths.
+/// Parquet.Net's own reader follows damaged bytes for ever, so it is given copies of what was read here: known fields of their known types, and nothing else.
 /// Source: thrift-compact-protocol.md.
 /// </summary>
 /// <exception cref="InvalidDataException">Thrown by all methods: the bytes end too soon, or are no such structure.</exception>

@@ -85,7 +85,8 @@ public sealed record DataBlock(IReadOnlyList<Example> Examples, IReadOnlyList<Li
             if (options.OverLength == OverLength.Error)
             {
                 wrong.Add(new LineFault(example.Line,
-                    $"has {example.Ids.Length} tokens but --seq is {most}; raise --seq, shorten the line, choose --over-length drop, truncate or split, or cut all lines into rows with --concat."));
+                    $"has {example.Ids.Length} tokens but --seq is {most}; "
+                        + "raise --seq, shorten the line, choose --over-length drop, truncate or split, or cut all lines into rows with --concat."));
                 continue;
             }
             Example[] parts = options.OverLength switch

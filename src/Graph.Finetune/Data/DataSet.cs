@@ -20,7 +20,8 @@ public sealed record DataSource(string Path, double Weight = 1)
 public readonly record struct BlockAt(int File, int Block);
 
 /// <summary>
-/// Files of examples, read block by block. Small ones are held as tokens once they are read; of others only what is asked for is in memory, and tokens come from the cache where they were made before.
+/// Files of examples, read block by block. Small ones are held as tokens once they are read;
+/// of others only what is asked for is in memory, and tokens come from the cache where they were made before.
 /// Safe for several threads at once.
 /// </summary>
 public sealed class DataSet : IDisposable
@@ -146,8 +147,10 @@ public sealed class DataSet : IDisposable
         if (faults.Length == 1) throw new InputException(first);
         var others = faults.Skip(1).Where(f => f.At.File == faults[0].At.File).ToArray();
         var elsewhere = faults.Length - 1 - others.Length;
-        var numbers = string.Join(", ", others.Take(ShownLines).Select(f => LineOf(f.At, f.Fault.Line).ToString(CultureInfo.InvariantCulture))) + (others.Length > ShownLines ? " and more" : "");
-        throw new InputException($"{first.TrimEnd('.')}; {faults.Length - 1} more lines cannot be used{(others.Length > 0 ? $": {numbers}" : "")}{(elsewhere > 0 ? $"; {elsewhere} of them are in other files" : "")}; data inspect says what is wrong with each.");
+        var numbers = string.Join(", ", others.Take(ShownLines).Select(f => LineOf(f.At, f.Fault.Line).ToString(CultureInfo.InvariantCulture)))
+            + (others.Length > ShownLines ? " and more" : "");
+        throw new InputException($"{first.TrimEnd('.')}; {faults.Length - 1} more lines cannot be used{(others.Length > 0 ? $": {numbers}" : "")}"
+            + $"{(elsewhere > 0 ? $"; {elsewhere} of them are in other files" : "")}; data inspect says what is wrong with each.");
     }
 
     /// <summary>What tells these files from others, without reading all of them: sizes and samples, the tokenizer, and how lines become examples.</summary>

@@ -5,8 +5,8 @@ using System.Linq;
 namespace Graph.Finetune.Data;
 
 /// <summary>
-/// First-fit-decreasing: the longest item first, each into the first bin that has room. Bins used are at most 11/9 of the fewest possible, and 6/9 more (Dósa 2007). Time is n log n: a tree over the bins knows the most
-/// room below each of its nodes.
+/// First-fit-decreasing: the longest item first, each into the first bin that has room. Bins used are at most 11/9 of the fewest possible, and 6/9 more (Dósa 2007).
+/// Time is n log n: a tree over the bins knows the most room below each of its nodes.
 /// </summary>
 static class FirstFit
 {

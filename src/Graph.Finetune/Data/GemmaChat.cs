@@ -10,7 +10,8 @@ public enum ChatRole { System, User, Model }
 public sealed record ChatMessage(ChatRole Role, string Content);
 
 /// <summary>
-/// Conversations in Gemma's format: &lt;bos&gt;, then for every message &lt;start_of_turn&gt;user or model, a newline, the content without the white space around it, &lt;end_of_turn&gt;, a newline. Gemma has no system role:
+/// Conversations in Gemma's format: &lt;bos&gt;, then for every message &lt;start_of_turn&gt;user or model, a newline,
+/// the content without the white space around it, &lt;end_of_turn&gt;, a newline. Gemma has no system role:
 /// a system text stands before the first user text, with an empty line between. A content is text, whatever it says: no id of a turn, of BOS or of EOS ever comes from one.
 /// </summary>
 /// <exception cref="InputException">The tokenizer has no piece for a turn.</exception>
@@ -31,7 +32,8 @@ public sealed class GemmaChat(SentencePieceTokenizer tokenizer)
         {
             var due = (i - first) % 2 == 0 ? ChatRole.User : ChatRole.Model;
             if (messages[i].Role != due)
-                return $"has a message of {Name(messages[i].Role)} at position {i}, where {Name(due)} is due; a conversation is an optional system text, then user and assistant in turn";
+                return $"has a message of {Name(messages[i].Role)} at position {i}, where {Name(due)} is due; "
+                    + "a conversation is an optional system text, then user and assistant in turn";
         }
         return null;
     }
@@ -82,5 +84,6 @@ public sealed class GemmaChat(SentencePieceTokenizer tokenizer)
     static string Name(ChatRole role) => role switch { ChatRole.System => "system", ChatRole.User => "user", _ => "assistant" };
 
     static int Required(SentencePieceTokenizer tokenizer, string piece) =>
-        tokenizer.IdOf(piece) ?? throw new InputException($"the tokenizer has no piece {piece}, which a conversation needs; give the tokenizer of Gemma 2, or the data as prompt and completion.");
+        tokenizer.IdOf(piece)
+            ?? throw new InputException($"the tokenizer has no piece {piece}, which a conversation needs; give the tokenizer of Gemma 2, or the data as prompt and completion.");
 }

@@ -64,7 +64,8 @@ sealed class JsonLinesFile : IDataFile
         if (start >= to) return default;
         var end = LineStart(to, Math.Min(length, to + MaxLineBytes));
         if (end == to + MaxLineBytes && end < length)
-            throw new InputException($"{Path} has a line of more than {MaxLineBytes} bytes after line {LinesBefore(block) + 1}; is it a JSON Lines file, with one object per line?");
+            throw new InputException($"{Path} has a line of more than {MaxLineBytes} bytes after line {LinesBefore(block) + 1}; "
+                + "is it a JSON Lines file, with one object per line?");
         var bytes = Read(start, checked((int)(end - start)));
         return start == 0 && bytes.Span.StartsWith("\uFEFF"u8) ? bytes[3..] : bytes;
     }

@@ -12,7 +12,9 @@ sealed class LineException(string rest) : Exception(rest);
 /// <summary>
 /// Makes an example of the fields of a line, which say its kind: input_ids (and labels) | messages |
 /// instruction, output (and input) | prompt, completion | text. Conversations have Gemma's format
-/// (<see cref="GemmaChat"/>), other texts become &lt;bos&gt; text &lt;eos&gt;, ready ids stay as they are. Fields of other names are metadata and not looked at; one that is null is not there. Safe for several threads at once.
+/// (<see cref="GemmaChat"/>), other texts become &lt;bos&gt; text &lt;eos&gt;, ready ids stay as they are.
+/// Fields of other names are metadata and not looked at; one that is null is not there.
+/// Safe for several threads at once.
 /// </summary>
 /// <param name="tokenizer">Null where the model has none; then only ready ids can be read.</param>
 /// <exception cref="LineException">Thrown by all methods: the line cannot be used.</exception>
@@ -44,7 +46,8 @@ sealed class LineParser(SentencePieceTokenizer? tokenizer, DataOptions options)
         if (Has("prompt")) return Answer(line, Text(fields, "prompt"), Text(fields, "completion"));
         if (Has("text")) return Answer(line, "", Text(fields, "text"));
         var names = string.Join(", ", fields.EnumerateObject().Take(8).Select(f => f.Value.ValueKind == JsonValueKind.Null ? $"{Json.Name(f)} = null" : Json.Name(f)));
-        throw new LineException($"has {(names.Length == 0 ? "no fields" : $"the fields {names}")}; an example has messages, instruction and output, prompt and completion, text, or input_ids.");
+        throw new LineException($"has {(names.Length == 0 ? "no fields" : $"the fields {names}")}; "
+            + "an example has messages, instruction and output, prompt and completion, text, or input_ids.");
 
         bool Has(string name) => Find(fields, name, out _);
     }
@@ -61,7 +64,8 @@ sealed class LineParser(SentencePieceTokenizer? tokenizer, DataOptions options)
 
     void RequireTokenizer()
     {
-        if (tokenizer is null) throw new LineException("is text, but there is no tokenizer.model in the model's directory; give --tokenizer, a model with a tokenizer, or input_ids.");
+        if (tokenizer is null)
+            throw new LineException("is text, but there is no tokenizer.model in the model's directory; give --tokenizer, a model with a tokenizer, or input_ids.");
     }
 
     Example Conversation(int line, JsonElement fields)
@@ -75,7 +79,8 @@ sealed class LineParser(SentencePieceTokenizer? tokenizer, DataOptions options)
             if (new[] { "tool_calls", "function_call" }.FirstOrDefault(field => message.TryGetProperty(field, out var call) && !IsNothing(call)) is { } calls)
                 throw new LineException($"{where}has {calls}, for which Gemma's format has no place; write the call as content, or leave the line out.");
             ChatRole? role = Text(message, "role", where) switch { "system" => ChatRole.System, "user" => ChatRole.User, "assistant" or "model" => ChatRole.Model, _ => null };
-            return new ChatMessage(role ?? throw new LineException($"{where}has the role {Json.Show(message.GetProperty("role"))}; roles are system, user, assistant and model."), Text(message, "content", where));
+            return new ChatMessage(role ?? throw new LineException($"{where}has the role {Json.Show(message.GetProperty("role"))}; roles are system, user, assistant and model."),
+                Text(message, "content", where));
         }).ToArray();
         if (GemmaChat.Fault(messages) is { } fault) throw new LineException(fault + ".");
         RequireTokenizer();
@@ -104,7 +109,8 @@ sealed class LineParser(SentencePieceTokenizer? tokenizer, DataOptions options)
     Example Ready(int line, JsonElement fields)
     {
         if (Unread.FirstOrDefault(field => fields.TryGetProperty(field, out var value) && !IsNothing(value)) is { } unread) throw new LineException($"has {Advice(unread)}.");
-        var ids = Numbers(fields, "input_ids", id => id >= 0, options.Tables.FirstOrDefault(t => t.Input == "ids") is { } table ? $"ids are from 0 to {table.Rows - 1}" : "ids are from 0 on");
+        var ids = Numbers(fields, "input_ids", id => id >= 0,
+            options.Tables.FirstOrDefault(t => t.Input == "ids") is { } table ? $"ids are from 0 to {table.Rows - 1}" : "ids are from 0 on");
         if (ids.Length == 0) throw new LineException("has no input_ids.");
         var labels = Find(fields, "labels", out _) ? Numbers(fields, "labels", label => label is -100 or >= 0, "labels are -100 (no loss) or ids") : ids;
         if (labels.Length != ids.Length) throw new LineException($"has {ids.Length} input_ids but {labels.Length} labels; there must be one label per id, not shifted.");

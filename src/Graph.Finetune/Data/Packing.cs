@@ -46,7 +46,8 @@ public static class Packing
     {
         RequireRow(batchTokens, seq);
         foreach (var example in examples) RequireLength(example, seq);
-        return new PackedData(batchTokens, [.. FirstFit.Decreasing([.. examples.Select(e => e.Ids.Length)], batchTokens).Select(bin => bin.Select(i => (examples[i].Ids, examples[i].Labels)).ToArray())]);
+        return new PackedData(batchTokens, [.. FirstFit.Decreasing([.. examples.Select(e => e.Ids.Length)], batchTokens)
+            .Select(bin => bin.Select(i => (examples[i].Ids, examples[i].Labels)).ToArray())]);
     }
 
     /// <summary>

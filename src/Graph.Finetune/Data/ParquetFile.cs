@@ -14,8 +14,9 @@ using PhysicalType = Parquet.Meta.Type;
 namespace Graph.Finetune.Data;
 
 /// <summary>
-/// A Parquet file: a block is a row group, or some rows of a large one, given as JSON Lines of the fields that examples have; other columns are not read. Fields are texts, numbers, lists of numbers, and
-/// lists of messages. A null is a field that is not there. Only the pages that a block's rows are on are in memory. Pages are found, checked and decompressed here, and their values decoded by Parquet.Net.
+/// A Parquet file: a block is a row group, or some rows of a large one, given as JSON Lines of the fields that examples have; other columns are not read.
+/// Fields are texts, numbers, lists of numbers, and lists of messages. A null is a field that is not there. Only the pages that a block's rows are on are in memory.
+/// Pages are found, checked and decompressed here, and their values decoded by Parquet.Net.
 /// </summary>
 sealed class ParquetFile : IDataFile
 {
@@ -52,8 +53,11 @@ sealed class ParquetFile : IDataFile
                 .Where(e => e.Type == PhysicalType.BYTE_ARRAY)) (element.ConvertedType, element.LogicalType) = (null, null);
             var fields = Guard(() => reader.Schema.Fields);
             columns = Guard(() => fields.Where(f => Known.Contains(f.Name)).Select(f => (f, Leaves(f))).ToArray());
-            if (columns.Any(c => c.Field.Name == "input_ids") && LineParser.Unread.FirstOrDefault(u => fields.Any(f => f.Name == u)) is { } unread) throw new InputException($"{path} has {LineParser.Advice(unread)}.");
-            if (columns.Length == 0) throw new InputException($"{path} has the columns {string.Join(", ", fields.Take(8).Select(f => f.Name))}; an example has messages, instruction and output, prompt and completion, text, or input_ids.");
+            if (columns.Any(c => c.Field.Name == "input_ids") && LineParser.Unread.FirstOrDefault(u => fields.Any(f => f.Name == u)) is { } unread)
+                throw new InputException($"{path} has {LineParser.Advice(unread)}.");
+            if (columns.Length == 0)
+                throw new InputException($"{path} has the columns {string.Join(", ", fields.Take(8).Select(f => f.Name))}; "
+                    + "an example has messages, instruction and output, prompt and completion, text, or input_ids.");
             groups = Guard(() => reader.RowGroups.Select(Chunks).ToArray());
             parts = Guard(() => Parts(partBytes).ToArray());
         }
@@ -104,7 +108,8 @@ sealed class ParquetFile : IDataFile
     {
         if (group.RowCount is < 0 or > MostRows) throw new InvalidDataException($"a row group has {group.RowCount} rows");
         return columns.SelectMany(c => c.Leaves)
-            .ToDictionary(leaf => leaf, leaf => new ParquetChunk(stream.SafeFileHandle, group.GetMetadata(leaf)?.MetaData ?? throw new InvalidDataException($"a row group lacks the column {leaf.Path}"), ends, leaf, group.RowCount));
+            .ToDictionary(leaf => leaf, leaf => new ParquetChunk(stream.SafeFileHandle,
+                group.GetMetadata(leaf)?.MetaData ?? throw new InvalidDataException($"a row group lacks the column {leaf.Path}"), ends, leaf, group.RowCount));
     }
 
     IEnumerable<Part> Parts(long partBytes)
@@ -128,7 +133,8 @@ sealed class ParquetFile : IDataFile
     ReadOnlyMemory<byte> Decode(Part part)
     {
         var whole = part.To - part.From == reader.RowGroups[part.Group].RowCount;
-        var read = columns.Select(c => new ParquetColumn(c.Field, [.. c.Leaves.Select(leaf => Guard(() => Read(leaf, part, whole), $"{Where(part)} column {leaf.Path},"))])).ToArray();
+        var read = columns.Select(c => new ParquetColumn(c.Field,
+            [.. c.Leaves.Select(leaf => Guard(() => Read(leaf, part, whole), $"{Where(part)} column {leaf.Path},"))])).ToArray();
         var output = new ArrayBufferWriter<byte>(1 << 16);
         using var json = new Utf8JsonWriter(output);
         for (var row = part.From; row < part.To; row++)
@@ -171,7 +177,8 @@ sealed class ParquetFile : IDataFile
             if (found.Values > 0)
             {
                 switched.Content = found.Content;
-                reader.RowGroups[part.Group].ReadRawAsync<T>(leaf, values, levels is null ? default(Memory<int>?) : levels, repeated is null ? default(Memory<int>?) : repeated).AsTask().GetAwaiter().GetResult();
+                reader.RowGroups[part.Group].ReadRawAsync<T>(leaf, values, levels is null ? default(Memory<int>?) : levels,
+                    repeated is null ? default(Memory<int>?) : repeated).AsTask().GetAwaiter().GetResult();
             }
             if (whole && repeated?.Count(r => r == 0) is { } rows && rows != part.To) throw new InvalidDataException($"it has {rows} rows where {part.To} are due");
             var read = new ParquetLeaf(leaf, levels, repeated, (json, i) => write(json, values[i]));
@@ -199,7 +206,8 @@ sealed class ParquetFile : IDataFile
         DataField leaf when leaf.MaxRepetitionLevel <= 1 => [leaf],
         ListField { Item: DataField leaf } => [leaf],
         ListField { Item: StructField item } when item.Fields.All(f => f is DataField) => [.. item.Fields.Cast<DataField>()],
-        _ => throw new InputException($"{Path} has a column {field.Name} of a kind that no example has; it may be a text, a list of numbers, or a list of messages, each with role and content."),
+        _ => throw new InputException($"{Path} has a column {field.Name} of a kind that no example has; "
+            + "it may be a text, a list of numbers, or a list of messages, each with role and content."),
     };
 
     string Where(Part part) => $", row group {part.Group + 1} of {groups.Length},";
@@ -214,7 +222,8 @@ sealed class ParquetFile : IDataFile
         catch (Exception e) when (e is not (InputException or OutOfMemoryException))
         {
             if (e is AggregateException { InnerExceptions: [var first, ..] }) e = first;
-            var why = e is InvalidDataException or IOException or NotSupportedException or ParquetException ? e.Message.TrimEnd('.') : where is null ? "its footer is damaged" : "it is damaged";
+            var why = e is InvalidDataException or IOException or NotSupportedException or ParquetException ? e.Message.TrimEnd('.')
+                : where is null ? "its footer is damaged" : "it is damaged";
             throw new InputException($"{Path}{where} cannot be read as Parquet: {why}.");
         }
     }

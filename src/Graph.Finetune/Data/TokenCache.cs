@@ -8,8 +8,8 @@ using System.Text;
 namespace Graph.Finetune.Data;
 
 /// <summary>
-/// Tokens of blocks that were tokenized before, one file per block, named by the SHA-256 of the block's bytes, the tokenizer and what the labels are. An entry ends with the SHA-256 of what is before, so a damaged one
-/// is not used. Nothing fails for the cache: what cannot be read or written is tokenized again.
+/// Tokens of blocks that were tokenized before, one file per block, named by the SHA-256 of the block's bytes, the tokenizer and what the labels are.
+/// An entry ends with the SHA-256 of what is before, so a damaged one is not used. Nothing fails for the cache: what cannot be read or written is tokenized again.
 /// </summary>
 /// <param name="folder">Made when the first entry is written, for this user alone.</param>
 public sealed class TokenCache(string folder)

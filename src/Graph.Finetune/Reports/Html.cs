@@ -46,7 +46,8 @@ static class Html
     public static void Axis(StringBuilder svg, IEnumerable<(double Y, string Text)> ticks)
     {
         foreach (var (y, text) in ticks)
-            svg.Append($"<line class=\"grid\" x1=\"{F(Left)}\" x2=\"{F(Width - Right)}\" y1=\"{F(y)}\" y2=\"{F(y)}\"/><text x=\"{F(Left - 8)}\" y=\"{F(y + 4)}\" text-anchor=\"end\">{Text(text)}</text>");
+            svg.Append($"<line class=\"grid\" x1=\"{F(Left)}\" x2=\"{F(Width - Right)}\" y1=\"{F(y)}\" y2=\"{F(y)}\"/>"
+                + $"<text x=\"{F(Left - 8)}\" y=\"{F(y + 4)}\" text-anchor=\"end\">{Text(text)}</text>");
     }
 
     /// <summary>Four to eight round numbers from 0.</summary>

@@ -82,7 +82,8 @@ public sealed record RunReport(string Name, RunFacts? Facts, RunSeries Series)
     /// <param name="head">Of the columns; none: the table has no head.</param>
     public static string Table(IReadOnlyList<string> head, IEnumerable<(string Class, string[] Cells)> rows) =>
         $"<div class=\"scroll\"><table>{(head.Count > 0 ? $"<thead><tr>{string.Concat(head.Select(h => $"<th>{Text(h)}</th>"))}</tr></thead>" : "")}<tbody>"
-        + string.Concat(rows.Select(r => $"<tr class=\"{r.Class}\">{string.Concat(r.Cells.Select((c, i) => $"<td{(i > 0 ? " class=\"wide\"" : "")}>{Text(c)}</td>"))}</tr>")) + "</tbody></table></div>";
+        + string.Concat(rows.Select(r => $"<tr class=\"{r.Class}\">{string.Concat(r.Cells.Select((c, i) => $"<td{(i > 0 ? " class=\"wide\"" : "")}>{Text(c)}</td>"))}</tr>"))
+        + "</tbody></table></div>";
 
     static string Lengths(IReadOnlyList<LengthBin> bins)
     {
@@ -94,9 +95,12 @@ public sealed record RunReport(string Name, RunFacts? Facts, RunSeries Series)
         for (var i = 0; i < bins.Count; i++)
         {
             var (x, bar) = (Left + i * width, (height - bottom - 24) * bins[i].Documents / most);
-            svg.Append($"<rect class=\"bar\" x=\"{F(x + 2)}\" y=\"{F(height - bottom - bar)}\" width=\"{F(width - 4)}\" height=\"{F(bar)}\"><title>{bins[i].Documents} documents of {bins[i].Least} to {bins[i].Most} tokens</title></rect>");
-            svg.Append($"<text x=\"{F(x + width / 2)}\" y=\"{F(height - bottom - bar - 5)}\" text-anchor=\"middle\">{(bins[i].Documents > 0 ? Number(bins[i].Documents, "N0") : "")}</text>");
-            svg.Append($"<text x=\"{F(x + width / 2)}\" y=\"{F(height - bottom + 16)}\" text-anchor=\"middle\">{(bins[i].Least == bins[i].Most ? $"{bins[i].Least}" : $"{bins[i].Least}–{bins[i].Most}")}</text>");
+            svg.Append($"<rect class=\"bar\" x=\"{F(x + 2)}\" y=\"{F(height - bottom - bar)}\" width=\"{F(width - 4)}\" height=\"{F(bar)}\">"
+                + $"<title>{bins[i].Documents} documents of {bins[i].Least} to {bins[i].Most} tokens</title></rect>");
+            svg.Append($"<text x=\"{F(x + width / 2)}\" y=\"{F(height - bottom - bar - 5)}\" text-anchor=\"middle\">"
+                + $"{(bins[i].Documents > 0 ? Number(bins[i].Documents, "N0") : "")}</text>");
+            svg.Append($"<text x=\"{F(x + width / 2)}\" y=\"{F(height - bottom + 16)}\" text-anchor=\"middle\">"
+                + $"{(bins[i].Least == bins[i].Most ? $"{bins[i].Least}" : $"{bins[i].Least}–{bins[i].Most}")}</text>");
         }
         return $"<figure>{svg}</svg><figcaption>Documents by their length in tokens.</figcaption></figure>";
     }

@@ -31,8 +31,10 @@ public sealed class EventFile : IDisposable
             // Opening says it.
         }
         // A clock may be behind, and two starts may fall into one second.
-        var last = earlier.Select(f => long.TryParse(Path.GetFileName(f)[Prefix.Length..].Split('.')[0], NumberStyles.None, CultureInfo.InvariantCulture, out var s) ? s : 0).DefaultIfEmpty().Max();
-        var path = Path.Combine(directory, string.Create(CultureInfo.InvariantCulture, $"{Prefix}{(after > 0 ? Math.Max(seconds, last + 1) : seconds):D10}.{Environment.MachineName}"));
+        var last = earlier.Select(f => long.TryParse(Path.GetFileName(f)[Prefix.Length..].Split('.')[0], NumberStyles.None, CultureInfo.InvariantCulture, out var s) ? s : 0)
+            .DefaultIfEmpty().Max();
+        var path = Path.Combine(directory,
+            string.Create(CultureInfo.InvariantCulture, $"{Prefix}{(after > 0 ? Math.Max(seconds, last + 1) : seconds):D10}.{Environment.MachineName}"));
         file = new AppendedFile(path, () =>
         {
             if (after == 0) foreach (var old in earlier) File.Delete(old);

@@ -8,8 +8,9 @@ using System.Text;
 namespace Graph.Finetune.Runs;
 
 /// <summary>
-/// Records of a TensorBoard event file. A record is the length n as u64, a masked CRC-32C of those 8 bytes as u32, n bytes, and theirs, little-endian; the n bytes are tensorflow.Event in protobuf. The mask is
-/// ((c &gt;&gt; 15) | (c &lt;&lt; 17)) + 0xa282ead8. Scalars are simple values (fp32), which is what torch.utils.tensorboard writes.
+/// Records of a TensorBoard event file.
+/// A record is the length n as u64, a masked CRC-32C of those 8 bytes as u32, n bytes, and theirs, little-endian; the n bytes are tensorflow.Event in protobuf.
+/// The mask is ((c &gt;&gt; 15) | (c &lt;&lt; 17)) + 0xa282ead8. Scalars are simple values (fp32), which is what torch.utils.tensorboard writes.
 /// Source: tensorboard/compat/proto/event.proto and summary.proto, tensorboard/summary/writer/record_writer.py.
 /// </summary>
 public static class EventRecords

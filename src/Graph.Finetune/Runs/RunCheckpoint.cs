@@ -15,7 +15,8 @@ using Graph.Runtime.Schedules;
 namespace Graph.Finetune.Runs;
 
 /// <summary>
-/// A run as a folder step-N: the fp32 masters (adapter_config.json and adapter_model.safetensors as PEFT has them, or weights.safetensors), optimizer.safetensors, run.json with the rest, and manifest.json with size and SHA-256 of those.
+/// A run as a folder step-N: the fp32 masters (adapter_config.json and adapter_model.safetensors as PEFT has them, or weights.safetensors),
+/// optimizer.safetensors, run.json with the rest, and manifest.json with size and SHA-256 of those.
 /// It appears by renaming once all of it is on the disk. It is good if the manifest is, byte for byte, the one that its files give; the same state gives the same bytes.
 /// </summary>
 public static class RunCheckpoint
@@ -31,7 +32,8 @@ public static class RunCheckpoint
     public static IReadOnlyList<int> Steps(string checkpoints) => !Directory.Exists(checkpoints) ? [] :
     [
         .. Directory.GetDirectories(checkpoints, Prefix + "*").Select(d => Path.GetFileName(d)[Prefix.Length..])
-            .Where(n => int.TryParse(n, NumberStyles.None, CultureInfo.InvariantCulture, out var step) && step.ToString(CultureInfo.InvariantCulture) == n).Select(n => int.Parse(n, CultureInfo.InvariantCulture)).OrderDescending(),
+            .Where(n => int.TryParse(n, NumberStyles.None, CultureInfo.InvariantCulture, out var step) && step.ToString(CultureInfo.InvariantCulture) == n)
+            .Select(n => int.Parse(n, CultureInfo.InvariantCulture)).OrderDescending(),
     ];
 
     /// <exception cref="InputException">It cannot be written; nothing of it stays.</exception>
@@ -112,7 +114,8 @@ public static class RunCheckpoint
             };
             var rate = root.GetProperty("learning_rate");
             var settings = new RunSettings(Texts(root.GetProperty("settings")), Texts(root.GetProperty("facts")),
-                new LearningRate(Enum.Parse<LearningRateShape>(rate.GetProperty("schedule").GetString()!), rate.GetProperty("peak").GetDouble(), rate.GetProperty("warmup").GetInt32(), rate.GetProperty("steps").GetInt32())
+                new LearningRate(Enum.Parse<LearningRateShape>(rate.GetProperty("schedule").GetString()!),
+                    rate.GetProperty("peak").GetDouble(), rate.GetProperty("warmup").GetInt32(), rate.GetProperty("steps").GetInt32())
                 {
                     Minimum = rate.TryGetProperty("minimum", out var minimum) ? minimum.GetDouble() : 0,
                     Restarts = rate.TryGetProperty("restarts", out var restarts) ? restarts.GetInt32() : 0,
@@ -137,8 +140,10 @@ public static class RunCheckpoint
             .GetDouble(), e.GetProperty("since_best").GetInt32());
 
         static StepReport? Owed(JsonElement root, int step) => !root.TryGetProperty("owed", out var e) ? null
-            : new StepReport(step, e.GetProperty("epoch").GetDouble(), Finite(e.GetProperty("loss")), e.GetProperty("lr").GetDouble(), Finite(e.GetProperty("grad_norm")), e.GetProperty("tokens").GetInt32(),
-                e.GetProperty("step_ms").GetDouble(), e.GetProperty("peak_bytes").GetInt64(), e.GetProperty("planned_peak_bytes").GetInt64(), e.GetProperty("skipped").GetBoolean());
+            : new StepReport(step, e.GetProperty("epoch").GetDouble(), Finite(e.GetProperty("loss")),
+                e.GetProperty("lr").GetDouble(), Finite(e.GetProperty("grad_norm")), e.GetProperty("tokens").GetInt32(),
+                e.GetProperty("step_ms").GetDouble(), e.GetProperty("peak_bytes").GetInt64(), e.GetProperty("planned_peak_bytes").GetInt64(),
+                e.GetProperty("skipped").GetBoolean());
 
         static double Finite(JsonElement number) => number.ValueKind == JsonValueKind.Null ? double.NaN : number.GetDouble();
 

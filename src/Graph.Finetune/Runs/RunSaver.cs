@@ -8,8 +8,9 @@ using Graph.Runtime.Schedules;
 namespace Graph.Finetune.Runs;
 
 /// <summary>
-/// Saves a run while it goes on: each state becomes a checkpoint, and its product, an adapter or a model, the one of the folder. Writing is done beside the run, one save after the other; what cannot be written is said, and the save before
-/// stays what it was.
+/// Saves a run while it goes on: each state becomes a checkpoint, and its product, an adapter or a model, the one of the folder.
+/// Writing is done beside the run, one save after the other;
+/// what cannot be written is said, and the save before stays what it was.
 /// </summary>
 /// <param name="keep">Checkpoints that stay, beside the best one.</param>
 /// <param name="warn">Receives what is wrong, without a full stop.</param>
@@ -69,8 +70,9 @@ public sealed class RunSaver(RunFolder folder, int keep, IRunProduct product, Ru
     public void Finish() => running.GetAwaiter().GetResult();
 
     /// <summary>
-    /// After steps from <paramref name="firstSkipped"/> on had no finite gradient: all of them used the weights of the step before, so a save from there on is set aside (step-N.diverged), and the product becomes the
-    /// one of the newest save before.
+    /// After steps from <paramref name="firstSkipped"/> on had no finite gradient: all of them used the weights of the step before,
+    /// so a save from there on is set aside (step-N.diverged),
+    /// and the product becomes the one of the newest save before.
     /// </summary>
     /// <returns>The step of that save; null: there is none.</returns>
     /// <exception cref="InputException">The product cannot be written.</exception>
@@ -131,7 +133,8 @@ public sealed class RunSaver(RunFolder folder, int keep, IRunProduct product, Ru
         catch (InputException e)
         {
             ProductFault = e.Message.TrimEnd('.');
-            warn($"{ProductFault}; {(Product is { } last ? $"the one there is of step {last}" : Checkpoint is null ? "none of this run is there" : "the one there is of an earlier save")}");
+            warn($"{ProductFault}; "
+                + $"{(Product is { } last ? $"the one there is of step {last}" : Checkpoint is null ? "none of this run is there" : "the one there is of an earlier save")}");
         }
     }
 

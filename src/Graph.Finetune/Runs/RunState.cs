@@ -23,7 +23,8 @@ public sealed record RunState(RunPosition Position, TrainState Train)
     const string First = ".exp_avg", Second = ".exp_avg_sq", A = ".lora_A", B = ".lora_B", Scales = ".absmax";
 
     /// <summary>
-    /// The optimizer's tensors by name: {linear}.lora_A.exp_avg f32 [Rank, In] and exp_avg_sq, and those of lora_B [Out, Rank]; as 8-bit codes they are u8, beside f32 [blocks] of the name with .absmax.
+    /// The optimizer's tensors by name: {linear}.lora_A.exp_avg f32 [Rank, In] and exp_avg_sq, and those of lora_B [Out, Rank];
+    /// as 8-bit codes they are u8, beside f32 [blocks] of the name with .absmax.
     /// Of trained weights they are {tensor of the schedule}.exp_avg and exp_avg_sq, of one dimension. The masters are files of their own.
     /// </summary>
     public IReadOnlyList<SafetensorsTensor> OptimizerTensors() =>
@@ -31,7 +32,8 @@ public sealed record RunState(RunPosition Position, TrainState Train)
         .. Train.Adapters.SelectMany(a => new[] { (Name: a.Linear + A, Matrix: a.A, Rows: a.Rank), (Name: a.Linear + B, Matrix: a.B, Rows: a.B.Master.Length / a.Rank) })
             .SelectMany(m => new[] { (Name: m.Name + First, Moment: m.Matrix.FirstMoment, m.Rows), (Name: m.Name + Second, Moment: m.Matrix.SecondMoment, m.Rows) })
             .SelectMany(t => Tensors(t.Name, t.Moment, t.Rows)),
-        .. Train.Weights.SelectMany(w => new[] { (Name: w.Tensor + First, Moment: w.Matrix.FirstMoment), (Name: w.Tensor + Second, Moment: w.Matrix.SecondMoment) }).SelectMany(t => (SafetensorsTensor[])(t.Moment switch
+        .. Train.Weights.SelectMany(w => new[] { (Name: w.Tensor + First, Moment: w.Matrix.FirstMoment), (Name: w.Tensor + Second, Moment: w.Matrix.SecondMoment) })
+            .SelectMany(t => (SafetensorsTensor[])(t.Moment switch
         {
             Fp32Moment fp32 => [new TrainedTensor(t.Name, [fp32.Values.Length], StoredType.F32, fp32.Values, 0).As(StoredType.F32)],
             Block8Moment block8 => [new SafetensorsTensor(t.Name, "U8", [block8.Codes.Length], block8.Codes),
@@ -56,7 +58,8 @@ public sealed record RunState(RunPosition Position, TrainState Train)
         var expected = adapters.SelectMany(a => new[] { a.A, a.B }).Concat(weights.Select(w => w.Matrix)).SelectMany(m => new[] { m.FirstMoment, m.SecondMoment })
             .Sum(m => m is Block8Moment ? 2 : 1);
         if (optimizer.Tensors.Count != expected)
-            throw new InputException($"{optimizer.Path} has {optimizer.Tensors.Count} tensors, but the moments of {adapters.Length} adapters and {weights.Length} weights are {expected}; it is of another run.");
+            throw new InputException($"{optimizer.Path} has {optimizer.Tensors.Count} tensors, "
+                + $"but the moments of {adapters.Length} adapters and {weights.Length} weights are {expected}; it is of another run.");
         return new RunState(position, new TrainState(updates, seed, position.DataPosition, adapters, lossScale) { Weights = weights });
 
         // 0 rows: one dimension.
@@ -72,7 +75,8 @@ public sealed record RunState(RunPosition Position, TrainState Train)
         {
             if (!optimizer.Tensors.TryGetValue(name, out var entry)) throw new InputException($"{optimizer.Path} lacks the tensor {name}; it is of another run.");
             if (entry.DType != type || !entry.Shape.SequenceEqual(shape))
-                throw new InputException($"{optimizer.Path}: {name} is {entry.DType}[{string.Join(",", entry.Shape)}] but must be {type}[{string.Join(",", shape)}]; it is of another run.");
+                throw new InputException($"{optimizer.Path}: {name} is {entry.DType}[{string.Join(",", entry.Shape)}] "
+                    + $"but must be {type}[{string.Join(",", shape)}]; it is of another run.");
             var values = new T[shape.Aggregate(1L, (n, d) => n * d)];
             ReadWhole(optimizer, entry, values.AsSpan());
             return values;

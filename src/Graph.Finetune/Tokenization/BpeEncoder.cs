@@ -8,9 +8,11 @@ using System.Threading;
 namespace Graph.Finetune.Tokenization;
 
 /// <summary>
-/// The BPE of SentencePiece, id for id. User-defined pieces are cut out first, from the left, the longest that matches; the rest starts as single characters, and the neighbours whose union is the piece of best score
+/// The BPE of SentencePiece, id for id. User-defined pieces are cut out first, from the left, the longest that matches;
+/// the rest starts as single characters, and the neighbours whose union is the piece of best score
 /// are joined, the leftmost of equals first, until none is left; a character without a piece becomes its UTF-8 bytes.
-/// A text is cut wherever two neighbours stand side by side in no piece: no union can reach over such a place, so the parts, mostly words, are encoded one by one, and short ones are remembered.
+/// A text is cut wherever two neighbours stand side by side in no piece:
+/// no union can reach over such a place, so the parts, mostly words, are encoded one by one, and short ones are remembered.
 /// A part of n characters takes about 14 n bytes while it is encoded. Safe for several threads at once.
 /// Source: sentencepiece, bpe_model.cc and normalizer.cc, checked against its ids.
 /// </summary>

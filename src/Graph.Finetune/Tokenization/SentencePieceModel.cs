@@ -197,9 +197,11 @@ sealed record SentencePieceModel(IReadOnlyList<Piece> Pieces, int Bos, int Eos, 
 
         public void Check()
         {
-            if (charsMap > 0) throw new InputException($"{path} normalises characters by a map of {charsMap} bytes; only models that leave text as it is, such as Gemma's, can be read.");
+            if (charsMap > 0)
+                throw new InputException($"{path} normalises characters by a map of {charsMap} bytes; only models that leave text as it is, such as Gemma's, can be read.");
             if (dummyPrefix || removeExtraSpaces || !escapeSpaces)
-                throw new InputException($"{path} has add_dummy_prefix {dummyPrefix}, remove_extra_whitespaces {removeExtraSpaces}, escape_whitespaces {escapeSpaces}; only False, False, True, which Gemma has, can be read.");
+                throw new InputException($"{path} has add_dummy_prefix {dummyPrefix}, remove_extra_whitespaces {removeExtraSpaces}, escape_whitespaces {escapeSpaces}; "
+                    + "only False, False, True, which Gemma has, can be read.");
         }
     }
 }

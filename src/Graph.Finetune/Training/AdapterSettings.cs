@@ -95,7 +95,8 @@ public sealed record AdapterSettings(int Rank, double Alpha, bool RsLora, IReadO
 
     /// <summary>The trained masters as PEFT stores them.</summary>
     public AdapterFile Of(TrainState state) => new(Rank, Alpha, RsLora, Targets,
-        [.. state.Adapters.Select(a => new AdapterModule(a.Linear, a.Rank, a.A.Master, a.B.Master) { Alpha = Alphas.TryGetValue(a.Linear, out var alpha) ? alpha : null })], Layers, Dropout);
+        [.. state.Adapters.Select(a => new AdapterModule(a.Linear, a.Rank, a.A.Master, a.B.Master) { Alpha = Alphas.TryGetValue(a.Linear, out var alpha) ? alpha : null })],
+        Layers, Dropout);
 
     // Scales of their own only where one differs, so that a stack of one scale is one product.
     static RankTable Table(Schedule schedule, AdapterShape shape, Func<string, int> rankOf, Func<string, double> alphaOf)
@@ -115,7 +116,8 @@ public sealed record AdapterSettings(int Rank, double Alpha, bool RsLora, IReadO
     static void Require(string option, LinearPattern[] patterns, string[] linears)
     {
         if (patterns.FirstOrDefault(p => !linears.Any(p.Matches)) is { } none)
-            throw new ArgumentException($"{option} has '{none.Text}', which means none of the linears {string.Join(", ", linears.Select(LinearNames.Last).Distinct())} that are there for it");
+            throw new ArgumentException($"{option} has '{none.Text}', "
+                + $"which means none of the linears {string.Join(", ", linears.Select(LinearNames.Last).Distinct())} that are there for it");
     }
 
     static LinearPattern Pattern(string option, string text)

@@ -5,7 +5,8 @@ namespace Graph.Finetune.Training;
 public enum LearningRateShape { Constant, Linear, Cosine }
 
 /// <summary>
-/// The learning rate of step s of N (s from 0): peak · (s+1)/W in the W steps of warm-up; then minimum + (peak − minimum) · f(p) with f = 1 (constant), 1−p (linear) or (1+cos πp)/2 (cosine).
+/// The learning rate of step s of N (s from 0): peak · (s+1)/W in the W steps of warm-up;
+/// then minimum + (peak − minimum) · f(p) with f = 1 (constant), 1−p (linear) or (1+cos πp)/2 (cosine).
 /// p = (s−W)/(N−W) without restarts; with R of them the steps behind the warm-up are R+1 parts of one length, and p runs from 0 to 1 in each.
 /// The first step after the warm-up has the peak; the last one is not yet at the minimum, so no step is wasted.
 /// </summary>

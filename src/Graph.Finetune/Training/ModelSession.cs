@@ -170,7 +170,8 @@ public sealed record ModelSession(IDevice Device, TrainingSession Training, Plan
     {
         var available = device.TakenBytes + device.FreeBytes;
         if (request.Vram is { } asked && asked > available)
-            throw new FinetuneException($"--vram is {Bytes.Text(asked)} but {device.Info.Name} has {Bytes.Text(available)} for this process; lower --vram, or end what else runs there.", 4);
+            throw new FinetuneException($"--vram is {Bytes.Text(asked)} but {device.Info.Name} has {Bytes.Text(available)} for this process; "
+                + "lower --vram, or end what else runs there.", 4);
         var budget = request.Vram ?? available - (profile.IsGpu ? Margin : 0);
         return (budget, request.Vram is null ? $"{device.Info.Name} has {Bytes.Text(Math.Max(0, budget))} to give" : $"--vram is {Bytes.Text(budget)}");
     }

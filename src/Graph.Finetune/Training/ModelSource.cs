@@ -36,7 +36,8 @@ public sealed record ModelSource(CompiledModel Model, Schedule Schedule, IWeight
     public void RequirePositions(int seq)
     {
         if (Tables.FirstOrDefault(t => t.Input == "positions") is { } table && table.Rows < seq)
-            throw new UsageException($"--seq is {seq}, but {table.Name} of {Model.Name} has {table.Rows} positions; documents may have at most {table.Rows} tokens: --seq {table.Rows}.");
+            throw new UsageException($"--seq is {seq}, but {table.Name} of {Model.Name} has {table.Rows} positions; "
+                + $"documents may have at most {table.Rows} tokens: --seq {table.Rows}.");
     }
 
     /// <summary>The launch that makes logits and the loss.</summary>
@@ -47,7 +48,8 @@ public sealed record ModelSource(CompiledModel Model, Schedule Schedule, IWeight
 
     /// <summary>What the checkpoint cannot confirm although the model's author says of nothing that it differs; null: nothing.</summary>
     public string? Note => Weights is Checkpoint && Model.Changes?.Invoke() is { Declared.Count: 0, Overrides: { Count: > 0 } overrides }
-        ? $"{Model.Name} overrides {string.Join(", ", overrides)}, of which a checkpoint says nothing; if that is meant, name it, or the fields of config.json that it changes, in the variant's Changes" : null;
+        ? $"{Model.Name} overrides {string.Join(", ", overrides)}, of which a checkpoint says nothing; "
+            + "if that is meant, name it, or the fields of config.json that it changes, in the variant's Changes" : null;
 
     /// <exception cref="InputException">The directory is missing, damaged, or of another model.</exception>
     /// <exception cref="UsageException">The seed is no number.</exception>

@@ -25,7 +25,8 @@ public sealed record OpTime(string Name, string Shape, string On, double Millise
 public sealed record MeasuredOp(Launch Launch, Func<LaunchBinder, Func<string, nint>, BoundLaunch> Bind, string Name = "");
 
 /// <summary>
-/// Ops of a schedule, each alone on random values: its tensors are allocated for it, and before every launch a copy fills the cache, so that what an op reads comes from memory (in a step, part
+/// Ops of a schedule, each alone on random values: its tensors are allocated for it, and before every launch a copy fills the cache,
+/// so that what an op reads comes from memory (in a step, part
 /// of it is still in the cache), and half of what it displaces there is written back first, as behind any op that reads and writes.
 /// </summary>
 public sealed class OpMeasurement(IDevice device, Schedule schedule, RankTable ranks, MicroBatch batch)
@@ -78,12 +79,16 @@ public sealed class OpMeasurement(IDevice device, Schedule schedule, RankTable r
             switch (fusion)
             {
                 case RankGradientsFusion:
-                    return [new MeasuredOp(launches[at], (b, address) => RankGradients.Bind(shapes, (BoundGemm)One(b, at - 1, address), (BoundGemm)One(b, at, address), (GemmLaunch)launches[at]))];
+                    return [new MeasuredOp(launches[at],
+                        (b, address) => RankGradients.Bind(shapes, (BoundGemm)One(b, at - 1, address), (BoundGemm)One(b, at, address), (GemmLaunch)launches[at]))];
                 case EpilogueFusion epilogue:
                     var (product, row) = ((GemmLaunch)launches[at - 1], (KernelLaunch)launches[at]);
-                    return [new MeasuredOp(row, (b, address) => GemmEpilogues.Bind(shapes, epilogue, product, row, (BoundGemm)One(b, at - 1, address), (BoundKernel)One(b, at, address), lastRead[product.D.Tensor] > at))];
+                    return [new MeasuredOp(row,
+                        (b, address) => GemmEpilogues.Bind(shapes, epilogue, product, row,
+                            (BoundGemm)One(b, at - 1, address), (BoundKernel)One(b, at, address), lastRead[product.D.Tensor] > at))];
                 case ScoreGradientsFusion scores:
-                    return new[] { at - 1, at }.Select(i => new MeasuredOp(launches[i], (b, address) => ScoreGradients.Bind(shapes, scores, (KernelLaunch)launches[i], (BoundKernel)One(b, i, address),
+                    return new[] { at - 1, at }.Select(i => new MeasuredOp(launches[i],
+                        (b, address) => ScoreGradients.Bind(shapes, scores, (KernelLaunch)launches[i], (BoundKernel)One(b, i, address),
                         address(ScoreGradients.Scratch), batch.LongestDocument, batch.AttendedPairs(((KernelLaunch)launches[i]).Attention!.Window))))
                             .Where(op => Fuses(op.Bind(binder, _ => 0)));
                 case null: return [];
@@ -179,8 +184,8 @@ public sealed class OpMeasurement(IDevice device, Schedule schedule, RankTable r
     }
 
     /// <summary>
-    /// The speed of `times`, of the speed of `reference`: the median over the turns, each of two launches in one turn. A power cap moves the clock between turns (a product of 1.08 ms also takes 1.25), and medians of the
-    /// times by themselves would compare different clocks.
+    /// The speed of `times`, of the speed of `reference`: the median over the turns, each of two launches in one turn.
+    /// A power cap moves the clock between turns (a product of 1.08 ms also takes 1.25), and medians of the times by themselves would compare different clocks.
     /// </summary>
     internal static double SpeedOf(IReadOnlyList<double> reference, IReadOnlyList<double> times) => Median(reference.Zip(times, (r, t) => r / t));
 

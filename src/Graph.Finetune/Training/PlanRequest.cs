@@ -33,6 +33,7 @@ static class PlanRequest
         if (session.Recompute is not ("auto" or "full")) advice = "use --recompute full or auto, or " + advice;
         var least = frontier.Least();
         var hosted = least.Plan.Memory.HostBytes > 0 ? $" beside {Bytes.Text(least.Plan.Memory.HostBytes)} of host memory," : "";
-        return new FinetuneException($"{source.Model.Name} with --batch-tokens {session.Tokens} and --recompute {session.Recompute} needs at least {Bytes.Text(least.Footprint.Total)}, everything counted,{hosted} but {has}; {advice}.", 4);
+        return new FinetuneException($"{source.Model.Name} with --batch-tokens {session.Tokens} and --recompute {session.Recompute} "
+            + $"needs at least {Bytes.Text(least.Footprint.Total)}, everything counted,{hosted} but {has}; {advice}.", 4);
     }
 }

@@ -8,8 +8,8 @@ using Graph.Runtime.Execution;
 namespace Graph.Finetune.Training;
 
 /// <summary>
-/// What one micro-batch gives, as a file for comparison with another implementation: input_ids i32[T]; loss f32[1], the mean over labels; logits f32[ceil(T/N),V] of rows 0, N, 2N, … after the
-/// final softcap; grad.{PEFT's name} of every adapter matrix, the gradient of that loss.
+/// What one micro-batch gives, as a file for comparison with another implementation: input_ids i32[T]; loss f32[1], the mean over labels;
+/// logits f32[ceil(T/N),V] of rows 0, N, 2N, … after the final softcap; grad.{PEFT's name} of every adapter matrix, the gradient of that loss.
 /// </summary>
 static class StepDump
 {

@@ -19,7 +19,8 @@ public sealed record StepReport(int Step, double Epoch, double Loss, double Lear
     public double TokensPerSecond => Tokens / Milliseconds * 1000;
 
     public string Text(int steps) => string.Create(CultureInfo.InvariantCulture,
-        $"step {Step}/{steps}  loss {Loss:F4}  lr {LearningRate:G3}  grad norm {GradientNorm:G4}  {TokensPerSecond:F0} tokens/s  {Milliseconds:F0} ms{(EvaluationLoss is { } evaluated ? $"  eval loss {evaluated:F4}" : "")}{(Skipped ? "  skipped: the gradient is not finite" : "")}");
+        $"step {Step}/{steps}  loss {Loss:F4}  lr {LearningRate:G3}  grad norm {GradientNorm:G4}  {TokensPerSecond:F0} tokens/s  {Milliseconds:F0} ms"
+            + $"{(EvaluationLoss is { } evaluated ? $"  eval loss {evaluated:F4}" : "")}{(Skipped ? "  skipped: the gradient is not finite" : "")}");
 
     /// <summary>The line, with its end. JSON has no NaN: a number that is not finite is null.</summary>
     public void WriteTo(IBufferWriter<byte> line)

@@ -5,7 +5,8 @@ using System.Runtime.InteropServices;
 namespace Graph.Finetune.Training;
 
 /// <summary>
-/// Ctrl+C, SIGTERM and SIGHUP (the terminal went away) as a wish that the loop reads between steps. A second Ctrl+C or SIGTERM ends the process at once; a second SIGHUP does not, for a shell and the system both send
+/// Ctrl+C, SIGTERM and SIGHUP (the terminal went away) as a wish that the loop reads between steps. A second Ctrl+C or SIGTERM ends the process at once;
+/// a second SIGHUP does not, for a shell and the system both send
 /// one when a terminal closes. A file that grows beyond the process's limit is an error of the write, not the end of the process.
 /// </summary>
 public sealed class StopSignal : IDisposable

@@ -53,7 +53,8 @@ public sealed record StepBatches(double Epoch, int Tokens, long Position, IReadO
 }
 
 /// <summary>
-/// The data of a run, and the order in which steps see it, a function of the seed and the files. An epoch is one window where the files are held in memory, else many: their blocks are shuffled and cut into windows of about
+/// The data of a run, and the order in which steps see it, a function of the seed and the files.
+/// An epoch is one window where the files are held in memory, else many: their blocks are shuffled and cut into windows of about
 /// a quarter of what may be held. A window's examples are shuffled and packed. A step never reaches into the next epoch, so the last one of an epoch may be smaller.
 /// </summary>
 public sealed class TrainData : IDisposable
@@ -194,7 +195,8 @@ public sealed class TrainData : IDisposable
             var batches = new StepBatches(windows == 1 ? epoch + part : epoch + (window + part) / windows, step.Sum(s => s.Window.TokensOf(s.Batch)),
                 position, [.. step.Select(s => s.Window[s.Batch])])
             {
-                Place = done < packed.Learning.Count ? new DataPlace(epoch, window, done) : window + 1 < windows ? new DataPlace(epoch, window + 1, 0) : new DataPlace(epoch + 1, 0, 0),
+                Place = done < packed.Learning.Count ? new DataPlace(epoch, window, done)
+                    : window + 1 < windows ? new DataPlace(epoch, window + 1, 0) : new DataPlace(epoch + 1, 0, 0),
             };
             step.Clear();
             return batches;
@@ -301,7 +303,8 @@ public sealed class TrainData : IDisposable
     static void RequireLabels(int batches, int epoch)
     {
         if (batches == 0)
-            throw new InputException($"no micro-batch of epoch {epoch + 1} has a label, so there is nothing to learn from; raise --seq, so that prompts and answers stay together, or check the data's labels.");
+            throw new InputException($"no micro-batch of epoch {epoch + 1} has a label, so there is nothing to learn from; "
+                + "raise --seq, so that prompts and answers stay together, or check the data's labels.");
     }
 
     PackedData Pack(IReadOnlyList<Example> examples) => settings.Layout switch

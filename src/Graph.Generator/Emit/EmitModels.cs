@@ -10,8 +10,8 @@ using Graph.Generator.Tracing;
 namespace Graph.Generator.Emit;
 
 /// <summary>
-/// The C# that carries compiled models to the runtime. Nothing is built before it is asked for: listing variants allocates six delegates each. Texts are UTF-8 literals, each stored once:
-/// a kernel's own lines beside its variant, templates in one file for all.
+/// The C# that carries compiled models to the runtime. Nothing is built before it is asked for: listing variants allocates six delegates each.
+/// Texts are UTF-8 literals, each stored once: a kernel's own lines beside its variant, templates in one file for all.
 /// </summary>
 static class EmitModels
 {
@@ -34,7 +34,8 @@ static class EmitModels
 
     public static string Templates()
     {
-        var text = new StringBuilder(Header).Append("static partial class GraphTemplates\n{\n    public static System.ReadOnlySpan<byte> Find(string name) => name switch\n    {\n");
+        var text = new StringBuilder(Header).Append("static partial class GraphTemplates\n{\n"
+            + "    public static System.ReadOnlySpan<byte> Find(string name) => name switch\n    {\n");
         var names = CudaText.TemplateNames;
         foreach (var name in names) text.Append("        \"").Append(name).Append("\" => ").Append(Identifier(name)).Append(",\n");
         text.Append("        _ => throw new System.ArgumentException(\"there is no CUDA template \" + name),\n    };\n\n");
@@ -57,7 +58,8 @@ static class EmitModels
             .Append(model.Changes.Count + model.Overrides.Count > 0 ? ", " + type + ".Changes" : "").Append("));\n}\n\n");
 
         text.Append("static class ").Append(type).Append("\n{\n");
-        text.Append("    public static System.Collections.Generic.IReadOnlyList<System.Collections.Generic.KeyValuePair<string, object?>> Config() => new System.Collections.Generic.KeyValuePair<string, object?>[]\n    {\n");
+        text.Append("    public static System.Collections.Generic.IReadOnlyList<System.Collections.Generic.KeyValuePair<string, object?>> "
+            + "Config() => new System.Collections.Generic.KeyValuePair<string, object?>[]\n    {\n");
         foreach (var field in model.Config) text.Append("        new(\"").Append(field.Key).Append("\", ").Append(Value(field.Value)).Append("),\n");
         text.Append("    };\n\n");
         if (model.Changes.Count + model.Overrides.Count > 0)

@@ -77,7 +77,8 @@ public static class ExprSource
             case Expr.Un { Kind: UnaryKind.Neg } u: return Parenthesize("-" + Print(u.X, language, variable, 2), level > 0);
             case Expr.Un u: return language.Call(u.Kind) + "(" + Print(u.X, language, variable, 0) + ")";
             case Expr.Bin b:
-                var (sign, own) = b.Kind switch { BinaryKind.Add => (" + ", 0), BinaryKind.Sub => (" - ", 0), BinaryKind.Mul => (" * ", 1), BinaryKind.Div => (" / ", 1), _ => throw Expr.Unknown(b.Kind) };
+                var (sign, own) = b.Kind switch { BinaryKind.Add => (" + ", 0), BinaryKind.Sub => (" - ", 0), BinaryKind.Mul => (" * ", 1),
+                    BinaryKind.Div => (" / ", 1), _ => throw Expr.Unknown(b.Kind) };
                 // The right operand of - and / binds tighter: a - (b + c).
                 var right = b.Kind is BinaryKind.Sub or BinaryKind.Div ? own + 1 : own;
                 return Parenthesize(Print(b.A, language, variable, own) + sign + Print(b.B, language, variable, right), level > own);

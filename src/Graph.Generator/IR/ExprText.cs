@@ -12,7 +12,8 @@ public static class ExprText
         Expr.Variable v => v.Name,
         Expr.Un { Kind: UnaryKind.Neg } u => "(-" + Print(u.X) + ")",
         Expr.Un u => u.Kind.ToString().ToLowerInvariant() + "(" + Print(u.X) + ")",
-        Expr.Bin b => "(" + Print(b.A) + b.Kind switch { BinaryKind.Add => "+", BinaryKind.Sub => "-", BinaryKind.Mul => "*", BinaryKind.Div => "/", _ => throw Expr.Unknown(b.Kind) } + Print(b.B) + ")",
+        Expr.Bin b => "(" + Print(b.A)
+            + b.Kind switch { BinaryKind.Add => "+", BinaryKind.Sub => "-", BinaryKind.Mul => "*", BinaryKind.Div => "/", _ => throw Expr.Unknown(b.Kind) } + Print(b.B) + ")",
         _ => throw new System.InvalidOperationException("expression: unknown node"),
     };
 }

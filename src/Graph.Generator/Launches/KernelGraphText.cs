@@ -45,8 +45,10 @@ public static class KernelGraphText
         GemmStep g => "gemm " + ScheduleText.Lower(g.Layout) + " " + View(g.D) + (g.Accumulate ? " += "
             : " = ") + string.Join(" + ", g.Segments.Select(s => View(s.A) + " * " + View(s.B)))
             + (g.Scale.IsOne ? "" : " scale=" + g.Scale),
-        KernelStep k => ScheduleText.Lower(k.Body.Kind) + " " + k.Label + " out=" + NumberText.Int(k.Outputs) + " inplace=" + NumberText.Int(k.InPlace) + string.Concat(k.Arguments.Select(a => " " + View(a))),
-        LossStep l => "cross_entropy dx=" + (l.DX is { } dx ? View(dx) : "-") + (l.DTable is { } dtable ? " dtable=" + View(dtable) : "") + " loss=" + View(l.Loss) + " x=" + View(l.X) + " table=" + View(l.Table),
+        KernelStep k => ScheduleText.Lower(k.Body.Kind) + " " + k.Label + " out=" + NumberText.Int(k.Outputs) + " inplace=" + NumberText.Int(k.InPlace)
+            + string.Concat(k.Arguments.Select(a => " " + View(a))),
+        LossStep l => "cross_entropy dx=" + (l.DX is { } dx ? View(dx) : "-") + (l.DTable is { } dtable ? " dtable=" + View(dtable) : "")
+            + " loss=" + View(l.Loss) + " x=" + View(l.X) + " table=" + View(l.Table),
         _ => throw new InvalidOperationException("launches: unknown step " + step.GetType().Name),
     };
 

@@ -17,7 +17,8 @@ public sealed record ScoreFunction(Expr Value, int Window)
 
     /// <summary>An expression of the three variables at one pair, in fp64.</summary>
     public static double At(Expr e, double s, int distance, int head) =>
-        e.Evaluate(name => name switch { "s" => s, "distance" => distance, "head" => head, _ => throw new InvalidOperationException("attention: the score function has no variable " + name) });
+        e.Evaluate(name => name switch { "s" => s, "distance" => distance, "head" => head,
+            _ => throw new InvalidOperationException("attention: the score function has no variable " + name) });
 
     /// <summary>
     /// True when interval analysis proves |score| ≤ 50 for any s, distance and head: then exp(score) stays within 2^±73, and fp32 sums and bf16 probabilities

@@ -34,7 +34,8 @@ public sealed record CrossEntropy() : Op("cross_entropy")
 }
 
 /// <summary>
-/// loss = cross_entropy(logit(x·tableᵀ), labels) with a a pointwise logit function (Gemma 2: 30·tanh(s/30)) of the variable "s": x act[T,H], table act[V,H], labels i32[T] → f32[T,1].
+/// loss = cross_entropy(logit(x·tableᵀ), labels) with a a pointwise logit function (Gemma 2: 30·tanh(s/30)) of the variable "s":
+/// x act[T,H], table act[V,H], labels i32[T] → f32[T,1].
 /// Logits exist only for a chunk of tokens at a time.
 /// </summary>
 public sealed record LinearCrossEntropy(Expr Logit) : Op("linear_cross_entropy")

@@ -79,7 +79,9 @@ public static class OpCatalog
                 null => attribute.Key is "window" or "layers" ? null : "must not be null",
                 _ => null,
             };
-            if (bad is not null) throw new ShapeError(op + ": " + attribute.Key + " is " + (attribute.Value is { } v ? Convert.ToString(v, System.Globalization.CultureInfo.InvariantCulture) : "null") + "; it " + bad);
+            if (bad is not null)
+                throw new ShapeError(op + ": " + attribute.Key + " is "
+                    + (attribute.Value is { } v ? Convert.ToString(v, System.Globalization.CultureInfo.InvariantCulture) : "null") + "; it " + bad);
         }
     }
 

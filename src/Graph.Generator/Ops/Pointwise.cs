@@ -81,7 +81,8 @@ public abstract record Pointwise(string Name) : Op(Name)
         if (type.IsRowScalar && type.Rank == 2 && from.Rank == 3) return g.Add(new RowSum(), g.Add(new Heads(0), gradient));
         if (type.IsRowScalar && type.Rank == from.Rank) return g.Add(new RowSum(), gradient);
         if (!type.IsPerToken && type.Rank == 1 && from.IsPerToken) return g.Add(new TokenSum(), gradient);
-        throw new ShapeError("full: the gradient of a weight " + type + " that is broadcast to " + from + " is no sum that there is a kernel for; a trained weight is a vector along the last dimension", g.Origin);
+        throw new ShapeError("full: the gradient of a weight " + type + " that is broadcast to " + from + " is no sum that there is a kernel for; "
+            + "a trained weight is a vector along the last dimension", g.Origin);
     }
 }
 

@@ -5,8 +5,8 @@ using Graph.Generator.IR;
 namespace Graph.Generator.Ops;
 
 /// <summary>
-/// The gradient of a trained weight, or one of several terms of it: x = the gradient f32, as the leaf → the same. Lowering: what makes x (a product, a sum over tokens, rows that ids name, the cross
-/// entropy) adds it to the weight's gradient.
+/// The gradient of a trained weight, or one of several terms of it: x = the gradient f32, as the leaf → the same.
+/// Lowering: what makes x (a product, a sum over tokens, rows that ids name, the cross entropy) adds it to the weight's gradient.
 /// </summary>
 /// <param name="Of">A Param or a ParamStack.</param>
 public sealed record WeightGradient(Leaf Of) : Op("weight_gradient")

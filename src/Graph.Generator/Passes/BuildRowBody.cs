@@ -22,9 +22,12 @@ public sealed class BuildRowBody
     // The names of the emitted texts' own variables are taken, and words that C# or CUDA C keeps for itself: a checkpoint may call a linear "out", "in" or "base".
     readonly HashSet<string> _names = new((
         "row rows column inside first end scratch vectors j head line inner token place columns chunks item a c "
-        + "abstract alignas alignof as asm auto base bool break byte case catch char checked class const continue decimal default delegate delete do double dynamic else enum event explicit export extern false "
-        + "finally fixed float for foreach friend goto if implicit in inline int interface internal is lock long mutable namespace new null object operator out override params private protected public readonly ref "
-        + "register return sbyte sealed short signed sizeof stackalloc static string struct switch template this throw true try typedef typeid typename typeof uint ulong unchecked union unsafe unsigned ushort using "
+        + "abstract alignas alignof as asm auto base bool break byte case catch char checked class const continue decimal "
+        + "default delegate delete do double dynamic else enum event explicit export extern false "
+        + "finally fixed float for foreach friend goto if implicit in inline int interface internal is lock long mutable namespace new null object operator out "
+        + "override params private protected public readonly ref "
+        + "register return sbyte sealed short signed sizeof stackalloc static string struct switch template this throw true try typedef typeid typename typeof uint ulong "
+        + "unchecked union unsafe unsigned ushort using "
         + "virtual void volatile while").Split(' '));
 
     BuildRowBody(TensorGraph graph, ClusterMap map, IReadOnlyList<int> outputs)
@@ -90,7 +93,8 @@ public sealed class BuildRowBody
         && (value, _members.Where(m => _graph[m].Inputs.Contains(node.Id)).Select(m => _graph[m].Op).FirstOrDefault()) switch
         {
             (Expr.Bin { Kind: BinaryKind.Add or BinaryKind.Sub }, Binary { Kind: BinaryKind.Add or BinaryKind.Sub }) => true,
-            (Expr.Bin { Kind: BinaryKind.Mul or BinaryKind.Div } or Expr.Un { Kind: UnaryKind.Neg }, Binary { Kind: BinaryKind.Mul or BinaryKind.Div } or Unary { Kind: UnaryKind.Neg }) => true,
+            (Expr.Bin { Kind: BinaryKind.Mul or BinaryKind.Div } or Expr.Un { Kind: UnaryKind.Neg },
+                Binary { Kind: BinaryKind.Mul or BinaryKind.Div } or Unary { Kind: UnaryKind.Neg }) => true,
             _ => false,
         };
 
@@ -118,7 +122,8 @@ public sealed class BuildRowBody
 
     Expr Input(int id, RowInputKind kind, params int[] nodes)
     {
-        var name = Unique(kind == RowInputKind.Gather ? _graph[nodes[1]].Name : _graph[id].Name + (kind is RowInputKind.Vector or RowInputKind.HeadVector or RowInputKind.HeadScalar ? "_weight" : ""));
+        var name = Unique(kind == RowInputKind.Gather ? _graph[nodes[1]].Name
+            : _graph[id].Name + (kind is RowInputKind.Vector or RowInputKind.HeadVector or RowInputKind.HeadScalar ? "_weight" : ""));
         _inputs.Add(new RowInput(name, kind));
         _inputNodes.Add(nodes);
         return Expr.Var(name);

@@ -14,10 +14,10 @@ public readonly record struct RowShape(int Heads, Dim Columns);
 public sealed record Cluster(bool Backward, int Depth, EquatableArray<int> Outputs);
 
 /// <summary>
-/// Which row values are stored, and which are computed together. A value's depth counts the GEMM-like ops (anchors) before it; row ops of one depth and phase that share work have no anchor
-/// between them, so they can be one kernel without a cycle.
-/// Stored are: operands of anchors, forward values that a deeper forward kernel reads, and row statistics the backward reads (4 bytes a token). All else the backward needs of the forward is
-/// computed again in its kernels from stored values, because reading memory costs more than arithmetic there.
+/// Which row values are stored, and which are computed together. A value's depth counts the GEMM-like ops (anchors) before it;
+/// row ops of one depth and phase that share work have no anchor between them, so they can be one kernel without a cycle.
+/// Stored are: operands of anchors, forward values that a deeper forward kernel reads, and row statistics the backward reads (4 bytes a token).
+/// All else the backward needs of the forward is computed again in its kernels from stored values, because reading memory costs more than arithmetic there.
 /// The rows of a kernel have one shape. What reads a value through a view, or as a statistic of rows of another shape, is in a later kernel: the value is stored, and its
 /// reader is one deeper.
 /// </summary>

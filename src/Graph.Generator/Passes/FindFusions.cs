@@ -27,7 +27,8 @@ public static class FindFusions
 
     /// <summary>G = s·dY·B, then dB += dYᵀ·S of the same adapters. (dX = G·A and dA += Gᵀ·x have the same layouts, but read G, which has no blocks.)</summary>
     internal static bool IsRankPair(IReadOnlyDictionary<string, (TensorKind Kind, int Stack)> stacks, GemmStep g, GemmStep gradient) =>
-        g is { Layout: GemmLayout.Nn, Accumulate: false, Segments.Count: 1 } && gradient is { Layout: GemmLayout.Tn, Accumulate: true, Segments.Count: 1 } && gradient.Segments[0].A == g.Segments[0].A
+        g is { Layout: GemmLayout.Nn, Accumulate: false, Segments.Count: 1 } && gradient is { Layout: GemmLayout.Tn, Accumulate: true, Segments.Count: 1 }
+        && gradient.Segments[0].A == g.Segments[0].A
         && stacks.TryGetValue(g.Segments[0].B.Tensor, out var b) && b.Kind == TensorKind.AdapterB && stacks[gradient.D.Tensor] == (TensorKind.GradB, b.Stack);
 
     /// <summary>What belongs to a set of adapters: kind and set of a tensor by its name.</summary>

@@ -63,7 +63,8 @@ public static class Fuse
         /// <summary>The gradient that a launch adds its result to.</summary>
         public Node Trained(Node product) => _adapters.TryGetValue(product.Id, out var gradient) ? gradient
             : product.Op is TokenSum
-                ? throw new ShapeError("full: a trained weight is computed with, and not by constants alone, before it is used; there is no kernel for its gradient, so use it as it is", product.Origin)
+                ? throw new ShapeError("full: a trained weight is computed with, and not by constants alone, before it is used; "
+                    + "there is no kernel for its gradient, so use it as it is", product.Origin)
             : throw new ShapeError("linear: " + GraphText.Line(graph, product) + " multiplies two activations over the tokens; only the gradient of a trained matrix does");
     }
 

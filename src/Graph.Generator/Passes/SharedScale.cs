@@ -17,7 +17,8 @@ public static class SharedScale
         string NameOf(int id) => (string)trace[id].Attributes[0].Value!;
         bool IsLinear(int id, string weight, string name) => trace[id].Op == "linear" && trace[trace[id].Inputs[1]].Op == weight && NameOf(trace[id].Inputs[1]) == name;
         bool IsOwn(int scale, int product) => IsLinear(product, "lora_b", NameOf(scale)) && IsLinear(trace[product].Inputs[0], "lora_a", NameOf(scale));
-        return trace.Any(node => Enumerable.Range(0, node.Inputs.Count).Any(i => trace[node.Inputs[i]].Op == "lora_scale" && !(node.Op == "mul" && IsOwn(node.Inputs[i], node.Inputs[1 - i]))));
+        return trace.Any(node => Enumerable.Range(0, node.Inputs.Count)
+            .Any(i => trace[node.Inputs[i]].Op == "lora_scale" && !(node.Op == "mul" && IsOwn(node.Inputs[i], node.Inputs[1 - i]))));
     }
 
     /// <summary>A kernel reads it: what it multiplies has other readers.</summary>

@@ -71,7 +71,8 @@ public static class StackLinears
             var adapters = stack.SelectMany((m, i) => m.Adapters.Select(a => (Term: a, Start: starts[i], Out: Rows(m.Weight)))).ToArray();
             if (adapters.Length > 0)
             {
-                var set = new AdapterSet(sets++, adapters[0].Term.A.Size, stack.Sum(m => Rows(m.Weight)), adapters.Select(a => new StackedAdapter(a.Term.A.Linear, a.Out, a.Start)).ToArray());
+                var set = new AdapterSet(sets++, adapters[0].Term.A.Size, stack.Sum(m => Rows(m.Weight)),
+                    adapters.Select(a => new StackedAdapter(a.Term.A.Linear, a.Out, a.Start)).ToArray());
                 var low = g.Named(name + "_xa", new MatMul(GemmLayout.Nt), x, g.Named(name + "_a", new AdapterStack(set, true)));
                 if (adapters[0].Term.Scale >= 0) low = g.Named(name + "_xa", new Binary(BinaryKind.Mul), low, Scalar(adapters[0].Term.Scale));
                 y = Named(g.Add(y, g.Named(name + "_lora", new MatMul(GemmLayout.Nt), low, g.Named(name + "_b", new AdapterStack(set, false)))), name);
@@ -103,7 +104,8 @@ public static class StackLinears
         {
             var known = shapes.TryGetValue(adapter.Linear, out var found) ? found : default;
             if ((adapter.IsA ? known.In : known.Out) is { } other)
-                throw new ShapeError("lora: the adapter " + adapter.Linear + " has " + (adapter.IsA ? "A" : "B") + " of " + other + " and of " + adapter.Size + " features; give the two different names");
+                throw new ShapeError("lora: the adapter " + adapter.Linear + " has "
+                    + (adapter.IsA ? "A" : "B") + " of " + other + " and of " + adapter.Size + " features; give the two different names");
             shapes[adapter.Linear] = adapter.IsA ? (adapter.Size, known.Out) : (known.In, adapter.Size);
         }
         return shapes;

@@ -6,8 +6,8 @@ using Graph.Generator.Schedules;
 namespace Graph.Generator.Passes;
 
 /// <summary>
-/// Of a model whose weights are all trained: every Param is, and adapters are gone. B is zero before the first step and nothing would train it, so a linear with a B as its weight is zero, and so is what multiplies it;
-/// a sum is its other term.
+/// Of a model whose weights are all trained: every Param is, and adapters are gone. B is zero before the first step and nothing would train it,
+/// so a linear with a B as its weight is zero, and so is what multiplies it; a sum is its other term.
 /// </summary>
 public static class TrainWeights
 {
@@ -38,7 +38,8 @@ public static class TrainWeights
                     return inputs[0];
                 default:
                     for (var i = 0; i < node.Inputs.Count; i++)
-                        if (IsZero(i)) throw new ShapeError("full: " + node.Op.Name + " reads an adapter's product; only adapters that are added to something can be left out", node.Origin);
+                        if (IsZero(i))
+                            throw new ShapeError("full: " + node.Op.Name + " reads an adapter's product; only adapters that are added to something can be left out", node.Origin);
                     return null;
             }
         });

@@ -21,11 +21,13 @@ static class Arithmetic
                 (long a, long b) => isChecked ? Checked(kind, a, b) : Long(kind, a, b),
                 (double a, double b) => Double(kind, a, b),
                 (float a, float b) => Double(kind, a, b) switch { double d => (float)d, var other => other },
-                (bool a, bool b) => kind switch { BinaryOperatorKind.And => a & b, BinaryOperatorKind.Or => a | b, BinaryOperatorKind.ExclusiveOr => a ^ b, BinaryOperatorKind.Equals => a == b, BinaryOperatorKind.NotEquals => a != b, _ => null },
+                (bool a, bool b) => kind switch { BinaryOperatorKind.And => a & b, BinaryOperatorKind.Or => a | b, BinaryOperatorKind.ExclusiveOr => a ^ b,
+                    BinaryOperatorKind.Equals => a == b, BinaryOperatorKind.NotEquals => a != b, _ => null },
                 (char a, char b) => Int(kind, a, b) is bool compared ? compared : null,
                 (string or null, string or null) when kind == BinaryOperatorKind.Add => (string?)left + (string?)right,
                 _ => null,
-            } ?? throw TraceError.Unsupported(at, Show.Value(left) + " " + kind + " " + Show.Value(right) + " cannot be computed while tracing; use int, long, float, double, bool or string");
+            } ?? throw TraceError.Unsupported(at, Show.Value(left) + " " + kind + " " + Show.Value(right) + " cannot be computed while tracing; "
+                + "use int, long, float, double, bool or string");
         }
         catch (DivideByZeroException)
         {

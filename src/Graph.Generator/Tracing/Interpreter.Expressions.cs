@@ -221,7 +221,8 @@ sealed partial class Interpreter
                 return instance is ListValue list && index.Length == 1 ? list.Items[Index(target, list.Items.Count, index[0])] = value
                     : SetProperty(property, instance, value, index);
             case IFieldReferenceOperation field:
-                (Visit(field.Instance, frame) as ModelObject ?? throw TraceError.Unsupported(target, Describe(target) + " cannot be assigned in a model")).Slots[field.Field.OriginalDefinition] = value;
+                (Visit(field.Instance, frame) as ModelObject
+                    ?? throw TraceError.Unsupported(target, Describe(target) + " cannot be assigned in a model")).Slots[field.Field.OriginalDefinition] = value;
                 return value;
             case IArrayElementReferenceOperation element when Visit(element.ArrayReference, frame) is ListValue array:
                 return array.Items[Index(target, array.Items.Count, element.Indices.Length == 1 ? Visit(element.Indices[0], frame) : null)] = value;

@@ -41,7 +41,9 @@ sealed partial class Interpreter
             {
                 case ISimpleAssignmentOperation { Target: IPropertyReferenceOperation { Arguments.Length: 0 } property } assignment: SetProperty(property,
                     value, Visit(assignment.Value, frame)); break;
-                case ISimpleAssignmentOperation { Target: IFieldReferenceOperation field } assignment when value is ModelObject o: o.Slots[field.Field.OriginalDefinition] = Visit(assignment.Value, frame); break;
+                case ISimpleAssignmentOperation { Target: IFieldReferenceOperation field } assignment when value is ModelObject o:
+                    o.Slots[field.Field.OriginalDefinition] = Visit(assignment.Value, frame);
+                    break;
                 case IInvocationOperation { TargetMethod.Name: "Add" } add when value is ListValue list
                 && add.Arguments.Length == 1: list.Items.Add(Visit(add.Arguments[0].Value, frame)); break;
                 default: throw TraceError.Unsupported(item, Describe(item) + " is not an initializer a model may use");
@@ -95,7 +97,8 @@ sealed partial class Interpreter
             call = code.Operation(clause, cancellation) as IInvocationOperation ?? throw new InvalidCode();
         if (call is not null) Construct(self, call.TargetMethod.OriginalDefinition, Arguments(call.Arguments, call.TargetMethod.Parameters.Length, frame), call);
         else if (ancestor.InstanceConstructors.FirstOrDefault(c => c.Parameters.All(p => p.IsOptional || p.IsParams)) is not { } constructor) throw new InvalidCode();
-        else Construct(self, constructor.OriginalDefinition, constructor.Parameters.Select(p => p.HasExplicitDefaultValue ? p.ExplicitDefaultValue : p.IsParams ? new ListValue(new object?[0], true) : null).ToArray(), at);
+        else Construct(self, constructor.OriginalDefinition,
+            constructor.Parameters.Select(p => p.HasExplicitDefaultValue ? p.ExplicitDefaultValue : p.IsParams ? new ListValue(new object?[0], true) : null).ToArray(), at);
     }
 
     // --- members ------------------------------------------------------------------------------------------------

@@ -28,7 +28,8 @@ sealed partial class Interpreter(ModelCode code, TraceWriter trace, Cancellation
     {
         if (operation is null) return null;
         if (++_steps > MaxSteps) throw new TraceError(DiagnosticDescriptors.Endless,
-            operation, "the model does not end: " + MaxSteps.ToString("N0", System.Globalization.CultureInfo.InvariantCulture) + " steps were traced and this one is next; check the loop's condition");
+            operation, "the model does not end: " + MaxSteps.ToString("N0", System.Globalization.CultureInfo.InvariantCulture)
+                + " steps were traced and this one is next; check the loop's condition");
         if ((_steps & 255) == 0) cancellation.ThrowIfCancellationRequested();
         var constant = operation.ConstantValue;
         return constant.HasValue ? constant.Value : operation.Accept(this, frame);
@@ -53,7 +54,8 @@ sealed partial class Interpreter(ModelCode code, TraceWriter trace, Cancellation
     {
         if (trace.Calls.Count >= MaxDepth || !HasStack())
             throw new TraceError(DiagnosticDescriptors.Endless, at ?? body,
-                "the model does not end: calls are nested " + (trace.Calls.Count + 1).ToString(System.Globalization.CultureInfo.InvariantCulture) + " deep; check what ends the recursion");
+                "the model does not end: calls are nested " + (trace.Calls.Count + 1).ToString(System.Globalization.CultureInfo.InvariantCulture)
+                    + " deep; check what ends the recursion");
         trace.Calls.Add(at);
         var (flow, returned) = (_flow, _returned);
         (_flow, _returned) = (Flow.Next, null);

@@ -18,15 +18,18 @@ static class KnownCalls
             ?? (a.Length > 0 ? a[0] : Arithmetic.Convert(at, 0, method.ReturnType, false))),
         (_, "ToString", int or long or double or float or string or bool) when a.Length == 0
             || a is [null or IFormatProvider] => (true, Convert.ToString(instance, CultureInfo.InvariantCulture)),
-        ("System.String", "Join", null) when a is [string separator, ListValue l] => (true, string.Join(separator, l.Items.Select(i => Convert.ToString(i, CultureInfo.InvariantCulture)))),
+        ("System.String", "Join", null) when a is [string separator, ListValue l] =>
+            (true, string.Join(separator, l.Items.Select(i => Convert.ToString(i, CultureInfo.InvariantCulture)))),
         ("System.String", "StartsWith", string s) when a is [string start] => (true, s.StartsWith(start, StringComparison.Ordinal)),
         ("System.String", "EndsWith", string s) when a is [string end] => (true, s.EndsWith(end, StringComparison.Ordinal)),
         ("System.String", "Contains", string s) when a is [string part] => (true, s.Contains(part)),
         ("System.Linq.Enumerable", "Range", null) => (true, new ListValue(Enumerable.Range((int)a[0]!, Count(at, a[1])).Select(i => (object?)i), true)),
         ("System.Linq.Enumerable", "Repeat", null) => (true, new ListValue(Enumerable.Repeat(a[0], Count(at, a[1])), true)),
-        ("System.Linq.Enumerable", "Select", null) when a is [ListValue l, FunctionValue { Method.Parameters.Length: 1 } f] => (true, new ListValue(l.Items.Select(i => call(f, new[] { i })).ToArray(), true)),
+        ("System.Linq.Enumerable", "Select", null) when a is [ListValue l, FunctionValue { Method.Parameters.Length: 1 } f] =>
+            (true, new ListValue(l.Items.Select(i => call(f, new[] { i })).ToArray(), true)),
         ("System.Linq.Enumerable", "Sum", null) when a is [ListValue l] && l.Items.All(i => i is int) => (true, l.Items.Sum(i => (int)i!)),
-        ("System.Linq.Enumerable" or "System.MemoryExtensions", "Contains", null) when a is [ListValue l, null or int or long or double or bool or char or string] => (true, l.Items.Contains(a[1])),
+        ("System.Linq.Enumerable" or "System.MemoryExtensions", "Contains", null) when a is [ListValue l, null or int or long or double or bool or char or string] =>
+            (true, l.Items.Contains(a[1])),
         ("System.Linq.Enumerable", "ToArray", null) when a is [ListValue l] => (true, new ListValue(l.Items, true)),
         ("System.Linq.Enumerable", "ToList", null) when a is [ListValue l] => (true, new ListValue(l.Items, false)),
         _ => (false, null),
@@ -46,9 +49,11 @@ static class KnownCalls
         var name = what is INamedTypeSymbol ? what.Name : what.ContainingType.Name + "." + what.Name;
         var space = what.ContainingNamespace?.ToDisplayString() ?? "";
         return new(DiagnosticDescriptors.Outside, at?.Syntax.GetLocation() ?? Location.None, space == "System.Linq"
-            ? "LINQ's '" + name + "' is not traced, or not with these arguments; a model may call Range, Repeat, Select with one parameter, Sum of ints, Contains, ToArray and ToList, or write a loop"
+            ? "LINQ's '" + name + "' is not traced, or not with these arguments; "
+                + "a model may call Range, Repeat, Select with one parameter, Sum of ints, Contains, ToArray and ToList, or write a loop"
             : space == "System" || space.StartsWith("System.", StringComparison.Ordinal)
-            ? "'" + name + "' is part of the base library, of which only a few members are traced: numbers, texts, arrays, List and the usual functions of Math; docs/architecture.md lists them"
+            ? "'" + name + "' is part of the base library, "
+                + "of which only a few members are traced: numbers, texts, arrays, List and the usual functions of Math; docs/architecture.md lists them"
             : "'" + name + "' belongs to another project, whose code cannot be traced; a model may call ops and code of its own project");
     }
 

@@ -39,7 +39,8 @@ sealed class ModelCode(Compilation compilation)
 
     /// <summary>The body of a method, accessor or constructor; null where there is none in this project.</summary>
     public IOperation? Body(IMethodSymbol method, CancellationToken cancellation) => _bodies.GetOrAdd(method, _ =>
-        Syntax(method.PartialImplementationPart ?? method, cancellation) is { } syntax and (BaseMethodDeclarationSyntax or ArrowExpressionClauseSyntax or AccessorDeclarationSyntax or LocalFunctionStatementSyntax)
+        Syntax(method.PartialImplementationPart ?? method, cancellation) is { } syntax
+            and (BaseMethodDeclarationSyntax or ArrowExpressionClauseSyntax or AccessorDeclarationSyntax or LocalFunctionStatementSyntax)
             ? Operation(syntax, cancellation) : null);
 
     public bool IsHere(ISymbol symbol, CancellationToken cancellation) => Syntax(symbol, cancellation) is not null;
@@ -67,7 +68,11 @@ sealed class ModelCode(Compilation compilation)
 
     public OpMethod? Op(IMethodSymbol method) => _ops.GetOrAdd(method.OriginalDefinition, _ =>
         method.GetAttributes().FirstOrDefault(a => a.AttributeClass is { Name: "OpAttribute" } c && Names.IsDsl(c))?.ConstructorArguments[0].Value is string name
-            ? new OpMethod(name, method.Parameters.Select(p => (p.Name, Names.IsTensor(p.Type) ? OpParameter.Tensor : p.Type is INamedTypeSymbol { TypeKind: TypeKind.Delegate, DelegateInvokeMethod.Parameters.Length: var count } ? count == 2 ? OpParameter.FunctionOfPosition : OpParameter.Function : p.Type.SpecialType == SpecialType.System_Double ? OpParameter.Real : OpParameter.Attribute)).ToArray()) : null);
+            ? new OpMethod(name, method.Parameters.Select(p => (p.Name, Names.IsTensor(p.Type) ? OpParameter.Tensor
+                : p.Type is INamedTypeSymbol { TypeKind: TypeKind.Delegate, DelegateInvokeMethod.Parameters.Length: var count }
+                    ? count == 2 ? OpParameter.FunctionOfPosition : OpParameter.Function
+                : p.Type.SpecialType == SpecialType.System_Double ? OpParameter.Real : OpParameter.Attribute)).ToArray())
+            : null);
 
     /// <summary>The member that a virtual or interface member stands for on an object of the given type.</summary>
     public T Override<T>(INamedTypeSymbol type, T member) where T : class, ISymbol

@@ -178,7 +178,8 @@ sealed class TraceWriter(string variant)
         try
         {
             if (result.Id != _nodes.Count - 1)
-                throw new ShapeError("Forward returns %" + result.Id.ToString(CultureInfo.InvariantCulture) + " but records " + _nodes[_nodes.Count - 1].Op + " after it, whose result nothing reads; remove it");
+                throw new ShapeError("Forward returns %" + result.Id.ToString(CultureInfo.InvariantCulture) + " but records " + _nodes[_nodes.Count - 1].Op
+                    + " after it, whose result nothing reads; remove it");
             new CrossEntropy().Infer(new[] { result.Type, TensorType.I32(Dim.T) });
         }
         catch (ShapeError e)

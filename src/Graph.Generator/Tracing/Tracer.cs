@@ -98,7 +98,8 @@ static class Tracer
         var changes = list.Items.Cast<string>().ToArray();
         foreach (var name in changes)
             if (name.IndexOf('.') < 0 && config.All(f => f.Key != name))
-                throw error("Changes names '" + name + "', which is no field of CheckpointConfig (" + string.Join(", ", config.Select(f => f.Key)) + ") and no tensor or member (whose names have dots)");
+                throw error("Changes names '" + name + "', which is no field of CheckpointConfig (" + string.Join(", ", config.Select(f => f.Key))
+                    + ") and no tensor or member (whose names have dots)");
         return changes;
     }
 

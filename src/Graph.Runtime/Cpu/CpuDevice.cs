@@ -29,7 +29,8 @@ public sealed unsafe class CpuDevice(bool poison = false) : IDevice
 
     public nint Allocate(long bytes)
     {
-        if (bytes > FreeBytes) throw new DeviceMemoryException($"cpu: {bytes} bytes do not fit in the {FreeBytes} bytes of memory that are free; use fewer tokens or recompute more.");
+        if (bytes > FreeBytes)
+            throw new DeviceMemoryException($"cpu: {bytes} bytes do not fit in the {FreeBytes} bytes of memory that are free; use fewer tokens or recompute more.");
         nint address;
         try
         {

@@ -9,7 +9,8 @@ namespace Graph.Runtime.Cuda;
 
 /// <summary>
 /// Compiled kernels appended to an executable file, so that it needs no NVRTC and no cache. Loaders of ELF and PE files ignore bytes after the image.
-/// Layout from the end: 8 bytes magic, 8 bytes length of all that was appended, SHA-256 of the index, 8 bytes length of the index, the index (key, offset from the archive's start, length), before it the entries.
+/// Layout from the end: 8 bytes magic, 8 bytes length of all that was appended, SHA-256 of the index, 8 bytes length of the index,
+/// the index (key, offset from the archive's start, length), before it the entries.
 /// </summary>
 public sealed class CubinArchive
 {

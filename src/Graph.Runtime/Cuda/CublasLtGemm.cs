@@ -21,7 +21,8 @@ internal readonly record struct GemmShape(GemmLayout Layout, bool F32, int M, in
 }
 
 /// <summary>
-/// Products by cuBLASLt. The heuristic is asked once per shape, and it answers by shape alone, so a product has the same algorithm, and the same bits, in every step and every run on one kind of GPU
+/// Products by cuBLASLt. The heuristic is asked once per shape, and it answers by shape alone,
+/// so a product has the same algorithm, and the same bits, in every step and every run on one kind of GPU
 /// with one library version. Split-K is allowed only with partial sums in fp32 in the workspace, which a second kernel adds in order.
 /// A part of a product's rows has the algorithm of all rows, and a unit of a sum over tokens that of eight units, so that token tiles change no bit.
 /// </summary>
@@ -81,8 +82,8 @@ internal sealed class CublasLtGemm : IDisposable
     static GemmShape Asked(BoundGemm g) => GemmShape.Of(g) with { M = g.WholeM };
 
     /// <summary>
-    /// A sum over tokens as products: up to eight units at once into the workspace, which are added to D together (Last: after this one), the end of the tokens by itself; of a D that eight do not fit for,
-    /// one unit after the other, added by the product.
+    /// A sum over tokens as products: up to eight units at once into the workspace, which are added to D together (Last: after this one), the end of the tokens by itself;
+    /// of a D that eight do not fit for, one unit after the other, added by the product.
     /// </summary>
     IEnumerable<(BoundGemm Part, bool Last, GemmShape Shape, GemmShape Asked)> Units(BoundGemm g)
     {

@@ -7,8 +7,10 @@ using Graph.Runtime.Schedules;
 namespace Graph.Runtime.Cuda;
 
 /// <summary>
-/// One NVIDIA GPU: its primary context, one stream, and what was allocated through here. Everything runs in stream order, so results do not depend on timing. For one thread at a time.
-/// Products run on cuBLASLt where it is found and starts, else on the emitted kernels; one with a kernel behind it that can be its epilogue, with sums to make or with a row limit runs on the emitted kernel for that, where there is one.
+/// One NVIDIA GPU: its primary context, one stream, and what was allocated through here.
+/// Everything runs in stream order, so results do not depend on timing. For one thread at a time.
+/// Products run on cuBLASLt where it is found and starts, else on the emitted kernels;
+/// one with a kernel behind it that can be its epilogue, with sums to make or with a row limit runs on the emitted kernel for that, where there is one.
 /// GRAPH_GEMM=cublas or generated decides instead.
 /// </summary>
 public sealed class CudaDevice : IDevice
@@ -98,7 +100,8 @@ public sealed class CudaDevice : IDevice
             ? CudaTarget.Choose(Storing(targets ?? [.. Schedules.Target.All.Select(t => t.Name)], act), facts.Capability, Nvrtc.SupportedCapabilities)
             : CudaTarget.Forced(targetOverride, facts.Capability);
         if (act is { } wanted && wanted != target.Act)
-            throw new DeviceException($"cuda: kernels for {target.Name} store activations as {Name(target.Act)}, not {Name(wanted)}; use --dtype {Name(target.Act)}, or --device cpu for fp32");
+            throw new DeviceException($"cuda: kernels for {target.Name} store activations as {Name(target.Act)}, not {Name(wanted)}; "
+                + $"use --dtype {Name(target.Act)}, or --device cpu for fp32");
 
         Driver.Check(Driver.DriverGetVersion(out var version), "cuDriverGetVersion");
         Driver.Check(Driver.DeviceGet(out var device, ordinal), "cuDeviceGet");
@@ -125,7 +128,8 @@ public sealed class CudaDevice : IDevice
         // cuMemAlloc refuses 0; an empty tensor still needs an address.
         var result = Driver.MemAlloc(out var address, (nuint)Math.Max(bytes, 1));
         if (result == Driver.OutOfMemory)
-            throw new DeviceMemoryException($"cuda: {bytes} bytes do not fit: {FreeBytes} of {Info.TotalBytes} are free on {Info.Name}; ask for less, or free the GPU of other programs");
+            throw new DeviceMemoryException($"cuda: {bytes} bytes do not fit: {FreeBytes} of {Info.TotalBytes} are free on {Info.Name}; "
+                + "ask for less, or free the GPU of other programs");
         Driver.Check(result, $"cuMemAlloc of {bytes} bytes");
         allocations.Add(address, bytes);
         AllocatedBytes += bytes;
@@ -177,7 +181,8 @@ public sealed class CudaDevice : IDevice
     public void Load(CompiledModel model)
     {
         if (!model.Targets.Contains(target.Name))
-            throw new DeviceException($"cuda: {model.Name} was built for {string.Join(", ", model.Targets)}, but this device runs {target.Name}; build with -p:GraphTargets={target.Name}");
+            throw new DeviceException($"cuda: {model.Name} was built for {string.Join(", ", model.Targets)}, but this device runs {target.Name}; "
+                + $"build with -p:GraphTargets={target.Name}");
         Load(model.Kernels(target.Name));
     }
 
@@ -298,7 +303,8 @@ public sealed class CudaDevice : IDevice
     // fp16 is what the texts of older targets store; a newer GPU runs them too.
     static IReadOnlyList<string> Storing(IReadOnlyList<string> targets, ActType? act) =>
         act is not { } wanted ? targets : targets.Where(t => CudaTarget.ActOf(t) == wanted).ToArray() is { Length: > 0 } some ? some
-        : throw new DeviceException($"cuda: kernels for {string.Join(", ", targets)} store activations as {Name(CudaTarget.ActOf(targets[0]))}, not {Name(wanted)}; leave --dtype out, or use an executable with a target that does (fp16: sm_75, bf16: the others)");
+        : throw new DeviceException($"cuda: kernels for {string.Join(", ", targets)} store activations as {Name(CudaTarget.ActOf(targets[0]))}, not {Name(wanted)}; "
+            + "leave --dtype out, or use an executable with a target that does (fp16: sm_75, bf16: the others)");
 
     static string Name(ActType act) => act switch { ActType.F32 => "fp32", ActType.Bf16 => "bf16", _ => "fp16" };
 }

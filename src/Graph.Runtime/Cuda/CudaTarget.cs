@@ -27,7 +27,8 @@ public sealed record CudaTarget(string Name, string Architecture)
     public static CudaTarget Choose(IReadOnlyList<string> emitted, int capability, Func<IReadOnlyList<int>> compilable)
     {
         var best = emitted.Where(target => RunsOn(target, capability)).OrderByDescending(Capability).FirstOrDefault()
-            ?? throw new DeviceException($"cuda: this GPU has compute capability {Text(capability)}, but the kernels here are for {string.Join(", ", emitted)}; build with a target of {Text(capability)} or lower, or use --device cpu");
+            ?? throw new DeviceException($"cuda: this GPU has compute capability {Text(capability)}, but the kernels here are for {string.Join(", ", emitted)}; "
+                + $"build with a target of {Text(capability)} or lower, or use --device cpu");
         if (Capability(best) / 10 == capability / 10) return new CudaTarget(best, best);
         return new CudaTarget(best, compilable().Contains(capability) ? $"sm_{capability}" : Virtual(best));
     }

@@ -17,7 +17,8 @@ internal static partial class Driver
 
     internal const int AttributeMaxSharedPerBlockOptin = 97, AttributeMultiprocessors = 16, AttributeMajor = 75, AttributeMinor = 76;
     internal const int FunctionSharedBytes = 1, FunctionLocalBytes = 3, FunctionRegisters = 4, FunctionMaxDynamicShared = 8;
-    internal const uint StreamNonBlocking = 1, EventDefault = 0, EventDisableTiming = 2, EventRecordExternal = 1, HostAllocPortable = 1, HostRegisterPortable = 1, HostRegisterMapped = 2;
+    internal const uint StreamNonBlocking = 1, EventDefault = 0, EventDisableTiming = 2,
+        EventRecordExternal = 1, HostAllocPortable = 1, HostRegisterPortable = 1, HostRegisterMapped = 2;
 
     /// <summary>Calls that would break another thread's capture stay allowed: cuBLASLt and lazy module loading may make them inside ours.</summary>
     internal const int CaptureRelaxed = 2;

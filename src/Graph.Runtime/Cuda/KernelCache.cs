@@ -7,7 +7,8 @@ using Graph.Runtime.Devices;
 namespace Graph.Runtime.Cuda;
 
 /// <summary>
-/// Compiled kernels in the user's cache folder, one file per key. Files appear by rename, so a reader sees whole entries or none, and two processes that build the same kernel write the same file.
+/// Compiled kernels in the user's cache folder, one file per key. Files appear by rename,
+/// so a reader sees whole entries or none, and two processes that build the same kernel write the same file.
 /// What is in it is run on the GPU with the user's rights: a folder that somebody else could have written to is refused.
 /// </summary>
 public sealed partial class KernelCache
@@ -49,7 +50,8 @@ public sealed partial class KernelCache
         {
             var mode = File.GetUnixFileMode(folder);
             if ((mode & (UnixFileMode.OtherWrite | UnixFileMode.GroupWrite)) != 0)
-                throw new DeviceException($"kernel cache: others may write to {folder}, so its kernels cannot be trusted; delete what is in it and run chmod 700 on it, or {advice}");
+                throw new DeviceException($"kernel cache: others may write to {folder}, so its kernels cannot be trusted; "
+                    + $"delete what is in it and run chmod 700 on it, or {advice}");
             if (Owner(folder) is { } owner && owner != EffectiveUser())
                 throw new DeviceException($"kernel cache: {folder} belongs to user {owner}, so its kernels cannot be trusted; {advice}");
         }
@@ -57,8 +59,9 @@ public sealed partial class KernelCache
     }
 
     /// <summary>
-    /// The kernel stored under the key, or null. An entry that is damaged, another key's, another user's or writable by others is deleted, so that the next <see cref="Store"/> replaces it: the folder may have
-    /// been open to all before it was closed.
+    /// The kernel stored under the key, or null.
+    /// An entry that is damaged, another key's, another user's or writable by others is deleted, so that the next <see cref="Store"/> replaces it:
+    /// the folder may have been open to all before it was closed.
     /// </summary>
     public CompiledKernel? Find(KernelKey key, string architecture)
     {

@@ -5,7 +5,8 @@ using System.Text;
 namespace Graph.Runtime.Cuda;
 
 /// <summary>
-/// The identity of a kernel's text in snapshots/verified.json: SHA-256 of the text without comments and white space, so that wording a header anew does not ask for another run on a GPU.
+/// The identity of a kernel's text in snapshots/verified.json: SHA-256 of the text without comments and white space,
+/// so that wording a header anew does not ask for another run on a GPU.
 /// String literals (PTX) count as they are.
 /// </summary>
 public static class KernelFingerprint

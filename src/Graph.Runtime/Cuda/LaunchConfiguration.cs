@@ -12,8 +12,8 @@ internal unsafe struct LaunchConfiguration
     uint attributeCount;
 
     /// <summary>
-    /// Lets a kernel's blocks take their places as soon as every block of the kernel before has allowed it (griddepcontrol.launch_dependents) or ended; they wait for its end and its
-    /// stores themselves (griddepcontrol.wait). What was launched before must be a kernel.
+    /// Lets a kernel's blocks take their places as soon as every block of the kernel before has allowed it (griddepcontrol.launch_dependents) or ended;
+    /// they wait for its end and its stores themselves (griddepcontrol.wait). What was launched before must be a kernel.
     /// </summary>
     internal static int LaunchEarly(nint function, uint grid, uint block, uint shared, CudaStream on, void** parameters)
     {

@@ -8,7 +8,8 @@ using Graph.Runtime.Devices;
 namespace Graph.Runtime.Cuda;
 
 /// <summary>
-/// CUDA C text → machine code, in this process. Ask for the real architecture ("sm_90a" → cubin): PTX of the same text, compiled later by the driver, was measured at less than half the speed.
+/// CUDA C text → machine code, in this process. Ask for the real architecture ("sm_90a" → cubin):
+/// PTX of the same text, compiled later by the driver, was measured at less than half the speed.
 /// "compute_80" gives PTX, for running one target's text on another target's GPU. Safe to call from several threads.
 /// </summary>
 public static partial class Nvrtc
@@ -85,7 +86,8 @@ public static partial class Nvrtc
     // The first errors say most; a text that lacks one name can report hundreds.
     static string Describe(int result, string log)
     {
-        var errors = log.Split('\n').Where(line => line.Contains("error", StringComparison.OrdinalIgnoreCase) || line.Contains("fatal", StringComparison.OrdinalIgnoreCase)).Take(5).ToArray();
+        var errors = log.Split('\n').Where(line => line.Contains("error", StringComparison.OrdinalIgnoreCase)
+            || line.Contains("fatal", StringComparison.OrdinalIgnoreCase)).Take(5).ToArray();
         return errors.Length > 0 ? string.Join(" | ", errors.Select(e => e.Trim())) : log.Trim().Length > 0 ? log.Trim() : ErrorText(result);
     }
 

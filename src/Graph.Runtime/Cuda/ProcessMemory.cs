@@ -6,7 +6,8 @@ using Graph.Runtime.Planning;
 namespace Graph.Runtime.Cuda;
 
 /// <summary>
-/// What this process takes on a GPU. NVML says it by process; where it does not (no library, a container that hides process numbers), it is counted: a reserve for the context, allocations as the driver gives them out,
+/// What this process takes on a GPU. NVML says it by process; where it does not (no library, a container that hides process numbers),
+/// it is counted: a reserve for the context, allocations as the driver gives them out,
 /// and for what the driver takes by itself (modules, graphs) the memory that was free before and after.
 /// </summary>
 internal sealed class ProcessMemory

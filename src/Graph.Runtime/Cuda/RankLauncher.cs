@@ -7,7 +7,8 @@ namespace Graph.Runtime.Cuda;
 
 /// <summary>
 /// G and dB from one read of dY (rank_gradients.cu, rank_sum.cu). Partial sums lie in a workspace that nothing else uses at the same time; a batch whose sums do not fit is cut
-/// into slices of whole units of tokens, which add to dB in order. How a unit is cut depends on the GPU and on T, not on the tokens of a launch, so neither slices nor token tiles change a bit.
+/// into slices of whole units of tokens, which add to dB in order.
+/// How a unit is cut depends on the GPU and on T, not on the tokens of a launch, so neither slices nor token tiles change a bit.
 /// </summary>
 /// <param name="Multiprocessors">Of the GPU: T tokens are about as many blocks of rank_gradients. The order of the sums, hence the bits, depend on it.</param>
 /// <param name="Overlap">Whether rank_sum is launched while rank_gradients still runs, and waits for its end by itself.</param>
@@ -83,8 +84,8 @@ internal sealed record RankLauncher(CudaStream Stream, KernelTable Kernels, nint
     readonly record struct Cut(int Tiles, int Width, int Stripes, int Slots, int Rows);
 
     /// <summary>
-    /// The widths are tried for the fewest slices, then for the fewest bytes of partial sums: wide stripes have fewer sums of G, narrow ones smaller sums of dB. Slices of T tokens have as many units each, and a unit as many blocks as
-    /// make a slice fill the GPU. Null: not one unit's sums fit.
+    /// The widths are tried for the fewest slices, then for the fewest bytes of partial sums: wide stripes have fewer sums of G, narrow ones smaller sums of dB.
+    /// Slices of T tokens have as many units each, and a unit as many blocks as make a slice fill the GPU. Null: not one unit's sums fit.
     /// </summary>
     Cut? Plan(BoundRankGradients both, KernelInfo gradients)
     {

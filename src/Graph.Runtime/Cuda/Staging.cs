@@ -4,8 +4,8 @@ using Graph.Runtime.Devices;
 namespace Graph.Runtime.Cuda;
 
 /// <summary>
-/// Copies between ordinary memory and the device through two page-locked buffers: while one is on the bus the other is filled, by several threads, because the source is often a mapped file whose
-/// pages arrive one fault at a time.
+/// Copies between ordinary memory and the device through two page-locked buffers: while one is on the bus the other is filled, by several threads,
+/// because the source is often a mapped file whose pages arrive one fault at a time.
 /// </summary>
 internal sealed class Staging : IDisposable
 {

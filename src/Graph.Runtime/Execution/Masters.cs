@@ -58,7 +58,8 @@ sealed class Masters(IDevice device, Func<long, nint> address)
                 if (block8.Scales.Length != matrix.Blocks)
                     throw new ArgumentException($"session: a moment of {linear} has {block8.Scales.Length} scales, but {matrix.Blocks} blocks.");
                 break;
-            default: throw new ArgumentException($"session: the moments of {linear} are a {moment.GetType().Name} but the run keeps them as {matrix.Format}; go on with the optimizer that the state was made by.");
+            default: throw new ArgumentException($"session: the moments of {linear} are a {moment.GetType().Name} but the run keeps them as {matrix.Format}; "
+                + "go on with the optimizer that the state was made by.");
         }
     }
 

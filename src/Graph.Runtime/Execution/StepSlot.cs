@@ -11,13 +11,15 @@ using Graph.Runtime.Schedules;
 namespace Graph.Runtime.Execution;
 
 /// <summary>
-/// What one step takes from the host and gives back, in page-locked memory, with the programs that copy it: nothing on the way waits. A session has two, so that one takes the next step's data while the device
+/// What one step takes from the host and gives back, in page-locked memory, with the programs that copy it: nothing on the way waits.
+/// A session has two, so that one takes the next step's data while the device
 /// still reads the other. In order: the scalar block of the micro-batches, that of the update, the block as the step left it, B's learning rate, the inputs of all micro-batches.
 /// </summary>
 sealed unsafe class StepSlot : IDisposable
 {
     // What the update changes of the block; before it are scalars of the micro-batches, behind it results.
-    static readonly int OptionsStart = (int)Marshal.OffsetOf<ScalarBlock>(nameof(ScalarBlock.LearningRate)), OptionsBytes = (int)Marshal.OffsetOf<ScalarBlock>(nameof(ScalarBlock.GradientNorm)) - OptionsStart;
+    static readonly int OptionsStart = (int)Marshal.OffsetOf<ScalarBlock>(nameof(ScalarBlock.LearningRate)),
+        OptionsBytes = (int)Marshal.OffsetOf<ScalarBlock>(nameof(ScalarBlock.GradientNorm)) - OptionsStart;
     // Behind the results is what the device keeps from step to step.
     static readonly int BlockBytes = Unsafe.SizeOf<ScalarBlock>(), StepBytes = (int)Marshal.OffsetOf<ScalarBlock>(nameof(ScalarBlock.LossScale));
 
@@ -36,7 +38,8 @@ sealed unsafe class StepSlot : IDisposable
     /// <param name="update">The optimizer's launches, from the address of B's learning rate.</param>
     public StepSlot(IDevice device, ExecutionPlan plan, nint inputs, nint scalars, IReadOnlyList<BoundLaunch> scale, Func<nint, IReadOnlyList<BoundLaunch>> update)
     {
-        (shapes, places, inputBytes, microBatches, longestDocument) = (plan.Shapes, plan.Memory.Permanent, MemoryPlan.InputBytes(plan.Shapes), plan.Options.MicroBatches, plan.LongestDocument);
+        (shapes, places, inputBytes, microBatches, longestDocument) =
+            (plan.Shapes, plan.Memory.Permanent, MemoryPlan.InputBytes(plan.Shapes), plan.Options.MicroBatches, plan.LongestDocument);
         tables = EmbeddingTables.Of(shapes.Schedule);
         dropoutSeed = plan.Options.Dropout?.Seed ?? 0;
         memory = device.AllocateHost(4 * BlockBytes + microBatches * inputBytes);
@@ -81,7 +84,8 @@ sealed unsafe class StepSlot : IDisposable
         // What attention keeps of a document has room for this many tokens and no more.
         foreach (var batch in batches)
             if (batch.LongestDocument > longestDocument)
-                throw new ArgumentException($"step: a document of {batch.LongestDocument} tokens, but the plan is for documents of at most {longestDocument}; cut it, or plan for longer ones.");
+                throw new ArgumentException($"step: a document of {batch.LongestDocument} tokens, but the plan is for documents of at most {longestDocument}; "
+                    + "cut it, or plan for longer ones.");
         for (var i = 0; i < batches.Count; i++)
             foreach (var (name, count) in shapes.Layouts.Where(l => l.Tensor.Kind == TensorKind.Input).Select(l => (l.Tensor.Name, shapes.Tokens)).Concat(shapes.Staged))
             {

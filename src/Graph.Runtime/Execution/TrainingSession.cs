@@ -46,7 +46,8 @@ public sealed class TrainingSession : IDisposable
         scaling = this.adam.Scaling ?? (device.Act == ActType.F16 ? new LossScaling() : LossScaling.None);
         Plan = plan;
         if (this.adam.LoraPlus != 1 != plan.Options.LoraPlus)
-            throw new ArgumentException($"session: B's learning rate is {this.adam.LoraPlus} times A's, but the plan is {(plan.Options.LoraPlus ? "for" : "not for")} one of its own.");
+            throw new ArgumentException($"session: B's learning rate is {this.adam.LoraPlus} times A's, "
+                + $"but the plan is {(plan.Options.LoraPlus ? "for" : "not for")} one of its own.");
         try
         {
             foreach (var (block, bytes) in plan.Memory.Blocks)
@@ -272,7 +273,8 @@ public sealed class TrainingSession : IDisposable
         [
             [new BoundCopy("scalars", 0, 0, Unsafe.SizeOf<ScalarBlock>()), .. ScaleGradients()],
             Clear(), [new BoundCopy("inputs", 0, 0, inputBytes)],
-            [.. bound, optimizer.LossSum(Plan.MicroBatch)], [new BoundCopy("optimizer scalars", 0, 0, 40), .. optimizer.Update(0), new BoundCopy("result", 0, 0, Unsafe.SizeOf<ScalarBlock>())],
+            [.. bound, optimizer.LossSum(Plan.MicroBatch)],
+            [new BoundCopy("optimizer scalars", 0, 0, 40), .. optimizer.Update(0), new BoundCopy("result", 0, 0, Unsafe.SizeOf<ScalarBlock>())],
         ];
         return [.. StepPrograms(batch, learningRate).Zip(launches).SelectMany(p => p.Second.Select(device.AsRun).Zip(p.First.Time()))];
     }
@@ -306,12 +308,14 @@ public sealed class TrainingSession : IDisposable
     {
         if (!state.Adapters.Select(a => a.Linear).ToHashSet().SetEquals(Plan.Optimizer.Adapters.Select(a => a.Slot.Linear))
             || state.Adapters.Count != Plan.Optimizer.Adapters.Count)
-            throw new ArgumentException($"session: the state has {state.Adapters.Count} adapters and the run {Plan.Optimizer.Adapters.Count}, and they must be of the same linears.");
+            throw new ArgumentException($"session: the state has {state.Adapters.Count} adapters and the run {Plan.Optimizer.Adapters.Count}, "
+                + "and they must be of the same linears.");
         if (!state.Weights.Select(w => w.Tensor).SequenceEqual(Plan.Optimizer.Weights.Select(w => w.Weight.Name)))
             throw new ArgumentException($"session: the state has {state.Weights.Count} trained weights and the run {Plan.Optimizer.Weights.Count}, and they must be the same.");
         (string Name, MasterMatrix Matrix, MatrixState Values)[] pairs =
         [
-            .. state.Adapters.Select(saved => (Saved: saved, Mine: Adapter(saved.Linear))).SelectMany(a => new[] { (a.Saved.Linear, a.Mine.A, a.Saved.A), (a.Saved.Linear, a.Mine.B, a.Saved.B) }),
+            .. state.Adapters.Select(saved => (Saved: saved, Mine: Adapter(saved.Linear)))
+                .SelectMany(a => new[] { (a.Saved.Linear, a.Mine.A, a.Saved.A), (a.Saved.Linear, a.Mine.B, a.Saved.B) }),
             .. state.Weights.Zip(Plan.Optimizer.Weights, (saved, mine) => (saved.Tensor, mine.Matrix, saved.Matrix)),
         ];
         foreach (var (name, matrix, values) in pairs) Masters.Check(name, values, matrix);

@@ -18,7 +18,8 @@ public readonly record struct QuantizationError(double Squares, double ErrorSqua
 }
 
 /// <summary>
-/// Fills a plan's weights from a source: converted to the activation type, or packed, a checkpoint tensor at a time. A source that has codes gives them as they are; any other is quantised here.
+/// Fills a plan's weights from a source: converted to the activation type, or packed, a checkpoint tensor at a time.
+/// A source that has codes gives them as they are; any other is quantised here.
 /// On the host are pieces of at most 64 MiB, and one tensor's codes.
 /// </summary>
 sealed class WeightLoader(IDevice device, ExecutionPlan plan, Func<string, nint> address, IWeightSource source)
@@ -80,7 +81,8 @@ sealed class WeightLoader(IDevice device, ExecutionPlan plan, Func<string, nint>
     {
         var stored = source.Describe(name);
         return stored.Shape.SequenceEqual(shape) ? stored
-            : throw new ArgumentException($"weights: {name} is [{string.Join(",", stored.Shape)}] but {Shapes.Schedule.Variant} needs [{string.Join(",", shape)}]; the checkpoint is of another size.");
+            : throw new ArgumentException($"weights: {name} is [{string.Join(",", stored.Shape)}] "
+                + $"but {Shapes.Schedule.Variant} needs [{string.Join(",", shape)}]; the checkpoint is of another size.");
     }
 
     unsafe void Copy(string name, int[] shape, bool onHost, nint to, int pitch)
@@ -139,7 +141,8 @@ sealed class WeightLoader(IDevice device, ExecutionPlan plan, Func<string, nint>
         Put(onHost, start + (nint)part.Codes, tensor.Codes);
         if (part.Nested >= 0)
         {
-            if (!tensor.IsNested) throw new ArgumentException($"weights: {name} has fp32 absmax, but the plan is for absmax of 8 bits; plan its weight as {WeightFormat.Nf4Plain}.");
+            if (!tensor.IsNested)
+                throw new ArgumentException($"weights: {name} has fp32 absmax, but the plan is for absmax of 8 bits; plan its weight as {WeightFormat.Nf4Plain}.");
             Put(onHost, start + (nint)part.Absmax, tensor.AbsmaxCodes);
             Put(onHost, start + (nint)part.Nested, MemoryMarshal.AsBytes(tensor.Stored));
             Put(onHost, start + (nint)part.Map, MemoryMarshal.AsBytes(tensor.Map));

@@ -5,8 +5,8 @@ using System.Linq;
 namespace Graph.Runtime.Quantization;
 
 /// <summary>
-/// NF4 as bitsandbytes stores it. Values are cut into blocks of 64 over the flattened tensor; a block has its absmax in fp32 and a 4-bit code for each value. Absmax may be coded too: their mean
-/// (offset) is taken off, blocks of 256 have an absmax of their own, and 8 bits choose from a map of 256.
+/// NF4 as bitsandbytes stores it. Values are cut into blocks of 64 over the flattened tensor; a block has its absmax in fp32 and a 4-bit code for each value.
+/// Absmax may be coded too: their mean (offset) is taken off, blocks of 256 have an absmax of their own, and 8 bits choose from a map of 256.
 ///   absmax = fp32(fp32(map[code8] · nested) + offset)        value = bf16(fp32(table[code4] · absmax)), each rounded to nearest even, no FMA
 /// A weight stored so is the bf16 tensor of these values, whatever type products read: fp16 and fp32 are made from the bf16 value, as from a checkpoint that holds it.
 /// Source: Dettmers et al. 2023, "QLoRA"; bitsandbytes 0.50, functional.py and csrc/kernels.cu.
@@ -24,8 +24,8 @@ public static class Nf4
     ];
 
     /// <summary>
-    /// The signed code book of absmax, ascending: 0, 1, and of either sign 2^i means of equal parts of [0.1, 1], times 10^(i-6), for i from 0 to 6. Computed in fp32 as torch's linspace and
-    /// products round.
+    /// The signed code book of absmax, ascending: 0, 1, and of either sign 2^i means of equal parts of [0.1, 1], times 10^(i-6), for i from 0 to 6.
+    /// Computed in fp32 as torch's linspace and products round.
     /// </summary>
     public static IReadOnlyList<float> DynamicMap { get; } = CreateDynamicMap();
 

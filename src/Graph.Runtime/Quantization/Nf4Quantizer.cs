@@ -8,8 +8,9 @@ using System.Threading.Tasks;
 namespace Graph.Runtime.Quantization;
 
 /// <summary>
-/// Quantises one tensor after the other to NF4 with 8-bit absmax, on all cores. By the rule of bitsandbytes' kernels: v = x · (1 / absmax) in fp32; a value's code is the number of thresholds below it
-/// (strictly); a block of zeros gives 0 · ∞ = NaN, which exceeds none: code 0. The offset is the mean of absmax, summed in double; absmax − offset is coded the same way in blocks of 256 by the nearest
+/// Quantises one tensor after the other to NF4 with 8-bit absmax, on all cores. By the rule of bitsandbytes' kernels: v = x · (1 / absmax) in fp32;
+/// a value's code is the number of thresholds below it (strictly); a block of zeros gives 0 · ∞ = NaN, which exceeds none: code 0.
+/// The offset is the mean of absmax, summed in double; absmax − offset is coded the same way in blocks of 256 by the nearest
 /// entry of the map. Where a value lies within 1e-6 of a threshold a GPU of theirs, whose reciprocal is approximate, may choose the code beside it.
 /// </summary>
 /// <param name="elements">Of the largest tensor.</param>

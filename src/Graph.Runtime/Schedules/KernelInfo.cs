@@ -6,7 +6,8 @@ namespace Graph.Runtime.Schedules;
 
 /// <summary>
 /// How one emitted kernel is launched on one target. Grid: x = ceil(rows / TileRows), y = GridY (or ceil(n / TileCols) for GEMMs, where TileCols &gt; 0).
-/// Parameters by convention: for every argument a pointer to its first element, followed by an int pitch in elements when the tensor is a matrix (two dimensions or more, T counted);
+/// Parameters by convention: for every argument a pointer to its first element,
+/// followed by an int pitch in elements when the tensor is a matrix (two dimensions or more, T counted);
 /// one-dimensional weights, inputs, scalars and T-only tensors have no pitch. Last: int rows. A slice of rows is a moved pointer, so a kernel never needs its absolute row.
 /// </summary>
 /// <param name="Name">Function name in the text.</param>

@@ -119,7 +119,8 @@ public sealed record KernelLaunch(int Id, int Layer, KernelKind Kind, string Ker
     int InPlace = 0, AttentionFacts? Attention = null) : Launch(Id, Layer);
 
 /// <summary>
-/// Frozen-head linear + softcap + cross entropy, chunked over tokens: per chunk, logits = x·tableᵀ (scratch, never whole), the row kernel turns them into dlogits in place and writes
+/// Frozen-head linear + softcap + cross entropy, chunked over tokens:
+/// per chunk, logits = x·tableᵀ (scratch, never whole), the row kernel turns them into dlogits in place and writes
 /// one loss per row, then dx = dlogits·table. DX is null once planning finds that nothing reads it (evaluation). Kernel arguments: logits, loss, labels, inv_labels.
 /// Sums: null, or what a device may run in place of the plain product and the kernel.
 /// </summary>

@@ -85,7 +85,8 @@ sealed class ScheduleReader
                 "boundary" => tensor with { Boundary = true },
                 "theta" => tensor with { Rope = new RopeFacts(double.Parse(value, CultureInfo.InvariantCulture), null) },
                 "layers" => tensor with { Rope = tensor.Rope! with { Layers = value } },
-                "parts" => tensor with { Parts = value.Split('+').Select(p => new WeightPart(p.Substring(0, p.LastIndexOf(':')), Int(p.Substring(p.LastIndexOf(':') + 1)))).ToArray() },
+                "parts" => tensor with { Parts = value.Split('+')
+                    .Select(p => new WeightPart(p.Substring(0, p.LastIndexOf(':')), Int(p.Substring(p.LastIndexOf(':') + 1)))).ToArray() },
                 _ => throw new FormatException("unknown attribute " + word),
             };
         }
@@ -102,7 +103,8 @@ sealed class ScheduleReader
                 var at = 6;
                 do
                 {
-                    segments.Add(new GemmSegment(ReadView(words[at]), words[at + 1] == "*" ? ReadView(words[at + 2]) : throw new FormatException("expected * but found " + words[at + 1])));
+                    segments.Add(new GemmSegment(ReadView(words[at]), words[at + 1] == "*" ? ReadView(words[at + 2])
+                        : throw new FormatException("expected * but found " + words[at + 1])));
                     at += 4;
                 }
                 while (at <= words.Length && words[at - 1] == "+");

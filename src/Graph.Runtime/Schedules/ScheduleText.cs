@@ -78,7 +78,8 @@ public static class ScheduleText
             + (g.Scale.IsOne ? "" : " scale=" + g.Scale),
         KernelLaunch k => Lower(k.Kind) + " " + k.Kernel + " out=" + I(k.Outputs) + " inplace=" + I(k.InPlace) + (k.Attention is { } a ? " " + Print(a)
             : "") + string.Concat(k.Arguments.Select(v => " " + Print(v))),
-        CrossEntropyLaunch c => "cross_entropy " + c.Kernel + " dx=" + (c.DX is { } dx ? Print(dx) : "-") + " loss=" + Print(c.Loss) + " x=" + Print(c.X) + " table=" + Print(c.Table)
+        CrossEntropyLaunch c => "cross_entropy " + c.Kernel + " dx=" + (c.DX is { } dx ? Print(dx) : "-") + " loss=" + Print(c.Loss)
+            + " x=" + Print(c.X) + " table=" + Print(c.Table)
             + " labels=" + Print(c.Labels) + " inverse_labels=" + Lower(c.InverseLabels) + (c.Sums is { } sums ? " sums=" + sums.Product + "," + sums.Kernel
             : "") + (c.DTable is { } dtable ? " dtable=" + Print(dtable) : ""),
         DequantizeLaunch d => "dequantize " + Print(d.Weight) + " = " + Print(d.Packed),

@@ -60,7 +60,8 @@ static class AttentionText
     {
         var log2 = new Expr.Number(1.4426950408889634) * score.Value;
         return "// The score of a pair, s = q k, distance = q - k in tokens, head = the query head: " + ExprText.Print(score.Value) + ", traced from the model; in units of log2.\n"
-            + "__device__ __forceinline__ float score_log2(float s, float distance, float head)\n{\n" + ExprSource.Body(new[] { ("return ", log2) }, ExprLanguage.Cuda, "const float", "    ") + "}\n\n"
+            + "__device__ __forceinline__ float score_log2(float s, float distance, float head)\n{\n"
+            + ExprSource.Body(new[] { ("return ", log2) }, ExprLanguage.Cuda, "const float", "    ") + "}\n\n"
             + "// The same, and d(score)/ds in natural units, from shared work.\n"
             + "__device__ __forceinline__ void score_log2_and_derivative(float s, float distance, float head, float& z, float& dz)\n{\n"
             + ExprSource.Body(new[] { ("z = ", log2), ("dz = ", score.Derivative) }, ExprLanguage.Cuda, "const float", "    ") + "}\n\n";

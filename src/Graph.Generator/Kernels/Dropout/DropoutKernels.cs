@@ -11,8 +11,10 @@ static class DropoutKernels
 
     static readonly (string Name, string Sentence)[] All =
     {
-        ("adapter_dropout", "Dropout of an adapter's input: 4 bytes an element, read once and written once, with a mask that is computed from counters where it is needed and never stored."),
-        ("adapter_dropout_add", "The gradient of an adapter's input through its dropout, added to the rest of it: 6 bytes an element, with the mask of the forward computed again."),
+        ("adapter_dropout", "Dropout of an adapter's input: 4 bytes an element, read once and written once, "
+            + "with a mask that is computed from counters where it is needed and never stored."),
+        ("adapter_dropout_add", "The gradient of an adapter's input through its dropout, added to the rest of it: 6 bytes an element, "
+            + "with the mask of the forward computed again."),
     };
 
     public static IEnumerable<EmittedKernel> Kernels(Target target) => All.Select(k => new EmittedKernel(

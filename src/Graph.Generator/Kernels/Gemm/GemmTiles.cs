@@ -73,7 +73,8 @@ public static class GemmTiles
         new KernelInfo(form.Name, KernelKind.Gemm, tile.Threads, tile.SharedBytes, tile.M, tile.N, 1) { Gemm = form }, new[]
         {
             Sentence(form, tile.M, tile.N, tile.K, tile.Stages, "") + CudaText.Elem(target)
-                + CudaText.Named(form.Name, ("LAYOUT", (int)form.Layout), ("OUT_F32", form.F32 ? 1 : 0), ("ACCUMULATE", form.Accumulate ? 1 : 0), ("BY_UNITS", form is { Layout: GemmLayout.Tn, Accumulate: true } ? 1 : 0),
+                + CudaText.Named(form.Name, ("LAYOUT", (int)form.Layout), ("OUT_F32", form.F32 ? 1 : 0), ("ACCUMULATE", form.Accumulate ? 1 : 0),
+                    ("BY_UNITS", form is { Layout: GemmLayout.Tn, Accumulate: true } ? 1 : 0),
                     ("TILE_M", tile.M), ("TILE_N", tile.N), ("TILE_K", tile.K), ("STAGES", tile.Stages), ("WARP_M", tile.WarpM),
                     ("WARP_N", tile.WarpN), ("MIN_BLOCKS", tile.MinBlocks)),
             "@prelude.cu", "@mma.cu", "@gemm.cu",

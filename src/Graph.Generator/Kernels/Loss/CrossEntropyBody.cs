@@ -72,7 +72,8 @@ public sealed record CrossEntropyBody(Expr Logit, int Vocab) : KernelBody
         var name = log2 ? "logit_log2" : "logit";
         var z = log2 ? new Expr.Number(1.4426950408889634) * Logit : Logit;
         return "// logit(s) = " + ExprText.Print(Logit) + ", traced from the model" + (log2 ? "; in units of log2.\n" : ".\n")
-            + (value ? "__device__ __forceinline__ float " + name + "(float s)\n{\n" + ExprSource.Body(new[] { ("return ", z) }, ExprLanguage.Cuda, "const float", "    ") + "}\n\n" : "")
+            + (value ? "__device__ __forceinline__ float " + name + "(float s)\n{\n"
+                + ExprSource.Body(new[] { ("return ", z) }, ExprLanguage.Cuda, "const float", "    ") + "}\n\n" : "")
             + (derivative ? "__device__ __forceinline__ void " + name + "_and_derivative(float s, float& z, float& dz)\n{\n"
                 + ExprSource.Body(new[] { ("z = ", z), ("dz = ", Logit.Derivative("s")) }, ExprLanguage.Cuda, "const float", "    ") + "}\n\n" : "");
     }

@@ -11,7 +11,8 @@ static class Nf4Kernels
 {
     const int Threads = 256;
 
-    const string Sentence = "Elements of a weight from its NF4 codes, all tensors of a stack in one launch: 0.52 bytes an element read (a code, and an absmax of 8 bits for each 64) and 2 written, "
+    const string Sentence = "Elements of a weight from its NF4 codes, all tensors of a stack in one launch: 0.52 bytes an element read "
+        + "(a code, and an absmax of 8 bits for each 64) and 2 written, "
         + "so the weight is stored in a quarter of the memory and products read it as if it had never been packed.";
 
     public static IEnumerable<EmittedKernel> Kernels(Target target) => new[]

@@ -27,7 +27,8 @@ public static class RowKernelText
     const int RowsAhead = 3;
 
     /// <summary>
-    /// A row loaded ahead takes 4 registers per matrix and thread. Up to two matrices leave room for three blocks of 448 threads on a multiprocessor (40 registers: 42 warps are 11 on one of its quarters);
+    /// A row loaded ahead takes 4 registers per matrix and thread.
+    /// Up to two matrices leave room for three blocks of 448 threads on a multiprocessor (40 registers: 42 warps are 11 on one of its quarters);
     /// rows of more matrices are enough bytes in flight by themselves.
     /// </summary>
     const int MaxMatricesAhead = 2;
@@ -50,7 +51,8 @@ public static class RowKernelText
             return new KernelInfo(kernel.Name, KernelKind.Row, block, 0, 1, 0, blocks);
         }
         if (body.Columns > MaxReducedColumns)
-            throw new InvalidOperationException("row kernel " + kernel.Name + ": a reduction over " + body.Columns + " columns does not fit one block of 1024 threads with 8 columns each");
+            throw new InvalidOperationException("row kernel " + kernel.Name + ": a reduction over "
+                + body.Columns + " columns does not fit one block of 1024 threads with 8 columns each");
         return new KernelInfo(kernel.Name, KernelKind.Row, (body.Columns / 8 + 31) / 32 * 32, 0, TileRows(body), 0, 1);
     }
 

@@ -37,7 +37,9 @@ public class ParserFuzzTests
     public void Run_AnotherExceptionAndTooMuchMemory_AreFound()
     {
         using var scratch = new Scratch();
-        Parser[] parsers = [new("throws", [[1]], _ => _ => throw new IndexOutOfRangeException("x")), new("allocates", [[1]], _ => _ => GC.KeepAlive(new byte[2 << 20])), new("refuses", [[1]], _ => _ => throw new InputException("no."))];
+        Parser[] parsers = [new("throws", [[1]], _ => _ => throw new IndexOutOfRangeException("x")),
+            new("allocates", [[1]], _ => _ => GC.KeepAlive(new byte[2 << 20])),
+            new("refuses", [[1]], _ => _ => throw new InputException("no."))];
         var (counts, findings) = new FuzzRun(parsers, scratch.Path, MostBytes: 1 << 20).Run(0, 30, 2);
         Assert.Equal(10, findings.Count(f => f.Parser == "throws" && f.What.StartsWith("IndexOutOfRangeException: x", StringComparison.Ordinal)));
         Assert.Equal(10, findings.Count(f => f.Parser == "allocates" && f.What.StartsWith("2 MiB", StringComparison.Ordinal)));

@@ -26,7 +26,8 @@ public sealed class FormTests
         ["LinearOfOneColumn"] = "multiple of 8",
     };
 
-    static readonly IReadOnlyDictionary<string, Type> Types = typeof(Form).Assembly.GetTypes().Where(t => t.IsSubclassOf(typeof(LanguageModel)) && !t.IsAbstract).ToDictionary(t => t.Name);
+    static readonly IReadOnlyDictionary<string, Type> Types = typeof(Form).Assembly.GetTypes()
+        .Where(t => t.IsSubclassOf(typeof(LanguageModel)) && !t.IsAbstract).ToDictionary(t => t.Name);
 
     static readonly Lazy<IReadOnlyDictionary<string, Verdict>> Verdicts = new(() => Check(Types.Keys, setup => setup));
 
@@ -89,7 +90,8 @@ public sealed class FormTests
     [MemberData(nameof(Good))]
     public void Fusions_OfAForm_ReadTheSameDY(string form)
     {
-        var trace = Recorder.Record(() => (LanguageModel)Activator.CreateInstance(Types[form])!).Select(n => new Generator.Tracing.TraceNode(n.Id, n.Op, n.Inputs, n.Attributes, n.Scope)).ToArray();
+        var trace = Recorder.Record(() => (LanguageModel)Activator.CreateInstance(Types[form])!)
+            .Select(n => new Generator.Tracing.TraceNode(n.Id, n.Op, n.Inputs, n.Attributes, n.Scope)).ToArray();
         var schedule = ScheduleText.Parse(Generator.Compiler.Compile(form, trace, []).ScheduleText);
         var launches = schedule.Forward.Concat(schedule.Backward).OfType<GemmLaunch>().ToDictionary(l => l.Id);
         var kinds = schedule.Tensors.ToDictionary(t => t.Name);

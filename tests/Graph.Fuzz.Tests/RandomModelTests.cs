@@ -24,22 +24,26 @@ public sealed class RandomModelTests
     public void Step_OfRandomModels_IsTorchs(int first) => IsTorchs([.. Enumerable.Range(first, Batch).Select(seed => RandomModel.Of(seed))], first, _ => false);
 
     [Fact]
-    public void Step_WithDropout_IsTorchs() => IsTorchs([.. Enumerable.Range(0, Batch).Select(seed => RandomModel.Of(seed)).Select(m => m with { Setup = m.Setup with { Dropout = 0.3 } })], 0, _ => false);
+    public void Step_WithDropout_IsTorchs() =>
+        IsTorchs([.. Enumerable.Range(0, Batch).Select(seed => RandomModel.Of(seed)).Select(m => m with { Setup = m.Setup with { Dropout = 0.3 } })], 0, _ => false);
 
     [Fact]
     public void Step_WithAScaleForEachAdapter_IsTorchsOrRefused() =>
-        IsTorchs([.. Enumerable.Range(0, Batch).Select(seed => RandomModel.Of(seed)).Select(m => m with { Setup = m.Setup with { OwnScales = true } })], 0, v => v.Message.Contains("so all adapters must have one scale"));
+        IsTorchs([.. Enumerable.Range(0, Batch).Select(seed => RandomModel.Of(seed)).Select(m => m with { Setup = m.Setup with { OwnScales = true } })], 0,
+            v => v.Message.Contains("so all adapters must have one scale"));
 
     /// <summary>Full finetuning; what it refuses names it.</summary>
     [Fact]
     public void Step_OfAllWeights_IsTorchsOrRefused() =>
-        IsTorchs([.. Enumerable.Range(0, Batch).Select(seed => RandomModel.Of(seed)).Select(m => m with { Setup = m.Setup with { Full = true } })], 0, v => v.Outcome == Outcome.Refused && v.Message.StartsWith("full: ", StringComparison.Ordinal));
+        IsTorchs([.. Enumerable.Range(0, Batch).Select(seed => RandomModel.Of(seed)).Select(m => m with { Setup = m.Setup with { Full = true } })], 0,
+            v => v.Outcome == Outcome.Refused && v.Message.StartsWith("full: ", StringComparison.Ordinal));
 
     static void IsTorchs(Model[] models, int first, Func<Verdict, bool> isRefused)
     {
         var verdicts = Fuzzer.Check(models);
         var failed = Enumerable.Range(0, Batch).Where(i => verdicts[i].IsFailure && !isRefused(verdicts[i])).ToArray();
-        Assert.True(failed.Length == 0, $"{failed.Length} of {Batch} models fail:\n{string.Join("\n", failed.Select(i => $"seed {first + i}: {verdicts[i].Outcome}: {verdicts[i].Message.Split('\n')[0]}"))}\n\n"
+        Assert.True(failed.Length == 0, $"{failed.Length} of {Batch} models fail:\n"
+            + $"{string.Join("\n", failed.Select(i => $"seed {first + i}: {verdicts[i].Outcome}: {verdicts[i].Message.Split('\n')[0]}"))}\n\n"
             + (failed.Length == 0 ? "" : Fuzzer.Report(first + failed[0], models[failed[0]], verdicts[failed[0]], Limit)));
     }
 

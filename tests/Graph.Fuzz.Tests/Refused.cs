@@ -6,7 +6,14 @@ namespace Graph.Fuzz.Tests.Forms;
 
 public sealed class AdaptedHead : Form { protected override Tensor Body(Tensor x) => Lora(x, "a"); protected override Tensor Head(Tensor x) => Lora(x, "lm_head", H, V); }
 public sealed class NoHead : Form { protected override Tensor Body(Tensor x) => Lora(x, "a"); protected override Tensor Head(Tensor x) => x; }
-public sealed class BiasOnLogits : Form { protected override Tensor Body(Tensor x) => Lora(x, "a"); protected override Tensor Head(Tensor x) => base.Head(x) + Param("lm_head.bias", V); }
+
+public sealed class BiasOnLogits : Form
+{
+    protected override Tensor Body(Tensor x) => Lora(x, "a");
+
+    protected override Tensor Head(Tensor x) => base.Head(x) + Param("lm_head.bias", V);
+}
+
 public sealed class ScaleOnLogits : Form { protected override Tensor Body(Tensor x) => Lora(x, "a"); protected override Tensor Head(Tensor x) => base.Head(x) * LoraScale("a"); }
 public sealed class ComputedWeight : Form { protected override Tensor Body(Tensor x) => Lora(Linear(x, Param("w.weight", H, H) * 2), "a"); }
 public sealed class MeanOverRanks : Form { protected override Tensor Body(Tensor x) => Lora(x, "a") * RowMean(Linear(x, LoraA("a", H))); }

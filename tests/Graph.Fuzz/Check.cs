@@ -39,7 +39,8 @@ public static class Check
         var batches = Batches(compiled.Case);
         var masks = Masks(compiled);
         var expected = TorchReference.Run(compiled.Case.Trace, setup, batches, new Storage.Exact(), masks);
-        if (expected.Largest > 1e4 || !double.IsFinite(expected.Loss) || expected.Gradients.Values.Any(g => !g.All(double.IsFinite))) return new Verdict(Outcome.Unusable, "values above 10,000");
+        if (expected.Largest > 1e4 || !double.IsFinite(expected.Loss) || expected.Gradients.Values.Any(g => !g.All(double.IsFinite)))
+            return new Verdict(Outcome.Unusable, "values above 10,000");
         var single = Single(compiled.Case, batches, 0, Steps[0], masks);
         if (!single.All(s => double.IsFinite(s.Loss) && s.Gradients.Values.All(g => g.All(double.IsFinite)))) return new Verdict(Outcome.Unusable, "no numbers in fp32");
 
@@ -52,8 +53,10 @@ public static class Check
             foreach (var (what, loss) in masks is null ? new[] { ("loss", first.Loss), ("evaluated loss", first.Evaluated) } : [("loss", first.Loss)])
             {
                 // It is one fp32 number, that every micro-batch adds its share to.
-                var share = Share(Math.Abs(loss - expected.Loss), LossFactor, (batches.Count + 1) * Math.Max(1, Math.Abs(expected.Loss)), steps => steps.Max(s => Math.Abs(s.Loss - expected.Loss)), out var allowed);
-                if (share > 1) return new Verdict(Outcome.Loss, FormattableString.Invariant($"the {what} is {loss:R}, torch has {expected.Loss:R} (allowed {allowed:G2} off)"), share);
+                var share = Share(Math.Abs(loss - expected.Loss), LossFactor, (batches.Count + 1) * Math.Max(1, Math.Abs(expected.Loss)),
+                    steps => steps.Max(s => Math.Abs(s.Loss - expected.Loss)), out var allowed);
+                if (share > 1)
+                    return new Verdict(Outcome.Loss, FormattableString.Invariant($"the {what} is {loss:R}, torch has {expected.Loss:R} (allowed {allowed:G2} off)"), share);
                 worst = Math.Max(worst, share);
             }
             foreach (var (name, gradient) in expected.Gradients)
@@ -61,7 +64,9 @@ public static class Check
                 var got = first.Gradient(name, gradient.Length);
                 var error = Distance(got, gradient);
                 var share = Share(error, GradientFactor, Size(gradient), steps => Noise(steps, name, gradient), out var allowed);
-                if (share > 1) return new Verdict(Outcome.Gradient, FormattableString.Invariant($"the gradient of {name} is off by {error:G3} (allowed {allowed:G3}) of {Size(gradient):G3}, ours has {Size(got):G3}"), share);
+                if (share > 1)
+                    return new Verdict(Outcome.Gradient,
+                        FormattableString.Invariant($"the gradient of {name} is off by {error:G3} (allowed {allowed:G3}) of {Size(gradient):G3}, ours has {Size(got):G3}"), share);
                 worst = Math.Max(worst, share);
             }
             for (var i = 0; i < decisions; i++)
@@ -132,16 +137,19 @@ public static class Check
         var ours = Train(compiled.Loaded!, model.Weights, model.Setup, batches, null);
         var single = Single(model, batches, 0, 16, masks);
         yield return Line("loss", Math.Abs(expected.Loss), Math.Abs(ours.Loss - expected.Loss), single.Select(s => Math.Abs(s.Loss - expected.Loss)));
-        foreach (var (name, gradient) in expected.Gradients) yield return Line(name, Size(gradient), Distance(ours.Gradient(name, gradient.Length), gradient), single.Select(s => Distance(s.Gradients[name], gradient)));
+        foreach (var (name, gradient) in expected.Gradients)
+            yield return Line(name, Size(gradient), Distance(ours.Gradient(name, gradient.Length), gradient), single.Select(s => Distance(s.Gradients[name], gradient)));
 
         static string Line(string name, double size, double error, IEnumerable<double> single) =>
-            FormattableString.Invariant($"{name}: {size:G3}, ours is off by {error:G3}, torch in fp32 by {string.Join(" ", single.Order().Select(e => e.ToString("G2", CultureInfo.InvariantCulture)))}");
+            FormattableString.Invariant(
+                $"{name}: {size:G3}, ours is off by {error:G3}, torch in fp32 by {string.Join(" ", single.Order().Select(e => e.ToString("G2", CultureInfo.InvariantCulture)))}");
     }
 
     public static IReadOnlyList<MicroBatch> Batches(Case model)
     {
         var (setup, ids, labels) = (model.Setup, model.Ids, model.Labels);
-        return [.. setup.Documents.Select((documents, b) => MicroBatch.Pack(setup.Tokens, [.. documents.Select((length, d) => Values.Document(setup.Seed, b, d, length, ids, labels, setup.Unlabelled))]))];
+        return [.. setup.Documents.Select((documents, b) => MicroBatch.Pack(setup.Tokens,
+            [.. documents.Select((length, d) => Values.Document(setup.Seed, b, d, length, ids, labels, setup.Unlabelled))]))];
     }
 
     sealed record Trained(
@@ -150,11 +158,13 @@ public static class Check
         // The run leaves adapters of rank 0 out.
         public double[] Gradient(string name, int length) => Gradients.TryGetValue(name, out var values) ? [.. values.Select(v => (double)v)] : new double[length];
 
-        public byte[] Bits { get; } = [.. BitConverter.GetBytes(Loss), .. BitConverter.GetBytes(Evaluated), .. Gradients.OrderBy(g => g.Key, StringComparer.Ordinal).SelectMany(g => MemoryMarshal.AsBytes(g.Value.AsSpan()).ToArray())];
+        public byte[] Bits { get; } = [.. BitConverter.GetBytes(Loss), .. BitConverter.GetBytes(Evaluated),
+            .. Gradients.OrderBy(g => g.Key, StringComparer.Ordinal).SelectMany(g => MemoryMarshal.AsBytes(g.Value.AsSpan()).ToArray())];
     }
 
     /// <summary>
-    /// One step; random: each activation is saved, built again, or goes to the host and comes back when the bus likes, as do weights, and launches run tile by tile wherever that makes tensors smaller.
+    /// One step; random: each activation is saved, built again, or goes to the host and comes back when the bus likes, as do weights,
+    /// and launches run tile by tile wherever that makes tensors smaller.
     /// </summary>
     static Trained Train(CompiledModel model, IReadOnlyDictionary<string, int[]> shapes, Setup setup, IReadOnlyList<MicroBatch> batches, Random? random)
     {
@@ -166,7 +176,8 @@ public static class Check
         var away = random?.NextDouble() ?? 0;
         var activations = schedule.Tensors.Where(t => t.Kind == TensorKind.Activation).Select(t => t.Name);
         var offloaded = random is null ? [] : activations.Except(recomputed).Where(_ => random.NextDouble() < away).ToArray();
-        var streamed = random is null || setup.Full ? WeightStorages.Resident : WeightStorages.Streamed(schedule, WeightStorages.Resident).Where(_ => random.NextDouble() < away).ToDictionary();
+        var streamed = random is null || setup.Full ? WeightStorages.Resident
+            : WeightStorages.Streamed(schedule, WeightStorages.Resident).Where(_ => random.NextDouble() < away).ToDictionary();
         CopyTime Drawn() => (CopyTime)(random?.Next(2) ?? 0);
         var options = new PlanOptions(setup.Tokens, ranks, ActType.F32, setup.LoraScale)
         {
@@ -183,7 +194,8 @@ public static class Check
         using var session = new TrainingSession(device, ExecutionPlan.Create(schedule, options));
         session.LoadWeights(new ModelWeights(setup.Seed, shapes));
         var adapters = ranks.Adapters.ToArray();
-        foreach (var a in adapters) session.SetAdapter(a.Linear, Values.Of(setup.Seed, a.Linear + ".lora_A", a.Rank, a.In), Values.Of(setup.Seed, a.Linear + ".lora_B", a.Out, a.Rank));
+        foreach (var a in adapters)
+            session.SetAdapter(a.Linear, Values.Of(setup.Seed, a.Linear + ".lora_A", a.Rank, a.In), Values.Of(setup.Seed, a.Linear + ".lora_B", a.Out, a.Rank));
         var evaluated = batches.Sum(b => session.Evaluate(b).LossSum) / batches.Sum(b => b.LabelCount);
         var loss = session.Train(batches, 0).Loss;
         var gradients = new Dictionary<string, float[]>();

@@ -23,7 +23,9 @@ public sealed record Case(IReadOnlyList<Dsl.TraceNode> Trace, Setup Setup)
     public static Case Of(Model model) => new(Replay.Trace(model), model.Setup);
 
     /// <summary>Shapes of the frozen weights by name.</summary>
-    public IReadOnlyDictionary<string, int[]> Weights => Trace.Where(n => n.Op == "param").GroupBy(n => (string)n.Attributes[0].Value!).ToDictionary(n => n.Key, n => n.First().Attributes.Skip(1).Select(a => (int)a.Value!).ToArray());
+    public IReadOnlyDictionary<string, int[]> Weights =>
+        Trace.Where(n => n.Op == "param").GroupBy(n => (string)n.Attributes[0].Value!)
+            .ToDictionary(n => n.Key, n => n.First().Attributes.Skip(1).Select(a => (int)a.Value!).ToArray());
 
     /// <summary>Ids are below the rows of every embedding table.</summary>
     public int Ids => Trace.Where(n => n.Op == "embedding" && Trace[n.Inputs[0]].Op == "input").Select(n => Rows(n)).DefaultIfEmpty(2).Min();
@@ -49,7 +51,8 @@ public sealed record Compiled(Case Case, CompiledText? Text, CompiledModel? Load
 public sealed class CompiledBatch : IDisposable
 {
     static readonly MetadataReference[] References = ((string)AppContext.GetData("TRUSTED_PLATFORM_ASSEMBLIES")!).Split(Path.PathSeparator)
-        .Where(p => Path.GetFileNameWithoutExtension(p) is "System.Private.CoreLib" or "System.Runtime" or "System.Collections" or "System.Memory" or "System.Numerics.Tensors" or "System.Numerics.Vectors"
+        .Where(p => Path.GetFileNameWithoutExtension(p) is "System.Private.CoreLib" or "System.Runtime" or "System.Collections" or "System.Memory"
+            or "System.Numerics.Tensors" or "System.Numerics.Vectors"
             or "System.Runtime.Intrinsics" or "System.Runtime.CompilerServices.Unsafe" or "System.Threading" or "Graph.Runtime")
         .Select(p => (MetadataReference)MetadataReference.CreateFromFile(p)).ToArray();
 
@@ -96,13 +99,16 @@ public sealed class CompiledBatch : IDisposable
         }
     }
 
-    static SyntaxTree Tree(int number, string source) => CSharpSyntaxTree.ParseText(SourceText.From($"public static class M{number}\n{{\n{source}}}\n", Encoding.UTF8), new CSharpParseOptions(LanguageVersion.CSharp14), $"M{number}");
+    static SyntaxTree Tree(int number, string source) =>
+        CSharpSyntaxTree.ParseText(SourceText.From($"public static class M{number}\n{{\n{source}}}\n", Encoding.UTF8),
+            new CSharpParseOptions(LanguageVersion.CSharp14), $"M{number}");
 
     // A model whose C# has errors is left out, and the others are compiled again.
     System.Reflection.Assembly Load(SyntaxTree?[] trees, Compiled[] compiled)
     {
         using var image = new MemoryStream();
-        var result = CSharpCompilation.Create("fuzz", trees.OfType<SyntaxTree>(), References, new CSharpCompilationOptions(OutputKind.DynamicallyLinkedLibrary, optimizationLevel: OptimizationLevel.Release, allowUnsafe: true)).Emit(image);
+        var result = CSharpCompilation.Create("fuzz", trees.OfType<SyntaxTree>(), References,
+            new CSharpCompilationOptions(OutputKind.DynamicallyLinkedLibrary, optimizationLevel: OptimizationLevel.Release, allowUnsafe: true)).Emit(image);
         if (result.Success)
         {
             image.Position = 0;
@@ -112,7 +118,8 @@ public sealed class CompiledBatch : IDisposable
         {
             if (bad.Key < 0) throw new InvalidOperationException("fuzz: the emitted C# does not compile: " + bad.First());
             trees[bad.Key] = null;
-            compiled[bad.Key] = compiled[bad.Key] with { Failure = new Verdict(Outcome.Emitted, bad.First().GetMessage() + "\n" + bad.First().Location.SourceTree!.GetText().Lines[bad.First().Location.GetLineSpan().StartLinePosition.Line]) };
+            compiled[bad.Key] = compiled[bad.Key] with { Failure = new Verdict(Outcome.Emitted,
+                bad.First().GetMessage() + "\n" + bad.First().Location.SourceTree!.GetText().Lines[bad.First().Location.GetLineSpan().StartLinePosition.Line]) };
         }
         return Load(trees, compiled);
     }

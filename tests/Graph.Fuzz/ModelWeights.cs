@@ -11,7 +11,8 @@ sealed class ModelWeights(int seed, IReadOnlyDictionary<string, int[]> shapes) :
 {
     readonly Dictionary<string, float[]> made = [];
 
-    public StoredTensor Describe(string name) => shapes.TryGetValue(name, out var shape) ? new StoredTensor(StoredType.F32, shape) : throw new KeyNotFoundException($"fuzz: the model has no weight '{name}'.");
+    public StoredTensor Describe(string name) =>
+        shapes.TryGetValue(name, out var shape) ? new StoredTensor(StoredType.F32, shape) : throw new KeyNotFoundException($"fuzz: the model has no weight '{name}'.");
 
     public ReadOnlySpan<byte> Rows(string name, int row, int rows, Span<byte> scratch)
     {

@@ -74,17 +74,21 @@ public static class OpTable
         new("linear", (_, t) => Linear(t[0], t[1])?.WithWholeChunks(), (_, x) => Dsl.Ops.Linear(x[0], x[1]), (_, x) => $"Linear({x[0]}, {x[1]})", (x, _) => x[0].matmul(x[1].t())),
         new("split_heads", (s, t) => t[0].Kind == ValueKind.Rows && t[0].A % s.Count!.Value == 0 ? ValueType.Heads(s.Count.Value, t[0].A / s.Count.Value).WithWholeChunks() : null,
             (s, x) => Dsl.Ops.SplitHeads(x[0], s.Count!.Value), (s, x) => $"SplitHeads({x[0]}, {N(s.Count!.Value)})", (x, a) => x[0].view(x[0].shape[0], a.Int("heads"), -1)),
-        new("merge_heads", (_, t) => t[0].Kind == Heads ? ValueType.Rows(t[0].A * t[0].B).WithWholeChunks() : null, (_, x) => Dsl.Ops.MergeHeads(x[0]), (_, x) => $"MergeHeads({x[0]})",
+        new("merge_heads", (_, t) => t[0].Kind == Heads ? ValueType.Rows(t[0].A * t[0].B).WithWholeChunks() : null,
+            (_, x) => Dsl.Ops.MergeHeads(x[0]), (_, x) => $"MergeHeads({x[0]})",
             (x, _) => x[0].reshape(x[0].shape[0], -1)),
         new("rope", (_, t) => t[0].Kind == Heads && t[0].B % 2 == 0 ? t[0] : null, (s, x) => Dsl.Ops.Rope(x[0], s.Number), (s, x) => $"Rope({x[0]}, {Number(s.Number)})"),
-        new("attention", (_, t) => t[0].Kind == Heads && t[1].Kind == Heads && t[1] == t[2] && t[0].B == t[1].B && t[0].A % t[1].A == 0 && t[0].B is >= 16 and <= 256 && t[0].B % (t[0].B <= 96 ? 16 : 32) == 0 ? t[0] : null,
+        new("attention", (_, t) => t[0].Kind == Heads && t[1].Kind == Heads && t[1] == t[2] && t[0].B == t[1].B
+            && t[0].A % t[1].A == 0 && t[0].B is >= 16 and <= 256 && t[0].B % (t[0].B <= 96 ? 16 : 32) == 0 ? t[0] : null,
             (s, x) => s.Score switch
             {
                 null => Dsl.Ops.Attention(x[0], x[1], x[2], s.Number, window: s.Count),
                 { ReadsPosition: true } score => Dsl.Ops.Attention(x[0], x[1], x[2], s.Number, (z, at) => Run(score, z, at), s.Count),
                 { } score => Dsl.Ops.Attention(x[0], x[1], x[2], s.Number, z => Run(score, z, null), s.Count),
             },
-            (s, x) => $"Attention({x[0]}, {x[1]}, {x[2]}, {Number(s.Number)}{(s.Score is { } score ? (score.ReadsPosition ? ", (z, at) => " : ", z => ") + Print(score, 0) : "")}{(s.Count is { } window ? ", window: " + N(window) : "")})"),
+            (s, x) => $"Attention({x[0]}, {x[1]}, {x[2]}, {Number(s.Number)}"
+                + $"{(s.Score is { } score ? (score.ReadsPosition ? ", (z, at) => " : ", z => ") + Print(score, 0) : "")}"
+                + $"{(s.Count is { } window ? ", window: " + N(window) : "")})"),
     ];
 
     static readonly Dictionary<string, OpRow> ByName = Rows.ToDictionary(r => r.Name);
@@ -96,7 +100,8 @@ public static class OpTable
     public static OpRow Find(string op) => ByName.TryGetValue(op, out var row) ? row : throw new ArgumentException($"fuzz: OpTable has no row for the op {op}; add one.");
 
     static OpRow Unary(string name, string function, Func<Dsl.Tensor, Dsl.Tensor> record, Func<Tensor, Tensor> torch, bool isSmooth = true) =>
-        new(name, (_, t) => ValueType.Broadcast(t[0], t[0]), (_, x) => record(x[0]), (_, x) => function == "-" ? "-" + x[0] : $"{function}({x[0]})", (x, _) => torch(x[0]), isSmooth);
+        new(name, (_, t) => ValueType.Broadcast(t[0], t[0]), (_, x) => record(x[0]), (_, x) => function == "-" ? "-" + x[0] : $"{function}({x[0]})",
+            (x, _) => torch(x[0]), isSmooth);
 
     static OpRow Binary(string name, string sign, Func<Dsl.Tensor, Dsl.Tensor, Dsl.Tensor> record, Func<Tensor, Tensor, Tensor> torch) =>
         new(name, (_, t) => ValueType.Broadcast(t[0], t[1]), (_, x) => record(x[0], x[1]), (_, x) => $"{x[0]} {sign} {x[1]}", (x, _) => torch(x[0], x[1]));
@@ -109,7 +114,8 @@ public static class OpTable
         _ => null,
     };
 
-    static ValueType? Normed(ValueType[] t) => !t[0].IsStatistic && t[0].Kind is ValueKind.Rows or Heads && t.Skip(1).All(w => w == ValueType.Vector(t[0].Kind == Heads ? t[0].B : t[0].A)) ? t[0] : null;
+    static ValueType? Normed(ValueType[] t) =>
+        !t[0].IsStatistic && t[0].Kind is ValueKind.Rows or Heads && t.Skip(1).All(w => w == ValueType.Vector(t[0].Kind == Heads ? t[0].B : t[0].A)) ? t[0] : null;
 
     static Dsl.Tensor Run(Score score, Dsl.Tensor z, Dsl.ScorePosition? at) => score switch
     {

@@ -42,7 +42,9 @@ public static class Pack
                 else if (Expect(compiled.Case) is { } expected) packed.Add((s, compiled, expected));
                 else notes.Add($"seed {s}: 16 bits are too few for it");
             }
-            if (seed > first + 50 * count) throw new InvalidOperationException($"fuzz: of {seed - first} models only {packed.Count} can be packed; the first was left out because {notes.FirstOrDefault()}");
+            if (seed > first + 50 * count)
+                throw new InvalidOperationException($"fuzz: of {seed - first} models only {packed.Count} can be packed; "
+                    + $"the first was left out because {notes.FirstOrDefault()}");
         }
         using var stream = new GZipStream(File.Create(file), CompressionLevel.SmallestSize);
         using var json = new Utf8JsonWriter(stream);

@@ -12,7 +12,8 @@ public static class Replay
     public static IReadOnlyList<TraceNode> Trace(Model model) => Recorder.Record(() => new Steps(model));
 
     /// <summary>The same lines as the generator's interpreter writes them.</summary>
-    public static Generator.Tracing.TraceNode[] ForCompiler(IReadOnlyList<TraceNode> trace) => [.. trace.Select(n => new Generator.Tracing.TraceNode(n.Id, n.Op, n.Inputs, n.Attributes, n.Scope))];
+    public static Generator.Tracing.TraceNode[] ForCompiler(IReadOnlyList<TraceNode> trace) =>
+        [.. trace.Select(n => new Generator.Tracing.TraceNode(n.Id, n.Op, n.Inputs, n.Attributes, n.Scope))];
 
     sealed class Steps(Model model) : LanguageModel
     {
@@ -40,7 +41,8 @@ public static class PrintModel
     public static string Run(Model model, string name)
     {
         var text = new StringBuilder();
-        text.Append("public sealed class ").Append(name).Append(" : LanguageModel\n{\n    public static Setup Setup => ").Append(Describe(model.Setup)).Append(";\n\n    public override ConfigField[] CheckpointConfig => [];\n\n    public override Tensor Forward(Tensor ids)\n    {\n");
+        text.Append("public sealed class ").Append(name).Append(" : LanguageModel\n{\n    public static Setup Setup => ")
+            .Append(Describe(model.Setup)).Append(";\n\n    public override ConfigField[] CheckpointConfig => [];\n\n    public override Tensor Forward(Tensor ids)\n    {\n");
         var uses = new int[model.Steps.Count];
         foreach (var step in model.Steps) foreach (var input in step.Inputs) uses[input]++;
         var values = new string[model.Steps.Count];
@@ -74,7 +76,11 @@ public static class PrintModel
         return text.Append("    }\n}\n").ToString();
     }
 
-    static string Describe(Setup s) => FormattableString.Invariant($"new({s.Tokens}, [{string.Join(", ", s.Documents.Select(d => "[" + string.Join(", ", d) + "]"))}], {s.Unlabelled}, new Dictionary<string, int> {{ ")
-        + string.Join(", ", s.Ranks.Select(r => $"[\"{r.Key}\"] = {r.Value}")) + FormattableString.Invariant($" }}, {OpTable.Number(s.LoraScale)}, {(s.LogitsRows is { } rows ? rows : "null")}, {s.Seed})")
-        + (s.Full ? " with { Full = true }" : "") + (s.Dropout > 0 ? FormattableString.Invariant($" with {{ Dropout = {s.Dropout} }}") : "") + (s.OwnScales ? " with { OwnScales = true }" : "");
+    static string Describe(Setup s) =>
+        FormattableString.Invariant($"new({s.Tokens}, [{string.Join(", ", s.Documents.Select(d => "[" + string.Join(", ", d) + "]"))}], {s.Unlabelled}, ")
+        + "new Dictionary<string, int> { "
+        + string.Join(", ", s.Ranks.Select(r => $"[\"{r.Key}\"] = {r.Value}"))
+        + FormattableString.Invariant($" }}, {OpTable.Number(s.LoraScale)}, {(s.LogitsRows is { } rows ? rows : "null")}, {s.Seed})")
+        + (s.Full ? " with { Full = true }" : "") + (s.Dropout > 0 ? FormattableString.Invariant($" with {{ Dropout = {s.Dropout} }}") : "")
+        + (s.OwnScales ? " with { OwnScales = true }" : "");
 }

@@ -56,7 +56,8 @@ public static class Shrink
             {
                 if (types[j] != types[i] || !(types[j].IsPerToken || steps[i].Inputs.Contains(j))) continue;
                 seen++;
-                yield return (i == steps.Count - 1 ? model with { Steps = [.. steps.Take(j + 1)] } : Change(model, s => s with { Inputs = [.. s.Inputs.Select(input => input == i ? j : input)] })).WithoutDead();
+                yield return (i == steps.Count - 1 ? model with { Steps = [.. steps.Take(j + 1)] }
+                    : Change(model, s => s with { Inputs = [.. s.Inputs.Select(input => input == i ? j : input)] })).WithoutDead();
             }
         }
         foreach (var smaller in Setups(model.Setup)) yield return model with { Setup = smaller };
@@ -78,7 +79,8 @@ public static class Shrink
         foreach (var number in numbers)
             foreach (var other in new[] { 1, 2, 4, 8, 16, number / 16 * 8 }.Where(n => n > 0 && n < number).Distinct())
             {
-                yield return Change(model, s => s with { Dims = s.Dims?.Select(d => d == number ? other : d).ToArray(), Count = s.Op == "split_heads" && s.Count == number ? other : s.Count });
+                yield return Change(model, s => s with { Dims = s.Dims?.Select(d => d == number ? other : d).ToArray(),
+                    Count = s.Op == "split_heads" && s.Count == number ? other : s.Count });
                 yield return Change(model, s => s with { Dims = s.Dims?.Select(d => d == number ? other : d).ToArray() });
             }
     }
@@ -90,7 +92,8 @@ public static class Shrink
         if (s.Documents.Length > 1) yield return s with { Documents = [s.Documents[0]] };
         if (s.LogitsRows is not null) yield return s with { LogitsRows = null };
         if (s.Unlabelled > 0) yield return s with { Unlabelled = 0 };
-        foreach (var tokens in new[] { 1, 2, 3, 4, s.Tokens / 2 }.Where(t => t > 0 && t < s.Tokens).Distinct()) yield return s with { Tokens = tokens, Documents = [.. s.Documents.Select(_ => new[] { tokens })], LogitsRows = null };
+        foreach (var tokens in new[] { 1, 2, 3, 4, s.Tokens / 2 }.Where(t => t > 0 && t < s.Tokens).Distinct())
+            yield return s with { Tokens = tokens, Documents = [.. s.Documents.Select(_ => new[] { tokens })], LogitsRows = null };
         if (s.Documents.Any(d => d.Length > 1)) yield return s with { Documents = [.. s.Documents.Select(_ => new[] { s.Tokens })] };
         if (s.Ranks.Values.Any(r => r != 1)) yield return s with { Ranks = s.Ranks.ToDictionary(r => r.Key, _ => 1) };
         if (s.LoraScale != 1) yield return s with { LoraScale = 1 };

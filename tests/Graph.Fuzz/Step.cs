@@ -25,7 +25,8 @@ public abstract record Score
 
     /// <summary>Trees with one node less.</summary>
     public IEnumerable<Score> Smaller() => this is not Call call ? [] :
-        call.Inputs.Concat(call.Inputs.SelectMany((input, i) => input.Smaller().Select(smaller => (Score)(call with { Inputs = [.. call.Inputs.Select((old, j) => j == i ? smaller : old)] }))));
+        call.Inputs.Concat(call.Inputs.SelectMany((input, i) => input.Smaller()
+            .Select(smaller => (Score)(call with { Inputs = [.. call.Inputs.Select((old, j) => j == i ? smaller : old)] }))));
 
     public bool ReadsPosition => this is Distance or Head || this is Call call && call.Inputs.Any(i => i.ReadsPosition);
 }

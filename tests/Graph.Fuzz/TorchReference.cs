@@ -42,7 +42,8 @@ public static class TorchReference
     /// <param name="batches">Of the step.</param>
     /// <param name="storage">How values are stored.</param>
     /// <param name="masks">What multiplies an adapter's input: by adapter, micro-batch, tokens and columns; null: there is no dropout.</param>
-    public static StepValues Run(IReadOnlyList<TraceNode> trace, Setup setup, IReadOnlyList<MicroBatch> batches, Storage storage, Func<string, int, int, int, double[]>? masks = null)
+    public static StepValues Run(IReadOnlyList<TraceNode> trace, Setup setup, IReadOnlyList<MicroBatch> batches, Storage storage,
+        Func<string, int, int, int, double[]>? masks = null)
     {
         using var scope = NewDisposeScope();
         var leaves = Leaves(trace, setup, storage is Storage.Single ? ScalarType.Float32 : ScalarType.Float64);
@@ -58,7 +59,9 @@ public static class TorchReference
             if (sum.requires_grad) sum.backward();
             loss += sum.to(ScalarType.Float64).item<double>();
         }
-        return new StepValues(loss, leaves.Where(l => IsTrained(l.Key)).ToDictionary(l => l.Key, l => l.Value.grad is { } g && g.numel() > 0 ? g.to(ScalarType.Float64).contiguous().data<double>().ToArray() : new double[l.Value.numel()]), run.Largest);
+        return new StepValues(loss,
+            leaves.Where(l => IsTrained(l.Key)).ToDictionary(l => l.Key,
+                l => l.Value.grad is { } g && g.numel() > 0 ? g.to(ScalarType.Float64).contiguous().data<double>().ToArray() : new double[l.Value.numel()]), run.Largest);
     }
 
     static bool IsAdapter(string name) => name.EndsWith(".lora_A", StringComparison.Ordinal) || name.EndsWith(".lora_B", StringComparison.Ordinal);
@@ -82,7 +85,9 @@ public static class TorchReference
 
         void Add(string name, int[] shape)
         {
-            if (!leaves.ContainsKey(name)) leaves[name] = tensor(Values.Of(setup.Seed, name, shape).Select(v => setup.Full && IsAdapter(name) ? 0.0 : v).ToArray(), shape.Select(d => (long)d).ToArray(), type);
+            if (!leaves.ContainsKey(name))
+                leaves[name] = tensor(Values.Of(setup.Seed, name, shape).Select(v => setup.Full && IsAdapter(name) ? 0.0 : v).ToArray(),
+                    shape.Select(d => (long)d).ToArray(), type);
         }
     }
 
@@ -122,7 +127,8 @@ public static class TorchReference
                     "const" => tensor(attributes.Double("value"), type),
                     "typed_const" => Store(tensor(attributes.Double("value"), type)),
                     "rope" => Store(Rope(x[0], ids.shape[0], docStart, attributes.Double("theta"), (string?)attributes["layers"])),
-                    "linear" when masks is not null && trace[node.Inputs[1]] is { Op: "lora_a" } a => Store(Drop(x[0], (string)new Attributes(a.Attributes)["name"]!, number).matmul(x[1].t())),
+                    "linear" when masks is not null && trace[node.Inputs[1]] is { Op: "lora_a" } a =>
+                        Store(Drop(x[0], (string)new Attributes(a.Attributes)["name"]!, number).matmul(x[1].t())),
                     "attention" => Attention(x[0], x[1], x[2], node.Inputs[3], attributes, docStart, values),
                     "split_heads" or "merge_heads" => OpTable.Find(node.Op).Torch!(x, attributes),
                     _ => Store(OpTable.Find(node.Op).Torch!(x, attributes)),

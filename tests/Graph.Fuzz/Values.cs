@@ -19,7 +19,8 @@ static class Values
     {
         var random = new Random(Hash(seed, name));
         var columns = Math.Max(1, shape[^1]);
-        var deviation = shape.Length == 1 ? 0.5 : name.EndsWith(".embed", StringComparison.Ordinal) ? 1 : (name.EndsWith(".lora_B", StringComparison.Ordinal) ? 0.5 : 1) / Math.Sqrt(columns);
+        var deviation = shape.Length == 1 ? 0.5 : name.EndsWith(".embed", StringComparison.Ordinal) ? 1
+            : (name.EndsWith(".lora_B", StringComparison.Ordinal) ? 0.5 : 1) / Math.Sqrt(columns);
         return [.. Enumerable.Range(0, shape.Aggregate(1, (n, d) => n * d)).Select(_ => Bf16((float)(deviation * Normal(random))))];
     }
 

@@ -32,5 +32,7 @@ public sealed record Verdict(Outcome Outcome, string Message = "", double Worst 
     public bool IsFailure => Outcome is not (Outcome.Right or Outcome.Unusable);
 
     /// <summary>Failures of one class are taken for one fault while a model is made smaller: kind and sentence, without names and numbers.</summary>
-    public string Class => Outcome is Outcome.Refused or Outcome.Crash or Outcome.Run or Outcome.Emitted or Outcome.Reference ? $"{Outcome}: {Regex.Replace(Message.Split('\n').First(), @"\S*[\d_.\[\]]\S*", "_")}" : Worst > 100 ? $"{Outcome}, far off" : Outcome.ToString();
+    public string Class => Outcome is Outcome.Refused or Outcome.Crash or Outcome.Run or Outcome.Emitted or Outcome.Reference
+        ? $"{Outcome}: {Regex.Replace(Message.Split('\n').First(), @"\S*[\d_.\[\]]\S*", "_")}"
+        : Worst > 100 ? $"{Outcome}, far off" : Outcome.ToString();
 }

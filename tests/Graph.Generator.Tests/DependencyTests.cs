@@ -29,5 +29,6 @@ public sealed class DependencyTests
 
     [Fact]
     public void Generator_References_AreRoslynAndTheFramework() =>
-        Assert.All(typeof(Compiler).Assembly.GetReferencedAssemblies().Select(a => a.Name!), n => Assert.Contains(n, new[] { "netstandard", "Microsoft.CodeAnalysis", "Microsoft.CodeAnalysis.CSharp", "System.Collections.Immutable" }));
+        Assert.All(typeof(Compiler).Assembly.GetReferencedAssemblies().Select(a => a.Name!),
+            n => Assert.Contains(n, new[] { "netstandard", "Microsoft.CodeAnalysis", "Microsoft.CodeAnalysis.CSharp", "System.Collections.Immutable" }));
 }

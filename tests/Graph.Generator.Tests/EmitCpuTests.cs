@@ -28,7 +28,8 @@ public sealed unsafe class EmitCpuTests
         var emitted = Project.Of(Project.Tree("public static class Emitted\n{\n" + source + "}\n")).Emit(image, cancellationToken: TestContext.Current.CancellationToken);
         Assert.True(emitted.Success, string.Join("\n", emitted.Diagnostics) + source);
         image.Position = 0;
-        var kernels = (IReadOnlyDictionary<string, CpuKernelEntry>)new AssemblyLoadContext(null).LoadFromStream(image).GetType("Emitted")!.GetMethod("Kernels")!.Invoke(null, null)!;
+        var kernels = (IReadOnlyDictionary<string, CpuKernelEntry>)new AssemblyLoadContext(null).LoadFromStream(image)
+            .GetType("Emitted")!.GetMethod("Kernels")!.Invoke(null, null)!;
         return kernels["k"];
     }
 
@@ -42,7 +43,8 @@ public sealed unsafe class EmitCpuTests
         var (x, w, p, a, e, sum, r, y) = (Expr.Var("x"), Expr.Var("w"), Expr.Var("p"), Expr.Var("alpha"), Expr.Var("e"), Expr.Var("sum"), Expr.Var("r"), Expr.Var("y"));
         var body = new RowBody(columns,
             new RowOutput[] { new("y", false), new("r", true), new("z", false) },
-            new RowInput[] { new("x", RowInputKind.Matrix), new("w", RowInputKind.Vector), new("p", RowInputKind.PerRow), new("alpha", RowInputKind.Scalar), new("e", RowInputKind.Gather) },
+            new RowInput[] { new("x", RowInputKind.Matrix), new("w", RowInputKind.Vector), new("p", RowInputKind.PerRow),
+                new("alpha", RowInputKind.Scalar), new("e", RowInputKind.Gather) },
             new RowStatement[]
             {
                 new RowStatement.Reduce("sum", x * x),
@@ -92,7 +94,8 @@ public sealed unsafe class EmitCpuTests
         for (var t = 0; t < T; t++)
             for (var n = 0; n < N; n++)
             {
-                var e = Enumerable.Range(0, t + 1).Select(j => Math.Exp(0.5 * Enumerable.Range(0, D).Sum(d => (double)q[(t * N + n) * D + d] * k[j * D + d]) - 0.125 * (t - j) * (n + 1))).ToArray();
+                var e = Enumerable.Range(0, t + 1)
+                    .Select(j => Math.Exp(0.5 * Enumerable.Range(0, D).Sum(d => (double)q[(t * N + n) * D + d] * k[j * D + d]) - 0.125 * (t - j) * (n + 1))).ToArray();
                 Assert.Equal(Math.Log(e.Sum()), lse[t * N + n], 1e-5);
                 for (var d = 0; d < D; d++) Assert.Equal(e.Select((p, j) => p * v[j * D + d]).Sum() / e.Sum(), o[(t * N + n) * D + d], 1e-5);
             }

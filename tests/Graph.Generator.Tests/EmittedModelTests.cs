@@ -46,7 +46,8 @@ public sealed class EmittedModelTests
         Assert.Equal(compiled.ScheduleText, model.Schedule());
         Assert.Equal(traced.Config.Select(f => f.Key), model.Config().Select(f => f.Key));
         Assert.Equivalent(traced.Config.Select(f => f.Value), model.Config().Select(f => f.Value), strict: true);
-        Assert.Equal(["sliding_attention", "full_attention", "sliding_attention", "full_attention"], Assert.IsType<string[]>(model.Config().Single(f => f.Key == "layer_types").Value));
+        Assert.Equal(["sliding_attention", "full_attention", "sliding_attention", "full_attention"],
+            Assert.IsType<string[]>(model.Config().Single(f => f.Key == "layer_types").Value));
         Assert.Equal(Graph.Generator.Schedules.Target.All.Select(t => t.Name), model.Targets);
         foreach (var target in compiled.Targets)
         {
@@ -63,7 +64,8 @@ public sealed class EmittedModelTests
     public void Properties_Empty_EmitEveryVariant()
     {
         var result = Run(out _);
-        Assert.Equal(["GraphModels.27b-2l.g.cs", "GraphModels.27b.g.cs", "GraphModels.2b-full.g.cs", "GraphModels.2b.g.cs", "GraphModels.9b-2l.g.cs", "GraphModels.9b-full.g.cs", "GraphModels.9b.g.cs", "GraphModels.Templates.g.cs", "GraphModels.g.cs",
+        Assert.Equal(["GraphModels.27b-2l.g.cs", "GraphModels.27b.g.cs", "GraphModels.2b-full.g.cs", "GraphModels.2b.g.cs",
+            "GraphModels.9b-2l.g.cs", "GraphModels.9b-full.g.cs", "GraphModels.9b.g.cs", "GraphModels.Templates.g.cs", "GraphModels.g.cs",
             "GraphModels.nano-full.g.cs", "GraphModels.nano-no-attn-softcap.g.cs", "GraphModels.nano-no-final-softcap.g.cs", "GraphModels.nano.g.cs"], Files(result));
         // Little text: a variant is its schedule and its own kernel lines; templates are in one file.
         Assert.All(result.Results[0].GeneratedSources, s => Assert.InRange(s.SourceText.Length, 1, 1_000_000));
@@ -91,7 +93,8 @@ public sealed class EmittedModelTests
 
     [Fact]
     public void Run_Twice_GivesTheSameBytes() =>
-        Assert.Equal(Run(out _, ("GraphEmitTargets", "sm_90a")).GeneratedTrees.Select(t => t.ToString()), Run(out _, ("GraphEmitTargets", "sm_90a")).GeneratedTrees.Select(t => t.ToString()));
+        Assert.Equal(Run(out _, ("GraphEmitTargets", "sm_90a")).GeneratedTrees.Select(t => t.ToString()),
+            Run(out _, ("GraphEmitTargets", "sm_90a")).GeneratedTrees.Select(t => t.ToString()));
 
     /// <summary>An editor may leave implementation sources out; what is left must be whole code.</summary>
     [Fact]

@@ -30,21 +30,24 @@ public sealed class FunctionTests
     static readonly Lazy<(IReadOnlyDictionary<string, IReadOnlyList<Generator.Tracing.TraceNode>> Traces, IReadOnlyDictionary<string, CompiledModel> Models)> All = new(() =>
     {
         var project = Project.Of(Project.Tree(File.ReadAllText(Path.Combine(Project.Root, "tests", "Graph.Generator.Tests", "Tracing", "FunctionModels.cs")), "FunctionModels.cs"));
-        var traces = Project.Trace(project).ToDictionary(t => t.Variant, t => (t.Model ?? throw new InvalidOperationException(t.Error?.ToString() ?? t.Variant + ": the model does not compile")).Nodes);
+        var traces = Project.Trace(project).ToDictionary(t => t.Variant,
+            t => (t.Model ?? throw new InvalidOperationException(t.Error?.ToString() ?? t.Variant + ": the model does not compile")).Nodes);
         Project.Driver(("GraphEmitTargets", "cpu")).RunGeneratorsAndUpdateCompilation(project, out var compilation, out var diagnostics);
         Assert.Empty(diagnostics);
         return (traces.ToDictionary(t => t.Key, t => (IReadOnlyList<Generator.Tracing.TraceNode>)t.Value.ToArray()), EmittedModelTests.Load(compilation).ToDictionary(m => m.Name));
     });
 
     static readonly IReadOnlyDictionary<string, Type> Classes = typeof(FunctionTests).Assembly.GetTypes()
-        .Where(t => t.Namespace == "Graph.Generator.Tests.Tracing.Functions" && t.GetCustomAttribute<GraphModelAttribute>() is not null).ToDictionary(t => t.GetCustomAttribute<GraphModelAttribute>()!.Name);
+        .Where(t => t.Namespace == "Graph.Generator.Tests.Tracing.Functions" && t.GetCustomAttribute<GraphModelAttribute>() is not null)
+        .ToDictionary(t => t.GetCustomAttribute<GraphModelAttribute>()!.Name);
 
     public static TheoryData<string> Names => new(Classes.Keys);
 
     [Theory]
     [MemberData(nameof(Names))]
     public void Model_RunAndInterpreted_GivesTheSameTrace(string name) =>
-        Assert.Equal(Dsl.TraceText.Print(Recorder.Record(() => (LanguageModel)Activator.CreateInstance(Classes[name])!)), Generator.Tracing.TraceText.Print(All.Value.Traces[name]));
+        Assert.Equal(Dsl.TraceText.Print(Recorder.Record(() => (LanguageModel)Activator.CreateInstance(Classes[name])!)),
+            Generator.Tracing.TraceText.Print(All.Value.Traces[name]));
 
     [Theory]
     [MemberData(nameof(Names))]
@@ -98,7 +101,8 @@ public sealed class FunctionTests
             var random = new Random(5);
             int[] Ids(int count) => [.. Enumerable.Range(0, count).Select(_ => random.Next(72))];
             batch = MicroBatch.Pack(Tokens, [(Ids(27), Ids(27)), (Ids(1), Ids(1)), (Ids(19), [.. Ids(15), -100, -100, 3, -100])]);
-            adapters = schedule.Adapters.SelectMany(s => s.Adapters.Select(a => (a.Name, A: Noise(Rank * s.In), B: Noise(a.Out * Rank)))).ToDictionary(a => a.Name, a => (a.A, a.B));
+            adapters = schedule.Adapters.SelectMany(s => s.Adapters.Select(a => (a.Name, A: Noise(Rank * s.In), B: Noise(a.Out * Rank))))
+                .ToDictionary(a => a.Name, a => (a.A, a.B));
 
             float[] Noise(int count) => [.. Enumerable.Range(0, count).Select(_ => (float)((random.NextDouble() - 0.5) * 0.4))];
         }
@@ -113,7 +117,8 @@ public sealed class FunctionTests
             session.InitializeAdapters(1);
             foreach (var (linear, adapter) in adapters) session.SetAdapter(linear, adapter.A, adapter.B);
             var loss = session.Train([batch], 0).Loss;
-            return (loss, adapters.Keys.SelectMany(l => session.GetGradient(l) is var g ? new[] { (l + ".A", g.A), (l + ".B", g.B) } : []).ToDictionary(g => g.Item1, g => g.Item2));
+            return (loss, adapters.Keys.SelectMany(l => session.GetGradient(l) is var g ? new[] { (l + ".A", g.A), (l + ".B", g.B) } : [])
+                .ToDictionary(g => g.Item1, g => g.Item2));
         }
 
         public (double Loss, Dictionary<string, double[]> Gradients) Reference()
@@ -130,7 +135,8 @@ public sealed class FunctionTests
                 var other => throw new InvalidOperationException("no value for " + other),
             });
             var values = GraphEvaluator.Run(graph.Nodes, new ReferenceSizes(Tokens, Rank, batch.Positions, batch.DocStart, LoraScale), leaves);
-            return (values[graph.Outputs[0]].Sum() / batch.LabelCount, Stacks.Gradients(graph, values, Rank).ToDictionary(g => g.Key.Name + (g.Key.IsA ? ".A" : ".B"), g => g.Value));
+            return (values[graph.Outputs[0]].Sum() / batch.LabelCount,
+                Stacks.Gradients(graph, values, Rank).ToDictionary(g => g.Key.Name + (g.Key.IsA ? ".A" : ".B"), g => g.Value));
         }
 
         static double[] Doubles(IEnumerable<float> values) => [.. values.Select(v => (double)v)];

@@ -29,7 +29,8 @@ public sealed class IncrementalTests
     }
 
     IncrementalStepRunReason[] Reasons(string step) => _driver.GetRunResult().Results[0].TrackedSteps[step].SelectMany(s => s.Outputs).Select(o => o.Reason).ToArray();
-    IncrementalStepRunReason[] OutputReasons() => _driver.GetRunResult().Results[0].TrackedOutputSteps.SelectMany(s => s.Value).SelectMany(s => s.Outputs).Select(o => o.Reason).ToArray();
+    IncrementalStepRunReason[] OutputReasons() =>
+        _driver.GetRunResult().Results[0].TrackedOutputSteps.SelectMany(s => s.Value).SelectMany(s => s.Outputs).Select(o => o.Reason).ToArray();
 
     static void AllAre(IEnumerable<IncrementalStepRunReason> reasons, params IncrementalStepRunReason[] allowed)
     {
@@ -94,8 +95,10 @@ public sealed class IncrementalTests
     [Fact]
     public void Variant_Added_LeavesTheOthers()
     {
-        _driver = Project.Driver(("GraphEmitVariants", "nano,nano-no-attn-softcap,nano-short"), ("GraphEmitTargets", "cpu")).RunGenerators(_compilation, TestContext.Current.CancellationToken);
-        var file = Project.Tree("namespace Gemma2; [Graph.Dsl.GraphModel(\"nano-short\")] public sealed class Short() : Gemma2Model(Gemma2Config.Nano with { Window = 8 });", "Short.cs");
+        _driver = Project.Driver(("GraphEmitVariants", "nano,nano-no-attn-softcap,nano-short"), ("GraphEmitTargets", "cpu"))
+            .RunGenerators(_compilation, TestContext.Current.CancellationToken);
+        var file = Project.Tree("namespace Gemma2; [Graph.Dsl.GraphModel(\"nano-short\")] public sealed class Short() : Gemma2Model(Gemma2Config.Nano with { Window = 8 });",
+            "Short.cs");
         _compilation = _compilation.AddSyntaxTrees(file);
         _driver = _driver.RunGenerators(_compilation, TestContext.Current.CancellationToken);
         Assert.Equal([IncrementalStepRunReason.Cached, IncrementalStepRunReason.Cached, IncrementalStepRunReason.New], Reasons(GraphGenerator.CompileStep));
@@ -125,7 +128,8 @@ public sealed class IncrementalTests
             Assert.False(value is ISymbol or SyntaxNode or SyntaxTree or Compilation or Location or SemanticModel or IOperation, path + " holds a " + value.GetType().Name);
             if (value is IEnumerable items and not string) foreach (var item in items) Walk(item, path + "[]");
             for (var type = value.GetType(); type is not null && type.Assembly == typeof(Compiler).Assembly; type = type.BaseType)
-                foreach (var field in type.GetFields(BindingFlags.Instance | BindingFlags.Public | BindingFlags.NonPublic | BindingFlags.DeclaredOnly)) Walk(field.GetValue(value), path + "." + field.Name);
+                foreach (var field in type.GetFields(BindingFlags.Instance | BindingFlags.Public | BindingFlags.NonPublic | BindingFlags.DeclaredOnly))
+                    Walk(field.GetValue(value), path + "." + field.Name);
         }
         foreach (var step in new[] { GraphGenerator.ModelStep, GraphGenerator.CompileStep, GraphGenerator.ListStep, GraphGenerator.SelectionStep })
             foreach (var output in _driver.GetRunResult().Results[0].TrackedSteps[step].SelectMany(s => s.Outputs)) Walk(output.Value, step);

@@ -17,7 +17,8 @@ static class Project
 
     // What a model project references: the framework, the DSL and the runtime; not this test's own assembly, which holds the same models.
     static readonly MetadataReference[] References = ((string)AppContext.GetData("TRUSTED_PLATFORM_ASSEMBLIES")!).Split(Path.PathSeparator)
-        .Where(p => Path.GetFileNameWithoutExtension(p) is var name && (name.StartsWith("System", StringComparison.Ordinal) || name is "netstandard" or "mscorlib" or "Graph.Dsl" or "Graph.Runtime"))
+        .Where(p => Path.GetFileNameWithoutExtension(p) is var name
+            && (name.StartsWith("System", StringComparison.Ordinal) || name is "netstandard" or "mscorlib" or "Graph.Dsl" or "Graph.Runtime"))
         .Select(p => (MetadataReference)MetadataReference.CreateFromFile(p)).ToArray();
 
     public static string Root { get; } = Find(AppContext.BaseDirectory);
@@ -29,7 +30,8 @@ static class Project
     public static SyntaxTree Tree(string source, string path = "Model.cs") => CSharpSyntaxTree.ParseText(SourceText.From(source, System.Text.Encoding.UTF8), ParseOptions, path);
 
     public static CSharpCompilation Of(params SyntaxTree[] trees) =>
-        CSharpCompilation.Create("model", trees, References, new CSharpCompilationOptions(OutputKind.DynamicallyLinkedLibrary, allowUnsafe: true, nullableContextOptions: NullableContextOptions.Enable));
+        CSharpCompilation.Create("model", trees, References,
+            new CSharpCompilationOptions(OutputKind.DynamicallyLinkedLibrary, allowUnsafe: true, nullableContextOptions: NullableContextOptions.Enable));
 
     /// <summary>models/Gemma2 without its Program, whose command line needs what the generator emits.</summary>
     public static CSharpCompilation Gemma2() => Of(Directory.GetFiles(Path.Combine(Root, "models", "Gemma2"), "*.cs").Where(f => Path.GetFileName(f) != "Program.cs")
@@ -37,7 +39,8 @@ static class Project
 
     /// <summary>A driver that notes which steps ran; properties are MSBuild's, as the generator sees them.</summary>
     public static GeneratorDriver Driver(params (string Name, string Value)[] properties) =>
-        CSharpGeneratorDriver.Create([new GraphGenerator().AsSourceGenerator()], parseOptions: ParseOptions, optionsProvider: new Options(properties.ToDictionary(p => "build_property." + p.Name, p => p.Value)),
+        CSharpGeneratorDriver.Create([new GraphGenerator().AsSourceGenerator()], parseOptions: ParseOptions,
+            optionsProvider: new Options(properties.ToDictionary(p => "build_property." + p.Name, p => p.Value)),
             driverOptions: new GeneratorDriverOptions(IncrementalGeneratorOutputKind.None, trackIncrementalGeneratorSteps: true));
 
     /// <summary>The trace of every variant, without compiling any.</summary>

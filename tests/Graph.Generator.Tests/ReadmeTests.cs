@@ -14,7 +14,8 @@ public sealed class ReadmeTests
     /// <summary>The blocks of README that declare a variant, each a whole file.</summary>
     static string[] Snippets()
     {
-        var blocks = string.Join('\n', File.ReadAllLines(Path.Combine(Project.Root, "README.md")).Select(l => l.StartsWith("    ", StringComparison.Ordinal) ? l[4..] : l.Length == 0 ? "" : "\0"))
+        var blocks = string.Join('\n', File.ReadAllLines(Path.Combine(Project.Root, "README.md"))
+                .Select(l => l.StartsWith("    ", StringComparison.Ordinal) ? l[4..] : l.Length == 0 ? "" : "\0"))
             .Split('\0', StringSplitOptions.RemoveEmptyEntries);
         // A line of the shell may follow a block without text in between.
         return [.. blocks.Where(b => b.Contains("using Graph.Dsl;")).Select(b => string.Join('\n', b.Split('\n').Where(l => !l.StartsWith("dotnet ", StringComparison.Ordinal))))];
@@ -29,7 +30,8 @@ public sealed class ReadmeTests
         Assert.Equal(2, Snippets().Length);
         var compilation = (Microsoft.CodeAnalysis.CSharp.CSharpCompilation)With(s => s);
         Assert.Empty(compilation.GetDiagnostics(TestContext.Current.CancellationToken).Where(d => d.Severity >= DiagnosticSeverity.Warning));
-        var traces = Project.Trace(compilation).Where(t => t.Variant is "9b-short" or "9b-plain").ToDictionary(t => t.Variant, t => t.Model ?? throw new InvalidOperationException(t.Error?.ToString()));
+        var traces = Project.Trace(compilation).Where(t => t.Variant is "9b-short" or "9b-plain")
+            .ToDictionary(t => t.Variant, t => t.Model ?? throw new InvalidOperationException(t.Error?.ToString()));
         Assert.Equal(["sliding_window"], traces["9b-short"].Changes);
         Assert.Equal(["DecoderLayer.Mlp", "DecoderLayer.Window", "Gemma2Model.Layer"], traces["9b-plain"].Overrides);
         Assert.All(traces["9b-plain"].Nodes.Where(n => n.Op == "attention"), n => Assert.Equal(4096, n.Attributes.Single(a => a.Key == "window").Value));
@@ -42,7 +44,8 @@ public sealed class ReadmeTests
     {
         // The fixture's checkpoint is nano's.
         var compilation = With(s => s.Replace("Gemma2Config.B9", "Gemma2Config.Nano"));
-        Project.Driver(("GraphEmitVariants", variant), ("GraphEmitTargets", "cpu")).RunGeneratorsAndUpdateCompilation(compilation, out var whole, out var diagnostics, TestContext.Current.CancellationToken);
+        Project.Driver(("GraphEmitVariants", variant), ("GraphEmitTargets", "cpu")).RunGeneratorsAndUpdateCompilation(
+            compilation, out var whole, out var diagnostics, TestContext.Current.CancellationToken);
         Assert.Empty(diagnostics);
         var model = Assert.Single(EmittedModelTests.Load(whole));
         Assert.NotEmpty(model.Changes!().Declared);
@@ -51,7 +54,8 @@ public sealed class ReadmeTests
         try
         {
             File.WriteAllText(Path.Combine(folder, "data.jsonl"), "{\"input_ids\":[2,5,6,7,8,9]}\n");
-            string[] train = ["train", "--model", Path.Combine(Project.Root, "tests", "fixtures", "reference", "checkpoint"), "--device", "cpu", "--data", Path.Combine(folder, "data.jsonl"),
+            string[] train = ["train", "--model", Path.Combine(Project.Root, "tests", "fixtures", "reference", "checkpoint"),
+                "--device", "cpu", "--data", Path.Combine(folder, "data.jsonl"),
                 "--out", Path.Combine(folder, "out"), "--steps", "1", "--seq", "8", "--batch-tokens", "8"];
             var quiet = new Terminal(TextWriter.Null, TextWriter.Null, Interactive: false);
             Assert.Equal(0, CommandLine.Run(train, [model], quiet));

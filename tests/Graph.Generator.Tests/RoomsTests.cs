@@ -24,7 +24,8 @@ public sealed class RoomsTests
         ["Graph.Dsl"] = ["."],
         ["Graph.Generator"] =
         [
-            Dsl, Schedules, "IR", "Ops", "Kernels", "Kernels/Common", "Kernels/Row", "Kernels/Rope", "Kernels/Attention", "Kernels/Loss", "Kernels/Gradients", "Kernels/Dropout", "Kernels/Rank", "Kernels/Optimizer", "Kernels/Nf4", "Launches", "Kernels/Gemm",
+            Dsl, Schedules, "IR", "Ops", "Kernels", "Kernels/Common", "Kernels/Row", "Kernels/Rope", "Kernels/Attention", "Kernels/Loss",
+            "Kernels/Gradients", "Kernels/Dropout", "Kernels/Rank", "Kernels/Optimizer", "Kernels/Nf4", "Launches", "Kernels/Gemm",
             "Passes", "Tracing", "Emit", ".",
         ],
         ["Graph.Runtime"] = ["Schedules", ".", "Devices", "Optimizers", "Quantization", "Planning", "Cpu", "Cuda", "Execution"],
@@ -84,7 +85,8 @@ public sealed class RoomsTests
 
     static IEnumerable<string> Files(string root, string assembly)
     {
-        var own = Directory.GetFiles(root, "*.cs", SearchOption.AllDirectories).Where(f => !Path.GetRelativePath(root, f).Replace('\\', '/').Split('/').Any(p => p is "bin" or "obj"));
+        var own = Directory.GetFiles(root, "*.cs", SearchOption.AllDirectories)
+            .Where(f => !Path.GetRelativePath(root, f).Replace('\\', '/').Split('/').Any(p => p is "bin" or "obj"));
         return assembly != "Graph.Generator" ? own
             : own.Concat(Directory.GetFiles(Path.GetFullPath(Path.Combine(root, Schedules)), "*.cs")).Append(Path.GetFullPath(Path.Combine(root, Dsl, "TraceText.cs")));
     }

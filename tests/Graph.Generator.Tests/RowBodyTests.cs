@@ -55,7 +55,8 @@ public sealed unsafe class RowBodyTests
         var emitted = Project.Of(Project.Tree(source)).Emit(image, cancellationToken: TestContext.Current.CancellationToken);
         Assert.True(emitted.Success, string.Join("\n", emitted.Diagnostics));
         image.Position = 0;
-        var kernels = (IReadOnlyDictionary<string, CpuKernelEntry>)new System.Runtime.Loader.AssemblyLoadContext(null).LoadFromStream(image).GetType("Kernel")!.GetMethod("Kernels")!.Invoke(null, null)!;
+        var kernels = (IReadOnlyDictionary<string, CpuKernelEntry>)new System.Runtime.Loader.AssemblyLoadContext(null).LoadFromStream(image)
+            .GetType("Kernel")!.GetMethod("Kernels")!.Invoke(null, null)!;
 
         var random = new Random(1);
         var low = Enumerable.Range(0, Rows * Pitch).Select(_ => (float)(random.NextDouble() * 6 - 3)).ToArray();

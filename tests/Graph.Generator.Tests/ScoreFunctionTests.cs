@@ -35,8 +35,10 @@ public sealed class ScoreFunctionTests
         {
             ["alibi"] = (r => r.Op("sub", 0, r.Op("mul", r.Op("exp", r.Op("mul", r.Op("add", 2, r.Number(1)), r.Number(-0.7))), 1)),
                 (z, distance, head) => z - Math.Exp((head + 1) * -0.7) * distance, (_, _, _) => 1, false),
-            ["decay"] = (r => r.Op("mul", 0, r.Op("rsqrt", r.Op("add", 1, r.Number(1)))), (z, distance, _) => z / Math.Sqrt(distance + 1), (_, distance, _) => 1 / Math.Sqrt(distance + 1), false),
-            ["capped distance"] = (r => r.Op("mul", r.Op("tanh", r.Op("sub", 0, 1)), r.Number(50, "typed_const")), (z, distance, _) => 50 * Math.Tanh(z - distance), (z, distance, _) => 50 * (1 - Math.Pow(Math.Tanh(z - distance), 2)), true),
+            ["decay"] = (r => r.Op("mul", 0, r.Op("rsqrt", r.Op("add", 1, r.Number(1)))),
+                (z, distance, _) => z / Math.Sqrt(distance + 1), (_, distance, _) => 1 / Math.Sqrt(distance + 1), false),
+            ["capped distance"] = (r => r.Op("mul", r.Op("tanh", r.Op("sub", 0, 1)), r.Number(50, "typed_const")),
+                (z, distance, _) => 50 * Math.Tanh(z - distance), (z, distance, _) => 50 * (1 - Math.Pow(Math.Tanh(z - distance), 2)), true),
             ["cap less distance"] = (r => r.Op("sub", r.Op("tanh", 0), 1), (z, distance, _) => Math.Tanh(z) - distance, (z, _, _) => 1 - Math.Pow(Math.Tanh(z), 2), false),
             ["cap and head"] = (r => r.Op("add", r.Op("tanh", 0), 2), (z, _, head) => Math.Tanh(z) + head, (z, _, _) => 1 - Math.Pow(Math.Tanh(z), 2), false),
             // Expands into primitives.

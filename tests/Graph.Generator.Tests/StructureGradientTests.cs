@@ -13,15 +13,20 @@ using Xunit;
 
 namespace Graph.Generator.Tests;
 
-/// <summary>From changed model code to gradients: generated, compiled, loaded, run on the CPU, and compared with differences of the loss. No part of the backward is written by hand for any of these models.</summary>
+/// <summary>
+/// From changed model code to gradients: generated, compiled, loaded, run on the CPU, and compared with differences of the loss.
+/// No part of the backward is written by hand for any of these models.
+/// </summary>
 public sealed class StructureGradientTests
 {
     const int Tokens = 40, Rank = 3;
 
     static readonly Lazy<IReadOnlyDictionary<string, CompiledModel>> Models = new(() =>
     {
-        var models = Project.Gemma2().AddSyntaxTrees(Project.Tree(File.ReadAllText(Path.Combine(Project.Root, "tests", "Graph.Generator.Tests", "Tracing", "StructureModels.cs")), "StructureModels.cs"));
-        Project.Driver(("GraphEmitVariants", string.Join(",", StructureTests.Compiled)), ("GraphEmitTargets", "cpu")).RunGeneratorsAndUpdateCompilation(models, out var compilation, out _);
+        var models = Project.Gemma2().AddSyntaxTrees(
+            Project.Tree(File.ReadAllText(Path.Combine(Project.Root, "tests", "Graph.Generator.Tests", "Tracing", "StructureModels.cs")), "StructureModels.cs"));
+        Project.Driver(("GraphEmitVariants", string.Join(",", StructureTests.Compiled)), ("GraphEmitTargets", "cpu"))
+            .RunGeneratorsAndUpdateCompilation(models, out var compilation, out _);
         return EmittedModelTests.Load(compilation).ToDictionary(m => m.Name);
     });
 

@@ -17,14 +17,16 @@ public sealed class VerifyKernelsTests
     static readonly RowBody Copy = new(16, new[] { new RowOutput("out", false) }, new[] { new RowInput("in", RowInputKind.Matrix) },
         new RowStatement[] { new RowStatement.Let("out", Expr.Var("in"), "copy"), new RowStatement.Store("out") });
 
-    static ScheduleTensor Tensor(string name, TensorKind kind, bool tokens, params int[] dims) => new(name, kind, ElementType.Act, tokens, dims.Select(d => new Extent(d)).ToArray());
+    static ScheduleTensor Tensor(string name, TensorKind kind, bool tokens, params int[] dims) =>
+        new(name, kind, ElementType.Act, tokens, dims.Select(d => new Extent(d)).ToArray());
 
     static GemmStep Gemm(View d, View a, View b) => new(0, false, GemmLayout.Nt, d, new[] { new GemmSegment(a, b) }, ScaleFactor.One, false);
 
     static KernelStep Row(View output, View input) => new(0, false, Copy, "copy", new[] { output, input }, 1, 0, new Lazy<FusedOps>(FusedOps.None));
 
     static KernelGraph Graph(params Step[] steps) => new([],
-        [Tensor("x", TensorKind.Weight, true, 8), Tensor("w", TensorKind.Weight, false, 16, 8), Tensor("y", TensorKind.Activation, true, 16), Tensor("z", TensorKind.Activation, true, 16)],
+        [Tensor("x", TensorKind.Weight, true, 8), Tensor("w", TensorKind.Weight, false, 16, 8),
+            Tensor("y", TensorKind.Activation, true, 16), Tensor("z", TensorKind.Activation, true, 16)],
         steps, []);
 
     static string Fault(KernelGraph graph) => Assert.Throws<InvalidOperationException>(() => VerifyKernels.Launches(graph, "10-launches")).Message;
@@ -71,7 +73,8 @@ public sealed class VerifyKernelsTests
     {
         var graph = Graph(Gemm(Y, X, W), Row(Z, Y));
         var kernels = new SharedKernels([new Kernel("k00", Copy, new[] { Z }, FusedOps.None, 1, Array.Empty<int>())], new Dictionary<KernelBody, int> { [Copy.Key()] = 0 });
-        Assert.Contains("a kernel of another kind or number of arguments", Assert.Throws<InvalidOperationException>(() => VerifyKernels.Kernels(graph, kernels, "11-kernels")).Message);
+        Assert.Contains("a kernel of another kind or number of arguments",
+            Assert.Throws<InvalidOperationException>(() => VerifyKernels.Kernels(graph, kernels, "11-kernels")).Message);
     }
 
     [Fact]

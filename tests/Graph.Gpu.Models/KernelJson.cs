@@ -16,7 +16,8 @@ static class KernelJson
     public static void Templates(Utf8JsonWriter json, IEnumerable<CompiledText> models)
     {
         json.WriteStartObject("templates");
-        foreach (var name in models.SelectMany(m => m.Targets).SelectMany(t => t.Kernels).SelectMany(k => k.Parts).Where(p => p.StartsWith('@')).Distinct().Order(StringComparer.Ordinal))
+        foreach (var name in models.SelectMany(m => m.Targets).SelectMany(t => t.Kernels).SelectMany(k => k.Parts)
+                .Where(p => p.StartsWith('@')).Distinct().Order(StringComparer.Ordinal))
             json.WriteString(name, CudaText.Template(name[1..]));
         json.WriteEndObject();
     }
@@ -43,7 +44,8 @@ static class KernelJson
                     json.WriteEndObject();
                 }
                 if (kernel.Info.Rank > 0) json.WriteNumber("rank", kernel.Info.Rank);
-                foreach (var (name, value) in new[] { ("block", kernel.Info.Block), ("shared", kernel.Info.SharedBytes), ("tile_rows", kernel.Info.TileRows), ("tile_cols", kernel.Info.TileCols), ("grid_y", kernel.Info.GridY) })
+                foreach (var (name, value) in new[] { ("block", kernel.Info.Block), ("shared", kernel.Info.SharedBytes), ("tile_rows", kernel.Info.TileRows),
+                        ("tile_cols", kernel.Info.TileCols), ("grid_y", kernel.Info.GridY) })
                     json.WriteNumber(name, value);
                 json.WriteStartArray("parts");
                 foreach (var p in kernel.Parts) json.WriteStringValue(part(p));

@@ -10,8 +10,9 @@ using Graph.Runtime.Schedules;
 namespace Graph.Gpu.Tests;
 
 /// <summary>
-/// A case in device memory. Every byte that is not an input's value is 0xff (NaN, or -1): gaps between rows, columns beside a view, up to 130 rows behind the last one, and outputs. A kernel that reads them
-/// gives NaN; one that writes where it should not is seen.
+/// A case in device memory.
+/// Every byte that is not an input's value is 0xff (NaN, or -1): gaps between rows, columns beside a view, up to 130 rows behind the last one, and outputs.
+/// A kernel that reads them gives NaN; one that writes where it should not is seen.
 /// </summary>
 sealed class DeviceCase : IDisposable
 {

@@ -9,7 +9,8 @@ using Graph.Runtime.Planning;
 namespace Graph.Gpu.Tests;
 
 /// <summary>
-/// An adapter's dropout has the masks of its C# twin: probabilities from 0 to nearly 1, columns that fill a warp's loads and that do not, pitches wider than the columns, micro-batches of more than 32 bits.
+/// An adapter's dropout has the masks of its C# twin:
+/// probabilities from 0 to nearly 1, columns that fill a warp's loads and that do not, pitches wider than the columns, micro-batches of more than 32 bits.
 /// A kept element is its product (and sum) rounded once; what is dropped, and gaps between rows, keep their bits.
 /// </summary>
 static class DropoutCheck

@@ -9,8 +9,10 @@ using Graph.Runtime.Schedules;
 namespace Graph.Gpu.Tests;
 
 /// <summary>
-/// A product with another kernel's work in its tiles against the two launches that it stands for, which other checks hold against fp64: the same bits in every byte of every tensor, poison between
-/// rows included. D is compared where it is stored, by the product or in place, and must stay as it was where it is not. Delta without its last head, too: of heads of 128 the last tile then has one.
+/// A product with another kernel's work in its tiles against the two launches that it stands for, which other checks hold against fp64:
+/// the same bits in every byte of every tensor, poison between rows included.
+/// D is compared where it is stored, by the product or in place, and must stay as it was where it is not.
+/// Delta without its last head, too: of heads of 128 the last tile then has one.
 /// </summary>
 static class EpilogueCheck
 {
@@ -52,7 +54,8 @@ static class EpilogueCheck
 
     static void One(CudaDeviceOfTarget on, Shapes shapes, EpilogueFusion fusion, GemmLaunch product, KernelLaunch row, bool storeD, int runs)
     {
-        var (device, what) = (on.Device, $"{ScheduleText.Print(product.D)} with {row.Kernel}, {shapes.Tokens} rows, {shapes.Segments(product).Count} segments, D {(storeD ? "stored" : "left out")}");
+        var (device, what) = (on.Device, $"{ScheduleText.Print(product.D)} with {row.Kernel}, {shapes.Tokens} rows, "
+            + $"{shapes.Segments(product).Count} segments, D {(storeD ? "stored" : "left out")}");
         var accesses = new[] { shapes.Of(product), shapes.Of(row) };
         var read = accesses.SelectMany(a => a.Reads).Select(r => r.Tensor).ToHashSet();
         var written = accesses.SelectMany(a => a.Writes).Select(r => r.Tensor).ToHashSet();
@@ -64,7 +67,8 @@ static class EpilogueCheck
         // Positions of two documents.
         var batch = MicroBatch.Pack(shapes.Tokens, [(new int[shapes.Tokens / 3], new int[shapes.Tokens / 3]),
             (new int[shapes.Tokens - shapes.Tokens / 3], new int[shapes.Tokens - shapes.Tokens / 3])]);
-        var addresses = layouts.ToDictionary(l => l.Tensor.Name, l => l.Tensor.Type == ElementType.I32 ? device.Upload<int>(batch[l.Tensor.Name]) : device.Upload<ushort>(values[l.Tensor.Name]));
+        var addresses = layouts.ToDictionary(l => l.Tensor.Name, l => l.Tensor.Type == ElementType.I32
+            ? device.Upload<int>(batch[l.Tensor.Name]) : device.Upload<ushort>(values[l.Tensor.Name]));
         var binder = new LaunchBinder(shapes, 1, 64, _ => 0);
         var gemm = (BoundGemm)binder.Bind(product, t => addresses[t]).Single();
         var kernel = (BoundKernel)binder.Bind(row, t => addresses[t]).Single();

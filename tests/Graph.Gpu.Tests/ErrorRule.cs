@@ -12,7 +12,8 @@ readonly record struct Errors(double Relative, double OfAllowed, string Where);
 
 /// <summary>
 /// error ≤ factor × error of a composition of the same math in 16 bits, in L2 and in the largest element; the factor is 2 for outputs and 3 for gradients.
-/// A composition is the fp32 reference run on inputs that were disturbed by up to 3/4 of a unit roundoff (a program that stores between its ops rounds at least once more than a fused kernel), with scores
+/// A composition is the fp32 reference run on inputs that were disturbed by up to 3/4 of a unit roundoff
+/// (a program that stores between its ops rounds at least once more than a fused kernel), with scores
 /// and logits rounded to 11 bits (which is what tanh.approx gives), and its outputs rounded once. The least error of all is that of rounding the reference itself.
 /// fp32 sums in another order may differ by 4e-6 of the output's size.
 /// </summary>
@@ -35,7 +36,8 @@ static class ErrorRule
         maxAllowed = factor * maxAllowed + Fp32Order * largest + 1e-30;
         var share = Math.Max(l2 / l2Allowed, max / maxAllowed);
         return new Errors(size > 0 ? l2 / size : 0, share,
-            $"{name}: L2 {l2:G3} of {l2Allowed:G3} allowed, largest {max:G3} of {maxAllowed:G3} at [{at / columns},{at % columns}] where {got[at]:G5} should be {reference[at]:G5}");
+            $"{name}: L2 {l2:G3} of {l2Allowed:G3} allowed, largest {max:G3} of {maxAllowed:G3} at [{at / columns},{at % columns}] "
+                + $"where {got[at]:G5} should be {reference[at]:G5}");
     }
 
     /// <summary>Distance to other values (null: zeros), which are rounded first if <paramref name="round"/>.</summary>

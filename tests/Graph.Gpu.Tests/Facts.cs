@@ -10,7 +10,8 @@ static class Facts
     {
         var facts = CudaFacts.Collect();
         return string.Join('\n', new[] { Line("driver", facts.Driver) }
-            .Concat(facts.Gpus.Select(g => $"gpu {g.Ordinal}: {g.Name}, compute capability {CudaTarget.Text(g.Capability)}, {g.TotalBytes >> 20} MiB, {g.Multiprocessors} multiprocessors, {g.SharedBytes} bytes shared per block"))
+            .Concat(facts.Gpus.Select(g => $"gpu {g.Ordinal}: {g.Name}, compute capability {CudaTarget.Text(g.Capability)}, "
+                + $"{g.TotalBytes >> 20} MiB, {g.Multiprocessors} multiprocessors, {g.SharedBytes} bytes shared per block"))
             .Concat([Line("nvrtc", facts.Nvrtc), Line("cublaslt", facts.CublasLt), Line("cache", facts.Cache)]));
     }
 

@@ -121,7 +121,8 @@ static class FuzzCheck
     {
         var kernels = Kernels(model, target, templates);
         var text = model.GetProperty("schedule").GetString()!;
-        var compiled = new CompiledModel("fuzz", () => text, [target], _ => new TargetKernels(target, kernels), () => throw new InvalidOperationException("a pack has no C#"), () => []);
+        var compiled = new CompiledModel("fuzz", () => text, [target], _ => new TargetKernels(target, kernels),
+            () => throw new InvalidOperationException("a pack has no C#"), () => []);
         var worst = (Loss: 0.0, Gradient: 0.0);
         foreach (var gemm in new[] { "cublas", "generated" }.Where(g => g == "generated" || CudaFacts.Collect().CublasLt.Problem is null))
         {
@@ -157,7 +158,8 @@ static class FuzzCheck
             for (var i = 0; i < reference.Length; i++) (error, size) = (error + Math.Pow((double)got[i] - reference[i], 2), size + (double)reference[i] * reference[i]);
             var bound = GradientFactor * Math.Max(halfRounding * Math.Sqrt(size), errors.GetProperty(gradient.Name).GetDouble()) + 1e-7;
             var share = Math.Sqrt(error) / bound;
-            Checking.Require(share <= 1, FormattableString.Invariant($"{gemm}: the gradient of {gradient.Name} is off by {Math.Sqrt(error):G3} of {Math.Sqrt(size):G3}, allowed are {bound:G3}"));
+            Checking.Require(share <= 1,
+                FormattableString.Invariant($"{gemm}: the gradient of {gradient.Name} is off by {Math.Sqrt(error):G3} of {Math.Sqrt(size):G3}, allowed are {bound:G3}"));
             worst = Math.Max(worst, share);
         }
         return (worstLoss, worst);
@@ -171,7 +173,8 @@ static class FuzzCheck
         var wanted = model.GetProperty("ranks").EnumerateObject().ToDictionary(r => r.Name, r => r.Value.GetInt32());
         var ranks = RankTable.Create(schedule, name => wanted.GetValueOrDefault(name));
         var batches = model.GetProperty("documents").EnumerateArray().Select((documents, b) => MicroBatch.Pack(tokens,
-            [.. documents.EnumerateArray().Select((length, d) => Values.Document(seed, b, d, length.GetInt32(), Int("ids"), Int("labels"), model.GetProperty("unlabelled").GetDouble()))])).ToArray();
+            [.. documents.EnumerateArray().Select((length, d) =>
+                Values.Document(seed, b, d, length.GetInt32(), Int("ids"), Int("labels"), model.GetProperty("unlabelled").GetDouble()))])).ToArray();
         var recipes = schedule.Recipes.Select(r => r.Tensor).ToHashSet();
         var actions = random is null ? [] : schedule.Tensors.Where(t => t.Kind == TensorKind.Activation).Select(t => (t.Name, Action: (TensorAction)random.Next(3)))
             .Where(t => t.Action != TensorAction.Recompute || recipes.Contains(t.Name)).ToDictionary(t => t.Name, t => t.Action);

@@ -36,7 +36,8 @@ static class GemmCheck
                                 products++;
                             }
                         }
-        return $"{products} products, worst error {worst:F2} of what is allowed; {Speed(device, GemmLayout.Nt, 8192, 3584, 3584)}, {Speed(device, GemmLayout.Nn, 8192, 3584, 14336)}, {Speed(device, GemmLayout.Tn, 16, 3584, 8192)}";
+        return $"{products} products, worst error {worst:F2} of what is allowed; {Speed(device, GemmLayout.Nt, 8192, 3584, 3584)}, "
+            + $"{Speed(device, GemmLayout.Nn, 8192, 3584, 14336)}, {Speed(device, GemmLayout.Tn, 16, 3584, 8192)}";
     }
 
     /// <summary>Whether segments are one fp32 accumulation, or each is added to the rounded D of those before.</summary>
@@ -80,7 +81,8 @@ static class GemmCheck
     /// <param name="depths">k of every segment.</param>
     internal static double One(CudaDevice device, GemmLayout layout, bool f32, bool accumulate, int m, int n, int[] depths, bool odd, Sum sum, int runs = 2, float alpha = 0.75f)
     {
-        var what = $"{layout} {m}x{n}x{string.Join("+", depths)} {(f32 ? "f32" : "act")}{(accumulate ? " accumulate" : "")}{(odd ? " odd pitches" : "")}{(alpha == 0.75f ? "" : FormattableString.Invariant($" alpha {alpha}"))}";
+        var what = $"{layout} {m}x{n}x{string.Join("+", depths)} {(f32 ? "f32" : "act")}{(accumulate ? " accumulate" : "")}"
+            + $"{(odd ? " odd pitches" : "")}{(alpha == 0.75f ? "" : FormattableString.Invariant($" alpha {alpha}"))}";
         var random = new Random(m + 31 * (n + 31 * (depths.Sum() + 31 * ((int)layout * 4 + (f32 ? 2 : 0) + (accumulate ? 1 : 0)))));
         var dPitch = Pitch(n, odd, 5);
         var segments = depths.Select(k =>
@@ -113,7 +115,8 @@ static class GemmCheck
             }
         }
         var d = device.Upload<byte>(bytes);
-        using var program = device.Prepare([new BoundGemm(what, 0, 0, 0, layout, f32 ? ElementType.F32 : ElementType.Act, d, dPitch, m, n, [.. segments.Select(s => s.On)], alpha, accumulate)]);
+        using var program = device.Prepare([new BoundGemm(what, 0, 0, 0, layout, f32 ? ElementType.F32 : ElementType.Act,
+            d, dPitch, m, n, [.. segments.Select(s => s.On)], alpha, accumulate)]);
         program.Run();
         var first = device.Download<byte>(d, bytes.Length);
         for (var run = 2; run <= runs; run++)
@@ -173,7 +176,8 @@ static class GemmCheck
         nint a = device.Allocate(2 * aCount), b = device.Allocate(2 * bCount), d = device.Allocate(4L * m * n);
         foreach (var (address, count) in new[] { (a, aCount), (b, bCount) })
             for (long done = 0; done < count; done += 1 << 24)
-                device.Upload<ushort>(address + (nint)(2 * done), [.. Checking.Random(new Random(3), (int)Math.Min(1 << 24, count - done)).Select(v => Checking.ToElem(v, device.Act))]);
+                device.Upload<ushort>(address + (nint)(2 * done),
+                    [.. Checking.Random(new Random(3), (int)Math.Min(1 << 24, count - done)).Select(v => Checking.ToElem(v, device.Act))]);
         var gemm = new BoundGemm("speed", 0, 0, 0, layout, layout == GemmLayout.Tn ? ElementType.F32 : ElementType.Act, d, n, a, layout == GemmLayout.Tn ? m : k,
             b, layout == GemmLayout.Nt ? k : n, m, n, k, 1, false);
         using var program = device.Prepare(Enumerable.Repeat<BoundLaunch>(gemm, 20).ToArray());

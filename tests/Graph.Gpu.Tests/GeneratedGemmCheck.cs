@@ -109,7 +109,8 @@ static class GeneratedGemmCheck
         {
             var (forty, signed) = (Checking.ToElem(40, ActType.F16), Checking.ToElem(40 * sign, ActType.F16));
             nint a = device.Upload<ushort>([.. Enumerable.Repeat(forty, m * k)]), b = device.Upload<ushort>([.. Enumerable.Repeat(signed, n * k)]), d = device.Allocate(2L * m * n);
-            using var program = device.Prepare([new BoundGemm($"{layout} beyond fp16", 0, 0, 0, layout, ElementType.Act, d, n, a, k, b, layout == GemmLayout.Nt ? k : n, m, n, k, 1, false)]);
+            using var program = device.Prepare([new BoundGemm($"{layout} beyond fp16", 0, 0, 0, layout, ElementType.Act, d, n,
+                a, k, b, layout == GemmLayout.Nt ? k : n, m, n, k, 1, false)]);
             program.Run();
             var expected = (ushort)((layout == GemmLayout.Nt ? 0x7bff : 0x7c00) | (sign < 0 ? 0x8000 : 0));
             Checking.Require(device.Download<ushort>(d, m * n).All(x => x == expected), $"{layout}: 64 products of 40 and {40 * sign} are not {expected:x4} everywhere");
@@ -125,7 +126,8 @@ static class GeneratedGemmCheck
         var random = new Random(m);
         int aPitch = (k + 15) / 8 * 8, bPitch = ((layout == GemmLayout.Nt ? k : n) + 15) / 8 * 8, dPitch = (n + 15) / 8 * 8;
         ushort[] Operand(int count) => [.. Checking.Random(random, count).Select(v => Checking.ToElem(v, device.Act))];
-        nint a = device.Upload<ushort>(Operand(m * aPitch)), b = device.Upload<ushort>(Operand((layout == GemmLayout.Nt ? n : k) * bPitch)), d = device.Allocate(2L * m * dPitch), count = device.Allocate(4);
+        nint a = device.Upload<ushort>(Operand(m * aPitch)), b = device.Upload<ushort>(Operand((layout == GemmLayout.Nt ? n : k) * bPitch)),
+            d = device.Allocate(2L * m * dPitch), count = device.Allocate(4);
         var all = new BoundGemm($"{layout} {m}x{n}x{k}", 0, 0, 0, layout, ElementType.Act, d, dPitch, a, aPitch, b, bPitch, m, n, k, 0.75f, false);
         var expected = Run(all, null);
         foreach (var first in new[] { 0, 256 })

@@ -41,7 +41,9 @@ static class HostCheck
                 }
             }
             if (worst > 1 || least < 1) wrong++;
-            Lines.Write(FormattableString.Invariant($"{(worst > 1 || least < 1 ? "FAIL" : "ok  ")} {job.Variant} {job.Act} {job.Name}: {worst:F2} of allowed, a tenth too much is {least:F1} ({clock.ElapsedMilliseconds} ms)"));
+            var verdict = worst > 1 || least < 1 ? "FAIL" : "ok  ";
+            Lines.Write(FormattableString.Invariant(
+                $"{verdict} {job.Variant} {job.Act} {job.Name}: {worst:F2} of allowed, a tenth too much is {least:F1} ({clock.ElapsedMilliseconds} ms)"));
         }
         return wrong == 0 ? 0 : 1;
     }

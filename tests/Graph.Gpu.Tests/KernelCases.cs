@@ -67,7 +67,8 @@ static class KernelCases
 
         if (IsAttention(kernel.Kind)) return AttentionCases.Of(variant, kernel, launch, arguments, batch, size, seed, label);
         return new KernelCase(variant, launch.Kernel,
-            label, [.. arguments.Select((a, i) => a with { Values = shapes[a.Name].Tensor is { Rope: not null } table ? RopeTable(table) : Values(a, seed * 100 + i), Ints = Ints(a, batch, seed) })], size.Rows, kernel.GridY, 1);
+            label, [.. arguments.Select((a, i) => a with { Values = shapes[a.Name].Tensor is { Rope: not null } table ? RopeTable(table) : Values(a, seed * 100 + i),
+                Ints = Ints(a, batch, seed) })], size.Rows, kernel.GridY, 1);
     }
 
     /// <summary>Forward and backward, in order.</summary>
@@ -87,7 +88,8 @@ static class KernelCases
         (Launches(variant).Single(l => l.Id == fusion.First), Launches(variant).Single(l => l.Id == fusion.Second));
 
     static bool IsAttention(KernelKind kind) =>
-        kind is KernelKind.AttentionForward or KernelKind.AttentionDelta or KernelKind.AttentionDkdv or KernelKind.AttentionDkdvToDs or KernelKind.AttentionDq or KernelKind.AttentionDqFromDs;
+        kind is KernelKind.AttentionForward or KernelKind.AttentionDelta or KernelKind.AttentionDkdv
+            or KernelKind.AttentionDkdvToDs or KernelKind.AttentionDq or KernelKind.AttentionDqFromDs;
 
     /// <summary>The launch that stands for a kernel's arguments.</summary>
     internal static KernelLaunch Launch(string variant, string kernel) =>
@@ -142,7 +144,8 @@ static class KernelCases
         return new KernelCase(variant, kernel.Name, label,
         [
             // A deviation of 12 reaches the softcap of 30.
-            new("logits", ElementType.Act, rows, vocabulary, TensorLayout.RowPitch(vocabulary), 0, true, true, true, true, 3) { Values = RandomValues.Normal(rows * vocabulary, seed, 12) },
+            new("logits", ElementType.Act, rows, vocabulary, TensorLayout.RowPitch(vocabulary), 0, true, true, true, true, 3)
+                { Values = RandomValues.Normal(rows * vocabulary, seed, 12) },
             new("loss", ElementType.F32, rows, 1, 1, 0, false, true, true, false, 2),
             new("labels", ElementType.I32, rows, 1, 1, 0, false, true, false, false, 2) { Ints = labels },
             new("inv_labels", ElementType.F32, 1, 1, 1, 0, false, false, false, false, 2) { Values = RandomValues.Uniform(1, seed, 0.1f, 0.2f, false) },

@@ -27,8 +27,8 @@ sealed record CudaDeviceOfTarget(string Target, CudaDevice Device)
 readonly record struct Seen(double Error, double OfAllowed);
 
 /// <summary>
-/// Runs kernels of one variant and one 16-bit type in this process, each against the cpu kernel of its name. A reference serves every target. Prints "start INDEX" and "result INDEX ..." lines for the
-/// parent; an error of the device ends the process with code 3, because a CUDA context that failed once fails always.
+/// Runs kernels of one variant and one 16-bit type in this process, each against the cpu kernel of its name. A reference serves every target.
+/// Prints "start INDEX" and "result INDEX ..." lines for the parent; an error of the device ends the process with code 3, because a CUDA context that failed once fails always.
 /// </summary>
 static class KernelChecks
 {
@@ -37,7 +37,8 @@ static class KernelChecks
     internal static int Run(IReadOnlyList<KernelJob> jobs)
     {
         Elem.Act = jobs[0].Act;
-        var compiler = new KernelCompiler(null, KernelCache.Open(KernelCache.DefaultFolder(Environment.GetEnvironmentVariable) ?? throw new CheckException("GRAPH_CACHE is off; kernels are kept between processes")));
+        var compiler = new KernelCompiler(null, KernelCache.Open(KernelCache.DefaultFolder(Environment.GetEnvironmentVariable)
+            ?? throw new CheckException("GRAPH_CACHE is off; kernels are kept between processes")));
         var devices = jobs.Select(j => j.Target).Distinct().ToDictionary(t => t, t => new CudaDeviceOfTarget(t, CudaDevice.Create(t, compiler: compiler)));
         // All texts of a target in parallel, before the first check.
         foreach (var (target, on) in devices)

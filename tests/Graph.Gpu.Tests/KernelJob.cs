@@ -28,8 +28,10 @@ sealed record KernelJob(int Index, string Variant, string Target, KernelSource S
     internal bool HasCases => Kind switch
     {
         KernelKind.Row or KernelKind.Rope or KernelKind.CrossEntropy or KernelKind.TokenSum or KernelKind.EmbeddingGradient => true,
-        KernelKind.AttentionForward or KernelKind.AttentionDelta or KernelKind.AttentionDkdv or KernelKind.AttentionDkdvToDs or KernelKind.AttentionDq or KernelKind.AttentionDqFromDs => true,
-        KernelKind.Gemm or KernelKind.GemmTma or KernelKind.GemmEpilogue or KernelKind.CrossEntropyFromSums or KernelKind.RankGradients or KernelKind.RankSum or KernelKind.LabelRows or KernelKind.Optimizer or KernelKind.Dequantize or KernelKind.Dropout => false,
+        KernelKind.AttentionForward or KernelKind.AttentionDelta or KernelKind.AttentionDkdv
+            or KernelKind.AttentionDkdvToDs or KernelKind.AttentionDq or KernelKind.AttentionDqFromDs => true,
+        KernelKind.Gemm or KernelKind.GemmTma or KernelKind.GemmEpilogue or KernelKind.CrossEntropyFromSums or KernelKind.RankGradients or KernelKind.RankSum
+            or KernelKind.LabelRows or KernelKind.Optimizer or KernelKind.Dequantize or KernelKind.Dropout => false,
         _ => throw new CheckException($"{Name} is of kind {Kind}, which has no check here"),
     };
 

@@ -69,7 +69,8 @@ static class KernelRun
             foreach (var job in all)
             {
                 left.Remove(job.Index);
-                var sentence = $"{Title(job)}: its process {(end.Hung ? $"printed nothing for {QuietSeconds} s" : $"ended with code {end.ExitCode}")}{(end.LastError.Length > 0 ? ": " + end.LastError : "")}";
+                var sentence = $"{Title(job)}: its process {(end.Hung ? $"printed nothing for {QuietSeconds} s" : $"ended with code {end.ExitCode}")}"
+                    + $"{(end.LastError.Length > 0 ? ": " + end.LastError : "")}";
                 lock (passed) failed.Add(sentence);
                 Lines.Write("FAIL " + sentence);
             }
@@ -87,7 +88,8 @@ static class KernelRun
                 if (line.Split('\t') is not ["time", var index, var microseconds, var gbps, var tflops, var size]
                     || !byIndex.TryGetValue(int.Parse(index, CultureInfo.InvariantCulture), out var kernel)) return;
                 (kernel.Microseconds, kernel.Gbps, kernel.Tflops) = (Number(microseconds), Positive(gbps), Positive(tflops));
-                Lines.Write($"time {Title(kernel.Job)} {size}: {microseconds} us" + (kernel.Tflops is { } t ? FormattableString.Invariant($", {t:F0} TFLOP/s") : kernel.Gbps is { } g ? FormattableString.Invariant($", {g:F0} GB/s") : ""));
+                Lines.Write($"time {Title(kernel.Job)} {size}: {microseconds} us"
+                    + (kernel.Tflops is { } t ? FormattableString.Invariant($", {t:F0} TFLOP/s") : kernel.Gbps is { } g ? FormattableString.Invariant($", {g:F0} GB/s") : ""));
             });
             if (end.ExitCode != 0) Lines.Write($"FAIL times of {unit.Key} kernels: {(end.Hung ? "hung" : $"code {end.ExitCode}")} {end.LastError}");
         }

@@ -55,7 +55,8 @@ static class KernelTimes
                 program.Run();
                 var times = program.Time().Order().ToArray();
                 var (milliseconds, cost) = (times[times.Length / 2], device.AsRun(launch));
-                Lines.Write(FormattableString.Invariant($"time\t{job.Index}\t{1000 * milliseconds:F1}\t{cost.Bytes / milliseconds / 1e6:F0}\t{cost.Flops / milliseconds / 1e9:F1}\t{size}"));
+                Lines.Write(FormattableString.Invariant(
+                    $"time\t{job.Index}\t{1000 * milliseconds:F1}\t{cost.Bytes / milliseconds / 1e6:F0}\t{cost.Flops / milliseconds / 1e9:F1}\t{size}"));
                 foreach (var address in addresses) device.Free(address);
             }
         }

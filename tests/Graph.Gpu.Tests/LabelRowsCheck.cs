@@ -6,8 +6,8 @@ using Graph.Runtime.Planning;
 namespace Graph.Gpu.Tests;
 
 /// <summary>
-/// Rows of tokens with a label, there and back, bit for bit: none of them, one, some, all; columns that fill a warp's loads and that do not, pitches wider than the columns. Whatever is not to be written,
-/// gaps between rows and rows without a token included, must stay.
+/// Rows of tokens with a label, there and back, bit for bit: none of them, one, some, all; columns that fill a warp's loads and that do not, pitches wider than the columns.
+/// Whatever is not to be written, gaps between rows and rows without a token included, must stay.
 /// </summary>
 static class LabelRowsCheck
 {

@@ -46,7 +46,8 @@ static class Models
         var info = new KernelInfo(kernel.GetProperty("name").GetString()!, Word<KernelKind>(kernel, "kind"), Int("block"), Int("shared"), Int("tile_rows"),
             Int("tile_cols"), Int("grid_y"))
         {
-            Gemm = kernel.TryGetProperty("gemm", out var form) ? new GemmForm(Word<GemmLayout>(form, "layout"), form.GetProperty("f32").GetBoolean(), form.GetProperty("accumulate").GetBoolean(), Word<TileShape>(form, "tile")) : null,
+            Gemm = kernel.TryGetProperty("gemm", out var form) ? new GemmForm(Word<GemmLayout>(form, "layout"), form.GetProperty("f32").GetBoolean(),
+                form.GetProperty("accumulate").GetBoolean(), Word<TileShape>(form, "tile")) : null,
             Rank = kernel.TryGetProperty("rank", out var rank) ? rank.GetInt32() : 0,
         };
         return new KernelSource(info, KernelText.Join([.. kernel.GetProperty("parts").EnumerateArray().Select(p => p.GetString()!)], name => templates[name]));

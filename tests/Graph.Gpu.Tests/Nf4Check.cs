@@ -11,8 +11,8 @@ using Graph.Runtime.Schedules;
 namespace Graph.Gpu.Tests;
 
 /// <summary>
-/// Elements of packed weights, bit for bit those of the CPU: all codes, absmax of 8 bits and in fp32, blocks whose absmax is 0, stacks, parts that end inside a block or inside a vector of 8, and that begin
-/// where no vector can be stored. What lies behind the weight must stay.
+/// Elements of packed weights, bit for bit those of the CPU: all codes, absmax of 8 bits and in fp32, blocks whose absmax is 0,
+/// stacks, parts that end inside a block or inside a vector of 8, and that begin where no vector can be stored. What lies behind the weight must stay.
 /// </summary>
 static class Nf4Check
 {

@@ -50,7 +50,8 @@ static class NvrtcCheck
             float[] a = Checking.Random(random, count), b = Checking.Random(random, count);
             var sum = device.Allocate(4L * count);
             device.Fill(sum, 0xff, 4L * count);
-            using var program = device.Prepare([new BoundKernel("add", 0, 0, 0, "vector_add", [new(sum, 0), new(device.Upload<float>(a), 0), new(device.Upload<float>(b), 0)], count)]);
+            using var program = device.Prepare([new BoundKernel("add", 0, 0, 0, "vector_add",
+                [new(sum, 0), new(device.Upload<float>(a), 0), new(device.Upload<float>(b), 0)], count)]);
             program.Run();
             var got = device.Download<float>(sum, count);
             for (var i = 0; i < count; i++) Checking.Require(got[i] == a[i] + b[i], $"vector_add for {device.Target}: element {i} of {count} is {got[i]}, expected {a[i] + b[i]}");
@@ -59,7 +60,8 @@ static class NvrtcCheck
         const int rows = 13, columns = 192, xPitch = 200, yPitch = 300;
         float[] x = Checking.Random(random, rows * xPitch), scale = [2, -3, 0.5f];
         var y = device.Upload<float>(new float[rows * yPitch]);
-        using var scaled = device.Prepare([new BoundKernel("scale", 0, 0, 0, "row_scale", [new(y, yPitch), new(device.Upload<float>(x), xPitch), new(device.Upload<float>(scale), 0)], rows)]);
+        using var scaled = device.Prepare([new BoundKernel("scale", 0, 0, 0, "row_scale",
+            [new(y, yPitch), new(device.Upload<float>(x), xPitch), new(device.Upload<float>(scale), 0)], rows)]);
         scaled.Run();
         var result = device.Download<float>(y, rows * yPitch);
         for (var i = 0; i < result.Length; i++)

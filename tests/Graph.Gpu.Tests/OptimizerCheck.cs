@@ -84,7 +84,8 @@ static class OptimizerCheck
         var (scalars, before) = (Table.Scalars(lossScale: 4096), Table.Scalars(lossScale: 4096));
         OnCpu(new("scale", 0, 0, 0, "scale_gradients", [new(Pinned.Address(scalars), 0)], 1));
         var block = device.Upload<float>(before);
-        var got = Repeat(device, new("scale", 0, 0, 0, "scale_gradients", [new(block, 0)], 1), () => device.Upload(block, MemoryMarshal.AsBytes(before.AsSpan())), () => device.Download<float>(block, before.Length));
+        var got = Repeat(device, new("scale", 0, 0, 0, "scale_gradients", [new(block, 0)], 1),
+            () => device.Upload(block, MemoryMarshal.AsBytes(before.AsSpan())), () => device.Download<float>(block, before.Length));
         Checking.Require(got.AsSpan().SequenceEqual(scalars) && !got.AsSpan().SequenceEqual(before), "the scaled scalars are others than the twin's");
         return new Seen();
     }
@@ -156,7 +157,8 @@ static class OptimizerCheck
             for (var i = 0; i < Rows * Columns; i++) expected[i / Columns * Pitch + i % Columns] += products[u * Rows * Columns + i];
         nint d = device.Upload<float>(start), on = device.Upload<float>(products);
         var sum = new BoundGemm("sum", 0, 0, 0, Runtime.Schedules.GemmLayout.Tn, Runtime.Schedules.ElementType.F32, d, Pitch, 0, 0, 0, 0, Rows, Columns, 1, 1, true);
-        var got = Repeat(device, KernelArguments.AddUnits(sum, on, units), () => device.Upload(d, MemoryMarshal.AsBytes(start.AsSpan())), () => device.Download<float>(d, start.Length));
+        var got = Repeat(device, KernelArguments.AddUnits(sum, on, units),
+            () => device.Upload(d, MemoryMarshal.AsBytes(start.AsSpan())), () => device.Download<float>(d, start.Length));
         return Largest($"D after {units} units", expected, got, _ => 0);
     }
 
@@ -201,7 +203,9 @@ static class OptimizerCheck
         {
             var error = Math.Abs((double)got[i] - expected[i]);
             var share = error == 0 ? 0 : error / allowed(i);
-            if (!(share <= 1)) throw new CheckException($"{what}[{i}] is {got[i]:G9}, expected {expected[i]:G9}; of {expected.Length} values {Enumerable.Range(0, expected.Length).Count(j => !(Math.Abs((double)got[j] - expected[j]) <= allowed(j)))} are off");
+            if (!(share <= 1))
+                throw new CheckException($"{what}[{i}] is {got[i]:G9}, expected {expected[i]:G9}; "
+                    + $"of {expected.Length} values {Enumerable.Range(0, expected.Length).Count(j => !(Math.Abs((double)got[j] - expected[j]) <= allowed(j)))} are off");
             worst = Math.Max(worst, share);
             if (expected[i] != 0) relative = Math.Max(relative, error / Math.Abs(expected[i]));
         }
@@ -246,7 +250,8 @@ static class OptimizerCheck
                     Copy = At(copies, copy),
                     Rows = rows, Columns = columns, GradientPitch = pitch, CopyPitch = copyPitch, FirstChunk = chunk,
                 };
-                (state, gradient, copy, chunk) = (state + 3 * size, gradient + Align(rows * pitch), copy + Align(rows * copyPitch), chunk + (rows * columns + AdamSegment.ChunkElements - 1) / AdamSegment.ChunkElements);
+                (state, gradient, copy, chunk) = (state + 3 * size, gradient + Align(rows * pitch), copy + Align(rows * copyPitch),
+                    chunk + (rows * columns + AdamSegment.ChunkElements - 1) / AdamSegment.ChunkElements);
             }
             Checking.Require(Math.Max(state, Math.Max(gradient, copy)) <= Count, "the table does not fit its arrays");
             return new Table { States = states, Gradients = gradients, Segments = segments, Chunks = chunk, HostCopies = copies, Copies = Pinned.Address(copies),
@@ -267,7 +272,8 @@ static class OptimizerCheck
         // Each moment: its place among the states, its map.
         IEnumerable<(int At, int Elements, int Blocks, float[] Map)> Moments() =>
             Segments.SelectMany(s => new[] { (s.FirstMoment, DynamicMap.Signed.ToArray()), (s.SecondMoment, DynamicMap.Unsigned.ToArray()) }
-            .Select(m => ((int)((m.Item1 - Pinned.Address(States)) / 4), s.Rows * s.Columns, (s.Rows * s.Columns + DynamicMap.BlockElements - 1) / DynamicMap.BlockElements, m.Item2)));
+            .Select(m => ((int)((m.Item1 - Pinned.Address(States)) / 4), s.Rows * s.Columns,
+                (s.Rows * s.Columns + DynamicMap.BlockElements - 1) / DynamicMap.BlockElements, m.Item2)));
 
         /// <summary>The states with 0 in the place of codes, then what the codes of all moments stand for.</summary>
         internal float[] Values(float[] states)
@@ -289,7 +295,8 @@ static class OptimizerCheck
             foreach (var (at, elements, blocks, map) in Moments())
             {
                 var codes = MemoryMarshal.AsBytes(States.AsSpan(at, blocks * DynamicMap.BlockElements / 4)).ToArray();
-                allowed.AddRange(codes.Select((code, i) => States[at + blocks * DynamicMap.BlockElements / 4 + i / DynamicMap.BlockElements] * Math.Max(map[Math.Min(255, code + 1)] - map[code], map[code] - map[Math.Max(0, code - 1)])));
+                allowed.AddRange(codes.Select((code, i) => States[at + blocks * DynamicMap.BlockElements / 4 + i / DynamicMap.BlockElements]
+                    * Math.Max(map[Math.Min(255, code + 1)] - map[code], map[code] - map[Math.Max(0, code - 1)])));
             }
             return [.. allowed];
         }
@@ -299,7 +306,8 @@ static class OptimizerCheck
             nint states = device.Upload<float>(States), gradients = device.Upload<float>(Gradients), copies = device.Allocate(2L * Count);
             var moved = Segments.Select(s => s with
             {
-                Master = s.Master - Pinned.Address(States) + states, FirstMoment = s.FirstMoment - Pinned.Address(States) + states, SecondMoment = s.SecondMoment - Pinned.Address(States) + states,
+                Master = s.Master - Pinned.Address(States) + states, FirstMoment = s.FirstMoment - Pinned.Address(States) + states,
+                SecondMoment = s.SecondMoment - Pinned.Address(States) + states,
                 Gradient = s.Gradient - Pinned.Address(Gradients) + gradients, Copy = (s.Copy - Copies) / 2 + copies,
             }).ToArray();
             return new Table { device = device, states = states, States = States, Gradients = Gradients, Segments = Segments, Chunks = Chunks, Copies = copies,

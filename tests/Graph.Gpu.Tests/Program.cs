@@ -8,7 +8,8 @@ using Graph.Gpu.Tests;
 using Graph.Runtime.Devices;
 
 // usage: gpu-tests [CHECK...] [--out FOLDER] [--fixture FOLDER] [--parallel N] [--time] [--known FILE]        checks: see below; none named runs all
-//        gpu-tests --merge FOLDER FILE...                                                       verified.json of several runs, on one machine or many, as one in FOLDER; needs no GPU
+//        gpu-tests --merge FOLDER FILE...                                                       verified.json of several runs, on one machine or many, as one in FOLDER;
+//                                                                                               needs no GPU
 //        gpu-tests --host [VARIANT...]                                                          the kernels' cases and the error rule on the CPU alone: a check of the checks
 //        gpu-tests fuzz PACK --target TARGET                                                    a step of every random model of a pack, which bench/Graph.Fuzz.Bench --pack writes
 //        gpu-tests --host step --fixture FOLDER                                                 the same for whole training steps
@@ -112,7 +113,8 @@ if (named.Count == 0 || named.Contains("kernels"))
     Keep([]);
     var (passed, wrong) = KernelRun.Check(left, parallel, Keep);
     failed.AddRange(wrong);
-    Lines.Write($"{passed.Count} of {left.Length} kernels passed after {started.Elapsed.TotalSeconds:F0} s{(jobs.Count > left.Length ? $"; {jobs.Count - left.Length} are known by their fingerprints" : "")}");
+    Lines.Write($"{passed.Count} of {left.Length} kernels passed after {started.Elapsed.TotalSeconds:F0} s"
+        + $"{(jobs.Count > left.Length ? $"; {jobs.Count - left.Length} are known by their fingerprints" : "")}");
     if (time)
     {
         // Also those that ran before and have no time.

@@ -29,7 +29,8 @@ sealed unsafe class RoundingCpu : IDevice
         cpu.Load(kernels);
         var launches = shapes.Schedule.Forward.Concat(shapes.Schedule.Backward).ToArray();
         outputs = launches.OfType<KernelLaunch>().GroupBy(k => k.Kernel)
-            .ToDictionary(g => g.Key, g => g.First().Arguments.Take(g.First().Outputs).Select(v => (shapes[v.Tensor].Tensor.Type == ElementType.Act, shapes.Resolve(v).Columns)).ToArray());
+            .ToDictionary(g => g.Key, g => g.First().Arguments.Take(g.First().Outputs)
+                .Select(v => (shapes[v.Tensor].Tensor.Type == ElementType.Act, shapes.Resolve(v).Columns)).ToArray());
         foreach (var head in launches.OfType<CrossEntropyLaunch>()) outputs[head.Kernel] = [(true, shapes.Resolve(head.Table).Rows)];
     }
 

@@ -8,8 +8,9 @@ using Graph.Runtime.Schedules;
 namespace Graph.Gpu.Tests;
 
 /// <summary>
-/// Logits whose product sums the exponentials, and the cross entropy from those sums, against the two kernels that do without, which other checks hold against fp64. The sums are added up in another
-/// order, so a gradient may round to the neighbouring value. Rows behind the last label keep their logits, tiles behind the row limit whatever they were, and so does what lies between rows, of logits and
+/// Logits whose product sums the exponentials, and the cross entropy from those sums, against the two kernels that do without, which other checks hold against fp64.
+/// The sums are added up in another order, so a gradient may round to the neighbouring value.
+/// Rows behind the last label keep their logits, tiles behind the row limit whatever they were, and so does what lies between rows, of logits and
 /// of sums. A chunk that is not the first, and columns that do not fill the last tile.
 /// </summary>
 static class RowSumsCheck
@@ -44,7 +45,8 @@ static class RowSumsCheck
         var table = new ushort[vocabulary * Hidden];
         for (var i = 0; i < table.Length; i++) table[i] = pool[i % pool.Length];
         int[] label = [.. Enumerable.Range(0, rows).Select(r => r < labels ? r % 3 == 0 ? vocabulary - 1 - r : random.Next(vocabulary) : -1)];
-        nint xAt = device.Upload<ushort>(x), tableAt = device.Upload<ushort>(table), labelAt = device.Upload<int>(label), inverseAt = device.Upload<float>([1f / Math.Max(1, labels)]), countAt = device.Upload<int>([before + labels]);
+        nint xAt = device.Upload<ushort>(x), tableAt = device.Upload<ushort>(table), labelAt = device.Upload<int>(label),
+            inverseAt = device.Upload<float>([1f / Math.Max(1, labels)]), countAt = device.Upload<int>([before + labels]);
         nint logitsAt = device.Allocate(2L * rows * pitch), lossAt = device.Allocate(4L * rows), sumsAt = device.Allocate(4L * rows * sumsPitch);
         device.Fill(sumsAt, 0xff, 4L * rows * sumsPitch);
         var product = new BoundGemm("logits", 0, 0, 0, GemmLayout.Nt, ElementType.Act, logitsAt, pitch, xAt, Hidden, tableAt, Hidden, rows, vocabulary, Hidden, 1,
@@ -106,7 +108,8 @@ static class RowSumsCheck
         var (x, table) = (Checking.Random(random, rows * Hidden, 4), Checking.Random(random, columns * Hidden));
         nint xAt = device.Upload<ushort>([.. x.Select(v => Checking.ToElem(v, Elem.Act))]), tableAt = device.Upload<ushort>([.. table.Select(v => Checking.ToElem(v, Elem.Act))]);
         nint logitsAt = device.Allocate(2L * rows * columns), sumsAt = device.Allocate(4L * rows * tiles);
-        using var program = device.Prepare([new BoundGemm("logits", 0, 0, 0, GemmLayout.Nt, ElementType.Act, logitsAt, columns, xAt, Hidden, tableAt, Hidden, rows, columns, Hidden, 1, false) { Sums = new RowSums(kernels, sumsAt, tiles) }]);
+        using var program = device.Prepare([new BoundGemm("logits", 0, 0, 0, GemmLayout.Nt, ElementType.Act, logitsAt, columns, xAt, Hidden, tableAt, Hidden,
+            rows, columns, Hidden, 1, false) { Sums = new RowSums(kernels, sumsAt, tiles) }]);
         program.Run();
         var (logits, sums) = (device.Download<ushort>(logitsAt, rows * columns), device.Download<float>(sumsAt, rows * tiles));
         for (var r = 0; r < rows; r++)

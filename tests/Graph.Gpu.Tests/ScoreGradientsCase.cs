@@ -9,8 +9,8 @@ using Graph.Runtime.Schedules;
 namespace Graph.Gpu.Tests;
 
 /// <summary>
-/// dq from the dS that the kernel of dk and dv keeps, as two launches on the case of the dq that computes all of it, and held against the same reference. dS is NaN wherever the first kernel does not write it,
-/// so a tile that the second reads too many is seen. dk, dv and dq have the bits that they have without dS.
+/// dq from the dS that the kernel of dk and dv keeps, as two launches on the case of the dq that computes all of it, and held against the same reference.
+/// dS is NaN wherever the first kernel does not write it, so a tile that the second reads too many is seen. dk, dv and dq have the bits that they have without dS.
 /// </summary>
 static class ScoreGradientsCase
 {

@@ -58,8 +58,8 @@ static class StepCheck
     }
 
     /// <summary>
-    /// The same checks with an undisturbed composition in the GPU's place; then one whose adapters count a tenth more, which must not pass. Other --recompute are left out: a composition rounds behind a kernel,
-    /// so a fused kernel works on what it has not stored yet, which the kernels of recipes do not see.
+    /// The same checks with an undisturbed composition in the GPU's place; then one whose adapters count a tenth more, which must not pass.
+    /// Other --recompute are left out: a composition rounds behind a kernel, so a fused kernel works on what it has not stored yet, which the kernels of recipes do not see.
     /// </summary>
     internal static int OnHost()
     {
@@ -126,7 +126,8 @@ static class StepCheck
                 FormattableString.Invariant($"the gradient of {name} is off by {error:G3} of its size, a composition in {act} by {theirs:G3}"));
         }
         var gradients = FormattableString.Invariant($"{exact.Gradients.Count} gradients by up to {worstGradient:G2} ({worstRatio:F2} of a composition's error)");
-        return FormattableString.Invariant($"losses off by up to {worstLoss:G2} ({worstShare:F2} of allowed), {gradients}; same bytes again with {string.Join(", ", recomputes)}{tiled}");
+        return FormattableString.Invariant(
+            $"losses off by up to {worstLoss:G2} ({worstShare:F2} of allowed), {gradients}; same bytes again with {string.Join(", ", recomputes)}{tiled}");
     }
 
     /// <summary>

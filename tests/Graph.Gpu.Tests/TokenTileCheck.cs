@@ -9,7 +9,8 @@ using Graph.Runtime.Schedules;
 namespace Graph.Gpu.Tests;
 
 /// <summary>
-/// Products on all tokens at once and in tiles of them: the same bits, on cuBLASLt and on the emitted GEMMs. Rows of a product keep the kernel of all of them, also a last tile of a few rows; a sum over tokens
+/// Products on all tokens at once and in tiles of them: the same bits, on cuBLASLt and on the emitted GEMMs.
+/// Rows of a product keep the kernel of all of them, also a last tile of a few rows; a sum over tokens
 /// is made unit by unit, also with a gradient too large for eight units side by side; G and dB come from one read where the rank has a kernel.
 /// </summary>
 static class TokenTileCheck

@@ -32,7 +32,8 @@ static class VerifiedFile
     internal static IReadOnlyList<VerifiedLine> Read(string path)
     {
         using var json = JsonDocument.Parse(File.ReadAllBytes(path));
-        return [.. json.RootElement.EnumerateArray().Select(e => new VerifiedLine(Text(e, "target"), Text(e, "name"), Text(e, "fingerprint"), e.GetProperty("error").GetDouble(), e.GetProperty("of_allowed").GetDouble(), e.TryGetProperty("us", out _), e.GetRawText()))];
+        return [.. json.RootElement.EnumerateArray().Select(e => new VerifiedLine(Text(e, "target"), Text(e, "name"), Text(e, "fingerprint"),
+            e.GetProperty("error").GetDouble(), e.GetProperty("of_allowed").GetDouble(), e.TryGetProperty("us", out _), e.GetRawText()))];
 
         static string Text(JsonElement element, string field) => element.GetProperty(field).GetString() ?? throw new CheckException($"verified: a line has no {field}");
     }

@@ -27,7 +27,8 @@ public sealed class FullFinetuningTests
     static TrainingSession Session(ModelSource source, string recompute, MomentFormat moments = MomentFormat.Fp32, int microBatches = 1)
     {
         var ranks = RankTable.Create(source.Schedule, _ => 0);
-        var options = new PlanOptions(96, ranks, ActType.F32, 0) { MicroBatches = microBatches, Moments = moments, Decisions = Decisions.Named(recompute, new Shapes(source.Schedule, 96, ranks, ActType.F32)) };
+        var options = new PlanOptions(96, ranks, ActType.F32, 0) { MicroBatches = microBatches, Moments = moments,
+            Decisions = Decisions.Named(recompute, new Shapes(source.Schedule, 96, ranks, ActType.F32)) };
         var device = new CpuDevice(poison: true);
         device.Load(source.Model);
         var session = new TrainingSession(device, ExecutionPlan.Create(source.Schedule, options), new AdamOptions(WeightDecay: WeightDecay, Clip: 1));
@@ -95,7 +96,8 @@ public sealed class FullFinetuningTests
         using var source = Source();
         using var session = Session(source, recompute, microBatches: microBatches);
         // One batch, or its documents in two micro-batches.
-        MicroBatch[] batches = microBatches == 1 ? [Batch] : [MicroBatch.Pack(96, [(Documents[0], Labels(Documents[0]))]), MicroBatch.Pack(96, [.. Documents.Skip(1).Select(d => (d, Labels(d)))])];
+        MicroBatch[] batches = microBatches == 1 ? [Batch]
+            : [MicroBatch.Pack(96, [(Documents[0], Labels(Documents[0]))]), MicroBatch.Pack(96, [.. Documents.Skip(1).Select(d => (d, Labels(d)))])];
         for (var i = 0; i < 10; i++)
         {
             optimizer.zero_grad();

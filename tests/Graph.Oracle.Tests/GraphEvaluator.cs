@@ -22,8 +22,8 @@ static class GraphEvaluator
     }
 
     /// <summary>
-    /// Reverse mode over everything appended so far: gradients of <paramref name="wanted"/> leaves, given that of <paramref name="y"/>. Only paths from wanted leaves are walked, as
-    /// some ops (a broadcast vector, an embedding) have no gradient.
+    /// Reverse mode over everything appended so far: gradients of <paramref name="wanted"/> leaves, given that of <paramref name="y"/>.
+    /// Only paths from wanted leaves are walked, as some ops (a broadcast vector, an embedding) have no gradient.
     /// </summary>
     public static int[] Backward(GraphBuilder g, int y, int dy, IReadOnlyList<int> wanted)
     {

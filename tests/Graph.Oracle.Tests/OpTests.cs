@@ -68,7 +68,8 @@ public sealed class OpTests
             .Concat(OpCases.All.Where(c => c.Operands.Any(o => o.Differentiable)).SelectMany(c => Nodes(c).Select(n => n.Op.GetType())))
             .ToHashSet();
         var all = typeof(Op).Assembly.GetTypes().Where(t => t.IsSubclassOf(typeof(Op)) && !t.IsAbstract && !t.IsSubclassOf(typeof(Leaf)));
-        // A score's arguments exist only while a score function is traced. Gradients of weights exist in a full model alone; FullFinetuningTests compares each of them with torch's.
+        // A score's arguments exist only while a score function is traced.
+        // Gradients of weights exist in a full model alone; FullFinetuningTests compares each of them with torch's.
         Type[] elsewhere = [typeof(ScoreArgument), typeof(WeightGradient), typeof(TokenSum), typeof(EmbeddingGradient), typeof(LinearCrossEntropyTableGrad)];
         Assert.Empty(all.Where(t => !elsewhere.Contains(t) && !exercised.Contains(t)).Select(t => t.Name));
     }
@@ -79,9 +80,11 @@ public sealed class OpTests
     {
         var dsl = typeof(Dsl.Ops).GetMethods().Concat(typeof(Dsl.Tensor).GetMethods()).Select(m => m.GetCustomAttribute<Dsl.OpAttribute>()?.Name).OfType<string>().Distinct()
             .Except(new[] { "attention" }).Concat(new[] { "input", "score_input", "score_distance", "score_head" }).Order().ToArray();
-        var catalog = Regex.Matches(File.ReadAllText(Path.Combine(Repository.Root, "src", "Graph.Generator", "Ops", "OpCatalog.cs")), "^ +\"(\\w+)\" => new ", RegexOptions.Multiline).Select(m => m.Groups[1].Value).Order();
+        var catalog = Regex.Matches(File.ReadAllText(Path.Combine(Repository.Root, "src", "Graph.Generator", "Ops", "OpCatalog.cs")),
+            "^ +\"(\\w+)\" => new ", RegexOptions.Multiline).Select(m => m.Groups[1].Value).Order();
         Assert.Equal(dsl, catalog);
-        var table = File.ReadAllLines(Path.Combine(Repository.Root, "docs", "architecture.md")).SkipWhile(l => !l.StartsWith("| op | C# |", StringComparison.Ordinal)).Skip(2).TakeWhile(l => l.StartsWith('|'))
+        var table = File.ReadAllLines(Path.Combine(Repository.Root, "docs", "architecture.md"))
+            .SkipWhile(l => !l.StartsWith("| op | C# |", StringComparison.Ordinal)).Skip(2).TakeWhile(l => l.StartsWith('|'))
             .SelectMany(l => l.Split('|')[1].Split(new[] { ' ', '/' }, StringSplitOptions.RemoveEmptyEntries));
         Assert.Equal(dsl.Append("attention").Order(), table.Order());
         var cases = OpCases.All.Select(c => c.Op.Name);

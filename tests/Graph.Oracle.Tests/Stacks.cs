@@ -18,7 +18,8 @@ static class Stacks
         var ranks = set.Adapters.Count * rank;
         var values = new double[set.Out * ranks];
         for (var i = 0; i < set.Adapters.Count; i++)
-            for (var (n, b) = (0, adapter(set.Adapters[i].Name)); n < set.Adapters[i].Out; n++) Array.Copy(b, n * rank, values, (set.Adapters[i].OutStart + n) * ranks + i * rank, rank);
+            for (var (n, b) = (0, adapter(set.Adapters[i].Name)); n < set.Adapters[i].Out; n++)
+                Array.Copy(b, n * rank, values, (set.Adapters[i].OutStart + n) * ranks + i * rank, rank);
         return values;
     }
 

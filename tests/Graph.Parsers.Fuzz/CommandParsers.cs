@@ -28,7 +28,9 @@ static class CommandParsers
                 var root = CommandLine.Root(nano, new Terminal(TextWriter.Null, TextWriter.Null, false), out var _);
                 return bytes => Refuse(root.Parse(Encoding.UTF8.GetString(bytes).Split('\n'), new ParserConfiguration { ResponseFileTokenReplacer = null }));
             }),
-            Parser.OfFile("--config", [AllParsers.File(repository, "samples", "nano.jsonc"), AllParsers.Utf8("""{"$schema": "x", "data": ["a.jsonl", "b.jsonl:2"], /* c */ "lr": 1e-3, "rslora": true, "rank-pattern": "mlp.*=8", "vram": "16GiB", "steps": 5, "model": "m", "out": "o",}""")], "c.jsonc", folder =>
+            Parser.OfFile("--config", [AllParsers.File(repository, "samples", "nano.jsonc"),
+                AllParsers.Utf8("""{"$schema": "x", "data": ["a.jsonl", "b.jsonl:2"], /* c */ "lr": 1e-3, "rslora": true,"""
+                    + """ "rank-pattern": "mlp.*=8", "vram": "16GiB", "steps": 5, "model": "m", "out": "o",}""")], "c.jsonc", folder =>
             {
                 var root = CommandLine.Root(nano, new Terminal(TextWriter.Null, TextWriter.Null, false), out var config);
                 string[] given = ["train", "--config", Path.Combine(folder, "c.jsonc")];
@@ -39,8 +41,10 @@ static class CommandParsers
 
     static readonly string[] Lines =
     [
-        "train --variant nano --model random:0 --data a.jsonl b.parquet:0.5 --out o --seq 128 --batch-tokens auto --step-tokens 512 --rank 8 --alpha 16 --dropout 0.1 --targets q_proj,mlp.* --layers 0-2,3 --rank-pattern mlp.*=8",
-        "train --model m --data a.jsonl --vram 16GiB --host-memory 1.5e3MB --stream-weights on --offload off --concat --loss-on completion --over-length split --packing off --grad-accum 4 --alpha-pattern q_proj=32.5 --rslora",
+        "train --variant nano --model random:0 --data a.jsonl b.parquet:0.5 --out o --seq 128 --batch-tokens auto --step-tokens 512 "
+            + "--rank 8 --alpha 16 --dropout 0.1 --targets q_proj,mlp.* --layers 0-2,3 --rank-pattern mlp.*=8",
+        "train --model m --data a.jsonl --vram 16GiB --host-memory 1.5e3MB --stream-weights on --offload off --concat --loss-on completion "
+            + "--over-length split --packing off --grad-accum 4 --alpha-pattern q_proj=32.5 --rslora",
         "train --model random:1 --data=a.jsonl:2 --batch-tokens=64 --targets=(q|k)_proj --layers=1 --adapter nothere",
     ];
 

@@ -14,7 +14,8 @@ var jobs = new Option<int>("--jobs") { DefaultValueFactory = _ => Environment.Pr
 var only = new Option<string?>("--only") { Description = "name of one parser" };
 var show = new Option<long?>("--show") { Description = "write input N to a file and parse it" };
 var repository = new Option<string>("--repository") { DefaultValueFactory = _ => ".", Description = "the repository, whose fixtures are the valid inputs" };
-var command = new RootCommand("Damages valid files at random and gives them to every parser of bytes from outside: success or one sentence is right, anything else a finding.") { count, seed, seconds, jobs, only, show, repository };
+var command = new RootCommand("Damages valid files at random and gives them to every parser of bytes from outside: "
+    + "success or one sentence is right, anything else a finding.") { count, seed, seconds, jobs, only, show, repository };
 command.SetAction(result =>
 {
     var parsers = AllParsers.Of(result.GetRequiredValue(repository));
@@ -35,9 +36,11 @@ command.SetAction(result =>
     using var process = Process.GetCurrentProcess();
     foreach (var c in counts)
         Console.WriteLine(string.Create(CultureInfo.InvariantCulture,
-            $"{c.Parser,-22} {c.Inputs,10} inputs {100.0 * c.Accepted / c.Inputs,5:F1} % accepted {1e6 * c.Seconds / c.Inputs,7:F0} us, at most {c.MostMilliseconds,6:F0} ms and {c.MostBytes / 1048576.0,6:F1} MiB"));
+            $"{c.Parser,-22} {c.Inputs,10} inputs {100.0 * c.Accepted / c.Inputs,5:F1} % accepted "
+                + $"{1e6 * c.Seconds / c.Inputs,7:F0} us, at most {c.MostMilliseconds,6:F0} ms and {c.MostBytes / 1048576.0,6:F1} MiB"));
     Console.WriteLine(string.Create(CultureInfo.InvariantCulture,
-        $"seed {result.GetValue(seed)}: {counts.Sum(c => c.Inputs)} inputs, {findings.Count} findings, {took:F0} s, {counts.Sum(c => c.Inputs) / took:F0} inputs/s, peak {process.PeakWorkingSet64 >> 20} MiB"));
+        $"seed {result.GetValue(seed)}: {counts.Sum(c => c.Inputs)} inputs, {findings.Count} findings, "
+            + $"{took:F0} s, {counts.Sum(c => c.Inputs) / took:F0} inputs/s, peak {process.PeakWorkingSet64 >> 20} MiB"));
     Directory.Delete(scratch, true);
     return findings.Count > 0 ? 1 : 0;
 });

@@ -39,7 +39,9 @@ static class RunParsers
                     if (fault is not null) throw new Graph.Finetune.InputException(fault);
                 };
             }),
-            .. new[] { "run.json", "optimizer.safetensors" }.Select(name => Parser.OfFile(name, [whole.Single(w => w.Name == name).Content], name, folder => () => RunCheckpoint.Read(folder, schedule), [.. whole.Where(w => w.Name != name)])),
+            .. new[] { "run.json", "optimizer.safetensors" }
+                .Select(name => Parser.OfFile(name, [whole.Single(w => w.Name == name).Content], name, folder => () => RunCheckpoint.Read(folder, schedule),
+                    [.. whole.Where(w => w.Name != name)])),
             Parser.OfFile("metrics.jsonl", [metrics], MetricsFile.Name, folder => () =>
             {
                 try

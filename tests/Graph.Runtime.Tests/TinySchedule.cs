@@ -32,8 +32,10 @@ static class TinySchedule
             text.Append($"tensor layers.{i}.w weight act[{F},{H}] layer={i} parts=layers.{i}.a.weight:{H}+layers.{i}.b.weight:{H}\n");
             text.Append($"tensor a.{i} adapter_a act[R{i},{H}] stack={i}\ntensor b.{i} adapter_b act[{F},R{i}] stack={i}\n");
             text.Append($"tensor grad_a.{i} grad_a f32[R{i},{H}] layer={i} stack={i}\ntensor grad_b.{i} grad_b f32[{F},R{i}] layer={i} stack={i}\n");
-            text.Append($"tensor layers.{i}.h activation act[T,{H}] layer={i}\ntensor layers.{i}.s activation act[T,R{i}] layer={i}\ntensor layers.{i}.u activation act[T,{F}] layer={i}\n");
-            text.Append($"tensor layers.{i}.du gradient act[T,{F}] layer={i}\ntensor layers.{i}.g gradient act[T,R{i}] layer={i}\ntensor layers.{i}.dh gradient act[T,{H}] layer={i}\n");
+            text.Append($"tensor layers.{i}.h activation act[T,{H}] layer={i}\n"
+                + $"tensor layers.{i}.s activation act[T,R{i}] layer={i}\ntensor layers.{i}.u activation act[T,{F}] layer={i}\n");
+            text.Append($"tensor layers.{i}.du gradient act[T,{F}] layer={i}\n"
+                + $"tensor layers.{i}.g gradient act[T,R{i}] layer={i}\ntensor layers.{i}.dh gradient act[T,{H}] layer={i}\n");
         }
         for (var i = 0; i <= layers; i++) text.Append($"tensor x.{i} activation act[T,{H}] boundary\ntensor dx.{i} gradient act[T,{H}]\n");
         text.Append("tensor loss activation f32[T]\n");

@@ -47,7 +47,8 @@ public sealed class AttentionMatrixTests
         Kernel[] kernels = [.. Enum.GetValues<AttentionPart>()
             .Select(p => new Kernel("attention_" + p.ToString().ToLowerInvariant(), Body(p), default, FusedOps.None, 1, default))];
         var names = kernels.Select(k => k.Name).Concat([AttentionBody.FromDs(kernels.Single(k => k.Name == "attention_dq"))]).ToHashSet();
-        return [.. EmitCuda.Run(target, kernels, []).Where(k => names.Contains(k.Info.Name)).Select(k => new EmittedText($"{headDim}-{score}", target.Name, k.Info, KernelText.Join(k.Parts, CudaText.Template)))];
+        return [.. EmitCuda.Run(target, kernels, []).Where(k => names.Contains(k.Info.Name))
+            .Select(k => new EmittedText($"{headDim}-{score}", target.Name, k.Info, KernelText.Join(k.Parts, CudaText.Template)))];
     }
 
     static readonly Lazy<IReadOnlyList<(EmittedText Kernel, CompiledKernel Code)>> All = new(() =>
@@ -67,7 +68,8 @@ public sealed class AttentionMatrixTests
     public void Kernels_EveryHeadDimScoreAndTarget_CompileWithoutSpillsOrIgnoredHints()
     {
         var bad = from k in All.Value
-                  from reason in k.Code.Warnings.Concat(k.Code.Functions.Where(f => f.SpillStoreBytes + f.SpillLoadBytes > 0).Select(f => $"{f.Name} spills {f.SpillStoreBytes} bytes"))
+                  from reason in k.Code.Warnings.Concat(k.Code.Functions.Where(f => f.SpillStoreBytes + f.SpillLoadBytes > 0)
+                      .Select(f => $"{f.Name} spills {f.SpillStoreBytes} bytes"))
                   select $"{k.Kernel.Target} {k.Kernel.Variant} {k.Kernel.Info.Name}: {reason}";
         Assert.Empty(bad);
     }
@@ -85,14 +87,16 @@ public sealed class AttentionMatrixTests
 
     /// <summary>What is multiplied by wgmma does not depend on the score; a score that is bounded takes no row maximum where the elements hold 2^73.</summary>
     [Theory]
-    [InlineData("sm_90a", 128, "plain", true, false), InlineData("sm_90a", 256, "alibi", true, false), InlineData("sm_90a", 256, "softcap", true, true), InlineData("sm_90a", 64, "plain", true, false), InlineData("sm_90a", 96, "plain", false, false)]
+    [InlineData("sm_90a", 128, "plain", true, false), InlineData("sm_90a", 256, "alibi", true, false), InlineData("sm_90a", 256, "softcap", true, true),
+     InlineData("sm_90a", 64, "plain", true, false), InlineData("sm_90a", 96, "plain", false, false)]
     [InlineData("sm_80", 128, "softcap", false, true), InlineData("sm_75", 128, "softcap", false, false), InlineData("sm_80", 64, "alibi", false, false)]
     public void Emit_Forward_OnWgmmaAndWithAMaximumWhere(string target, int headDim, string score, bool wgmma, bool bounded)
     {
         var kernels = Emit(Target.Named(target), headDim, score, 0, 6, 2);
         Assert.Equal(wgmma, kernels.Single(k => k.Info.Kind == KernelKind.AttentionForward).Text.Contains("wgmma_scores<D, TILE_Q, TILE_K>(s, own", StringComparison.Ordinal));
         Assert.Equal(wgmma ? KernelKind.AttentionDkdvToDs : KernelKind.AttentionDkdv, kernels.Single(k => k.Info.Name == "attention_dkdv").Info.Kind);
-        Assert.All(kernels.Where(k => k.Info.Kind == KernelKind.AttentionForward), k => Assert.Contains($"#define BOUNDED {(bounded ? 1 : 0)}\n", k.Text, StringComparison.Ordinal));
+        Assert.All(kernels.Where(k => k.Info.Kind == KernelKind.AttentionForward),
+            k => Assert.Contains($"#define BOUNDED {(bounded ? 1 : 0)}\n", k.Text, StringComparison.Ordinal));
     }
 
     /// <summary>Every head dim has tiles on every target or none has, and the sentence that refuses one is the tracer's.</summary>

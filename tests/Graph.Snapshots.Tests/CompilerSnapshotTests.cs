@@ -42,7 +42,8 @@ public sealed class CompilerSnapshotTests
             from target in Emitted.Model(variant).Targets
             from kernel in target.Kernels
             let i = kernel.Info
-            select $"{target.Target,-7} {i.Name,-56} {ScheduleText.Lower(i.Kind),-22} block {i.Block,4}  shared {i.SharedBytes,6}  tile {i.TileRows}x{i.TileCols}  grid y {i.GridY}\n"));
+            select $"{target.Target,-7} {i.Name,-56} {ScheduleText.Lower(i.Kind),-22} block {i.Block,4}  "
+                + $"shared {i.SharedBytes,6}  tile {i.TileRows}x{i.TileCols}  grid y {i.GridY}\n"));
 
     [Theory]
     [MemberData(nameof(All))]

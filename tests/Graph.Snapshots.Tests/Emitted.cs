@@ -28,7 +28,8 @@ static class Emitted
         var stages = new List<(string, string)>();
         if (Functions.TryGetValue(name, out var model))
             return (Compiler.Compile(name, Traced(model), Graph.Generator.Schedules.Target.All, (stage, print) => stages.Add((stage, print()))), stages);
-        return (Compiler.Compile(name, Gemma2Trace.Of(Gemma2Size.Find(name)), Gemma2Size.Find(name).Targets, (stage, print) => stages.Add((stage, print())), Gemma2Size.Find(name).Full), stages);
+        return (Compiler.Compile(name, Gemma2Trace.Of(Gemma2Size.Find(name)), Gemma2Size.Find(name).Targets,
+            (stage, print) => stages.Add((stage, print())), Gemma2Size.Find(name).Full), stages);
     });
 
     /// <summary>Models of FunctionModels.cs by name: what Gemma 2 has not.</summary>
@@ -37,7 +38,8 @@ static class Emitted
 
     // The recorder's trace: tests of the interpreter hold that it gives the same.
     static Generator.Tracing.TraceNode[] Traced(System.Type model) =>
-        [.. Recorder.Record(() => (LanguageModel)System.Activator.CreateInstance(model)!).Select(n => new Generator.Tracing.TraceNode(n.Id, n.Op, n.Inputs, n.Attributes, n.Scope))];
+        [.. Recorder.Record(() => (LanguageModel)System.Activator.CreateInstance(model)!)
+            .Select(n => new Generator.Tracing.TraceNode(n.Id, n.Op, n.Inputs, n.Attributes, n.Scope))];
 
     public static IEnumerable<EmittedText> Kernels(string variant) =>
         from target in Model(variant).Targets

@@ -15,14 +15,16 @@ public sealed class EpilogueTests
     // What the epilogues of Gemma 2 do, by the label of the second launch's kernel, and the loss's sums.
     static readonly string[] Expected = ["attention_delta", "cross_entropy", "d_up_proj_d_gate_proj", "geglu", "rope"];
 
-    /// <summary>GeGLU on both halves of a tile, its derivative on a whole one, RoPE on whole heads, delta and the loss's sums; norms, which need a row, are none, and nor is RoPE's inverse, which no product comes before. Delta sums over heads of
-    /// 256 (9B) or 128 (27B).</summary>
+    /// <summary>GeGLU on both halves of a tile, its derivative on a whole one, RoPE on whole heads, delta and the loss's sums;
+    /// norms, which need a row, are none, and nor is RoPE's inverse, which no product comes before.
+    /// Delta sums over heads of 256 (9B) or 128 (27B).</summary>
     [Theory]
     [InlineData("9b-2l", 256), InlineData("27b-2l", 128)]
     public void Epilogues_OfRealHeadDims_AreOnHopper(string variant, int headDim)
     {
         foreach (var target in Emitted.Model(variant).Targets)
-            Assert.Equal(target.Target == "sm_90a" ? Expected : [], Labels(target.Kernels.Where(k => k.Info.Kind == Graph.Generator.Schedules.KernelKind.GemmEpilogue).Select(k => k.Info.Name)));
+            Assert.Equal(target.Target == "sm_90a" ? Expected : [],
+                Labels(target.Kernels.Where(k => k.Info.Kind == Graph.Generator.Schedules.KernelKind.GemmEpilogue).Select(k => k.Info.Name)));
         var schedule = ScheduleText.Parse(Emitted.Model(variant).ScheduleText);
         Assert.Equal(Expected.Where(l => l != "cross_entropy"), Labels(schedule.Fusions.OfType<EpilogueFusion>().Select(f => f.Kernel)));
         Assert.Equal("cross_entropy", Label(schedule.Forward.OfType<CrossEntropyLaunch>().Single().Sums!.Product));
@@ -34,16 +36,21 @@ public sealed class EpilogueTests
         Assert.Contains("#define SUMS 0\n", Text("geglu"), StringComparison.Ordinal);
     }
 
-    /// <summary>Where no norm stands between them a residual sum is the epilogue of the product before it, o's and down's, and so are the sums of gradients; RoPE pairs neighbouring panels of heads of 128.</summary>
+    /// <summary>
+    /// Where no norm stands between them a residual sum is the epilogue of the product before it, o's and down's, and so are the sums of gradients;
+    /// RoPE pairs neighbouring panels of heads of 128.
+    /// </summary>
     [Fact]
     public void Epilogues_WithoutNorms_AreResidualSumsToo()
     {
         var schedule = ScheduleText.Parse(Emitted.Model("nano-no-norms").ScheduleText);
         var launches = schedule.Forward.Concat(schedule.Backward).ToDictionary(l => l.Id);
-        var sums = schedule.Fusions.OfType<EpilogueFusion>().Select(f => (Product: (GemmLaunch)launches[f.First], Row: (KernelLaunch)launches[f.Second], f.Kernel)).Where(f => f.Row.Kind == KernelKind.Row).ToArray();
+        var sums = schedule.Fusions.OfType<EpilogueFusion>().Select(f => (Product: (GemmLaunch)launches[f.First], Row: (KernelLaunch)launches[f.Second], f.Kernel))
+            .Where(f => f.Row.Kind == KernelKind.Row).ToArray();
         // o and down in the forward, but for the last one, whose sum the final norm reads; the derivative of GeGLU and the sums of gradients in the backward.
         Assert.Equal(["layers.0.o_proj", "layers.0.down_proj", "layers.1.o_proj"],
-            sums.Where(f => f.Product.Layout == GemmLayout.Nt && f.Row.Arguments.Take(f.Row.Outputs).Any(a => a.Tensor.Contains("residual", StringComparison.Ordinal))).Select(f => f.Product.D.Tensor));
+            sums.Where(f => f.Product.Layout == GemmLayout.Nt && f.Row.Arguments.Take(f.Row.Outputs).Any(a => a.Tensor.Contains("residual", StringComparison.Ordinal)))
+                .Select(f => f.Product.D.Tensor));
         Assert.True(sums.Count(f => f.Product.Layout == GemmLayout.Nn) >= 5);
         var first = sums.First(f => f.Product.D.Tensor == "layers.0.o_proj");
         Assert.Contains("residual[j] = ", Emitted.Kernels("nano-no-norms").Single(k => k.Info.Name == first.Kernel).Text, StringComparison.Ordinal);
@@ -66,7 +73,8 @@ public sealed class EpilogueTests
         Assert.Equal([0, 1], fused.Select(p => p.Kernel.Layer));
         Assert.Single(fused.Select(p => p.Kernel.Kernel).Distinct());
         foreach (var p in fused)
-            Assert.Contains($"#define HALVES {(p.Kernel.Layer == apart ? 0 : 1)}\n", string.Concat(compiled.Targets.Single().Kernels.Single(k => k.Info.Name == p.Fused).Parts), StringComparison.Ordinal);
+            Assert.Contains($"#define HALVES {(p.Kernel.Layer == apart ? 0 : 1)}\n",
+                string.Concat(compiled.Targets.Single().Kernels.Single(k => k.Info.Name == p.Fused).Parts), StringComparison.Ordinal);
     }
 
     [Theory]
@@ -96,7 +104,8 @@ public sealed class EpilogueTests
     [Fact]
     public void Expand_RecipeOfWhatAnEpilogueReads_LeavesThePairTogether()
     {
-        var (_, bound) = Bound(new Decisions("gate and up", Schedule.Recipes.Where(r => r.Tensor.EndsWith("gate_proj+up_proj", StringComparison.Ordinal)).ToDictionary(r => r.Tensor, _ => TensorAction.Recompute)));
+        var (_, bound) = Bound(new Decisions("gate and up",
+            Schedule.Recipes.Where(r => r.Tensor.EndsWith("gate_proj+up_proj", StringComparison.Ordinal)).ToDictionary(r => r.Tensor, _ => TensorAction.Recompute)));
         Assert.Equal(2, bound.MicroBatch.OfType<BoundGemmEpilogue>().Count(p => Label(p.Kernel.Kernel) == "d_up_proj_d_gate_proj"));
         Assert.Equal(2, bound.MicroBatch.OfType<BoundGemm>().Count(g => g.Label.EndsWith("gate_proj+up_proj", StringComparison.Ordinal)));
     }
@@ -110,7 +119,8 @@ public sealed class EpilogueTests
         Assert.All(bound.Evaluation.OfType<BoundGemmEpilogue>(), p => Assert.False(p.StoreD));
         Assert.All(Bound("full").Bound.MicroBatch.OfType<BoundGemmEpilogue>().Take(2), p => Assert.False(p.StoreD));
         // What the one kernel moves: operands, outputs and what is beside D; D itself where it is stored.
-        Assert.All(bound.MicroBatch.OfType<BoundGemmEpilogue>(), p => Assert.Equal(p.Gemm.Bytes + p.Kernel.Bytes - (p.StoreD ? 2L : 4L) * p.Gemm.M * (Label(p.Kernel.Kernel) == "rope" ? Turned : p.Gemm.N), p.Bytes));
+        Assert.All(bound.MicroBatch.OfType<BoundGemmEpilogue>(),
+            p => Assert.Equal(p.Gemm.Bytes + p.Kernel.Bytes - (p.StoreD ? 2L : 4L) * p.Gemm.M * (Label(p.Kernel.Kernel) == "rope" ? Turned : p.Gemm.N), p.Bytes));
     }
 
     /// <summary>As one kernel the two write while other tiles still read, so nothing that is written may lie where an operand was.</summary>
@@ -121,12 +131,16 @@ public sealed class EpilogueTests
         foreach (var p in Bound(recompute).Bound.MicroBatch.OfType<BoundGemmEpilogue>())
         {
             foreach (var operand in p.Gemm.Segments.Select(s => (From: (long)s.A, To: s.A + 2L * ((p.Gemm.M - 1) * s.APitch + s.K))))
-            foreach (var written in p.Kernel.Arguments.Take(p.Outputs).Select(a => (From: (long)a.Address, To: a.Address + (p.Kernel.Rows - 1L) * a.RowBytes + Math.Min(a.RowBytes, 2L * p.Gemm.N / p.Places.Count))))
+            foreach (var written in p.Kernel.Arguments.Take(p.Outputs)
+                    .Select(a => (From: (long)a.Address, To: a.Address + (p.Kernel.Rows - 1L) * a.RowBytes + Math.Min(a.RowBytes, 2L * p.Gemm.N / p.Places.Count))))
                 Assert.True(written.To <= operand.From || operand.To <= written.From, $"{p.Label}: {written} overlaps {operand}");
         }
     }
 
-    /// <summary>Every chunk of logits is multiplied with room for its sums, and the kernel that reads it finds them there: fewer rows than a product makes would be someone else's.</summary>
+    /// <summary>
+    /// Every chunk of logits is multiplied with room for its sums, and the kernel that reads it finds them there:
+    /// fewer rows than a product makes would be someone else's.
+    /// </summary>
     [Fact]
     public void Bind_Logits_TheirSumsAreWhereTheLossLooksForThem()
     {
@@ -134,7 +148,8 @@ public sealed class EpilogueTests
         var logits = bound.MicroBatch.OfType<BoundGemm>().Where(g => g.Sums is not null).ToArray();
         var losses = bound.MicroBatch.OfType<BoundKernel>().Where(k => k.Sums is not null).ToArray();
         Assert.Equal((Tokens + plan.LogitsRows - 1) / plan.LogitsRows, logits.Length);
-        Assert.Equal(logits.Select(g => (g.Sums!.Value.Kernels, g.Sums.Value.Address, g.Sums.Value.Pitch, g.D, g.M)), losses.Select(k => (k.Sums!.Value.Kernels, k.Sums.Value.Address, k.Sums.Value.Pitch, k.Arguments[0].Address, k.Rows)));
+        Assert.Equal(logits.Select(g => (g.Sums!.Value.Kernels, g.Sums.Value.Address, g.Sums.Value.Pitch, g.D, g.M)),
+            losses.Select(k => (k.Sums!.Value.Kernels, k.Sums.Value.Address, k.Sums.Value.Pitch, k.Arguments[0].Address, k.Rows)));
         Assert.All(logits, g => Assert.Equal(1000, g.Sums!.Value.Pitch));
     }
 
@@ -145,7 +160,9 @@ public sealed class EpilogueTests
 
     static IEnumerable<string> Labels(IEnumerable<string> kernels) => kernels.Select(Label).Distinct().Order(StringComparer.Ordinal);
 
-    static int Heads(IReadOnlyList<BoundLaunch> launches) => launches.Count(l => l is BoundGemm { Limit: not null } || l is BoundKernel k && (Label(k.Kernel) == "cross_entropy" || k.Kernel.EndsWith("label_rows", StringComparison.Ordinal)));
+    static int Heads(IReadOnlyList<BoundLaunch> launches) =>
+        launches.Count(l => l is BoundGemm { Limit: not null }
+            || l is BoundKernel k && (Label(k.Kernel) == "cross_entropy" || k.Kernel.EndsWith("label_rows", StringComparison.Ordinal)));
 
     static (ExecutionPlan Plan, BoundSchedule Bound) Bound(string recompute) => Bound(Decisions.Named(recompute, new Shapes(Schedule, Tokens, Ranks, ActType.Bf16)));
 

@@ -23,7 +23,8 @@ public sealed class FunctionKernelTests
         if (!OperatingSystem.IsWindows()) Directory.CreateDirectory(folder, UnixFileMode.UserRead | UnixFileMode.UserWrite | UnixFileMode.UserExecute);
         var compiler = new KernelCompiler(null, KernelCache.Open(folder));
         // The broadcasts' products get epilogues of more work than a tile's warps have registers for, which no real model has.
-        return Emitted.Functions.Keys.SelectMany(Emitted.Kernels).Where(k => k.Info.Kind == KernelKind.Row || k.Info.Kind == KernelKind.GemmEpilogue && k.Variant != "broadcasts").Concat(ByHand()).GroupBy(k => k.Target)
+        return Emitted.Functions.Keys.SelectMany(Emitted.Kernels)
+            .Where(k => k.Info.Kind == KernelKind.Row || k.Info.Kind == KernelKind.GemmEpilogue && k.Variant != "broadcasts").Concat(ByHand()).GroupBy(k => k.Target)
             .SelectMany(target =>
             {
                 var kernels = target.ToArray();
@@ -34,12 +35,15 @@ public sealed class FunctionKernelTests
     static readonly Expr X = Expr.Var("x");
 
     /// <summary>y = tanh(x) · s on [T,R].</summary>
-    static readonly RowBody Ranks = new(RowBody.RankColumns, new[] { new RowOutput("y", false) }, new[] { new RowInput("x", RowInputKind.Matrix), new RowInput("s", RowInputKind.Scalar) },
+    static readonly RowBody Ranks = new(RowBody.RankColumns, new[] { new RowOutput("y", false) },
+        new[] { new RowInput("x", RowInputKind.Matrix), new RowInput("s", RowInputKind.Scalar) },
         new RowStatement[] { new RowStatement.Let("y", Expr.Apply(UnaryKind.Tanh, X) * Expr.Var("s"), "mul"), new RowStatement.Store("y") });
 
     /// <summary>y = x / Σx and that sum, of heads of so many columns.</summary>
-    static RowBody Heads(int heads, int columns) => new(columns, new[] { new RowOutput("y", false), new RowOutput("sum", true) }, new[] { new RowInput("x", RowInputKind.Matrix), new RowInput("w", RowInputKind.HeadVector) },
-        new RowStatement[] { new RowStatement.Reduce("sum", X), new RowStatement.StoreRow("sum"), new RowStatement.Let("y", X / Expr.Var("sum") * Expr.Var("w"), "mul"), new RowStatement.Store("y") }, heads);
+    static RowBody Heads(int heads, int columns) => new(columns, new[] { new RowOutput("y", false), new RowOutput("sum", true) },
+        new[] { new RowInput("x", RowInputKind.Matrix), new RowInput("w", RowInputKind.HeadVector) },
+        new RowStatement[] { new RowStatement.Reduce("sum", X), new RowStatement.StoreRow("sum"),
+            new RowStatement.Let("y", X / Expr.Var("sum") * Expr.Var("w"), "mul"), new RowStatement.Store("y") }, heads);
 
     /// <summary>Every width of a head from one thread of 8 columns to a block's 1,024.</summary>
     static IEnumerable<EmittedText> ByHand()
@@ -59,7 +63,8 @@ public sealed class FunctionKernelTests
         var bad = from k in All.Value
                   let f = k.Code.Functions.Single(f => f.Name == k.Kernel.Info.Name)
                   from reason in k.Code.Warnings.Concat(f.SpillStoreBytes + f.SpillLoadBytes > 0 ? [$"{f.Name} spills"] : [])
-                      .Concat(k.Kernel.Info.Block > 1024 || k.Kernel.Info.Block % 32 != 0 || (f.Registers + 7) / 8 * 8 * k.Kernel.Info.Block > 65_536 ? [$"{f.Registers} registers x {k.Kernel.Info.Block} threads"] : [])
+                      .Concat(k.Kernel.Info.Block > 1024 || k.Kernel.Info.Block % 32 != 0 || (f.Registers + 7) / 8 * 8 * k.Kernel.Info.Block > 65_536
+                          ? [$"{f.Registers} registers x {k.Kernel.Info.Block} threads"] : [])
                   select $"{k.Kernel.Target} {k.Kernel.Variant} {k.Kernel.Info.Name}: {reason}";
         Assert.Empty(bad);
     }

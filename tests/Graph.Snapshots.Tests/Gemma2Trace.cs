@@ -8,9 +8,10 @@ namespace Graph.Tests;
 /// <summary>The score function of attention: Gemma 2's softcap of 50, none, or ALiBi without a cap.</summary>
 enum ScoreKind { SoftCap, Plain, Alibi }
 
-/// <summary>Sizes of a Gemma 2 variant. Norms: without those of the layers residual sums follow products, which the real model has not. UpApart: the layer whose up_proj reads the residual
-/// stream instead of what gate_proj reads; -1: none. Full: all weights are trained.</summary>
-sealed record Gemma2Size(string Name, int Layers, int Hidden, int Heads, int KvHeads, int HeadDim, int Ffn, int Vocab, int Window, int QueryPreAttnScalar, bool Norms = true, int UpApart = -1, ScoreKind Score = ScoreKind.SoftCap, bool Full = false)
+/// <summary>Sizes of a Gemma 2 variant. Norms: without those of the layers residual sums follow products, which the real model has not.
+/// UpApart: the layer whose up_proj reads the residual stream instead of what gate_proj reads; -1: none. Full: all weights are trained.</summary>
+sealed record Gemma2Size(string Name, int Layers, int Hidden, int Heads, int KvHeads, int HeadDim, int Ffn,
+    int Vocab, int Window, int QueryPreAttnScalar, bool Norms = true, int UpApart = -1, ScoreKind Score = ScoreKind.SoftCap, bool Full = false)
 {
     public static readonly Gemma2Size Nano = new("nano", 4, 128, 4, 2, 32, 256, 4096, 16, 32);
     public static readonly Gemma2Size B2 = new("2b", 26, 2304, 8, 4, 256, 9216, 256_000, 4096, 256);
@@ -34,7 +35,8 @@ sealed record Gemma2Size(string Name, int Layers, int Hidden, int Heads, int KvH
         Attention(16, 6, 1, ScoreKind.Plain), Attention(32, 4, 2, ScoreKind.Alibi), Attention(48, 5, 1, ScoreKind.Plain), Attention(80, 8, 1, ScoreKind.SoftCap),
         Attention(96, 3, 3, ScoreKind.Alibi), Attention(160, 3, 1, ScoreKind.Alibi), Attention(64, 6, 2, ScoreKind.Alibi),
         // On wgmma, as the last one: an even group keeps dS, an odd one computes dq from q, k, v and do.
-        Attention(64, 4, 2, ScoreKind.SoftCap), Attention(128, 6, 2, ScoreKind.Plain), Attention(128, 6, 1, ScoreKind.Alibi), Attention(256, 2, 1, ScoreKind.Plain), Attention(256, 3, 1, ScoreKind.Alibi),
+        Attention(64, 4, 2, ScoreKind.SoftCap), Attention(128, 6, 2, ScoreKind.Plain), Attention(128, 6, 1, ScoreKind.Alibi),
+        Attention(256, 2, 1, ScoreKind.Plain), Attention(256, 3, 1, ScoreKind.Alibi),
     };
 
     static Gemma2Size Attention(int headDim, int heads, int kvHeads, ScoreKind score) =>

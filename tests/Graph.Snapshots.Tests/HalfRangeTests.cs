@@ -5,7 +5,10 @@ using Xunit;
 
 namespace Graph.Snapshots.Tests;
 
-/// <summary>Which texts keep their values inside fp16's range: those of the forward, where activations are fp16. Gradients overflow to infinity, by which the loss scale is found too large.</summary>
+/// <summary>
+/// Which texts keep their values inside fp16's range: those of the forward, where activations are fp16.
+/// Gradients overflow to infinity, by which the loss scale is found too large.
+/// </summary>
 public sealed class HalfRangeTests
 {
     [Theory, InlineData("nano"), InlineData("9b-2l"), InlineData("nano-no-norms")]
@@ -23,7 +26,8 @@ public sealed class HalfRangeTests
                 KernelKind.Gemm => kernel.Info.Gemm is { Layout: GemmLayout.Nt, F32: false },
                 _ => false,
             };
-            Assert.True(kernel.Text.Contains("saturated(", StringComparison.Ordinal) == (makesActivations && !Target.Named(kernel.Target).HasBf16), $"{kernel.Target} {kernel.Info.Name}");
+            Assert.True(kernel.Text.Contains("saturated(", StringComparison.Ordinal) == (makesActivations && !Target.Named(kernel.Target).HasBf16),
+                $"{kernel.Target} {kernel.Info.Name}");
         }
     }
 

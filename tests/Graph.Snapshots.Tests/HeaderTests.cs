@@ -63,7 +63,8 @@ public sealed class HeaderTests
     [MemberData(nameof(Variants))]
     public void Bytes_OfAKernelForEachOp_AreMore(string variant)
     {
-        var fused = Emitted.Kernels(variant).Where(k => k.Info.Kind == KernelKind.Row).Select(k => Sentence(k.Text)).Where(s => s.Contains(" + ", StringComparison.Ordinal)).Distinct().ToArray();
+        var fused = Emitted.Kernels(variant).Where(k => k.Info.Kind == KernelKind.Row).Select(k => Sentence(k.Text))
+            .Where(s => s.Contains(" + ", StringComparison.Ordinal)).Distinct().ToArray();
         Assert.NotEmpty(fused);
         Assert.All(fused, s =>
         {

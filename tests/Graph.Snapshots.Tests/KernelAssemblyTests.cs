@@ -33,7 +33,8 @@ public sealed class KernelAssemblyTests
     public void Kernels_EveryTarget_CompileWithoutSpillsOrIgnoredHints()
     {
         var bad = from k in All.Value
-                  from reason in k.Code.Warnings.Concat(k.Code.Functions.Where(f => f.SpillStoreBytes + f.SpillLoadBytes > 0).Select(f => f.Name + " spills " + f.SpillStoreBytes + " bytes"))
+                  from reason in k.Code.Warnings.Concat(k.Code.Functions.Where(f => f.SpillStoreBytes + f.SpillLoadBytes > 0)
+                      .Select(f => f.Name + " spills " + f.SpillStoreBytes + " bytes"))
                   select $"{k.Kernel.Target} {k.Kernel.Variant} {k.Kernel.Info.Name}: {reason}";
         Assert.Empty(bad);
     }

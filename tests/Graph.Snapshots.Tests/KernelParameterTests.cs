@@ -12,7 +12,8 @@ using Xunit;
 namespace Graph.Snapshots.Tests;
 
 /// <summary>
-/// A kernel's parameters are cells that the launcher fills by position, and the driver reads what the function's signature says: a pitch too many or too few moves everything behind it, silently.
+/// A kernel's parameters are cells that the launcher fills by position, and the driver reads what the function's signature says:
+/// a pitch too many or too few moves everything behind it, silently.
 /// So the parameter list of every emitted text is compared with what a session packs for it.
 /// </summary>
 public sealed class KernelParameterTests
@@ -36,10 +37,13 @@ public sealed class KernelParameterTests
             {
                 KernelKind.GemmTma => ["map map map map map int int int int float pointer int"],
                 KernelKind.GemmEpilogue => ["map map map map map int int int int float pointer int int Epilogue"],
-                KernelKind.Gemm => ["pointer int pointer int pointer int int int int float" + (kernel.Info.Gemm is { Layout: Generator.Schedules.GemmLayout.Tn, Accumulate: true } ? " int" : "")],
+                KernelKind.Gemm => ["pointer int pointer int pointer int int int int float"
+                    + (kernel.Info.Gemm is { Layout: Generator.Schedules.GemmLayout.Tn, Accumulate: true } ? " int" : "")],
                 KernelKind.RankSum => ["pointer int pointer int pointer pointer Linears int int int int int int float"],
                 KernelKind.RankGradients => ["pointer pointer pointer int pointer int pointer int Linears int int int int"],
-                _ when kernel.Info.Name == KernelArguments.AddUnitsKernel => [Cells(KernelArguments.AddUnits(new BoundGemm("", 0, 0, 0, Runtime.Schedules.GemmLayout.Tn, ElementType.F32, 0, 64, 0, 8, 0, 8, 8, 64, 8, 1, true), 0, 1).Arguments)],
+                _ when kernel.Info.Name == KernelArguments.AddUnitsKernel =>
+                    [Cells(KernelArguments.AddUnits(
+                        new BoundGemm("", 0, 0, 0, Runtime.Schedules.GemmLayout.Tn, ElementType.F32, 0, 64, 0, 8, 0, 8, 8, 64, 8, 1, true), 0, 1).Arguments)],
                 KernelKind.AttentionDkdvToDs => packed.TryGetValue(kernel.Info.Name + ToDs, out var found) ? [.. found] : [],
                 _ => packed.TryGetValue(kernel.Info.Name, out var found) ? [.. found] : [],
             };
@@ -50,7 +54,10 @@ public sealed class KernelParameterTests
         Assert.Empty(wrong);
     }
 
-    /// <summary>By kernel, every parameter list that a session packs: with adapters everywhere, on one linear and on none (whose views are empty), and with every recipe in the backward, linears in NF4 and dropout.</summary>
+    /// <summary>
+    /// By kernel, every parameter list that a session packs: with adapters everywhere, on one linear and on none (whose views are empty),
+    /// and with every recipe in the backward, linears in NF4 and dropout.
+    /// </summary>
     static Dictionary<string, HashSet<string>> Packed(string variant)
     {
         var packed = new Dictionary<string, HashSet<string>>();
@@ -58,7 +65,8 @@ public sealed class KernelParameterTests
         var dkdv = schedule.Backward.OfType<KernelLaunch>().Where(l => l.Kind == KernelKind.AttentionDkdv).Select(l => l.Kernel).ToHashSet();
         foreach (var recompute in new[] { false, true })
             foreach (var rankOf in new Func<string, int>[] { _ => 8, name => name.EndsWith(".q_proj", StringComparison.Ordinal) ? 8 : 0, _ => 0 })
-                foreach (var launch in RecordedLaunches.Of(variant, recompute, rankOf, recompute ? WeightFormat.Nf4 : WeightFormat.Act, recompute ? new DropoutOptions(0.1, 0) : null).OfType<BoundKernel>())
+                foreach (var launch in RecordedLaunches.Of(variant, recompute, rankOf,
+                    recompute ? WeightFormat.Nf4 : WeightFormat.Act, recompute ? new DropoutOptions(0.1, 0) : null).OfType<BoundKernel>())
                 {
                     Add(launch.Kernel, launch.Arguments);
                     foreach (var keeps in launch.ScoreGradients is null ? [false] : new[] { true, false })
@@ -89,7 +97,10 @@ public sealed class KernelParameterTests
         var match = Regex.Match(kernel.Text, @"__global__[^;{]*?\b" + Regex.Escape(name) + @"\s*\(([^)]*)\)");
         Assert.True(match.Success, $"{kernel.Target} {kernel.Info.Name}: its text has no __global__ function of that name");
         // The product's template has parameters that only an epilogue needs.
-        var parameters = Regex.Replace(match.Groups[1].Value, @"#if (\w+)\n(.*?)#endif\n", m => kernel.Text.Contains($"#define {m.Groups[1].Value} 0\n", StringComparison.Ordinal) ? "" : m.Groups[2].Value, RegexOptions.Singleline);
-        return string.Join(' ', parameters.Split(',').Select(p => p.Contains('*') ? "pointer" : p.Contains("__grid_constant__ tensor_map", StringComparison.Ordinal) ? "map" : Regex.Match(p, @"^\s*(?:const\s+)?(?:__grid_constant__\s+)?(\w+)").Groups[1].Value));
+        var parameters = Regex.Replace(match.Groups[1].Value, @"#if (\w+)\n(.*?)#endif\n",
+            m => kernel.Text.Contains($"#define {m.Groups[1].Value} 0\n", StringComparison.Ordinal) ? "" : m.Groups[2].Value, RegexOptions.Singleline);
+        return string.Join(' ', parameters.Split(',').Select(p => p.Contains('*') ? "pointer"
+            : p.Contains("__grid_constant__ tensor_map", StringComparison.Ordinal) ? "map"
+            : Regex.Match(p, @"^\s*(?:const\s+)?(?:__grid_constant__\s+)?(\w+)").Groups[1].Value));
     }
 }

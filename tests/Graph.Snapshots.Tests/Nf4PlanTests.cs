@@ -16,7 +16,8 @@ public sealed class Nf4PlanTests
         var ranks = RankTable.Create(schedule, _ => 16);
         return ExecutionPlan.Create(schedule, new PlanOptions(tokens, ranks, ActType.Bf16, 2)
         {
-            Storage = WeightStorages.Packed(schedule, _ => format), Decisions = Decisions.Named(recompute, new Shapes(schedule, tokens, ranks, ActType.Bf16)), Multiprocessors = 132,
+            Storage = WeightStorages.Packed(schedule, _ => format),
+            Decisions = Decisions.Named(recompute, new Shapes(schedule, tokens, ranks, ActType.Bf16)), Multiprocessors = 132,
         });
     }
 
@@ -25,7 +26,8 @@ public sealed class Nf4PlanTests
     [InlineData("2b"), InlineData("9b"), InlineData("27b")]
     public void Weights_InNf4_TakeTheBytesOfTheFormat(string variant)
     {
-        var (resident, packed, plain) = (Plan(variant, WeightFormat.Act, 64, "full"), Plan(variant, WeightFormat.Nf4, 64, "full"), Plan(variant, WeightFormat.Nf4Plain, 64, "full"));
+        var (resident, packed, plain) = (Plan(variant, WeightFormat.Act, 64, "full"), Plan(variant, WeightFormat.Nf4, 64, "full"),
+            Plan(variant, WeightFormat.Nf4Plain, 64, "full"));
         var tensors = WeightStorages.Linears(resident.Shapes.Schedule).SelectMany(t => t.Stored()).Select(s => (long)s.Shape[0] * s.Shape[1]).ToArray();
         Assert.Equal(7 * resident.Shapes.Schedule.Layers, tensors.Length);
         var rest = resident.Memory[MemoryBlock.Weights] - 2 * tensors.Sum();
@@ -45,8 +47,10 @@ public sealed class Nf4PlanTests
         foreach (var p in packed.MicroBatch.Arena.Placements.Where(p => packed.Shapes.IsMaterialized(p.Lifetime.Tensor)))
             for (var at = p.Lifetime.First; at <= p.Lifetime.Last; at++) alive[at]++;
         Assert.Equal(1, alive.Max());
-        // Each linear once in the forward; in the backward once where nothing is rebuilt, and at most twice where all is: a rebuilt product and the gradient's, unless one follows the other.
-        var made = packed.MicroBatch.Launches.Select((l, i) => (Launch: l as DequantizeLaunch, Backward: i >= packed.MicroBatch.BackwardStart)).Where(d => d.Launch is not null).GroupBy(d => (d.Launch!.Weight.Tensor, d.Backward)).ToDictionary(g => g.Key, g => g.Count());
+        // Each linear once in the forward;
+        // in the backward once where nothing is rebuilt, and at most twice where all is: a rebuilt product and the gradient's, unless one follows the other.
+        var made = packed.MicroBatch.Launches.Select((l, i) => (Launch: l as DequantizeLaunch, Backward: i >= packed.MicroBatch.BackwardStart))
+            .Where(d => d.Launch is not null).GroupBy(d => (d.Launch!.Weight.Tensor, d.Backward)).ToDictionary(g => g.Key, g => g.Count());
         Assert.All(WeightStorages.Linears(packed.Shapes.Schedule), w => Assert.Equal(1, made[(w.Name, false)]));
         Assert.All(made.Where(m => m.Key.Backward), m => Assert.InRange(m.Value, 1, recompute == "full" ? 2 : 1));
         // Every product's weight is where the launch that made it last has put it, in the program as bound.

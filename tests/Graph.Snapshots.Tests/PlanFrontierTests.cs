@@ -22,13 +22,17 @@ public sealed class PlanFrontierTests
     static PlanFrontier Frontier(string variant, int hostGib) => frontiers.GetOrAdd((variant, hostGib), key => new(() =>
         PlanFrontier.Create(ScheduleOf(variant), Options(ScheduleOf(variant)), H200, hostGib == 0 ? null : new HostChoices((long)hostGib << 30, true, null)))).Value;
 
-    static PlanOptions Options(Schedule schedule, int document = 2048) => new(8192, RankTable.Create(schedule, _ => 16), ActType.Bf16, 2) { LongestDocument = document, Multiprocessors = 132 };
+    static PlanOptions Options(Schedule schedule, int document = 2048) =>
+        new(8192, RankTable.Create(schedule, _ => 16), ActType.Bf16, 2) { LongestDocument = document, Multiprocessors = 132 };
 
     static Schedule ScheduleOf(string variant) => ScheduleText.Parse(Emitted.Model(variant).ScheduleText);
 
     static Shapes ShapesOf(Schedule schedule) => new(schedule, 8192, Options(schedule).Ranks, ActType.Bf16);
 
-    /// <summary>A plan within every budget, and a larger one never gives a slower plan. Between what the least needs and what everything kept needs, a plan takes the most of its budget.</summary>
+    /// <summary>
+    /// A plan within every budget, and a larger one never gives a slower plan.
+    /// Between what the least needs and what everything kept needs, a plan takes the most of its budget.
+    /// </summary>
     [Theory]
     [MemberData(nameof(Sizes))]
     public void Fit_ManyBudgets_AreHeldAndNeverSlower(string variant, int hostGib)
@@ -68,7 +72,8 @@ public sealed class PlanFrontierTests
         for (var i = 0; i <= 20; i++)
         {
             var budget = first + (most - first) / 20 * i;
-            Assert.InRange(frontier.Fit(budget)!.Milliseconds / frontier.Bound(budget), 0.9999, hostGib == 0 ? 1.03 : budget < 4 * least ? 1.15 : budget < 6 * least ? 1.065 : 1.04);
+            Assert.InRange(frontier.Fit(budget)!.Milliseconds / frontier.Bound(budget), 0.9999,
+                hostGib == 0 ? 1.03 : budget < 4 * least ? 1.15 : budget < 6 * least ? 1.065 : 1.04);
         }
     }
 
@@ -174,7 +179,10 @@ public sealed class PlanFrontierTests
         Assert.InRange(least.Milliseconds - onCard.Milliseconds, 5, 30);
     }
 
-    /// <summary>The sums of a trained table's gradient are those of chunks of logits: the smallest plan has the rows of the fastest, where that of a frozen table has fewer.</summary>
+    /// <summary>
+    /// The sums of a trained table's gradient are those of chunks of logits:
+    /// the smallest plan has the rows of the fastest, where that of a frozen table has fewer.
+    /// </summary>
     [Theory]
     [InlineData("2b-full", true)]
     [InlineData("2b", false)]

@@ -27,7 +27,9 @@ sealed class RecordedLaunches : IDevice
         // No plan drops a boundary tensor, but recipes of theirs are emitted too.
         var decisions = recompute ? new Decisions("all", schedule.Recipes.ToDictionary(r => r.Tensor, _ => TensorAction.Recompute)) : Decisions.None;
         using var device = new RecordedLaunches();
-        using var session = new TrainingSession(device, ExecutionPlan.Create(schedule, new PlanOptions(96, ranks, device.Act, 2.0) { Decisions = decisions, Dropout = dropout, Storage = WeightStorages.Packed(schedule, _ => format), Moments = recompute ? MomentFormat.Block8 : MomentFormat.Fp32 }),
+        using var session = new TrainingSession(device, ExecutionPlan.Create(schedule,
+            new PlanOptions(96, ranks, device.Act, 2.0) { Decisions = decisions, Dropout = dropout,
+                Storage = WeightStorages.Packed(schedule, _ => format), Moments = recompute ? MomentFormat.Block8 : MomentFormat.Fp32 }),
             new AdamOptions(Scaling: recompute ? new LossScaling() : LossScaling.None));
         return device.launches;
     }

@@ -9,7 +9,8 @@ using Xunit;
 namespace Graph.Snapshots.Tests;
 
 /// <summary>
-/// Which tiles of dS the kernels of dk and dv write and that of dq reads, by the same bounds as in their texts (attention_dkdv_sm90_*.cu, attention_dq_from_ds_sm90.cu, score_gradients.cu), over random documents:
+/// Which tiles of dS the kernels of dk and dv write and that of dq reads,
+/// by the same bounds as in their texts (attention_dkdv_sm90_*.cu, attention_dq_from_ds_sm90.cu, score_gradients.cu), over random documents:
 /// what is read has been written, and lies inside the room that is planned.
 /// </summary>
 public sealed class ScoreGradientTilesTests
@@ -50,7 +51,8 @@ public sealed class ScoreGradientTilesTests
         foreach (var at in Enumerable.Range(0, schedule.Backward.Count).Where(at => shapes.FusionAt(schedule.Backward, at) is ScoreGradientsFusion))
         {
             var dq = (KernelLaunch)schedule.Backward[at];
-            Assert.Equal(heads * Before(Count(tokens), ScoreGradients.Tiles(tokens, seq, dq.Attention!.Window)) * Tile * Tile * 2, ScoreGradients.Lifetime(shapes, dq, at, seq).Bytes);
+            Assert.Equal(heads * Before(Count(tokens), ScoreGradients.Tiles(tokens, seq, dq.Attention!.Window)) * Tile * Tile * 2,
+                ScoreGradients.Lifetime(shapes, dq, at, seq).Bytes);
         }
     }
 

@@ -14,14 +14,17 @@ public sealed class ScoreGradientsTests
 {
     /// <summary>Where there are bytes for dS beside what is alive, the arena has a place for it, and is no larger.</summary>
     [Theory]
-    [InlineData("9b", 2048, "none", 42), InlineData("9b", 8192, "none", 41), InlineData("9b", 2048, "cheap", 42), InlineData("9b", 2048, "full", 42), InlineData("9b", 8192, "full", 42)]
-    [InlineData("2b", 2048, "none", 26), InlineData("2b", 8192, "none", 26), InlineData("27b", 2048, "cheap", 46), InlineData("27b", 8192, "cheap", 46), InlineData("27b", 2048, "full", 46)]
+    [InlineData("9b", 2048, "none", 42), InlineData("9b", 8192, "none", 41), InlineData("9b", 2048, "cheap", 42), InlineData("9b", 2048, "full", 42),
+     InlineData("9b", 8192, "full", 42)]
+    [InlineData("2b", 2048, "none", 26), InlineData("2b", 8192, "none", 26), InlineData("27b", 2048, "cheap", 46), InlineData("27b", 8192, "cheap", 46),
+     InlineData("27b", 2048, "full", 46)]
     public void Plan_EightThousandTokens_TheseLayersHaveRoom(string variant, int seq, string recompute, int layers)
     {
         var (plan, bound) = Bound(variant, seq, recompute, 8192);
         Assert.Equal(layers, bound.Count(k => k.ScoreGradients is { } kept && kept.Starts));
         Assert.Equal(layers, bound.Count(k => k.ScoreGradients is { } kept && !kept.Starts));
-        Assert.Equal(plan.MicroBatch.Arena.Placements.Where(p => p.Lifetime.Tensor != ScoreGradients.Scratch).Max(p => p.Offset + Arena.Align(p.Lifetime.Bytes)), plan.MicroBatch.Arena.Bytes);
+        Assert.Equal(plan.MicroBatch.Arena.Placements.Where(p => p.Lifetime.Tensor != ScoreGradients.Scratch).Max(p => p.Offset + Arena.Align(p.Lifetime.Bytes)),
+            plan.MicroBatch.Arena.Bytes);
         Assert.All(plan.MicroBatch.Arena.Placements, p => Assert.True(p.Offset + p.Lifetime.Bytes <= plan.MicroBatch.Arena.Bytes));
     }
 
@@ -65,7 +68,8 @@ public sealed class ScoreGradientsTests
     public void Bind_AdaptersOnSomeLinears_BothLaunchesOrNeither(string target)
     {
         var schedule = ScheduleText.Parse(Emitted.Model("9b-2l").ScheduleText);
-        var plan = ExecutionPlan.Create(schedule, new PlanOptions(1024, RankTable.Create(schedule, name => name.EndsWith(target, StringComparison.Ordinal) ? 16 : 0), ActType.Bf16, 2) { LongestDocument = 512 });
+        var plan = ExecutionPlan.Create(schedule,
+            new PlanOptions(1024, RankTable.Create(schedule, name => name.EndsWith(target, StringComparison.Ordinal) ? 16 : 0), ActType.Bf16, 2) { LongestDocument = 512 });
         var bound = Binder.Bind(plan, new Dictionary<MemoryBlock, nint>());
         var kept = bound.MicroBatch.Select((launch, at) => (At: at, (launch as BoundKernel)?.ScoreGradients)).Where(l => l.ScoreGradients is not null).ToArray();
         Assert.NotEmpty(kept);
@@ -90,13 +94,16 @@ public sealed class ScoreGradientsTests
         Assert.NotNull(Graph.Generator.Kernels.AttentionTiles.DqFromDs(Graph.Generator.Schedules.Target.Named("sm_90a"), 256, 2));
         Assert.Null(Graph.Generator.Kernels.AttentionTiles.DqFromDs(Graph.Generator.Schedules.Target.Named("sm_90a"), 256, 1));
         Assert.Null(Graph.Generator.Kernels.AttentionTiles.DqFromDs(Graph.Generator.Schedules.Target.Named("sm_90a"), 32, 2));
-        Assert.All(Emitted.Model("9b-2l").Targets, t => Assert.Equal(t.Target == "sm_90a" ? 2 : 0, t.Kernels.Count(k => k.Info.Kind == Graph.Generator.Schedules.KernelKind.AttentionDqFromDs)));
+        Assert.All(Emitted.Model("9b-2l").Targets,
+            t => Assert.Equal(t.Target == "sm_90a" ? 2 : 0, t.Kernels.Count(k => k.Info.Kind == Graph.Generator.Schedules.KernelKind.AttentionDqFromDs)));
     }
 
-    static KernelLaunch Launch(string variant, string kernel) => ScheduleText.Parse(Emitted.Model(variant).ScheduleText).Backward.OfType<KernelLaunch>().First(l => l.Kernel == kernel);
+    static KernelLaunch Launch(string variant, string kernel) =>
+        ScheduleText.Parse(Emitted.Model(variant).ScheduleText).Backward.OfType<KernelLaunch>().First(l => l.Kernel == kernel);
 
     [Theory]
-    [InlineData(1, 8192, null, 1), InlineData(2, 8192, null, 2), InlineData(65, 8192, null, 2), InlineData(66, 8192, null, 3), InlineData(8192, 8192, 4096, 65), InlineData(8192, 200, null, 4), InlineData(8192, 8192, null, 128)]
+    [InlineData(1, 8192, null, 1), InlineData(2, 8192, null, 2), InlineData(65, 8192, null, 2), InlineData(66, 8192, null, 3),
+     InlineData(8192, 8192, 4096, 65), InlineData(8192, 200, null, 4), InlineData(8192, 8192, null, 128)]
     public void Tiles_OfAQuery_ReachBackFromItsTilesFirstRow(int longest, int tokens, int? window, int tiles)
     {
         Assert.Equal(tiles, ScoreGradients.Tiles(tokens, longest, window));
@@ -109,7 +116,8 @@ public sealed class ScoreGradientsTests
     {
         var plan = Plan(variant, seq, recompute, tokens);
         var (launches, start, arena) = plan.MicroBatch;
-        var program = keep ? plan.MicroBatch : new PlannedProgram(launches, start, arena with { Placements = [.. arena.Placements.Where(p => p.Lifetime.Tensor != ScoreGradients.Scratch)] });
+        var program = keep ? plan.MicroBatch
+            : new PlannedProgram(launches, start, arena with { Placements = [.. arena.Placements.Where(p => p.Lifetime.Tensor != ScoreGradients.Scratch)] });
         return (plan, [.. new Binder(plan, new Dictionary<MemoryBlock, nint> { [MemoryBlock.Arena] = 1 << 20 }).Bind(program).OfType<BoundKernel>()]);
     }
 
@@ -117,6 +125,7 @@ public sealed class ScoreGradientsTests
     {
         var schedule = ScheduleText.Parse(Emitted.Model(variant).ScheduleText);
         var ranks = RankTable.Create(schedule, _ => 16);
-        return ExecutionPlan.Create(schedule, new PlanOptions(tokens, ranks, ActType.Bf16, 2) { Decisions = Decisions.Named(recompute, new Shapes(schedule, tokens, ranks, ActType.Bf16)), LongestDocument = seq });
+        return ExecutionPlan.Create(schedule, new PlanOptions(tokens, ranks, ActType.Bf16, 2)
+            { Decisions = Decisions.Named(recompute, new Shapes(schedule, tokens, ranks, ActType.Bf16)), LongestDocument = seq });
     }
 }

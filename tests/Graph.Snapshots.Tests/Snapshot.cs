@@ -32,6 +32,7 @@ static class Snapshot
 
     sealed class Reporter : IApprovalFailureReporter
     {
-        public void Report(string approved, string received) => Console.WriteLine($"snapshot: {approved} differs from {received}; read the difference, then eng/approve.sh accepts it");
+        public void Report(string approved, string received) =>
+            Console.WriteLine($"snapshot: {approved} differs from {received}; read the difference, then eng/approve.sh accepts it");
     }
 }

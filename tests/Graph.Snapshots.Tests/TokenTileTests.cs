@@ -20,7 +20,8 @@ public sealed class TokenTileTests
         var ranks = RankTable.Create(Nine.Value, _ => 16);
         return ExecutionPlan.Create(Nine.Value, new PlanOptions(tokens, ranks, ActType.Bf16, 2)
         {
-            Decisions = Decisions.Named("full", new Shapes(Nine.Value, tokens, ranks, ActType.Bf16)), LogitsRows = 1024, Multiprocessors = 132, TokenTile = tile, ArenaBytes = arena,
+            Decisions = Decisions.Named("full", new Shapes(Nine.Value, tokens, ranks, ActType.Bf16)), LogitsRows = 1024, Multiprocessors = 132,
+            TokenTile = tile, ArenaBytes = arena,
         });
     }
 
@@ -30,7 +31,8 @@ public sealed class TokenTileTests
     static int Tiled(ExecutionPlan plan) => plan.MicroBatch.Tiled.Sum(r => r.Last - r.First + 1);
 
     /// <summary>
-    /// With T = 32,768: besides the layers' inputs (42 × 7,168 bytes a token) and statistics (less than 4,096), the step works on 211,200 bytes a token without tiles: gate and up, their gradients and GeGLU's
+    /// With T = 32,768: besides the layers' inputs (42 × 7,168 bytes a token) and statistics (less than 4,096),
+    /// the step works on 211,200 bytes a token without tiles: gate and up, their gradients and GeGLU's
     /// (57,344 + 57,344 + 28,672), q, k, v, attention and the gradients of the residual stream. By tiles what crosses a run's border is left of it.
     /// </summary>
     [Fact]
@@ -52,7 +54,9 @@ public sealed class TokenTileTests
         var (few, many) = (Plan(1 << 15, 16384), Plan(1 << 20, 16384));
         Assert.InRange(Alive(many), 360_000L << 20, 372_000L << 20);
         var bound = Binder.Bind(many, new Dictionary<MemoryBlock, nint>()).MicroBatch;
-        Assert.Equal(32, bound.OfType<BoundGemm>().Where(g => g.Layout == GemmLayout.Nt && g.Limit is null).Sum(g => (double)g.M * g.N) / Binder.Bind(few, new Dictionary<MemoryBlock, nint>()).MicroBatch.OfType<BoundGemm>().Where(g => g.Layout == GemmLayout.Nt && g.Limit is null).Sum(g => (double)g.M * g.N), 1e-9);
+        Assert.Equal(32, bound.OfType<BoundGemm>().Where(g => g.Layout == GemmLayout.Nt && g.Limit is null).Sum(g => (double)g.M * g.N)
+            / Binder.Bind(few, new Dictionary<MemoryBlock, nint>()).MicroBatch
+                .OfType<BoundGemm>().Where(g => g.Layout == GemmLayout.Nt && g.Limit is null).Sum(g => (double)g.M * g.N), 1e-9);
         Assert.All(bound, l => Assert.True(l.Flops >= 0 && l.Bytes >= 0, l.Label));
         // Where row 0 of a tile's tensor would be lies before the arena; where a launch begins does not.
         Assert.All(bound.OfType<BoundGemm>(), g => Assert.InRange(g.D, 0, (nint)Math.Max(many.Memory[MemoryBlock.Arena], many.Memory[MemoryBlock.Gradients])));

@@ -10,7 +10,8 @@ using Xunit;
 namespace Graph.Snapshots.Tests;
 
 /// <summary>
-/// snapshots/verified.json is written by the GPU tests only: a kernel whose text is not in it has not passed them. snapshots/unverified.txt names the texts that still wait for a GPU:
+/// snapshots/verified.json is written by the GPU tests only: a kernel whose text is not in it has not passed them.
+/// snapshots/unverified.txt names the texts that still wait for a GPU:
 /// the test of a variant that has one is skipped, never passed.
 /// </summary>
 public sealed class VerifiedKernelsTests
@@ -21,11 +22,15 @@ public sealed class VerifiedKernelsTests
     [MemberData(nameof(Variants))]
     public void Kernels_EveryTarget_RanOnAGpu(string variant)
     {
-        var missing = Emitted.Kernels(variant).Select(k => (k.Target, k.Info.Name, Fingerprint: KernelFingerprint.Of(k.Text))).Where(k => !Verified.Contains((k.Name, k.Fingerprint))).ToArray();
+        var missing = Emitted.Kernels(variant).Select(k => (k.Target, k.Info.Name, Fingerprint: KernelFingerprint.Of(k.Text)))
+            .Where(k => !Verified.Contains((k.Name, k.Fingerprint))).ToArray();
         var waiting = Waiting;
         var lines = missing.Where(k => !waiting.Contains(Text(k))).Select(k => $"\n{k.Target} {Text(k)}").ToArray();
-        if (lines.Length > 0) Assert.Fail($"of {variant} have not run on a GPU with this text; run eng/gpu-tests.sh and keep its verified.json, or name them in snapshots/unverified.txt:{string.Concat(lines)}");
-        Assert.SkipWhen(missing.Length > 0, $"{missing.Length} kernels of {variant} wait for the GPU tests (snapshots/unverified.txt): {string.Join(", ", missing.Select(k => k.Name))}");
+        if (lines.Length > 0)
+            Assert.Fail($"of {variant} have not run on a GPU with this text; "
+                + $"run eng/gpu-tests.sh and keep its verified.json, or name them in snapshots/unverified.txt:{string.Concat(lines)}");
+        Assert.SkipWhen(missing.Length > 0, $"{missing.Length} kernels of {variant} wait for the GPU tests (snapshots/unverified.txt): "
+            + $"{string.Join(", ", missing.Select(k => k.Name))}");
     }
 
     [Fact]

@@ -25,8 +25,10 @@ public class PeftAdapterFileTests
         Assert.Equal((8, 16.0, false, 2.0, 28), (adapter.Rank, adapter.Alpha, adapter.RsLora, adapter.Scale, adapter.Modules.Count));
         PeftAdapter.Save(scratch.Path, adapter, null);
         Assert.Equal(File.ReadAllBytes(Path.Combine(Fixed(name), PeftAdapter.WeightsName)), File.ReadAllBytes(Path.Combine(scratch.Path, PeftAdapter.WeightsName)));
-        JsonNode peft = JsonNode.Parse(File.ReadAllText(Path.Combine(Fixed(name), PeftAdapter.ConfigName)))!, ours = JsonNode.Parse(File.ReadAllText(Path.Combine(scratch.Path, PeftAdapter.ConfigName)))!;
-        Assert.All(ours.AsObject(), field => Assert.True(JsonNode.DeepEquals(field.Value, peft[field.Key]) || field.Key == "lora_dropout" && (double)field.Value! == (double)peft[field.Key]!, field.Key));
+        JsonNode peft = JsonNode.Parse(File.ReadAllText(Path.Combine(Fixed(name), PeftAdapter.ConfigName)))!,
+            ours = JsonNode.Parse(File.ReadAllText(Path.Combine(scratch.Path, PeftAdapter.ConfigName)))!;
+        Assert.All(ours.AsObject(), field => Assert.True(JsonNode.DeepEquals(field.Value, peft[field.Key])
+            || field.Key == "lora_dropout" && (double)field.Value! == (double)peft[field.Key]!, field.Key));
         Assert.Equal([PeftAdapter.ConfigName, PeftAdapter.WeightsName], Directory.GetFiles(scratch.Path).Select(f => Path.GetFileName(f)).Order());
     }
 
@@ -34,7 +36,8 @@ public class PeftAdapterFileTests
     public void SaveThenLoad_FewTargetsOfFewLayersWithRsLora_IsTheSame()
     {
         using var scratch = new Scratch();
-        var modules = new[] { 1, 3 }.Select(l => new AdapterModule($"model.layers.{l}.self_attn.q_proj", 4, [.. Enumerable.Range(0, 512).Select(i => i / 7f)], [.. Enumerable.Range(0, 512).Select(i => -i / 3f)])).ToArray();
+        var modules = new[] { 1, 3 }.Select(l => new AdapterModule($"model.layers.{l}.self_attn.q_proj", 4,
+            [.. Enumerable.Range(0, 512).Select(i => i / 7f)], [.. Enumerable.Range(0, 512).Select(i => -i / 3f)])).ToArray();
         PeftAdapter.Save(scratch.Path, new AdapterFile(4, 12.5, true, ["q_proj"], modules, [1, 3], 0.1), "base");
         var loaded = PeftAdapter.Load(scratch.Path, Nano);
         Assert.Equal((4, 12.5, true, 6.25, 0.1), (loaded.Rank, loaded.Alpha, loaded.RsLora, loaded.Scale, loaded.Dropout));
@@ -93,8 +96,10 @@ public class PeftAdapterFileTests
         scratch.File(PeftAdapter.ConfigName, config.ToJsonString());
         using (var source = SafetensorsFile.Open(Path.Combine(Fixed("adapter_final"), PeftAdapter.WeightsName)))
         {
-            var hit = source.Tensors.Values.Where(t => t.Name.Contains(".up_proj.") || (t.Name.Contains(".q_proj.") && (t.Name.Contains("layers.0.") || t.Name.Contains("layers.1."))));
-            SafetensorsWriter.Write(Path.Combine(scratch.Path, PeftAdapter.WeightsName), [.. hit.Select(t => new SafetensorsTensor(t.Name, t.DType, t.Shape, source.Bytes(t, 0, (int)t.Length).ToArray()))], new Dictionary<string, string>());
+            var hit = source.Tensors.Values.Where(t => t.Name.Contains(".up_proj.")
+                || (t.Name.Contains(".q_proj.") && (t.Name.Contains("layers.0.") || t.Name.Contains("layers.1."))));
+            SafetensorsWriter.Write(Path.Combine(scratch.Path, PeftAdapter.WeightsName),
+                [.. hit.Select(t => new SafetensorsTensor(t.Name, t.DType, t.Shape, source.Bytes(t, 0, (int)t.Length).ToArray()))], new Dictionary<string, string>());
         }
         var loaded = PeftAdapter.Load(scratch.Path, Nano);
         PeftAdapter.Save(again.Path, loaded, null);

@@ -52,7 +52,8 @@ public class ChangesTests
 
     [Fact]
     public void Tensors_ThatAreMissing_AreNamedAndCounted() =>
-        Assert.Contains("has no tensor model.layers.0.post_attention_layernorm.weight, model.layers.1.post_attention_layernorm.weight, model.layers.2.post_attention_layernorm.weight and 1 more, which nano needs",
+        Assert.Contains("has no tensor model.layers.0.post_attention_layernorm.weight, model.layers.1.post_attention_layernorm.weight, "
+            + "model.layers.2.post_attention_layernorm.weight and 1 more, which nano needs",
             Refusal(Changed("*"), n => n.Contains("post_attention")));
 
     [Fact]

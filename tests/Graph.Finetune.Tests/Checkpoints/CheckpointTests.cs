@@ -22,9 +22,12 @@ public class CheckpointTests
         var names = whole.Tensors.Keys.Order(StringComparer.Ordinal).ToArray();
         var map = names.Select((name, i) => (name, Shard: $"model-0000{1 + i % 2}-of-00002.safetensors")).ToDictionary(t => t.name, t => t.Shard);
         foreach (var shard in map.GroupBy(t => t.Value))
-            SafetensorsWriter.Write(Path.Combine(scratch.Path, shard.Key), [.. shard.Select(t => whole.Tensors[t.Key]).Select(e => new SafetensorsTensor(e.Name, e.DType, e.Shape, whole.Bytes(e, 0, (int)e.Length).ToArray()))], new Dictionary<string, string>());
+            SafetensorsWriter.Write(Path.Combine(scratch.Path, shard.Key),
+                [.. shard.Select(t => whole.Tensors[t.Key]).Select(e => new SafetensorsTensor(e.Name, e.DType, e.Shape, whole.Bytes(e, 0, (int)e.Length).ToArray()))],
+                new Dictionary<string, string>());
         change?.Invoke(map);
-        scratch.File("model.safetensors.index.json", "{\"metadata\":{},\"weight_map\":{" + string.Join(',', map.Select(t => $"\"{t.Key}\":{JsonSerializer.Serialize(t.Value)}")) + "}}");
+        scratch.File("model.safetensors.index.json", "{\"metadata\":{},\"weight_map\":{"
+            + string.Join(',', map.Select(t => $"\"{t.Key}\":{JsonSerializer.Serialize(t.Value)}")) + "}}");
         return scratch.Path;
     }
 
@@ -45,7 +48,8 @@ public class CheckpointTests
     }
 
     [Theory]
-    [InlineData("../model-00001-of-00002.safetensors"), InlineData("/etc/passwd"), InlineData("a/b.safetensors"), InlineData("..\\b.safetensors"), InlineData("model.bin"), InlineData(".safetensors")]
+    [InlineData("../model-00001-of-00002.safetensors"), InlineData("/etc/passwd"), InlineData("a/b.safetensors"),
+     InlineData("..\\b.safetensors"), InlineData("model.bin"), InlineData(".safetensors")]
     public void Open_ShardNameThatLeavesTheDirectory_IsRefused(string shard)
     {
         using var scratch = new Scratch();
@@ -57,7 +61,8 @@ public class CheckpointTests
     {
         foreach (var (change, says) in new (Action<Dictionary<string, string>>, string)[]
         {
-            (map => map["model.norm.weight"] = map["model.norm.weight"].Contains("00001-") ? "model-00002-of-00002.safetensors" : "model-00001-of-00002.safetensors", "different downloads"),
+            (map => map["model.norm.weight"] = map["model.norm.weight"].Contains("00001-")
+                ? "model-00002-of-00002.safetensors" : "model-00001-of-00002.safetensors", "different downloads"),
             (map => map.Remove("model.norm.weight"), "nothing of it"),
             (map => map["model.norm.weight"] = "model-00003-of-00003.safetensors", "cannot be read"),
             (map => map.Clear(), "names no tensor"),
@@ -74,7 +79,8 @@ public class CheckpointTests
     {
         using var scratch = new Scratch();
         using (var whole = SafetensorsFile.Open(Path.Combine(Fixture.Checkpoint, "model.safetensors")))
-            SafetensorsWriter.Write(Path.Combine(scratch.Path, "model.safetensors"), [.. whole.Tensors.Values.Where(e => fault != "missing" || e.Name != "model.norm.weight").Select(e => (e.Name, fault) switch
+            SafetensorsWriter.Write(Path.Combine(scratch.Path, "model.safetensors"), [.. whole.Tensors.Values.Where(e => fault != "missing" || e.Name != "model.norm.weight")
+                .Select(e => (e.Name, fault) switch
             {
                 ("model.norm.weight", "shape") => new SafetensorsTensor(e.Name, "F32", [64], new byte[256]),
                 ("model.norm.weight", "dtype") => new SafetensorsTensor(e.Name, "I32", [128], new byte[512]),
@@ -85,9 +91,12 @@ public class CheckpointTests
     }
 
     [Theory]
-    [InlineData("\"rope_theta\": 10000.0", "\"rope_theta\": 5000.0", "rope_theta"), InlineData("\"rope_type\": \"default\"", "\"rope_type\": \"linear\"", "rope_parameters.factor is not there"),
-     InlineData("\"final_logit_softcapping\": 30.0", "\"final_logit_softcapping\": null", "final_logit_softcapping"), InlineData("\"head_dim\": 32", "\"head_dim\": 64", "head_dim"),
-     InlineData("\"sliding_window\": 16", "\"sliding_window\": 17", "sliding_window"), InlineData("\"num_key_value_heads\": 2", "\"num_key_value_heads\": \"2\"", "num_key_value_heads"),
+    [InlineData("\"rope_theta\": 10000.0", "\"rope_theta\": 5000.0", "rope_theta"),
+     InlineData("\"rope_type\": \"default\"", "\"rope_type\": \"linear\"", "rope_parameters.factor is not there"),
+     InlineData("\"final_logit_softcapping\": 30.0", "\"final_logit_softcapping\": null", "final_logit_softcapping"),
+     InlineData("\"head_dim\": 32", "\"head_dim\": 64", "head_dim"),
+     InlineData("\"sliding_window\": 16", "\"sliding_window\": 17", "sliding_window"),
+     InlineData("\"num_key_value_heads\": 2", "\"num_key_value_heads\": \"2\"", "num_key_value_heads"),
      InlineData("\"use_cache\": true", "\"rope_scaling\": {\"factor\": 2}", "rope_scaling"), InlineData("\"attention_bias\": false", "\"attention_bias\": true", "attention_bias")]
     public void Config_ThatDiffersFromTheVariant_IsRefusedByField(string was, string becomes, string field)
     {

@@ -36,5 +36,6 @@ public class LayerTypesTests
 
     [Fact]
     public void Check_AllLayersGlobal_IsRefusedWithTheField() =>
-        Assert.Contains("layer_types is [\"full_attention\",\"full_attention\",", Assert.Throws<InputException>(() => Check(text => text.Replace("sliding_attention", "full_attention"))).Message);
+        Assert.Contains("layer_types is [\"full_attention\",\"full_attention\",",
+            Assert.Throws<InputException>(() => Check(text => text.Replace("sliding_attention", "full_attention"))).Message);
 }

@@ -18,7 +18,8 @@ static class PackedFixture
 
     public static string Directory(string kind) => Path.Combine(Fixture.Repository(), "tests", "fixtures", "nf4", kind, "checkpoint-bnb");
 
-    public static JsonElement Goldens(string kind) => JsonDocument.Parse(File.ReadAllBytes(Path.Combine(Fixture.Repository(), "tests", "fixtures", "nf4", kind, "nf4_goldens.json"))).RootElement;
+    public static JsonElement Goldens(string kind) =>
+        JsonDocument.Parse(File.ReadAllBytes(Path.Combine(Fixture.Repository(), "tests", "fixtures", "nf4", kind, "nf4_goldens.json"))).RootElement;
 
     /// <summary>The linears with their goldens.</summary>
     public static IEnumerable<JsonProperty> Linears(string kind) => Goldens(kind).GetProperty("tensors").EnumerateObject();
@@ -48,7 +49,8 @@ static class PackedFixture
         return Write(scratch, kind, tensors => tensors.Where(t => !t.Name.Contains(".weight.", StringComparison.Ordinal)).Select(t =>
         {
             var stored = packed.Describe(t.Name);
-            return stored.Type == StoredType.Bf16 ? new SafetensorsTensor(t.Name, "BF16", [.. stored.Shape.Select(d => (long)d)], packed.Rows(t.Name, 0, stored.Shape[0], []).ToArray()) : t;
+            return stored.Type == StoredType.Bf16
+                ? new SafetensorsTensor(t.Name, "BF16", [.. stored.Shape.Select(d => (long)d)], packed.Rows(t.Name, 0, stored.Shape[0], []).ToArray()) : t;
         }).ToArray(), json => json.Remove("quantization_config"));
     }
 

@@ -103,7 +103,8 @@ public class PackedWeightTests
     {
         using var scratch = new Scratch();
         // bnb_4bit_quant_storage bfloat16, as FSDP wants it; and a row in place of a column.
-        var directory = Write(scratch, "double", tensors => tensors.Select(t => t.Name == Down ? new SafetensorsTensor(t.Name, "BF16", [t.Data.Length / 2, 1], t.Data) : t.Name == Q ? new SafetensorsTensor(t.Name, "F32", [1, t.Data.Length / 4], t.Data) : t));
+        var directory = Write(scratch, "double", tensors => tensors.Select(t => t.Name == Down ? new SafetensorsTensor(t.Name, "BF16", [t.Data.Length / 2, 1], t.Data)
+            : t.Name == Q ? new SafetensorsTensor(t.Name, "F32", [1, t.Data.Length / 4], t.Data) : t));
         using var changed = Checkpoint.Open(directory);
         using var known = Checkpoint.Open(Directory("double"));
         changed.Check(Nano, Model);
@@ -116,7 +117,8 @@ public class PackedWeightTests
     {
         using var scratch = new Scratch();
         using var plain = Checkpoint.Open(Fixture.Checkpoint);
-        var directory = Write(scratch, "double", tensors => tensors.Where(t => !t.Name.StartsWith(Q + ".", StringComparison.Ordinal)).Select(t => t.Name == Q ? new SafetensorsTensor(Q, "F32", [128, 128], plain.Rows(Q, 0, 128, []).ToArray()) : t),
+        var directory = Write(scratch, "double", tensors => tensors.Where(t => !t.Name.StartsWith(Q + ".", StringComparison.Ordinal))
+            .Select(t => t.Name == Q ? new SafetensorsTensor(Q, "F32", [128, 128], plain.Rows(Q, 0, 128, []).ToArray()) : t),
             config => config["quantization_config"]!["llm_int8_skip_modules"] = new JsonArray("model.layers.2.self_attn.q_proj", "lm_head"));
         ModelConfig.Check(directory, Model, Nano);
         using var checkpoint = Checkpoint.Open(directory);
@@ -132,7 +134,8 @@ public class PackedWeightTests
         return t with { Shape = t.Shape.Count == 2 ? [(t.Data.Length - bytes) / size, 1] : [(t.Data.Length - bytes) / size], Data = t.Data[..^bytes] };
     }
 
-    static Func<IEnumerable<SafetensorsTensor>, IEnumerable<SafetensorsTensor>> Each(string name, Func<SafetensorsTensor, SafetensorsTensor?> change) => tensors => tensors.Select(t => t.Name == name ? change(t) : t).OfType<SafetensorsTensor>();
+    static Func<IEnumerable<SafetensorsTensor>, IEnumerable<SafetensorsTensor>> Each(string name, Func<SafetensorsTensor, SafetensorsTensor?> change) =>
+        tensors => tensors.Select(t => t.Name == name ? change(t) : t).OfType<SafetensorsTensor>();
 
     static readonly Dictionary<string, (string Kind, string Says, Func<IEnumerable<SafetensorsTensor>, IEnumerable<SafetensorsTensor>> Change)> Faults = new()
     {
@@ -153,11 +156,14 @@ public class PackedWeightTests
         ["absmax of another type"] = ("plain", ".absmax is F16, but F32", Each(Down + ".absmax", t => new SafetensorsTensor(t.Name, "F16", [t.Data.Length / 2], t.Data))),
         ["truncated codes"] = ("double", Down + " has 16383 bytes, but codes of", Each(Down, t => Cut(t, 1))),
         ["codes of no column"] = ("double", "but codes are one column", Each(Down, t => t with { Shape = [128, 128] })),
-        ["wrong map"] = ("double", ".quant_map is not the table of NF4", Each(Down + ".quant_map", t => t with { Data = t.Data.ToArray().Select((b, i) => i == 17 ? (byte)(b ^ 1) : b).ToArray() })),
-        ["wrong nested map"] = ("double", ".nested_quant_map is not bitsandbytes' dynamic map", Each(Down + ".nested_quant_map", t => t with { Data = t.Data.ToArray().Reverse().ToArray() })),
+        ["wrong map"] = ("double", ".quant_map is not the table of NF4",
+            Each(Down + ".quant_map", t => t with { Data = t.Data.ToArray().Select((b, i) => i == 17 ? (byte)(b ^ 1) : b).ToArray() })),
+        ["wrong nested map"] = ("double", ".nested_quant_map is not bitsandbytes' dynamic map",
+            Each(Down + ".nested_quant_map", t => t with { Data = t.Data.ToArray().Reverse().ToArray() })),
         ["no state"] = ("double", Down + " is U8; weights must be F32, BF16 or F16, or packed in NF4", Each(Down + State, _ => null)),
         ["another shape"] = ("double", Down + " is [256,128] but nano needs [128,256]", Each(Down + State, t => WithState(t, "shape", new JsonArray(256, 128)))),
-        ["larger shape"] = ("double", Down + " has 16384 bytes, but codes of " + Down + " [128,512] need 32768", Each(Down + State, t => WithState(t, "shape", new JsonArray(128, 512)))),
+        ["larger shape"] = ("double", Down + " has 16384 bytes, but codes of " + Down + " [128,512] need 32768",
+            Each(Down + State, t => WithState(t, "shape", new JsonArray(128, 512)))),
         ["shape of one extent"] = ("double", "has the shape [32768]; a weight has two extents", Each(Down + State, t => WithState(t, "shape", new JsonArray(32768)))),
         ["huge shape"] = ("double", "has the shape [4294967296,64]", Each(Down + State, t => WithState(t, "shape", new JsonArray(1L << 32, 64)))),
     };

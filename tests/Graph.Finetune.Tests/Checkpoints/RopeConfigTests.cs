@@ -55,15 +55,18 @@ public class RopeConfigTests
                 { "\"rope_scaling\": {\"rope_type\": \"linear\", \"type\": \"linear\", \"factor\": 4.0}, \"rope_theta\": 10000.0", linear, linear },
                 { "\"rope_parameters\": {\"rope_type\": \"linear\", \"factor\": 4, \"rope_theta\": 10000}", linear, linear },
                 { "\"rope_parameters\": {\"rope_type\": \"linear\", \"factor\": 4}, \"rope_scaling\": {\"type\": \"linear\", \"factor\": 4.0}", linear, linear },
-                { "\"rope_parameters\": {\"full_attention\": {\"rope_type\": \"linear\", \"factor\": 4, \"rope_theta\": 10000}, \"sliding_attention\": {\"rope_type\": \"default\", \"rope_theta\": 10000}}", none, linear },
-                { "\"rope_scaling\": {\"sliding_attention\": {\"type\": \"linear\", \"factor\": 4}, \"full_attention\": {\"type\": \"linear\", \"factor\": 4}, \"other\": {\"rope_type\": \"default\"}}", linear, linear },
+                { "\"rope_parameters\": {\"full_attention\": {\"rope_type\": \"linear\", \"factor\": 4, \"rope_theta\": 10000}, "
+                    + "\"sliding_attention\": {\"rope_type\": \"default\", \"rope_theta\": 10000}}", none, linear },
+                { "\"rope_scaling\": {\"sliding_attention\": {\"type\": \"linear\", \"factor\": 4}, "
+                    + "\"full_attention\": {\"type\": \"linear\", \"factor\": 4}, \"other\": {\"rope_type\": \"default\"}}", linear, linear },
                 { "\"rope_scaling\": {\"type\": \"dynamic\", \"factor\": 2}, \"max_position_embeddings\": 4096", new DynamicRope(2, 4096), new DynamicRope(2, 4096) },
                 { "\"rope_scaling\": {\"rope_type\": \"yarn\", \"factor\": 4, \"original_max_position_embeddings\": 2048, \"attention_factor\": null}", yarn, yarn },
                 { "\"rope_scaling\": {\"rope_type\": \"yarn\", \"factor\": 4}, \"max_position_embeddings\": 2048", yarn, yarn },
                 { "\"rope_scaling\": {\"rope_type\": \"yarn\", \"factor\": null, \"original_max_position_embeddings\": 2048}, \"max_position_embeddings\": 8192", yarn, yarn },
                 { "\"rope_scaling\": {\"rope_type\": \"yarn\", \"factor\": 4, \"original_max_position_embeddings\": 9}, \"original_max_position_embeddings\": 2048", yarn, yarn },
                 {
-                    "\"rope_scaling\": {\"rope_type\": \"yarn\", \"factor\": 4, \"original_max_position_embeddings\": 512, \"attention_factor\": 1.5, \"beta_fast\": 16, \"beta_slow\": 2, \"truncate\": false}",
+                    "\"rope_scaling\": {\"rope_type\": \"yarn\", \"factor\": 4, \"original_max_position_embeddings\": 512, "
+                        + "\"attention_factor\": 1.5, \"beta_fast\": 16, \"beta_slow\": 2, \"truncate\": false}",
                     new YarnRope(4, 512, 1.5, 16, 2, false), new YarnRope(4, 512, 1.5, 16, 2, false)
                 },
                 {
@@ -103,19 +106,24 @@ public class RopeConfigTests
     [InlineData("\"rope_scaling\": {\"type\": \"linear\", \"factor\": \"2\"}", "rope_scaling.factor is \"2\"; it must be a number of at least 1")]
     [InlineData("\"rope_scaling\": {\"type\": \"linear\", \"factor\": 0}", "rope_scaling.factor is 0; it must be a number of at least 1")]
     [InlineData("\"rope_scaling\": {\"type\": \"linear\", \"factor\": 1e999}", "rope_scaling.factor is 1e999;")]
-    [InlineData("\"rope_scaling\": {\"type\": \"linear\", \"factor\": 2, \"beta_fast\": 32}", "rope_scaling.beta_fast is 32; a rotary embedding of type linear has no such setting")]
+    [InlineData("\"rope_scaling\": {\"type\": \"linear\", \"factor\": 2, \"beta_fast\": 32}",
+        "rope_scaling.beta_fast is 32; a rotary embedding of type linear has no such setting")]
     [InlineData("\"rope_parameters\": {\"rope_type\": \"default\", \"factor\": 2}", "rope_parameters.factor is 2; a rotary embedding of type default has no such setting")]
     [InlineData("\"rope_parameters\": {\"rope_type\": \"default\", \"partial_rotary_factor\": 0.5}", "rope_parameters.partial_rotary_factor is 0.5;")]
     [InlineData("\"rope_scaling\": {\"type\": \"yarn\", \"factor\": 4, \"beta_fast\": 1, \"beta_slow\": 2}", "rope_scaling.beta_fast is 1; it must be at least beta_slow, 2")]
     [InlineData("\"rope_scaling\": {\"type\": \"yarn\", \"factor\": 4, \"truncate\": 1}", "rope_scaling.truncate is 1; it must be true or false")]
     [InlineData("\"rope_scaling\": {\"type\": \"yarn\", \"factor\": 4}, \"max_position_embeddings\": 0", "max_position_embeddings is 0; it must be a number of at least 1")]
-    [InlineData("\"rope_scaling\": {\"type\": \"llama3\", \"factor\": 4, \"low_freq_factor\": 4, \"high_freq_factor\": 1}", "rope_scaling.high_freq_factor is 1; it must be greater than low_freq_factor, 4")]
+    [InlineData("\"rope_scaling\": {\"type\": \"llama3\", \"factor\": 4, \"low_freq_factor\": 4, \"high_freq_factor\": 1}",
+        "rope_scaling.high_freq_factor is 1; it must be greater than low_freq_factor, 4")]
     [InlineData("\"rope_parameters\": {\"rope_type\": \"default\"}, \"rope_scaling\": {\"type\": \"linear\", \"factor\": 4}", "rope_parameters and rope_scaling are not the same")]
     [InlineData("\"rope_parameters\": {\"full_attention\": {\"rope_type\": \"default\"}}", "rope_parameters has no entry for sliding_attention")]
-    [InlineData("\"rope_parameters\": {\"full_attention\": {\"rope_type\": \"default\"}, \"sliding_attention\": null}", "rope_parameters has settings of single types of layer beside sliding_attention, which is null")]
+    [InlineData("\"rope_parameters\": {\"full_attention\": {\"rope_type\": \"default\"}, \"sliding_attention\": null}",
+        "rope_parameters has settings of single types of layer beside sliding_attention, which is null")]
     [InlineData("\"rope_parameters\": {\"full_attention\": {\"rope_type\": \"default\"}, \"rope_theta\": 10000}", "beside rope_theta, which is 10000")]
-    [InlineData("\"rope_parameters\": {\"full_attention\": {\"rope_theta\": 1000000.0}, \"sliding_attention\": {\"rope_theta\": 10000.0}}", "rope_parameters.full_attention.rope_theta is 1000000.0 but the variant nano has 10000")]
-    [InlineData("\"rope_parameters\": {\"full_attention\": {\"rope_type\": \"su\"}, \"sliding_attention\": {\"rope_type\": \"default\"}}", "rope_parameters.full_attention.rope_type is \"su\"")]
+    [InlineData("\"rope_parameters\": {\"full_attention\": {\"rope_theta\": 1000000.0}, \"sliding_attention\": {\"rope_theta\": 10000.0}}",
+        "rope_parameters.full_attention.rope_theta is 1000000.0 but the variant nano has 10000")]
+    [InlineData("\"rope_parameters\": {\"full_attention\": {\"rope_type\": \"su\"}, \"sliding_attention\": {\"rope_type\": \"default\"}}",
+        "rope_parameters.full_attention.rope_type is \"su\"")]
     public void Read_WhatIsNoScaling_IsRefusedByItsField(string fields, string says) => Assert.Contains(says, Refusal(fields));
 
     [Fact]
@@ -129,9 +137,11 @@ public class RopeConfigTests
     public void Read_LayersOfNoType_NeedOneScaling()
     {
         var schedule = Schedule with { Tensors = [.. Schedule.Tensors.Select(t => t.Rope is { } rope ? t with { Rope = rope with { Layers = null } } : t)] };
-        string Both(int factor) => $"\"rope_parameters\": {{\"full_attention\": {{\"type\": \"linear\", \"factor\": {factor}}}, \"sliding_attention\": {{\"type\": \"linear\", \"factor\": 2}}}}";
+        string Both(int factor) =>
+            $"\"rope_parameters\": {{\"full_attention\": {{\"type\": \"linear\", \"factor\": {factor}}}, \"sliding_attention\": {{\"type\": \"linear\", \"factor\": 2}}}}";
         Assert.Equal((new LinearRope(2), new LinearRope(2)), Read(Both(2), schedule: schedule));
-        Assert.Contains("rope_parameters.full_attention and rope_parameters.sliding_attention are not the same", Assert.Throws<InputException>(() => Read(Both(3), schedule: schedule)).Message);
+        Assert.Contains("rope_parameters.full_attention and rope_parameters.sliding_attention are not the same",
+            Assert.Throws<InputException>(() => Read(Both(3), schedule: schedule)).Message);
     }
 
     /// <summary>What reaches the kernels: a factor of 1 and a document within the trained positions change no bit, each type of layer is scaled by its own entry.</summary>
@@ -157,7 +167,8 @@ public class RopeConfigTests
         Assert.Equal(plain, Loss("{\"rope_type\":\"yarn\",\"factor\":1}"));
         Assert.Equal(plain, Loss(dynamic, 48));
         Assert.Equal(Loss(linear), Loss(Each(linear, linear)));
-        double[] different = [plain, Loss(dynamic, 47), Loss(linear), Loss(Each(linear, none)), Loss(Each(none, linear)), Loss("{\"rope_type\":\"yarn\",\"factor\":1,\"attention_factor\":1.1}")];
+        double[] different = [plain, Loss(dynamic, 47), Loss(linear), Loss(Each(linear, none)), Loss(Each(none, linear)),
+            Loss("{\"rope_type\":\"yarn\",\"factor\":1,\"attention_factor\":1.1}")];
         Assert.Equal(different.Length, different.Distinct().Count());
     }
 }

@@ -86,7 +86,8 @@ public class SafetensorsAttackTests
         using var scratch = new Scratch();
         // White space after the header, a tensor without elements, a scalar, tensors that are not listed by offset.
         var header = """{"b":{"dtype":"U8","shape":[],"data_offsets":[8,9]},"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8]},"z":{"dtype":"F16","shape":[3,0],"data_offsets":[8,8]},"__metadata__":{"format":"pt"}}   """;
-        using var file = SafetensorsFile.Open(scratch.File("a.safetensors", [.. Length((ulong)header.Length), .. Encoding.UTF8.GetBytes(header), .. Enumerable.Range(1, 9).Select(i => (byte)i)]));
+        using var file = SafetensorsFile.Open(scratch.File("a.safetensors",
+            [.. Length((ulong)header.Length), .. Encoding.UTF8.GetBytes(header), .. Enumerable.Range(1, 9).Select(i => (byte)i)]));
         Assert.Equal(["a", "b", "z"], file.Tensors.Keys.Order());
         Assert.Equal("pt", file.Metadata["format"]);
         Assert.Equal([1, 2, 3, 4, 5, 6, 7, 8], file.Bytes(file.Tensors["a"], 0, 8).ToArray());
@@ -152,7 +153,8 @@ public class SafetensorsAttackTests
     {
         using var scratch = new Scratch();
         var path = Path.Combine(scratch.Path, "a.safetensors");
-        SafetensorsWriter.Write(path, [new("b\"é", "U8", [3], new byte[] { 7, 8, 9 }), new("a", "F32", [1, 2], new byte[] { 1, 2, 3, 4, 5, 6, 7, 8 })], new Dictionary<string, string> { ["format"] = "pt" });
+        SafetensorsWriter.Write(path, [new("b\"é", "U8", [3], new byte[] { 7, 8, 9 }), new("a", "F32", [1, 2], new byte[] { 1, 2, 3, 4, 5, 6, 7, 8 })],
+            new Dictionary<string, string> { ["format"] = "pt" });
         using var file = SafetensorsFile.Open(path);
         Assert.Equal([1, 2], file.Tensors["a"].Shape);
         Assert.Equal([1, 2, 3, 4, 5, 6, 7, 8], file.Bytes(file.Tensors["a"], 0, 8).ToArray());
@@ -160,7 +162,8 @@ public class SafetensorsAttackTests
         Assert.Equal(0, file.Tensors["a"].Offset);
         Assert.Equal(0ul, BinaryPrimitives.ReadUInt64LittleEndian(System.IO.File.ReadAllBytes(path)) % 8);
         Assert.Throws<ArgumentException>(() => SafetensorsWriter.Write(path, [new("a", "U8", [3], new byte[2])], new Dictionary<string, string>()));
-        Assert.Throws<ArgumentException>(() => SafetensorsWriter.Write(path, [new("a", "U8", [1], new byte[1]), new("a", "U8", [1], new byte[1])], new Dictionary<string, string>()));
+        Assert.Throws<ArgumentException>(() => SafetensorsWriter.Write(path, [new("a", "U8", [1], new byte[1]), new("a", "U8", [1], new byte[1])],
+            new Dictionary<string, string>()));
     }
 
     internal static byte[] File(string header, int data) => Raw(Encoding.UTF8.GetBytes(header), data);

@@ -91,7 +91,8 @@ public class SafetensorsTests
     {
         using var scratch = new Scratch();
         var path = Path.Combine(scratch.Path, "x");
-        SafetensorsWriter.Write(path, [new("b", "BF16", [1, 3], new byte[] { 1, 2, 3, 4, 5, 6 }), new("a", "F32", [1], new byte[] { 7, 8, 9, 10 })], new Dictionary<string, string> { ["format"] = "pt" });
+        SafetensorsWriter.Write(path, [new("b", "BF16", [1, 3], new byte[] { 1, 2, 3, 4, 5, 6 }), new("a", "F32", [1], new byte[] { 7, 8, 9, 10 })],
+            new Dictionary<string, string> { ["format"] = "pt" });
         using var file = SafetensorsFile.Open(path);
         Assert.Equal([1, 2, 3, 4, 5, 6], file.Bytes(file.Tensors["b"], 0, 6).ToArray());
         Assert.Equal([7, 8, 9, 10], file.Bytes(file.Tensors["a"], 0, 4).ToArray());
@@ -134,6 +135,7 @@ public class SafetensorsTests
         using (var file = Open()) file.Read(file.Tensors["t"], 12, read, Graph.Runtime.Execution.StoredType.F32);
         Assert.Equal(Bytes()[12..4_000_012], read);
         (values[700_001], values[900_000]) = (float.NaN, float.PositiveInfinity);
-        using (var file = Open()) Assert.Contains("NaN at [700001]", Assert.Throws<InputException>(() => file.Read(file.Tensors["t"], 12, read, Graph.Runtime.Execution.StoredType.F32)).Message);
+        using (var file = Open())
+            Assert.Contains("NaN at [700001]", Assert.Throws<InputException>(() => file.Read(file.Tensors["t"], 12, read, Graph.Runtime.Execution.StoredType.F32)).Message);
     }
 }

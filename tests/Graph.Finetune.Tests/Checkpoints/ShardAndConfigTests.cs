@@ -32,7 +32,8 @@ public class ShardAndConfigTests
         }
     }
 
-    public static TheoryData<string> Paths => ["../other/a.safetensors", "/etc/a.safetensors", "sub/a.safetensors", "..\\a.safetensors", "C:a.safetensors", ".safetensors", "..safetensors", "model.bin", "", "a.safetensors\0.safetensors"];
+    public static TheoryData<string> Paths => ["../other/a.safetensors", "/etc/a.safetensors", "sub/a.safetensors", "..\\a.safetensors",
+        "C:a.safetensors", ".safetensors", "..safetensors", "model.bin", "", "a.safetensors\0.safetensors"];
 
     [Theory, MemberData(nameof(Paths))]
     public void Open_ShardNameThatLeadsAway_IsRefusedBeforeAnythingIsOpened(string shard)
@@ -62,7 +63,8 @@ public class ShardAndConfigTests
         Says("says that ghost is in", m => new(m) { ["ghost"] = First });
         Says("missing.safetensors cannot be read", m => new(m) { ["ghost"] = "missing.safetensors" });
         Says("names no tensor", _ => []);
-        foreach (var text in new[] { "[]", "{}", "{\"weight_map\":1}", "{\"weight_map\":{\"a\":1}}", "{", "{\"weight_map\":{\"a\":\"x.safetensors\",\"a\":\"x.safetensors\"}}", "{\"weight_map\":{\"\\ud800\":\"x.safetensors\"}}" })
+        foreach (var text in new[] { "[]", "{}", "{\"weight_map\":1}", "{\"weight_map\":{\"a\":1}}", "{",
+            "{\"weight_map\":{\"a\":\"x.safetensors\",\"a\":\"x.safetensors\"}}", "{\"weight_map\":{\"\\ud800\":\"x.safetensors\"}}" })
         {
             File.WriteAllText(Path.Combine(directory, Index), text);
             Assert.StartsWith(Path.Combine(directory, Index), Assert.Throws<InputException>(() => Checkpoint.Open(directory)).Message);
@@ -77,7 +79,8 @@ public class ShardAndConfigTests
         string Message(string name, string dtype, long[] shape)
         {
             using var source = SafetensorsFile.Open(Path.Combine(Fixture.Checkpoint, "model.safetensors"));
-            var tensors = source.Tensors.Values.Where(t => t.Name != name).Select(t => new SafetensorsTensor(t.Name, t.DType, t.Shape, source.Bytes(t, 0, (int)t.Length).ToArray())).ToList();
+            var tensors = source.Tensors.Values.Where(t => t.Name != name)
+                .Select(t => new SafetensorsTensor(t.Name, t.DType, t.Shape, source.Bytes(t, 0, (int)t.Length).ToArray())).ToList();
             if (shape.Length > 0) tensors.Add(new SafetensorsTensor(name, dtype, shape, new byte[shape.Aggregate(1L, (a, b) => a * b) * SafetensorsHeader.ElementBytes(dtype)]));
             SafetensorsWriter.Write(Path.Combine(scratch.Path, "model.safetensors"), tensors, new Dictionary<string, string>());
             using var checkpoint = Checkpoint.Open(scratch.Path);
@@ -111,9 +114,11 @@ public class ShardAndConfigTests
         ["layers all full"] = new("layer_types is", c => c["layer_types"] = new JsonArray("full_attention", "full_attention", "full_attention", "full_attention")),
         ["untied"] = new("tie_word_embeddings is false but", c => c["tie_word_embeddings"] = false),
         ["text for a number"] = new("hidden_size is \"128\" but", c => c["hidden_size"] = "128"),
-        ["old spelling"] = new("", c => { c.Remove("rope_parameters"); c.Remove("dtype"); c.Remove("layer_types"); c["rope_theta"] = 10000.0; c["torch_dtype"] = "float32"; c["hidden_act"] = "gelu_pytorch_tanh"; }),
+        ["old spelling"] = new("", c => { c.Remove("rope_parameters"); c.Remove("dtype"); c.Remove("layer_types");
+            c["rope_theta"] = 10000.0; c["torch_dtype"] = "float32"; c["hidden_act"] = "gelu_pytorch_tanh"; }),
         // As transformers' Gemma2Config: what is left out is its own default, which is nano's or is not.
-        ["left out, as the defaults"] = new("", c => { foreach (var field in new[] { "attn_logit_softcapping", "final_logit_softcapping", "hidden_activation" }) c.Remove(field); }),
+        ["left out, as the defaults"] = new("",
+            c => { foreach (var field in new[] { "attn_logit_softcapping", "final_logit_softcapping", "hidden_activation" }) c.Remove(field); }),
         ["left out, not as the default"] = new("sliding_window is not there but", c => c.Remove("sliding_window")),
         ["nothing of rope"] = new("", c => c.Remove("rope_parameters")),
         ["both spellings, the same"] = new("", c => c["rope_theta"] = 10000),
@@ -174,11 +179,14 @@ public class ShardAndConfigTests
         var map = Map(scratch);
         using var source = SafetensorsFile.Open(Path.Combine(Fixture.Checkpoint, "model.safetensors"));
         foreach (var shard in map.GroupBy(m => m.Value, m => source.Tensors[m.Key]))
-            SafetensorsWriter.Write(Path.Combine(directory, shard.Key), [.. shard.Select(t => new SafetensorsTensor(t.Name, t.DType, t.Shape, source.Bytes(t, 0, (int)t.Length).ToArray()))], new Dictionary<string, string> { ["format"] = "pt" });
+            SafetensorsWriter.Write(Path.Combine(directory, shard.Key),
+                [.. shard.Select(t => new SafetensorsTensor(t.Name, t.DType, t.Shape, source.Bytes(t, 0, (int)t.Length).ToArray()))],
+                new Dictionary<string, string> { ["format"] = "pt" });
         Write(directory, change(map));
         return directory;
     }
 
     static void Write(string directory, Dictionary<string, string> map) =>
-        File.WriteAllText(Path.Combine(directory, Index), new JsonObject { ["metadata"] = new JsonObject { ["total_size"] = 1 }, ["weight_map"] = new JsonObject(map.Select(m => KeyValuePair.Create(m.Key, (JsonNode?)m.Value))) }.ToJsonString());
+        File.WriteAllText(Path.Combine(directory, Index), new JsonObject { ["metadata"] = new JsonObject { ["total_size"] = 1 },
+            ["weight_map"] = new JsonObject(map.Select(m => KeyValuePair.Create(m.Key, (JsonNode?)m.Value))) }.ToJsonString());
 }

@@ -11,7 +11,8 @@ public sealed class BatchTokensTests
 {
     static readonly string[] Lines = [.. Enumerable.Range(0, 60).Select(i => $"{{\"text\":\"{i} and {i * i} are {i + i * i}.\"}}")];
 
-    static JsonElement Plan(params string[] args) => JsonDocument.Parse(Succeed(["plan", "--json", "--variant", "2b", "--device-profile", "4090", "--vram", "9GiB", "--seq", "1024", "--offload", "off", .. args])).RootElement;
+    static JsonElement Plan(params string[] args) =>
+        JsonDocument.Parse(Succeed(["plan", "--json", "--variant", "2b", "--device-profile", "4090", "--vram", "9GiB", "--seq", "1024", "--offload", "off", .. args])).RootElement;
 
     /// <summary>What auto takes is as fast as the fastest of all that a person could give.</summary>
     [Fact]

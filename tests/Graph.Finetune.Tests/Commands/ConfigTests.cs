@@ -36,7 +36,8 @@ public class ConfigTests
             }
             """);
         Succeed("train", "--config", config);
-        Succeed(Train(data, fromOptions, "--seq", "48", "--batch-tokens", "96", "--lr", "1e-3", "--rslora", "--rank", "4", "--alpha", "12.5", "--targets", "q_proj,up_proj", "--steps", "3", "--schedule", "cosine", "--seed", "5"));
+        Succeed(Train(data, fromOptions, "--seq", "48", "--batch-tokens", "96", "--lr", "1e-3", "--rslora", "--rank", "4", "--alpha", "12.5",
+            "--targets", "q_proj,up_proj", "--steps", "3", "--schedule", "cosine", "--seed", "5"));
         Assert.Equal(Losses(fromOptions), Losses(fromFile));
         Assert.Equal(File.ReadAllBytes(Adapter(fromOptions)), File.ReadAllBytes(Adapter(fromFile)));
         Assert.Equal(File.ReadAllText(Path.Combine(fromOptions, "adapter_config.json")), File.ReadAllText(Path.Combine(fromFile, "adapter_config.json")));
@@ -53,7 +54,8 @@ public class ConfigTests
     {
         var properties = JsonDocument.Parse(Schema()).RootElement.GetProperty("properties");
         var help = Succeed("train", "--help");
-        foreach (var option in System.Text.RegularExpressions.Regex.Matches(help, @"^  (--[a-z-]+)", System.Text.RegularExpressions.RegexOptions.Multiline).Select(m => m.Groups[1].Value).Where(o => o is not "--config"))
+        foreach (var option in System.Text.RegularExpressions.Regex.Matches(help, @"^  (--[a-z-]+)", System.Text.RegularExpressions.RegexOptions.Multiline)
+            .Select(m => m.Groups[1].Value).Where(o => o is not "--config"))
             Assert.True(properties.TryGetProperty(option[2..], out _), option);
     }
 }

@@ -18,7 +18,8 @@ public class DataTests
     public void Inspect_Json_IsALineOfIdsAndLabelsForEachDocument()
     {
         using var scratch = new Scratch();
-        var lines = Gemma2Run.Succeed("data", "inspect", "--model", Fixture.Checkpoint, "--data", Messages(scratch), "--loss-on", "completion", "--json").TrimEnd('\n').Split('\n').Select(l => JsonDocument.Parse(l).RootElement).ToArray();
+        var lines = Gemma2Run.Succeed("data", "inspect", "--model", Fixture.Checkpoint, "--data", Messages(scratch), "--loss-on", "completion", "--json")
+            .TrimEnd('\n').Split('\n').Select(l => JsonDocument.Parse(l).RootElement).ToArray();
         var goldens = JsonDocument.Parse(File.ReadAllBytes(Path.Combine(Fixture.Chat, "chat_goldens.json"))).RootElement.EnumerateArray().ToArray();
         Assert.Equal(goldens.Length, lines.Length);
         foreach (var (golden, line, number) in goldens.Zip(lines, Enumerable.Range(1, goldens.Length)))
@@ -62,7 +63,8 @@ public class DataTests
         var result = Gemma2Run.Run("data", "inspect", data, "--model", Fixture.Checkpoint);
         Assert.Equal(3, result.Code);
         var errors = result.Error.TrimEnd('\n').Split('\n');
-        Assert.Equal([$"{data}, line 1, has text = 5", $"{data}, line 4, is not JSON", $"{data}, line 5, has the fields te\\u001Bxt", "error: 3 of 4 lines cannot be used"], errors.Select((e, i) => e[..(i < 3 ? data.Length + new[] { 23, 21, 37 }[i] : 34)].TrimEnd(',', ':', ';', ' ')));
+        Assert.Equal([$"{data}, line 1, has text = 5", $"{data}, line 4, is not JSON", $"{data}, line 5, has the fields te\\u001Bxt", "error: 3 of 4 lines cannot be used"],
+            errors.Select((e, i) => e[..(i < 3 ? data.Length + new[] { 23, 21, 37 }[i] : 34)].TrimEnd(',', ':', ';', ' ')));
         // What a text says does not reach the terminal as a command.
         Assert.DoesNotContain('\e', result.Out);
         Assert.Contains("<0x1B>[31mb", result.Out);

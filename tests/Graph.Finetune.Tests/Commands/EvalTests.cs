@@ -10,7 +10,8 @@ namespace Graph.Finetune.Tests.Commands;
 public class EvalTests
 {
     [Theory]
-    [InlineData("nano", "base_loss", null), InlineData("nano-no-attn-softcap", "base_loss_no_attn_cap", "attn_logit_softcapping"), InlineData("nano-no-final-softcap", "base_loss_no_final_cap", "final_logit_softcapping")]
+    [InlineData("nano", "base_loss", null), InlineData("nano-no-attn-softcap", "base_loss_no_attn_cap", "attn_logit_softcapping"),
+     InlineData("nano-no-final-softcap", "base_loss_no_final_cap", "final_logit_softcapping")]
     public void Eval_BaseModel_HasTheGoldenLoss(string variant, string golden, string? without)
     {
         using var scratch = new Scratch();
@@ -42,10 +43,13 @@ public class EvalTests
     {
         using var scratch = new Scratch();
         var dump = Path.Combine(scratch.Path, "dump.safetensors");
-        Succeed("eval", "--variant", "nano", "--model", Fixture.Checkpoint, "--adapter", Goldens.AdapterInit, "--device", "cpu", "--data", Goldens.Data(scratch), "--seq", "48", "--batch-tokens", "96",
+        Succeed("eval", "--variant", "nano", "--model", Fixture.Checkpoint, "--adapter", Goldens.AdapterInit, "--device", "cpu", "--data", Goldens.Data(scratch),
+            "--seq", "48", "--batch-tokens", "96",
             "--dump", dump, "--dump-every", "7");
-        Assert.Equal(Goldens.Names(Goldens.Tensors).Where(n => n.StartsWith("grad.", StringComparison.Ordinal)), Goldens.Names(dump).Where(n => n.StartsWith("grad.", StringComparison.Ordinal)));
-        Assert.All(Goldens.Names(dump).Where(n => n.StartsWith("grad.", StringComparison.Ordinal)), name => Assert.InRange(Goldens.Distance(Goldens.Read(dump, name), Goldens.Read(Goldens.Tensors, name)), 0, 1e-4));
+        Assert.Equal(Goldens.Names(Goldens.Tensors).Where(n => n.StartsWith("grad.", StringComparison.Ordinal)),
+            Goldens.Names(dump).Where(n => n.StartsWith("grad.", StringComparison.Ordinal)));
+        Assert.All(Goldens.Names(dump).Where(n => n.StartsWith("grad.", StringComparison.Ordinal)),
+            name => Assert.InRange(Goldens.Distance(Goldens.Read(dump, name), Goldens.Read(Goldens.Tensors, name)), 0, 1e-4));
         Assert.Equal(Goldens.Read(Goldens.Tensors, "input_ids"), Goldens.Read(dump, "input_ids"));
         Assert.Equal((float)Goldens.Numbers.GetProperty("loss").GetDouble(), Goldens.Read(dump, "loss").Single(), 1e-4f);
         var (ours, golden) = (Goldens.Read(dump, "logits"), Goldens.Read(Goldens.Tensors, "logits"));

@@ -20,7 +20,8 @@ public sealed class PlanTests
     public void Plan_Json_HasTheContractsFieldsAndHoldsTheBudget()
     {
         var plan = Plan("--variant", "9b", "--vram", "40GiB", "--seq", "2048", "--batch-tokens", "8192");
-        Assert.Equal(("9b", 8192, 2048, 40 * Gib), (plan.GetProperty("variant").GetString(), plan.GetProperty("tokens").GetInt32(), plan.GetProperty("seq").GetInt32(), plan.GetProperty("budget_bytes").GetInt64()));
+        Assert.Equal(("9b", 8192, 2048, 40 * Gib),
+            (plan.GetProperty("variant").GetString(), plan.GetProperty("tokens").GetInt32(), plan.GetProperty("seq").GetInt32(), plan.GetProperty("budget_bytes").GetInt64()));
         var peak = plan.GetProperty("peak_bytes").GetInt64();
         Assert.InRange(peak, 39 * Gib, 40 * Gib);
         Assert.Equal(peak, plan.GetProperty("peak_by_category").EnumerateObject().Sum(p => p.Value.GetInt64()));
@@ -28,7 +29,8 @@ public sealed class PlanTests
         Assert.InRange(plan.GetProperty("max_context").GetInt32(), 131072, 262144);
         Assert.InRange(plan.GetProperty("host_bytes").GetInt64(), Gib, 64 * Gib);
         var decisions = plan.GetProperty("decisions").EnumerateArray().ToArray();
-        Assert.All(decisions, d => Assert.True(d.GetProperty("bytes").GetInt64() > 0 && d.GetProperty("layer").GetInt32() is >= -1 and < 42 && d.GetProperty("action").GetString() is "save" or "recompute" or "offload"));
+        Assert.All(decisions, d => Assert.True(d.GetProperty("bytes").GetInt64() > 0 && d.GetProperty("layer").GetInt32() is >= -1 and < 42
+            && d.GetProperty("action").GetString() is "save" or "recompute" or "offload"));
         Assert.Equal(["offload", "recompute", "save"], decisions.Select(d => d.GetProperty("action").GetString()).Distinct().Order());
     }
 
@@ -103,7 +105,8 @@ public sealed class PlanTests
 
     [Theory]
     [InlineData("500GiB", 4), InlineData("0", 2), InlineData("-2GiB", 2), InlineData("1e40GiB", 2), InlineData("much", 2)]
-    public void Plan_SizesThatAreNone_AreRefused(string vram, int code) => Assert.Equal((code, ""), Run("plan", "--variant", "2b", $"--vram={vram}") is var r ? (r.Code, r.Out) : default);
+    public void Plan_SizesThatAreNone_AreRefused(string vram, int code) =>
+        Assert.Equal((code, ""), Run("plan", "--variant", "2b", $"--vram={vram}") is var r ? (r.Code, r.Out) : default);
 
     /// <summary>As train refuses them.</summary>
     [Theory]

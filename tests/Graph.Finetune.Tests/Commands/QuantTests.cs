@@ -13,7 +13,8 @@ namespace Graph.Finetune.Tests.Commands;
 public class QuantTests
 {
     static JsonElement Eval(string model, string data, params string[] more) =>
-        JsonDocument.Parse(Succeed(["eval", "--variant", "nano", "--model", model, "--device", "cpu", "--data", data, "--seq", "48", "--batch-tokens", "96", "--json", .. more])).RootElement;
+        JsonDocument.Parse(Succeed(["eval", "--variant", "nano", "--model", model, "--device", "cpu", "--data", data,
+            "--seq", "48", "--batch-tokens", "96", "--json", .. more])).RootElement;
 
     static double Number(JsonElement json, string name) => json.GetProperty(name).GetDouble();
 
@@ -113,7 +114,8 @@ public class QuantTests
     {
         using var scratch = new Scratch();
         var output = Path.Combine(scratch.Path, "out");
-        var model = PackedFixture.Write(scratch, "double", tensors => tensors.Select(t => t.Name == "model.layers.1.mlp.up_proj.weight" + PackedFixture.State ? PackedFixture.WithState(t, "blocksize", 128) : t));
+        var model = PackedFixture.Write(scratch, "double",
+            tensors => tensors.Select(t => t.Name == "model.layers.1.mlp.up_proj.weight" + PackedFixture.State ? PackedFixture.WithState(t, "blocksize", 128) : t));
         var result = Run(Train(Goldens.Data(scratch), output, "--model", model));
         Assert.Equal(3, result.Code);
         Assert.Contains("blocksize 128", result.Error);

@@ -15,7 +15,8 @@ public class StudyTests
     const string Two = "nano,nano-no-attn-softcap";
 
     static string[] Study(Scratch scratch, string output, params string[] more) =>
-        ["study", "--model", "random:3", "--device", "cpu", "--data", scratch.File("d.jsonl", Enumerable.Range(0, 6).Select(i => $"{{\"input_ids\":[2,5,6,{7 + i},8,9,10,1]}}")), "--batch-tokens", "16", "--seq", "8", "--out", output, .. more];
+        ["study", "--model", "random:3", "--device", "cpu", "--data", scratch.File("d.jsonl", Enumerable.Range(0, 6).Select(i => $"{{\"input_ids\":[2,5,6,{7 + i},8,9,10,1]}}")),
+            "--batch-tokens", "16", "--seq", "8", "--out", output, .. more];
 
     static JsonElement[] Numbers(string output) => [.. JsonDocument.Parse(File.ReadAllText(Path.Combine(output, "study.json"))).RootElement.EnumerateArray()];
 
@@ -29,8 +30,10 @@ public class StudyTests
         Assert.Equal(Two.Split(','), numbers.Select(n => n.GetProperty("variant").GetString()));
         foreach (var number in numbers)
         {
-            var eval = JsonDocument.Parse(Succeed("eval", "--variant", number.GetProperty("variant").GetString()!, "--model", "random:3", "--device", "cpu", "--data", Path.Combine(scratch.Path, "d.jsonl"), "--batch-tokens", "16", "--seq", "8", "--json")).RootElement;
-            Assert.Equal((eval.GetProperty("loss").GetDouble(), eval.GetProperty("labels").GetInt64()), (number.GetProperty("loss").GetDouble(), number.GetProperty("labels").GetInt64()));
+            var eval = JsonDocument.Parse(Succeed("eval", "--variant", number.GetProperty("variant").GetString()!, "--model", "random:3", "--device", "cpu",
+                "--data", Path.Combine(scratch.Path, "d.jsonl"), "--batch-tokens", "16", "--seq", "8", "--json")).RootElement;
+            Assert.Equal((eval.GetProperty("loss").GetDouble(), eval.GetProperty("labels").GetInt64()),
+                (number.GetProperty("loss").GetDouble(), number.GetProperty("labels").GetInt64()));
         }
         Assert.Equal(["50", "none"], numbers.Select(n => n.GetProperty("differs_in").GetProperty("attn_logit_softcapping").GetString()));
         Assert.Equal(numbers[1].GetProperty("loss").GetDouble() - numbers[0].GetProperty("loss").GetDouble(), numbers[1].GetProperty("loss_change").GetDouble());
@@ -45,7 +48,8 @@ public class StudyTests
         string[] training = ["--steps", "4", "--rank", "2", "--lr", "5e-3", "--seed", "7", "--eval-every", "2"];
         var args = Study(scratch, output, ["--variants", Two, .. training, "--eval-data", scratch.File("e.jsonl", "{\"input_ids\":[2,50,60,70]}")]);
         Succeed(args);
-        Succeed("train", "--variant", "nano-no-attn-softcap", "--model", "random:3", "--device", "cpu", "--data", Path.Combine(scratch.Path, "d.jsonl"), "--batch-tokens", "16", "--seq", "8", "--out", alone, "--rank", "2", "--lr", "5e-3", "--seed", "7", "--steps", "4");
+        Succeed("train", "--variant", "nano-no-attn-softcap", "--model", "random:3", "--device", "cpu",
+            "--data", Path.Combine(scratch.Path, "d.jsonl"), "--batch-tokens", "16", "--seq", "8", "--out", alone, "--rank", "2", "--lr", "5e-3", "--seed", "7", "--steps", "4");
         Assert.Equal(File.ReadAllBytes(Adapter(alone)), File.ReadAllBytes(Path.Combine(output, "nano-no-attn-softcap", "adapter_model.safetensors")));
         var numbers = Numbers(output);
         Assert.Equal(Losses(Path.Combine(output, "nano"))[^1], numbers[0].GetProperty("last_loss").GetDouble());
@@ -76,7 +80,8 @@ public class StudyTests
     }
 
     [Theory]
-    [InlineData("random:3", "nano", "only nano is there to compare"), InlineData("random:3", null, "name those to compare with --variants"), InlineData("random:3", "nano,none-such", "there is no variant 'none-such'")]
+    [InlineData("random:3", "nano", "only nano is there to compare"), InlineData("random:3", null, "name those to compare with --variants"),
+     InlineData("random:3", "nano,none-such", "there is no variant 'none-such'")]
     public void Study_WithoutTwoVariants_IsRefused(string model, string? variants, string says)
     {
         using var scratch = new Scratch();

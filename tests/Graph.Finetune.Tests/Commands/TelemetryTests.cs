@@ -43,7 +43,8 @@ public class TelemetryTests
     public void Meter_OfSteps_HasWhatTheirReportsHave()
     {
         var measured = new List<(string Name, double Value)>();
-        using var listener = new MeterListener { InstrumentPublished = (instrument, to) => { if (instrument.Meter.Name == RunMeter.Name) to.EnableMeasurementEvents(instrument); } };
+        using var listener = new MeterListener
+            { InstrumentPublished = (instrument, to) => { if (instrument.Meter.Name == RunMeter.Name) to.EnableMeasurementEvents(instrument); } };
         // Other tests may train meanwhile.
         void Add(Instrument instrument, double value, ReadOnlySpan<KeyValuePair<string, object?>> tags)
         {
@@ -59,8 +60,10 @@ public class TelemetryTests
         }
         Assert.Equal(
         [
-            ("graph.train.step", 1), ("graph.train.loss", 3), ("graph.train.learning_rate", 1e-4), ("graph.train.gradient_norm", 0.25), ("graph.train.speed", 500), ("graph.device.memory.peak", 1000), ("graph.train.tokens", 100), ("graph.train.step.duration", 0.2),
-            ("graph.train.step", 2), ("graph.eval.loss", 2.5), ("graph.train.learning_rate", 2e-4), ("graph.train.speed", 500), ("graph.device.memory.peak", 1000), ("graph.train.tokens", 50), ("graph.train.skipped", 1), ("graph.train.step.duration", 0.1),
+            ("graph.train.step", 1), ("graph.train.loss", 3), ("graph.train.learning_rate", 1e-4), ("graph.train.gradient_norm", 0.25), ("graph.train.speed", 500),
+            ("graph.device.memory.peak", 1000), ("graph.train.tokens", 100), ("graph.train.step.duration", 0.2),
+            ("graph.train.step", 2), ("graph.eval.loss", 2.5), ("graph.train.learning_rate", 2e-4), ("graph.train.speed", 500),
+            ("graph.device.memory.peak", 1000), ("graph.train.tokens", 50), ("graph.train.skipped", 1), ("graph.train.step.duration", 0.1),
         ], measured);
     }
 
@@ -73,7 +76,8 @@ public class TelemetryTests
         listener.Start();
         var bodies = new ConcurrentQueue<(string Head, byte[] Body)>();
         var serving = Serve(listener, bodies);
-        string[] args = Train(scratch.File("d.jsonl", "{\"input_ids\":[2,5,6,7,8,9,10,1]}"), Path.Combine(scratch.Path, "out"), "--batch-tokens", "16", "--rank", "2", "--steps", "3");
+        string[] args = Train(scratch.File("d.jsonl", "{\"input_ids\":[2,5,6,7,8,9,10,1]}"), Path.Combine(scratch.Path, "out"),
+            "--batch-tokens", "16", "--rank", "2", "--steps", "3");
         var endpoint = $"http://{listener.LocalEndpoint}";
         using (var process = Start([("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint), ("OTEL_EXPORTER_OTLP_PROTOCOL", "http/protobuf")], args))
         {
@@ -87,7 +91,9 @@ public class TelemetryTests
         Assert.NotEmpty(bodies);
         Assert.All(bodies, b => Assert.StartsWith("POST /v1/metrics ", b.Head));
         var text = string.Concat(bodies.Select(b => Encoding.Latin1.GetString(b.Body)));
-        Assert.All(new[] { "graph.train.loss", "graph.train.step.duration", "graph.train.tokens", "service.name", "gemma2", "graph.variant", "nano", Path.Combine(scratch.Path, "out") }, part => Assert.Contains(part, text));
+        Assert.All(new[] { "graph.train.loss", "graph.train.step.duration", "graph.train.tokens",
+            "service.name", "gemma2", "graph.variant", "nano", Path.Combine(scratch.Path, "out") },
+            part => Assert.Contains(part, text));
 
         // Nobody listens there any more.
         Assert.Equal(3, Metrics(Path.Combine(scratch.Path, "out")).Count);

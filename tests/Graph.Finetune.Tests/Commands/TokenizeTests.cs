@@ -15,6 +15,7 @@ public class TokenizeTests
         var data = scratch.File("texts.jsonl", goldens.Select(g => $"{{\"text\":{g.GetProperty("text").GetRawText()}}}"));
         var lines = Gemma2Run.Succeed("tokenize", "--model", Fixture.Checkpoint, "--data", data).TrimEnd('\n').Split('\n');
         Assert.Equal(290, goldens.Length);
-        Assert.Equal(goldens.Select(g => string.Join(',', g.GetProperty("ids").EnumerateArray())), lines.Select(l => string.Join(',', JsonDocument.Parse(l).RootElement.GetProperty("ids").EnumerateArray())));
+        Assert.Equal(goldens.Select(g => string.Join(',', g.GetProperty("ids").EnumerateArray())),
+            lines.Select(l => string.Join(',', JsonDocument.Parse(l).RootElement.GetProperty("ids").EnumerateArray())));
     }
 }

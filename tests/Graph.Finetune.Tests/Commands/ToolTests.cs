@@ -27,12 +27,14 @@ public class ToolTests
     {
         var schedule = ScheduleText.Parse(GraphModels.All.Single(m => m.Name == "nano").Schedule());
         var attention = schedule.Forward.OfType<KernelLaunch>().Where(k => k.Layer == 1).Select(k => k.Kernel).Single(k => k.Contains("attention_forward"));
-        var row = Succeed("kernels", "list", "--variant", "nano").Split('\n').Single(l => l.StartsWith(attention + " ", StringComparison.Ordinal)).Split(' ', StringSplitOptions.RemoveEmptyEntries);
+        var row = Succeed("kernels", "list", "--variant", "nano").Split('\n').Single(l => l.StartsWith(attention + " ", StringComparison.Ordinal))
+            .Split(' ', StringSplitOptions.RemoveEmptyEntries);
         Assert.Equal(["2", "1,3"], row[2..4]);
     }
 
     [Theory]
-    [InlineData("-"), InlineData("3", 3), InlineData("0-3", 0, 1, 2, 3), InlineData("0,2..40", 0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30, 32, 34, 36, 38, 40), InlineData("outside,0-2", -1, 0, 1, 2),
+    [InlineData("-"), InlineData("3", 3), InlineData("0-3", 0, 1, 2, 3), InlineData("0,2..40", 0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30, 32, 34, 36, 38, 40),
+     InlineData("outside,0-2", -1, 0, 1, 2),
      InlineData("outside", -1), InlineData("1,3", 1, 3), InlineData("0,1,5-7,9", 0, 1, 5, 6, 7, 9), InlineData("0-2,4", 0, 1, 2, 4)]
     public void Layers_AreRuns(string text, params int[] layers) => Assert.Equal(text, KernelsCommand.Layers(layers));
 
@@ -47,7 +49,8 @@ public class ToolTests
         Assert.Equal(lines.Intersect(ScheduleText.Print(whole).Split('\n')), lines.Distinct());
         Assert.All(whole.Forward.Concat(whole.Backward), l => Assert.Equal(l.Layer == 2, lines.Contains("  " + ScheduleText.Print(l))));
         Assert.All(whole.Tensors, t => Assert.Equal(t.Layer == 2, lines.Any(l => l.StartsWith($"tensor {t.Name} ", StringComparison.Ordinal))));
-        Assert.All(whole.Recipes, r => Assert.Equal(whole.Tensors.Single(t => t.Name == r.Tensor).Layer == 2, lines.Any(l => l.Split(' ') is ["recipe", var name, ..] && name == r.Tensor)));
+        Assert.All(whole.Recipes, r => Assert.Equal(whole.Tensors.Single(t => t.Name == r.Tensor).Layer == 2,
+            lines.Any(l => l.Split(' ') is ["recipe", var name, ..] && name == r.Tensor)));
 
         var launches = Succeed("schedule", "show", "--variant", "nano", "--launches").Split('\n');
         Assert.DoesNotContain(launches, l => l.StartsWith("tensor ", StringComparison.Ordinal));
@@ -77,7 +80,8 @@ public class ToolTests
         Assert.True(json.GetProperty("busy_ms").GetDouble() > 0 && json.GetProperty("limit_tflops").GetDouble() > 0 && json.GetProperty("limit_gbps").GetDouble() > 0);
         Assert.InRange(json.GetProperty("idle_share").GetDouble(), 0, 1);
         var kernels = json.GetProperty("kernels").EnumerateArray().ToArray();
-        Assert.All(kernels, k => Assert.True(k.GetProperty("count").GetInt32() > 0 && k.GetProperty("ms").GetDouble() >= 0 && (k.TryGetProperty("tflops", out _) ^ k.TryGetProperty("gbps", out _))));
+        Assert.All(kernels, k => Assert.True(k.GetProperty("count").GetInt32() > 0 && k.GetProperty("ms").GetDouble() >= 0
+            && (k.TryGetProperty("tflops", out _) ^ k.TryGetProperty("gbps", out _))));
         Assert.Equal(1, kernels.Sum(k => k.GetProperty("share").GetDouble()), 0.001);
         Assert.Contains(kernels, k => k.GetProperty("name").GetString() == "adamw");
         Assert.Equal(4, kernels.Single(k => k.GetProperty("name").GetString() == "gemm nt layers.*.down_proj").GetProperty("count").GetInt32());
@@ -94,13 +98,17 @@ public class ToolTests
         string[] options = ["--variant", "nano", "--device", "cpu", "--batch-tokens", "64", "--seq", "32", "--repeats", "1", "--json"];
         var ops = JsonDocument.Parse(Succeed(["kernels", "bench", .. options])).RootElement.GetProperty("ops").EnumerateArray().ToArray();
         var names = ops.Select(o => o.GetProperty("name").GetString()!).ToArray();
-        Assert.All(ops, o => Assert.True(o.GetProperty("ms_median").GetDouble() > 0 && o.GetProperty("of_limit").GetDouble() > 0 && (o.TryGetProperty("tflops", out _) ^ o.TryGetProperty("gbps", out _))));
+        Assert.All(ops, o => Assert.True(o.GetProperty("ms_median").GetDouble() > 0 && o.GetProperty("of_limit").GetDouble() > 0
+            && (o.TryGetProperty("tflops", out _) ^ o.TryGetProperty("gbps", out _))));
         // Of a head's launches each once, whatever the number of chunks.
         foreach (var name in new[] { "gather_label_rows", "gemm nt logits", "scatter_label_rows" }) Assert.Single(names, name);
         // What a step launches, the optimizer and copies apart.
-        var step = JsonDocument.Parse(Succeed("bench", "--variant", "nano", "--device", "cpu", "--batch-tokens", "64", "--seq", "32", "--steps", "1", "--json")).RootElement.GetProperty("kernels").EnumerateArray().Select(k => k.GetProperty("name").GetString()!);
-        Assert.Empty(step.Except(names).Except(["scalars", "gradients = 0", "inputs", "loss_sum", "optimizer scalars", "gradient_norm_partials", "gradient_norm", "adamw", "result"]));
-        var attention = JsonDocument.Parse(Succeed(["kernels", "bench", "attention", .. options])).RootElement.GetProperty("ops").EnumerateArray().Select(o => o.GetProperty("name").GetString()!);
+        var step = JsonDocument.Parse(Succeed("bench", "--variant", "nano", "--device", "cpu", "--batch-tokens", "64", "--seq", "32", "--steps", "1", "--json")).RootElement
+            .GetProperty("kernels").EnumerateArray().Select(k => k.GetProperty("name").GetString()!);
+        Assert.Empty(step.Except(names).Except(["scalars", "gradients = 0", "inputs", "loss_sum", "optimizer scalars",
+            "gradient_norm_partials", "gradient_norm", "adamw", "result"]));
+        var attention = JsonDocument.Parse(Succeed(["kernels", "bench", "attention", .. options])).RootElement
+            .GetProperty("ops").EnumerateArray().Select(o => o.GetProperty("name").GetString()!);
         Assert.Equal(names.Where(n => n.Contains("attention")), attention);
         Assert.Contains("has no op with 'nothing'", Run(["kernels", "bench", "nothing", .. options]).Error);
     }
@@ -124,7 +132,8 @@ public class ToolTests
             "gemm nn layers.*.d_geglu", "gemm nn layers.*.d_pre_feedforward_layernorm", "gemm nn layers.*.d_attention", "gemm nn layers.*.d_input_layernorm"];
         Assert.Equal(layer.Order(StringComparer.Ordinal), beside.Select(o => o.GetProperty("name").GetString()!).Order(StringComparer.Ordinal));
         // Of one turn the median of the turns' ratios is the ratio of the times.
-        Assert.All(beside, o => Assert.Equal(o.GetProperty("plain_ms_median").GetDouble() / o.GetProperty("ms_median").GetDouble(), o.GetProperty("of_plain").GetDouble(), 0.01 * o.GetProperty("of_plain").GetDouble() + 0.001));
+        Assert.All(beside, o => Assert.Equal(o.GetProperty("plain_ms_median").GetDouble() / o.GetProperty("ms_median").GetDouble(),
+            o.GetProperty("of_plain").GetDouble(), 0.01 * o.GetProperty("of_plain").GetDouble() + 0.001));
         Assert.DoesNotContain(ops.Except(beside), o => o.TryGetProperty("of_plain", out _));
         Assert.Contains("without adapters ", Succeed(["kernels", "bench", "down_proj", .. options]));
     }

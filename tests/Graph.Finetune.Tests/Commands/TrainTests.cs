@@ -12,7 +12,8 @@ public class TrainTests
     static readonly string[] AsGoldens = ["--adapter", Goldens.AdapterInit, "--seq", "48", "--lr", "5e-3", "--weight-decay", "0.01", "--clip", "1", "--steps", "10"];
 
     static string Texts(Scratch scratch, int lines = 40) =>
-        scratch.File("texts.jsonl", Enumerable.Range(0, lines).Select(i => $"{{\"instruction\":\"Add {i} and {i * i}.\",\"output\":\"{i + i * i}{string.Concat(Enumerable.Repeat(" so", i % 7))}\"}}"));
+        scratch.File("texts.jsonl", Enumerable.Range(0, lines)
+            .Select(i => $"{{\"instruction\":\"Add {i} and {i * i}.\",\"output\":\"{i + i * i}{string.Concat(Enumerable.Repeat(" so", i % 7))}\"}}"));
 
     // 1e-4 (losses), 1e-3 (norms, adapter): what ten steps of fp32 in another order of sums may differ by.
     [Theory]
@@ -52,7 +53,8 @@ public class TrainTests
         Assert.EndsWith("}\n", File.ReadAllText(Path.Combine(output, "metrics.jsonl")));
         var metrics = Metrics(output);
         Assert.Equal(3, metrics.Count);
-        Assert.All(metrics, m => Assert.Equal(["step", "epoch", "loss", "lr", "grad_norm", "tokens", "tokens_per_second", "step_ms", "peak_bytes", "planned_peak_bytes", "skipped"], m.EnumerateObject().Select(p => p.Name)));
+        Assert.All(metrics, m => Assert.Equal(["step", "epoch", "loss", "lr", "grad_norm", "tokens", "tokens_per_second", "step_ms", "peak_bytes", "planned_peak_bytes", "skipped"],
+            m.EnumerateObject().Select(p => p.Name)));
         Assert.Equal([1, 2, 3], metrics.Select(m => m.GetProperty("step").GetInt32()));
         Assert.Equal([1, 2, 3], metrics.Select(m => m.GetProperty("epoch").GetInt32()));
         // Four tokens of padding are not counted.
@@ -97,7 +99,8 @@ public class TrainTests
         using var scratch = new Scratch();
         var output = Path.Combine(scratch.Path, "out");
         var data = Texts(scratch, 11);
-        var ids = Succeed("tokenize", "--model", Fixture.Checkpoint, "--data", scratch.File("t.jsonl", Enumerable.Range(0, 11).Select(i => $"{{\"text\":\"line {i}\"}}"))).Split('\n').Length - 1;
+        var ids = Succeed("tokenize", "--model", Fixture.Checkpoint, "--data", scratch.File("t.jsonl", Enumerable.Range(0, 11).Select(i => $"{{\"text\":\"line {i}\"}}")))
+            .Split('\n').Length - 1;
         Assert.Equal(11, ids);
         Succeed(Train(data, output, "--seq", "128", "--batch-tokens", "128", "--epochs", "2", "--grad-accum", "3"));
         var metrics = Metrics(output);
@@ -127,7 +130,8 @@ public class TrainTests
         var output = Path.Combine(scratch.Path, "out");
         var line = File.ReadAllLines(Path.Combine(Fixture.Repository(), "README.md")).Single(l => l.Contains("-- train --variant nano", StringComparison.Ordinal));
         // Three of its steps, from the repository's root, to another place.
-        var args = line[(line.IndexOf("-- ", StringComparison.Ordinal) + 3)..].Replace("--steps 60", "--steps 3").Replace("out/nano", output).Split(' ', StringSplitOptions.RemoveEmptyEntries);
+        var args = line[(line.IndexOf("-- ", StringComparison.Ordinal) + 3)..].Replace("--steps 60", "--steps 3")
+            .Replace("out/nano", output).Split(' ', StringSplitOptions.RemoveEmptyEntries);
         Succeed([.. args.Select(a => Path.Combine(Fixture.Repository(), a) is var path && Path.Exists(path) ? path : a), "--device", "cpu"]);
         var losses = Losses(output);
         Assert.True(losses.Length == 3 && losses[2] < losses[0], string.Join(' ', losses));
@@ -136,8 +140,10 @@ public class TrainTests
     [Fact]
     public void Sample_Config_NamesTheSameRunAsTheReadme()
     {
-        var config = System.Text.Json.JsonDocument.Parse(File.ReadAllText(Path.Combine(Fixture.Repository(), "samples", "nano.jsonc")), new() { CommentHandling = System.Text.Json.JsonCommentHandling.Skip, AllowTrailingCommas = true }).RootElement;
-        var asArguments = config.EnumerateObject().Where(p => p.Name != "$schema").Select(p => $"--{p.Name} {(p.Value.ValueKind == System.Text.Json.JsonValueKind.Array ? string.Join(' ', p.Value.EnumerateArray()) : p.Value)}");
+        var config = System.Text.Json.JsonDocument.Parse(File.ReadAllText(Path.Combine(Fixture.Repository(), "samples", "nano.jsonc")),
+            new() { CommentHandling = System.Text.Json.JsonCommentHandling.Skip, AllowTrailingCommas = true }).RootElement;
+        var asArguments = config.EnumerateObject().Where(p => p.Name != "$schema")
+            .Select(p => $"--{p.Name} {(p.Value.ValueKind == System.Text.Json.JsonValueKind.Array ? string.Join(' ', p.Value.EnumerateArray()) : p.Value)}");
         Assert.Contains("-- train " + string.Join(' ', asArguments), File.ReadAllText(Path.Combine(Fixture.Repository(), "README.md")));
     }
 
@@ -147,8 +153,10 @@ public class TrainTests
         using var scratch = new Scratch();
         var output = Path.Combine(scratch.Path, "out");
         Succeed(Train(Goldens.Data(scratch), output, [.. AsGoldens, "--batch-tokens", "96", "--steps", "1"]));
-        var names = Directory.EnumerateFileSystemEntries(output).Select(f => Path.GetFileName(f)!).Select(name => name.StartsWith("events.out.tfevents.", StringComparison.Ordinal) ? "events" : name);
-        Assert.Equal([".lock", "adapter_config.json", "adapter_model.safetensors", "checkpoints", "events", "metrics.jsonl", "report.html", "run-facts.json"], names.Order(StringComparer.Ordinal));
+        var names = Directory.EnumerateFileSystemEntries(output).Select(f => Path.GetFileName(f)!)
+            .Select(name => name.StartsWith("events.out.tfevents.", StringComparison.Ordinal) ? "events" : name);
+        Assert.Equal([".lock", "adapter_config.json", "adapter_model.safetensors", "checkpoints", "events",
+            "metrics.jsonl", "report.html", "run-facts.json"], names.Order(StringComparer.Ordinal));
         Assert.Equal(["step-1"], Directory.EnumerateFileSystemEntries(Path.Combine(output, "checkpoints")).Select(f => Path.GetFileName(f)!));
     }
 

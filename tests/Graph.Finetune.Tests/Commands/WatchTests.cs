@@ -57,7 +57,8 @@ public class WatchTests
                 if (report.Step == steps) still.Free.Set();
             },
         };
-        Assert.Equal(0, CommandLine.Run(Train(scratch.File("d.jsonl", "{\"input_ids\":[2,5,6,7,8,9,10,1]}"), output, "--batch-tokens", "8", "--rank", "1", "--targets", "k_proj", "--steps", $"{steps}"), GraphModels.All, terminal));
+        Assert.Equal(0, CommandLine.Run(Train(scratch.File("d.jsonl", "{\"input_ids\":[2,5,6,7,8,9,10,1]}"), output,
+            "--batch-tokens", "8", "--rank", "1", "--targets", "k_proj", "--steps", $"{steps}"), GraphModels.All, terminal));
         Assert.Equal(steps, seen);
         Assert.Equal(Enumerable.Range(1, steps), Metrics(output).Select(m => m.GetProperty("step").GetInt32()));
         var lines = still.Lines;
@@ -83,13 +84,15 @@ public class WatchTests
     [Fact]
     public void Frame_OfARun_HasEverythingThatIsWatched()
     {
-        var progress = new[] { 4.0, 3, double.NaN, 2 }.Select((loss, i) => Report(i + 1, loss) with { EvaluationLoss = i == 1 ? 2.5 : i == 3 ? 2.75 : null }).Aggregate(RunProgress.None, (p, r) => p.After(r));
+        var progress = new[] { 4.0, 3, double.NaN, 2 }
+            .Select((loss, i) => Report(i + 1, loss) with { EvaluationLoss = i == 1 ? 2.5 : i == 3 ? 2.75 : null }).Aggregate(RunProgress.None, (p, r) => p.After(r));
         var text = Draw(console => console.Write(LiveView.Frame(Watched, progress, TimeSpan.FromSeconds(95))));
         // 5e12 operations in 100 ms of 100 TFLOP/s; 36 steps of 100 ms; the mean of three losses.
         var smoothed = (2 + 0.95 * 3 + 0.95 * 0.95 * 4) / (1 + 0.95 + 0.95 * 0.95);
         Assert.All(new[]
         {
-            "9b on a [big] card", " 10 %", "step 4/40", "epoch 0.40", "gone 1 min 35 s", "left 3 s", "loss 2.0000", FormattableString.Invariant($"smoothed {smoothed:F4}"), "lr 0.0001", "grad norm 0.5", "skipped 1", "eval loss 2.7500 at step 4", "lowest 2.5000 at step 2",
+            "9b on a [big] card", " 10 %", "step 4/40", "epoch 0.40", "gone 1 min 35 s", "left 3 s", "loss 2.0000", FormattableString.Invariant($"smoothed {smoothed:F4}"),
+            "lr 0.0001", "grad norm 0.5", "skipped 1", "eval loss 2.7500 at step 4", "lowest 2.5000 at step 2",
             "tokens/s 10,000", "ms a step 100", "of the device's peak 50.0 %", "memory 3.00 GiB of 4.00 GiB planned", "smoothed loss ",
         }, part => Assert.Contains(part, text));
     }
@@ -133,7 +136,8 @@ public class WatchTests
     {
         var schedule = ScheduleText.Parse(GraphModels.All.Single(m => m.Name == "nano").Schedule());
         var adapter = AdapterSettings.Create(schedule, 4, 4, false, []);
-        ExecutionPlan Plan(string recompute) => ExecutionPlan.Create(schedule, new PlanOptions(64, adapter.Ranks, ActType.F32, 1) { Decisions = Decisions.Named(recompute, new Shapes(schedule, 64, adapter.Ranks, ActType.F32)) });
+        ExecutionPlan Plan(string recompute) => ExecutionPlan.Create(schedule, new PlanOptions(64, adapter.Ranks, ActType.F32, 1)
+            { Decisions = Decisions.Named(recompute, new Shapes(schedule, 64, adapter.Ranks, ActType.F32)) });
         var whole = Plan("none");
         var ids = Enumerable.Range(0, 64).ToArray();
         var expected = whole.MicroBatch.Launches.Sum(l => (double)LaunchCost.Of(whole.Shapes, l, w => LaunchCost.Pairs(64, 64, w)).Flops);

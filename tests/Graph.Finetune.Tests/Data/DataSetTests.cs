@@ -13,7 +13,8 @@ public class DataSetTests
 {
     static readonly SentencePieceTokenizer Tokenizer = SentencePieceTokenizer.Load(Fixture.TokenizerModel);
 
-    static IReadOnlyList<BlockAt> Blocks(DataSet set, int files) => [.. Enumerable.Range(0, files).SelectMany(f => Enumerable.Range(0, set.BlocksOf(f)).Select(b => new BlockAt(f, b)))];
+    static IReadOnlyList<BlockAt> Blocks(DataSet set, int files) =>
+        [.. Enumerable.Range(0, files).SelectMany(f => Enumerable.Range(0, set.BlocksOf(f)).Select(b => new BlockAt(f, b)))];
 
     /// <summary>Ten thousand lines, a hundred of them broken in many ways, in one block or in thousands: the sentence has the number of each.</summary>
     [Theory, InlineData(DataSet.HeldBytes), InlineData(10_000)]
@@ -21,9 +22,12 @@ public class DataSetTests
     {
         using var scratch = new Scratch();
         var random = new Random(3);
-        string[] broken = ["{", "{\"text\":5}", "[1]", "{\"text\":\"\\ud800\"}", "{\"prompt\":\"a\"}", "{\"input_ids\":[1,-5]}", "{\"input_ids\":[4096]}", "nul", "{\"messages\":[{\"role\":\"x\",\"content\":\"\"}]}", "{\"text\":\"a\",\"text\":\"b\"}", $"{{\"input_ids\":[{string.Join(',', Enumerable.Repeat(7, 65))}]}}"];
+        string[] broken = ["{", "{\"text\":5}", "[1]", "{\"text\":\"\\ud800\"}", "{\"prompt\":\"a\"}",
+            "{\"input_ids\":[1,-5]}", "{\"input_ids\":[4096]}", "nul",
+            "{\"messages\":[{\"role\":\"x\",\"content\":\"\"}]}", "{\"text\":\"a\",\"text\":\"b\"}", $"{{\"input_ids\":[{string.Join(',', Enumerable.Repeat(7, 65))}]}}"];
         var numbers = Enumerable.Range(1, 10_000).OrderBy(_ => random.Next()).Take(100).Order().ToArray();
-        var lines = Enumerable.Range(1, 10_000).Select(n => Array.BinarySearch(numbers, n) >= 0 ? broken[random.Next(broken.Length)] : n % 17 == 0 ? "" : $"{{\"text\":\"line {n}\"}}");
+        var lines = Enumerable.Range(1, 10_000).Select(n => Array.BinarySearch(numbers, n) >= 0 ? broken[random.Next(broken.Length)]
+            : n % 17 == 0 ? "" : $"{{\"text\":\"line {n}\"}}");
         var path = scratch.File("d.jsonl", lines);
         using var set = new DataSet([path], Tokenizer, new DataOptions(64, [new("ids", "table", 4096)]), heldBytes: heldBytes);
         var blocks = Blocks(set, 1);
@@ -46,7 +50,8 @@ public class DataSetTests
     {
         using var scratch = new Scratch();
         string Ids(int from, int to) => string.Join(',', Enumerable.Range(from, to - from + 1));
-        var path = scratch.File("d.jsonl", [$"{{\"input_ids\":[{Ids(1, 3)}]}}", $"{{\"input_ids\":[{Ids(11, 20)}],\"labels\":[-100,-100,{Ids(13, 20)}]}}", $"{{\"input_ids\":[{Ids(1, 4)}]}}"]);
+        var path = scratch.File("d.jsonl",
+            [$"{{\"input_ids\":[{Ids(1, 3)}]}}", $"{{\"input_ids\":[{Ids(11, 20)}],\"labels\":[-100,-100,{Ids(13, 20)}]}}", $"{{\"input_ids\":[{Ids(1, 4)}]}}"]);
         using var set = new DataSet([path], null, new DataOptions(4, [], OverLength: overLength));
         var block = set.Read(Blocks(set, 1), TestContext.Current.CancellationToken).Single();
         Assert.Equal(documents, block.Examples.Select(e => $"{e.Ids[0]}-{e.Ids[^1]}"));
@@ -60,7 +65,8 @@ public class DataSetTests
     {
         using var scratch = new Scratch();
         var folder = Path.Combine(scratch.Path, "tokens");
-        var path = scratch.File("d.jsonl", Enumerable.Range(0, 60).Select(i => i % 3 == 0 ? $"{{\"prompt\":\"p{i}\",\"completion\":\"a{i}\"}}" : i % 3 == 1 ? $"{{\"text\":\"t{i}\"}}" : $"{{\"input_ids\":[5,6,{i}],\"labels\":[9,-100,8]}}"));
+        var path = scratch.File("d.jsonl", Enumerable.Range(0, 60).Select(i => i % 3 == 0 ? $"{{\"prompt\":\"p{i}\",\"completion\":\"a{i}\"}}"
+            : i % 3 == 1 ? $"{{\"text\":\"t{i}\"}}" : $"{{\"input_ids\":[5,6,{i}],\"labels\":[9,-100,8]}}"));
         var first = Read(LossOn.Completion);
         var entries = Directory.GetFiles(folder, "*", SearchOption.AllDirectories);
         Assert.NotEmpty(entries);
@@ -85,7 +91,8 @@ public class DataSetTests
         {
             using var set = new DataSet([path], Tokenizer, new DataOptions(null, [], lossOn), new TokenCache(folder), heldBytes: 640);
             var blocks = Blocks(set, 1);
-            return [.. blocks.Zip(set.Read(blocks)).SelectMany(b => b.Second.Examples.Select(e => $"{set.LineOf(b.First, e.Line)}: {string.Join(',', e.Ids)} | {string.Join(',', e.Labels)}"))];
+            return [.. blocks.Zip(set.Read(blocks))
+                .SelectMany(b => b.Second.Examples.Select(e => $"{set.LineOf(b.First, e.Line)}: {string.Join(',', e.Ids)} | {string.Join(',', e.Labels)}"))];
         }
     }
 

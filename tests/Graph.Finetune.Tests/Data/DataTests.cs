@@ -118,7 +118,8 @@ public class DataTests
         for (var round = 0; round < 2000; round++)
         {
             var bytes = (byte[])seed.Clone();
-            for (var edits = random.Next(1, 4); edits > 0; edits--) bytes[random.Next(bytes.Length)] = random.Next(3) == 0 ? (byte)random.Next(256) : "{}[]\",:\\ud8\n\r-9"u8[random.Next(15)];
+            for (var edits = random.Next(1, 4); edits > 0; edits--)
+                bytes[random.Next(bytes.Length)] = random.Next(3) == 0 ? (byte)random.Next(256) : "{}[]\",:\\ud8\n\r-9"u8[random.Next(15)];
             try
             {
                 Assert.All(Read(scratch, bytes), e => Assert.Equal(e.Ids.Length, e.Labels.Length));
@@ -142,7 +143,8 @@ public class DataTests
             else path = scratch.File("l", lines = [.. lines.Select((l, i) => l.PadRight(100 * i, 'x'))]);
             using var file = DataFile.Open(path, blockBytes);
             Assert.Equal(new FileInfo(path).Length, Enumerable.Range(0, file.Blocks).Sum(file.BytesOf));
-            var read = Enumerable.Range(0, file.Blocks).SelectMany(b => JsonLinesFile.Lines(file.Load(b)).Select(l => (Line: file.LinesBefore(b) + l.Line, Text: Encoding.UTF8.GetString(l.Bytes.Span)))).ToArray();
+            var read = Enumerable.Range(0, file.Blocks)
+                .SelectMany(b => JsonLinesFile.Lines(file.Load(b)).Select(l => (Line: file.LinesBefore(b) + l.Line, Text: Encoding.UTF8.GetString(l.Bytes.Span)))).ToArray();
             Assert.Equal(lines.Select((l, i) => (i + 1L, l)), read);
         }
     }
@@ -152,7 +154,8 @@ public class DataTests
         var random = new Random(seed);
         var next = 0;
         // Every token has its own id, so that each can be followed.
-        return [.. Enumerable.Range(0, count).Select(line => Enumerable.Range(0, random.Next(1, longest + 1)).Select(_ => next++).ToArray()).Select((ids, line) => new Example(ids, [.. ids.Select(i => i % 5 == 0 ? -100 : i)], line + 1))];
+        return [.. Enumerable.Range(0, count).Select(line => Enumerable.Range(0, random.Next(1, longest + 1)).Select(_ => next++).ToArray())
+            .Select((ids, line) => new Example(ids, [.. ids.Select(i => i % 5 == 0 ? -100 : i)], line + 1))];
     }
 
     [Fact]
@@ -197,7 +200,9 @@ public class DataTests
             var examples = Random(seed, 100, 70);
             var packed = Packing.Concat(examples, 128, 32);
             var labels = examples.SelectMany(e => e.Labels).ToArray();
-            var rows = packed.SelectMany(b => Enumerable.Range(0, 4).Select(r => (Ids: b.Ids[(32 * r)..(32 * r + 32)], Labels: b.Labels[(32 * r)..(32 * r + 32)], Start: b.DocStart[32 * r], End: b.DocEnd[32 * r]))).Take(labels.Length / 32).ToArray();
+            var rows = packed.SelectMany(b => Enumerable.Range(0, 4)
+                .Select(r => (Ids: b.Ids[(32 * r)..(32 * r + 32)], Labels: b.Labels[(32 * r)..(32 * r + 32)],
+                    Start: b.DocStart[32 * r], End: b.DocEnd[32 * r]))).Take(labels.Length / 32).ToArray();
             Assert.Equal(labels.Length % 32, packed.LeftOver);
             Assert.Equal(Enumerable.Range(0, labels.Length - packed.LeftOver), rows.SelectMany(r => r.Ids));
             for (var r = 0; r < rows.Length; r++)

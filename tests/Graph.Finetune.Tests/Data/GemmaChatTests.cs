@@ -17,10 +17,13 @@ public class GemmaChatTests
 
     /// <summary>The case's messages as the only line of a file.</summary>
     static Example Read(Scratch scratch, JsonElement golden, LossOn lossOn, SentencePieceTokenizer tokenizer) =>
-        DataTests.Read(scratch.File("c.jsonl", [$"{{\"messages\":{JsonSerializer.Serialize(golden.GetProperty("messages"))}}}"]), new DataOptions(null, [], lossOn), tokenizer).Single();
+        DataTests.Read(scratch.File("c.jsonl", [$"{{\"messages\":{JsonSerializer.Serialize(golden.GetProperty("messages"))}}}"]),
+            new DataOptions(null, [], lossOn), tokenizer).Single();
 
     static IReadOnlyList<ChatMessage> Messages(JsonElement golden) =>
-        [.. golden.GetProperty("messages").EnumerateArray().Select(m => new ChatMessage(m.GetProperty("role").GetString() switch { "system" => ChatRole.System, "user" => ChatRole.User, _ => ChatRole.Model }, m.GetProperty("content").GetString()!))];
+        [.. golden.GetProperty("messages").EnumerateArray()
+            .Select(m => new ChatMessage(m.GetProperty("role").GetString() switch { "system" => ChatRole.System, "user" => ChatRole.User, _ => ChatRole.Model },
+                m.GetProperty("content").GetString()!))];
 
     // The goldens' maker asked SentencePiece for the control piece of BOS, which the fixture has as a user-defined one: -1 stands for BOS.
     static int[] Ids(JsonElement golden, string name) => [.. golden.GetProperty(name).EnumerateArray().Select(i => i.GetInt32() is var id && id == -1 ? Tokenizer.Bos : id)];
@@ -69,7 +72,10 @@ public class GemmaChatTests
         }
     }
 
-    /// <summary>A tokenizer whose pieces have other numbers and kinds: turns are control pieces, BOS and EOS are at the end, and their numbers in the trainer's part are stale.</summary>
+    /// <summary>
+    /// A tokenizer whose pieces have other numbers and kinds:
+    /// turns are control pieces, BOS and EOS are at the end, and their numbers in the trainer's part are stale.
+    /// </summary>
     static SentencePieceTokenizer Other()
     {
         List<(string, float, int)> pieces = [("<unk>", 0, 2), ("<end_of_turn>", 0, 3), ("<unused5>", 0, 4), ("\n", 0, 4), ("\n\n", 0, 4)];
@@ -99,7 +105,8 @@ public class GemmaChatTests
     public void Encode_WhiteSpaceAroundAContent_IsPythons(string written, string content)
     {
         using var scratch = new Scratch();
-        var example = DataTests.Read(scratch.File("c.jsonl", [$"{{\"messages\":[{{\"role\":\"user\",\"content\":\"{written}\"}},{{\"role\":\"model\",\"content\":\"x\"}}]}}"]), new DataOptions(null, [])).Single();
+        var example = DataTests.Read(scratch.File("c.jsonl", [$"{{\"messages\":[{{\"role\":\"user\",\"content\":\"{written}\"}},{{\"role\":\"model\",\"content\":\"x\"}}]}}"]),
+            new DataOptions(null, [])).Single();
         Assert.Equal($"<start_of_turn>user\n{content}<end_of_turn>\n<start_of_turn>model\nx<end_of_turn>\n", Tokenizer.Decode(example.Ids[1..]));
     }
 
@@ -115,7 +122,8 @@ public class GemmaChatTests
     [Theory]
     [InlineData("chat_template.jinja", "{{ '<|im_start|>' + role }}", true), InlineData("tokenizer_config.json", "{\"chat_template\":\"<|im_start|>\"}", true)]
     [InlineData("tokenizer_config.json", "{\"chat_template\":[{\"name\":\"default\",\"template\":\"<|im_start|>\"}]}", true)]
-    [InlineData("chat_template.jinja", "{{ '<start_of_turn>' + role + '<end_of_turn>' }}", false), InlineData("tokenizer_config.json", "{\"chat_template\":\"<start_of_turn><end_of_turn>\"}", false)]
+    [InlineData("chat_template.jinja", "{{ '<start_of_turn>' + role + '<end_of_turn>' }}", false),
+     InlineData("tokenizer_config.json", "{\"chat_template\":\"<start_of_turn><end_of_turn>\"}", false)]
     [InlineData("tokenizer_config.json", "{\"chat_template\":null}", false), InlineData("tokenizer_config.json", "{}", false), InlineData("tokenizer_config.json", "{", false)]
     public void Inspect_TheTokenizersTemplateIsNotGemmas_IsSaid(string file, string text, bool said)
     {
@@ -128,7 +136,8 @@ public class GemmaChatTests
             var result = Commands.Gemma2Run.Run("data", "inspect", data, "--model", tokenizer, "--json");
             Assert.Equal((0, said), (result.Code, result.Error.Contains("writes no <start_of_turn>")));
         }
-        Assert.Equal(said, Commands.Gemma2Run.Run(Commands.Gemma2Run.Train(data, Path.Combine(scratch.Path, "out"), "--tokenizer", scratch.Path, "--steps", "1", "--dry-run")).Error.Contains("writes no <start_of_turn>"));
+        Assert.Equal(said, Commands.Gemma2Run.Run(Commands.Gemma2Run.Train(data, Path.Combine(scratch.Path, "out"), "--tokenizer", scratch.Path, "--steps", "1", "--dry-run"))
+            .Error.Contains("writes no <start_of_turn>"));
     }
 
     [Fact]

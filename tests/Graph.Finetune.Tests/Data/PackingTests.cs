@@ -11,7 +11,8 @@ public class PackingTests
     static Example[] Documents(int count, int longest, int seed = 1)
     {
         var random = new Random(seed);
-        return [.. Enumerable.Range(0, count).Select(d => Enumerable.Range(0, random.Next(2, longest + 1)).Select(t => 1000 * (d + 1) + t).ToArray()).Select((ids, d) => new Example(ids, ids, d + 1))];
+        return [.. Enumerable.Range(0, count).Select(d => Enumerable.Range(0, random.Next(2, longest + 1)).Select(t => 1000 * (d + 1) + t).ToArray())
+            .Select((ids, d) => new Example(ids, ids, d + 1))];
     }
 
     [Fact]

@@ -36,7 +36,8 @@ public class ParquetDamageTests
 
     [Theory, InlineData("SNAPPY"), InlineData("LZ4_RAW"), InlineData("GZIP"), InlineData("ZSTD"), InlineData("BROTLI")]
     public void Decompress_BytesThatAreNoneOfTheCodec_SaysSo(string codec) =>
-        IsRefused($"a page of 20 bytes ({codec}) does not give 30", () => ParquetCodec.Decompress(Enum.Parse<CompressionCodec>(codec), Enumerable.Repeat((byte)0xFF, 20).ToArray(), 30));
+        IsRefused($"a page of 20 bytes ({codec}) does not give 30",
+            () => ParquetCodec.Decompress(Enum.Parse<CompressionCodec>(codec), Enumerable.Repeat((byte)0xFF, 20).ToArray(), 30));
 
     /// <summary>Zeros, which no bytes can be fewer for, and nothing at all.</summary>
     [Theory, InlineData("UNCOMPRESSED"), InlineData("SNAPPY"), InlineData("LZ4_RAW"), InlineData("GZIP"), InlineData("ZSTD"), InlineData("BROTLI")]
@@ -83,7 +84,8 @@ public class ParquetDamageTests
 
     [Fact]
     public void Read_PageOfMoreThanItsCodecCanGive_IsRefused() =>
-        IsRefused("a page of 12 bytes (SNAPPY) cannot give 100000000", () => Read(Required, 3, 3, Page(PageType.DATA_PAGE, Encoding.PLAIN, 3, new byte[12], 100_000_000), CompressionCodec.SNAPPY));
+        IsRefused("a page of 12 bytes (SNAPPY) cannot give 100000000",
+            () => Read(Required, 3, 3, Page(PageType.DATA_PAGE, Encoding.PLAIN, 3, new byte[12], 100_000_000), CompressionCodec.SNAPPY));
 
     /// <summary>A run of definition levels 0 makes a million nulls of few bytes.</summary>
     [Fact]
@@ -97,7 +99,8 @@ public class ParquetDamageTests
     [Fact]
     public void Read_ManyEqualValuesInFewBytes_AreRead()
     {
-        byte[] pages = [.. Page(PageType.DICTIONARY_PAGE, Encoding.PLAIN, 3, new byte[12]), .. Page(PageType.DATA_PAGE, Encoding.RLE_DICTIONARY, 1 << 20, [2, 0x80, 0x80, 0x80, 1, 2])];
+        byte[] pages = [.. Page(PageType.DICTIONARY_PAGE, Encoding.PLAIN, 3, new byte[12]),
+            .. Page(PageType.DATA_PAGE, Encoding.RLE_DICTIONARY, 1 << 20, [2, 0x80, 0x80, 0x80, 1, 2])];
         Assert.Equal(1 << 20, Read(Required, 1 << 20, 1 << 20, pages).Values);
     }
 
@@ -106,7 +109,8 @@ public class ParquetDamageTests
         using var scratch = new Scratch();
         byte[] bytes = [.. "PAR1"u8, .. pages];
         using var file = File.OpenHandle(scratch.File("pages", bytes));
-        var meta = new ColumnMetaData { Type = global::Parquet.Meta.Type.INT32, Codec = codec, NumValues = values, TotalCompressedSize = pages.Length, TotalUncompressedSize = pages.Length, DataPageOffset = 4 };
+        var meta = new ColumnMetaData { Type = global::Parquet.Meta.Type.INT32, Codec = codec, NumValues = values,
+            TotalCompressedSize = pages.Length, TotalUncompressedSize = pages.Length, DataPageOffset = 4 };
         return new ParquetChunk(file, meta, bytes.Length, leaf, rows).Read(0, rows, whole: true);
     }
 

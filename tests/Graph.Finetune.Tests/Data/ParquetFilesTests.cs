@@ -106,7 +106,8 @@ public class ParquetFilesTests
         var bytes = File.ReadAllBytes(Path.Combine(Folder, "chat-groups.parquet"));
         bytes[4] = 0xFF;
         var path = scratch.File("x.parquet", bytes);
-        Assert.StartsWith($"{path}, row group 1 of 6, column text, cannot be read as Parquet: a ", Assert.Throws<InputException>(() => Read(path)).Message, StringComparison.Ordinal);
+        Assert.StartsWith($"{path}, row group 1 of 6, column text, cannot be read as Parquet: a ",
+            Assert.Throws<InputException>(() => Read(path)).Message, StringComparison.Ordinal);
     }
 
     /// <summary>One row begins where the row group says three.</summary>
@@ -120,7 +121,8 @@ public class ParquetFilesTests
         Assert.True(at > 0);
         bytes[at + 5] = 6;
         var path = scratch.File("x.parquet", bytes);
-        Assert.Equal($"{path}, row group 1 of 1, column input_ids/list/element, cannot be read as Parquet: it has 2 rows where 3 are due.", Assert.Throws<InputException>(() => Read(path)).Message);
+        Assert.Equal($"{path}, row group 1 of 1, column input_ids/list/element, cannot be read as Parquet: it has 2 rows where 3 are due.",
+            Assert.Throws<InputException>(() => Read(path)).Message);
     }
 
     [Fact]

@@ -20,7 +20,8 @@ public class ParquetTests
     {
         var path = Path.Combine(scratch.Path, "d.parquet");
         await using var stream = File.Create(path);
-        await ParquetSerializer.SerializeUntypedAsync([.. rows.Select(r => (IDictionary<string, object?>)r)], schema, stream, new ParquetOptions { RowGroupSize = perGroup, CompressionMethod = CompressionMethod.Zstd });
+        await ParquetSerializer.SerializeUntypedAsync([.. rows.Select(r => (IDictionary<string, object?>)r)], schema, stream,
+            new ParquetOptions { RowGroupSize = perGroup, CompressionMethod = CompressionMethod.Zstd });
         return path;
     }
 
@@ -37,7 +38,8 @@ public class ParquetTests
     {
         using var scratch = new Scratch();
         var message = new StructField("element", new DataField<string>("role"), new DataField<string>("content"));
-        var schema = new ParquetSchema(new DataField<string>("text"), new DataField<string>("instruction"), new DataField<string>("input"), new DataField<string>("output"), new DataField<double?>("score"),
+        var schema = new ParquetSchema(new DataField<string>("text"), new DataField<string>("instruction"), new DataField<string>("input"), new DataField<string>("output"),
+            new DataField<double?>("score"),
             new ListField("input_ids", new DataField<long>("element")), new ListField("labels", new DataField<int>("element")), new ListField("messages", message));
         var (rows, lines) = (new List<Dictionary<string, object?>>(), new List<string>());
         for (var i = 0; i < 20; i++)
@@ -51,7 +53,8 @@ public class ParquetTests
                 case 3:
                     row["input_ids"] = Enumerable.Range(5, i).Select(n => (long)n).ToList();
                     row["labels"] = Enumerable.Range(5, i).Select(n => n % 2 == 0 ? -100 : n).ToList();
-                    lines.Add($"{{\"input_ids\":[{string.Join(',', Enumerable.Range(5, i))}],\"labels\":[{string.Join(',', Enumerable.Range(5, i).Select(n => n % 2 == 0 ? -100 : n))}]}}");
+                    lines.Add($"{{\"input_ids\":[{string.Join(',', Enumerable.Range(5, i))}],"
+                        + $"\"labels\":[{string.Join(',', Enumerable.Range(5, i).Select(n => n % 2 == 0 ? -100 : n))}]}}");
                     break;
                 default:
                     var turns = Enumerable.Range(0, 2 * (i % 3 + 1)).Select(t => (Role: t % 2 == 0 ? "user" : "assistant", Content: $" turn {t} of {i} ")).ToArray();
@@ -90,7 +93,8 @@ public class ParquetTests
         Assert.StartsWith($"{path}, row 7, has no 'completion'; 2 more lines cannot be used: 23, 40;", message, StringComparison.Ordinal);
         var other = await Write(scratch, new ParquetSchema(new DataField<string>("title")), [new() { ["title"] = "x" }]);
         Assert.Contains("has the columns title; an example has messages", Assert.Throws<InputException>(() => Read(other).Count()).Message);
-        var masked = await Write(scratch, new ParquetSchema(new ListField("input_ids", new DataField<int>("element")), new ListField("completion_mask", new DataField<int>("element"))),
+        var masked = await Write(scratch, new ParquetSchema(new ListField("input_ids", new DataField<int>("element")),
+            new ListField("completion_mask", new DataField<int>("element"))),
             [new() { ["input_ids"] = new List<int> { 1, 2 }, ["completion_mask"] = new List<int> { 0, 1 } }]);
         Assert.Contains("has completion_mask beside input_ids, which is not read; give labels", Assert.Throws<InputException>(() => Read(masked).Count()).Message);
     }

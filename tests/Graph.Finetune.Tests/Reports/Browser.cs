@@ -26,10 +26,12 @@ static class Browser
         {
             var (dom, error) = Run(Program.Value,
             [
-                "--headless", "--no-sandbox", "--disable-gpu", "--enable-logging=stderr", "--virtual-time-budget=5000", $"--user-data-dir={profile.FullName}", $"--log-net-log={log}", "--window-size=1020,2000",
+                "--headless", "--no-sandbox", "--disable-gpu", "--enable-logging=stderr",
+                "--virtual-time-budget=5000", $"--user-data-dir={profile.FullName}", $"--log-net-log={log}", "--window-size=1020,2000",
                 .. dark ? ["--blink-settings=preferredColorScheme=0"] : Array.Empty<string>(), "--dump-dom", new Uri(page).AbsoluteUri,
             ]);
-            return new Seen(dom, [.. error.Split('\n').Where(l => l.Contains(":CONSOLE", StringComparison.Ordinal))], [.. Addresses(log).Where(a => a != new Uri(page).AbsoluteUri).Distinct()]);
+            return new Seen(dom, [.. error.Split('\n').Where(l => l.Contains(":CONSOLE", StringComparison.Ordinal))],
+                [.. Addresses(log).Where(a => a != new Uri(page).AbsoluteUri).Distinct()]);
         }
         finally
         {
@@ -41,7 +43,9 @@ static class Browser
     static IEnumerable<string> Addresses(string log)
     {
         using var json = JsonDocument.Parse(File.ReadAllText(log));
-        return [.. json.RootElement.GetProperty("events").EnumerateArray().Where(e => e.TryGetProperty("params", out var p) && p.ValueKind == JsonValueKind.Object && p.TryGetProperty("url", out _)).Select(e => e.GetProperty("params").GetProperty("url").GetString()!)];
+        return [.. json.RootElement.GetProperty("events").EnumerateArray()
+            .Where(e => e.TryGetProperty("params", out var p) && p.ValueKind == JsonValueKind.Object && p.TryGetProperty("url", out _))
+            .Select(e => e.GetProperty("params").GetProperty("url").GetString()!)];
     }
 
     static (string Out, string Error) Run(string program, IReadOnlyList<string> arguments)

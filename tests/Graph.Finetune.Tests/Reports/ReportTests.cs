@@ -39,10 +39,14 @@ public class ReportTests
         AssertQuiet(seen);
         Assert.Contains("data-charts=\"5\"", seen.Dom);
         Assert.Equal(5, Regex.Count(seen.Dom, "<canvas"));
-        Assert.All(new[] { "Loss", "Evaluation loss", "Learning rate", "Norm of the gradient", "Tokens a second", "Memory over a micro-batch, as planned", "Activations between forward and backward", "Data", "Settings" }, title => Assert.Contains($"<h2>{title}</h2>", seen.Dom));
+        Assert.All(new[] { "Loss", "Evaluation loss", "Learning rate", "Norm of the gradient", "Tokens a second",
+            "Memory over a micro-batch, as planned", "Activations between forward and backward", "Data", "Settings" },
+            title => Assert.Contains($"<h2>{title}</h2>", seen.Dom));
         Assert.Contains("<h1>a &lt;b&gt;run &amp; more</h1>", seen.Dom);
         var metrics = Metrics(output);
-        foreach (var text in new[] { FormattableString.Invariant($"<dd>{metrics[^1].GetProperty("loss").GetDouble():F4}</dd>"), "12 of 12 steps", "<td>rank</td><td class=\"wide\">1</td>", "0.001, linear, warm-up of 2 steps", "12 examples</dd>".Replace(" examples", ""), "class=\"bar\"", "class=\"c5\"" })
+        foreach (var text in new[] { FormattableString.Invariant($"<dd>{metrics[^1].GetProperty("loss").GetDouble():F4}</dd>"),
+            "12 of 12 steps", "<td>rank</td><td class=\"wide\">1</td>", "0.001, linear, warm-up of 2 steps",
+            "12 examples</dd>".Replace(" examples", ""), "class=\"bar\"", "class=\"c5\"" })
             Assert.Contains(text, seen.Dom);
         // What is drawn is what was measured.
         var charts = Charts(seen.Dom)[0];
@@ -57,14 +61,16 @@ public class ReportTests
     public void Browser_PageWithFaults_SeesThem()
     {
         using var scratch = new Scratch();
-        var seen = Browser.Open(scratch.File("faults.html", "<body><img src=\"http://127.0.0.1:9/picture.png\"><script>document.body.dataset.ran = 1; none.there();</script></body>"));
+        var seen = Browser.Open(scratch.File("faults.html",
+            "<body><img src=\"http://127.0.0.1:9/picture.png\"><script>document.body.dataset.ran = 1; none.there();</script></body>"));
         Assert.Contains(seen.Console, line => line.Contains("none is not defined", StringComparison.Ordinal));
         Assert.Contains("http://127.0.0.1:9/picture.png", seen.Addresses);
         Assert.Contains("data-ran=\"1\"", seen.Dom);
     }
 
     static JsonElement[] Charts(string dom) =>
-        [.. JsonDocument.Parse(Regex.Match(dom, "<script type=\"application/json\" id=\"runs\">(.*?)</script>", RegexOptions.Singleline).Groups[1].Value).RootElement.EnumerateArray().Select(r => r.GetProperty("charts"))];
+        [.. JsonDocument.Parse(Regex.Match(dom, "<script type=\"application/json\" id=\"runs\">(.*?)</script>", RegexOptions.Singleline).Groups[1].Value)
+            .RootElement.EnumerateArray().Select(r => r.GetProperty("charts"))];
 
     [Fact]
     public void Page_OfTwoRuns_ComparesThem()
@@ -76,7 +82,8 @@ public class ReportTests
         AssertQuiet(seen);
         Assert.Contains("data-charts=\"5\"", seen.Dom);
         Assert.Contains("<h1>one and two</h1>", seen.Dom);
-        Assert.Contains("<tr class=\"differs\"><td>lr</td><td class=\"wide\">0.001, linear, warm-up of 2 steps</td><td class=\"wide\">0.005, linear, warm-up of 2 steps</td></tr>", seen.Dom);
+        Assert.Contains("<tr class=\"differs\"><td>lr</td><td class=\"wide\">0.001, linear, warm-up of 2 steps</td>"
+            + "<td class=\"wide\">0.005, linear, warm-up of 2 steps</td></tr>", seen.Dom);
         Assert.Contains("<tr class=\"same\"><td>rank</td>", seen.Dom);
         Assert.Equal(2, Charts(seen.Dom).Length);
     }
@@ -117,7 +124,11 @@ public class ReportTests
             Assert.Contains(says, result.Error);
         }
         File.WriteAllLines(metrics, lines);
-        foreach (var facts in new[] { "", "{", "[]", "{}", "{\"variant\":null}", "{\"variant\":\"a\",\"model\":\"b\",\"device\":\"c\",\"settings\":[],\"data\":[],\"lengths\":[],\"activations\":[],\"memory\":{\"peak\":1,\"edges\":[[0,1]],\"bands\":[{\"name\":\"x\",\"bytes\":[]}]}}", "{\"variant\":\"a\",\"model\":\"b\",\"device\":\"c\",\"settings\":[],\"data\":[],\"lengths\":[],\"activations\":[],\"memory\":{\"peak\":-1,\"edges\":[],\"bands\":[]}}" })
+        foreach (var facts in new[] { "", "{", "[]", "{}", "{\"variant\":null}",
+            "{\"variant\":\"a\",\"model\":\"b\",\"device\":\"c\",\"settings\":[],\"data\":[],\"lengths\":[],\"activations\":[],"
+                + "\"memory\":{\"peak\":1,\"edges\":[[0,1]],\"bands\":[{\"name\":\"x\",\"bytes\":[]}]}}",
+            "{\"variant\":\"a\",\"model\":\"b\",\"device\":\"c\",\"settings\":[],\"data\":[],\"lengths\":[],\"activations\":[],"
+                + "\"memory\":{\"peak\":-1,\"edges\":[],\"bands\":[]}}" })
         {
             File.WriteAllText(Path.Combine(output, RunFacts.Name), facts);
             var result = Gemma2Run.Run("report", output);
@@ -148,7 +159,8 @@ public class ReportTests
     }
 
     [Theory, InlineData(new[] { 5, 5, 5 }, "5-5:3"), InlineData(new[] { 1, 2, 4 }, "1-1:1 2-2:1 3-3:0 4-4:1"), InlineData(new int[0], "")]
-    public void Lengths_OfDocuments_AreCounted(int[] documents, string bins) => Assert.Equal(bins, string.Join(' ', TrainFacts.Lengths(documents).Select(b => $"{b.Least}-{b.Most}:{b.Documents}")));
+    public void Lengths_OfDocuments_AreCounted(int[] documents, string bins) =>
+        Assert.Equal(bins, string.Join(' ', TrainFacts.Lengths(documents).Select(b => $"{b.Least}-{b.Most}:{b.Documents}")));
 
     [Fact]
     public void Lengths_OfManyDocuments_AreTwelveBinsThatHoldAll()
@@ -167,6 +179,7 @@ public class ReportTests
         var seen = Browser.Open(page);
         AssertQuiet(seen);
         Assert.Equal(2, Regex.Count(seen.Dom, "<svg"));
-        Assert.All(new[] { "Memory over a micro-batch", "Activations between forward and backward", "Longest context against memory" }, title => Assert.Contains($"<h2>{title}</h2>", seen.Dom));
+        Assert.All(new[] { "Memory over a micro-batch", "Activations between forward and backward", "Longest context against memory" },
+            title => Assert.Contains($"<h2>{title}</h2>", seen.Dom));
     }
 }

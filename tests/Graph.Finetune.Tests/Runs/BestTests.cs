@@ -22,11 +22,14 @@ public class BestTests
         var other = scratch.File("eval.jsonl", Line(2, 5, 6, 7, 8, 900, 901, 902), Line(2, 50, 60, 70, 80, 90, 100, 110));
         var run = TestRun.Small(scratch, steps, saveEvery: 100);
         DataSettings Of(string file) => run.Settings.Data with { Files = [file], BatchTokens = 16, Seq = 16 };
-        return run with { Rank = 4, Alpha = 8, Targets = [], Settings = run.Settings with { Data = Of(data), Evaluation = (Of(other), 2), Peak = 2e-2, Shape = LearningRateShape.Constant, Warmup = 6, Keep = 1, Patience = patience } };
+        return run with { Rank = 4, Alpha = 8, Targets = [],
+            Settings = run.Settings with { Data = Of(data), Evaluation = (Of(other), 2),
+                Peak = 2e-2, Shape = LearningRateShape.Constant, Warmup = 6, Keep = 1, Patience = patience } };
     }
 
     static (int Step, double Loss)[] Evaluations(string output) =>
-        [.. Metrics(output).Where(m => m.TryGetProperty("eval_loss", out _)).Select(m => (m.GetProperty("step").GetInt32(), m.GetProperty("eval_loss") is { ValueKind: JsonValueKind.Number } loss ? loss.GetDouble() : double.PositiveInfinity))];
+        [.. Metrics(output).Where(m => m.TryGetProperty("eval_loss", out _))
+            .Select(m => (m.GetProperty("step").GetInt32(), m.GetProperty("eval_loss") is { ValueKind: JsonValueKind.Number } loss ? loss.GetDouble() : double.PositiveInfinity))];
 
     [Fact]
     public void Best_IsTheLowestLossOfAllAndStaysAfterKeep()
@@ -41,7 +44,8 @@ public class BestTests
         Assert.Equal([24, best.Step], RunCheckpoint.Steps(Path.Combine(output, "checkpoints")));
         Assert.Contains(FormattableString.Invariant($"the lowest evaluation loss is {best.Loss:F4}, of step {best.Step}: {Path.Combine(output, "best")}\n"), said);
         // The link is an adapter like any other.
-        var text = Succeed("eval", "--variant", "nano", "--model", Fixture.Checkpoint, "--device", "cpu", "--adapter", Path.Combine(output, "best"), "--data", Path.Combine(scratch.Path, "eval.jsonl"), "--seq", "16", "--batch-tokens", "16", "--json");
+        var text = Succeed("eval", "--variant", "nano", "--model", Fixture.Checkpoint, "--device", "cpu", "--adapter", Path.Combine(output, "best"),
+            "--data", Path.Combine(scratch.Path, "eval.jsonl"), "--seq", "16", "--batch-tokens", "16", "--json");
         Assert.Equal(JsonDocument.Parse(text).RootElement.GetProperty("eval_loss").GetDouble(), best.Loss);
     }
 
@@ -90,7 +94,8 @@ public class BestTests
         using var scratch = new Scratch();
         var output = Path.Combine(scratch.Path, "out");
         var data = scratch.File("d.jsonl", "{\"input_ids\":[2,5,6,7,8,9,10,1]}");
-        var result = Gemma2Run.Run(Train(data, output, "--batch-tokens", "16", "--rank", "2", "--steps", "50", "--lr", "3e3", "--save-every", "1", "--max-skipped", "3", "--eval-data", data, "--eval-every", "1"));
+        var result = Gemma2Run.Run(Train(data, output, "--batch-tokens", "16", "--rank", "2", "--steps", "50", "--lr", "3e3",
+            "--save-every", "1", "--max-skipped", "3", "--eval-data", data, "--eval-every", "1"));
         Assert.Equal(6, result.Code);
         var good = Metrics(output).Count - 4;
         var best = Evaluations(output).Where(e => e.Step <= good).MinBy(e => e.Loss);

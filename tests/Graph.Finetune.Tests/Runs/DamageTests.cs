@@ -19,7 +19,8 @@ public class DamageTests
         var folder = RunCheckpoint.FolderOf(Path.Combine(output, "checkpoints"), 1);
         Assert.Null(RunCheckpoint.Fault(folder));
         var files = Directory.GetFiles(folder);
-        Assert.Equal(["adapter_config.json", "adapter_model.safetensors", "manifest.json", "optimizer.safetensors", "run.json"], files.Select(f => Path.GetFileName(f)).Order(StringComparer.Ordinal));
+        Assert.Equal(["adapter_config.json", "adapter_model.safetensors", "manifest.json", "optimizer.safetensors", "run.json"],
+            files.Select(f => Path.GetFileName(f)).Order(StringComparer.Ordinal));
         var random = new Random(3);
         foreach (var file in files)
         {
@@ -91,7 +92,8 @@ public class DamageTests
         var output = Path.Combine(scratch.Path, "out");
         var run = TestRun.Small(scratch, 6);
         run.RunUntil(output, RunStart.New, 5);
-        foreach (var step in RunCheckpoint.Steps(Path.Combine(output, "checkpoints"))) File.Delete(Path.Combine(RunCheckpoint.FolderOf(Path.Combine(output, "checkpoints"), step), "run.json"));
+        foreach (var step in RunCheckpoint.Steps(Path.Combine(output, "checkpoints")))
+            File.Delete(Path.Combine(RunCheckpoint.FolderOf(Path.Combine(output, "checkpoints"), step), "run.json"));
         Assert.Contains("none of the 3 checkpoints", Assert.Throws<InputException>(() => run.Run(output, RunStart.Resume)).Message);
     }
 
@@ -121,7 +123,8 @@ public class DamageTests
         using var scratch = new Scratch();
         var folder = Path.Combine(scratch.Path, "a");
         AtomicFiles.WriteFolder(folder, [("f", s => s.Write("old"u8))]);
-        Assert.Contains("the disk is full", Assert.Throws<InputException>(() => AtomicFiles.WriteFolder(folder, [("f", s => s.Write("new"u8)), ("g", _ => throw new IOException("the disk is full"))])).Message);
+        Assert.Contains("the disk is full",
+            Assert.Throws<InputException>(() => AtomicFiles.WriteFolder(folder, [("f", s => s.Write("new"u8)), ("g", _ => throw new IOException("the disk is full"))])).Message);
         Assert.Equal("old", File.ReadAllText(Path.Combine(folder, "f")));
         Assert.Equal([folder], Directory.GetFileSystemEntries(scratch.Path));
         AtomicFiles.WriteFolder(folder, [("f", s => s.Write("new"u8))]);

@@ -53,13 +53,17 @@ public class EventFileTests
         Assert.Equal(2, files.Length);
         var read = Read(files);
         var metrics = Gemma2Run.Metrics(output);
-        Assert.Equal(metrics.Select(m => (m.GetProperty("step").GetInt64(), (float)m.GetProperty("loss").GetDouble())), read.Where(r => r.Tag == "train/loss").Select(r => (r.Step, r.Value)));
-        Assert.Equal(metrics.Where(m => m.TryGetProperty("eval_loss", out _)).Select(m => (m.GetProperty("step").GetInt64(), (float)m.GetProperty("eval_loss").GetDouble())), read.Where(r => r.Tag == "eval/loss").Select(r => (r.Step, r.Value)));
-        Assert.Equal(["eval/loss", "memory/peak_gib", "speed/step_ms", "speed/tokens_per_second", "train/epoch", "train/grad_norm", "train/learning_rate", "train/loss", "train/skipped"], read.Select(r => r.Tag).Distinct().Order());
+        Assert.Equal(metrics.Select(m => (m.GetProperty("step").GetInt64(), (float)m.GetProperty("loss").GetDouble())),
+            read.Where(r => r.Tag == "train/loss").Select(r => (r.Step, r.Value)));
+        Assert.Equal(metrics.Where(m => m.TryGetProperty("eval_loss", out _)).Select(m => (m.GetProperty("step").GetInt64(), (float)m.GetProperty("eval_loss").GetDouble())),
+            read.Where(r => r.Tag == "eval/loss").Select(r => (r.Step, r.Value)));
+        Assert.Equal(["eval/loss", "memory/peak_gib", "speed/step_ms", "speed/tokens_per_second",
+            "train/epoch", "train/grad_norm", "train/learning_rate", "train/loss", "train/skipped"], read.Select(r => r.Tag).Distinct().Order());
 
         // Another run in their place.
         run.Run(output, RunStart.Overwrite);
-        Assert.Equal(Enumerable.Range(1, 9).Select(i => (long)i), Read([Assert.Single(Directory.GetFiles(output, "events.out.tfevents.*"))]).Where(r => r.Tag == "train/loss").Select(r => r.Step));
+        Assert.Equal(Enumerable.Range(1, 9).Select(i => (long)i),
+            Read([Assert.Single(Directory.GetFiles(output, "events.out.tfevents.*"))]).Where(r => r.Tag == "train/loss").Select(r => r.Step));
     }
 
     // As TensorBoard reads: file by file, and a start drops what is there from its step on.
@@ -97,7 +101,8 @@ public class EventFileTests
         {
             var key = Varint(ref message);
             var size = (key & 7) switch { 1 => 8, 5 => 4, 2 => (int)Varint(ref message), _ => 0 };
-            fields.Add(((int)(key >> 3), (key & 7) switch { 0 => Varint(ref message), 1 => BinaryPrimitives.ReadUInt64LittleEndian(message), 5 => BinaryPrimitives.ReadUInt32LittleEndian(message), _ => 0 }, message[..size].ToArray()));
+            fields.Add(((int)(key >> 3), (key & 7) switch { 0 => Varint(ref message), 1 => BinaryPrimitives.ReadUInt64LittleEndian(message),
+                5 => BinaryPrimitives.ReadUInt32LittleEndian(message), _ => 0 }, message[..size].ToArray()));
             message = message[size..];
         }
         return fields;

@@ -24,14 +24,19 @@ public class FullRunTests
         using var scratch = new Scratch();
         string output = Path.Combine(scratch.Path, "out"), again = Path.Combine(scratch.Path, "again"), data = Commands.Goldens.Data(scratch);
         Succeed(Train(data, output, [.. Options, "--steps", "4", "--eval-data", data, "--eval-every", "4"]));
-        Assert.Equal(Directory.GetFiles(Fixture.Checkpoint).Select(f => Path.GetFileName(f)).Order(), Directory.GetFiles(output).Select(f => Path.GetFileName(f)).Where(f => f is not ("metrics.jsonl" or ".lock") && f is not ("report.html" or "run-facts.json") && !f.StartsWith("events.", StringComparison.Ordinal)).Order());
+        Assert.Equal(Directory.GetFiles(Fixture.Checkpoint).Select(f => Path.GetFileName(f)).Order(),
+            Directory.GetFiles(output).Select(f => Path.GetFileName(f))
+                .Where(f => f is not ("metrics.jsonl" or ".lock") && f is not ("report.html" or "run-facts.json") && !f.StartsWith("events.", StringComparison.Ordinal)).Order());
         Assert.Equal(File.ReadAllBytes(Path.Combine(Fixture.Checkpoint, "config.json")), File.ReadAllBytes(Path.Combine(output, "config.json")));
         Assert.Equal(Names(Path.Combine(Fixture.Checkpoint, "model.safetensors")), Names(Path.Combine(output, "model.safetensors")));
-        Assert.All(Names(Path.Combine(output, "model.safetensors")), name => Assert.NotEqual(Commands.Goldens.Read(Path.Combine(Fixture.Checkpoint, "model.safetensors"), name), Commands.Goldens.Read(Path.Combine(output, "model.safetensors"), name)));
+        Assert.All(Names(Path.Combine(output, "model.safetensors")),
+            name => Assert.NotEqual(Commands.Goldens.Read(Path.Combine(Fixture.Checkpoint, "model.safetensors"), name),
+                Commands.Goldens.Read(Path.Combine(output, "model.safetensors"), name)));
 
         var losses = Losses(output);
         Assert.True(losses[3] < losses[0] - 1, $"{losses[0]} to {losses[3]}");
-        var evaluated = JsonDocument.Parse(Succeed("eval", "--variant", "nano", "--model", output, "--device", "cpu", "--data", data, "--seq", "48", "--batch-tokens", "96", "--json")).RootElement.GetProperty("eval_loss").GetDouble();
+        var evaluated = JsonDocument.Parse(Succeed("eval", "--variant", "nano", "--model", output, "--device", "cpu",
+            "--data", data, "--seq", "48", "--batch-tokens", "96", "--json")).RootElement.GetProperty("eval_loss").GetDouble();
         Assert.Equal(Metrics(output)[3].GetProperty("eval_loss").GetDouble(), evaluated, 1e-6);
         // A fifth step without moments begins at that loss.
         Succeed(["train", "--variant", "nano", "--model", output, "--device", "cpu", "--data", data, "--out", again, .. Options, "--steps", "1"]);
@@ -55,7 +60,8 @@ public class FullRunTests
         return run with
         {
             Full = true, Ahead = seed % 2 == 0,
-            Settings = run.Settings with { Moments = (MomentFormat)(seed / 2 % 2), PerStep = 1 + seed % 3, Recompute = new[] { "none", "full" }[random.Next(2)], Shape = (LearningRateShape)random.Next(3), Restarts = random.Next(2), Evaluation = seed % 2 == 0 ? (run.Settings.Data, 2) : null },
+            Settings = run.Settings with { Moments = (MomentFormat)(seed / 2 % 2), PerStep = 1 + seed % 3, Recompute = new[] { "none", "full" }[random.Next(2)],
+                Shape = (LearningRateShape)random.Next(3), Restarts = random.Next(2), Evaluation = seed % 2 == 0 ? (run.Settings.Data, 2) : null },
         };
     }
 

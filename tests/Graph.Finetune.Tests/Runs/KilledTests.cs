@@ -22,9 +22,11 @@ public partial class KilledTests
     static readonly (string, string)[] Small = [("DOTNET_TieredPGO", "0"), ("DOTNET_GCHeapHardLimit", "0x20000000")];
 
     static string[] Run(Scratch scratch, string output, params string[] more) =>
-        Train(scratch.File("d.jsonl", Enumerable.Range(0, 9).Select(i => $"{{\"input_ids\":[2,5,6,{7 + i},8,9,10,{i % 3 + 1}]}}")), output, ["--batch-tokens", "16", "--seq", "8", "--rank", "1", "--schedule", "cosine", "--seed", "3", .. more]);
+        Train(scratch.File("d.jsonl", Enumerable.Range(0, 9).Select(i => $"{{\"input_ids\":[2,5,6,{7 + i},8,9,10,{i % 3 + 1}]}}")),
+            output, ["--batch-tokens", "16", "--seq", "8", "--rank", "1", "--schedule", "cosine", "--seed", "3", .. more]);
 
-    // One run of 24 lives: each is killed at a random moment, most of them while it saves, for it saves every step. What is left always goes on, to the bytes of a run that was never killed.
+    // One run of 24 lives: each is killed at a random moment, most of them while it saves, for it saves every step.
+    // What is left always goes on, to the bytes of a run that was never killed.
     [Fact]
     public void Train_KilledAgainAndAgain_GoesOnToTheSameBytes()
     {
@@ -53,7 +55,8 @@ public partial class KilledTests
         Assert.True(result.Code == 0, $"seed {seed}: {result.Error}");
         Assert.DoesNotContain("passed over", result.Error);
         TestRun.AssertSame(whole, output);
-        Assert.DoesNotContain(Directory.GetFileSystemEntries(output, "*", SearchOption.AllDirectories), f => f.Contains(".partial", StringComparison.Ordinal) || f.EndsWith(".old", StringComparison.Ordinal) || f.EndsWith(".next", StringComparison.Ordinal));
+        Assert.DoesNotContain(Directory.GetFileSystemEntries(output, "*", SearchOption.AllDirectories),
+            f => f.Contains(".partial", StringComparison.Ordinal) || f.EndsWith(".old", StringComparison.Ordinal) || f.EndsWith(".next", StringComparison.Ordinal));
     }
 
     // A limit on the size of files stands for the full disk: a write beyond it fails after it wrote a part. No save fits in it, and not all lines of metrics do.
@@ -64,7 +67,8 @@ public partial class KilledTests
         string whole = Path.Combine(scratch.Path, "whole"), output = Path.Combine(scratch.Path, "out");
         string[] steps = ["--steps", "20", "--save-every", "5"];
         Succeed(Run(scratch, whole, steps));
-        CommandLine.Run(Run(scratch, output, steps), GraphModels.All, new Terminal(TextWriter.Null, TextWriter.Null, false) { AfterStep = report => { if (report.Step == 7) throw new TestRun.Ended(); } });
+        CommandLine.Run(Run(scratch, output, steps), GraphModels.All,
+            new Terminal(TextWriter.Null, TextWriter.Null, false) { AfterStep = report => { if (report.Step == 7) throw new TestRun.Ended(); } });
         var last = RunCheckpoint.FolderOf(Path.Combine(output, "checkpoints"), 7);
 
         // .NET maps its code through a file of 2 GB unless it is told otherwise.
@@ -98,7 +102,8 @@ public partial class KilledTests
         string whole = Path.Combine(scratch.Path, "whole"), output = Path.Combine(scratch.Path, "out");
         var run = TestRun.Small(scratch, 9);
         run.Run(whole);
-        string[] places = [Path.Combine(output, "adapter.next.partial"), Path.Combine(output, "checkpoints", "step-4.partial"), Path.Combine(output, "checkpoints", "step-6.partial")];
+        string[] places = [Path.Combine(output, "adapter.next.partial"), Path.Combine(output, "checkpoints", "step-4.partial"),
+            Path.Combine(output, "checkpoints", "step-6.partial")];
         var said = run.Run(output, RunStart.New, (step, lines) =>
         {
             // Saves are written beside the steps: the one before has ended when the next thing is done to the folder.

@@ -35,7 +35,8 @@ public class ResumeTests
         run.Run(ended, RunStart.Resume);
         TestRun.AssertSame(whole, ended);
 
-        // Died at a step, after its line of metrics and before its save: what was saved before is what there is. A save that runs at that moment may move a file away, so the copy is made again.
+        // Died at a step, after its line of metrics and before its save: what was saved before is what there is.
+        // A save that runs at that moment may move a file away, so the copy is made again.
         var at = random.Next(1, steps + 1);
         run.Run(Path.Combine(scratch.Path, "dying"), step: step =>
         {
@@ -78,8 +79,10 @@ public class ResumeTests
         var output = Path.Combine(scratch.Path, "out");
         var run = TestRun.Small(scratch, 3);
         (run with { Settings = run.Settings with { Evaluation = (run.Settings.Data, 3) }, Ahead = true }).Run(output);
-        var text = Commands.Gemma2Run.Succeed("eval", "--variant", "nano", "--model", Fixture.Checkpoint, "--device", "cpu", "--adapter", output, "--data", run.Settings.Data.Files[0].Path, "--seq", "32", "--batch-tokens", "32", "--json");
-        Assert.Equal(System.Text.Json.JsonDocument.Parse(text).RootElement.GetProperty("eval_loss").GetDouble(), Commands.Gemma2Run.Metrics(output)[2].GetProperty("eval_loss").GetDouble());
+        var text = Commands.Gemma2Run.Succeed("eval", "--variant", "nano", "--model", Fixture.Checkpoint, "--device", "cpu", "--adapter", output,
+            "--data", run.Settings.Data.Files[0].Path, "--seq", "32", "--batch-tokens", "32", "--json");
+        Assert.Equal(System.Text.Json.JsonDocument.Parse(text).RootElement.GetProperty("eval_loss").GetDouble(),
+            Commands.Gemma2Run.Metrics(output)[2].GetProperty("eval_loss").GetDouble());
     }
 
     [Fact]
@@ -112,7 +115,8 @@ public class ResumeTests
     {
         using var scratch = new Scratch();
         string whole = Path.Combine(scratch.Path, "whole"), output = Path.Combine(scratch.Path, "out");
-        TestRun Of(int steps) => TestRun.Small(scratch, steps) is var run ? run with { Settings = run.Settings with { Shape = LearningRateShape.Constant } } : throw new InvalidOperationException();
+        TestRun Of(int steps) => TestRun.Small(scratch, steps) is var run
+            ? run with { Settings = run.Settings with { Shape = LearningRateShape.Constant } } : throw new InvalidOperationException();
         Of(8).Run(whole);
         Of(3).Run(output);
         Assert.Contains("note: the run is now 8 steps long; it began with 3\n", Of(8).Run(output, RunStart.Resume));
@@ -143,8 +147,10 @@ public class ResumeTests
         ["accumulation"] = ("--grad-accum is 2", r => r with { Settings = r.Settings with { PerStep = 2 } }),
         ["decay"] = ("--weight-decay is 0.5", r => r with { Settings = r.Settings with { Adam = new AdamOptions(WeightDecay: 0.5) } }),
         ["clipping"] = ("--clip is 3", r => r with { Settings = r.Settings with { Adam = new AdamOptions(Clip: 3) } }),
-        ["loss"] = ("--loss-on is completion but the run began with all", r => r with { Settings = r.Settings with { Data = r.Settings.Data with { LossOn = LossOn.Completion } } }),
-        ["weights of files"] = ("--data gives other ids and labels", r => r with { Settings = r.Settings with { Data = r.Settings.Data with { Files = [r.Settings.Data.Files[0] with { Weight = 2 }] } } }),
+        ["loss"] = ("--loss-on is completion but the run began with all",
+            r => r with { Settings = r.Settings with { Data = r.Settings.Data with { LossOn = LossOn.Completion } } }),
+        ["weights of files"] = ("--data gives other ids and labels",
+            r => r with { Settings = r.Settings with { Data = r.Settings.Data with { Files = [r.Settings.Data.Files[0] with { Weight = 2 }] } } }),
         ["weights"] = ("--model is", r => r with { Model = "random:1" }),
     };
 
@@ -159,7 +165,8 @@ public class ResumeTests
         run.RunUntil(output, RunStart.New, 4);
         TestRun.Copy(output, before);
         Assert.Contains(Changes[name].Says, Assert.Throws<UsageException>(() => Changes[name].Change(run).Run(output, RunStart.Resume)).Message);
-        Assert.All(Directory.GetFiles(before, "*", SearchOption.AllDirectories), file => Assert.Equal(File.ReadAllBytes(file), File.ReadAllBytes(Path.Combine(output, Path.GetRelativePath(before, file)))));
+        Assert.All(Directory.GetFiles(before, "*", SearchOption.AllDirectories),
+            file => Assert.Equal(File.ReadAllBytes(file), File.ReadAllBytes(Path.Combine(output, Path.GetRelativePath(before, file)))));
     }
 
     [Fact]
@@ -170,7 +177,8 @@ public class ResumeTests
         var run = TestRun.Small(scratch, 6);
         run.Run(whole);
         run.RunUntil(output, RunStart.New, 4);
-        File.WriteAllText(moved, File.ReadAllText(run.Settings.Data.Files[0].Path).Replace("],\"labels\"", ",7],\"labels\"", StringComparison.Ordinal).Replace("]}", ",7]}", StringComparison.Ordinal));
+        File.WriteAllText(moved, File.ReadAllText(run.Settings.Data.Files[0].Path)
+            .Replace("],\"labels\"", ",7],\"labels\"", StringComparison.Ordinal).Replace("]}", ",7]}", StringComparison.Ordinal));
         TestRun Moved() => run with { Settings = run.Settings with { Data = run.Settings.Data with { Files = [moved] } } };
         Assert.Contains("--data gives other ids and labels", Assert.Throws<UsageException>(() => Moved().Run(output, RunStart.Resume)).Message);
         File.Copy(run.Settings.Data.Files[0].Path, moved, true);
@@ -185,14 +193,16 @@ public class ResumeTests
         string whole = Path.Combine(scratch.Path, "whole"), output = Path.Combine(scratch.Path, "out");
         var run = TestRun.Small(scratch, 8);
         run.Run(whole);
-        // The cast of the masters; then per step scalars, gradients to zero, inputs, micro-batch and update. So every life saves two steps more, and ends in another place of the third.
+        // The cast of the masters; then per step scalars, gradients to zero, inputs, micro-batch and update.
+        // So every life saves two steps more, and ends in another place of the third.
         var lives = 0;
         while (Record.Exception(() => run.Run(output, RunStart.Resume, failsAfter: 12 + lives % 5)) is { } error)
         {
             Assert.Equal("the device failed", Assert.IsType<DeviceException>(error).Message);
             lives++;
             if (RunCheckpoint.Steps(Path.Combine(output, "checkpoints")) is [var newest, ..])
-                Assert.Equal(File.ReadAllBytes(Path.Combine(RunCheckpoint.FolderOf(Path.Combine(output, "checkpoints"), newest), "adapter_model.safetensors")), File.ReadAllBytes(Path.Combine(output, "adapter_model.safetensors")));
+                Assert.Equal(File.ReadAllBytes(Path.Combine(RunCheckpoint.FolderOf(Path.Combine(output, "checkpoints"), newest), "adapter_model.safetensors")),
+                    File.ReadAllBytes(Path.Combine(output, "adapter_model.safetensors")));
         }
         Assert.Equal(3, lives);
         TestRun.AssertSame(whole, output);
@@ -204,7 +214,8 @@ public class ResumeTests
     {
         using var scratch = new Scratch();
         string output = Path.Combine(scratch.Path, "out"), fresh = Path.Combine(scratch.Path, "fresh"), data = Commands.Goldens.Data(scratch);
-        Commands.Gemma2Run.Result Go(string to, params string[] options) => Commands.Gemma2Run.Run(Commands.Gemma2Run.Train(data, to, [.. options, "--seq", "48", "--batch-tokens", "96"]));
+        Commands.Gemma2Run.Result Go(string to, params string[] options) =>
+            Commands.Gemma2Run.Run(Commands.Gemma2Run.Train(data, to, [.. options, "--seq", "48", "--batch-tokens", "96"]));
         Assert.Equal(0, Go(output, "--steps", "1", "--adapter", Commands.Goldens.AdapterInit).Code);
         Assert.Equal("note: the run is now 2 steps long; it began with 1\n", Go(output, "--steps", "2", "--resume", "--adapter", Commands.Goldens.AdapterInit).Error);
         Assert.Contains("note: the adapter that the run began from is now sha256 ", Go(output, "--steps", "3", "--resume", "--adapter", Commands.Goldens.AdapterFinal).Error);

@@ -24,7 +24,8 @@ public class RunEndTests
         return new Result(CommandLine.Run(args, GraphModels.All, new Terminal(output, error, Interactive: false)), "", error.ToString());
     }
 
-    static string[] Run(Scratch scratch, string output, params string[] more) => Train(scratch.File("d.jsonl", "{\"input_ids\":[2,5,6,7,8,9,10,1]}"), output, ["--batch-tokens", "16", "--rank", "2", .. more]);
+    static string[] Run(Scratch scratch, string output, params string[] more) =>
+        Train(scratch.File("d.jsonl", "{\"input_ids\":[2,5,6,7,8,9,10,1]}"), output, ["--batch-tokens", "16", "--rank", "2", .. more]);
 
     [Fact]
     public void Train_StandardOutputThatFails_LosesNothing()
@@ -54,7 +55,8 @@ public class RunEndTests
         using var scratch = new Scratch();
         string output = Path.Combine(scratch.Path, "out"), whole = Path.Combine(scratch.Path, "whole");
         using var error = new StringWriter();
-        var terminal = new Terminal(TextWriter.Null, error, Interactive: false) { AfterStep = report => { if (report.Step == 3) throw new InvalidDataException("something else"); } };
+        var terminal = new Terminal(TextWriter.Null, error, Interactive: false)
+            { AfterStep = report => { if (report.Step == 3) throw new InvalidDataException("something else"); } };
         Assert.Equal(1, CommandLine.Run(Run(scratch, output, "--steps", "6"), GraphModels.All, terminal));
         Assert.Contains("3 steps were done; the last save, with its adapter, is " + Path.Combine(output, "checkpoints", "step-3"), error.ToString());
         Succeed(Run(scratch, output, "--steps", "6", "--resume"));
@@ -100,8 +102,10 @@ public class RunEndTests
         using var scratch = new Scratch();
         var data = scratch.File("d.jsonl", "{\"input_ids\":[2,5,6,7,8,9,10,1]}");
         var adapter = PeftAdapter.Load(Goldens.AdapterFinal, Nano);
-        PeftAdapter.Save(Path.Combine(scratch.Path, "a"), adapter with { Modules = [.. adapter.Modules.Select(m => m with { A = [.. m.A.Select(_ => 3e38f)], B = [.. m.B.Select(_ => 3e38f)] })] }, null);
-        var result = Gemma2Run.Run("eval", "--variant", "nano", "--model", Fixture.Checkpoint, "--device", "cpu", "--batch-tokens", "16", "--data", data, "--adapter", Path.Combine(scratch.Path, "a"), "--json");
+        PeftAdapter.Save(Path.Combine(scratch.Path, "a"),
+            adapter with { Modules = [.. adapter.Modules.Select(m => m with { A = [.. m.A.Select(_ => 3e38f)], B = [.. m.B.Select(_ => 3e38f)] })] }, null);
+        var result = Gemma2Run.Run("eval", "--variant", "nano", "--model", Fixture.Checkpoint, "--device", "cpu", "--batch-tokens", "16",
+            "--data", data, "--adapter", Path.Combine(scratch.Path, "a"), "--json");
         Assert.Equal((6, ""), (result.Code, result.Out));
         Assert.Contains("the adapter diverged", result.Error);
     }
@@ -110,7 +114,8 @@ public class RunEndTests
     public void Train_ExamplesAndMicroBatchesWithoutLabels_AreCounted()
     {
         using var scratch = new Scratch();
-        var data = scratch.File("d.jsonl", "{\"input_ids\":[2,5,6,7]}", "{\"input_ids\":[2,5,6,7],\"labels\":[-100,-100,-100,-100]}", "{\"input_ids\":[2,5,6,8],\"labels\":[2,-100,-100,-100]}");
+        var data = scratch.File("d.jsonl", "{\"input_ids\":[2,5,6,7]}", "{\"input_ids\":[2,5,6,7],\"labels\":[-100,-100,-100,-100]}",
+            "{\"input_ids\":[2,5,6,8],\"labels\":[2,-100,-100,-100]}");
         var result = Gemma2Run.Run(Train(data, Path.Combine(scratch.Path, "out"), "--seq", "4", "--batch-tokens", "4", "--epochs", "1"));
         Assert.Equal(0, result.Code);
         Assert.Contains("note: 2 of 3 examples have no label and teach nothing; the first is line 2\n", result.Error);
@@ -144,11 +149,13 @@ public class RunEndTests
         if (moment > 2) File.Move(Next(PeftAdapter.ConfigName), Path.Combine(output, PeftAdapter.ConfigName));
         // PEFT, which knows nothing of it, never sees new weights beside the old config.
         if (File.Exists(Path.Combine(output, PeftAdapter.ConfigName)))
-            Assert.Equal(new[] { PeftAdapter.ConfigName, PeftAdapter.WeightsName }.Select(n => File.ReadAllBytes(Path.Combine(moment == 0 ? old : other, n))), new[] { PeftAdapter.ConfigName, PeftAdapter.WeightsName }.Select(n => File.ReadAllBytes(Path.Combine(output, n))));
+            Assert.Equal(new[] { PeftAdapter.ConfigName, PeftAdapter.WeightsName }.Select(n => File.ReadAllBytes(Path.Combine(moment == 0 ? old : other, n))),
+                new[] { PeftAdapter.ConfigName, PeftAdapter.WeightsName }.Select(n => File.ReadAllBytes(Path.Combine(output, n))));
         var loaded = PeftAdapter.Load(output, Nano);
         Assert.Equal((16.0, adapter.Modules[0].B[0] / 2), (loaded.Alpha, loaded.Modules[0].B[0]));
         PeftAdapter.Complete(output);
         Assert.Equal([PeftAdapter.ConfigName, PeftAdapter.WeightsName], Directory.GetFileSystemEntries(output).Select(f => Path.GetFileName(f)).Order());
-        Assert.All([PeftAdapter.ConfigName, PeftAdapter.WeightsName], name => Assert.Equal(File.ReadAllBytes(Path.Combine(other, name)), File.ReadAllBytes(Path.Combine(output, name))));
+        Assert.All([PeftAdapter.ConfigName, PeftAdapter.WeightsName],
+            name => Assert.Equal(File.ReadAllBytes(Path.Combine(other, name)), File.ReadAllBytes(Path.Combine(output, name))));
     }
 }

@@ -14,9 +14,11 @@ namespace Graph.Finetune.Tests.Runs;
 /// <summary>A run's folder has one owner, and a run that is there is not lost to another.</summary>
 public class RunFolderTests
 {
-    static string[] Run(Scratch scratch, string output, params string[] more) => Train(scratch.File("d.jsonl", "{\"input_ids\":[2,5,6,7,8,9,10,1]}"), output, ["--batch-tokens", "16", "--rank", "2", .. more]);
+    static string[] Run(Scratch scratch, string output, params string[] more) =>
+        Train(scratch.File("d.jsonl", "{\"input_ids\":[2,5,6,7,8,9,10,1]}"), output, ["--batch-tokens", "16", "--rank", "2", .. more]);
 
-    static Dictionary<string, byte[]> Content(string folder) => Directory.GetFiles(folder, "*", SearchOption.AllDirectories).ToDictionary(f => Path.GetRelativePath(folder, f), File.ReadAllBytes);
+    static Dictionary<string, byte[]> Content(string folder) =>
+        Directory.GetFiles(folder, "*", SearchOption.AllDirectories).ToDictionary(f => Path.GetRelativePath(folder, f), File.ReadAllBytes);
 
     static void Same(Dictionary<string, byte[]> one, Dictionary<string, byte[]> other)
     {
@@ -72,7 +74,8 @@ public class RunFolderTests
         Succeed(Run(scratch, output, "--steps", "2"));
         using (RunFolder.Claim(output, RunStart.Resume))
         {
-            var before = Directory.GetFiles(output, "*", SearchOption.AllDirectories).Where(f => !f.EndsWith(".lock", StringComparison.Ordinal)).ToDictionary(f => f, File.ReadAllBytes);
+            var before = Directory.GetFiles(output, "*", SearchOption.AllDirectories).Where(f => !f.EndsWith(".lock", StringComparison.Ordinal))
+                .ToDictionary(f => f, File.ReadAllBytes);
             foreach (var how in new[] { "--resume", "--overwrite" })
             {
                 var refused = Gemma2Run.Run(Run(scratch, output, "--steps", "4", how));

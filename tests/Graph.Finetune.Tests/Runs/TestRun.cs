@@ -52,7 +52,8 @@ sealed record TestRun(string Model, TrainSettings Settings, int Rank, double Alp
     /// <summary>The run in a folder; what it said.</summary>
     /// <param name="step">Called after every step, before it is saved.</param>
     /// <param name="failsAfter">Programs that run before the device fails for good.</param>
-    public string Run(string output, RunStart start = RunStart.New, Action<int>? step = null, int failsAfter = int.MaxValue) => Run(output, start, (number, _) => step?.Invoke(number), failsAfter);
+    public string Run(string output, RunStart start = RunStart.New, Action<int>? step = null, int failsAfter = int.MaxValue) =>
+        Run(output, start, (number, _) => step?.Invoke(number), failsAfter);
 
     public string Run(string output, RunStart start, Action<int, Lines> step, int failsAfter = int.MaxValue)
     {
@@ -62,7 +63,9 @@ sealed record TestRun(string Model, TrainSettings Settings, int Rank, double Alp
         var device = new DeviceRequest(DeviceKind.Cpu, null) { Make = () => Ahead || failsAfter < int.MaxValue ? new AheadDevice(new CpuDevice(), failsAfter) : new CpuDevice() };
         try
         {
-            Assert.Equal(0, TrainRun.Run(source, device, Full ? AdapterSettings.None(source.Schedule) : AdapterSettings.Create(source.Schedule, More with { Rank = Rank, Alpha = Alpha, RsLora = RsLora, Targets = Targets }), Settings with { Out = output, Start = start }, terminal, new Phases(terminal)));
+            Assert.Equal(0, TrainRun.Run(source, device, Full ? AdapterSettings.None(source.Schedule)
+                : AdapterSettings.Create(source.Schedule, More with { Rank = Rank, Alpha = Alpha, RsLora = RsLora, Targets = Targets }),
+                Settings with { Out = output, Start = start }, terminal, new Phases(terminal)));
         }
         catch (Ended)
         {
@@ -76,7 +79,8 @@ sealed record TestRun(string Model, TrainSettings Settings, int Rank, double Alp
         if (step == last) throw new Ended();
     });
 
-    public static TestRun Small(Scratch scratch, int steps, int saveEvery = 2) => new(Fixture.Checkpoint, new TrainSettings("", RunStart.New, new DataSettings([Data(scratch, new Random(1), 12, false)], null, 32, 32, DataLayout.Packed), 1, steps, 1,
+    public static TestRun Small(Scratch scratch, int steps, int saveEvery = 2) => new(Fixture.Checkpoint,
+        new TrainSettings("", RunStart.New, new DataSettings([Data(scratch, new Random(1), 12, false)], null, 32, 32, DataLayout.Packed), 1, steps, 1,
         LearningRateShape.Linear, 1e-3, 2, new AdamOptions(), "none", 5, saveEvery, 3, 5, null, null, new HostRequest()), 1, 2, false, ["k_proj"], false);
 
     /// <summary>Settings of any kind.</summary>
@@ -92,18 +96,22 @@ sealed record TestRun(string Model, TrainSettings Settings, int Rank, double Alp
         if (random.Next(2) == 0) data = data with { HeldBytes = layout == DataLayout.Concat ? random.Next(2000, 3000) : random.Next(64, 1500) };
         int? steps = random.Next(3) == 0 ? null : random.Next(6, 14);
         var settings = new TrainSettings("", RunStart.New, data, random.Next(1, 4), steps, random.Next(2, 4), (LearningRateShape)random.Next(3), 3e-3, random.Next(4),
-            new AdamOptions(WeightDecay: random.Next(2) * 0.1, Clip: random.Next(2)), new[] { "none", "cheap", "full", "auto" }[random.Next(4)], random.Next(100), random.Next(1, 5), random.Next(1, 4), 1000,
-            random.Next(2) == 0 ? null : (data, random.Next(1, 4)), new Quantization?[] { null, null, Quantization.Nf4 }[random.Next(3)], new HostRequest(StreamWeights: (StreamWeights)random.Next(3)));
+            new AdamOptions(WeightDecay: random.Next(2) * 0.1, Clip: random.Next(2)), new[] { "none", "cheap", "full", "auto" }[random.Next(4)],
+            random.Next(100), random.Next(1, 5), random.Next(1, 4), 1000,
+            random.Next(2) == 0 ? null : (data, random.Next(1, 4)), new Quantization?[] { null, null, Quantization.Nf4 }[random.Next(3)],
+            new HostRequest(StreamWeights: (StreamWeights)random.Next(3)));
         settings = settings with { Moments = (MomentFormat)random.Next(2), Adam = settings.Adam with { Scaling = random.Next(2) == 0 ? null : new LossScaling(1024, 3) } };
         settings = settings with { Patience = settings.Evaluation is not null && random.Next(2) == 0 ? random.Next(1, 4) : null };
         string[][] targets = [[], ["q_proj", "down_proj"], ["up_proj"], ["self_attn.*"], [@"layers\.[13]\..*(q|v)_proj"]];
         settings = settings with { MinimumRate = random.Next(2) * 1e-3, Restarts = random.Next(3), Adam = settings.Adam with { LoraPlus = random.Next(2) == 0 ? 1 : 4 } };
-        var run = new TestRun(skips ? spiked : Fixture.Checkpoint, settings, random.Next(1, 9), random.Next(1, 30), random.Next(2) == 0, targets[random.Next(5)], random.Next(2) == 0);
+        var run = new TestRun(skips ? spiked : Fixture.Checkpoint, settings, random.Next(1, 9), random.Next(1, 30),
+            random.Next(2) == 0, targets[random.Next(5)], random.Next(2) == 0);
         return run with
         {
             More = run.More with
             {
-                Dropout = random.Next(2) * 0.3, Layers = random.Next(2) == 0 ? null : [1, 3], Ranks = random.Next(2) == 0 ? [] : [("layers.1.*", random.Next(1, 40))], Alphas = random.Next(2) == 0 ? [] : [("*", random.Next(1, 9))],
+                Dropout = random.Next(2) * 0.3, Layers = random.Next(2) == 0 ? null : [1, 3], Ranks = random.Next(2) == 0 ? [] : [("layers.1.*", random.Next(1, 40))],
+                Alphas = random.Next(2) == 0 ? [] : [("*", random.Next(1, 9))],
             },
         };
     }
@@ -136,7 +144,8 @@ sealed record TestRun(string Model, TrainSettings Settings, int Rank, double Alp
     /// <summary>Every byte that two folders of the same run hold at its end, but times: adapter, metrics, newest checkpoint.</summary>
     public static void AssertSame(string expected, string actual)
     {
-        string[] files = [.. Directory.GetFiles(expected).Select(f => Path.GetFileName(f)).Where(f => f == "config.json" || f.StartsWith("adapter_", StringComparison.Ordinal) || f.StartsWith("model", StringComparison.Ordinal)).Order()];
+        string[] files = [.. Directory.GetFiles(expected).Select(f => Path.GetFileName(f))
+            .Where(f => f == "config.json" || f.StartsWith("adapter_", StringComparison.Ordinal) || f.StartsWith("model", StringComparison.Ordinal)).Order()];
         Assert.Contains(files, f => f.EndsWith(".safetensors", StringComparison.Ordinal));
         foreach (var name in files) Assert.Equal(File.ReadAllBytes(Path.Combine(expected, name)), File.ReadAllBytes(Path.Combine(actual, name)));
         Assert.Equal(Timeless(expected), Timeless(actual));
@@ -154,7 +163,8 @@ sealed record TestRun(string Model, TrainSettings Settings, int Rank, double Alp
     public static string? Best(string output) => new DirectoryInfo(Path.Combine(output, "best")).LinkTarget;
 
     static string[] Timeless(string output) => [.. File.ReadAllLines(Path.Combine(output, MetricsFile.Name)).Select(line =>
-        string.Join(' ', JsonDocument.Parse(line).RootElement.EnumerateObject().Where(p => p.Name is not ("tokens_per_second" or "step_ms")).Select(p => $"{p.Name}={p.Value.GetRawText()}")))];
+        string.Join(' ', JsonDocument.Parse(line).RootElement.EnumerateObject()
+            .Where(p => p.Name is not ("tokens_per_second" or "step_ms")).Select(p => $"{p.Name}={p.Value.GetRawText()}")))];
 
     /// <summary>What a process that dies now leaves.</summary>
     public static void Copy(string from, string to)

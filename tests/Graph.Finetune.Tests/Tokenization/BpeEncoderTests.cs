@@ -34,7 +34,8 @@ public class BpeEncoderTests
         }
         return [.. symbols.SelectMany(s => Emit(s.Text))];
 
-        int? Union(int i) => i >= 0 && i + 1 < symbols.Count && !symbols[i].Frozen && !symbols[i + 1].Frozen && ids.TryGetValue(symbols[i].Text + symbols[i + 1].Text, out var id) ? id : null;
+        int? Union(int i) => i >= 0 && i + 1 < symbols.Count && !symbols[i].Frozen && !symbols[i + 1].Frozen
+            && ids.TryGetValue(symbols[i].Text + symbols[i + 1].Text, out var id) ? id : null;
 
         void Offer(int i)
         {
@@ -88,7 +89,8 @@ public class BpeEncoderTests
     {
         List<(string, float, int)> pieces = [("<unk>", 0, 2), .. Enumerable.Range(0, 256).Select(b => ($"<0x{b:X2}>", 0f, 6))];
         Assert.Contains("begins a text with id 300", Assert.Throws<InputException>(() => SentencePieceTokenizer.Parse("m", ProtobufWriter.Model(pieces, 300, 0))).Message);
-        Assert.Contains("5000 characters", Assert.Throws<InputException>(() => SentencePieceTokenizer.Parse("m", ProtobufWriter.Model([.. pieces, (new string('a', 5000), 0, 1)], 0, 0))).Message);
+        Assert.Contains("5000 characters",
+            Assert.Throws<InputException>(() => SentencePieceTokenizer.Parse("m", ProtobufWriter.Model([.. pieces, (new string('a', 5000), 0, 1)], 0, 0))).Message);
         var named = SentencePieceTokenizer.Parse("m", ProtobufWriter.Model([.. pieces, ("[B]", 0, 3), ("<bos>", 0, 3), ("<eos>", 0, 3)], 0, 0, "[B]", "none"));
         Assert.Equal((257, 259), (named.Bos, named.Eos));
     }

@@ -12,7 +12,8 @@ static class ProtobufWriter
     {
         var file = new List<byte>();
         foreach (var (text, score, kind) in pieces) Bytes(file, 1, [.. Field(1, Encoding.UTF8.GetBytes(text)), 2 << 3 | 5, .. BitConverter.GetBytes(score), .. Number(3, kind)]);
-        Bytes(file, 2, [.. Number(3, 2), .. Number(35, 1), .. Number(41, bos), .. Number(42, eos), .. bosPiece is null ? [] : Field(46, Encoding.UTF8.GetBytes(bosPiece)), .. eosPiece is null ? [] : Field(47, Encoding.UTF8.GetBytes(eosPiece))]);
+        Bytes(file, 2, [.. Number(3, 2), .. Number(35, 1), .. Number(41, bos), .. Number(42, eos),
+            .. bosPiece is null ? [] : Field(46, Encoding.UTF8.GetBytes(bosPiece)), .. eosPiece is null ? [] : Field(47, Encoding.UTF8.GetBytes(eosPiece))]);
         Bytes(file, 3, [.. Number(3, 0), .. Number(4, 0)]);
         return [.. file];
     }

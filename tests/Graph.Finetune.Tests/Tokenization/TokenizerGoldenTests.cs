@@ -17,7 +17,8 @@ public class TokenizerGoldenTests
     static IReadOnlyList<(string Text, int[] Ids, string Decoded)> Goldens()
     {
         using var json = JsonDocument.Parse(File.ReadAllBytes(Path.Combine(Fixture.Reference, "tokenizer_goldens.json")));
-        return [.. json.RootElement.EnumerateArray().Select(e => (e.GetProperty("text").GetString()!, e.GetProperty("ids").EnumerateArray().Select(i => i.GetInt32()).ToArray(), e.GetProperty("decoded").GetString()!))];
+        return [.. json.RootElement.EnumerateArray()
+            .Select(e => (e.GetProperty("text").GetString()!, e.GetProperty("ids").EnumerateArray().Select(i => i.GetInt32()).ToArray(), e.GetProperty("decoded").GetString()!))];
     }
 
     [Fact]

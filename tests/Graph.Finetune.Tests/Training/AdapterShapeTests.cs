@@ -54,7 +54,8 @@ public class AdapterShapeTests
     };
 
     [Theory, MemberData(nameof(Wrong))]
-    public void Create_WhatIsNotThere_IsRefusedByName(string says, AdapterShape shape) => Assert.Contains(says, Assert.Throws<UsageException>(() => AdapterSettings.Create(Nano, shape)).Message);
+    public void Create_WhatIsNotThere_IsRefusedByName(string says, AdapterShape shape) =>
+        Assert.Contains(says, Assert.Throws<UsageException>(() => AdapterSettings.Create(Nano, shape)).Message);
 
     [Fact]
     public void Save_RanksAndAlphasOfTheirOwn_StandInBothPatternsAndComeBack()
@@ -76,7 +77,8 @@ public class AdapterShapeTests
     [Theory, InlineData(8), InlineData(null)]
     public void Step_AlphaOfItsOwn_IsTheStepOfALargerB(int? otherRank)
     {
-        var even = new AdapterShape(4, 8, false, ["q_proj", "k_proj", "v_proj", "down_proj"]) { Ranks = otherRank is { } r ? [("k_proj", r)] : [], Alphas = otherRank is { } s ? [("k_proj", 2.0 * s)] : [] };
+        var even = new AdapterShape(4, 8, false, ["q_proj", "k_proj", "v_proj", "down_proj"])
+            { Ranks = otherRank is { } r ? [("k_proj", r)] : [], Alphas = otherRank is { } s ? [("k_proj", 2.0 * s)] : [] };
         var scaled = even with { Alphas = [.. even.Alphas, ("q_proj", 16), ("layers.2.mlp.down_proj", 2)] };
         static float FactorOf(string linear) => linear.EndsWith("q_proj", StringComparison.Ordinal) ? 2 : linear == "model.layers.2.mlp.down_proj" ? 0.25f : 1;
         var (loss, gradients) = Step(scaled, _ => 1);
@@ -112,7 +114,8 @@ public class AdapterShapeTests
     public void Train_LoraPlus_MovesBByTheRatio(string optimizer)
     {
         using var scratch = new Scratch();
-        string[] Options(string ratio) => ["--steps", "1", "--lr", "0.001", "--weight-decay", "0", "--optimizer", optimizer, "--lora-plus-ratio", ratio, "--seq", "48", "--batch-tokens", "96"];
+        string[] Options(string ratio) => ["--steps", "1", "--lr", "0.001", "--weight-decay", "0",
+            "--optimizer", optimizer, "--lora-plus-ratio", ratio, "--seq", "48", "--batch-tokens", "96"];
         string one = Path.Combine(scratch.Path, "one"), sixteen = Path.Combine(scratch.Path, "sixteen"), data = Commands.Goldens.Data(scratch);
         Succeed(Train(data, one, Options("1")));
         Succeed(Train(data, sixteen, Options("16")));
@@ -129,13 +132,16 @@ public class AdapterShapeTests
     {
         using var scratch = new Scratch();
         // Rows of very different numbers of labels: a mean of means would be far off.
-        var data = scratch.File("rows.jsonl", Enumerable.Range(0, 8).Select(i => $"{{\"input_ids\":[{string.Join(',', Enumerable.Range(0, 16).Select(t => 31 * i + 7 * t + 3))}],\"labels\":[{string.Join(',', Enumerable.Range(0, 16).Select(t => t < 15 - i * 2 ? -100 : 31 * i + 7 * t + 3))}]}}"));
+        var data = scratch.File("rows.jsonl", Enumerable.Range(0, 8)
+            .Select(i => $"{{\"input_ids\":[{string.Join(',', Enumerable.Range(0, 16).Select(t => 31 * i + 7 * t + 3))}],"
+                + $"\"labels\":[{string.Join(',', Enumerable.Range(0, 16).Select(t => t < 15 - i * 2 ? -100 : 31 * i + 7 * t + 3))}]}}"));
         string one = Path.Combine(scratch.Path, "one"), four = Path.Combine(scratch.Path, "four");
         string[] options = ["--steps", "6", "--lr", "0.002", "--seq", "16", "--packing", "off"];
         Succeed(Train(data, one, [.. options, "--batch-tokens", "64"]));
         Succeed(Train(data, four, [.. options, "--batch-tokens", "16", "--grad-accum", "4"]));
         Assert.All(Losses(one).Zip(Losses(four)), pair => Assert.Equal(pair.First, pair.Second, 1e-5));
-        Assert.All(PeftAdapter.Load(one, Nano).Modules.Zip(PeftAdapter.Load(four, Nano).Modules), pair => Assert.InRange(Commands.Goldens.Distance(pair.First.B, pair.Second.B), 0, 1e-3));
+        Assert.All(PeftAdapter.Load(one, Nano).Modules.Zip(PeftAdapter.Load(four, Nano).Modules),
+            pair => Assert.InRange(Commands.Goldens.Distance(pair.First.B, pair.Second.B), 0, 1e-3));
     }
 
     static AdapterFile Zeros(AdapterSettings settings) => settings.Of(new TrainState(0, 0, 0,

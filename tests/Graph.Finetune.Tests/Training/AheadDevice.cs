@@ -31,7 +31,8 @@ sealed class AheadDevice(IDevice device, int runs = int.MaxValue) : IDevice
     }
 
     public void Upload(nint destination, ReadOnlySpan<byte> source) => device.Upload(destination, source);
-    public void Upload2D(nint destination, long pitchBytes, ReadOnlySpan<byte> source, long widthBytes, int rows) => device.Upload2D(destination, pitchBytes, source, widthBytes, rows);
+    public void Upload2D(nint destination, long pitchBytes, ReadOnlySpan<byte> source, long widthBytes, int rows) =>
+        device.Upload2D(destination, pitchBytes, source, widthBytes, rows);
 
     public void Download(Span<byte> destination, nint source)
     {

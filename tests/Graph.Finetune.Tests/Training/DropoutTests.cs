@@ -88,7 +88,8 @@ public class DropoutTests
         double[] Losses(double p, int seed, string recompute = "none")
         {
             using var session = Open(source, Shape with { Dropout = p }, recompute, seed);
-            return [session.Training.Evaluate(Batch).LossSum, session.Training.Train([Batch], 0).Loss, session.Training.Train([Batch], 0).Loss, session.Training.Evaluate(Batch).LossSum];
+            return [session.Training.Evaluate(Batch).LossSum, session.Training.Train([Batch], 0).Loss,
+                session.Training.Train([Batch], 0).Loss, session.Training.Evaluate(Batch).LossSum];
         }
         var dropped = Losses(0.3, 5);
         var plain = Losses(0, 5);

@@ -22,7 +22,8 @@ public class LearningRateTests
         var cosine = new LearningRate(LearningRateShape.Cosine, 8, 0, 10) { Minimum = 2, Restarts = 2 };
         Assert.Equal(5, cosine.At(5), 1e-12);
         Assert.Equal(2 + 6 * (1 + System.Math.Cos(System.Math.PI * 0.2)) / 2, cosine.At(4), 1e-12);
-        Assert.All(Enumerable.Range(0, 30), step => Assert.Equal(step % 3 == 0 ? 8 : step % 3 == 1 ? 6 : 4, new LearningRate(LearningRateShape.Linear, 8, 0, 30) { Minimum = 2, Restarts = 9 }.At(step), 1e-12));
+        Assert.All(Enumerable.Range(0, 30), step => Assert.Equal(step % 3 == 0 ? 8 : step % 3 == 1 ? 6 : 4,
+            new LearningRate(LearningRateShape.Linear, 8, 0, 30) { Minimum = 2, Restarts = 9 }.At(step), 1e-12));
     }
 
     [Fact]

@@ -15,7 +15,8 @@ public class TrainDataTests
     static TrainData Data(Scratch scratch, long heldBytes, params (int Count, double Weight)[] files)
     {
         var random = new Random(1);
-        var sources = files.Select((f, file) => new DataSource(scratch.File($"{file}.jsonl", Enumerable.Range(0, f.Count).Select(i => $"{{\"input_ids\":[{string.Join(',', Enumerable.Repeat(1000 * file + i, random.Next(2, 12)))}]}}")), f.Weight)).ToArray();
+        var sources = files.Select((f, file) => new DataSource(scratch.File($"{file}.jsonl", Enumerable.Range(0, f.Count)
+            .Select(i => $"{{\"input_ids\":[{string.Join(',', Enumerable.Repeat(1000 * file + i, random.Next(2, 12)))}]}}")), f.Weight)).ToArray();
         return TrainData.Open(new DataSettings(sources, null, 16, 32, DataLayout.Packed) { HeldBytes = heldBytes }, null, new DataOptions(16, []));
     }
 
@@ -33,7 +34,8 @@ public class TrainDataTests
         return seen;
     }
 
-    static IReadOnlyList<StepBatches> Epoch(TrainData data, int seed, int perStep, int epoch) => [.. data.Steps(seed, perStep, new DataPlace(epoch, 0, 0)).TakeWhile(s => s.Place.Epoch == epoch || s.Place == new DataPlace(epoch + 1, 0, 0))];
+    static IReadOnlyList<StepBatches> Epoch(TrainData data, int seed, int perStep, int epoch) =>
+        [.. data.Steps(seed, perStep, new DataPlace(epoch, 0, 0)).TakeWhile(s => s.Place.Epoch == epoch || s.Place == new DataPlace(epoch + 1, 0, 0))];
 
     [Theory, InlineData(DataSet.HeldBytes), InlineData(1500), InlineData(64)]
     public void Steps_OfAnEpoch_HaveEachExampleOnceInAnOrderOfSeedAndEpoch(long heldBytes)
@@ -94,9 +96,11 @@ public class TrainDataTests
     {
         using var source = ModelSource.Open(GraphModels.All.Single(m => m.Name == "nano"), Fixture.Checkpoint);
         const int tokens = 96;
-        using var session = ModelSession.Open(source, new DeviceRequest(DeviceKind.Cpu, null), new SessionRequest(AdapterSettings.None(source.Schedule), tokens, tokens, 1, "none", new AdamOptions(), 0), _ => { });
+        using var session = ModelSession.Open(source, new DeviceRequest(DeviceKind.Cpu, null),
+            new SessionRequest(AdapterSettings.None(source.Schedule), tokens, tokens, 1, "none", new AdamOptions(), 0), _ => { });
         var random = new Random(2);
-        Example[] documents = [.. Enumerable.Range(0, 14).Select(i => Enumerable.Range(0, random.Next(2, 60)).Select(_ => random.Next(source.Vocabulary)).ToArray()).Select((ids, i) => new Example(ids, [.. ids.Select(id => random.Next(4) == 0 ? -100 : id)], i + 1))];
+        Example[] documents = [.. Enumerable.Range(0, 14).Select(i => Enumerable.Range(0, random.Next(2, 60)).Select(_ => random.Next(source.Vocabulary)).ToArray())
+            .Select((ids, i) => new Example(ids, [.. ids.Select(id => random.Next(4) == 0 ? -100 : id)], i + 1))];
         var alone = documents.Select(d => session.Training.Evaluate(MicroBatch.Pack(tokens, [(d.Ids, Packing.Shift(d.Labels))]))).ToArray();
         var packed = Packing.PackDocuments(documents, tokens, 60);
         Assert.True(packed.Count < documents.Length / 2);

@@ -37,12 +37,14 @@ public class TrainerTests
         Assert.Equal(5, positions[^1].Step);
     }
 
-    static (List<StepReport> Reports, TrainState State) Run(int steps, int stopAfter, Func<ModelSession, ModelSession> change, AdamOptions? adam = null, bool broken = false, Action<RunPosition>? at = null)
+    static (List<StepReport> Reports, TrainState State) Run(int steps, int stopAfter, Func<ModelSession, ModelSession> change,
+        AdamOptions? adam = null, bool broken = false, Action<RunPosition>? at = null)
     {
         using var source = ModelSource.Open(GraphModels.All.Single(m => m.Name == "nano"), "random:3");
         var request = new SessionRequest(AdapterSettings.Create(source.Schedule, 4, 8, false, []), 64, 64, 1, "none", adam ?? new AdamOptions(), 5);
         using var session = ModelSession.Open(source, new DeviceRequest(DeviceKind.Cpu, null), request, _ => { });
-        if (broken && session.Training.Plan.Optimizer.Adapters[0] is var a) session.Training.SetAdapter(a.Slot.Linear, new float[a.A.Elements], [.. Enumerable.Repeat(float.NaN, a.B.Elements)]);
+        if (broken && session.Training.Plan.Optimizer.Adapters[0] is var a)
+            session.Training.SetAdapter(a.Slot.Linear, new float[a.A.Elements], [.. Enumerable.Repeat(float.NaN, a.B.Elements)]);
         var random = new Random(1);
         var batches = Enumerable.Range(1, 20).Select(i =>
         {

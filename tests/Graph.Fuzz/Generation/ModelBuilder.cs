@@ -37,7 +37,8 @@ sealed class ModelBuilder
     public string Unique(string name)
     {
         var prefix = Scope.Length > 0 ? Scope + "." : "";
-        return Enumerable.Range(1, int.MaxValue).Select(i => prefix + name + (i > 1 ? i : "")).First(n => !parameters.ContainsKey(n + ".weight") && !parameters.ContainsKey(n + ".embed") && !adapters.ContainsKey(n));
+        return Enumerable.Range(1, int.MaxValue).Select(i => prefix + name + (i > 1 ? i : ""))
+            .First(n => !parameters.ContainsKey(n + ".weight") && !parameters.ContainsKey(n + ".embed") && !adapters.ContainsKey(n));
     }
 
     public int Param(string name, params int[] dims)

@@ -166,7 +166,8 @@ sealed class Pieces(ModelBuilder b, Draw draw)
         var z = Fuzz.Score.Z;
         var cap = draw.Of(1.5, 3, 50);
         return draw.Weighted<Func<(Score?, double)>>(
-            (6, () => draw.Chance(0.4) ? (null, 1.5) : Note("score: cap", ((Score?)Fuzz.Score.Of("mul", Fuzz.Score.Of("tanh", Fuzz.Score.Of("div", z, C(cap))), C(cap)), Math.Min(cap, 8)))), [
+            (6, () => draw.Chance(0.4) ? (null, 1.5)
+                : Note("score: cap", ((Score?)Fuzz.Score.Of("mul", Fuzz.Score.Of("tanh", Fuzz.Score.Of("div", z, C(cap))), C(cap)), Math.Min(cap, 8)))), [
             (1, () => Note("score: identity lambda", ((Score?)z, 1.5))),
             (1, () => Note("score: cap plus a share", ((Score?)Fuzz.Score.Of("add", Fuzz.Score.Of("mul", Fuzz.Score.Of("tanh", z), C(2)), Fuzz.Score.Of("mul", z, C(0.1))), 2))),
             (1, () => Note("score: function", ((Score?)Fuzz.Score.Of(draw.Of(OpTable.Smooth), Fuzz.Score.Of("mul", z, C(draw.Number()))), 2))),
@@ -174,7 +175,8 @@ sealed class Pieces(ModelBuilder b, Draw draw)
             (1, () => Note("score: rsqrt", ((Score?)Fuzz.Score.Of("mul", z, Fuzz.Score.Of("rsqrt", Fuzz.Score.Of("add", Fuzz.Score.Of("mul", z, z), C(1)))), 2))),
             (1, () => Note("score: div", ((Score?)Fuzz.Score.Of("div", z, Fuzz.Score.Of("add", C(2), Fuzz.Score.Of("tanh", z))), 2))),
             (1, () => Note("score: distance", ((Score?)Fuzz.Score.Of("sub", z, Fuzz.Score.Of("mul", new Score.Distance(), C(0.1))), 2))),
-            (1, () => Note("score: distance and head", ((Score?)Fuzz.Score.Of("sub", z, Fuzz.Score.Of("mul", Fuzz.Score.Of("exp", Fuzz.Score.Of("mul", Fuzz.Score.Of("add", new Score.Head(), C(1)), C(-0.5))), new Score.Distance())), 2))),
+            (1, () => Note("score: distance and head", ((Score?)Fuzz.Score.Of("sub", z,
+                Fuzz.Score.Of("mul", Fuzz.Score.Of("exp", Fuzz.Score.Of("mul", Fuzz.Score.Of("add", new Score.Head(), C(1)), C(-0.5))), new Score.Distance())), 2))),
             (1, () => Note("score: function of head", ((Score?)Fuzz.Score.Of("mul", Fuzz.Score.Of("tanh", z), Fuzz.Score.Of("add", new Score.Head(), C(1))), 2))),
             (0.5, () => Note("score: constant", ((Score?)C(0.5), 1)))])();
     }

@@ -63,20 +63,29 @@ public sealed class DiagnosticTests
     [InlineData("if (ReferenceEquals(x, table)) x += 1;", "GRAPH006", "ReferenceEquals(x, table)", "tensors are compared")]
     [InlineData("if ((bool)(object)x) x += 1;", "GRAPH002", "(bool)(object)x", "the condition is a tensor act[T,16]; it must be known while tracing")]
     // shapes
-    [InlineData("x = Linear(x, Param(\"w\", 8, 24));", "GRAPH003", "Linear(x, Param(\"w\", 8, 24))", "linear: x is act[T,16] but w is act[8,24]; the last dims must match (with w, variant m, in M.Forward)")]
+    [InlineData("x = Linear(x, Param(\"w\", 8, 24));", "GRAPH003", "Linear(x, Param(\"w\", 8, 24))",
+        "linear: x is act[T,16] but w is act[8,24]; the last dims must match (with w, variant m, in M.Forward)")]
     [InlineData("x += Param(\"w\", 8);", "GRAPH003", "x += Param(\"w\", 8)", "add: x is act[T,16] but y is act[8]")]
     [InlineData("x *= RowMean(RowMean(x));", "GRAPH003", "RowMean(RowMean(x))", "row_mean: x is f32[T,1], which has one value per row already")]
-    [InlineData("x *= RowMean(SplitHeads(x, 2));", "GRAPH003", "x *= RowMean(SplitHeads(x, 2))", "mul: x is act[T,16] but y is f32[T,2,1]; shapes must be equal, or one of them a scalar")]
-    [InlineData("x += MergeHeads(RowMean(SplitHeads(x, 2)));", "GRAPH003", "MergeHeads(RowMean(SplitHeads(x, 2)))", "merge_heads: x is f32[T,2,1]; one value per row has no heads to split or merge")]
+    [InlineData("x *= RowMean(SplitHeads(x, 2));", "GRAPH003", "x *= RowMean(SplitHeads(x, 2))",
+        "mul: x is act[T,16] but y is f32[T,2,1]; shapes must be equal, or one of them a scalar")]
+    [InlineData("x += MergeHeads(RowMean(SplitHeads(x, 2)));", "GRAPH003", "MergeHeads(RowMean(SplitHeads(x, 2)))",
+        "merge_heads: x is f32[T,2,1]; one value per row has no heads to split or merge")]
     [InlineData("x *= RowMean(ids);", "GRAPH003", "RowMean(ids)", "row_mean: x is i32[T]; it must have rows of numbers")]
-    [InlineData("var b = LoraB(\"q\", 16); x *= RowMean(Linear(x, LoraA(\"q\", 16)));", "GRAPH003", "RowMean(Linear(x, LoraA(\"q\", 16)))", "row_mean: x is act[T,R]; there are no reductions over the rank of an adapter")]
-    [InlineData("var b = LoraB(\"q\", 16); var s = Linear(x, LoraA(\"q\", 16)) * RowMean(x);", "GRAPH003", "Linear(x, LoraA(\"q\", 16)) * RowMean(x)", "mul: x is act[T,R] but y is f32[T,1]")]
+    [InlineData("var b = LoraB(\"q\", 16); x *= RowMean(Linear(x, LoraA(\"q\", 16)));", "GRAPH003", "RowMean(Linear(x, LoraA(\"q\", 16)))",
+        "row_mean: x is act[T,R]; there are no reductions over the rank of an adapter")]
+    [InlineData("var b = LoraB(\"q\", 16); var s = Linear(x, LoraA(\"q\", 16)) * RowMean(x);", "GRAPH003", "Linear(x, LoraA(\"q\", 16)) * RowMean(x)",
+        "mul: x is act[T,R] but y is f32[T,1]")]
     [InlineData("x = MergeHeads(SplitHeads(x, 2) * Param(\"g\", 3, 1));", "GRAPH003", "SplitHeads(x, 2) * Param(\"g\", 3, 1)", "mul: x is act[T,2,8] but y is act[3,1]")]
-    [InlineData("x = MergeHeads(RmsNorm(SplitHeads(x, 2), Param(\"n\", 16), 1e-6));", "GRAPH003", "RmsNorm(SplitHeads(x, 2), Param(\"n\", 16), 1e-6)", "rms_norm: x is act[T,2,8] but w is act[16]")]
-    [InlineData("x = LayerNorm(x, Param(\"n\", 16), Param(\"b\", 8), 1e-6);", "GRAPH003", "LayerNorm(x, Param(\"n\", 16), Param(\"b\", 8), 1e-6)", "layer_norm: x is act[T,16] but b is act[8]; b must have one value per column")]
+    [InlineData("x = MergeHeads(RmsNorm(SplitHeads(x, 2), Param(\"n\", 16), 1e-6));", "GRAPH003", "RmsNorm(SplitHeads(x, 2), Param(\"n\", 16), 1e-6)",
+        "rms_norm: x is act[T,2,8] but w is act[16]")]
+    [InlineData("x = LayerNorm(x, Param(\"n\", 16), Param(\"b\", 8), 1e-6);", "GRAPH003", "LayerNorm(x, Param(\"n\", 16), Param(\"b\", 8), 1e-6)",
+        "layer_norm: x is act[T,16] but b is act[8]; b must have one value per column")]
     [InlineData("x = LayerNorm(x, Param(\"n\", 16), 0);", "GRAPH003", "LayerNorm(x, Param(\"n\", 16), 0)", "layer_norm: eps is 0; it must be positive")]
-    [InlineData("var y = RmsNorm(Linear(x, Param(\"w\", 8200, 16)), Param(\"n\", 8200), 1e-6);", "GRAPH003", "RmsNorm(Linear(x, Param(\"w\", 8200, 16)), Param(\"n\", 8200), 1e-6)", "rows of more than 8192 columns cannot be reduced")]
-    [InlineData("var y = Linear(x, Param(\"w\", 20, 16));", "GRAPH003", "Linear(x, Param(\"w\", 20, 16))", "linear: the result is act[T,20]; kernels read 8 columns at a time, so the last dimension must be a multiple of 8")]
+    [InlineData("var y = RmsNorm(Linear(x, Param(\"w\", 8200, 16)), Param(\"n\", 8200), 1e-6);", "GRAPH003", "RmsNorm(Linear(x, Param(\"w\", 8200, 16)), Param(\"n\", 8200), 1e-6)",
+        "rows of more than 8192 columns cannot be reduced")]
+    [InlineData("var y = Linear(x, Param(\"w\", 20, 16));", "GRAPH003", "Linear(x, Param(\"w\", 20, 16))",
+        "linear: the result is act[T,20]; kernels read 8 columns at a time, so the last dimension must be a multiple of 8")]
     [InlineData("x = MergeHeads(SplitHeads(x, 4));", "GRAPH003", "SplitHeads(x, 4)", "split_heads: the result is act[T,4,4]; kernels read 8 columns at a time")]
     [InlineData("x *= Sigmoid(ids);", "GRAPH003", "Sigmoid(ids)", "sigmoid: i32[T]; integers take no part in arithmetic")]
     [InlineData("x *= ids;", "GRAPH003", "x *= ids", "mul: x is act[T,16] and y is i32[T]; integers take no part in arithmetic")]
@@ -88,20 +97,28 @@ public sealed class DiagnosticTests
     [InlineData("x *= Param(\"g\");", "GRAPH003", "Param(\"g\")", "param: 'g' has no dimensions; give its shape in the checkpoint")]
     [InlineData("x *= Param(\"table\", 16);", "GRAPH003", "Param(\"table\", 16)", "param: 'table' is act[16] here but act[32,16] where it was used first")]
     [InlineData("x *= 1 / (C(0) * 1.0);\n int C(int i) => i;", "GRAPH003", "1 / (C(0) * 1.0)", "const: value is")]
-    [InlineData("var h = SplitHeads(x, 1); x = MergeHeads(Attention(h, h, h, 1, z => RowMean(z)));", "GRAPH003", "RowMean(z)", "the score function calls row_mean; it may use numbers, arithmetic and functions of one element")]
-    [InlineData("var h = SplitHeads(x, 1); x = MergeHeads(Attention(h, h, h, 1, z => z * Param(\"w\", 16)));", "GRAPH003", "Param(\"w\", 16)", "the score function calls param; it may use")]
-    [InlineData("var h = SplitHeads(x, 1); x = MergeHeads(Attention(h, h, h, 1, (z, at) => z + at.Distance * at.Head.Id));", "GRAPH001", "at.Head.Id", "'Id' of a tensor is not known while tracing")]
-    [InlineData("var h = SplitHeads(x, 2); x = MergeHeads(Attention(h, h, h, 1));", "GRAPH003", "Attention(h, h, h, 1)", "attention: the head dim is 8; it must be a multiple of 16 up to 96, or of 32 up to 256 (variant m, in M.Forward)")]
-    [InlineData("var h = SplitHeads(x, 1); Tensor? s = null; h = Attention(h, h, h, 1, z => { s = z * 2; return z; }); x = MergeHeads(h * s!);", "GRAPH003", "h * s!", "mul: reads a value of attention's score function")]
-    [InlineData("var y = Linear(x, Param(\"w\", 2_000_000_000, 16));", "GRAPH003", "Param(\"w\", 2_000_000_000, 16)", "param: 'w' is [2000000000,16]; a weight has at most 2,147,483,647 elements")]
+    [InlineData("var h = SplitHeads(x, 1); x = MergeHeads(Attention(h, h, h, 1, z => RowMean(z)));", "GRAPH003", "RowMean(z)",
+        "the score function calls row_mean; it may use numbers, arithmetic and functions of one element")]
+    [InlineData("var h = SplitHeads(x, 1); x = MergeHeads(Attention(h, h, h, 1, z => z * Param(\"w\", 16)));", "GRAPH003", "Param(\"w\", 16)",
+        "the score function calls param; it may use")]
+    [InlineData("var h = SplitHeads(x, 1); x = MergeHeads(Attention(h, h, h, 1, (z, at) => z + at.Distance * at.Head.Id));", "GRAPH001", "at.Head.Id",
+        "'Id' of a tensor is not known while tracing")]
+    [InlineData("var h = SplitHeads(x, 2); x = MergeHeads(Attention(h, h, h, 1));", "GRAPH003", "Attention(h, h, h, 1)",
+        "attention: the head dim is 8; it must be a multiple of 16 up to 96, or of 32 up to 256 (variant m, in M.Forward)")]
+    [InlineData("var h = SplitHeads(x, 1); Tensor? s = null; h = Attention(h, h, h, 1, z => { s = z * 2; return z; }); x = MergeHeads(h * s!);", "GRAPH003", "h * s!",
+        "mul: reads a value of attention's score function")]
+    [InlineData("var y = Linear(x, Param(\"w\", 2_000_000_000, 16));", "GRAPH003", "Param(\"w\", 2_000_000_000, 16)",
+        "param: 'w' is [2000000000,16]; a weight has at most 2,147,483,647 elements")]
     [InlineData("var h = SplitHeads(x, 1); x = MergeHeads(Attention(h, h, h, 1, z => z * x));", "GRAPH003", "z * x", "the score function reads a tensor act[T,16] from outside")]
-    [InlineData("var h = SplitHeads(x, 1); x = MergeHeads(Attention(h, h, h, 1, null, 0));", "GRAPH003", "Attention(h, h, h, 1, null, 0)", "attention: window is 0; it must be at least 1")]
+    [InlineData("var h = SplitHeads(x, 1); x = MergeHeads(Attention(h, h, h, 1, null, 0));", "GRAPH003", "Attention(h, h, h, 1, null, 0)",
+        "attention: window is 0; it must be at least 1")]
     // calls
     [InlineData("x *= Random.Shared.NextDouble();", "GRAPH004", "Random.Shared", "'Random.Shared' is part of the base library, of which only a few members are traced")]
     [InlineData("x *= Environment.ProcessorCount;", "GRAPH004", "Environment.ProcessorCount", "is part of the base library")]
     [InlineData("x *= new Size(3).ToString().Length;", "GRAPH004", "new Size(3).ToString()", "'Size.ToString' has no body in this project that could be traced; write one")]
     [InlineData("x *= DateTime.Now.Day;", "GRAPH004", "DateTime.Now", "'DateTime.Now' is part of the base library")]
-    [InlineData("x *= new[] { 1, 2 }.Where(i => i > 1).Sum();", "GRAPH004", "new[] { 1, 2 }.Where(i => i > 1)", "LINQ's 'Enumerable.Where' is not traced, or not with these arguments; a model may call Range, Repeat, Select")]
+    [InlineData("x *= new[] { 1, 2 }.Where(i => i > 1).Sum();", "GRAPH004", "new[] { 1, 2 }.Where(i => i > 1)",
+        "LINQ's 'Enumerable.Where' is not traced, or not with these arguments; a model may call Range, Repeat, Select")]
     [InlineData("x *= new[] { 1.5, 2 }.Sum();", "GRAPH004", "new[] { 1.5, 2 }.Sum()", "Sum of ints")]
     [InlineData("x *= Recorder.Record(() => this).Count;", "GRAPH004", "Recorder.Record(() => this)", "'Recorder.Record' belongs to another project")]
     [InlineData("x *= Math.BigMul(2, 3);", "GRAPH004", "Math.BigMul(2, 3)", "'Math.BigMul' is part of the base library")]
@@ -115,22 +132,30 @@ public sealed class DiagnosticTests
     [InlineData("var a = new int[2]; x *= a[2];", "GRAPH007", "a[2]", "index 2 is outside of the list of 2")]
     [InlineData("x *= (_null is null ? 3 : 1) switch { 1 => 2, 2 => 4 };", "GRAPH007", "(_null is null ? 3 : 1) switch { 1 => 2, 2 => 4 }", "no arm of the switch takes 3")]
     [InlineData("if (_null is null) throw new ArgumentException();", "GRAPH007", "throw new ArgumentException();", "the model throws here, without a message (variant m")]
-    [InlineData("if (_null is null) throw new ArgumentException(\"a name must be given\");", "GRAPH007", "throw new ArgumentException(\"a name must be given\");", "a name must be given (variant m")]
+    [InlineData("if (_null is null) throw new ArgumentException(\"a name must be given\");", "GRAPH007", "throw new ArgumentException(\"a name must be given\");",
+        "a name must be given (variant m")]
     [InlineData("x *= Later.First;", "GRAPH007", "Second", "'Second' has no value yet when the initializer of 'First' reads it; declare it before")]
     [InlineData("x += Shared;", "GRAPH007", "x += Shared", "add: 'b' is null; it must be a tensor")]
-    [InlineData("x += checked(int.MaxValue + _null?.Length ?? int.MaxValue + Deep2(1));\n static int Deep2(int n) => checked(int.MaxValue + n);", "GRAPH007", "int.MaxValue + n", "2147483647 Add 1 overflows")]
-    public void Statement_NotAllowed_IsAnErrorOnItself(string statement, string id, string under, string message) => IsReported(Model.Replace("BODY", statement), id, under, message);
+    [InlineData("x += checked(int.MaxValue + _null?.Length ?? int.MaxValue + Deep2(1));\n static int Deep2(int n) => checked(int.MaxValue + n);", "GRAPH007", "int.MaxValue + n",
+        "2147483647 Add 1 overflows")]
+    public void Statement_NotAllowed_IsAnErrorOnItself(string statement, string id, string under, string message) =>
+        IsReported(Model.Replace("BODY", statement), id, under, message);
 
     [Theory]
-    [InlineData("return Linear(x, table);", "return SplitHeads(x, 2);", "GRAPH009", "cross_entropy: the model returns act[T,2,8]; it must return logits [T,V] (variant m, in M.Forward)", null)]
+    [InlineData("return Linear(x, table);", "return SplitHeads(x, 2);", "GRAPH009",
+        "cross_entropy: the model returns act[T,2,8]; it must return logits [T,V] (variant m, in M.Forward)", null)]
     [InlineData("return Linear(x, table);", "var y = Linear(x, table); x = x * 2; return y;", "GRAPH009", "but records mul after it, whose result nothing reads; remove it", null)]
     [InlineData("[GraphModel(\"m\")]", "[GraphModel(\"M 1\")]", "GRAPH008", "has the name 'M 1'; use lower-case letters", null)]
     [InlineData("public sealed class M()", "public abstract class M()", "GRAPH008", "is abstract", null)]
     [InlineData("public sealed class M()", "public sealed class M(int i)", "GRAPH008", "has no constructor without parameters", null)]
-    [InlineData("CheckpointConfig => []", "CheckpointConfig => [new(\"a\", new double[1])]", "GRAPH009", "CheckpointConfig has a = a list of 1; a value is an int", "CheckpointConfig")]
-    [InlineData("CheckpointConfig => []", "CheckpointConfig => [new(\"a\", 1), new(\"b\", 2)]; public override string[] Changes => [\"a\", \"c\"]", "GRAPH009", "Changes names 'c', which is no field of CheckpointConfig (a, b) and no tensor or member (whose names have dots)", "Changes")]
-    [InlineData("CheckpointConfig => []", "CheckpointConfig => []; public override string[] Changes => null!", "GRAPH009", "Changes is null; it must be a list of texts", "Changes")]
-    [InlineData("readonly string? _null = null;", "static readonly Tensor Wrong = Param(\"w\", 16); Tensor Use() => Wrong; readonly string? _null = Wrong is null ? null : null;", "GRAPH001", "the static member 'Wrong' calls ops", "Param(\"w\", 16)")]
+    [InlineData("CheckpointConfig => []", "CheckpointConfig => [new(\"a\", new double[1])]", "GRAPH009",
+        "CheckpointConfig has a = a list of 1; a value is an int", "CheckpointConfig")]
+    [InlineData("CheckpointConfig => []", "CheckpointConfig => [new(\"a\", 1), new(\"b\", 2)]; public override string[] Changes => [\"a\", \"c\"]",
+        "GRAPH009", "Changes names 'c', which is no field of CheckpointConfig (a, b) and no tensor or member (whose names have dots)", "Changes")]
+    [InlineData("CheckpointConfig => []", "CheckpointConfig => []; public override string[] Changes => null!", "GRAPH009",
+        "Changes is null; it must be a list of texts", "Changes")]
+    [InlineData("readonly string? _null = null;", "static readonly Tensor Wrong = Param(\"w\", 16); Tensor Use() => Wrong; readonly string? _null = Wrong is null ? null : null;",
+        "GRAPH001", "the static member 'Wrong' calls ops", "Param(\"w\", 16)")]
     public void Class_WrongForm_IsAnErrorOnTheClass(string old, string changed, string id, string message, string? under) =>
         IsReported(Model.Replace("BODY", "").Replace(old, changed), id, under ?? "M", message);
 
@@ -141,7 +166,8 @@ public sealed class DiagnosticTests
     [Fact]
     public void Fault_InALayerThatVariantsShare_IsOneDiagnostic()
     {
-        var source = Model.Replace("[GraphModel(\"m\")] public sealed class M()", "[GraphModel(\"a\")] public sealed class A : M; [GraphModel(\"b\")] public sealed class B : M; public class M()").Replace("BODY", "x = Linear(x, ids);");
+        var source = Model.Replace("[GraphModel(\"m\")] public sealed class M()",
+            "[GraphModel(\"a\")] public sealed class A : M; [GraphModel(\"b\")] public sealed class B : M; public class M()").Replace("BODY", "x = Linear(x, ids);");
         var diagnostic = Assert.Single(Report(source));
         Assert.EndsWith("(variant a, in M.Forward; also in b)", diagnostic.GetMessage());
     }
@@ -149,7 +175,8 @@ public sealed class DiagnosticTests
     [Fact]
     public void Variants_OfOneName_AreAnErrorOnTheSecondClass()
     {
-        var source = Model.Replace("BODY", "").Replace("[GraphModel(\"m\")] public sealed class M()", "[GraphModel(\"m\")] public sealed class N : M; [GraphModel(\"m\")] public class M()");
+        var source = Model.Replace("BODY", "")
+            .Replace("[GraphModel(\"m\")] public sealed class M()", "[GraphModel(\"m\")] public sealed class N : M; [GraphModel(\"m\")] public class M()");
         Assert.Contains("two [GraphModel] classes are called 'm'", Assert.Single(Report(source), d => d.Id == "GRAPH008").GetMessage());
     }
 
@@ -160,7 +187,8 @@ public sealed class DiagnosticTests
     public void Names_Unknown_AreErrorsThatListWhatThereIs()
     {
         var messages = Report(Model.Replace("BODY", ""), ("GraphEmitVariants", "m,9b"), ("GraphEmitTargets", "sm_90a,sm_12")).Select(d => d.Id + " " + d.GetMessage());
-        Assert.Equal(["GRAPH011 GraphVariants names '9b', but the variants here are m", "GRAPH011 GraphTargets names 'sm_12', but the targets are cpu, " + string.Join(", ", Graph.Generator.Schedules.Target.All)], messages);
+        Assert.Equal(["GRAPH011 GraphVariants names '9b', but the variants here are m",
+            "GRAPH011 GraphTargets names 'sm_12', but the targets are cpu, " + string.Join(", ", Graph.Generator.Schedules.Target.All)], messages);
     }
 
     [Fact]

@@ -22,7 +22,8 @@ public sealed class FaultTests
                 BODY
                 return Linear(x, table);
             }
-            static Tensor Project(Tensor x, string name, int outDim) => Linear(x, Param(name + ".weight", outDim, 16)) + Linear(Linear(x, LoraA(name, 16)), LoraB(name, outDim)) * LoraScale(name);
+            static Tensor Project(Tensor x, string name, int outDim) => Linear(x, Param(name + ".weight", outDim, 16))
+                + Linear(Linear(x, LoraA(name, 16)), LoraB(name, outDim)) * LoraScale(name);
             Tensor Attend(Tensor x) =>
                 MergeHeads(Attention(SplitHeads(x, heads), SplitHeads(x, 2), SplitHeads(x, 2), 1, null, window));
             Tensor Twice(Tensor x)
@@ -97,26 +98,31 @@ public sealed class FaultTests
             }
             [GraphModel("narrow")] public sealed class NarrowModel() : Gemma2Model(Gemma2Config.Nano) { protected override Module Layer(int i) => new Narrow(Config, i); }
             """, "Mine.cs");
-        var faults = Project.Driver(("GraphEmitVariants", "five,zero,narrow"), ("GraphEmitTargets", "cpu")).RunGenerators(Project.Gemma2().AddSyntaxTrees(mine), TestContext.Current.CancellationToken).GetRunResult().Diagnostics;
+        var faults = Project.Driver(("GraphEmitVariants", "five,zero,narrow"), ("GraphEmitTargets", "cpu"))
+            .RunGenerators(Project.Gemma2().AddSyntaxTrees(mine), TestContext.Current.CancellationToken).GetRunResult().Diagnostics;
         Assert.All(faults, f => Assert.Equal("GRAPH003", f.Id));
         string Only(string part) => Assert.Single(faults, f => f.GetMessage().Contains(part)).GetMessage();
         Assert.Contains("model.layers.0.self_attn.q_proj.weight and", Only("variant five"));
         Assert.Contains("window is 0", Only("variant zero"));
         // W and A of the same line do not fit x.
-        Assert.EndsWith("(with model.layers.0.mlp.up_proj.weight and model.layers.0.mlp.down_proj.weight, variant narrow, in layers.0.mlp, called at Mine.cs(7))", Only("w is act[128,128]"));
+        Assert.EndsWith("(with model.layers.0.mlp.up_proj.weight and model.layers.0.mlp.down_proj.weight, variant narrow, in layers.0.mlp, called at Mine.cs(7))",
+            Only("w is act[128,128]"));
         Assert.Contains("LoraA(\"model.layers.0.mlp.down_proj\")", Only("w is f32[R,128]"));
         Assert.Contains(faults.Single(f => f.GetMessage().Contains("w is act[128,128]")).AdditionalLocations, l => l.SourceTree == mine);
         Assert.Equal(4, faults.Length);
     }
 
     [Theory]
-    [InlineData("layers.0", 0), InlineData("layers.12.mlp", 12), InlineData("encoder.layers.3", 3), InlineData("sublayers.1", -1), InlineData("sublayers.1.layers.2.mlp", 2), InlineData("layers.x", -1),
-     InlineData("layers.1x", -1), InlineData("layers", -1), InlineData("layers.", -1), InlineData("layer.0", -1), InlineData("layers0", -1), InlineData("M.Forward", -1), InlineData("layers.x.layers.4", 4),
+    [InlineData("layers.0", 0), InlineData("layers.12.mlp", 12), InlineData("encoder.layers.3", 3), InlineData("sublayers.1", -1), InlineData("sublayers.1.layers.2.mlp", 2),
+     InlineData("layers.x", -1),
+     InlineData("layers.1x", -1), InlineData("layers", -1), InlineData("layers.", -1), InlineData("layer.0", -1), InlineData("layers0", -1), InlineData("M.Forward", -1),
+     InlineData("layers.x.layers.4", 4),
      InlineData("layers.99999999999", -1)]
     public void Layer_OfAScope_IsExactlyASegmentLayersAndANumber(string scope, int layer) => Assert.Equal(layer, LayerScope.Of(scope));
 
     [Theory]
-    [InlineData("Scope(\"layer.0\")", "Scope(\"layer.0\")", "'layer.0'"), InlineData("Scope(\"layers0\")", "Scope(\"layers0\")", "'layers0'"), InlineData("Scope(\"layers.x\")", "Scope(\"layers.x\")", "'layers.x'"),
+    [InlineData("Scope(\"layer.0\")", "Scope(\"layer.0\")", "'layer.0'"), InlineData("Scope(\"layers0\")", "Scope(\"layers0\")", "'layers0'"),
+     InlineData("Scope(\"layers.x\")", "Scope(\"layers.x\")", "'layers.x'"),
      InlineData("Scope(\"sublayers.1\")", "Scope(\"sublayers.1\")", "'sublayers.1'"), InlineData("Scope(\"block_3\")", "Scope(\"block_3\")", "'block_3'")]
     public void Scope_ThatLooksLikeALayer_IsAWarning(string scope, string under, string says)
     {
@@ -135,10 +141,13 @@ public sealed class FaultTests
     [Theory]
     [InlineData("var s = Linear(x, LoraA(\"q\", 16));", "GRAPH013", "LoraA(\"q\", 16)", "LoraA(\"q\") has no LoraB of that name; an adapter is the two")]
     [InlineData("var b = LoraB(\"q\", 16);", "GRAPH013", "LoraB(\"q\", 16)", "LoraB(\"q\") has no LoraA of that name")]
-    [InlineData("x = x + Linear(Linear(x, LoraA(\"q\", 16) * 2), LoraB(\"q\", 16));", "GRAPH013", "LoraA(\"q\", 16) * 2", "mul: reads LoraA(\"q\"); an adapter matrix can only be the w of a Linear(x, w) (with LoraA(\"q\"),")]
+    [InlineData("x = x + Linear(Linear(x, LoraA(\"q\", 16) * 2), LoraB(\"q\", 16));", "GRAPH013", "LoraA(\"q\", 16) * 2",
+        "mul: reads LoraA(\"q\"); an adapter matrix can only be the w of a Linear(x, w) (with LoraA(\"q\"),")]
     [InlineData("var a = Linear(LoraA(\"q\", 16), LoraB(\"q\", 16));", "GRAPH013", "Linear(LoraA(\"q\", 16), LoraB(\"q\", 16))", "linear: reads LoraA(\"q\") as x")]
-    [InlineData("x = Project(x, \"q\", 16) + Linear(Linear(x, LoraA(\"q\", 16)), LoraB(\"q\", 8));", "GRAPH003", "LoraB(\"q\", 8)", "lora_b: 'q' is f32[8,R] here but f32[16,R] where it was used first")]
-    [InlineData("x = Project(x, \"q\", 16) + Linear(x, Param(\"q.weight\", 16, 8));", "GRAPH003", "Param(\"q.weight\", 16, 8)", "param: 'q.weight' is act[16,8] here but act[16,16] where it was used first")]
+    [InlineData("x = Project(x, \"q\", 16) + Linear(Linear(x, LoraA(\"q\", 16)), LoraB(\"q\", 8));", "GRAPH003", "LoraB(\"q\", 8)",
+        "lora_b: 'q' is f32[8,R] here but f32[16,R] where it was used first")]
+    [InlineData("x = Project(x, \"q\", 16) + Linear(x, Param(\"q.weight\", 16, 8));", "GRAPH003", "Param(\"q.weight\", 16, 8)",
+        "param: 'q.weight' is act[16,8] here but act[16,16] where it was used first")]
     public void Adapter_ThatIsNotAAndBOfALinear_IsAnErrorOnTheOp(string body, string id, string under, string message)
     {
         var fault = Assert.Single(Report(body));

@@ -12,7 +12,8 @@ namespace Graph.Generator.Tests.Tracing;
 /// <summary>The interpreter against the same C# run for real, and against the trace written by hand.</summary>
 public sealed class Gemma2TraceTests
 {
-    static readonly Lazy<IReadOnlyDictionary<string, TracedModel>> Interpreted = new(() => Project.Trace(Project.Gemma2()).ToDictionary(t => t.Variant, t => t.Model ?? throw new InvalidOperationException(t.Error?.ToString() ?? t.Variant + ": the model does not compile")));
+    static readonly Lazy<IReadOnlyDictionary<string, TracedModel>> Interpreted = new(() => Project.Trace(Project.Gemma2()).ToDictionary(t => t.Variant,
+        t => t.Model ?? throw new InvalidOperationException(t.Error?.ToString() ?? t.Variant + ": the model does not compile")));
 
     static readonly IReadOnlyDictionary<string, Type> Classes = typeof(Gemma2TraceTests).Assembly.GetTypes()
         .Where(t => t.Namespace == "Gemma2" && t.GetCustomAttribute<GraphModelAttribute>() is not null).ToDictionary(t => t.GetCustomAttribute<GraphModelAttribute>()!.Name);
@@ -45,7 +46,8 @@ public sealed class Gemma2TraceTests
 
     [Fact]
     public void Variants_Models_AreTheOnesThatDocsAndTestsName() =>
-        Assert.Equal(["27b", "27b-2l", "2b", "2b-full", "9b", "9b-2l", "9b-full", "nano", "nano-full", "nano-no-attn-softcap", "nano-no-final-softcap"], Classes.Keys.Order(StringComparer.Ordinal));
+        Assert.Equal(["27b", "27b-2l", "2b", "2b-full", "9b", "9b-2l", "9b-full", "nano", "nano-full", "nano-no-attn-softcap", "nano-no-final-softcap"],
+            Classes.Keys.Order(StringComparer.Ordinal));
 
     [Fact]
     public void SoftcapsOff_Trace_HasNoTanh()

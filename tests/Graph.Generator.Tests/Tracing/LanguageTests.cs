@@ -17,7 +17,8 @@ public sealed class LanguageTests
             .ToDictionary(t => t.Variant, t => (t.Model, t.Error)));
 
     static readonly IReadOnlyDictionary<string, Type> Classes = typeof(LanguageTests).Assembly.GetTypes()
-        .Where(t => t.Namespace == "Graph.Generator.Tests.Tracing.Language" && t.GetCustomAttribute<GraphModelAttribute>() is not null).ToDictionary(t => t.GetCustomAttribute<GraphModelAttribute>()!.Name);
+        .Where(t => t.Namespace == "Graph.Generator.Tests.Tracing.Language" && t.GetCustomAttribute<GraphModelAttribute>() is not null)
+        .ToDictionary(t => t.GetCustomAttribute<GraphModelAttribute>()!.Name);
 
     public static TheoryData<string> All => new(Classes.Keys);
 

@@ -5,14 +5,16 @@ using static Graph.Dsl.Ops;
 // Models that differ from Gemma 2 in structure: what someone who changes the model in code may try. StructureTests traces and compiles them.
 namespace Graph.Generator.Tests.Tracing.Structures;
 
-public enum Change { None, AllHeadsHaveKeys, NoRope, NoScore, PlainMlp, Silu, LinearWithoutAdapter, NoAttention, NoNorms, NoPostNorms, Gain, NoFinalNorm, UntiedHead, Parallel, ParallelWithCopy, SharedLayers, AdaptedHead, NoHead,
+public enum Change { None, AllHeadsHaveKeys, NoRope, NoScore, PlainMlp, Silu, LinearWithoutAdapter, NoAttention, NoNorms, NoPostNorms,
+    Gain, NoFinalNorm, UntiedHead, Parallel, ParallelWithCopy, SharedLayers, AdaptedHead, NoHead,
     OneHead, QueryIsKey, NothingTrainedBefore, SomeOfOneInput }
 
 public class Layer(Gemma2Config c, int i, Change change) : Module
 {
     string Name => $"model.layers.{i}";
     Tensor Norm(Tensor x, string name) => RmsNorm(x, Param($"{Name}.{name}.weight", c.Hidden), c.Eps);
-    Tensor Project(Tensor x, string name, int from, int to) => HasAdapter(name) ? new Projection($"{Name}.{name}", from, to).Forward(x) : Linear(x, Param($"{Name}.{name}.weight", to, from));
+    Tensor Project(Tensor x, string name, int from, int to) =>
+        HasAdapter(name) ? new Projection($"{Name}.{name}", from, to).Forward(x) : Linear(x, Param($"{Name}.{name}.weight", to, from));
 
     bool HasAdapter(string name) => change switch
     {

@@ -16,11 +16,13 @@ namespace Graph.Generator.Tests.Tracing;
 public sealed class StructureTests
 {
     static readonly Lazy<IReadOnlyDictionary<string, TracedModel>> Interpreted = new(() =>
-        Project.Trace(Project.Gemma2().AddSyntaxTrees(Project.Tree(File.ReadAllText(Path.Combine(Project.Root, "tests", "Graph.Generator.Tests", "Tracing", "StructureModels.cs")), "StructureModels.cs")))
+        Project.Trace(Project.Gemma2().AddSyntaxTrees(
+                Project.Tree(File.ReadAllText(Path.Combine(Project.Root, "tests", "Graph.Generator.Tests", "Tracing", "StructureModels.cs")), "StructureModels.cs")))
             .ToDictionary(t => t.Variant, t => t.Model ?? throw new InvalidOperationException(t.Error?.ToString() ?? t.Variant + ": the model does not compile")));
 
     static readonly IReadOnlyDictionary<string, Type> Classes = typeof(StructureTests).Assembly.GetTypes()
-        .Where(t => t.Namespace == "Graph.Generator.Tests.Tracing.Structures" && t.GetCustomAttribute<GraphModelAttribute>() is not null).ToDictionary(t => t.GetCustomAttribute<GraphModelAttribute>()!.Name);
+        .Where(t => t.Namespace == "Graph.Generator.Tests.Tracing.Structures" && t.GetCustomAttribute<GraphModelAttribute>() is not null)
+        .ToDictionary(t => t.GetCustomAttribute<GraphModelAttribute>()!.Name);
 
     static readonly IReadOnlyDictionary<string, string> Refused = new Dictionary<string, string>
     {
@@ -36,7 +38,8 @@ public sealed class StructureTests
     [Theory]
     [MemberData(nameof(All))]
     public void Structure_RunAndInterpreted_GivesTheSameTrace(string name) =>
-        Assert.Equal(Dsl.TraceText.Print(Recorder.Record(() => (LanguageModel)Activator.CreateInstance(Classes[name])!)), Generator.Tracing.TraceText.Print(Interpreted.Value[name].Nodes));
+        Assert.Equal(Dsl.TraceText.Print(Recorder.Record(() => (LanguageModel)Activator.CreateInstance(Classes[name])!)),
+            Generator.Tracing.TraceText.Print(Interpreted.Value[name].Nodes));
 
     /// <summary>What kernels fuse is told for any structure: no gradient of a copy, every text with words first.</summary>
     [Fact]

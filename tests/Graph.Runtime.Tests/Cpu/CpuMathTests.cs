@@ -68,7 +68,8 @@ public unsafe class CpuMathTests
         for (var left = 1; left < 2 * Vector<float>.Count; left++)
         {
             var kept = Math.Min(left, Vector<float>.Count);
-            float[] from = [.. Enumerable.Range(1, left).Select(i => (float)i), .. Enumerable.Repeat(float.NaN, Vector<float>.Count)], to = [.. Enumerable.Repeat(9f, 3 * Vector<float>.Count)];
+            float[] from = [.. Enumerable.Range(1, left).Select(i => (float)i), .. Enumerable.Repeat(float.NaN, Vector<float>.Count)],
+                to = [.. Enumerable.Repeat(9f, 3 * Vector<float>.Count)];
             var sum = new VectorSum();
             fixed (float* pf = from, pt = to)
             {

@@ -37,7 +37,8 @@ public class CpuProductTests
             segments.Add(new GemmOperands(aAt, aPitch, bAt, bPitch, depth));
             for (var i = 0; i < expected.Length; i++)
                 for (var p = 0; p < depth; p++)
-                    expected[i] += alpha * (double)(layout == GemmLayout.Tn ? a[p * aPitch + i / n] : a[i / n * aPitch + p]) * (layout == GemmLayout.Nt ? b[i % n * bPitch + p] : b[p * bPitch + i % n]);
+                    expected[i] += alpha * (double)(layout == GemmLayout.Tn ? a[p * aPitch + i / n] : a[i / n * aPitch + p])
+                        * (layout == GemmLayout.Nt ? b[i % n * bPitch + p] : b[p * bPitch + i % n]);
         }
         using var program = device.Prepare([new BoundGemm("d", -1, 0, 0, layout, ElementType.Act, d, dPitch, m, n, segments, alpha, accumulate)]);
         program.Run();

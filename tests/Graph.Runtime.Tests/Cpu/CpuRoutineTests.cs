@@ -29,14 +29,16 @@ public unsafe class CpuRoutineTests
     [InlineData(GemmLayout.Tn, 70, 33, 511), InlineData(GemmLayout.Tn, 5, 17, 513)]
     public void Gemm_OddSizesAndPitches_IsTheProduct(GemmLayout layout, int m, int n, int k)
     {
-        int aPitch = (layout == GemmLayout.Tn ? m : k) + 5, bPitch = (layout == GemmLayout.Nt ? k : n) + 2, aRows = layout == GemmLayout.Tn ? k : m, bRows = layout == GemmLayout.Nt ? n : k;
+        int aPitch = (layout == GemmLayout.Tn ? m : k) + 5, bPitch = (layout == GemmLayout.Nt ? k : n) + 2,
+            aRows = layout == GemmLayout.Tn ? k : m, bRows = layout == GemmLayout.Nt ? n : k;
         float[] a = Padded(1, aRows, aPitch - 5, aPitch), b = Padded(2, bRows, bPitch - 2, bPitch), d = Random(3, m * (n + 3)), before = [.. d];
         fixed (float* pa = a, pb = b, pd = d) CpuGemm.Run(layout, pd, n + 3, pa, aPitch, pb, bPitch, m, n, k, 0.5f, true);
         for (var i = 0; i < m; i++)
             for (var j = 0; j < n + 3; j++)
             {
                 double sum = before[i * (n + 3) + j];
-                for (var p = 0; p < k && j < n; p++) sum += 0.5 * a[layout == GemmLayout.Tn ? p * aPitch + i : i * aPitch + p] * b[layout == GemmLayout.Nt ? j * bPitch + p : p * bPitch + j];
+                for (var p = 0; p < k && j < n; p++)
+                    sum += 0.5 * a[layout == GemmLayout.Tn ? p * aPitch + i : i * aPitch + p] * b[layout == GemmLayout.Nt ? j * bPitch + p : p * bPitch + j];
                 Assert.Equal(sum, d[i * (n + 3) + j], j < n ? 2e-5 : 0);
             }
     }
@@ -72,7 +74,8 @@ public unsafe class CpuRoutineTests
     public void Attention_DocumentsWindowAndGroups_MatchesFp64AndFiniteDifferences(int window, int D)
     {
         const int T = 20, N = 4, K = 2;
-        float[] q = Random(1, T * N * D).Select(x => 3 * x).ToArray(), k = Random(2, T * K * D).Select(x => 3 * x).ToArray(), v = Random(3, T * K * D), weight = Random(4, T * N * D);
+        float[] q = Random(1, T * N * D).Select(x => 3 * x).ToArray(), k = Random(2, T * K * D).Select(x => 3 * x).ToArray(),
+            v = Random(3, T * K * D), weight = Random(4, T * N * D);
         int[] start = [.. Enumerable.Range(0, T).Select(t => t < 3 ? 0 : 3)];
         var (o, lse, gradients) = Attention(q, k, v, weight, start, N, K, D, window);
         double[][] inputs = [.. new[] { q, k, v }.Select(x => x.Select(y => (double)y).ToArray())];
@@ -136,7 +139,8 @@ public unsafe class CpuRoutineTests
         fixed (float* pq = q, pk = k, pv = v, pw = weight, po = o, pl = lse, pd = delta, pdq = dq, pdk = dk, pdv = dv)
         fixed (int* ps = start, pe = end)
         {
-            CpuView O = new((nint)po, N * D), L = new((nint)pl, N), Q = new((nint)pq, N * D), X = new((nint)pk, K * D), V = new((nint)pv, K * D), G = new((nint)pw, N * D), E = new((nint)pd, N);
+            CpuView O = new((nint)po, N * D), L = new((nint)pl, N), Q = new((nint)pq, N * D), X = new((nint)pk, K * D),
+                V = new((nint)pv, K * D), G = new((nint)pw, N * D), E = new((nint)pd, N);
             CpuView S = new((nint)ps, 0), F = new((nint)pe, 0);
             CpuAttention.Forward<Softcap>([O, L, Q, X, V, S], T, N, K, D, window);
             CpuAttention.Delta([E, O, G], T, N, D);

@@ -47,7 +47,9 @@ public sealed class KernelCacheTests : IDisposable
         Assert.Equal(keys[0], KernelKey.ForCache("ab", "sm_80", ["-std=c++17"], "12.4"));
     }
 
-    public static IEnumerable<TheoryDataRow<string>> Damages() => new[] { "empty", "header only", "cut by one byte", "cut in the middle", "first byte", "hash byte", "last byte", "a byte of the image", "version" }.Select(d => new TheoryDataRow<string>(d));
+    public static IEnumerable<TheoryDataRow<string>> Damages() =>
+        new[] { "empty", "header only", "cut by one byte", "cut in the middle", "first byte", "hash byte", "last byte", "a byte of the image", "version" }
+            .Select(d => new TheoryDataRow<string>(d));
 
     [Theory]
     [MemberData(nameof(Damages))]

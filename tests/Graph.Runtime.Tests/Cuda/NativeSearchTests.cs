@@ -19,7 +19,8 @@ public sealed class NativeSearchTests
     public void Nvrtc_PlainEnvironment_NewestFirstThenToolkit()
     {
         if (OperatingSystem.IsWindows()) return;
-        Assert.Equal(["libnvrtc.so.13", "/usr/local/cuda/lib64/libnvrtc.so.13", "libnvrtc.so.12", "/usr/local/cuda/lib64/libnvrtc.so.12"], NativeSearch.Nvrtc(Environment()).Candidates);
+        Assert.Equal(["libnvrtc.so.13", "/usr/local/cuda/lib64/libnvrtc.so.13", "libnvrtc.so.12", "/usr/local/cuda/lib64/libnvrtc.so.12"],
+            NativeSearch.Nvrtc(Environment()).Candidates);
         Assert.Equal(["libnvrtc.so.13", "/c/lib64/libnvrtc.so.13", "libnvrtc.so.12", "/c/lib64/libnvrtc.so.12"], NativeSearch.Nvrtc(Environment(("CUDA_PATH", "/c"))).Candidates);
     }
 

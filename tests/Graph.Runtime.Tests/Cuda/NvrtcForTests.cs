@@ -6,7 +6,10 @@ namespace Graph.Runtime.Tests.Cuda;
 
 static class NvrtcForTests
 {
-    /// <summary>eng/install-nvrtc.sh unpacks NVRTC into .cache/nvrtc. Set before anything looks for it; where there is none, every test that compiles fails with the runtime's own sentence.</summary>
+    /// <summary>
+    /// eng/install-nvrtc.sh unpacks NVRTC into .cache/nvrtc.
+    /// Set before anything looks for it; where there is none, every test that compiles fails with the runtime's own sentence.
+    /// </summary>
     [ModuleInitializer]
     internal static void UseTheRepositorysNvrtc()
     {

@@ -53,5 +53,6 @@ public sealed class TileShapeTests
     [InlineData(GemmLayout.Nn, false, false, TileShape.Narrow, "gemm_nn_n192")]
     [InlineData(GemmLayout.Nn, false, true, TileShape.SkinnyN, "gemm_nn_add_skinny_n")]
     [InlineData(GemmLayout.Tn, true, true, TileShape.SkinnyM, "gemm_tn_f32_add_skinny_m")]
-    public void Name_Form_SaysTheTile(GemmLayout layout, bool f32, bool accumulate, TileShape tile, string name) => Assert.Equal(name, new GemmForm(layout, f32, accumulate, tile).Name);
+    public void Name_Form_SaysTheTile(GemmLayout layout, bool f32, bool accumulate, TileShape tile, string name) =>
+        Assert.Equal(name, new GemmForm(layout, f32, accumulate, tile).Name);
 }

@@ -86,7 +86,8 @@ public class PackedTrainingTests
         {
             // Where a run of launches is tiled, a weight in it is made anew for every tile, and its place is free between.
             Assert.Contains(plan.MicroBatch.Tiled, r => Enumerable.Range(r.First, r.Last - r.First + 1).Any(i => plan.MicroBatch.Launches[i] is DequantizeLaunch));
-            Assert.All(plan.MicroBatch.Arena.Placements.Where(p => plan.Shapes.IsMaterialized(p.Lifetime.Tensor)), p => Assert.Equal(plan.Shapes[p.Lifetime.Tensor].Bytes, p.Lifetime.Bytes));
+            Assert.All(plan.MicroBatch.Arena.Placements.Where(p => plan.Shapes.IsMaterialized(p.Lifetime.Tensor)),
+                p => Assert.Equal(plan.Shapes[p.Lifetime.Tensor].Bytes, p.Lifetime.Bytes));
         }
         var losses = Enumerable.Range(0, 3).Select(i => (double)session.Train([TinyModel.Batch(Tokens, i)], 1e-2).Loss).ToList();
         losses.Add(session.Evaluate(TinyModel.Batch(Tokens, 9)).LossSum);

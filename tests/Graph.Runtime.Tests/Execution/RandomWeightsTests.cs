@@ -10,7 +10,8 @@ namespace Graph.Runtime.Tests;
 
 public class RandomWeightsTests
 {
-    static readonly Schedule Wide = ScheduleText.Parse("schedule wide layers=0\ntensor b.weight+a.weight weight act[340,1027] parts=b.weight:40+a.weight:300\ntensor norm weight act[1027]\nforward\nbackward\nrecompute\n");
+    static readonly Schedule Wide = ScheduleText.Parse("schedule wide layers=0\ntensor b.weight+a.weight weight act[340,1027] parts=b.weight:40+a.weight:300\n"
+        + "tensor norm weight act[1027]\nforward\nbackward\nrecompute\n");
 
     static float[] Rows(RandomWeights weights, string name, int row, int rows) =>
         Elements.ToFloats(weights.Rows(name, row, rows, new byte[rows * 1027 * 2]), ActType.Bf16);

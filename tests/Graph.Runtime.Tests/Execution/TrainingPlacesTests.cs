@@ -73,7 +73,8 @@ public class TrainingPlacesTests
 
     /// <summary>Launches in tiles, the last one shorter, whatever is built again and whichever adapters are there: the same bits, in training and evaluation.</summary>
     [Theory]
-    [InlineData(8, "none", "a,b"), InlineData(40, "none", "b"), InlineData(40, "full", "a,b"), InlineData(96, "full", "layers.1.a"), InlineData(8, "cheap", "a"), InlineData(1000, "full", "a,b")]
+    [InlineData(8, "none", "a,b"), InlineData(40, "none", "b"), InlineData(40, "full", "a,b"), InlineData(96, "full", "layers.1.a"),
+     InlineData(8, "cheap", "a"), InlineData(1000, "full", "a,b")]
     public void Train_InTiles_HasTheSameBits(int tile, string decisions, string targets)
     {
         var ranks = RankTable.Create(Tiny, 5, targets.Split(','));

@@ -21,7 +21,8 @@ public class TrainingTests
         var ranks = RankTable.Create(Tiny, rank, targets.Split(','));
         var (session, device) = Start(ranks, 20);
         var batch = Batch(20, 1);
-        var adapters = ranks.Adapters.ToDictionary(s => s.Linear, s => (session.GetAdapter(s.Linear).A.Select(v => (double)v).ToArray(), InitialB(s).Select(v => (double)v).ToArray(), s.Rank));
+        var adapters = ranks.Adapters.ToDictionary(s => s.Linear, s => (session.GetAdapter(s.Linear).A.Select(v => (double)v).ToArray(),
+            InitialB(s).Select(v => (double)v).ToArray(), s.Rank));
         var result = session.Train([batch], 0);
         Assert.Equal(Loss(batch, adapters), result.Loss, 1e-5);
         double squares = 0;
@@ -188,7 +189,8 @@ public class TrainingTests
         [
             state with { Adapters = [.. state.Adapters.Take(1)] }, state with { Adapters = [.. state.Adapters, first] },
                 state with { Adapters = [first with { Linear = "other" }, .. state.Adapters.Skip(1)] },
-            state with { Adapters = [first with { A = first.A with { FirstMoment = new Fp32Moment([.. ((Fp32Moment)first.A.FirstMoment).Values, 1]) } }, .. state.Adapters.Skip(1)] },
+            state with { Adapters = [first with { A = first.A with { FirstMoment = new Fp32Moment([.. ((Fp32Moment)first.A.FirstMoment).Values, 1]) } },
+                .. state.Adapters.Skip(1)] },
             state with { Adapters = [.. state.Adapters.SkipLast(1), state.Adapters[^1] with { B = first.B with { SecondMoment = new Fp32Moment([]) } }] },
         ];
         var (other, _) = Start(RankTable.Create(Tiny, 3, ["a", "b"]), 64);

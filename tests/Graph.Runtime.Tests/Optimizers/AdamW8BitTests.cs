@@ -26,7 +26,8 @@ public unsafe class AdamW8BitTests
     {
         var random = new Random(1);
         foreach (var map in new[] { DynamicMap.Signed.ToArray(), DynamicMap.Unsigned.ToArray() })
-            foreach (var x in Enumerable.Range(0, 3000).Select(_ => (float)((random.NextDouble() * 2 - 1) * Math.Pow(10, -8 * random.NextDouble()))).Concat(map).Concat([-1, 0, float.NaN]))
+            foreach (var x in Enumerable.Range(0, 3000).Select(_ => (float)((random.NextDouble() * 2 - 1) * Math.Pow(10, -8 * random.NextDouble())))
+                    .Concat(map).Concat([-1, 0, float.NaN]))
                 if (float.IsNaN(x)) Assert.Equal(0, DynamicMap.Nearest(map, x));
                 else Assert.Equal(map.Min(value => Math.Abs(value - x)), Math.Abs(map[DynamicMap.Nearest(map, x)] - x), 1e-9f);
     }

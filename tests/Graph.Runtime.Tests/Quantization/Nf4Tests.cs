@@ -115,14 +115,18 @@ public unsafe class Nf4Tests
         Assert.Equal(Nf4.DynamicMap.Take(127).Select(v => -v).Reverse(), Nf4.DynamicMap.Skip(128).Take(127));
     }
 
-    /// <summary>The kernel on a packed block, and a tensor's own values: all codes, odd lengths, stacks of parts, nested and plain, parts that are no multiple of a chunk.</summary>
+    /// <summary>
+    /// The kernel on a packed block, and a tensor's own values: all codes, odd lengths, stacks of parts,
+    /// nested and plain, parts that are no multiple of a chunk.
+    /// </summary>
     [Theory]
     [InlineData(1, 2, 1), InlineData(3, 22, 7), InlineData(2, 64, 128), InlineData(3, 130, 190), InlineData(2, 33, 513)]
     public void Kernel_RandomBlocks_IsTheTensorsValues(int parts, int rows, int columns)
     {
         foreach (var format in new[] { WeightFormat.Nf4, WeightFormat.Nf4Plain })
         {
-            var weight = new ScheduleTensor("w", TensorKind.Weight, ElementType.Act, false, [parts * rows, columns], Parts: [.. Enumerable.Range(0, parts).Select(i => new WeightPart("w" + i, rows))]);
+            var weight = new ScheduleTensor("w", TensorKind.Weight, ElementType.Act, false, [parts * rows, columns],
+                Parts: [.. Enumerable.Range(0, parts).Select(i => new WeightPart("w" + i, rows))]);
             var layout = Nf4Layout.Create(weight, format);
             var random = new Random(parts * rows);
             using var device = new CpuDevice(poison: true);
@@ -136,7 +140,8 @@ public unsafe class Nf4Tests
                 random.NextBytes(codes);
                 var absmaxCodes = new byte[format == WeightFormat.Nf4 ? blocks : 0];
                 random.NextBytes(absmaxCodes);
-                float[] stored = [.. Enumerable.Range(0, format == WeightFormat.Nf4 ? (int)Nf4.NestedBlocks(blocks) : blocks).Select(_ => random.NextSingle())], map = format == WeightFormat.Nf4 ? [.. Nf4.DynamicMap] : [];
+                float[] stored = [.. Enumerable.Range(0, format == WeightFormat.Nf4 ? (int)Nf4.NestedBlocks(blocks) : blocks).Select(_ => random.NextSingle())],
+                    map = format == WeightFormat.Nf4 ? [.. Nf4.DynamicMap] : [];
                 table[i].Offset = format == WeightFormat.Nf4 ? random.NextSingle() : 0;
                 var values = new ushort[elements];
                 new Nf4Tensor(elements, codes, absmaxCodes, stored, map, table[i].Offset).Dequantize(0, values);

@@ -1,7 +1,9 @@
 """Parity with transformers + PEFT on a GPU: logits, adapter gradients, five training steps, and the adapter read back.
 
-Each case builds a random checkpoint whose attention scores reach the softcap and an adapter with B != 0, then runs the same token ids three ways: transformers + PEFT (eager) in fp32,
-the same in bf16, and our executable in bf16. The rule: our error against fp32 is at most 2x (logits, the losses of five training steps) and 3x (every adapter gradient) that of transformers' bf16.
+Each case builds a random checkpoint whose attention scores reach the softcap and an adapter with B != 0,
+then runs the same token ids three ways: transformers + PEFT (eager) in fp32,
+the same in bf16, and our executable in bf16.
+The rule: our error against fp32 is at most 2x (logits, the losses of five training steps) and 3x (every adapter gradient) that of transformers' bf16.
 
     python3 bench/parity.py --exe artifacts/gemma2 [--case 2b:1024 --case 9b-2l:4097 ...] [--work DIR] [--report FILE]
 
@@ -58,8 +60,8 @@ def build(variant, ids, folder, seed):
     torch.manual_seed(seed)
     with torch.device("cuda"):
         model = AutoModelForCausalLM.from_config(gemma2.config(variant), attn_implementation="eager", dtype=torch.bfloat16)
-    # Random layers with capped scores are chaotic: at full strength, 26 of them turn bf16's rounding into errors of the size of the logits, in every implementation. Branches that sum to the
-    # size of one keep the residual stream in charge, as training does.
+    # Random layers with capped scores are chaotic: at full strength, 26 of them turn bf16's rounding into errors of the size of the logits, in every implementation.
+    # Branches that sum to the size of one keep the residual stream in charge, as training does.
     branch = 0.7 / model.config.num_hidden_layers ** 0.5
     with torch.no_grad():
         for name, weight in model.named_parameters():
@@ -157,14 +159,16 @@ class Report:
         worst.sort(reverse=True)
         median = worst[len(worst) // 2][0]
         for ratio, theirs, name in worst[:3]:
-            self.check(case, f"gradient {name.removeprefix('base_model.model.model.')}, error / transformers' bf16", ratio, GRADIENTS, f"theirs {theirs:.3g}; median of {len(worst)}: {median:.2f}")
+            self.check(case, f"gradient {name.removeprefix('base_model.model.model.')}, error / transformers' bf16",
+                       ratio, GRADIENTS, f"theirs {theirs:.3g}; median of {len(worst)}: {median:.2f}")
         self.check(case, "loss, relative", abs(ours[0] - reference[0]) / reference[0], LOSSES)
 
 
 def ours_once(exe, variant, model, adapter, data, tokens, sequence, every, folder):
     """Our `eval --dump`: (loss, logits of every `every`-th token, gradients), and the ids in the order they were run."""
     dump = folder / "dump.safetensors"
-    exe.run("eval", "--variant", variant, "--model", model, "--adapter", adapter, "--data", data, "--seq", sequence, "--batch-tokens", tokens, "--dump", dump, "--dump-every", every)
+    exe.run("eval", "--variant", variant, "--model", model, "--adapter", adapter, "--data", data,
+            "--seq", sequence, "--batch-tokens", tokens, "--dump", dump, "--dump-every", every)
     tensors = load_file(dump)
     gradients = {name.removeprefix("grad."): value for name, value in tensors.items() if name.startswith("grad.")}
     return (tensors["loss"].item(), tensors["logits"], gradients), tensors["input_ids"]
@@ -205,7 +209,8 @@ def random_case(report, exe, case, work, seed):
     peft.set_adapter("default")
     peft.delete_adapter("ours")
 
-    # The reference last, in place: fp32 weights need the memory that bf16 ones had. Its embedding scale is the rounded one, as this is a constant of bf16 runs and not an error of theirs.
+    # The reference last, in place: fp32 weights need the memory that bf16 ones had.
+    # Its embedding scale is the rounded one, as this is a constant of bf16 runs and not an error of theirs.
     peft.float()
     use_rounded_embedding_scale(peft.get_base_model())
     reference = forward_backward(peft, ids, labels, rows)

@@ -1,5 +1,5 @@
-"""Parquet files that pyarrow writes, read by the published executable: of many small ones the documents are those of JSON Lines with the rows that pyarrow reads; of a file of some GB, written with pyarrow's defaults,
-the number of rows, the memory, and the time until the first step.
+"""Parquet files that pyarrow writes, read by the published executable: of many small ones the documents are those of JSON Lines with the rows that pyarrow reads;
+of a file of some GB, written with pyarrow's defaults, the number of rows, the memory, and the time until the first step.
 
     python3 bench/parquet_pyarrow.py --gemma2 artifacts/gemma2-nano [--bytes 5e9] [--large-alone] [--dir FOLDER]
 
@@ -42,16 +42,20 @@ def tables(rng, text):
         return f"é {rng.randrange(1000)} \U0001F600 {text[at:at + rng.randint(1, most)]}"
 
     def chats(n):
-        return [None if i % 13 == 5 else [{"role": "user" if t % 2 == 0 else "assistant", "content": None if i % 29 == 7 and t == 1 else cut(300)} for t in range(2 * (i % 3 + 1))] for i in range(n)]
+        return [None if i % 13 == 5
+                else [{"role": "user" if t % 2 == 0 else "assistant", "content": None if i % 29 == 7 and t == 1 else cut(300)} for t in range(2 * (i % 3 + 1))]
+                for i in range(n)]
 
     n = 60
     texts = [None if i % 7 == 3 else cut(400) for i in range(n)]
     ids = [None if i % 11 == 5 else [rng.randrange(3, 300) for _ in range(i % 5 + 1)] for i in range(n)]
-    other = {"id": pa.array(range(n), pa.int64()), "score": pa.array([i / 7 for i in range(n)]), "flag": pa.array([i % 2 == 0 for i in range(n)]), "source": pa.array([{"url": "x", "seen": [1, 2]}] * n)}
+    other = {"id": pa.array(range(n), pa.int64()), "score": pa.array([i / 7 for i in range(n)]),
+             "flag": pa.array([i % 2 == 0 for i in range(n)]), "source": pa.array([{"url": "x", "seen": [1, 2]}] * n)}
     yield "text", pa.table({"text": pa.array(texts, pa.string())})
     yield "large text", pa.table({"text": pa.array(texts, pa.large_string())})
     yield "text of few kinds", pa.table({"text": pa.array(["one", "two", None] * (n // 3)).dictionary_encode()})
-    yield "instructions", pa.table({"instruction": pa.array([cut(50) for _ in range(n)]), "input": pa.array([None if i % 2 else cut(50) for i in range(n)]), "output": pa.array([cut(99) for _ in range(n)]), **other})
+    yield "instructions", pa.table({"instruction": pa.array([cut(50) for _ in range(n)]), "input": pa.array([None if i % 2 else cut(50) for i in range(n)]),
+                                    "output": pa.array([cut(99) for _ in range(n)]), **other})
     yield "messages", pa.table({"messages": pa.array(chats(n), pa.list_(MESSAGE)), **other})
     yield "messages in large lists", pa.table({"messages": pa.array(chats(n), pa.large_list(MESSAGE))})
     yield "ids", pa.table({"input_ids": pa.array(ids, pa.list_(pa.int32())), "labels": pa.array(ids, pa.list_(pa.int64()))})
@@ -145,7 +149,8 @@ def measured(command, until=None):
 def large(exe, path, rows, folder):
     """Whether the file of many GB is read right, with what was measured."""
     cold(path)
-    code, said, first, peak = measured([exe, "train", "--variant", "nano", "--model", MODEL, "--device", "cpu", "--data", path, "--over-length", "truncate", "--seq", "2048", "--batch-tokens", "2048", "--steps", "1",
+    code, said, first, peak = measured([exe, "train", "--variant", "nano", "--model", MODEL, "--device", "cpu", "--data", path,
+                                        "--over-length", "truncate", "--seq", "2048", "--batch-tokens", "2048", "--steps", "1",
                                         "--out", os.path.join(folder, "out")], "step 1/")
     print(f"train: first step after {first:.1f} s, cold, peak {peak:.0f} MiB", said[-400:] if code else "", flush=True)
     seen_code, seen, took, seen_peak = measured([exe, "data", "inspect", path, "--model", MODEL, "--seq", "8192"])
@@ -175,7 +180,8 @@ def main():
         path, begin = os.path.join(folder, "large.parquet"), time.monotonic()
         rows = write_large(path, a.bytes, rng, text)
         meta = pq.ParquetFile(path).metadata
-        print(f"{os.path.getsize(path) / 1e9:.1f} GB, {meta.num_rows} rows in {meta.num_row_groups} row groups of {meta.row_group(0).total_byte_size / 1e9:.1f} GB, written in {time.monotonic() - begin:.0f} s", flush=True)
+        print(f"{os.path.getsize(path) / 1e9:.1f} GB, {meta.num_rows} rows in {meta.num_row_groups} row groups of "
+              f"{meta.row_group(0).total_byte_size / 1e9:.1f} GB, written in {time.monotonic() - begin:.0f} s", flush=True)
         wrong += not large(exe, path, rows, folder)
     shutil.rmtree(folder)
     sys.exit(wrong > 0)

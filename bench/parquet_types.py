@@ -1,4 +1,5 @@
-"""The published executable reads every Parquet file of tests/fixtures/parquet as the JSON Lines of the same rows: each physical type, compression, encoding and page version, natively compiled.
+"""The published executable reads every Parquet file of tests/fixtures/parquet as the JSON Lines of the same rows:
+each physical type, compression, encoding and page version, natively compiled.
 
     python3 bench/parquet_types.py --gemma2 artifacts/gemma2-nano
 """

@@ -2,7 +2,8 @@
 
     python3 bench/parsers.py --exe artifacts/parsers-fuzz [--count 10000000] [--seconds 500] [--seed 0] [--jobs 16]
 
-Prints the findings as they come, then a line for each parser and one for all. A process that dies or hangs is a finding too. Needs no GPU. The exit code is 1 where something was found."""
+Prints the findings as they come, then a line for each parser and one for all. A process that dies or hangs is a finding too. Needs no GPU.
+The exit code is 1 where something was found."""
 import argparse, collections, os, re, resource, subprocess, sys, threading, time
 
 REPOSITORY = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
@@ -22,7 +23,8 @@ found, kinds, lock, begin = [], collections.defaultdict(list), threading.Lock(),
 def work(job):
     first, behind = (a.seed + a.count * j // a.jobs for j in (job, job + 1))
     # A process keeps to one core: its parsers share work among threads where there are more.
-    process = subprocess.Popen([os.path.abspath(a.exe), "--repository", REPOSITORY, "--jobs", "1", "--seed", str(first), "--count", str(behind - first), "--seconds", str(a.seconds)],
+    process = subprocess.Popen([os.path.abspath(a.exe), "--repository", REPOSITORY, "--jobs", "1", "--seed", str(first), "--count", str(behind - first),
+                                "--seconds", str(a.seconds)],
                                stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=os.environ | {"DOTNET_PROCESSOR_COUNT": "1"})
     other = ""
     for line in process.stdout:
@@ -51,7 +53,8 @@ for thread in threads:
 for name, parts in sorted(kinds.items()):
     inputs = sum(n for n, *_ in parts)
     accepted, micros = (sum(part[0] * part[i] for part in parts) / inputs for i in (1, 2))
-    print(f"{name:22} {inputs:10.0f} inputs {accepted:5.1f} % accepted {micros:7.0f} us, at most {max(part[3] for part in parts):6.0f} ms and {max(part[4] for part in parts):6.1f} MiB")
+    print(f"{name:22} {inputs:10.0f} inputs {accepted:5.1f} % accepted {micros:7.0f} us, "
+          f"at most {max(part[3] for part in parts):6.0f} ms and {max(part[4] for part in parts):6.1f} MiB")
 total, took = sum(n for parts in kinds.values() for n, *_ in parts), time.monotonic() - begin
 peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss >> 10
 print(f"seed {a.seed}, {a.jobs} processes: {total:.0f} inputs, {len(found)} findings, {took:.0f} s, {total / took:.0f} inputs/s, peak of a process {peak} MiB")

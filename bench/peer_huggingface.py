@@ -1,4 +1,5 @@
-"""The peer: transformers + PEFT on the same shape, random bf16 weights, LoRA r = 16 on all seven linears (--full: every weight is trained), fused AdamW. One JSON line: tokens/s (median step, CUDA events) and peak memory.
+"""The peer: transformers + PEFT on the same shape, random bf16 weights, LoRA r = 16 on all seven linears (--full: every weight is trained), fused AdamW.
+One JSON line: tokens/s (median step, CUDA events) and peak memory.
 
     python3 bench/peer_huggingface.py --variant 9b [--batch 4 --seq 2048 --steps 6 --attention eager --no-checkpointing --data FILE]
 
@@ -76,7 +77,8 @@ def main():
     arguments.add_argument("--full", action="store_true")
     arguments.add_argument("--data")
     options = arguments.parse_args()
-    result = dict(peer="transformers", variant=options.variant, batch=options.batch, seq=options.seq, attention=options.attention, full=options.full, checkpointing=options.checkpointing, torch=torch.__version__)
+    result = dict(peer="transformers", variant=options.variant, batch=options.batch, seq=options.seq,
+                  attention=options.attention, full=options.full, checkpointing=options.checkpointing, torch=torch.__version__)
     try:
         result |= measure(options)
     except torch.cuda.OutOfMemoryError as error:  # a peer that does not fit is a result too

@@ -2,8 +2,8 @@
 
     python3 bench/runs.py --gemma2 artifacts/gemma2-nano [--kills 200] [--disks 50] [--pairs 50] [--damages 12] [--matrix 1] [--jobs N] [--seed N] [--dir FOLDER]
 
-Needs the executable, Python's own library and files of this repository; no GPU. Full disks are small tmpfs mounts, which need root. A case that fails prints a line, with what makes it again; a line for each kind comes last,
-then one of JSON. The exit code is 1 where a run was lost."""
+Needs the executable, Python's own library and files of this repository; no GPU. Full disks are small tmpfs mounts, which need root.
+A case that fails prints a line, with what makes it again; a line for each kind comes last, then one of JSON. The exit code is 1 where a run was lost."""
 import argparse, concurrent.futures, json, os, random, re, shutil, signal, subprocess, sys, tempfile, threading, time
 
 REPOSITORY = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
@@ -64,7 +64,8 @@ def parse():
 
 
 def content(out, apart):
-    """What a run leaves: all files by name but those that hold times, some fields of metrics apart. Of checkpoints the newest: where a run was stopped decides which others there are."""
+    """What a run leaves: all files by name but those that hold times, some fields of metrics apart.
+    Of checkpoints the newest: where a run was stopped decides which others there are."""
     files = {}
     checkpoints = os.path.join(out, "checkpoints")
     newest = max((int(d[5:]) for d in os.listdir(checkpoints) if d[5:].isdigit()), default=0) if os.path.isdir(checkpoints) else 0
@@ -144,7 +145,8 @@ class Bench:
         self.environment.pop("OTEL_EXPORTER_OTLP_ENDPOINT", None)
 
     def command(self, more, data=None):
-        more = [*([] if "--data" in more else ["--data", data or self.a.data]), *(("--tokenizer", self.a.tokenizer) if self.a.tokenizer else ()), *(("--vram", self.a.vram) if self.a.vram else ()), *more]
+        more = [*([] if "--data" in more else ["--data", data or self.a.data]), *(("--tokenizer", self.a.tokenizer) if self.a.tokenizer else ()),
+                *(("--vram", self.a.vram) if self.a.vram else ()), *more]
         return [os.path.abspath(self.a.exe), "train", "--variant", self.a.variant, "--model", self.a.model, "--device", self.a.device, "--steps", str(STEPS), *more]
 
     def start(self, command, out, *more):

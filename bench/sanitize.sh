@@ -2,8 +2,8 @@
 # compute-sanitizer memcheck and racecheck on training steps of nano and of two layers of 9B (head dim 256) and 27B (head dim 128), side by side.
 #   usage: bench/sanitize.sh EXECUTABLE [VARIANT...]
 # A sanitizer that never ran is green too, so each run must exit 0 AND print 'ERROR SUMMARY: 0 errors' (racecheck: 'RACECHECK SUMMARY: 0 hazards').
-# racecheck runs every product on the emitted GEMM, because it reports hazards inside cuBLASLt's own split-K kernels (nvjet…), which synchronise through means that it does not see. On the real
-# widths it watches all emitted kernels but the GEMM, which would take an hour under it; nano's run has the same GEMM text.
+# racecheck runs every product on the emitted GEMM, because it reports hazards inside cuBLASLt's own split-K kernels (nvjet…), which synchronise through means that it does not see.
+# On the real widths it watches all emitted kernels but the GEMM, which would take an hour under it; nano's run has the same GEMM text.
 set -uo pipefail
 exe=$1; shift
 variants=("${@:-}"); [ -n "${variants[0]}" ] || variants=(nano 9b-2l 27b-2l)
@@ -29,7 +29,8 @@ one() {
         # Names of kernels that a schedule launches begin with k and their number; the rest are the optimizer's.
         [ "$variant" = nano ] || for part in k0 k1 k2 adamw gradient_norm cast_adapters loss_sum; do watched+=(--kernel-name kernel_substring=$part); done
     fi
-    GRAPH_GEMM=$gemm GRAPH_CACHE=$work/cache timeout "${LIMIT:-400}" "$sanitizer" --tool "$tool" "${watched[@]}" --error-exitcode 97 --print-limit 20 "$exe" train --variant "$variant" --model "$model" --data "$work/data.jsonl" \
+    GRAPH_GEMM=$gemm GRAPH_CACHE=$work/cache timeout "${LIMIT:-400}" "$sanitizer" --tool "$tool" "${watched[@]}" --error-exitcode 97 --print-limit 20 \
+        "$exe" train --variant "$variant" --model "$model" --data "$work/data.jsonl" \
         --out "$work/$variant-$tool" --seq 150 --batch-tokens 251 --steps 2 --rank 16 --seed 0 --device cuda --dtype bf16 >"$log" 2>&1
     local code=$? summary
     summary=$(grep -E '(ERROR|RACECHECK) SUMMARY: ' "$log" | tail -1)

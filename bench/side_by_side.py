@@ -6,9 +6,12 @@
     dotnet build -c Release models/Gemma2 && dotnet build -c Release -p:PeerLibtorch=cpu bench/TorchSharpPeer
     python3 bench/side_by_side.py --device cpu --exe models/Gemma2/bin/Release/net10.0/gemma2 --torchsharp bench/TorchSharpPeer/bin/Release/net10.0/torchsharp-peer [--rounds 5]
 
-A case is VARIANT:ROWSxTOKENS. Peers: transformers + PEFT with eager attention (the one that applies the attention softcap) and with flex_attention, and a TorchSharp program written as a C# user would write it;
-both with gradient checkpointing, because a 9B at 8,192 tokens does not fit without. Every round runs all of them one after the other, each in a process of its own on random ids; a figure is the median over
-rounds of each process's median step. A peer that fails is a result too. On the CPU all is fp32, the peer is TorchSharp with the libtorch it was built with, and nothing is computed twice.
+A case is VARIANT:ROWSxTOKENS.
+Peers: transformers + PEFT with eager attention (the one that applies the attention softcap) and with flex_attention, and a TorchSharp program written as a C# user would write it;
+both with gradient checkpointing, because a 9B at 8,192 tokens does not fit without.
+Every round runs all of them one after the other, each in a process of its own on random ids; a figure is the median over
+rounds of each process's median step. A peer that fails is a result too.
+On the CPU all is fp32, the peer is TorchSharp with the libtorch it was built with, and nothing is computed twice.
 """
 import argparse
 import json
@@ -37,12 +40,14 @@ def last_json(command, timeout):
 
 
 def ours(options, variant, rows, length, recompute):
-    return last_json([options.exe, "bench", "--variant", variant, "--model", "random:0", "--batch-tokens", rows * length, "--seq", length, "--steps", options.steps, "--recompute", recompute,
+    return last_json([options.exe, "bench", "--variant", variant, "--model", "random:0", "--batch-tokens", rows * length,
+                      "--seq", length, "--steps", options.steps, "--recompute", recompute,
                       "--device", options.device, "--dtype", "bf16" if options.device == "cuda" else "fp32", "--json"], options.timeout)
 
 
 def transformers(options, variant, rows, length, attention):
-    return last_json([sys.executable, HERE / "peer_huggingface.py", "--variant", variant, "--batch", rows, "--seq", length, "--steps", options.peer_steps, "--attention", attention], options.timeout)
+    return last_json([sys.executable, HERE / "peer_huggingface.py", "--variant", variant, "--batch", rows, "--seq", length,
+                      "--steps", options.peer_steps, "--attention", attention], options.timeout)
 
 
 def torchsharp(options, program, variant, rows, length):
@@ -54,7 +59,8 @@ def torchsharp(options, program, variant, rows, length):
 
 def contestants(options, program):
     """(name, function of variant, rows and length) in the order in which they take turns; ours first."""
-    table = dict(hf=("transformers eager", lambda *case: transformers(options, *case, "eager")), flex=("transformers flex", lambda *case: transformers(options, *case, "flex_attention")),
+    table = dict(hf=("transformers eager", lambda *case: transformers(options, *case, "eager")),
+                 flex=("transformers flex", lambda *case: transformers(options, *case, "flex_attention")),
                  torchsharp=("TorchSharp eager", lambda *case: torchsharp(options, program, *case)))
     chosen = [peer for peer in options.peers.split(",") if peer]
     unknown = [peer for peer in chosen if peer not in table]
@@ -78,7 +84,8 @@ def run_case(options, case, program):
             results.setdefault(name, []).append(result)
             said = f"{result['tokens_per_second']:,.0f} tokens/s, {result['ms_median']:.1f} ms" if "tokens_per_second" in result else result.get("error", "no figure")
             print(f"  round {turn + 1}  {name:<20} {said}", flush=True)
-    rates = {name: statistics.median(r["tokens_per_second"] for r in runs if "tokens_per_second" in r) if any("tokens_per_second" in r for r in runs) else None for name, runs in results.items()}
+    rates = {name: statistics.median(r["tokens_per_second"] for r in runs if "tokens_per_second" in r) if any("tokens_per_second" in r for r in runs) else None
+             for name, runs in results.items()}
     print(f"  {'':<20} {'tokens/s':>10}  {'ours is':>8}", flush=True)
     for name, rate in rates.items():
         ratio = f"{rates['ours'] / rate:7.2f}x" if rate and rates["ours"] else ""

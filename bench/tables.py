@@ -10,10 +10,13 @@ from pathlib import Path
 
 # The first pattern that fits a kernel's name is its row.
 GROUPS = [
-    ("attention forward", r"attention_forward"), ("attention backward, dq", r"attention_dq"), ("attention backward, dk and dv", r"attention_dkdv"), ("attention delta alone", r"^k\d+_attention_delta"),
+    ("attention forward", r"attention_forward"), ("attention backward, dq", r"attention_dq"), ("attention backward, dk and dv", r"attention_dkdv"),
+    ("attention delta alone", r"^k\d+_attention_delta"),
     ("RoPE alone", r"^k\d+_rope"), ("head: logits and dX", r"^gemm \w+ (logits|d_norm)"), ("head: softcap, loss, dlogits", r"cross_entropy"),
-    ("head: rows with a label gathered, scattered", r"label_rows"), ("optimizer: norm, clip, AdamW", r"^(gradient_norm|adamw|loss_sum)"), ("copies and fills", r"^(scalars|inputs|gradients = 0|optimizer scalars|result)$"),
-    ("products with an epilogue: q, k, v; gate, up; dX of down and of o", r"^gemm.*, k\d+_"), ("the other products of the layers", r"^gemm.*\btflops$"), ("products of rank R: S, G, dA, dB", r"^(gemm|g, grad_b)"), ("GeGLU, forward and backward", r"^k\d+_(mul$|d_(up|gate)_proj|d_mul)"),
+    ("head: rows with a label gathered, scattered", r"label_rows"), ("optimizer: norm, clip, AdamW", r"^(gradient_norm|adamw|loss_sum)"),
+    ("copies and fills", r"^(scalars|inputs|gradients = 0|optimizer scalars|result)$"),
+    ("products with an epilogue: q, k, v; gate, up; dX of down and of o", r"^gemm.*, k\d+_"), ("the other products of the layers", r"^gemm.*\btflops$"),
+    ("products of rank R: S, G, dA, dB", r"^(gemm|g, grad_b)"), ("GeGLU, forward and backward", r"^k\d+_(mul$|d_(up|gate)_proj|d_mul)"),
     ("norms, residual sums and their backward", r"^k\d+_"),
 ]
 
@@ -33,10 +36,13 @@ def weighted(kernels, field):
 
 
 def step_tables(bench, every):
-    print(f"{bench['variant']}, {bench['tokens'] // bench['seq']} x {bench['seq']:,} tokens, recompute {bench['plan']}, {bench['device']} ({bench['target']}), median of {bench['steps']} steps\n")
+    print(f"{bench['variant']}, {bench['tokens'] // bench['seq']} x {bench['seq']:,} tokens, recompute {bench['plan']}, "
+          f"{bench['device']} ({bench['target']}), median of {bench['steps']} steps\n")
     print("| step | tokens/s | device at work | idle | peak |\n|---|---|---|---|---|")
-    print(f"| {bench['ms_median']:.1f} ms ({bench['ms_least']:.1f}-{bench['ms_most']:.1f}) | {bench['tokens_per_second']:,.0f} | {bench['busy_ms']:.1f} ms | {100 * bench['idle_share']:.2f} % | {bench['peak_bytes'] / 2**30:.1f} GiB |\n")
-    print(f"| op (limits measured in the run: {bench['limit_tflops']:.0f} TFLOP/s, {bench['limit_gbps'] / 1000:.2f} TB/s) | launches | ms | % of the step | measured | of the limit |\n|---|---|---|---|---|---|")
+    print(f"| {bench['ms_median']:.1f} ms ({bench['ms_least']:.1f}-{bench['ms_most']:.1f}) | {bench['tokens_per_second']:,.0f} "
+          f"| {bench['busy_ms']:.1f} ms | {100 * bench['idle_share']:.2f} % | {bench['peak_bytes'] / 2**30:.1f} GiB |\n")
+    print(f"| op (limits measured in the run: {bench['limit_tflops']:.0f} TFLOP/s, {bench['limit_gbps'] / 1000:.2f} TB/s) "
+          "| launches | ms | % of the step | measured | of the limit |\n|---|---|---|---|---|---|")
     if every:
         for k in bench["kernels"]:
             print(f"| `{k['name']}` | {k['count']} | {k['ms']:.2f} | {100 * k['share']:.1f} | {rate(k)} | {100 * k['of_limit']:.0f} % |")
@@ -47,12 +53,14 @@ def step_tables(bench, every):
     for title, kernels in sorted(groups.items(), key=lambda g: -sum(k["ms"] for k in g[1])):
         field = "tflops" if "tflops" in kernels[0] else "gbps"
         mean = {field: weighted([k for k in kernels if field in k], field)}
-        print(f"| {title} | {sum(k['count'] for k in kernels)} | {sum(k['ms'] for k in kernels):.1f} | {100 * sum(k['share'] for k in kernels):.1f} | {rate(mean)} | {100 * weighted(kernels, 'of_limit'):.0f} % |")
+        print(f"| {title} | {sum(k['count'] for k in kernels)} | {sum(k['ms'] for k in kernels):.1f} | {100 * sum(k['share'] for k in kernels):.1f} "
+              f"| {rate(mean)} | {100 * weighted(kernels, 'of_limit'):.0f} % |")
 
 
 def op_tables(ops):
     print(f"{ops['variant']}, {ops['tokens']} tokens in documents of {ops['seq']:,}, {ops['device']} ({ops['target']}), median of {ops['repeats']} launches, each from memory\n")
-    print(f"| op (limits: {ops['limit_tflops']:.0f} TFLOP/s, {ops['limit_gbps'] / 1000:.2f} TB/s) | shape | on | ms | measured | of the limit | emitted GEMM, of cuBLASLt's speed | of the speed without adapters |\n|---|---|---|---|---|---|---|---|")
+    print(f"| op (limits: {ops['limit_tflops']:.0f} TFLOP/s, {ops['limit_gbps'] / 1000:.2f} TB/s) | shape | on | ms | measured | of the limit "
+          "| emitted GEMM, of cuBLASLt's speed | of the speed without adapters |\n|---|---|---|---|---|---|---|---|")
     for op in ops["ops"]:
         emitted = f"{op['emitted_of_cublaslt']:.2f}" if "emitted_of_cublaslt" in op else ""
         plain = f"{op['of_plain']:.3f}" if "of_plain" in op else ""

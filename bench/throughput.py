@@ -2,8 +2,8 @@
 
     python3 bench/throughput.py --exe artifacts/gemma2 --data gsm8k_train.jsonl [--only 9b,peer,2b,27b] [--work DIR] [--report FILE]
 
-9B trains 50 steps of 8,192 tokens (rows of 2,048, --concat) twice from random:0: the first run with an empty kernel cache, the second with a warm one. 2B keeps everything; 27B drops what
-is cheap to rebuild. Options that this script does not know go to every `train`, for example --tokenizer.
+9B trains 50 steps of 8,192 tokens (rows of 2,048, --concat) twice from random:0: the first run with an empty kernel cache, the second with a warm one.
+2B keeps everything; 27B drops what is cheap to rebuild. Options that this script does not know go to every `train`, for example --tokenizer.
 """
 import argparse
 import hashlib
@@ -81,19 +81,23 @@ def main():
         cache.mkdir(mode=0o700)
         cold, cold_seconds, cold_first = train(exe, "9b", options.data, work / "9b-1", options.steps, cache, *more_options)
         warm, warm_seconds, warm_first = train(exe, "9b", options.data, work / "9b-2", options.steps, cache, *more_options)
-        nine = result["9b"] = summary(warm) | dict(cold_first_step_s=round(cold_first, 2), warm_first_step_s=round(warm_first, 2), total_s=[round(cold_seconds, 1), round(warm_seconds, 1)])
+        nine = result["9b"] = summary(warm) | dict(cold_first_step_s=round(cold_first, 2), warm_first_step_s=round(warm_first, 2),
+                                                   total_s=[round(cold_seconds, 1), round(warm_seconds, 1)])
         print("  " + json.dumps(nine), flush=True)
-        check("9b, two runs give the same adapter bytes and losses", digest(work / "9b-1") == digest(work / "9b-2") and [s["loss"] for s in cold] == [s["loss"] for s in warm], str(digest(work / "9b-1")))
+        check("9b, two runs give the same adapter bytes and losses",
+              digest(work / "9b-1") == digest(work / "9b-2") and [s["loss"] for s in cold] == [s["loss"] for s in warm], str(digest(work / "9b-1")))
         check("9b, loss falls", sum(s["loss"] for s in warm[-5:]) < sum(s["loss"] for s in warm[:5]), f"{nine['first_loss']:.4f} to {nine['last_loss']:.4f}")
         check("9b, at least 7,100 tokens/s", nine["tokens_per_second"] >= 7100, f"{nine['tokens_per_second']:.0f}")
-        check("9b, peak is the planned one", nine["peak_bytes"] == nine["planned_peak_bytes"], f"{nine['peak_bytes'] / 2**30:.2f} GiB, planned {nine['planned_peak_bytes'] / 2**30:.2f}")
+        check("9b, peak is the planned one", nine["peak_bytes"] == nine["planned_peak_bytes"],
+              f"{nine['peak_bytes'] / 2**30:.2f} GiB, planned {nine['planned_peak_bytes'] / 2**30:.2f}")
         # The random weights are made on the device, but their upload is what a checkpoint's loading would be: the limits leave it out, this figure does not.
         check("9b, first step within 15 s, cold cache", cold_first < 15, f"{cold_first:.1f} s")
         check("9b, first step within 5 s, warm cache", warm_first < 5, f"{warm_first:.1f} s")
         save()
     if "peer" in parts:
         print("== transformers, 9b", flush=True)
-        done = subprocess.run([sys.executable, str(Path(__file__).with_name("peer_huggingface.py")), "--variant", "9b", "--batch", "4", "--seq", str(SEQUENCE)], stdout=subprocess.PIPE, text=True)
+        done = subprocess.run([sys.executable, str(Path(__file__).with_name("peer_huggingface.py")), "--variant", "9b",
+                               "--batch", "4", "--seq", str(SEQUENCE)], stdout=subprocess.PIPE, text=True)
         peer = result["peer"] = json.loads(done.stdout.splitlines()[-1])
         print("  " + json.dumps(peer), flush=True)
         if "9b" in result and "tokens_per_second" in peer:

@@ -2,7 +2,8 @@
 
     python3 bench/traced.py --gemma2 artifacts/gemma2-nano [--device cuda] [--strace strace] [--keep FILE]
 
-Prints what was called, each call with the library that made it; exit code 1 where there was one that should not be. Needs strace 6 (built with stack traces), no GPU with --device cpu."""
+Prints what was called, each call with the library that made it; exit code 1 where there was one that should not be.
+Needs strace 6 (built with stack traces), no GPU with --device cpu."""
 import argparse, collections, os, re, subprocess, sys, tempfile
 
 REPOSITORY = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
@@ -20,8 +21,10 @@ with tempfile.TemporaryDirectory() as folder:
     environment = os.environ | {"GRAPH_CACHE": os.path.join(folder, "cache")}
     environment.pop("OTEL_EXPORTER_OTLP_ENDPOINT", None)
     # -k: who called. A filter in the kernel leaves all other calls at their speed; signals, with which .NET halts its threads, are many and say nothing.
-    command = [*a.strace.split(), "-f", "--seccomp-bpf", "-k", "-s", "200", "-e", f"trace={CALLS}", "-e", "signal=none", "-o", trace, os.path.abspath(a.exe), "train", "--variant", "nano",
-               "--model", "tests/fixtures/reference/checkpoint", "--data", "samples/nano.jsonl", "--device", a.device, "--seq", "128", "--batch-tokens", "256", "--steps", "8", "--grad-accum", "2",
+    command = [*a.strace.split(), "-f", "--seccomp-bpf", "-k", "-s", "200", "-e", f"trace={CALLS}", "-e", "signal=none",
+               "-o", trace, os.path.abspath(a.exe), "train", "--variant", "nano",
+               "--model", "tests/fixtures/reference/checkpoint", "--data", "samples/nano.jsonl", "--device", a.device, "--seq", "128", "--batch-tokens", "256",
+               "--steps", "8", "--grad-accum", "2",
                "--eval-data", "samples/nano.jsonl", "--eval-every", "3", "--save-every", "2", "--keep", "2", "--dropout", "0.1", "--out", os.path.join(folder, "out")]
     done = subprocess.run(command, cwd=REPOSITORY, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=300)
     print(done.stdout.strip()[-600:])

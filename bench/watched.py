@@ -1,9 +1,12 @@
 """What watching costs: `train` with everything on beside `bench`, on the same plan.
 
-    python3 bench/watched.py --exe artifacts/gemma2 --data gsm8k_train.jsonl [--variant 9b] [--steps 40] [--rounds 3] [--least 0.98] [--work DIR] [--report FILE] [further options of both]
+    python3 bench/watched.py --exe artifacts/gemma2 --data gsm8k_train.jsonl [--variant 9b] [--steps 40] [--rounds 3] [--least 0.98]
+        [--work DIR] [--report FILE] [further options of both]
 
-`bench` times steps of full rows of random ids, from which nobody watches. `train` runs as a person starts it: metrics.jsonl, event files, OpenTelemetry to a collector of this script, a live view on a pseudo-terminal, and a
-checkpoint in the middle; rows are full (--concat), so that both have the same tokens. They take turns. Steps that a save or the start delays are part of the figures by total time, and not of those by the median step.
+`bench` times steps of full rows of random ids, from which nobody watches.
+`train` runs as a person starts it: metrics.jsonl, event files, OpenTelemetry to a collector of this script, a live view on a pseudo-terminal, and a
+checkpoint in the middle; rows are full (--concat), so that both have the same tokens. They take turns.
+Steps that a save or the start delays are part of the figures by total time, and not of those by the median step.
 Ends with one JSON line; the exit code is 1 where the median step's share is below --least."""
 import argparse
 import http.server
@@ -79,7 +82,8 @@ def main():
 
     collector = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Collector)
     threading.Thread(target=collector.serve_forever, daemon=True).start()
-    environment = dict(os.environ, TERM="xterm-256color", OTEL_EXPORTER_OTLP_ENDPOINT=f"http://127.0.0.1:{collector.server_port}", OTEL_EXPORTER_OTLP_PROTOCOL="http/protobuf", OTEL_METRIC_EXPORT_INTERVAL="1000")
+    environment = dict(os.environ, TERM="xterm-256color", OTEL_EXPORTER_OTLP_ENDPOINT=f"http://127.0.0.1:{collector.server_port}",
+                       OTEL_EXPORTER_OTLP_PROTOCOL="http/protobuf", OTEL_METRIC_EXPORT_INTERVAL="1000")
     exe, out = gemma2.Executable(options.exe, ()), Path(options.work)
     common = ["--variant", options.variant, "--model", options.model, "--seq", options.seq, "--batch-tokens", options.batch_tokens, "--device", options.device, *more]
     rounds = []
@@ -88,7 +92,8 @@ def main():
         bench = json.loads(text[text.index("{"):])
         shutil.rmtree(out, ignore_errors=True)
         tokenizer = ["--tokenizer", options.tokenizer] if options.tokenizer else []
-        command = [exe.path, "train", *map(str, common), "--data", options.data, *tokenizer, "--concat", "--steps", str(options.steps), "--save-every", str(options.steps // 2), "--out", str(out)]
+        command = [exe.path, "train", *map(str, common), "--data", options.data, *tokenizer,
+                   "--concat", "--steps", str(options.steps), "--save-every", str(options.steps // 2), "--out", str(out)]
         print("  $", " ".join(command), flush=True)
         code, drawn = on_terminal(command, environment)
         if code != 0:
@@ -100,10 +105,12 @@ def main():
         overall = sum(s["tokens"] for s in timed) / sum(s["step_ms"] for s in timed) * 1000
         events = [f for f in os.listdir(out) if f.startswith("events.out.tfevents.")]
         watched = bool(events) and (out / "report.html").exists() and Collector.received > 0 and b"smoothed" in drawn
-        rounds.append(dict(bench=bench["tokens_per_second"], train=trained, overall=overall, share=trained / bench["tokens_per_second"], overall_share=overall / bench["tokens_per_second"], watched=watched, plans=[bench["planned_peak_bytes"], steps[-1]["planned_peak_bytes"]]))
+        rounds.append(dict(bench=bench["tokens_per_second"], train=trained, overall=overall, share=trained / bench["tokens_per_second"],
+                           overall_share=overall / bench["tokens_per_second"], watched=watched, plans=[bench["planned_peak_bytes"], steps[-1]["planned_peak_bytes"]]))
         print("  " + json.dumps(rounds[-1]), flush=True)
     share = median([r["share"] for r in rounds])
-    result = dict(variant=options.variant, steps=options.steps, share=round(share, 4), overall_share=round(median([r["overall_share"] for r in rounds]), 4), otlp_bytes=Collector.received, rounds=rounds)
+    result = dict(variant=options.variant, steps=options.steps, share=round(share, 4), overall_share=round(median([r["overall_share"] for r in rounds]), 4),
+                  otlp_bytes=Collector.received, rounds=rounds)
     if options.report:
         Path(options.report).write_text(json.dumps(result, indent=1))
     print(json.dumps(result))

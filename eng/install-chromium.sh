@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Headless Chromium for the tests of the HTML pages: takes the system's, or unpacks Debian's chromium-headless-shell with what it needs into .cache/chromium; nothing is installed on the system, and no root is needed.
+# Headless Chromium for the tests of the HTML pages: takes the system's, or unpacks Debian's chromium-headless-shell with what it needs into .cache/chromium;
+# nothing is installed on the system, and no root is needed.
 # Prints the path of the program to run.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -18,7 +19,8 @@ if [ ! -x $cache/run ]; then
     work=$(mktemp -d); trap 'rm -rf "$work"' EXIT
     mkdir -p "$work/lists/partial" "$work/debs"
     # The machine's own sources, but lists of our own: they may be empty or another user's.
-    apt=(-q -o Dir::State::Lists="$work/lists" -o Dir::Cache::pkgcache= -o Dir::Cache::srcpkgcache= -o Acquire::Languages=none -o Acquire::Retries=3 -o APT::Sandbox::User=root -o APT::Get::List-Cleanup=0)
+    apt=(-q -o Dir::State::Lists="$work/lists" -o Dir::Cache::pkgcache= -o Dir::Cache::srcpkgcache=
+         -o Acquire::Languages=none -o Acquire::Retries=3 -o APT::Sandbox::User=root -o APT::Get::List-Cleanup=0)
     log=$work/log
     if ! { apt-get "${apt[@]}" update && apt-get "${apt[@]}" -s --no-install-recommends install chromium-headless-shell fonts-dejavu-core > "$work/plan" &&
            (cd "$work/debs" && apt-get "${apt[@]}" download $(sed -nE 's/^Inst ([^ ]+) .*/\1/p' "$work/plan")); } >"$log" 2>&1; then

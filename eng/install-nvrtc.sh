@@ -16,7 +16,8 @@ done
 echo "install-nvrtc: unpacking NVRTC 12 into $cache"
 rm -rf $cache.new
 if ! bash eng/debian-packages.sh $cache.new libnvrtc12 libnvrtc-builtins12.4; then
-    echo "install-nvrtc: NVRTC 12 or 13 is needed to compile kernels; install the CUDA toolkit's cuda-nvrtc package, so that ldconfig or /usr/local/cuda knows libnvrtc.so.12 or .13" >&2
+    echo "install-nvrtc: NVRTC 12 or 13 is needed to compile kernels;" \
+        "install the CUDA toolkit's cuda-nvrtc package, so that ldconfig or /usr/local/cuda knows libnvrtc.so.12 or .13" >&2
     exit 3
 fi
 mkdir -p $cache.new/lib

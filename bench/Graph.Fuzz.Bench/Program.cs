@@ -9,7 +9,8 @@ using Graph.Fuzz;
 using Graph.Fuzz.Generation;
 
 // Random models on the CPU against torch. TorchSharp needs a newer C library on some systems:
-//   usage: eng/run-with-newer-glibc.sh bench/Graph.Fuzz.Bench/bin/Release/net10.0/Graph.Fuzz.Bench [--count N] [--seed FIRST] [--parallel PROCESSES] [--shrink SECONDS] [--show SEED] [--variety SHARE]
+//   usage: eng/run-with-newer-glibc.sh bench/Graph.Fuzz.Bench/bin/Release/net10.0/Graph.Fuzz.Bench [--count N] [--seed FIRST] [--parallel PROCESSES]
+//          [--shrink SECONDS] [--show SEED] [--variety SHARE]
 //   usage: … --pack FILE [--count N] [--seed FIRST] [--targets sm_90a,…]: writes N models that the CPU runs rightly into a file for `gpu-tests fuzz FILE --target TARGET`.
 // SHARE of rare choices a model may take: 0 gives plain models; left out, every model draws its own.
 // Prints each failure with its seed as it is found, the smallest model of each class of failure as C#, and how often every op and feature was drawn. Exit code 1: something failed.
@@ -54,7 +55,8 @@ if (show is { } seedToShow)
 // Models run in processes of their own: what overwrites foreign memory may end one, and the seed that was begun last is known then.
 var clock = Stopwatch.StartNew();
 var seen = new ConcurrentDictionary<int, (Outcome Outcome, string Class, string Message)>();
-var pieces = new ConcurrentQueue<(int First, int Count)>(Enumerable.Range(0, (count + PieceSize - 1) / PieceSize).Select(p => (first + p * PieceSize, Math.Min(PieceSize, count - p * PieceSize))));
+var pieces = new ConcurrentQueue<(int First, int Count)>(Enumerable.Range(0, (count + PieceSize - 1) / PieceSize)
+    .Select(p => (first + p * PieceSize, Math.Min(PieceSize, count - p * PieceSize))));
 Task.WaitAll([.. Enumerable.Range(0, processes).Select(_ => Task.Run(() =>
 {
     while (pieces.TryDequeue(out var piece)) Run(piece.First, piece.Count);
@@ -144,7 +146,8 @@ static int Child(int from, int number, double? variety)
     {
         var models = Enumerable.Range(start, Math.Min(BatchSize, from + number - start)).Select(s => RandomModel.Of(s, variety: variety)).ToArray();
         var verdicts = Fuzzer.Check(models, i => Say($"begin\t{start + i}"));
-        for (var i = 0; i < models.Length; i++) Say($"end\t{start + i}\t{verdicts[i].Outcome}\t{verdicts[i].Class.Replace('\t', ' ')}\t{verdicts[i].Message.Split('\n')[0].Replace('\t', ' ')}");
+        for (var i = 0; i < models.Length; i++)
+            Say($"end\t{start + i}\t{verdicts[i].Outcome}\t{verdicts[i].Class.Replace('\t', ' ')}\t{verdicts[i].Message.Split('\n')[0].Replace('\t', ' ')}");
     }
     return 0;
 }

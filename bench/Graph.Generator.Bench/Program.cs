@@ -7,7 +7,8 @@ using Graph.Generator.Tracing;
 using Microsoft.CodeAnalysis;
 
 // What the generator costs, on models/Gemma2 with every variant and target: dotnet run -c Release --project bench/Graph.Generator.Bench
-//   cold:           the first run of the generator in a process, its JIT included: what a build pays. Roslyn itself has run before, as the SDK's is compiled ahead and the one from NuGet is not.
+//   cold:           the first run of the generator in a process, its JIT included: what a build pays.
+//                   Roslyn itself has run before, as the SDK's is compiled ahead and the one from NuGet is not.
 //   unrelated edit: what an editor pays per key in a file beside the model's, once the JIT has settled
 var other = Project.Tree("class Other { int x = 0; }", "Other.cs");
 var compilation = Project.Gemma2().AddSyntaxTrees(other);
@@ -36,7 +37,9 @@ for (var i = 0; i < edits.Length; i++)
     edits[i] = Run();
 }
 var warm = edits.Skip(150).Select(e => e.Wall).Order().ToArray();
-Console.WriteLine($"unrelated edit, median of {warm.Length}: {warm[warm.Length / 2],6:F1} ms, {warm[warm.Length / 2] / variants:F1} ms per model; best {warm[0]:F1} ms, worst {warm[^1]:F1} ms, cpu {edits.Skip(150).Average(e => e.Cpu):F1} ms; trace {Reasons(GraphGenerator.TraceStep)}, compile {Reasons(GraphGenerator.CompileStep)}");
+Console.WriteLine($"unrelated edit, median of {warm.Length}: {warm[warm.Length / 2],6:F1} ms, {warm[warm.Length / 2] / variants:F1} ms per model; "
+    + $"best {warm[0]:F1} ms, worst {warm[^1]:F1} ms, cpu {edits.Skip(150).Average(e => e.Cpu):F1} ms; "
+    + $"trace {Reasons(GraphGenerator.TraceStep)}, compile {Reasons(GraphGenerator.CompileStep)}");
 
 foreach (var (variant, model, _) in Project.Trace(compilation))
 {

@@ -27,8 +27,8 @@ sealed record LoraLinear(Tensor Weight, Parameter A, Parameter B, double Scale)
 }
 
 /// <summary>
-/// Gemma 2 with LoRA on all seven linears as one writes it in TorchSharp: eager ops, autograd, the attention matrix in memory. TorchSharp has no activation checkpointing; <see cref="Step"/> does it by hand,
-/// layer by layer, because a 9B at 8,192 tokens keeps about 4.7 GB a layer without.
+/// Gemma 2 with LoRA on all seven linears as one writes it in TorchSharp: eager ops, autograd, the attention matrix in memory.
+/// TorchSharp has no activation checkpointing; <see cref="Step"/> does it by hand, layer by layer, because a 9B at 8,192 tokens keeps about 4.7 GB a layer without.
 /// </summary>
 sealed class Gemma2
 {
@@ -50,7 +50,8 @@ sealed class Gemma2
         embedding = Frozen(size.Vocabulary, size.Hidden);
         finalNorm = Frozen(size.Hidden);
         layers = [.. Enumerable.Range(0, size.Layers).Select(_ => new Layer(
-            Linear(size.Hidden, size.Heads * size.HeadDim), Linear(size.Hidden, size.KvHeads * size.HeadDim), Linear(size.Hidden, size.KvHeads * size.HeadDim), Linear(size.Heads * size.HeadDim, size.Hidden),
+            Linear(size.Hidden, size.Heads * size.HeadDim), Linear(size.Hidden, size.KvHeads * size.HeadDim), Linear(size.Hidden, size.KvHeads * size.HeadDim),
+            Linear(size.Heads * size.HeadDim, size.Hidden),
             Linear(size.Hidden, size.Ffn), Linear(size.Hidden, size.Ffn), Linear(size.Ffn, size.Hidden), [.. Enumerable.Range(0, 4).Select(_ => Frozen(size.Hidden))]))];
     }
 
@@ -162,5 +163,6 @@ sealed class Gemma2
     Tensor Frozen(params long[] shape) => empty(shape, type, device).normal_(0, shape.Length == 1 ? 0.1 : 0.02);
 
     LoraLinear Linear(int inputs, int outputs) => new(Frozen(outputs, inputs),
-        new Parameter(empty([Rank, inputs], ScalarType.Float32, device).uniform_(-1 / Math.Sqrt(inputs), 1 / Math.Sqrt(inputs))), new Parameter(zeros([outputs, Rank], ScalarType.Float32, device)), (double)Alpha / Rank);
+        new Parameter(empty([Rank, inputs], ScalarType.Float32, device).uniform_(-1 / Math.Sqrt(inputs), 1 / Math.Sqrt(inputs))),
+        new Parameter(zeros([outputs, Rank], ScalarType.Float32, device)), (double)Alpha / Rank);
 }

@@ -60,7 +60,9 @@ for (var i = 0; i < steps; i++)
 var sorted = times.Skip(2).Order().ToArray();
 var median = (sorted[(sorted.Length - 1) / 2] + sorted[sorted.Length / 2]) / 2;
 Console.WriteLine(string.Create(CultureInfo.InvariantCulture,
-    $"{{\"peer\":\"torchsharp\",\"variant\":\"{options["--variant"]}\",\"batch\":{batch},\"seq\":{seq},\"checkpointing\":{(checkpointing ? "true" : "false")},\"steps\":{steps},\"ms_median\":{median:F2},\"tokens_per_second\":{batch * seq / median * 1000:F0},\"first_ms\":{times[0]:F0},\"loss\":{loss:F5},\"grad_norm\":{norm:F5}}}"));
+    $"{{\"peer\":\"torchsharp\",\"variant\":\"{options["--variant"]}\",\"batch\":{batch},\"seq\":{seq},"
+        + $"\"checkpointing\":{(checkpointing ? "true" : "false")},\"steps\":{steps},\"ms_median\":{median:F2},"
+        + $"\"tokens_per_second\":{batch * seq / median * 1000:F0},\"first_ms\":{times[0]:F0},\"loss\":{loss:F5},\"grad_norm\":{norm:F5}}}"));
 return 0;
 
 void Synchronize()

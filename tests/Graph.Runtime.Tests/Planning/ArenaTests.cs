@@ -46,7 +46,8 @@ public class ArenaTests
 
     /// <summary>A lifetime more takes the smallest gap that is empty while it lives, the one behind all others included; where there is none, nothing changes.</summary>
     [Theory]
-    [InlineData(2, 2, 1024, 1024L), InlineData(2, 2, 512, 1024L), InlineData(2, 2, 1025, null), InlineData(1, 2, 512, null), InlineData(4, 4, 2560, 0L), InlineData(4, 4, 2561, null)]
+    [InlineData(2, 2, 1024, 1024L), InlineData(2, 2, 512, 1024L), InlineData(2, 2, 1025, null), InlineData(1, 2, 512, null),
+     InlineData(4, 4, 2560, 0L), InlineData(4, 4, 2561, null)]
     public void InGap_OneMore_NeverGrowsTheBlock(int first, int last, long bytes, long? offset)
     {
         // At launch 1 all is taken; at 2 and 3 the middle is free, at 4 everything.

@@ -55,7 +55,8 @@ public class MaterializationTests
                 }
         }
         // One in the forward; one in the backward, which serves a recipe's product and the gradient's. The gradient stops above layer 0.
-        var layers = packed.MicroBatch.Launches.Select((l, i) => (Launch: l as DequantizeLaunch, Backward: i >= packed.MicroBatch.BackwardStart)).Where(d => d.Launch is not null).Select(d => (d.Launch!.Layer, d.Backward));
+        var layers = packed.MicroBatch.Launches.Select((l, i) => (Launch: l as DequantizeLaunch, Backward: i >= packed.MicroBatch.BackwardStart))
+            .Where(d => d.Launch is not null).Select(d => (d.Launch!.Layer, d.Backward));
         Assert.Equal([(0, false), (1, false), (2, false), (2, true), (1, true), .. decisions == "full" ? new[] { (0, true) } : []], layers);
     }
 
@@ -79,17 +80,22 @@ public class MaterializationTests
     public void Bind_ADequantizeLaunch_HasTheBlockTheWeightAndItsChunks()
     {
         var plan = Plan(WeightFormat.Nf4);
-        var launch = Binder.Bind(plan, new Dictionary<MemoryBlock, nint> { [MemoryBlock.Arena] = 1 << 20, [MemoryBlock.Weights] = 1 << 24 }).MicroBatch.OfType<BoundKernel>().First(k => k.Kernel == Nf4Layout.Kernel);
+        var launch = Binder.Bind(plan, new Dictionary<MemoryBlock, nint> { [MemoryBlock.Arena] = 1 << 20, [MemoryBlock.Weights] = 1 << 24 })
+            .MicroBatch.OfType<BoundKernel>().First(k => k.Kernel == Nf4Layout.Kernel);
         var at = plan.MicroBatch.Launches.ToList().FindIndex(l => l is DequantizeLaunch);
-        Assert.Equal([new((1 << 20) + (nint)plan.MicroBatch.OffsetOf("layers.0.w", at), 0), new((1 << 24) + (nint)plan.Memory.Permanent["layers.0.w.nf4"].Offset, 2)], launch.Arguments);
+        Assert.Equal([new((1 << 20) + (nint)plan.MicroBatch.OffsetOf("layers.0.w", at), 0),
+            new((1 << 24) + (nint)plan.Memory.Permanent["layers.0.w.nf4"].Offset, 2)], launch.Arguments);
         // Two parts of half a chunk each.
         Assert.Equal((2, 0), (launch.Rows, launch.Layer));
         Assert.Equal(2L * 8192 + plan.Shapes["layers.0.w.nf4"].Bytes, launch.Bytes);
     }
 
     [Theory]
-    [InlineData("table", WeightFormat.Nf4, WeightPlace.Device, "table is to be Nf4 on the Device, but it is no frozen linear of tiny"), InlineData("x.0", WeightFormat.Nf4, WeightPlace.Device, "x.0 is to be Nf4")]
+    [InlineData("table", WeightFormat.Nf4, WeightPlace.Device, "table is to be Nf4 on the Device, but it is no frozen linear of tiny"),
+     InlineData("x.0", WeightFormat.Nf4, WeightPlace.Device, "x.0 is to be Nf4")]
     [InlineData("layers.0.norm", WeightFormat.Act, WeightPlace.Host, "layers.0.norm is to be Act on the Host")]
-    public void Plan_SomethingElseThanALinear_IsRefused(string tensor, WeightFormat format, WeightPlace place, string words) => Assert.Contains(words, Assert.Throws<ArgumentException>(() =>
-        ExecutionPlan.Create(Tiny, new PlanOptions(100, Ranks, ActType.Bf16, 2) { Storage = new Dictionary<string, WeightStorage> { [tensor] = new(format, place) } })).Message);
+    public void Plan_SomethingElseThanALinear_IsRefused(string tensor, WeightFormat format, WeightPlace place, string words) =>
+        Assert.Contains(words, Assert.Throws<ArgumentException>(() =>
+            ExecutionPlan.Create(Tiny, new PlanOptions(100, Ranks, ActType.Bf16, 2)
+                { Storage = new Dictionary<string, WeightStorage> { [tensor] = new(format, place) } })).Message);
 }

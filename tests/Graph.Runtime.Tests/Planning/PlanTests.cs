@@ -61,8 +61,10 @@ public class PlanTests
         Assert.Equal([2, 2, 2, 1, 1, 1, 1], backward.Select(l => l.Layer));
         Assert.DoesNotContain(backward, l => l is KernelLaunch { Kernel: "norm_adjoint", Layer: 1 });
         // The adapters that are not there are neither read nor have room, and a product leaves their segment out.
-        var touched = plan.MicroBatch.Launches.SelectMany(l => plan.Shapes.Of(l) is var of ? of.Reads.Concat(of.Writes) : []).Select(r => r.Tensor).Concat(plan.MicroBatch.Arena.Placements.Select(p => p.Lifetime.Tensor)).ToHashSet();
-        Assert.Equal(["a.1", "b.1", "grad_a.1", "grad_b.1", "layers.1.g", "layers.1.s"], touched.Where(t => Tiny.Tensors.Any(x => x.Name == t && x.Dims.Any(d => d.Stack >= 0))).Order());
+        var touched = plan.MicroBatch.Launches.SelectMany(l => plan.Shapes.Of(l) is var of ? of.Reads.Concat(of.Writes) : [])
+            .Select(r => r.Tensor).Concat(plan.MicroBatch.Arena.Placements.Select(p => p.Lifetime.Tensor)).ToHashSet();
+        Assert.Equal(["a.1", "b.1", "grad_a.1", "grad_b.1", "layers.1.g", "layers.1.s"],
+            touched.Where(t => Tiny.Tensors.Any(x => x.Name == t && x.Dims.Any(d => d.Stack >= 0))).Order());
         var up = Binder.Bind(plan, new Dictionary<MemoryBlock, nint>()).MicroBatch.OfType<BoundGemm>().Where(g => g.Label.EndsWith(".u", StringComparison.Ordinal));
         Assert.Equal([1, 2, 1], up.Select(g => g.Segments.Count));
     }
@@ -97,7 +99,8 @@ public class PlanTests
         Assert.Equal(TinySchedule.Names(none.Launches.Take(none.BackwardStart)), TinySchedule.Names(program.Launches.Take(program.BackwardStart)));
         // The layer's recipes are inside the layer's own launches, and S is built once.
         Assert.Equal(2, program.Launches.Count(l => l is GemmLaunch { D.Tensor: "layers.1.s" }));
-        Assert.Equal([2, 1, 0], program.Launches.Skip(program.BackwardStart).Select(l => l.Layer).Aggregate(new List<int>(), (a, l) => { if (a.Count == 0 || a[^1] != l) a.Add(l); return a; }));
+        Assert.Equal([2, 1, 0], program.Launches.Skip(program.BackwardStart).Select(l => l.Layer)
+            .Aggregate(new List<int>(), (a, l) => { if (a.Count == 0 || a[^1] != l) a.Add(l); return a; }));
     }
 
     [Fact]
@@ -148,7 +151,8 @@ public class PlanTests
         var gather = Assert.IsType<BoundKernel>(head[0]).Arguments.Select(a => (a.Address, a.Pitch));
         Assert.Equal([(Place(LabelRows.X), 64), (Place(LabelRows.Labels), 0), (Place("x.3"), 64), (Input("labels"), 0), (Input(LabelRows.Rows), TinySchedule.Hidden)], gather);
         var scatter = Assert.IsType<BoundKernel>(head[^1]).Arguments.Select(a => (a.Address, a.Pitch));
-        Assert.Equal([(training ? Place("dx.3") : 0, 64), (Place("loss"), 0), (Place(LabelRows.X), 64), (Place(LabelRows.Losses), 0), (Input(LabelRows.Places), TinySchedule.Hidden)], scatter);
+        Assert.Equal([(training ? Place("dx.3") : 0, 64), (Place("loss"), 0), (Place(LabelRows.X), 64),
+            (Place(LabelRows.Losses), 0), (Input(LabelRows.Places), TinySchedule.Hidden)], scatter);
         var products = head.OfType<BoundGemm>().ToArray();
         Assert.Equal(products.Select((_, i) => new RowLimit(Input(LabelRows.Count), i / (training ? 2 : 1) * 256)), products.Select(p => p.Limit!.Value));
         // dX of a chunk lies where its x was.
@@ -159,7 +163,9 @@ public class PlanTests
     [Fact]
     public void Bind_RowKernelThatGathers_CountsARowOfTheTablePerToken()
     {
-        long Bytes(int tokens) => Binder.Bind(ExecutionPlan.Create(Tiny, new PlanOptions(tokens, RankTable.Create(Tiny, 8, ["a"]), ActType.F32, 1)), new Dictionary<MemoryBlock, nint>()).MicroBatch.OfType<BoundKernel>().First(k => k.Kernel == "embedding").Bytes;
+        long Bytes(int tokens) =>
+            Binder.Bind(ExecutionPlan.Create(Tiny, new PlanOptions(tokens, RankTable.Create(Tiny, 8, ["a"]), ActType.F32, 1)), new Dictionary<MemoryBlock, nint>())
+                .MicroBatch.OfType<BoundKernel>().First(k => k.Kernel == "embedding").Bytes;
         // Ids, rows read, rows written; more tokens than the table has rows read the whole of it.
         Assert.Equal(64 * (4 + 2 * 64 * 4), Bytes(64));
         Assert.Equal(200 * (4 + 64 * 4) + TinySchedule.Vocabulary * 64 * 4, Bytes(200));
@@ -180,7 +186,8 @@ public class PlanTests
         // Rows of S are 64 elements apart, those of B as many as there are ranks.
         var up = bound.MicroBatch.OfType<BoundGemm>().First(g => g.Label == "layers.0.u");
         Assert.Equal((100, 128, 1f, false), (up.M, up.N, up.Alpha, up.Accumulate));
-        Assert.Equal([new(Arena("layers.0.h", 3), 64, Weight("layers.0.w"), 64, 64), new(Arena("layers.0.s", 3), 64, Adapter("b.0"), 32, 32)], up.Segments.Select(x => x with { Blocks = null }));
+        Assert.Equal([new(Arena("layers.0.h", 3), 64, Weight("layers.0.w"), 64, 64), new(Arena("layers.0.s", 3), 64, Adapter("b.0"), 32, 32)],
+            up.Segments.Select(x => x with { Blocks = null }));
         // Of B the two blocks count: half of it.
         Assert.Null(up.Segments[0].Blocks);
         Assert.Equal([new(0, 64, 0, 16), new(64, 64, 16, 16)], up.Segments[1].Blocks!);
@@ -211,7 +218,8 @@ public class PlanTests
     [Fact]
     public void Bind_AnEpilogueOfAProductThatIsNotThere_IsZerosAndTheKernel()
     {
-        var text = TinySchedule.Text(3).Replace("layers.0.u = layers.0.h * layers.0.w + layers.0.s * b.0", "layers.0.u = layers.0.s * b.0") + "fusion epilogue 3 4 gemm_nt_glu_add places=2,3\n";
+        var text = TinySchedule.Text(3).Replace("layers.0.u = layers.0.h * layers.0.w + layers.0.s * b.0", "layers.0.u = layers.0.s * b.0")
+            + "fusion epilogue 3 4 gemm_nt_glu_add places=2,3\n";
         var schedule = ScheduleText.Parse(text);
         foreach (var rank in new[] { 8, 0 })
         {
@@ -271,7 +279,8 @@ public class PlanTests
         var both = bound.OfType<BoundRankGradients>().ToArray();
         Assert.Equal(plan.MicroBatch.Launches.OfType<GemmLaunch>().Count(g => g.D.Tensor.StartsWith("grad_b.", StringComparison.Ordinal)), both.Length);
         Assert.NotEmpty(both);
-        Assert.All(both, b => Assert.Equal((b.G.Operands.A, b.G.Operands.APitch, GemmLayout.Nn, GemmLayout.Tn), (b.GradB.Operands.A, b.GradB.Operands.APitch, b.G.Layout, b.GradB.Layout)));
+        Assert.All(both, b => Assert.Equal((b.G.Operands.A, b.G.Operands.APitch, GemmLayout.Nn, GemmLayout.Tn),
+            (b.GradB.Operands.A, b.GradB.Operands.APitch, b.G.Layout, b.GradB.Layout)));
         // dY is counted once.
         Assert.All(both, b => Assert.Equal(b.G.Bytes + b.GradB.Bytes - 4L * b.G.M * b.G.Operands.K, b.Bytes));
         Assert.All(both, b => Assert.Equal(b.GradB.N, b.Blocks.Sum(x => x.Rank)));

@@ -24,8 +24,10 @@ public class ScheduleTextTests
         var parsed = ScheduleText.Parse(text);
         Assert.Equal(text, ScheduleText.Print(parsed));
         Assert.Equal((schedule.Variant, schedule.Layers), (parsed.Variant, parsed.Layers));
-        Assert.Equal(schedule.Adapters.SelectMany(s => s.Adapters.Select(a => (s.Id, s.In, s.Out, a))), parsed.Adapters.SelectMany(s => s.Adapters.Select(a => (s.Id, s.In, s.Out, a))));
-        Assert.Equal(schedule.Tensors.Select(t => (t.Name, t.Kind, t.Type, t.Tokens, t.Layer, t.Stack, t.Boundary)), parsed.Tensors.Select(t => (t.Name, t.Kind, t.Type, t.Tokens, t.Layer, t.Stack, t.Boundary)));
+        Assert.Equal(schedule.Adapters.SelectMany(s => s.Adapters.Select(a => (s.Id, s.In, s.Out, a))),
+            parsed.Adapters.SelectMany(s => s.Adapters.Select(a => (s.Id, s.In, s.Out, a))));
+        Assert.Equal(schedule.Tensors.Select(t => (t.Name, t.Kind, t.Type, t.Tokens, t.Layer, t.Stack, t.Boundary)),
+            parsed.Tensors.Select(t => (t.Name, t.Kind, t.Type, t.Tokens, t.Layer, t.Stack, t.Boundary)));
         Assert.Equal(schedule.Tensors.Select(t => t.Dims), parsed.Tensors.Select(t => t.Dims));
         Assert.Equal(schedule.Tensors.Select(t => t.Parts), parsed.Tensors.Select(t => t.Parts));
         foreach (var (expected, got) in new[] { (schedule.Forward, parsed.Forward), (schedule.Backward, parsed.Backward), (schedule.Recompute, parsed.Recompute) })
@@ -33,7 +35,8 @@ public class ScheduleTextTests
             Assert.Equal(expected.Count, got.Count);
             foreach (var (a, b) in expected.Zip(got)) AssertSame(a, b);
         }
-        Assert.Equal(schedule.Recipes.Select(r => (r.Tensor, string.Join(" ", r.Launches.Select(l => l.Id)))), parsed.Recipes.Select(r => (r.Tensor, string.Join(" ", r.Launches.Select(l => l.Id)))));
+        Assert.Equal(schedule.Recipes.Select(r => (r.Tensor, string.Join(" ", r.Launches.Select(l => l.Id)))),
+            parsed.Recipes.Select(r => (r.Tensor, string.Join(" ", r.Launches.Select(l => l.Id)))));
         // A recipe names the schedule's own launches.
         var all = parsed.Forward.Concat(parsed.Backward).Concat(parsed.Recompute).ToDictionary(l => l.Id);
         Assert.All(parsed.Recipes.SelectMany(r => r.Launches), l => Assert.Same(all[l.Id], l));
@@ -117,10 +120,13 @@ public class ScheduleTextTests
                     var segments = Enumerable.Range(0, random.Next(1, 4)).Select(_ => new GemmSegment(Look(), Look())).ToArray();
                     return new GemmLaunch(id++, random.Next(-1, 3), (GemmLayout)random.Next(3), Look(), segments, Scale(), Coin());
                 case 1:
-                    var attention = Coin() ? null : new AttentionFacts(random.Next(1, 32), random.Next(1, 8), random.Next(1, 257), Coin() ? null : random.Next(1, 5000), random.Next(0, 5));
-                    return new KernelLaunch(id++, random.Next(-1, 3), launchKinds[random.Next(launchKinds.Length)], "k" + random.Next(9), Enumerable.Range(0, random.Next(1, 5)).Select(_ => Look()).ToArray(), 1, random.Next(2), attention);
+                    var attention = Coin() ? null : new AttentionFacts(random.Next(1, 32), random.Next(1, 8), random.Next(1, 257),
+                        Coin() ? null : random.Next(1, 5000), random.Next(0, 5));
+                    return new KernelLaunch(id++, random.Next(-1, 3), launchKinds[random.Next(launchKinds.Length)], "k" + random.Next(9),
+                        Enumerable.Range(0, random.Next(1, 5)).Select(_ => Look()).ToArray(), 1, random.Next(2), attention);
                 default:
-                    return new CrossEntropyLaunch(id++, -1, "ce", Coin() ? null : Look(), Look(), Look(), Look(), Look(), StepScalar.InvLabels, Coin() ? null : new LossFromSums("p" + random.Next(9), "q" + random.Next(9)));
+                    return new CrossEntropyLaunch(id++, -1, "ce", Coin() ? null : Look(), Look(), Look(), Look(), Look(), StepScalar.InvLabels,
+                        Coin() ? null : new LossFromSums("p" + random.Next(9), "q" + random.Next(9)));
             }
         }
         IReadOnlyList<Launch> Some() => Enumerable.Range(0, random.Next(1, 12)).Select(_ => Any()).ToArray();
@@ -133,7 +139,9 @@ public class ScheduleTextTests
             1 => new RankGradientsFusion(first, first + 1),
             _ => new ScoreGradientsFusion(first, first + 1, "s" + random.Next(9)),
         };
-        var adapters = Enumerable.Range(0, 3).Select(g => new AdapterSet(g, random.Next(1, 99), 8, [new StackedAdapter($"m.{g}.q", 3, 0), new StackedAdapter($"m.{g}.k", 5, 3)])).ToArray();
-        return new Schedule("any", 3, adapters, tensors, forward, backward, recompute, [Again("t1"), Again("t2")], Enumerable.Range(0, all.Length - 1).Where(_ => Coin()).Select(Two).ToArray());
+        var adapters = Enumerable.Range(0, 3).Select(g => new AdapterSet(g, random.Next(1, 99), 8,
+            [new StackedAdapter($"m.{g}.q", 3, 0), new StackedAdapter($"m.{g}.k", 5, 3)])).ToArray();
+        return new Schedule("any", 3, adapters, tensors, forward, backward, recompute, [Again("t1"), Again("t2")],
+            Enumerable.Range(0, all.Length - 1).Where(_ => Coin()).Select(Two).ToArray());
     }
 }

@@ -17,7 +17,8 @@ public class TokenTilesTests
     {
         var ranks = RankTable.Create(Tiny, rank, ["a", "b"]);
         var shapes = new Shapes(Tiny, tokens, ranks, ActType.Bf16);
-        return ExecutionPlan.Create(Tiny, new PlanOptions(tokens, ranks, ActType.Bf16, 2) { Decisions = Decisions.Named(decisions, shapes), LogitsRows = 64, TokenTile = tile, TokenUnit = unit, ArenaBytes = arena });
+        return ExecutionPlan.Create(Tiny, new PlanOptions(tokens, ranks, ActType.Bf16, 2)
+            { Decisions = Decisions.Named(decisions, shapes), LogitsRows = 64, TokenTile = tile, TokenUnit = unit, ArenaBytes = arena });
     }
 
     [Fact]
@@ -51,7 +52,8 @@ public class TokenTilesTests
     {
         var plan = Plan(Tile);
         var bound = Binder.Bind(plan, new Dictionary<MemoryBlock, nint> { [MemoryBlock.Arena] = 1 << 30, [MemoryBlock.Inputs] = 1 << 20 }).MicroBatch;
-        var run = plan.MicroBatch.Tiled.First(r => plan.MicroBatch.Launches.Skip(r.First).Take(r.Last - r.First + 1).Any(l => l is KernelLaunch { Kernel: "glu_adjoint", Layer: 1 }));
+        var run = plan.MicroBatch.Tiled.First(r => plan.MicroBatch.Launches.Skip(r.First).Take(r.Last - r.First + 1)
+            .Any(l => l is KernelLaunch { Kernel: "glu_adjoint", Layer: 1 }));
         var tiles = bound.OfType<BoundKernel>().Where(k => k.Kernel == "glu_adjoint" && k.Layer == 1).ToArray();
         Assert.Equal([128, 128, 128, 128, 128, 128, 128, 104], tiles.Select(k => k.Rows));
         // du is a tile's: one place; what enters the run moves on.
@@ -89,10 +91,12 @@ public class TokenTilesTests
     [Fact]
     public void Choose_TwoSumsIntoOneGradient_AreNotInOneRun()
     {
-        var text = TinySchedule.Text(3).Replace("gemm tn grad_a.1 += layers.1.g * layers.1.h\n", "gemm tn grad_a.1 += layers.1.g * layers.1.h\n  99 L1 gemm tn grad_a.1 += layers.1.g * dx.2\n");
+        var text = TinySchedule.Text(3)
+            .Replace("gemm tn grad_a.1 += layers.1.g * layers.1.h\n", "gemm tn grad_a.1 += layers.1.g * layers.1.h\n  99 L1 gemm tn grad_a.1 += layers.1.g * dx.2\n");
         var schedule = ScheduleText.Parse(string.Join('\n', text.Split('\n')));
         var ranks = RankTable.Create(schedule, 8, ["a", "b"]);
-        var program = ExecutionPlan.Create(schedule, new PlanOptions(Tokens, ranks, ActType.Bf16, 2) { TokenTile = 32, TokenUnit = 32, ArenaBytes = 0, LogitsRows = 64 }).MicroBatch;
+        var program = ExecutionPlan.Create(schedule, new PlanOptions(Tokens, ranks, ActType.Bf16, 2)
+            { TokenTile = 32, TokenUnit = 32, ArenaBytes = 0, LogitsRows = 64 }).MicroBatch;
         Assert.NotEmpty(program.Tiled);
         Assert.All(program.Tiled, r => Assert.True(program.Launches.Skip(r.First).Take(r.Last - r.First + 1).Count(l => l is GemmLaunch { D.Tensor: "grad_a.1" }) < 2));
     }

@@ -201,8 +201,8 @@ public sealed class PlanFrontier
             if (excess > 0) return double.PositiveInfinity;
             most = Math.Max(most, ms);
         }
-        var copied = soonest.Forward + Math.Max(soonest.Backward + most, soonest.All - soonest.Forward);
-        return StepPrediction.Step(Fastest().Plan, device, Math.Max(none.Milliseconds - none.Waiting + most, Math.Max(copied, s.Model.Copying)) + (hostStates ? hostStatesMs : 0));
+        var copied = Math.Max(soonest.Forward + Math.Max(soonest.Backward + most, soonest.All - soonest.Forward), s.Model.Copying);
+        return StepPrediction.Step(Fastest().Plan, device, Math.Max(none.Milliseconds - none.Waiting + most, none.Slowed + copied) + (hostStates ? hostStatesMs : 0));
     }
 
     bool Fits(PlannedStep plan, long budget) => plan.Footprint.Total <= budget && plan.Plan.Memory.HostBytes <= host.Bytes;

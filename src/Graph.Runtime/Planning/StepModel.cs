@@ -14,7 +14,8 @@ namespace Graph.Runtime.Planning;
 /// <param name="MixingBytes">The most bytes alive at a launch that mixes tokens: tiles reach no less.</param>
 /// <param name="MixingAt">That launch.</param>
 /// <param name="Waiting">Of the milliseconds, those in which launches wait for copies.</param>
-public readonly record struct StepState(long ArenaBytes, int At, double Milliseconds, int Launches, long MixingBytes, int MixingAt, double Waiting);
+/// <param name="Slowed">Of the milliseconds, those that launches take longer beside copies.</param>
+public readonly record struct StepState(long ArenaBytes, int At, double Milliseconds, int Launches, long MixingBytes, int MixingAt, double Waiting, double Slowed);
 
 /// <summary>
 /// A training micro-batch in numbers. It counts what <see cref="Expansion"/>, <see cref="Lifetimes"/> and
@@ -345,7 +346,7 @@ public sealed class StepModel
             if (i + 1 < count && pairs[list[i]] is { Gain: not 0 } pair && pair.Second == list[i + 1]
                 && (pair.Room == 0 || most - Math.Max(live[i], live[i + 1]) >= pair.Room)) ms -= pair.Gain;
         }
-        return new StepState(most, at, ms, count + 2 * (away.Count + back.Count), mixing, mixingAt, late);
+        return new StepState(most, at, ms, count + 2 * (away.Count + back.Count), mixing, mixingAt, late, slowed);
     }
 
     void Add(int tensor, int from, int to)

@@ -12,7 +12,8 @@ namespace Graph.Generator.Passes;
 /// <summary>
 /// 10: nodes become launches. Row values of one cluster are one kernel; attention's output and log-sum-exp are one kernel, as are dK and dV; loss and its
 /// gradient are one chunked launch.
-/// Steps are ordered by phase, then depth, then anchors before the row kernels that read them.
+/// Steps are ordered by phase, then depth, then anchors before the row kernels that read them. Gradients of trained weights come before the other anchors of
+/// their depth, so that nothing stands between a product and the kernel that may be its epilogue.
 /// </summary>
 public static class Fuse
 {
@@ -31,11 +32,20 @@ public static class Fuse
             if (Anchor(graph, map, place, traced, partners, node) is { } step) steps.Add((step.Backward, map.Depth(node.Id), 0, node.Id, step));
         foreach (var cluster in map.Clusters)
             steps.Add((cluster.Backward, cluster.Depth, 1, cluster.Outputs[0], RowStep(graph, map, place, traced, cluster.Outputs)));
-        var ordered = RankPairs(FindFusions.Stacks(place.Tensors),
-            MergeRopes(steps.OrderBy(s => s.Backward).ThenBy(s => s.Depth).ThenBy(s => s.Kind).ThenBy(s => s.Id).Select(s => s.Step).ToList()));
+        var trained = new HashSet<string>(place.Tensors.Where(t => t.Kind == TensorKind.GradWeight).Select(t => t.Name));
+        bool Trains(Step step) => Output(step) is { } output && trained.Contains(output.Tensor);
+        var ordered = RankPairs(FindFusions.Stacks(place.Tensors), MergeRopes(steps.OrderBy(s => s.Backward).ThenBy(s => s.Depth).ThenBy(s => s.Kind)
+            .ThenByDescending(s => Trains(s.Step)).ThenBy(s => s.Id).Select(s => s.Step).ToList()));
         var adapters = graph.Nodes.Select(n => n.Op).OfType<AdapterStack>().Select(a => a.Set).Distinct().OrderBy(s => s.Id).ToArray();
         return new KernelGraph(adapters, MarkBoundaries(graph, map, place), ordered, Recipes(graph, map, place, traced, ordered));
     }
+
+    static View? Output(Step step) => step switch
+    {
+        GemmStep g => g.D,
+        KernelStep k => k.Arguments[0],
+        _ => null,
+    };
 
     static KernelStep RowStep(TensorGraph graph, ClusterMap map, Placement place, TracedOps traced, IReadOnlyList<int> outputs)
     {

@@ -14,8 +14,9 @@ public sealed record TokenSumBody(int Columns, int Heads) : KernelBody
 
     internal override IEnumerable<EmittedKernel> Cuda(Target target, Kernel kernel)
     {
-        // Narrow blocks, so that every multiprocessor has one (2,304 columns are 144), and lines enough for each to have much on its way; a row's 32 bytes are a sector.
-        const int width = 16, lines = 256;
+        // Narrow blocks, so that every multiprocessor has one (2,304 columns are 144), and as many lines as a block may have threads for, each with eight loads on its way;
+        // a row's 32 bytes are a sector.
+        const int width = 16, lines = 512;
         yield return new EmittedKernel(new KernelInfo(kernel.Name, Kind, lines * width / 8, 0, int.MaxValue, 0, (Columns + width - 1) / width), new[]
         {
             CudaText.Header(Sentence, target, kernel) + CudaText.Elem(target)

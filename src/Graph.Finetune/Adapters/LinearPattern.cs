@@ -13,15 +13,22 @@ sealed class LinearPattern
     // A pattern from a file may be made to take forever.
     static readonly TimeSpan Patience = TimeSpan.FromSeconds(2);
 
+    // Of a regular expression of 115,000 characters .NET makes 12 GB.
+    const int Longest = 4096;
+
     readonly Regex regex;
 
     LinearPattern(string text, string expression)
     {
+        if (text.Length > Longest) throw new ArgumentException($"it has {text.Length} characters, and at most {Longest} are read");
         Text = text;
         regex = new Regex($@"\A(?:.*\.)?(?:{expression})\z", RegexOptions.CultureInvariant | RegexOptions.Singleline, Patience);
     }
 
     public string Text { get; }
+
+    /// <summary>A pattern, or its start, for a sentence.</summary>
+    public static string Shown(string text) => text.Length > 80 ? text[..80] + "…" : text;
 
     /// <summary>No pattern: a name or the end of one.</summary>
     public bool IsName => Text.All(c => c != '*' && IsPlain(c));
@@ -43,7 +50,7 @@ sealed class LinearPattern
         }
         catch (RegexMatchTimeoutException)
         {
-            throw new ArgumentException($"the pattern '{Text}' takes more than {Patience.TotalSeconds} seconds on {linear}; write it in a simpler way");
+            throw new ArgumentException($"the pattern '{Shown(Text)}' takes more than {Patience.TotalSeconds} seconds on {linear}; write it in a simpler way");
         }
     }
 

@@ -116,7 +116,7 @@ public sealed record AdapterSettings(int Rank, double Alpha, bool RsLora, IReadO
     static void Require(string option, LinearPattern[] patterns, string[] linears)
     {
         if (patterns.FirstOrDefault(p => !linears.Any(p.Matches)) is { } none)
-            throw new ArgumentException($"{option} has '{none.Text}', "
+            throw new ArgumentException($"{option} has '{LinearPattern.Shown(none.Text)}', "
                 + $"which means none of the linears {string.Join(", ", linears.Select(LinearNames.Last).Distinct())} that are there for it");
     }
 
@@ -128,7 +128,7 @@ public sealed record AdapterSettings(int Rank, double Alpha, bool RsLora, IReadO
         }
         catch (ArgumentException e)
         {
-            throw new ArgumentException($"{option} has '{text}', which is no name, no name with * and no regular expression: {e.Message}");
+            throw new ArgumentException($"{option} has '{LinearPattern.Shown(text)}', which is no name, no name with * and no regular expression: {e.Message}");
         }
     }
 }

@@ -133,8 +133,9 @@ public sealed record ExecutionPlan(Shapes Shapes, PlanOptions Options, Decisions
 
     /// <param name="shapes">Of these options: several plans may share them.</param>
     /// <param name="options">The choices.</param>
+    /// <param name="scores">Whether dS gets places where there is room; that changes no size, and may take as long as all the rest.</param>
     /// <exception cref="ArgumentException">An option cannot be followed, in a sentence.</exception>
-    public static ExecutionPlan Create(Shapes shapes, PlanOptions options)
+    public static ExecutionPlan Create(Shapes shapes, PlanOptions options, bool scores = true)
     {
         if (options.TokenTile is { } tile && (tile < 1 || tile % TokenTiles.Unit(options) != 0))
             throw new ArgumentException($"plan: a tile of {tile} tokens cuts sums of adapters' gradients, which are made of {TokenTiles.Unit(options)} tokens each; use a multiple of that.");
@@ -147,10 +148,11 @@ public sealed record ExecutionPlan(Shapes Shapes, PlanOptions Options, Decisions
         var kept = Kept(schedule, options);
         var logitsRows = LogitsRowsOf(shapes, options);
 
-        var training = Place(shapes, Train(shapes, options, decisions, kept, logitsRows), LongestOf(options));
+        var training = Place(shapes, Train(shapes, options, decisions, kept, logitsRows), scores ? LongestOf(options) : null);
         var scoring = DeadLaunches.Eliminate(shapes, schedule.Forward, kept);
         // Training's arena is there anyway.
-        var evaluation = Place(shapes, Order(shapes, options, scoring, scoring.Count, Decisions.None, kept, logitsRows, options.ArenaBytes ?? training.Arena.Bytes), LongestOf(options));
+        var room = options.ArenaBytes ?? training.Arena.Bytes;
+        var evaluation = Place(shapes, Order(shapes, options, scoring, scoring.Count, Decisions.None, kept, logitsRows, room), null);
         var optimizer = OptimizerLayout.Create(schedule, options.Ranks, options.Moments, options.LoraPlus);
         var memory = MemoryPlan.Create(shapes, Math.Max(training.Arena.Bytes, evaluation.Arena.Bytes), optimizer, training.Host.Bytes, options.HostStates);
         return new ExecutionPlan(shapes, options, decisions, training, evaluation, logitsRows, optimizer, memory);
@@ -187,10 +189,17 @@ public sealed record ExecutionPlan(Shapes Shapes, PlanOptions Options, Decisions
     /// <summary>Tokens of the longest document of a run with these options.</summary>
     public static int LongestOf(PlanOptions options) => Math.Min(options.Tokens, Math.Max(options.LongestDocument ?? options.Tokens, SlackTokens));
 
-    /// <summary>The most bytes alive at one launch of a training micro-batch: no arena of the plan is smaller. Found in a tenth of the time that a plan may take.</summary>
+    /// <summary>
+    /// The most bytes alive at one launch of a training micro-batch, and the launches of its graph: no arena of the plan is smaller. Found in a fraction of the
+    /// time that a plan may take.
+    /// </summary>
     /// <exception cref="ArgumentException">An option cannot be followed, in a sentence.</exception>
-    public static long LeastArena(Shapes shapes, PlanOptions options) =>
-        Arena.LowerBound(Train(shapes, options, options.Decisions ?? Decisions.None, Kept(shapes.Schedule, options), LogitsRowsOf(shapes, options)).Lifetimes);
+    public static (long ArenaBytes, int Launches) AtLeast(Shapes shapes, PlanOptions options)
+    {
+        var rows = LogitsRowsOf(shapes, options);
+        var program = Train(shapes, options, options.Decisions ?? Decisions.None, Kept(shapes.Schedule, options), rows);
+        return (Arena.LowerBound(program.Lifetimes), Footprint.Launches(shapes, program.Launches, program.Tiled, rows));
+    }
 
     static OrderedProgram Train(Shapes shapes, PlanOptions options, Decisions decisions, IReadOnlySet<string> kept, int logitsRows)
     {
@@ -227,8 +236,9 @@ public sealed record ExecutionPlan(Shapes Shapes, PlanOptions Options, Decisions
         return new OrderedProgram(launches, backwardStart, TokenTiles.Apply(shapes, lifetimes, whole, tiled), tiled);
     }
 
-    static PlannedProgram Place(Shapes shapes, OrderedProgram program, int longestDocument) =>
-        new(program.Launches, program.BackwardStart, WithScores(shapes, program.Launches, program.Lifetimes, longestDocument))
+    /// <param name="longestDocument">Null: dS has no place.</param>
+    static PlannedProgram Place(Shapes shapes, OrderedProgram program, int? longestDocument) => new(program.Launches, program.BackwardStart,
+        longestDocument is { } longest ? WithScores(shapes, program.Launches, program.Lifetimes, longest) : Arena.Assign(program.Lifetimes))
     {
         Tiled = program.Tiled, Host = Arena.Assign(Lifetimes.OnHost(shapes, program.Launches)),
     };

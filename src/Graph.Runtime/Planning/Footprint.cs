@@ -1,3 +1,4 @@
+using System.Collections.Generic;
 using System.Linq;
 using Graph.Runtime.Schedules;
 
@@ -30,17 +31,18 @@ public readonly record struct Footprint(long Driver, long Workspace, long Graphs
 
     public long Total => Driver + Workspace + Graphs + Plan;
 
-    public static Footprint Of(ExecutionPlan plan, DeviceProfile device) => Of(plan.Memory, Launches(plan, plan.MicroBatch) + Launches(plan, plan.Evaluation), device);
+    public static Footprint Of(ExecutionPlan plan, DeviceProfile device) =>
+        Of(plan.Memory, new[] { plan.MicroBatch, plan.Evaluation }.Sum(p => Launches(plan.Shapes, p.Launches, p.Tiled, plan.LogitsRows)), device);
 
     /// <summary>What a graph of so many launches takes at most.</summary>
     public static long OfGraph(int launches) => GraphBytes + LaunchBytes * launches;
 
     /// <summary>Launches of a program's graph: those of a tiled run for each tile, a cross entropy's for each chunk of rows.</summary>
-    static int Launches(ExecutionPlan plan, PlannedProgram program)
+    public static int Launches(Shapes shapes, IReadOnlyList<Launch> launches, IReadOnlyList<TiledRun> tiled, int logitsRows)
     {
-        var tokens = plan.Shapes.Tokens;
-        return program.Launches.Count + program.Tiled.Sum(run => (Pieces(tokens, run.Tokens) - 1) * (run.Last - run.First + 1))
-            + program.Launches.OfType<CrossEntropyLaunch>().Count() * LaunchesOfChunk * Pieces(tokens, plan.LogitsRows);
+        var tokens = shapes.Tokens;
+        return launches.Count + tiled.Sum(run => (Pieces(tokens, run.Tokens) - 1) * (run.Last - run.First + 1))
+            + launches.OfType<CrossEntropyLaunch>().Count() * LaunchesOfChunk * Pieces(tokens, logitsRows);
 
         static int Pieces(int tokens, int piece) => (tokens + piece - 1) / piece;
     }

@@ -148,7 +148,7 @@ public sealed class PlanFrontier
         foreach (var (bytes, chosen) in OffloadedSets(@base, rooms[0]).DefaultIfEmpty(new HashSet<string>()).SelectMany(set => tiles, Bounded).OrderBy(b => b.Bytes))
         {
             if (bytes >= least) break;
-            least = Math.Min(least, Footprint.Of(ExecutionPlan.Create(@base.Shapes, chosen), device).Total);
+            least = Math.Min(least, Footprint.Of(ExecutionPlan.Create(@base.Shapes, chosen, scores: false), device).Total);
         }
         return least;
 
@@ -158,7 +158,8 @@ public sealed class PlanFrontier
             foreach (var tensor in offloaded) actions[tensor] = TensorAction.Offload;
             var hostStates = host.Offload && HostBytes(@base, offloaded, true) <= host.Bytes;
             var chosen = Chosen(@base, rooms[^1], new Decisions("all", actions), tile, hostStates);
-            return (Footprint.Of(MemoryPlan.Create(@base.Shapes, ExecutionPlan.LeastArena(@base.Shapes, chosen), optimizer, 0, hostStates), 0, device).Total, chosen);
+            var (arena, launches) = ExecutionPlan.AtLeast(@base.Shapes, chosen);
+            return (Footprint.Of(MemoryPlan.Create(@base.Shapes, arena, optimizer, 0, hostStates), launches + @base.Scoring, device).Total, chosen);
         }
     }
 

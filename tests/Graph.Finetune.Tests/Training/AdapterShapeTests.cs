@@ -50,6 +50,8 @@ public class AdapterShapeTests
         { "--layers has 4, but nano has layers 0 to 3", new AdapterShape(4, 8, false, []) { Layers = [1, 4] } },
         { "--rank-pattern has 'up_proj', which means none of the linears q_proj", new AdapterShape(4, 8, false, ["q_proj"]) { Ranks = [("up_proj", 3)] } },
         { "--alpha-pattern has '[', which is no name", new AdapterShape(4, 8, false, []) { Alphas = [("[", 3)] } },
+        { "no regular expression: it has 4097 characters, and at most 4096 are read.", new AdapterShape(4, 8, false, []) { Ranks = [(new string('p', 4097), 3)] } },
+        { "--rank-pattern has '" + new string('p', 80) + "…', which means none", new AdapterShape(4, 8, false, []) { Ranks = [(new string('p', 4096), 3)] } },
         { "outside 0 to 256", new AdapterShape(4, 8, false, []) { Ranks = [("up_proj", 257)] } },
     };
 

@@ -14,9 +14,8 @@ public sealed record TokenSumBody(int Columns, int Heads) : KernelBody
 
     internal override IEnumerable<EmittedKernel> Cuda(Target target, Kernel kernel)
     {
-        // Narrow blocks, so that every multiprocessor has one (2,304 columns are 144), and as many lines as a block may have threads for, each with eight loads on its way;
-        // a row's 32 bytes are a sector.
-        const int width = 16, lines = 512;
+        // Narrow blocks, so that many multiprocessors have some, and as many threads as a block may have, so that each has enough on its way; a row's 64 bytes are two sectors.
+        const int width = 32, lines = 256;
         yield return new EmittedKernel(new KernelInfo(kernel.Name, Kind, lines * width / 8, 0, int.MaxValue, 0, (Columns + width - 1) / width), new[]
         {
             CudaText.Header(Sentence, target, kernel) + CudaText.Elem(target)

@@ -13,7 +13,7 @@ KERNEL_NAME(float* __restrict__ d, const elem* __restrict__ x, int x_pitch, int 
         for (int head = 0; head < HEADS; head++)
         {
             const elem* const from = x + head * COLUMNS + first;
-#pragma unroll 8
+#pragma unroll 4
             for (int t = line; t < rows; t += LINES)
             {
                 float value[8];

@@ -24,7 +24,8 @@ public struct DroppedAdapter
 }
 
 /// <summary>
-/// How products change where adapters have dropout. The schedule has S = s·x·Aᵀ, dX = dY·W + G·A and dA += Gᵀ·x of a stack; each adapter of it has its own mask, so each is a product of its own:
+/// How products change where adapters have dropout. The schedule has S = s·x·Aᵀ, dX = dY·W + G·A and dA += Gᵀ·x of a stack;
+/// each adapter of it has its own mask, so each is a product of its own:
 /// S and dA from its dropped x, which is made in scratch each time, and its G·A dropped on its way to dX. Nothing else of a step changes, and nothing at all without dropout.
 /// </summary>
 public static class AdapterDropout
@@ -51,7 +52,8 @@ public static class AdapterDropout
         var numbers = schedule.Adapters.SelectMany(s => s.Adapters).Select((a, i) => (a.Name, i)).ToDictionary(a => a.Name, a => (uint)a.i);
         return [.. ranks.Adapters.Select(a => new DroppedAdapter
         {
-            Adapter = numbers[a.Linear], Threshold = (uint)Math.Min(uint.MaxValue, Math.Round(dropout.Probability * 4294967296.0)), Scale = (float)(1 / (1 - dropout.Probability)), Columns = a.In,
+            Adapter = numbers[a.Linear], Threshold = (uint)Math.Min(uint.MaxValue, Math.Round(dropout.Probability * 4294967296.0)),
+            Scale = (float)(1 / (1 - dropout.Probability)), Columns = a.In,
         })];
     }
 

@@ -6,7 +6,8 @@ using Graph.Runtime.Schedules;
 namespace Graph.Runtime.Planning;
 
 /// <summary>
-/// Adapters whose scales differ. The schedule has one lora_scale, on the products that make S = s·x·Aᵀ and G = s·dY·B of a stack; where the stack's adapters have several, such a product is one for each range of ranks
+/// Adapters whose scales differ. The schedule has one lora_scale, on the products that make S = s·x·Aᵀ and G = s·dY·B of a stack;
+/// where the stack's adapters have several, such a product is one for each range of ranks
 /// with one scale.
 /// </summary>
 public static class AdapterScales
@@ -24,7 +25,8 @@ public static class AdapterScales
         var adapters = shapes.Ranks.Adapters.Where(a => a.Stack == stack).ToArray();
         if (adapters.Length == 0 || IsOne(shapes.Ranks, stack)) return [(d.Column, d.ColumnEnd, adapters.FirstOrDefault()?.Scale ?? run)];
         if (g.Segments.Count > 1 || !layout.Tensor.Dims.Any(e => e.Stack == stack) || g.Layout == GemmLayout.Tn)
-            throw new ArgumentException($"bind: the adapters {string.Join(", ", adapters.Select(a => a.Linear))} have different scales, but {shapes.Schedule.Variant} multiplies what they share by one; give them the same alpha and rank.");
+            throw new ArgumentException($"bind: the adapters {string.Join(", ", adapters.Select(a => a.Linear))} have different scales, "
+                + $"but {shapes.Schedule.Variant} multiplies what they share by one; give them the same alpha and rank.");
         var ranges = new List<(int Start, int End, double Scale)>();
         foreach (var adapter in adapters.OrderBy(a => a.RankStart))
         {

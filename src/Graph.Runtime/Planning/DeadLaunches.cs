@@ -5,7 +5,8 @@ using Graph.Runtime.Schedules;
 namespace Graph.Runtime.Planning;
 
 /// <summary>
-/// Drops launches that nobody needs: one reverse pass that keeps the rectangles still to be read. With GradA and GradB of groups that have adapters as roots, the backward stops below
+/// Drops launches that nobody needs: one reverse pass that keeps the rectangles still to be read. With GradA and GradB of groups that have adapters as roots,
+/// the backward stops below
 /// the lowest adapter; with the loss alone as root, what is left is an evaluation.
 /// </summary>
 public static class DeadLaunches

@@ -6,7 +6,9 @@ using Graph.Runtime.Devices;
 namespace Graph.Runtime.Planning;
 
 /// <summary>
-/// What a device does in a second and what it takes for itself: all that a prediction needs to know of it. Rates are what one operation alone reaches; <see cref="LaunchTimes"/> has the share of them that each kind of launch
+/// What a device does in a second and what it takes for itself: all that a prediction needs to know of it.
+/// Rates are what one operation alone reaches; <see cref="LaunchTimes"/> has
+/// the share of them that each kind of launch
 /// gets in a step.
 /// </summary>
 /// <param name="Name">As <c>--device-profile</c> takes it, or the device's own.</param>
@@ -27,7 +29,8 @@ public sealed record DeviceProfile(string Name, ActType Act, long MemoryBytes, i
     const double ProductShare = 0.8, CopyShare = 0.945, BusShare = 0.85;
 
     /// <summary>
-    /// Profiles that need no machine. The H200's figures are measured (docs/performance.md), the others follow from data sheets: dense TFLOP/s of 16-bit products with fp32 sums, memory, PCIe lanes. Measured on a machine, the device's own
+    /// Profiles that need no machine. The H200's figures are measured (docs/performance.md), the others follow from data sheets:
+    /// dense TFLOP/s of 16-bit products with fp32 sums, memory, PCIe lanes. Measured on a machine, the device's own
     /// figures replace them.
     /// </summary>
     public static IReadOnlyList<DeviceProfile> All { get; } =
@@ -45,7 +48,8 @@ public sealed record DeviceProfile(string Name, ActType Act, long MemoryBytes, i
     public static DeviceProfile? Find(string name) => All.FirstOrDefault(p => p.Name == name);
 
     /// <summary>
-    /// Of a bus, what copies in a step reach, with gaps between them; and of a copy's time, what it costs the launches beside it. On an H200 steps with 86 to 690 ms of copies took 4 to 7 % of that longer than without, and waited as if the
+    /// Of a bus, what copies in a step reach, with gaps between them; and of a copy's time, what it costs the launches beside it. On an H200 steps with
+    /// 86 to 690 ms of copies took 4 to 7 % of that longer than without, and waited as if the
     /// bus were a tenth slower.
     /// </summary>
     const double StepBusShare = 0.9, Interference = 0.05;

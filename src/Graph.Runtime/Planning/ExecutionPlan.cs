@@ -112,7 +112,7 @@ public sealed record ExecutionPlan(Shapes Shapes, PlanOptions Options, Decisions
     /// </summary>
     public int LongestDocument => LongestOf(Options);
 
-    /// <summary>What a step clears before its first micro-batch, in bytes of the gradients' block: all gradients but those that launches write (<see cref="GradientWrites"/>).</summary>
+    /// <summary>What a step clears before its first micro-batch, in bytes of the gradients' block: all gradients but those that launches write.</summary>
     public IReadOnlyList<(long Offset, long Bytes)> Cleared
     {
         get
@@ -138,7 +138,8 @@ public sealed record ExecutionPlan(Shapes Shapes, PlanOptions Options, Decisions
     public static ExecutionPlan Create(Shapes shapes, PlanOptions options, bool scores = true)
     {
         if (options.TokenTile is { } tile && (tile < 1 || tile % TokenTiles.Unit(options) != 0))
-            throw new ArgumentException($"plan: a tile of {tile} tokens cuts sums of adapters' gradients, which are made of {TokenTiles.Unit(options)} tokens each; use a multiple of that.");
+            throw new ArgumentException($"plan: a tile of {tile} tokens cuts sums of adapters' gradients, "
+                + $"which are made of {TokenTiles.Unit(options)} tokens each; use a multiple of that.");
         if (options is { TokenTile: not null, Dropout: not null })
             throw new ArgumentException("plan: a mask of dropout is numbered by the tokens of a launch, so tiles of tokens would have other masks; leave one of the two out.");
         var schedule = shapes.Schedule;
@@ -159,7 +160,8 @@ public sealed record ExecutionPlan(Shapes Shapes, PlanOptions Options, Decisions
     }
 
     /// <summary>
-    /// Rows whose logits take at most 1.1 GB: a multiple of 256, at least 256 and at most 2,048. Chunks are what keeps a vocabulary of 256,000 from being the largest tensor of all.
+    /// Rows whose logits take at most 1.1 GB: a multiple of 256, at least 256 and at most 2,048.
+    /// Chunks are what keeps a vocabulary of 256,000 from being the largest tensor of all.
     /// Of the upper half of these the most rows with which all chunks' dX take the fewest waves of tiles: a tile of dX sums over the vocabulary for milliseconds.
     /// Twice as many where the table is trained, because each chunk reads and writes its gradient, 2.4 GB in 2B.
     /// </summary>

@@ -18,7 +18,8 @@ public readonly record struct Footprint(long Driver, long Workspace, long Graphs
     public const long WorkspaceBytes = 64L << 20;
 
     /// <summary>
-    /// What a launch takes in an instantiated graph, and a graph besides, at most. On an H200 20,000 launches of a kernel with few parameters took 2.2 KB each; in the graphs of real
+    /// What a launch takes in an instantiated graph, and a graph besides, at most.
+    /// On an H200 20,000 launches of a kernel with few parameters took 2.2 KB each; in the graphs of real
     /// plans, whose products have tensor maps as parameters, it was up to 5 KB.
     /// </summary>
     const long LaunchBytes = 6 << 10, GraphBytes = 2L << 20;

@@ -34,7 +34,8 @@ public sealed record HostChoices(long Bytes, bool Offload, bool? Stream)
     }
 
     /// <summary>
-    /// Activations whose way to the host and back hides behind launches, at most so many bytes: first those that cannot be built again, then those that cost the most to build for each
+    /// Activations whose way to the host and back hides behind launches, at most so many bytes:
+    /// first those that cannot be built again, then those that cost the most to build for each
     /// byte, of equal ones every second layer's before the others. The last layers' are needed at once, so they stay.
     /// </summary>
     /// <param name="model">With nothing offloaded, evaluated with nothing dropped.</param>

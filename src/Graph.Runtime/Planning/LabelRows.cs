@@ -4,7 +4,8 @@ using Graph.Runtime.Schedules;
 namespace Graph.Runtime.Planning;
 
 /// <summary>
-/// What the head needs beside the schedule's tensors to skip tokens without a label: inputs of a micro-batch that say where the others are, scratch in which those lie one after the other, and the kernels
+/// What the head needs beside the schedule's tensors to skip tokens without a label: inputs of a micro-batch that say where the others are,
+/// scratch in which those lie one after the other, and the kernels
 /// that take them there and back. All of it is asked for by name, like a tensor.
 /// </summary>
 public static class LabelRows

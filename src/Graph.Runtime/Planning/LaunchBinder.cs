@@ -37,7 +37,8 @@ public sealed class LaunchBinder(Shapes shapes, double loraScale, int logitsRows
         var whole = d.Columns == part.End - part.Start;
         d = d with { Column = part.Start, ColumnEnd = part.End };
         var segments = shapes.Segments(g)
-            .Select(s => Segment(address, g, d, s.A, whole ? s.B : g.Layout == GemmLayout.Nt ? s.B with { Row = part.Start, RowEnd = part.End } : s.B with { Column = part.Start, ColumnEnd = part.End })).ToArray();
+            .Select(s => Segment(address, g, d, s.A, whole ? s.B
+                : g.Layout == GemmLayout.Nt ? s.B with { Row = part.Start, RowEnd = part.End } : s.B with { Column = part.Start, ColumnEnd = part.End })).ToArray();
         var bytes = segments.Sum(s => s.Bytes) + (g.Accumulate ? 2 : 1) * LaunchCost.BytesOf(shapes, d);
         // A GEMM's scale is a number of the run; only kernels read scalars from the device.
         var scale = (float)(g.Scale.Constant * Math.Pow(part.Scale, g.Scale.LoraScales));
@@ -45,7 +46,8 @@ public sealed class LaunchBinder(Shapes shapes, double loraScale, int logitsRows
             Start(address, d), layout.Pitch, d.Rows, d.Columns, [.. segments.Select(s => s.Operands)], scale, g.Accumulate)
         {
             WholeM = layout.Tensor.Tokens ? layout.Rows : d.Rows,
-            Unit = g is { Layout: GemmLayout.Tn, Accumulate: true } ? tokenUnit ?? (layout.Tensor.Stack < 0 ? int.MaxValue : GemmKernel.TokenUnit(shapes.Ranks[layout.Tensor.Stack])) : int.MaxValue,
+            Unit = g is not { Layout: GemmLayout.Tn, Accumulate: true } ? int.MaxValue
+                : tokenUnit ?? (layout.Tensor.Stack < 0 ? int.MaxValue : GemmKernel.TokenUnit(shapes.Ranks[layout.Tensor.Stack])),
         };
     }
 
@@ -153,7 +155,8 @@ public sealed class LaunchBinder(Shapes shapes, double loraScale, int logitsRows
     IEnumerable<BoundLaunch> CrossEntropy(Func<string, nint> address, CrossEntropyLaunch c)
     {
         Rectangle x = shapes.Resolve(c.X), table = shapes.Resolve(c.Table);
-        int hidden = x.Columns, vocabulary = table.Rows, pitch = TensorLayout.RowPitch(vocabulary), rowPitch = TensorLayout.RowPitch(hidden), tablePitch = shapes[c.Table.Tensor].Pitch;
+        int hidden = x.Columns, vocabulary = table.Rows, pitch = TensorLayout.RowPitch(vocabulary), rowPitch = TensorLayout.RowPitch(hidden);
+        var tablePitch = shapes[c.Table.Tensor].Pitch;
         var element = TensorLayout.Size(ElementType.Act, shapes.Act);
         nint logits = address(Lifetimes.LogitsScratch), tableStart = Start(address, table), count = address(LabelRows.Count);
         BoundArgument rowsOf = new(address(LabelRows.X), rowPitch), labelsOf = new(address(LabelRows.Labels), 0), lossesOf = new(address(LabelRows.Losses), 0);

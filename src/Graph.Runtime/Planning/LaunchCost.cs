@@ -18,7 +18,8 @@ public readonly record struct LaunchCost(long Flops, long Bytes)
         var accesses = shapes.Of(launch);
         // A row kernel gathers from a table: a row per token, not all of them.
         var bytes = accesses.Reads.Concat(accesses.Writes)
-            .Select(r => launch is KernelLaunch && shapes[r.Tensor] is { IsMatrix: true, Tensor.Kind: TensorKind.Weight or TensorKind.GradWeight } ? r with { RowEnd = Math.Min(r.RowEnd, r.Row + shapes.Tokens) } : r).Sum(r => BytesOf(shapes, r));
+            .Select(r => launch is KernelLaunch && shapes[r.Tensor] is { IsMatrix: true, Tensor.Kind: TensorKind.Weight or TensorKind.GradWeight }
+                ? r with { RowEnd = Math.Min(r.RowEnd, r.Row + shapes.Tokens) } : r).Sum(r => BytesOf(shapes, r));
         return new LaunchCost(Operations(shapes, launch, pairs), bytes);
     }
 

@@ -7,7 +7,8 @@ using Graph.Runtime.Schedules;
 namespace Graph.Runtime.Planning;
 
 /// <summary>
-/// Predicted milliseconds of launches: max(operations / rate of the kind, bytes / bandwidth of the kind) + what a launch costs. Shares of the device's rates by kind are those of the H200's steps (docs/performance.md), so a
+/// Predicted milliseconds of launches: max(operations / rate of the kind, bytes / bandwidth of the kind) + what a launch costs.
+/// Shares of the device's rates by kind are those of the H200's steps (docs/performance.md), so a
 /// prediction for another card says that its kernels come as near to its limits.
 /// </summary>
 public sealed class LaunchTimes

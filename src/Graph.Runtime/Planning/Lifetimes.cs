@@ -68,7 +68,8 @@ public static class Lifetimes
         {
             if (list.Count == 0) return;
             if (!list[0].Write)
-                throw new ArgumentException($"schedule {shapes.Schedule.Variant}: {tensor} is read by launch {list[0].Launch} ({ScheduleText.Print(launches[list[0].Launch])}) before anything wrote it.");
+                throw new ArgumentException($"schedule {shapes.Schedule.Variant}: {tensor} is read by launch {list[0].Launch} "
+                    + $"({ScheduleText.Print(launches[list[0].Launch])}) before anything wrote it.");
             var bytes = shapes[tensor].Bytes;
             var lastRead = list.FindLastIndex(u => !u.Write);
             var end = kept.Contains(tensor) ? launches.Count - 1 : lastRead >= 0 ? list[lastRead].Launch : -1;

@@ -110,7 +110,8 @@ public sealed record MemoryPlan(IReadOnlyDictionary<MemoryBlock, long> Blocks, I
         {
             StepScalar.LoraScale => Marshal.OffsetOf<ScalarBlock>(nameof(ScalarBlock.LoraScale)),
             StepScalar.InvLabels => Marshal.OffsetOf<ScalarBlock>(nameof(ScalarBlock.InverseLabels)),
-            _ => throw new ArgumentException($"memory: the scalar block has no place for {name}; it holds {string.Join(" and ", Enum.GetValues<StepScalar>().Select(ScheduleText.Lower))}."),
+            _ => throw new ArgumentException($"memory: the scalar block has no place for {name}; "
+                + $"it holds {string.Join(" and ", Enum.GetValues<StepScalar>().Select(ScheduleText.Lower))}."),
         };
 
     static MemoryBlock? BlockOf(Shapes shapes, ScheduleTensor tensor) =>

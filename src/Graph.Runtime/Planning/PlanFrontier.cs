@@ -133,7 +133,8 @@ public sealed class PlanFrontier
     }
 
     /// <summary>
-    /// About what the smallest plan takes, found without paths: nothing is kept that can be built again, the rest of what is saved waits in host memory, and working memory is short.
+    /// About what the smallest plan takes, found without paths: nothing is kept that can be built again,
+    /// the rest of what is saved waits in host memory, and working memory is short.
     /// </summary>
     public static long LeastBytes(Schedule schedule, PlanOptions options, DeviceProfile device, HostChoices host) => new PlanFrontier(schedule, options, device, host).LeastBytes();
 

@@ -69,7 +69,9 @@ public sealed class RankTable
             }
         }
         if (schedule.SharedScale && slots.FirstOrDefault(s => s.Scale != slots[0].Scale) is { } other)
-            throw new ArgumentException(FormattableString.Invariant($"ranks: {schedule.Variant} reads LoraScale elsewhere than on its own adapter's product, so all adapters must have one scale, but {slots[0].Linear} has {slots[0].Scale} ")
+            throw new ArgumentException(FormattableString.Invariant($"ranks: {schedule.Variant} reads LoraScale elsewhere ")
+                + FormattableString.Invariant($"than on its own adapter's product, so all adapters must have one scale, ")
+                + FormattableString.Invariant($"but {slots[0].Linear} has {slots[0].Scale} ")
                 + FormattableString.Invariant($"and {other.Linear} {other.Scale}; give them the same alpha and rank."));
         return new RankTable(slots, schedule.Adapters);
     }

@@ -7,7 +7,8 @@ using Graph.Runtime.Schedules;
 namespace Graph.Runtime.Planning;
 
 /// <summary>
-/// dS, the gradient of attention's raw scores, kept from the kernel that makes dk and dv to the one that makes dq right after it: dq is then one product, dS·k, instead of three. It grows with the square of
+/// dS, the gradient of attention's raw scores, kept from the kernel that makes dk and dv to the one that makes dq right after it:
+/// dq is then one product, dS·k, instead of three. It grows with the square of
 /// a document's length, so it only takes room in the arena that the two launches find empty; without that dq is computed from q, k, v and dO.
 /// Tiles (<see cref="AttentionKernel.ScoreTile"/>) that can hold a visible pair, 2 bytes a pair.
 /// </summary>

@@ -113,7 +113,8 @@ public sealed class Shapes
         var layout = this[view.Tensor];
         var (column, columnEnd) = view.Columns is { } c ? (c.Start, c.End) : (0, layout.Columns);
         if (columnEnd > layout.Columns || column < 0)
-            throw new ArgumentException($"schedule {Schedule.Variant}: {ScheduleText.Print(view)} is columns {column} to {columnEnd} of a tensor of {layout.Rows} x {layout.Columns}.");
+            throw new ArgumentException($"schedule {Schedule.Variant}: {ScheduleText.Print(view)} is columns {column} to {columnEnd} "
+                + $"of a tensor of {layout.Rows} x {layout.Columns}.");
         return layout.Tensor.Tokens ? new Rectangle(view.Tensor, FirstToken, FirstToken + Tokens, column, columnEnd)
             : new Rectangle(view.Tensor, 0, layout.Rows, column, columnEnd);
     }
@@ -164,7 +165,8 @@ public sealed class Shapes
     /// themselves.
     /// </summary>
     public Fusion? FusionAt(IReadOnlyList<Launch> launches, int at) =>
-        at > 0 && at < launches.Count && fusions.TryGetValue((launches[at - 1].Id, launches[at].Id), out var fusion) && !(launches[at - 1] is GemmLaunch g && Segments(g).Count == 0)
+        at > 0 && at < launches.Count && fusions.TryGetValue((launches[at - 1].Id, launches[at].Id), out var fusion)
+            && !(launches[at - 1] is GemmLaunch g && Segments(g).Count == 0)
             // What is dropped stands between the product and the kernel that reads it.
             && !(fusion is EpilogueFusion && launches[at - 1] is GemmLaunch product && AdapterDropout.DroppedSegments(this, product).Count > 0)
             // Of adapters with several scales, G is several products.

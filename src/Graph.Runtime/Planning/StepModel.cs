@@ -20,7 +20,8 @@ public readonly record struct StepState(long ArenaBytes, int At, double Millisec
 /// <summary>
 /// A training micro-batch in numbers. It counts what <see cref="Expansion"/>, <see cref="Lifetimes"/> and
 /// <see cref="LaunchTimes"/> say of one list of decisions, in microseconds instead of
-/// milliseconds, so that a planner can try thousands; a test holds the two equal. What copies to and from the host take and delay is near what <see cref="Transfers"/> makes of them (<see cref="CopyModel"/>).
+/// milliseconds, so that a planner can try thousands; a test holds the two equal.
+/// What copies to and from the host take and delay is near what <see cref="Transfers"/> makes of them (<see cref="CopyModel"/>).
 /// Not for two threads at once.
 /// </summary>
 public sealed class StepModel
@@ -136,7 +137,8 @@ public sealed class StepModel
     public long Bytes(int tensor) => bytes[tensor];
 
     /// <summary>
-    /// What building the tensor again costs, its inputs aside. What a pair of launches saves is the first one's: a tensor that is cheap to build from one that is not (GeGLU from gate and up) is dropped before that one.
+    /// What building the tensor again costs, its inputs aside. What a pair of launches saves is the first one's:
+    /// a tensor that is cheap to build from one that is not (GeGLU from gate and up) is dropped before that one.
     /// So any list of dropped tensors costs at least the sum of these.
     /// </summary>
     public double Milliseconds(int tensor) => recipes[tensor].Sum(l => entries[l].Milliseconds - Math.Max(0, pairs[l].Gain));

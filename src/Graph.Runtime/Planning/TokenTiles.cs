@@ -11,7 +11,8 @@ namespace Graph.Runtime.Planning;
 public readonly record struct TiledRun(int First, int Last, int Tokens);
 
 /// <summary>
-/// Launches that do not mix tokens can run tile by tile. A tensor that only such a run touches then needs a tile's rows; what crosses the run's border keeps a row per token, and its place
+/// Launches that do not mix tokens can run tile by tile. A tensor that only such a run touches then needs a tile's rows;
+/// what crosses the run's border keeps a row per token, and its place
 /// from the run's first launch to its last. A longer run has more tensors of its own and keeps more of others, so where runs begin and end is chosen by what is alive.
 /// </summary>
 public static class TokenTiles

@@ -51,7 +51,8 @@ public sealed class Transfers
         new Transfers(shapes, launches, backwardStart, pace, longestDocument, logitsRows).Absences();
 
     /// <summary>
-    /// In which tile of a run an entry stands: the first; else the last. What goes to the host must have all its rows; what comes from it is there for all tiles. A copy that is not needed in the run does not begin before
+    /// In which tile of a run an entry stands: the first; else the last. What goes to the host must have all its rows; what comes from it is there for all tiles.
+    /// A copy that is not needed in the run does not begin before
     /// the last use of what it writes over.
     /// </summary>
     public static bool InFirstTile(Shapes shapes, IReadOnlyList<Launch> launches, TiledRun run, int at)
@@ -84,7 +85,8 @@ public sealed class Transfers
             }
         }
         return [.. written.Where(w => first.ContainsKey(w.Key)).OrderBy(w => w.Value).ThenBy(w => w.Key, StringComparer.Ordinal)
-            .Select(w => new Absence(w.Key, w.Value, last[w.Key], first[w.Key], clock[first[w.Key]] - clock[w.Value + 1], pace.OfCopy(Lane.ToHost, shapes[w.Key].Bytes) + pace.OfCopy(Lane.ToDevice, shapes[w.Key].Bytes)))];
+            .Select(w => new Absence(w.Key, w.Value, last[w.Key], first[w.Key], clock[first[w.Key]] - clock[w.Value + 1],
+                pace.OfCopy(Lane.ToHost, shapes[w.Key].Bytes) + pace.OfCopy(Lane.ToDevice, shapes[w.Key].Bytes)))];
     }
 
     (IReadOnlyList<Launch>, int) With(IReadOnlySet<string> offloaded)

@@ -84,6 +84,7 @@ public static class WeightStorages
         var linears = Linears(schedule).Select(t => t.Name).ToHashSet();
         foreach (var (weight, chosen) in storage)
             if (!chosen.IsResident && !linears.Contains(weight))
-                throw new ArgumentException($"storage: {weight} is to be {chosen.Format} on the {chosen.Place}, but it is no frozen linear of {schedule.Variant}; leave it resident.");
+                throw new ArgumentException($"storage: {weight} is to be {chosen.Format} on the {chosen.Place}, "
+                    + $"but it is no frozen linear of {schedule.Variant}; leave it resident.");
     }
 }

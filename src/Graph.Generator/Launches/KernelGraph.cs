@@ -25,6 +25,15 @@ public sealed record StepRecipe(string Tensor, IReadOnlyList<Step> Steps);
 public sealed record KernelGraph(IReadOnlyList<AdapterSet> Adapters, IReadOnlyList<ScheduleTensor> Tensors, IReadOnlyList<Step> Steps, IReadOnlyList<StepRecipe> Recipes)
 {
     public IEnumerable<(Step First, Step Second)> Neighbours() => Steps.Zip(Steps.Skip(1), (a, b) => (a, b));
+
+    /// <summary>What a step writes; what it adds to, too.</summary>
+    public static IEnumerable<View> Writes(Step step) => step switch
+    {
+        GemmStep g => new[] { g.D },
+        KernelStep k => k.Arguments.Take(k.Outputs),
+        LossStep l => new[] { l.DX, l.DTable, l.Loss }.OfType<View>(),
+        _ => throw new InvalidOperationException("launches: unknown step " + step.GetType().Name),
+    };
 }
 
 /// <summary>

@@ -20,7 +20,7 @@ public static class VerifyKernels
         var written = new Dictionary<string, List<ColumnRange>>();
         foreach (var step in graph.Steps.OrderBy(s => s.Backward).ThenBy(s => s is LossStep))
         {
-            var (reads, writes) = (Reads(step).ToArray(), Writes(step).ToArray());
+            var (reads, writes) = (Reads(step).ToArray(), KernelGraph.Writes(step).ToArray());
             foreach (var view in reads.Concat(writes))
             {
                 if (!tensors.TryGetValue(view.Tensor, out var tensor)) throw Fault(step, "names " + view.Tensor + ", which is no tensor");
@@ -39,7 +39,7 @@ public static class VerifyKernels
                 : written[view.Tensor] = new List<ColumnRange>()).Add(Columns(view, Width(tensors[view.Tensor])));
         }
         foreach (var recipe in graph.Recipes)
-            if (!recipe.Steps.SelectMany(Writes).Any(w => w.Tensor == recipe.Tensor))
+            if (!recipe.Steps.SelectMany(KernelGraph.Writes).Any(w => w.Tensor == recipe.Tensor))
                 throw new InvalidOperationException(stage + ": the recipe of " + recipe.Tensor + " does not write it");
 
         InvalidOperationException Fault(Step step, string what) => new(stage + ": " + KernelGraphText.Line(step) + " " + what);
@@ -69,14 +69,6 @@ public static class VerifyKernels
         GemmStep g => g.Segments.SelectMany(s => new[] { s.A, s.B }),
         KernelStep k => k.Arguments.Skip(k.Outputs),
         LossStep l => new[] { l.X, l.Table },
-        _ => throw new InvalidOperationException("launches: unknown step " + step.GetType().Name),
-    };
-
-    static IEnumerable<View> Writes(Step step) => step switch
-    {
-        GemmStep g => new[] { g.D },
-        KernelStep k => k.Arguments.Take(k.Outputs),
-        LossStep l => new[] { l.DX, l.DTable, l.Loss }.OfType<View>(),
         _ => throw new InvalidOperationException("launches: unknown step " + step.GetType().Name),
     };
 

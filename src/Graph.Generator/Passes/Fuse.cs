@@ -33,19 +33,12 @@ public static class Fuse
         foreach (var cluster in map.Clusters)
             steps.Add((cluster.Backward, cluster.Depth, 1, cluster.Outputs[0], RowStep(graph, map, place, traced, cluster.Outputs)));
         var trained = new HashSet<string>(place.Tensors.Where(t => t.Kind == TensorKind.GradWeight).Select(t => t.Name));
-        bool Trains(Step step) => Output(step) is { } output && trained.Contains(output.Tensor);
+        bool Trains(Step step) => KernelGraph.Writes(step).Any(v => trained.Contains(v.Tensor));
         var ordered = RankPairs(FindFusions.Stacks(place.Tensors), MergeRopes(steps.OrderBy(s => s.Backward).ThenBy(s => s.Depth).ThenBy(s => s.Kind)
             .ThenByDescending(s => Trains(s.Step)).ThenBy(s => s.Id).Select(s => s.Step).ToList()));
         var adapters = graph.Nodes.Select(n => n.Op).OfType<AdapterStack>().Select(a => a.Set).Distinct().OrderBy(s => s.Id).ToArray();
         return new KernelGraph(adapters, MarkBoundaries(graph, map, place), ordered, Recipes(graph, map, place, traced, ordered));
     }
-
-    static View? Output(Step step) => step switch
-    {
-        GemmStep g => g.D,
-        KernelStep k => k.Arguments[0],
-        _ => null,
-    };
 
     static KernelStep RowStep(TensorGraph graph, ClusterMap map, Placement place, TracedOps traced, IReadOnlyList<int> outputs)
     {

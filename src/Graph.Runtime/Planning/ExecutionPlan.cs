@@ -117,7 +117,7 @@ public sealed record ExecutionPlan(Shapes Shapes, PlanOptions Options, Decisions
     {
         get
         {
-            var (written, ranges) = (GradientWrites.Of(Shapes, MicroBatch.Launches), new List<(long Offset, long Bytes)>());
+            var (written, ranges) = (GradientWrites.Written(Shapes, MicroBatch.Launches), new List<(long Offset, long Bytes)>());
             foreach (var (tensor, place) in Memory.Permanent.Where(p => p.Value.Block == MemoryBlock.Gradients && !written.Contains(p.Key)).OrderBy(p => p.Value.Offset))
             {
                 var bytes = Arena.Align(Shapes[tensor].Bytes);
@@ -149,11 +149,12 @@ public sealed record ExecutionPlan(Shapes Shapes, PlanOptions Options, Decisions
         var kept = Kept(schedule, options);
         var logitsRows = LogitsRowsOf(shapes, options);
 
-        var training = Place(shapes, Train(shapes, options, decisions, kept, logitsRows), scores ? LongestOf(options) : null);
+        var trained = Train(shapes, options, decisions, kept, logitsRows);
+        var training = Place(shapes, trained, scores ? WithScores(shapes, trained, LongestOf(options)) : Arena.Assign(trained.Lifetimes));
         var scoring = DeadLaunches.Eliminate(shapes, schedule.Forward, kept);
         // Training's arena is there anyway.
-        var room = options.ArenaBytes ?? training.Arena.Bytes;
-        var evaluation = Place(shapes, Order(shapes, options, scoring, scoring.Count, Decisions.None, kept, logitsRows, room), null);
+        var scored = Order(shapes, options, scoring, scoring.Count, Decisions.None, kept, logitsRows, options.ArenaBytes ?? training.Arena.Bytes);
+        var evaluation = Place(shapes, scored, Arena.Assign(scored.Lifetimes));
         var optimizer = OptimizerLayout.Create(schedule, options.Ranks, options.Moments, options.LoraPlus);
         var memory = MemoryPlan.Create(shapes, Math.Max(training.Arena.Bytes, evaluation.Arena.Bytes), optimizer, training.Host.Bytes, options.HostStates);
         return new ExecutionPlan(shapes, options, decisions, training, evaluation, logitsRows, optimizer, memory);
@@ -219,7 +220,7 @@ public sealed record ExecutionPlan(Shapes Shapes, PlanOptions Options, Decisions
         // Elimination may rewrite a launch (a cross entropy without DX), so the border is found by count, from the forward's own survivors.
         var backwardLaunches = new HashSet<Launch>(schedule.Backward, ReferenceEqualityComparer.Instance);
         var start = live.TakeWhile(l => !backwardLaunches.Contains(l)).Count();
-        if (options.MicroBatches == 1) live = GradientWrites.Write(shapes, live);
+        if (options.MicroBatches == 1) live = GradientWrites.WithFirstWrites(shapes, live);
         return (live.Take(start).ToArray(), live.Skip(start).ToArray());
     }
 
@@ -238,17 +239,16 @@ public sealed record ExecutionPlan(Shapes Shapes, PlanOptions Options, Decisions
         return new OrderedProgram(launches, backwardStart, TokenTiles.Apply(shapes, lifetimes, whole, tiled), tiled);
     }
 
-    /// <param name="longestDocument">Null: dS has no place.</param>
-    static PlannedProgram Place(Shapes shapes, OrderedProgram program, int? longestDocument) => new(program.Launches, program.BackwardStart,
-        longestDocument is { } longest ? WithScores(shapes, program.Launches, program.Lifetimes, longest) : Arena.Assign(program.Lifetimes))
+    static PlannedProgram Place(Shapes shapes, OrderedProgram program, ArenaLayout arena) => new(program.Launches, program.BackwardStart, arena)
     {
         Tiled = program.Tiled, Host = Arena.Assign(Lifetimes.OnHost(shapes, program.Launches)),
     };
 
     // dS goes where two launches leave room for it: the arena is no larger than the rest makes it.
     // Where gaps are too small for some that there are bytes for, all are placed together.
-    static ArenaLayout WithScores(Shapes shapes, IReadOnlyList<Launch> launches, IReadOnlyList<Lifetime> lifetimes, int longestDocument)
+    static ArenaLayout WithScores(Shapes shapes, OrderedProgram program, int longestDocument)
     {
+        var (launches, lifetimes) = (program.Launches, program.Lifetimes);
         var arena = Arena.Assign(lifetimes);
         Lifetime[] scores = [.. Enumerable.Range(0, launches.Count).Where(at => shapes.FusionAt(launches, at) is ScoreGradientsFusion)
             .Select(at => ScoreGradients.Lifetime(shapes, (KernelLaunch)launches[at], at, longestDocument))];

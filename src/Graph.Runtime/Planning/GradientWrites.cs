@@ -11,7 +11,7 @@ namespace Graph.Runtime.Planning;
 public static class GradientWrites
 {
     /// <summary>The launches in order, each of those written by the first that names it.</summary>
-    public static IReadOnlyList<Launch> Write(Shapes shapes, IReadOnlyList<Launch> launches)
+    public static IReadOnlyList<Launch> WithFirstWrites(Shapes shapes, IReadOnlyList<Launch> launches)
     {
         var named = new HashSet<string>();
         return [.. launches.Select(launch =>
@@ -31,7 +31,7 @@ public static class GradientWrites
     }
 
     /// <summary>Gradients that the launches write without reading them first: what they held does not matter.</summary>
-    public static IReadOnlySet<string> Of(Shapes shapes, IReadOnlyList<Launch> launches)
+    public static IReadOnlySet<string> Written(Shapes shapes, IReadOnlyList<Launch> launches)
     {
         HashSet<string> read = [], written = [];
         foreach (var accesses in launches.Select(shapes.Of))

@@ -23,9 +23,15 @@ public sealed class PlanFrontierTests
         PlanFrontier.Create(ScheduleOf(variant), Options(ScheduleOf(variant)), H200, hostGib == 0 ? null : new HostChoices((long)hostGib << 30, true, null)))).Value;
 
     static PlanOptions Options(Schedule schedule, int document = 2048) =>
-        new(8192, RankTable.Create(schedule, _ => 16), ActType.Bf16, 2) { LongestDocument = document, Multiprocessors = 132 };
+        new(8192, RankTable.Create(schedule, _ => 16), ActType.Bf16, 2) { LongestDocument = document, Multiprocessors = 132, Pace = TransferPace.Of(H200) };
 
     static Schedule ScheduleOf(string variant) => ScheduleText.Parse(Emitted.Model(variant).ScheduleText);
+
+    static StepFacts FactsOf(Shapes shapes, PlanOptions options)
+    {
+        var ((forward, backward), rows) = (ExecutionPlan.Live(shapes, options), ExecutionPlan.LogitsRowsOf(shapes, options));
+        return new StepFacts(shapes, forward, backward, ExecutionPlan.Kept(shapes.Schedule, options), rows, 2048, new LaunchTimes(shapes, H200, rows, 2048));
+    }
 
     static Shapes ShapesOf(Schedule schedule) => new(schedule, 8192, Options(schedule).Ranks, ActType.Bf16);
 
@@ -59,7 +65,7 @@ public sealed class PlanFrontierTests
 
     /// <summary>
     /// A step is at most 3 % slower than a bound that no plan passes, from a fifth above the least on.
-    /// With host memory it is 8 % from two and a half times the least on and 4.5 % from four times on.
+    /// With host memory it is 4 % from twice the least on and 2 % from five times on.
     /// Below, the bound says little: it lets parts of tensors be dropped, nothing be alive while they are built, and no launch hold more than those that mix tokens.
     /// </summary>
     [Theory]
@@ -68,12 +74,63 @@ public sealed class PlanFrontierTests
     {
         var frontier = Frontier(variant, hostGib);
         var (least, most) = (frontier.Least().Footprint.Total, frontier.Fastest().Footprint.Total);
-        var first = least * (hostGib == 0 ? 12 : 25) / 10;
+        var first = least * (hostGib == 0 ? 12 : 20) / 10;
         for (var i = 0; i <= 20; i++)
         {
             var budget = first + (most - first) / 20 * i;
             Assert.InRange(frontier.Fit(budget)!.Milliseconds / frontier.Bound(budget), 0.9999,
-                hostGib == 0 ? 1.03 : budget < 4 * least ? 1.08 : 1.045);
+                hostGib == 0 ? 1.03 : budget < 5 * least ? 1.04 : 1.02);
+        }
+    }
+
+    /// <summary>Among more choices there is never a slower plan: what the search leaves out holds nothing better.</summary>
+    [Theory]
+    [InlineData("9b", 64)]
+    [InlineData("2b", 3)]
+    public void Fit_MoreChoices_AreNeverSlower(string variant, int hostGib)
+    {
+        var schedule = ScheduleOf(variant);
+        var all = Frontier(variant, hostGib);
+        var others = new HostChoices[] { HostChoices.None, new((long)hostGib << 30, false, true), new((long)hostGib << 30, true, true), new((long)hostGib << 30, true, false) }
+            .Select(host => PlanFrontier.Create(schedule, Options(schedule), H200, host)).ToArray();
+        var (least, most, compared) = (all.Least().Footprint.Total, all.Fastest().Footprint.Total, 0);
+        for (var i = 0; i <= 8; i++)
+        {
+            var budget = least + (most - least) / 8 * i;
+            var fastest = all.Fit(budget)!.Milliseconds;
+            foreach (var other in others)
+            {
+                if (other.Fit(budget) is not { } plan) continue;
+                Assert.InRange(fastest, 0, plan.Milliseconds + 1e-9);
+                compared++;
+            }
+        }
+        Assert.InRange(compared, 12, 4 * 9);
+    }
+
+    /// <summary>No list of decisions is faster than what its copies and launches take at least, with streamed weights and offloaded activations too.</summary>
+    [Theory]
+    [InlineData("9b-2l", 0.5)]
+    [InlineData("2b", 0.25)]
+    [InlineData("2b", 1)]
+    public void Floor_RandomDecisions_IsNotPassed(string variant, double share)
+    {
+        var schedule = ScheduleOf(variant);
+        var options = Options(schedule) with { Storage = HostChoices.Storage(schedule, WeightStorages.Resident, share) };
+        var (shapes, random) = (Shapes.Of(schedule, options), new Random(5));
+        var facts = FactsOf(shapes, options);
+        for (var i = 0; i < 40; i++)
+        {
+            var (sent, lost) = (i % 4 == 0 ? 0 : random.NextDouble() / 2, random.NextDouble());
+            var offloaded = schedule.Recipes.Select(r => r.Tensor).Where(_ => random.NextDouble() < sent).ToHashSet();
+            var model = new StepModel(facts, offloaded, 1 + random.Next(3));
+            model.Evaluate(new bool[facts.Tensors]);
+            var floor = model.Floor();
+            // What the backward does not read is not built again.
+            var dropped = Enumerable.Range(0, facts.Tensors)
+                .Select(t => facts.HasRecipe(t) && !offloaded.Contains(facts.Name(t)) && model.Absence(t) > 0 && random.NextDouble() < lost).ToArray();
+            var rebuilding = Enumerable.Range(0, facts.Tensors).Where(t => dropped[t]).Sum(facts.Milliseconds);
+            Assert.InRange(model.Evaluate(dropped).Milliseconds, floor.With(rebuilding) - 1e-6, double.PositiveInfinity);
         }
     }
 
@@ -104,13 +161,12 @@ public sealed class PlanFrontierTests
         var options = Options(schedule) with { Storage = packed ? WeightStorages.Packed(schedule, _ => WeightFormat.Nf4) : WeightStorages.Resident };
         var (shapes, random) = (Shapes.Of(schedule, options), new Random(3));
         var (kept, rows) = (ExecutionPlan.Kept(schedule, options), ExecutionPlan.LogitsRowsOf(shapes, options));
-        var (forward, backward) = ExecutionPlan.Live(shapes, options);
-        var model = new StepModel(shapes, forward, backward, kept, rows, 2048, new LaunchTimes(shapes, H200, rows, 2048), new HashSet<string>());
+        var model = new StepModel(FactsOf(shapes, options), new HashSet<string>());
         for (var i = 0; i < 25; i++)
         {
             var share = random.NextDouble();
-            var dropped = Enumerable.Range(0, model.Tensors).Select(t => model.HasRecipe(t) && random.NextDouble() < share).ToArray();
-            var decisions = new Decisions("random", Enumerable.Range(0, model.Tensors).Where(t => dropped[t]).ToDictionary(model.Name, _ => TensorAction.Recompute));
+            var dropped = Enumerable.Range(0, model.Facts.Tensors).Select(t => model.Facts.HasRecipe(t) && random.NextDouble() < share).ToArray();
+            var decisions = new Decisions("random", Enumerable.Range(0, dropped.Length).Where(t => dropped[t]).ToDictionary(model.Facts.Name, _ => TensorAction.Recompute));
             var plan = ExecutionPlan.Create(shapes, options with { Decisions = decisions });
             var lifetimes = Lifetimes.Of(shapes, plan.MicroBatch.Launches, plan.MicroBatch.BackwardStart, decisions, kept, rows);
             var state = model.Evaluate(dropped);
@@ -127,13 +183,11 @@ public sealed class PlanFrontierTests
     {
         var schedule = ScheduleOf("9b-2l");
         var (shapes, options) = (ShapesOf(schedule), Options(schedule) with { LogitsRows = 256 });
-        var kept = ExecutionPlan.Kept(schedule, options);
-        var (forward, backward) = ExecutionPlan.Live(shapes, options);
-        var model = new StepModel(shapes, forward, backward, kept, 256, 2048, new LaunchTimes(shapes, H200, 256, 2048), new HashSet<string>());
-        var largest = Enumerable.Range(0, model.Tensors).Where(t => model.HasRecipe(t) && !shapes[model.Name(t)].Tensor.Boundary).OrderByDescending(model.Bytes).Take(12).ToArray();
+        var (facts, model) = (FactsOf(shapes, options), new StepModel(FactsOf(shapes, options), new HashSet<string>()));
+        var largest = Enumerable.Range(0, facts.Tensors).Where(t => facts.HasRecipe(t) && !shapes[facts.Name(t)].Tensor.Boundary).OrderByDescending(facts.Bytes).Take(12).ToArray();
         var all = Enumerable.Range(0, 1 << largest.Length).Select(mask =>
         {
-            var dropped = new bool[model.Tensors];
+            var dropped = new bool[facts.Tensors];
             for (var i = 0; i < largest.Length; i++) dropped[largest[i]] = (mask >> i & 1) == 1;
             return model.Evaluate(dropped);
         }).ToArray();
@@ -176,7 +230,7 @@ public sealed class PlanFrontierTests
         Assert.InRange(least.Plan.Memory[MemoryBlock.Optimizer], 1, 1 << 20);
         var onCard = StepPrediction.Of(ExecutionPlan.Create(schedule, least.Plan.Options with { HostStates = false }), H200);
         Assert.Equal(least.Plan.Memory.HostBytes - least.Plan.Memory.HostStates!.Value.Bytes, onCard.Plan.Memory.HostBytes);
-        Assert.InRange(least.Milliseconds - onCard.Milliseconds, 5, 30);
+        Assert.InRange(StepPrediction.Of(least.Plan, H200).Milliseconds - onCard.Milliseconds, 5, 30);
     }
 
     /// <summary>

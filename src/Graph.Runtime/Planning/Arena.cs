@@ -146,7 +146,12 @@ public static class Arena
             {
                 if (other.First > lifetime.Last || lifetime.First > other.Last) continue;
                 var gap = other.Offset - gapStart;
-                if (gap >= size && (Lowest ? best < 0 : gap < bestGap)) (best, bestGap) = (gapStart, gap);
+                if (gap >= size && gap < bestGap)
+                {
+                    (best, bestGap) = (gapStart, gap);
+                    // No later one is lower, or smaller.
+                    if (Lowest || gap == size) break;
+                }
                 if (other.End > gapStart) gapStart = other.End;
             }
             var offset = best >= 0 ? best : gapStart;

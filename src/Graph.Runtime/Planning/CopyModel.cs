@@ -18,16 +18,17 @@ public record struct ModelCopy(int Item, long Bytes, int Ready, int Need)
 
 /// <summary>
 /// Where <see cref="Transfers"/> puts copies, and how long the device waits for them, without making a launch list: what a planner that tries thousands can afford. Copies of a
-/// direction follow each other, and those on the way take at most <see cref="TransferPace.Landing"/> times the largest one. Times are milliseconds since the first launch.
+/// direction follow each other, and those on the way take at most <see cref="TransferPace.Landing"/> times the largest one of both. Times are milliseconds since the first launch.
 /// </summary>
 static class CopyModel
 {
-    /// <param name="clock">When each launch starts if no launch waits, and when the last one ends.</param>
+    /// <param name="clock">When each launch starts if no launch waits, slowed by copies, and when the last one ends.</param>
     /// <param name="copies">By <see cref="ModelCopy.Ready"/>; each wait is behind the end of its copy, or where room must be given back.</param>
+    /// <param name="room">Bytes that those on the way may take.</param>
     /// <returns>Milliseconds that launches wait.</returns>
-    public static double ToHost(ReadOnlySpan<double> clock, Span<ModelCopy> copies, DeviceProfile device, double landing)
+    public static double ToHost(ReadOnlySpan<double> clock, Span<ModelCopy> copies, DeviceProfile device, double room)
     {
-        var (free, room, flying, oldest) = (0.0, Room(copies, landing), 0L, 0);
+        var (free, flying, oldest) = (0.0, 0L, 0);
         for (var k = 0; k < copies.Length; k++)
         {
             ref var copy = ref copies[k];
@@ -50,10 +51,11 @@ static class CopyModel
         return late;
     }
 
-    /// <param name="clock">When each launch starts if no launch waits, and when the last one ends.</param>
+    /// <param name="clock">When each launch starts if no launch waits, slowed by copies, and when the last one ends.</param>
     /// <param name="copies">By <see cref="ModelCopy.Need"/>; each starts as late as it can to be there in time.</param>
+    /// <param name="room">Bytes that those on the way may take.</param>
     /// <returns>Milliseconds that launches wait.</returns>
-    public static double ToDevice(ReadOnlySpan<double> clock, Span<ModelCopy> copies, DeviceProfile device, double landing)
+    public static double ToDevice(ReadOnlySpan<double> clock, Span<ModelCopy> copies, DeviceProfile device, double room)
     {
         var free = double.PositiveInfinity;
         for (var k = copies.Length - 1; k >= 0; k--)
@@ -63,7 +65,7 @@ static class CopyModel
             free = Math.Min(free, clock[copy.Wait]) - device.CopyMilliseconds(Lane.ToDevice, copy.Bytes);
             copy.Start = Math.Clamp(Last(clock, free), Math.Min(copy.Ready, copy.Wait), copy.Wait);
         }
-        var (room, flying, oldest) = (Room(copies, landing), 0L, 0);
+        var (flying, oldest) = (0L, 0);
         for (var k = 0; k < copies.Length; k++)
         {
             ref var copy = ref copies[k];
@@ -74,36 +76,27 @@ static class CopyModel
             }
             flying += copy.Bytes;
         }
-        // What launches before a copy's start waited puts it off too.
-        var (end, late, before, passed) = (0.0, 0.0, 0.0, 0);
-        Span<double> waits = new double[copies.Length];
+        // They follow each other as they start; what launches before a start waited puts it off too.
+        Span<int> order = new int[copies.Length];
         for (var k = 0; k < copies.Length; k++)
         {
-            for (; passed < k && copies[passed].Wait <= copies[k].Start; passed++) before += waits[passed];
-            end = Math.Max(end, clock[copies[k].Start] + before) + device.CopyMilliseconds(Lane.ToDevice, copies[k].Bytes);
-            waits[k] = Math.Max(0, end - (clock[copies[k].Wait] + late));
-            late += waits[k];
+            var place = k;
+            for (; place > 0 && copies[order[place - 1]].Start > copies[k].Start; place--) order[place] = order[place - 1];
+            order[place] = k;
+        }
+        var (end, late, next) = (0.0, 0.0, 0);
+        Span<double> arrival = new double[copies.Length];
+        for (var k = 0; k < copies.Length; k++)
+        {
+            for (; next < copies.Length && (copies[order[next]].Start < copies[k].Wait || arrival[k] == 0); next++)
+                arrival[order[next]] = end = Math.Max(end, clock[copies[order[next]].Start] + late) + device.CopyMilliseconds(Lane.ToDevice, copies[order[next]].Bytes);
+            late += Math.Max(0, arrival[k] - (clock[copies[k].Wait] + late));
         }
         return late;
     }
 
     /// <summary>Milliseconds of all copies, one after the other.</summary>
     public static double Milliseconds(IEnumerable<ModelCopy> copies, DeviceProfile device, Lane lane) => copies.Sum(c => device.CopyMilliseconds(lane, c.Bytes));
-
-    /// <summary>Milliseconds by which launches beside the copies take longer.</summary>
-    public static double Slowed(ReadOnlySpan<ModelCopy> copies, DeviceProfile device, Lane lane)
-    {
-        var ms = 0.0;
-        foreach (ref readonly var copy in copies) ms += device.CopySlows(lane, copy.Bytes);
-        return ms;
-    }
-
-    static double Room(ReadOnlySpan<ModelCopy> copies, double landing)
-    {
-        var largest = 0L;
-        foreach (ref readonly var copy in copies) largest = Math.Max(largest, copy.Bytes);
-        return landing * largest;
-    }
 
     static int First(ReadOnlySpan<double> clock, double time) => clock.BinarySearch(time, Comparer<double>.Default) is var at && at >= 0 ? at : Math.Min(~at, clock.Length - 1);
 

@@ -1,6 +1,7 @@
 using System;
 using System.Collections.Generic;
 using System.Linq;
+using System.Threading.Tasks;
 using Graph.Runtime.Devices;
 using Graph.Runtime.Schedules;
 
@@ -149,15 +150,21 @@ public sealed record ExecutionPlan(Shapes Shapes, PlanOptions Options, Decisions
         var kept = Kept(schedule, options);
         var logitsRows = LogitsRowsOf(shapes, options);
 
+        // Where tiles must ask what training takes, evaluation comes after it, for that arena is there anyway; else beside it.
+        var beside = options.TokenTile is null || options.ArenaBytes is not null ? Task.Run(() => Evaluation(options.ArenaBytes ?? 0)) : null;
         var trained = Train(shapes, options, decisions, kept, logitsRows);
         var training = Place(shapes, trained, scores ? WithScores(shapes, trained, LongestOf(options)) : Arena.Assign(trained.Lifetimes));
-        var scoring = DeadLaunches.Eliminate(shapes, schedule.Forward, kept);
-        // Training's arena is there anyway.
-        var scored = Order(shapes, options, scoring, scoring.Count, Decisions.None, kept, logitsRows, options.ArenaBytes ?? training.Arena.Bytes);
-        var evaluation = Place(shapes, scored, Arena.Assign(scored.Lifetimes));
+        var evaluation = beside?.GetAwaiter().GetResult() ?? Evaluation(training.Arena.Bytes);
         var optimizer = OptimizerLayout.Create(schedule, options.Ranks, options.Moments, options.LoraPlus);
         var memory = MemoryPlan.Create(shapes, Math.Max(training.Arena.Bytes, evaluation.Arena.Bytes), optimizer, training.Host.Bytes, options.HostStates);
         return new ExecutionPlan(shapes, options, decisions, training, evaluation, logitsRows, optimizer, memory);
+
+        PlannedProgram Evaluation(long room)
+        {
+            var scoring = DeadLaunches.Eliminate(shapes, schedule.Forward, kept);
+            var scored = Order(shapes, options, scoring, scoring.Count, Decisions.None, kept, logitsRows, room);
+            return Place(shapes, scored, Arena.Assign(scored.Lifetimes));
+        }
     }
 
     /// <summary>

@@ -15,8 +15,8 @@ public sealed record HostChoices(long Bytes, bool Offload, bool? Stream)
     /// <summary>Nothing.</summary>
     public static HostChoices None { get; } = new(0, false, false);
 
-    /// <summary>Parts of the layers whose linears may be streamed. Every second layer's copies have two layers' launches to hide behind.</summary>
-    public IReadOnlyList<double> Shares => Stream switch { true => [1], false => [0], null => Bytes > 0 ? [0, 0.5, 0.75, 1] : [0] };
+    /// <summary>Parts of the layers whose linears may be streamed. The more layers rest on the card between two whose copies come, the longer these have to arrive.</summary>
+    public IReadOnlyList<double> Shares => Stream switch { true => [1], false => [0], null => Bytes > 0 ? [.. Enumerable.Range(0, 17).Select(i => i / 16.0)] : [0] };
 
     /// <summary>Linears of that part of the layers, evenly spread, rest in host memory; of all, those of no layer too.</summary>
     public static IReadOnlyDictionary<string, WeightStorage> Storage(Schedule schedule, IReadOnlyDictionary<string, WeightStorage> storage, double share)
@@ -46,25 +46,25 @@ public sealed record HostChoices(long Bytes, bool Offload, bool? Stream)
         var streamed = shapes.Streamed.Sum(s => shapes[s].Bytes);
         var (forward, backward) = (model.Elapsed(model.BackwardStart), model.Elapsed(model.Live.Length) - model.Elapsed(model.BackwardStart));
         var left = Math.Min(Bytes - streamed, (long)(share * 1e6 * Math.Min(forward * device.DeviceToHostGbps, backward * device.HostToDeviceGbps - streamed / 1e6)));
-        var result = new HashSet<string>();
-        foreach (var t in saved.Select(n => model.Index[n]).Where(Hides).OrderByDescending(Price).ThenBy(t => Spread(shapes[model.Name(t)].Tensor.Layer)).ThenBy(model.Since))
+        var (facts, result) = (model.Facts, new HashSet<string>());
+        foreach (var t in saved.Select(n => facts.Index[n]).Where(Hides).OrderByDescending(Price).ThenBy(t => Spread(shapes[facts.Name(t)].Tensor.Layer)).ThenBy(model.Since))
         {
-            if (model.Bytes(t) > left) continue;
-            left -= model.Bytes(t);
-            result.Add(model.Name(t));
+            if (facts.Bytes(t) > left) continue;
+            left -= facts.Bytes(t);
+            result.Add(facts.Name(t));
         }
         return result;
 
-        double Price(int t) => model.HasRecipe(t) && !shapes[model.Name(t)].Tensor.Boundary ? model.Milliseconds(t) / model.Bytes(t) : double.PositiveInfinity;
+        double Price(int t) => facts.HasRecipe(t) && !shapes[facts.Name(t)].Tensor.Boundary ? facts.Milliseconds(t) / facts.Bytes(t) : double.PositiveInfinity;
 
-        bool Hides(int t) => model.Absence(t) > 4 * (device.CopyMilliseconds(Lane.ToHost, model.Bytes(t)) + device.CopyMilliseconds(Lane.ToDevice, model.Bytes(t)));
+        bool Hides(int t) => model.Absence(t) > 4 * (device.CopyMilliseconds(Lane.ToHost, facts.Bytes(t)) + device.CopyMilliseconds(Lane.ToDevice, facts.Bytes(t)));
     }
 
     /// <summary>All activations that cannot be built again and that the host has room for.</summary>
     public IReadOnlySet<string> Boundaries(StepModel model, Shapes shapes, IEnumerable<string> saved)
     {
         var left = Bytes - shapes.Streamed.Sum(s => shapes[s].Bytes);
-        return saved.Where(n => shapes[n].Tensor.Boundary || !model.HasRecipe(model.Index[n])).Where(n => (left -= shapes[n].Bytes) >= 0).ToHashSet();
+        return saved.Where(n => shapes[n].Tensor.Boundary || !model.Facts.HasRecipe(model.Facts.Index[n])).Where(n => (left -= shapes[n].Bytes) >= 0).ToHashSet();
     }
 
     // Bits of a layer's number from the lowest: even layers before odd ones, of those every fourth before the others.

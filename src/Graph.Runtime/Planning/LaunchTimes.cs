@@ -1,4 +1,5 @@
 using System;
+using System.Collections.Concurrent;
 using System.Collections.Generic;
 using System.Linq;
 using Graph.Runtime.Devices;
@@ -28,7 +29,7 @@ public sealed class LaunchTimes
     readonly Shapes shapes;
     readonly DeviceProfile device;
     readonly int logitsRows, longestDocument;
-    readonly Dictionary<Launch, double> alone = new(ReferenceEqualityComparer.Instance);
+    readonly ConcurrentDictionary<Launch, double> alone = new(ReferenceEqualityComparer.Instance);
 
     /// <param name="logitsRows">Rows of the logits scratch.</param>
     /// <param name="longestDocument">Attention is that of documents of this length.</param>
@@ -38,14 +39,18 @@ public sealed class LaunchTimes
     public DeviceProfile Device => device;
 
     /// <summary>A launch by itself.</summary>
-    public double Of(Launch launch)
-    {
-        if (!alone.TryGetValue(launch, out var ms)) alone[launch] = ms = Alone(launch);
-        return ms;
-    }
+    public double Of(Launch launch) => alone.GetOrAdd(launch, Alone);
 
-    /// <summary>Two launches that are one.</summary>
-    public double Of(EpilogueFusion fusion, GemmLaunch product, KernelLaunch row)
+    /// <summary>Two launches that are one, or of which the second reads dS that the first one kept.</summary>
+    public double Of(Fusion fusion, Launch first, Launch second) => (fusion, first, second) switch
+    {
+        (EpilogueFusion f, GemmLaunch g, KernelLaunch k) => Epilogue(f, g, k),
+        (RankGradientsFusion, GemmLaunch g, GemmLaunch b) => RankGradients(g, b),
+        (ScoreGradientsFusion, KernelLaunch a, KernelLaunch b) => KeptScores(a, b),
+        _ => throw new ArgumentException($"predict: unknown fusion {fusion.GetType().Name}."),
+    };
+
+    double Epilogue(EpilogueFusion fusion, GemmLaunch product, KernelLaunch row)
     {
         var inPlace = fusion.Places[0] < row.Outputs;
         var d = shapes.Resolve(inPlace ? row.Arguments[0] : product.D);
@@ -53,15 +58,15 @@ public sealed class LaunchTimes
         return Gemm(product, gemm.Flops, gemm.Bytes + kernel.Bytes - 2 * LaunchCost.BytesOf(shapes, d), EpilogueShare);
     }
 
-    /// <summary>G and dB, from one read of dY.</summary>
-    public double OfRankGradients(GemmLaunch g, GemmLaunch gradB)
+    // G and dB, from one read of dY.
+    double RankGradients(GemmLaunch g, GemmLaunch gradB)
     {
         var (first, second) = (Cost(g), Cost(gradB));
         return Gemm(gradB, first.Flops + second.Flops, first.Bytes + second.Bytes - LaunchCost.BytesOf(shapes, shapes.Resolve(gradB.Segments[0].A)), GemmShare);
     }
 
-    /// <summary>dk and dv, then dq, with dS kept from one to the other.</summary>
-    public double OfKeptScores(KernelLaunch dkdv, KernelLaunch dq)
+    // dk and dv, then dq, with dS kept from one to the other.
+    double KeptScores(KernelLaunch dkdv, KernelLaunch dq)
     {
         var facts = dq.Attention!;
         var pairs = Pairs(facts.Window);

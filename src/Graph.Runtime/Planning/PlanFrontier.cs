@@ -1,4 +1,5 @@
 using System;
+using System.Collections.Concurrent;
 using System.Collections.Generic;
 using System.Linq;
 using Graph.Runtime.Schedules;
@@ -9,12 +10,12 @@ namespace Graph.Runtime.Planning;
 /// Plans of one run from the fastest to the smallest, and the fastest of them that fits a budget. Which plans there are does not depend on the budget, so a larger one never gets a
 /// slower plan.
 /// <para>
-/// A setting says which weights are streamed, which activations are offloaded, and how much room working memory has.
-/// Masters and moments may rest on the host in any. A setting gives a path, which starts with everything else kept.
-/// Each step looks at the launch with the most live bytes.
-/// Of the activations that lie there, unread, it drops the one whose rebuilding costs the least for each byte; of equal ones that of the first layers, which lies longest.
-/// Identical layers have identical costs, so they are dropped one layer after the other.
-/// Every state of the path is counted (<see cref="StepModel"/>), some of them with tiles of tokens too. Only what is handed out is laid out in an arena.
+/// A setting says which weights are streamed, which activations are offloaded, how much room working memory has, and where masters and moments rest.
+/// It gives a path of decisions (<see cref="PlanPath"/>) whose states are counted (<see cref="StepModel"/>), not made. Only what is handed out is laid out in an arena.
+/// </para>
+/// <para>
+/// The search is best-first: the path whose bound is the lowest is walked until its bound passes another's, and a state is taken once no bound is below it.
+/// So it finds the fastest of all states and walks few of them.
 /// </para>
 /// </summary>
 public sealed class PlanFrontier
@@ -22,41 +23,25 @@ public sealed class PlanFrontier
     /// <summary>Statistics of fewer bytes per token are kept: they free no memory worth a launch.</summary>
     const long LeastBytesPerToken = 64;
 
-    /// <summary>Tiles have at least so many tokens, so that products fill the device, and at most so many. One path has so many states with tiles.</summary>
-    const int LeastTile = 1024, MostTile = 8192, TiledStates = 40;
+    /// <summary>Tiles have at least so many tokens, so that products fill the device, and at most so many.</summary>
+    const int LeastTile = 1024, MostTile = 8192;
 
     /// <summary>What copies may take of the time that launches give them: the rest is what a prediction may be off.</summary>
     const double LinkShare = 0.65;
 
-    /// <param name="Tile">Tokens of a tile; null: there are none.</param>
-    /// <param name="Milliseconds">Of a micro-batch.</param>
-    /// <param name="ArenaBytes">No arena of the plan is smaller.</param>
-    sealed record Candidate(Setting Setting, int Count, int? Tile, double Milliseconds, long ArenaBytes, int Launches, bool HostStates = false);
-
     /// <summary>Working memory that costs time where it is short: rows of logits at a time, and what copies on their way may take (<see cref="TransferPace.Landing"/>).</summary>
     readonly record struct Room(int LogitsRows, double Landing);
 
-    /// <summary>Choices beside the decisions that give a path of its own.</summary>
-    sealed class Setting(Base @base, Room room, IReadOnlySet<string> offloaded, StepModel model, MemoryPlan memory, MemoryPlan? hosted)
-    {
-        public Base Base => @base;
-        public Room Room => room;
-        public IReadOnlySet<string> Offloaded => offloaded;
-        public StepModel Model => model;
+    /// <summary>Choices beside the decisions.</summary>
+    /// <param name="Path">Of both places of masters and moments the same.</param>
+    /// <param name="Memory">Without an arena.</param>
+    sealed record Setting(Base Base, Room Room, IReadOnlySet<string> Offloaded, bool HostStates, PlanPath Path, MemoryPlan Memory);
 
-        /// <summary>Without an arena.</summary>
-        public MemoryPlan Memory(bool hostStates) => hostStates ? hosted ?? throw new InvalidOperationException("planner: masters and moments may not rest on the host.") : memory;
-
-        /// <summary>Where masters and moments may rest.</summary>
-        public IReadOnlyList<bool> Places => hosted is null ? [false] : [false, true];
-
-        /// <summary>Tensors in the order in which they are dropped.</summary>
-        public List<int> Order { get; } = [];
-        public List<Candidate> Candidates { get; } = [];
-    }
+    readonly record struct Candidate(Setting Setting, PathState State);
 
     /// <summary>A model whose weights lie in their places.</summary>
-    sealed record Base(Shapes Shapes, PlanOptions Options, IReadOnlyList<Launch> Forward, IReadOnlyList<Launch> Backward, IReadOnlySet<string> Kept, int Scoring);
+    /// <param name="Facts">By rows of logits.</param>
+    sealed record Base(Shapes Shapes, PlanOptions Options, Func<int, StepFacts> Facts);
 
     readonly Schedule schedule;
     readonly PlanOptions options;
@@ -65,6 +50,15 @@ public sealed class PlanFrontier
     readonly OptimizerLayout optimizer;
     // What masters and moments on the host cost: a step's AdamW waits for the bus once, so this much of a micro-batch.
     readonly double hostStatesMs;
+    // Where weights rest changes no launch, nor what it reads and how long it takes: all places share these.
+    readonly Shapes shapes;
+    readonly (IReadOnlyList<Launch> Forward, IReadOnlyList<Launch> Backward) live;
+    readonly IReadOnlySet<string> kept;
+    readonly int scoring;
+    readonly Lazy<IReadOnlyList<string>> saved;
+    readonly Lazy<StepFacts> facts;
+    // By rows of logits and tokens of a tile.
+    readonly ConcurrentDictionary<(int, int?), LaunchTimes> times = new();
     readonly Lazy<IReadOnlyList<Setting>> plain;
     // By places of the weights.
     readonly IReadOnlyList<Lazy<IReadOnlyList<Setting>>> settings;
@@ -77,15 +71,22 @@ public sealed class PlanFrontier
     {
         (this.schedule, this.options, this.device, this.host) = (schedule, options, device, host);
         optimizer = OptimizerLayout.Create(schedule, options.Ranks, options.Moments, options.LoraPlus);
+        shapes = Shapes.Of(schedule, options with { Storage = HostChoices.Storage(schedule, options.Storage, host.Shares[0]) });
+        live = ExecutionPlan.Live(shapes, options);
+        kept = ExecutionPlan.Kept(schedule, options);
+        scoring = DeadLaunches.Eliminate(shapes, schedule.Forward, kept).Count;
+        saved = new(() => [.. Saved()]);
+        var rows = RoomsOf(shapes, options)[0].LogitsRows;
+        facts = new(() => new StepFacts(shapes, live.Forward, live.Backward, kept, rows, ExecutionPlan.LongestOf(options), TimesOf(rows, null)));
         var first = BaseOf(host.Shares[0]);
-        var times = new LaunchTimes(first.Shapes, device, 1, 1);
-        hostStatesMs = (times.Optimizer(optimizer.Elements, options.Moments, true) - times.Optimizer(optimizer.Elements, options.Moments, false)) / options.MicroBatches;
+        double OptimizerMs(bool hostStates) => new LaunchTimes(shapes, device, 1, 1).Optimizer(optimizer.Elements, options.Moments, hostStates);
+        hostStatesMs = (OptimizerMs(true) - OptimizerMs(false)) / options.MicroBatches;
         // Where nothing is copied, rows of logits alone make a difference.
         plain = new(() => [.. RoomsOf(first.Shapes, options).DistinctBy(r => first.Shapes.Streamed.Count > 0 ? r : r with { Landing = 0 })
-            .Select(room => SettingOf(first, room, new HashSet<string>()))]);
+            .SelectMany(room => SettingsOf(first, room, new HashSet<string>()))]);
         // With everything kept on the device nothing is faster: what fits all of it needs no other setting.
         settings = [.. host.Shares.Select((share, i) => new Lazy<IReadOnlyList<Setting>>(() => [.. i == 0 ? plain.Value : [], .. Others(i == 0 ? first : BaseOf(share), i > 0)]))];
-        fastest = new(() => Make(Sorted(plain.Value)[0]));
+        fastest = new(() => Make(FromFastest(plain.Value, long.MaxValue).First()));
         smallest = new(Smallest);
     }
 
@@ -99,37 +100,64 @@ public sealed class PlanFrontier
     public PlannedStep? Fit(long budget)
     {
         if (Fits(Fastest(), budget)) return Fastest();
-        return Sorted(All(budget)).Where(c => HostBytes(c) <= host.Bytes && AtLeast(c) <= budget).Select(Make).FirstOrDefault(plan => Fits(plan, budget))
-            ?? (smallest.Value is { } least && Fits(least, budget) ? least : null);
+        return FromFastest(All(budget), budget).Select(Make).FirstOrDefault(plan => Fits(plan, budget)) ?? (smallest.Value is { } least && Fits(least, budget) ? least : null);
     }
 
-    /// <summary>The settings whose weights are not larger than the budget by themselves.</summary>
-    IReadOnlyList<Setting> All(long budget) =>
-        [.. settings.Zip(host.Shares).AsParallel().AsOrdered().Where(s => s.First.IsValueCreated || WeightBytes(s.Second) <= budget).SelectMany(s => s.First.Value)];
+    /// <summary>The settings whose weights are not larger than the budget by themselves, and for which the host has room.</summary>
+    IEnumerable<Setting> All(long budget) =>
+        settings.Zip(host.Shares).AsParallel().AsOrdered().Where(s => s.First.IsValueCreated || WeightBytes(s.Second) <= budget).SelectMany(s => s.First.Value)
+            .Where(s => HostBytes(s.Base, s.Offloaded, s.HostStates) <= host.Bytes);
 
-    long WeightBytes(double share)
+    /// <summary>States of the settings that may fit, the fastest first; of equal ones the smallest. Paths are walked no further than the next one asks for.</summary>
+    IEnumerable<Candidate> FromFastest(IEnumerable<Setting> settings, long budget)
     {
-        var shapes = Shapes.Of(schedule, options with { Storage = HostChoices.Storage(schedule, options.Storage, share) });
-        return MemoryPlan.Create(shapes, 0, optimizer, 0, hostStates: false)[MemoryBlock.Weights];
+        // A state whose turn has come, or a path that goes on at a number: no state from there on is faster than where that lies in the queue.
+        var queue = new PriorityQueue<(Candidate? Found, Setting Setting, int Number, int Next), (double Milliseconds, long Bytes, int Number)>();
+        foreach (var (setting, number) in settings.Select((s, i) => (s, i)))
+            Enqueue(setting, number, 0, Bound(setting, budget, everywhere: false));
+        while (queue.TryDequeue(out var turn, out var place))
+        {
+            var (found, setting, number, next) = turn;
+            if (found is { } candidate) yield return candidate;
+            else if (setting.Path.At(next) is { } state)
+            {
+                if (AtLeast(setting, state) <= budget)
+                    queue.Enqueue((new(setting, state), setting, number, next), (Milliseconds(setting, state.Milliseconds), state.ArenaBytes, number));
+                Enqueue(setting, number, next + 1, Math.Max(place.Milliseconds, Milliseconds(setting, setting.Path.Floor.With(state.Rebuilding))));
+            }
+        }
+
+        void Enqueue(Setting setting, int number, int next, double bound)
+        {
+            if (bound < double.PositiveInfinity) queue.Enqueue((null, setting, number, next), (bound, 0, number));
+        }
     }
+
+    double Milliseconds(Setting setting, double microBatch) => microBatch + (setting.HostStates ? hostStatesMs : 0);
+
+    long WeightBytes(double share) =>
+        MemoryPlan.Create(shapes.Placed(HostChoices.Storage(schedule, options.Storage, share)), 0, optimizer, 0, hostStates: false)[MemoryBlock.Weights];
 
     /// <summary>The plan that takes the fewest bytes on the device: the smallest of those that may be.</summary>
     public PlannedStep Least() => smallest.Value!;
 
     PlannedStep? Smallest()
     {
-        var all = Sorted(All(long.MaxValue)).Where(c => HostBytes(c) <= host.Bytes).ToArray();
-        var streamed = all.Select(c => StreamedBytes(c.Setting.Base)).DefaultIfEmpty().Max();
+        var all = All(long.MaxValue).ToArray();
+        all.DistinctBy(s => s.Path).AsParallel().ForAll(s => s.Path.All());
+        var streamed = all.Select(s => StreamedBytes(s.Base)).DefaultIfEmpty().Max();
         PlannedStep? least = null;
-        // Where copies go is near what a plan makes of them, so a candidate may say too much: those of LeastBytes are made whatever they say.
-        foreach (var (bytes, candidate) in all.Select(c => (IsLast(c) ? 0 : AtLeast(c), c)).OrderBy(c => c.Item1))
+        // Where copies go is near what a plan makes of them, so a state may say too much: those of LeastBytes are made whatever they say. Of equal ones the fastest is the first.
+        foreach (var (bytes, candidate) in all.SelectMany(s => s.Path.All(), (s, state) => new Candidate(s, state)).OrderBy(c => Milliseconds(c.Setting, c.State.Milliseconds))
+            .ThenBy(c => c.State.ArenaBytes).Select(c => (IsLast(c) ? 0 : AtLeast(c.Setting, c.State), c)).OrderBy(c => c.Item1))
         {
             if (least is not null && bytes >= least.Footprint.Total) break;
             if (Make(candidate) is var plan && Fits(plan, least?.Footprint.Total - 1 ?? long.MaxValue)) least = plan;
         }
         return least;
 
-        bool IsLast(Candidate c) => c.Count == c.Setting.Order.Count && c.Setting.Room == RoomsOf(c.Setting.Base.Shapes, options)[^1] && StreamedBytes(c.Setting.Base) == streamed;
+        bool IsLast(Candidate c) =>
+            c.State.Dropped == c.Setting.Path.Order.Count && c.Setting.Room == RoomsOf(shapes, options)[^1] && StreamedBytes(c.Setting.Base) == streamed;
     }
 
     /// <summary>
@@ -160,7 +188,7 @@ public sealed class PlanFrontier
             var hostStates = host.Offload && HostBytes(@base, offloaded, true) <= host.Bytes;
             var chosen = Chosen(@base, rooms[^1], new Decisions("all", actions), tile, hostStates);
             var (arena, launches) = ExecutionPlan.AtLeast(@base.Shapes, chosen);
-            return (Footprint.Of(MemoryPlan.Create(@base.Shapes, arena, optimizer, 0, hostStates), launches + @base.Scoring, device).Total, chosen);
+            return (Footprint.Of(MemoryPlan.Create(@base.Shapes, arena, optimizer, 0, hostStates), launches + scoring, device).Total, chosen);
         }
     }
 
@@ -175,68 +203,41 @@ public sealed class PlanFrontier
     /// <summary>
     /// No plan of these settings that fits is faster, in milliseconds of a step.
     /// At each launch (with tiles: at each that mixes tokens) what is too much must be dropped, and what is cheapest for each byte may be dropped in parts there.
-    /// Copies follow each other, and launches wait for what they bring (<see cref="StepModel.Soonest"/>). Infinite: none fits.
+    /// Copies follow each other, and launches wait for what they bring (<see cref="StepFloor"/>). Infinite: none fits.
     /// </summary>
-    public double Bound(long budget) => All(long.MaxValue).SelectMany(s => s.Places, (s, hostStates) => Bound(s, hostStates, budget)).Min();
+    public double Bound(long budget) => StepPrediction.Step(Fastest().Plan, device, All(budget).Min(s => Bound(s, budget, everywhere: true)));
 
-    double Bound(Setting s, bool hostStates, long budget)
+    double Bound(Setting s, long budget, bool everywhere)
     {
-        var none = s.Model.Evaluate(new bool[s.Model.Tensors]);
-        var soonest = s.Model.Soonest();
-        var allowed = budget - Footprint.Of(s.Memory(hostStates), none.Launches + s.Base.Scoring, device).Total;
-        var live = s.Model.Live.ToArray();
-        var tiles = TilesOf(s.Base.Shapes, options).Count > 0;
-        var items = Enumerable.Range(0, s.Model.Tensors).Where(s.Model.HasRecipe).Select(t => (Tensor: t, Bytes: s.Model.Bytes(t), Ms: s.Model.Milliseconds(t)))
-            .Where(i => i.Bytes > 0).OrderBy(i => i.Ms / i.Bytes).ToArray();
-        var most = 0.0;
-        for (var at = 0; at < live.Length; at++)
-        {
-            if (tiles && !s.Model.Mixes(at)) continue;
-            var (excess, ms) = ((double)(live[at] - allowed), 0.0);
-            foreach (var item in items)
-            {
-                if (excess <= 0) break;
-                if (!s.Model.Covers(item.Tensor, at)) continue;
-                ms += item.Ms * Math.Min(1, excess / item.Bytes);
-                excess -= item.Bytes;
-            }
-            if (excess > 0) return double.PositiveInfinity;
-            most = Math.Max(most, ms);
-        }
-        var copied = Math.Max(soonest.Forward + Math.Max(soonest.Backward + most, soonest.All - soonest.Forward), s.Model.Copying);
-        return StepPrediction.Step(Fastest().Plan, device, Math.Max(none.Milliseconds - none.Waiting + most, none.Slowed + copied) + (hostStates ? hostStatesMs : 0));
+        var others = Footprint.Of(s.Memory, s.Path.At(0)!.Launches + scoring, device).Total;
+        return Milliseconds(s, s.Path.Floor.With(s.Path.Rebuilding(budget - others, everywhere)));
     }
 
     bool Fits(PlannedStep plan, long budget) => plan.Footprint.Total <= budget && plan.Plan.Memory.HostBytes <= host.Bytes;
-
-    long HostBytes(Candidate candidate) => HostBytes(candidate.Setting.Base, candidate.Setting.Offloaded, candidate.HostStates);
 
     long HostBytes(Base @base, IReadOnlySet<string> offloaded, bool hostStates) =>
         StreamedBytes(@base) + offloaded.Sum(t => @base.Shapes[t].Bytes) + (hostStates ? optimizer.StateBytes : 0);
 
     // No arena is smaller than what is alive at one launch; recomputing launches are in the graphs too.
-    long AtLeast(Candidate candidate) =>
-        Footprint.Of(candidate.Setting.Memory(candidate.HostStates).WithArena(candidate.ArenaBytes), candidate.Launches + candidate.Setting.Base.Scoring, device).Total;
-
-    IReadOnlyList<Candidate> Sorted(IReadOnlyList<Setting> settings) =>
-        [.. settings.SelectMany(s => s.Places, (s, hostStates) => s.Candidates.Select(c => c with { HostStates = hostStates })).SelectMany(c => c)
-            .OrderBy(c => c.Milliseconds + (c.HostStates ? hostStatesMs : 0)).ThenBy(c => c.ArenaBytes)];
+    long AtLeast(Setting setting, PathState state) => Footprint.Of(setting.Memory.WithArena(state.ArenaBytes), state.Launches + scoring, device).Total;
 
     PlannedStep Make(Candidate candidate)
     {
         if (made.TryGetValue(candidate, out var step)) return step;
-        var (setting, model) = (candidate.Setting, candidate.Setting.Model);
-        var dropped = setting.Order.Take(candidate.Count).ToArray();
-        var actions = options.Decisions?.Actions.ToDictionary() ?? dropped.ToDictionary(model.Name, _ => TensorAction.Recompute);
+        var (setting, state) = candidate;
+        var facts = setting.Path.Model.Facts;
+        var dropped = setting.Path.Order.Take(state.Dropped).ToArray();
+        var actions = options.Decisions?.Actions.ToDictionary() ?? dropped.ToDictionary(facts.Name, _ => TensorAction.Recompute);
         foreach (var tensor in setting.Offloaded) actions[tensor] = TensorAction.Offload;
         var name = options.Decisions?.Name ?? (actions.Count == 0 ? Decisions.None.Name : "auto");
-        var plan = ExecutionPlan.Create(setting.Base.Shapes, Chosen(setting.Base, setting.Room, new Decisions(name, actions), candidate.Tile, candidate.HostStates));
-        return made[candidate] = new PlannedStep(plan, Footprint.Of(plan, device), StepPrediction.Step(plan, device, candidate.Milliseconds))
+        var chosen = Chosen(setting.Base, setting.Room, new Decisions(name, actions), state.Tile, setting.HostStates) with { ArenaBytes = state.Room };
+        var plan = ExecutionPlan.Create(setting.Base.Shapes, chosen);
+        return made[candidate] = new PlannedStep(plan, Footprint.Of(plan, device), StepPrediction.Step(plan, device, state.Milliseconds))
         {
             Reasons =
             [
-                .. dropped.Select(t => new DecisionReason(model.Name(t), TensorAction.Recompute, model.Bytes(t), model.Milliseconds(t))),
-                .. setting.Offloaded.Order(StringComparer.Ordinal).Select(t => new DecisionReason(t, TensorAction.Offload, model.Bytes(model.Index[t]), 0)),
+                .. dropped.Select(t => new DecisionReason(facts.Name(t), TensorAction.Recompute, facts.Bytes(t), facts.Milliseconds(t))),
+                .. setting.Offloaded.Order(StringComparer.Ordinal).Select(t => new DecisionReason(t, TensorAction.Offload, facts.Bytes(facts.Index[t]), 0)),
             ],
         };
     }
@@ -244,11 +245,13 @@ public sealed class PlanFrontier
     Base BaseOf(double share)
     {
         var stored = options with { Storage = HostChoices.Storage(schedule, options.Storage, share) };
-        var shapes = Shapes.Of(schedule, stored);
-        var kept = ExecutionPlan.Kept(schedule, options);
-        var (forward, backward) = ExecutionPlan.Live(shapes, options);
-        return new Base(shapes, stored, forward, backward, kept, DeadLaunches.Eliminate(shapes, schedule.Forward, kept).Count);
+        var placed = shapes.Placed(stored.Storage);
+        var known = new ConcurrentDictionary<int, StepFacts>();
+        return new Base(placed, stored, rows => known.GetOrAdd(rows, _ => facts.Value.With(placed, rows, TimesOf(rows, null))));
     }
+
+    LaunchTimes TimesOf(int rows, int? tile) => times.GetOrAdd((rows, tile), _ =>
+        new LaunchTimes(tile is { } tokens ? shapes.Window(0, tokens) : shapes, device, rows, ExecutionPlan.LongestOf(options)));
 
     static long StreamedBytes(Base @base) => @base.Shapes.Streamed.Sum(s => @base.Shapes[s].Bytes);
 
@@ -257,8 +260,8 @@ public sealed class PlanFrontier
     {
         if (StreamedBytes(@base) > host.Bytes) return [];
         var rooms = RoomsOf(@base.Shapes, options);
-        var result = withNothingOffloaded ? rooms.Select(room => SettingOf(@base, room, new HashSet<string>())).ToList() : [];
-        result.AddRange(OffloadedSets(@base, rooms[0]).SelectMany(set => rooms.Select(room => SettingOf(@base, room, set))));
+        var result = withNothingOffloaded ? rooms.SelectMany(room => SettingsOf(@base, room, new HashSet<string>())).ToList() : [];
+        result.AddRange(OffloadedSets(@base, rooms[0]).SelectMany(set => rooms.SelectMany(room => SettingsOf(@base, room, set))));
         return result;
     }
 
@@ -266,11 +269,11 @@ public sealed class PlanFrontier
     IReadOnlyList<IReadOnlySet<string>> OffloadedSets(Base @base, Room room)
     {
         if (!host.Offload) return [];
-        var model = ModelOf(@base, room, new HashSet<string>());
-        model.Evaluate(Given(model));
-        var saved = Saved(@base.Shapes, options).Where(model.Index.ContainsKey)
-            .Where(t => (options.Decisions is not { } d || d[t] == TensorAction.Save) && @base.Shapes[t].BytesPerToken >= LeastBytesPerToken).ToArray();
-        var sets = new[] { host.Hidden(model, @base.Shapes, device, saved, LinkShare), host.Boundaries(model, @base.Shapes, saved) }.Where(s => s.Count > 0).ToList();
+        var model = new StepModel(@base.Facts(room.LogitsRows), new HashSet<string>(), room.Landing);
+        model.Evaluate(Given(model.Facts));
+        var sent = saved.Value.Where(t => model.Facts.Index.ContainsKey(t) && (options.Decisions is not { } d || d[t] == TensorAction.Save)
+            && shapes[t].BytesPerToken >= LeastBytesPerToken).ToArray();
+        var sets = new[] { host.Hidden(model, @base.Shapes, device, sent, LinkShare), host.Boundaries(model, @base.Shapes, sent) }.Where(s => s.Count > 0).ToList();
         if (sets.Count == 2 && sets[0].SetEquals(sets[1])) sets.RemoveAt(1);
         return sets;
     }
@@ -286,13 +289,11 @@ public sealed class PlanFrontier
     static bool IsOfInputs(Shapes shapes, Recipe recipe) => recipe.Launches.SelectMany(l => shapes.Of(l).Reads).All(r => shapes[r.Tensor].Tensor.Kind != TensorKind.Activation);
 
     /// <summary>Activations that the backward, without recipes, reads, but for those that inputs give back.</summary>
-    static IEnumerable<string> Saved(Shapes shapes, PlanOptions options)
+    IEnumerable<string> Saved()
     {
-        var ofInputs = shapes.Schedule.Recipes.Where(r => IsOfInputs(shapes, r)).Select(r => r.Tensor).ToHashSet();
-        var kept = ExecutionPlan.Kept(shapes.Schedule, options);
-        var (forward, backward) = ExecutionPlan.Live(shapes, options);
-        var written = forward.SelectMany(l => shapes.Of(l).Writes).Select(r => r.Tensor).ToHashSet();
-        return backward.Concat(shapes.Schedule.Recipes.SelectMany(r => r.Launches)).SelectMany(l => shapes.Of(l).Reads).Where(r => !r.IsEmpty).Select(r => r.Tensor).Distinct()
+        var ofInputs = schedule.Recipes.Where(r => IsOfInputs(shapes, r)).Select(r => r.Tensor).ToHashSet();
+        var written = live.Forward.SelectMany(l => shapes.Of(l).Writes).Select(r => r.Tensor).ToHashSet();
+        return live.Backward.Concat(schedule.Recipes.SelectMany(r => r.Launches)).SelectMany(l => shapes.Of(l).Reads).Where(r => !r.IsEmpty).Select(r => r.Tensor).Distinct()
             .Where(t => shapes[t].Tensor.Kind == TensorKind.Activation && written.Contains(t) && !kept.Contains(t) && !ofInputs.Contains(t));
     }
 
@@ -315,53 +316,15 @@ public sealed class PlanFrontier
         return [.. wanted.Select(tile => Math.Max(unit, tile / unit * unit)).Distinct().Where(tile => tile < shapes.Tokens)];
     }
 
-    StepModel ModelOf(Base @base, Room room, IReadOnlySet<string> offloaded)
+    bool[] Given(StepFacts facts) => [.. Enumerable.Range(0, facts.Tensors).Select(t => options.Decisions is { } d && d[facts.Name(t)] == TensorAction.Recompute)];
+
+    IEnumerable<Setting> SettingsOf(Base @base, Room room, IReadOnlySet<string> offloaded)
     {
-        var longest = ExecutionPlan.LongestOf(options);
-        return new StepModel(@base.Shapes, @base.Forward, @base.Backward, @base.Kept, room.LogitsRows, longest,
-            new LaunchTimes(@base.Shapes, device, room.LogitsRows, longest), offloaded, room.Landing);
-    }
-
-    bool[] Given(StepModel model) => [.. Enumerable.Range(0, model.Tensors).Select(t => options.Decisions is { } d && d[model.Name(t)] == TensorAction.Recompute)];
-
-    Setting SettingOf(Base @base, Room room, IReadOnlySet<string> offloaded)
-    {
-        var model = ModelOf(@base, room, offloaded);
-        var longest = ExecutionPlan.LongestOf(options);
-        var tiled = TilesOf(@base.Shapes, options).Select(tile => (Tile: tile, Times: new LaunchTimes(@base.Shapes.Window(0, tile), device, room.LogitsRows, longest))).ToArray();
-        var hosted = host.Offload && optimizer.StateBytes > 0 && optimizer.StateBytes <= host.Bytes;
-        var setting = new Setting(@base, room, offloaded, model, MemoryPlan.Create(@base.Shapes, 0, optimizer, 0, hostStates: false),
-            hosted ? MemoryPlan.Create(@base.Shapes, 0, optimizer, 0, hostStates: true) : null);
-        var dropped = Given(model);
-        var items = options.Decisions is not null ? [] : Droppable(@base.Shapes).Where(name => !offloaded.Contains(name)).Select(name => model.Index[name]).Where(model.HasRecipe)
-            .OrderBy(i => model.Milliseconds(i) / model.Bytes(i)).ThenBy(i => @base.Shapes[model.Name(i)].Tensor.Layer).ToList();
-        var step = Math.Max(1, items.Count / TiledStates);
-        // Where nothing more can be dropped at the launch with the most, tiles may still take that away: then what mixes tokens decides.
-        for (var mixing = false; ;)
-        {
-            var state = model.Evaluate(dropped);
-            var next = mixing ? -1 : items.FindIndex(i => model.Covers(i, state.At));
-            if (next < 0 && tiled.Length > 0 && options.Decisions is null) (mixing, next) = (true, items.FindIndex(i => model.Covers(i, state.MixingAt)));
-            if (options.TokenTile is null) setting.Candidates.Add(new Candidate(setting, setting.Order.Count, null, state.Milliseconds, state.ArenaBytes, state.Launches));
-            if ((next < 0 || setting.Order.Count % step == 0) && (state.MixingBytes < state.ArenaBytes || options.TokenTile is not null))
-                foreach (var (tile, times) in tiled)
-                {
-                    var more = model.OfTiles(times, (double)@base.Shapes.Tokens / tile, state);
-                    var (milliseconds, launches) = (state.Milliseconds + more.Milliseconds, state.Launches + more.Launches);
-                    setting.Candidates.Add(new Candidate(setting, setting.Order.Count, tile, milliseconds, state.MixingBytes, launches));
-                }
-            if (next >= 0) Drop(next);
-            // Tiles do not always bring the launches between down to those that mix tokens. Last, nothing is kept anywhere.
-            else if (mixing && items.Count > 0)
-                while (items.Count > 0) Drop(0);
-            else return setting;
-        }
-
-        void Drop(int at)
-        {
-            dropped[items[at]] = true;
-            setting.Order.Add(items[at]);
-            items.RemoveAt(at);
-        }
+        var model = new StepModel(@base.Facts(room.LogitsRows), offloaded, room.Landing);
+        var tiled = TilesOf(@base.Shapes, options).Select(tile => (tile, TimesOf(room.LogitsRows, tile))).ToArray();
+        var path = new PlanPath(@base.Shapes, model, Given(model.Facts), options.Decisions is null ? Droppable(@base.Shapes).Where(name => !offloaded.Contains(name)) : null, tiled,
+            alwaysTiled: options.TokenTile is not null);
+        var places = host.Offload && optimizer.StateBytes > 0 && optimizer.StateBytes <= host.Bytes ? new[] { false, true } : [false];
+        return [.. places.Select(hostStates => new Setting(@base, room, offloaded, hostStates, path, MemoryPlan.Create(@base.Shapes, 0, optimizer, 0, hostStates)))];
     }
 }

@@ -17,7 +17,7 @@ public sealed class Shapes
     readonly Dictionary<(int, int), Fusion> fusions;
     readonly Dictionary<string, WeightStorage> materialized;
     readonly Dictionary<string, Nf4Layout> packed = [];
-    readonly ConcurrentDictionary<Launch, Accesses> accesses = new(ReferenceEqualityComparer.Instance);
+    readonly ConcurrentDictionary<Launch, Accesses> accesses;
     readonly HashSet<string> streamed = [];
 
     /// <param name="storage">Of weights that are not resident; null: every one is.</param>
@@ -29,6 +29,7 @@ public sealed class Shapes
         Tokens = tokens;
         Ranks = ranks;
         Act = act;
+        accesses = new(ReferenceEqualityComparer.Instance);
         layouts = schedule.Tensors.ToDictionary(t => t.Name, t => TensorLayout.Create(t, tokens, ranks, act));
         fusions = schedule.Fusions.ToDictionary(f => (f.First, f.Second));
         WeightStorages.Check(schedule, storage ?? WeightStorages.Resident);
@@ -53,11 +54,30 @@ public sealed class Shapes
     {
         (Schedule, Ranks, Act, layouts, fusions) = (all.Schedule, all.Ranks, all.Act, all.layouts, all.fusions);
         (materialized, packed, streamed, DropsAdapters) = (all.materialized, all.packed, all.streamed, all.DropsAdapters);
-        (FirstToken, Tokens) = (firstToken, tokens);
+        (FirstToken, Tokens, accesses) = (firstToken, tokens, new(ReferenceEqualityComparer.Instance));
+    }
+
+    // What launches read and write does not depend on where it rests.
+    Shapes(Shapes other, IReadOnlyDictionary<string, WeightStorage> storage)
+    {
+        (Schedule, Ranks, Act, layouts, fusions) = (other.Schedule, other.Ranks, other.Act, other.layouts, other.fusions);
+        (packed, accesses, DropsAdapters, FirstToken, Tokens) = (other.packed, other.accesses, other.DropsAdapters, other.FirstToken, other.Tokens);
+        materialized = storage.Where(s => !s.Value.IsResident).ToDictionary();
+        streamed = [.. materialized.Where(m => m.Value.Place == WeightPlace.Host).Select(m => m.Value.IsPacked ? Nf4Layout.NameOf(m.Key) : m.Key)];
     }
 
     public static Shapes Of(Schedule schedule, PlanOptions options) =>
         new(schedule, options.Tokens, options.Ranks, options.Act, options.Storage) { DropsAdapters = options.Dropout is { Probability: > 0 } && options.Ranks.Adapters.Count > 0 };
+
+    /// <summary>The same tensors in the same formats, of which others rest on the host.</summary>
+    /// <exception cref="ArgumentException">A weight has another format.</exception>
+    public Shapes Placed(IReadOnlyDictionary<string, WeightStorage> storage)
+    {
+        foreach (var (name, chosen) in storage)
+            if (chosen.IsPacked != packed.ContainsKey(name) || (chosen.IsPacked && materialized[name].Format != chosen.Format))
+                throw new ArgumentException($"shapes: {name} is stored in another format; make shapes of their own for it.");
+        return new Shapes(this, storage);
+    }
 
     /// <summary>The same tensors, of which launches see <paramref name="tokens"/> tokens from <paramref name="firstToken"/> on.</summary>
     public Shapes Window(int firstToken, int tokens) => new(this, firstToken, tokens);

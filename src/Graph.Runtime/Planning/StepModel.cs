@@ -13,35 +13,20 @@ namespace Graph.Runtime.Planning;
 /// <param name="Launches">In the expanded list, with starts of copies and waits for them.</param>
 /// <param name="MixingBytes">The most bytes alive at a launch that mixes tokens: tiles reach no less.</param>
 /// <param name="MixingAt">That launch.</param>
-/// <param name="Waiting">Of the milliseconds, those in which launches wait for copies.</param>
-/// <param name="Slowed">Of the milliseconds, those that launches take longer beside copies.</param>
-public readonly record struct StepState(long ArenaBytes, int At, double Milliseconds, int Launches, long MixingBytes, int MixingAt, double Waiting, double Slowed);
+public readonly record struct StepState(long ArenaBytes, int At, double Milliseconds, int Launches, long MixingBytes, int MixingAt);
 
 /// <summary>
-/// A training micro-batch in numbers. It counts what <see cref="Expansion"/>, <see cref="Lifetimes"/> and
-/// <see cref="LaunchTimes"/> say of one list of decisions, in microseconds instead of
-/// milliseconds, so that a planner can try thousands; a test holds the two equal.
+/// What decisions come to, in microseconds instead of milliseconds, so that a planner can try thousands; without copies a test holds it equal to a plan's launches and lifetimes.
 /// What copies to and from the host take and delay is near what <see cref="Transfers"/> makes of them (<see cref="CopyModel"/>).
 /// Not for two threads at once.
 /// </summary>
 public sealed class StepModel
 {
-    readonly record struct Entry(Launch Launch, int[] Reads, int[] Writes, int[] Weights, int[] Streamed, long Scratch, double Milliseconds, bool Mixes);
-
-    /// <param name="Gain">Milliseconds that the two save as one.</param>
-    /// <param name="Room">Bytes that they need for it beside their arguments.</param>
-    readonly record struct Pair(int Second, double Gain, long Room, bool Overlaps);
-
-    readonly string[] names;
-    readonly long[] bytes;
-    readonly bool[] kept;
+    readonly StepFacts.Entry[] entries;
+    readonly StepFacts.Pair[] pairs;
+    readonly int[] forward, backward, maker;
     readonly int[][] recipes;
-    readonly Entry[] entries;
-    readonly Pair[] pairs;
-    readonly int[] forward, backward;
-    // Per tensor: the launch that makes it of what is stored, if it is such a weight; else -1.
-    readonly int[] maker;
-    readonly bool[] offloaded;
+    readonly bool[] kept, offloaded;
     readonly long[] streamed;
     readonly bool copies;
     readonly DeviceProfile device;
@@ -54,99 +39,38 @@ public sealed class StepModel
     readonly int[][] first, last;
     readonly List<ModelCopy> away = [], back = [];
     int start;
+    double slowedForward, slowedBackward, room;
     long[] live = [];
     double[] clock = [];
 
     /// <param name="offload">Activations that wait for the backward in host memory.</param>
     /// <param name="landing"><see cref="TransferPace.Landing"/>.</param>
-    public StepModel(Shapes shapes, IReadOnlyList<Launch> forward, IReadOnlyList<Launch> backward, IReadOnlySet<string> kept, int logitsRows, int longestDocument,
-        LaunchTimes times, IReadOnlySet<string> offload, double landing = TransferPace.DoubleBuffered)
+    public StepModel(StepFacts facts, IReadOnlySet<string> offload, double landing = TransferPace.TripleBuffered)
     {
-        (device, this.landing) = (times.Device, landing);
-        var arena = shapes.Layouts.Where(l => shapes.IsInArena(l.Tensor) && !shapes.Streamed.Contains(l.Tensor.Name)).ToArray();
-        names = [.. arena.Select(l => l.Tensor.Name)];
-        bytes = [.. arena.Select(l => Arena.Align(l.Bytes))];
-        Index = names.Select((name, i) => (name, i)).ToDictionary(n => n.name, n => n.i);
-        this.kept = [.. names.Select(kept.Contains)];
-        offloaded = [.. names.Select(n => offload.Contains(n) && !kept.Contains(n))];
-        var blocks = shapes.Streamed.Order(StringComparer.Ordinal).ToArray();
-        var block = blocks.Select((name, i) => (name, i)).ToDictionary(b => b.name, b => b.i);
-        streamed = [.. blocks.Select(b => Arena.Align(shapes[b].Bytes))];
-        copies = blocks.Length > 0 || offloaded.Contains(true);
-        var materialized = arena.Select(l => shapes.Packed(l.Tensor.Name) is not null).ToArray();
-        var numbers = new Dictionary<int, int>();
-        var made = new List<Entry>();
-        this.forward = [.. forward.Select(Number)];
-        this.backward = [.. backward.Select(Number)];
-        recipes = [.. names.Select(_ => Array.Empty<int>())];
-        foreach (var recipe in shapes.Schedule.Recipes) recipes[Index[recipe.Tensor]] = [.. recipe.Launches.Where(l => !shapes.IsEmpty(l)).Select(Number)];
-        maker = [.. names.Select((name, i) => materialized[i] ? Make(new DequantizeLaunch(-1, new View(name), new View(Nf4Layout.NameOf(name)))) : -1)];
-        entries = [.. made];
-        pairs = new Pair[entries.Length];
-        foreach (var fusion in shapes.Schedule.Fusions)
-            if (numbers.TryGetValue(fusion.First, out var one) && numbers.TryGetValue(fusion.Second, out var two)
-                && shapes.FusionAt([entries[one].Launch, entries[two].Launch], 1) is not null)
-                pairs[one] = PairOf(fusion, one, two);
-        done = new bool[entries.Length];
-        ready = new bool[names.Length];
-        building = new bool[names.Length];
-        first = [new int[names.Length], new int[names.Length]];
-        last = [new int[names.Length], new int[names.Length]];
-
-        int Number(Launch launch)
-        {
-            if (numbers.TryGetValue(launch.Id, out var number)) return number;
-            return numbers[launch.Id] = Make(launch);
-        }
-
-        int Make(Launch launch)
-        {
-            var accesses = shapes.Of(launch);
-            var scratch = launch is CrossEntropyLaunch c ? Lifetimes.ScratchOf(shapes, c, logitsRows).Sum(s => Arena.Align(s.Bytes))
-                : Arena.Align(AdapterDropout.ScratchBytes(shapes, launch));
-            var reads = Tensors(accesses.Reads);
-            made.Add(new Entry(launch, reads, Tensors(accesses.Writes), [.. reads.Where(t => materialized[t]).OrderBy(t => names[t], StringComparer.CurrentCulture)],
-                [.. accesses.Reads.Select(r => r.Tensor).Where(block.ContainsKey).Select(t => block[t]).Distinct()], scratch, times.Of(launch),
-                    !TokenTiles.MixesNoTokens(shapes, launch)));
-            return made.Count - 1;
-        }
-
-        int[] Tensors(IReadOnlyList<Rectangle> rectangles) => [.. rectangles.Where(r => !r.IsEmpty && Index.ContainsKey(r.Tensor)).Select(r => Index[r.Tensor]).Distinct()];
-
-        Pair PairOf(Fusion fusion, int one, int two)
-        {
-            var apart = entries[one].Milliseconds + entries[two].Milliseconds;
-            return (fusion, entries[one].Launch, entries[two].Launch) switch
-            {
-                (EpilogueFusion f, GemmLaunch g, KernelLaunch k) => new Pair(two, apart - times.Of(f, g, k), 0, true),
-                (RankGradientsFusion, GemmLaunch g, GemmLaunch b) => new Pair(two, apart - times.OfRankGradients(g, b), 0, false),
-                (ScoreGradientsFusion, KernelLaunch a, KernelLaunch b) => new Pair(two,
-                    apart - times.OfKeptScores(a, b), Arena.Align(ScoreGradients.Lifetime(shapes, b, 1, longestDocument).Bytes), false),
-                _ => throw new ArgumentException($"plan: unknown fusion {fusion.GetType().Name}."),
-            };
-        }
+        (Facts, device, this.landing) = (facts, facts.Device, landing);
+        (entries, pairs, forward, backward, recipes) = (facts.Entries, facts.Pairs, facts.Forward, facts.Backward, facts.Recipes);
+        (maker, kept, streamed) = (facts.Maker, facts.Kept, facts.Streamed);
+        offloaded = [.. Enumerable.Range(0, facts.Tensors).Select(t => offload.Contains(facts.Name(t)) && !kept[t])];
+        copies = streamed.Length > 0 || offloaded.Contains(true);
+        (done, ready, building) = (new bool[entries.Length], new bool[facts.Tensors], new bool[facts.Tensors]);
+        (first, last) = ([new int[facts.Tensors], new int[facts.Tensors]], [new int[facts.Tensors], new int[facts.Tensors]]);
     }
 
-    /// <summary>Numbers of the arena's tensors.</summary>
-    public IReadOnlyDictionary<string, int> Index { get; }
-
-    public int Tensors => names.Length;
-
-    public string Name(int tensor) => names[tensor];
-
-    public long Bytes(int tensor) => bytes[tensor];
-
-    /// <summary>
-    /// What building the tensor again costs, its inputs aside. What a pair of launches saves is the first one's:
-    /// a tensor that is cheap to build from one that is not (GeGLU from gate and up) is dropped before that one.
-    /// So any list of dropped tensors costs at least the sum of these.
-    /// </summary>
-    public double Milliseconds(int tensor) => recipes[tensor].Sum(l => entries[l].Milliseconds - Math.Max(0, pairs[l].Gain));
-
-    public bool HasRecipe(int tensor) => recipes[tensor].Length > 0;
+    public StepFacts Facts { get; }
 
     /// <summary>Live bytes at each launch of the last evaluation.</summary>
     public ReadOnlySpan<long> Live => live.AsSpan(0, list.Count);
+
+    /// <summary>
+    /// Of the last evaluation: live bytes at each launch, but for those that copies from the host bring for later ones. With more built again these may come later.
+    /// </summary>
+    public long[] Needed()
+    {
+        var needed = Live.ToArray();
+        foreach (var copy in back)
+            for (var i = copy.Start; i < copy.Need; i++) needed[i] -= copy.Bytes;
+        return needed;
+    }
 
     /// <summary>Of the last evaluation: a launch mixes tokens, and no tile of them can be by itself.</summary>
     public bool Mixes(int at) => entries[list[at]].Mixes;
@@ -162,21 +86,21 @@ public sealed class StepModel
         return ms;
     }
 
-    /// <summary>Of the last evaluation: milliseconds of all copies of the direction that has the most. No step is shorter.</summary>
-    public double Copying => Math.Max(CopyModel.Milliseconds(away, device, Lane.ToHost), CopyModel.Milliseconds(back, device, Lane.ToDevice));
-
-    /// <summary>
-    /// Of the last evaluation: milliseconds until the forward's last launch has ended, those of the backward's launches alone, and until the last of all, if copies from the host
-    /// begin as soon as one another and the room for what they bring allow. No step of the same copies has a shorter forward, and none that computes more is shorter.
-    /// </summary>
-    public (double Forward, double Backward, double All) Soonest()
+    /// <summary>Of the last evaluation.</summary>
+    public StepFloor Floor()
     {
-        double now = 0, free = 0, forward = 0, backward = 0;
+        double now = 0, free = 0, forward = 0, computing = 0, backward = 0;
         var (next, oldest, flying) = (0, 0, 0L);
-        var room = landing * back.Select(c => c.Bytes).DefaultIfEmpty().Max();
         double[] begin = new double[list.Count + 1], arrival = new double[back.Count];
         for (var i = 0; i < list.Count; i++)
         {
+            var gain = i > 0 && pairs[list[i - 1]] is { Second: > 0 } pair && pair.Second == list[i] ? Math.Max(0, pair.Gain) : 0;
+            var ms = entries[list[i]].Milliseconds - gain;
+            if (i >= start)
+            {
+                backward += ms;
+                continue;
+            }
             for (; next < back.Count && back[next].Need == i; next++)
             {
                 var soonest = Math.Max(free, begin[Math.Min(back[next].Ready, i)]);
@@ -190,29 +114,33 @@ public sealed class StepModel
                 now = Math.Max(now, free);
             }
             begin[i] = now;
-            var gain = i > 0 && pairs[list[i - 1]] is { Second: > 0 } pair && pair.Second == list[i] ? Math.Max(0, pair.Gain) : 0;
-            var ms = entries[list[i]].Milliseconds - gain;
-            now += ms;
-            begin[i + 1] = now;
-            if (i < start) forward = now;
-            else backward += ms;
+            forward = begin[i + 1] = now += ms;
+            computing += ms;
         }
-        return (forward, backward, now);
+        // Launches that copies slow leave them more time to arrive.
+        return new StepFloor(Math.Max(forward, computing + slowedForward) + backward + slowedBackward,
+            Math.Max(CopyModel.Milliseconds(away, device, Lane.ToHost), CopyModel.Milliseconds(back, device, Lane.ToDevice)));
     }
 
     /// <summary>Of the last evaluation: milliseconds from the tensor's last use in the forward to its first in the backward; 0: there is none.</summary>
     public double Absence(int tensor) => last[0][tensor] >= 0 && first[1][tensor] < int.MaxValue ? Elapsed(first[1][tensor]) - Elapsed(last[0][tensor] + 1) : 0;
 
-    /// <summary>Of the last evaluation: milliseconds and launches more if those at which more than <see cref="StepState.MixingBytes"/> are alive run tile by tile.</summary>
+    /// <summary>
+    /// Of the last evaluation: milliseconds and launches more if those at which more than so many bytes are alive run tile by tile, but for those that mix tokens.
+    /// </summary>
     /// <param name="tile">Times of a tile's launches.</param>
     /// <param name="tiles">How many tiles there are.</param>
-    public (double Milliseconds, int Launches) OfTiles(LaunchTimes tile, double tiles, StepState state)
+    /// <param name="rooms">Bytes, from the fewest to the most.</param>
+    public (double Milliseconds, int Launches)[] OfTiles(LaunchTimes tile, double tiles, ReadOnlySpan<long> rooms)
     {
-        var (ms, count) = (0.0, 0);
+        var (ms, count) = (new double[rooms.Length], new int[rooms.Length]);
         for (var i = 0; i < list.Count; i++)
-            if (live[i] > state.MixingBytes && !entries[list[i]].Mixes)
-                (ms, count) = (ms + Math.Max(0, tiles * tile.Of(entries[list[i]].Launch) - entries[list[i]].Milliseconds), count + 1);
-        return (ms, (int)((tiles - 1) * count));
+        {
+            if (live[i] <= rooms[0] || entries[list[i]].Mixes) continue;
+            var more = Math.Max(0, tiles * tile.Of(entries[list[i]].Launch) - entries[list[i]].Milliseconds);
+            for (var r = 0; r < rooms.Length && live[i] > rooms[r]; r++) (ms[r], count[r]) = (ms[r] + more, count[r] + 1);
+        }
+        return [.. ms.Zip(count, (m, c) => (m, (int)((tiles - 1) * c)))];
     }
 
     /// <summary>Of the last evaluation: whether dropping the tensor, then saved, frees its bytes at a launch.</summary>
@@ -241,8 +169,8 @@ public sealed class StepModel
             live[i] += entry.Scratch;
             live[i + 1] -= entry.Scratch;
         }
-        var (late, slowed) = copies ? Copy(count) : default;
-        for (var t = 0; t < names.Length; t++)
+        var late = copies ? Copy(count) : 0;
+        for (var t = 0; t < Facts.Tensors; t++)
         {
             if (offloaded[t] && first[1][t] < int.MaxValue && last[0][t] >= 0) continue;
             var end = kept[t] ? count - 1 : last[1][t];
@@ -261,7 +189,7 @@ public sealed class StepModel
         for (var i = 0; i < count; i++)
             foreach (var t in entries[list[i]].Writes)
                 if (!kept[t] && maker[t] < 0 && i > (dropped[t] ? last[i < start ? 0 : 1][t] : Math.Max(last[0][t], last[1][t]))) Add(t, i, i);
-        return Sum(count, late, slowed);
+        return Sum(count, late);
 
         // A weight is made anew for each run of launches that read it: its first side has the last of these.
         void Read(int tensor, int at, int side)
@@ -282,27 +210,17 @@ public sealed class StepModel
         }
     }
 
-    /// <summary>Lifetimes of what copies send and bring, and the milliseconds that launches wait for them and take longer beside them.</summary>
-    (double Late, double Slowed) Copy(int count)
+    /// <summary>Lifetimes of what copies send and bring, and the milliseconds that launches wait for them.</summary>
+    double Copy(int count)
     {
-        clock[0] = 0;
-        for (var i = 0; i < count; i++) clock[i + 1] = clock[i] + entries[list[i]].Milliseconds;
-        var times = clock.AsSpan(0, count + 1);
         away.Clear();
         back.Clear();
-        var written = new int[names.Length];
+        var written = new int[Facts.Tensors];
         for (var i = 0; i < start; i++)
             foreach (var t in entries[list[i]].Writes) written[t] = i;
-        for (var t = 0; t < names.Length; t++)
-            if (offloaded[t] && first[1][t] < int.MaxValue && last[0][t] >= 0) away.Add(new ModelCopy(t, bytes[t], written[t] + 1, last[0][t] + 1));
+        for (var t = 0; t < Facts.Tensors; t++)
+            if (offloaded[t] && first[1][t] < int.MaxValue && last[0][t] >= 0) away.Add(new ModelCopy(t, Facts.Bytes(t), written[t] + 1, last[0][t] + 1));
         away.Sort((a, b) => a.Ready.CompareTo(b.Ready));
-        var sent = System.Runtime.InteropServices.CollectionsMarshal.AsSpan(away);
-        var late = CopyModel.ToHost(times, sent, device, landing);
-        foreach (ref readonly var copy in sent)
-        {
-            Add(copy.Item, first[0][copy.Item], Math.Min(copy.Wait, count) - 1);
-            back.Add(new ModelCopy(copy.Item, copy.Bytes, Math.Min(copy.Wait, first[1][copy.Item]), first[1][copy.Item]));
-        }
         // A streamed weight comes once for all the uses that a layer's forward, or its backward, has for it: numbers behind the tensors' own.
         var uses = new (int Copy, int Layer, bool Backward, int Last)[streamed.Length];
         Array.Fill(uses, (-1, 0, false, 0));
@@ -314,28 +232,68 @@ public sealed class StepModel
                 if (known.Copy >= 0 && here == (known.Layer, known.Backward)) ends[known.Copy] = i;
                 else
                 {
-                    back.Add(new ModelCopy(names.Length + ends.Count, streamed[block], known.Copy < 0 ? 0 : ends[known.Copy] + 1, i));
+                    back.Add(new ModelCopy(Facts.Tensors + ends.Count, streamed[block], known.Copy < 0 ? 0 : ends[known.Copy] + 1, i));
                     known = (ends.Count, here.Layer, here.Item2, i);
                     ends.Add(i);
                 }
                 uses[block] = known;
             }
+        // What is sent comes back.
+        slowedForward = slowedBackward = 0;
+        var largest = 0L;
+        foreach (var copy in away)
+        {
+            largest = Math.Max(largest, copy.Bytes);
+            slowedForward += device.CopySlows(Lane.ToHost, copy.Bytes);
+            slowedBackward += device.CopySlows(Lane.ToDevice, copy.Bytes);
+        }
+        foreach (var copy in back)
+        {
+            largest = Math.Max(largest, copy.Bytes);
+            (copy.Need < start ? ref slowedForward : ref slowedBackward) += device.CopySlows(Lane.ToDevice, copy.Bytes);
+        }
+        room = landing * largest;
+        Clock(count);
+        var times = clock.AsSpan(0, count + 1);
+        var sent = System.Runtime.InteropServices.CollectionsMarshal.AsSpan(away);
+        var late = CopyModel.ToHost(times, sent, device, room);
+        foreach (ref readonly var copy in sent)
+        {
+            Add(copy.Item, first[0][copy.Item], Math.Min(copy.Wait, count) - 1);
+            back.Add(new ModelCopy(copy.Item, copy.Bytes, Math.Min(copy.Wait, first[1][copy.Item]), first[1][copy.Item]));
+        }
         back.Sort((a, b) => a.Need.CompareTo(b.Need));
         var brought = System.Runtime.InteropServices.CollectionsMarshal.AsSpan(back);
-        late += CopyModel.ToDevice(times, brought, device, landing);
+        late += CopyModel.ToDevice(times, brought, device, room);
         foreach (ref readonly var copy in brought)
-            if (copy.Item < names.Length) Add(copy.Item, copy.Start, kept[copy.Item] ? count - 1 : last[1][copy.Item]);
+            if (copy.Item < Facts.Tensors) Add(copy.Item, copy.Start, kept[copy.Item] ? count - 1 : last[1][copy.Item]);
             else
             {
                 live[copy.Start] += copy.Bytes;
-                live[ends[copy.Item - names.Length] + 1] -= copy.Bytes;
+                live[ends[copy.Item - Facts.Tensors] + 1] -= copy.Bytes;
             }
-        return (late, CopyModel.Slowed(sent, device, Lane.ToHost) + CopyModel.Slowed(brought, device, Lane.ToDevice));
+        return late;
     }
 
-    StepState Sum(int count, double late, double slowed)
+    // Copies slow the launches of their side evenly.
+    void Clock(int count)
     {
-        var (most, at, ms, mixing, mixingAt) = (0L, 0, late + slowed, 0L, 0);
+        clock[0] = 0;
+        for (var i = 0; i < count; i++)
+        {
+            // What a pair saves if it needs no room; whether there is room is not known yet.
+            var gain = i > 0 && pairs[list[i - 1]] is { Second: > 0, Room: 0 } pair && pair.Second == list[i] ? pair.Gain : 0;
+            clock[i + 1] = clock[i] + entries[list[i]].Milliseconds - gain;
+        }
+        var (forward, backward) = (clock[start], clock[count] - clock[start]);
+        var (slowForward, slowBackward) = (forward > 0 ? 1 + slowedForward / forward : 1, backward > 0 ? 1 + slowedBackward / backward : 1);
+        for (var i = count; i > start; i--) clock[i] = forward * slowForward + (clock[i] - forward) * slowBackward;
+        for (var i = start; i > 0; i--) clock[i] *= slowForward;
+    }
+
+    StepState Sum(int count, double late)
+    {
+        var (most, at, ms, mixing, mixingAt) = (0L, 0, late + slowedForward + slowedBackward, 0L, 0);
         for (var i = 0; i < count; i++)
         {
             if (i > 0) live[i] += live[i - 1];
@@ -348,14 +306,14 @@ public sealed class StepModel
             if (i + 1 < count && pairs[list[i]] is { Gain: not 0 } pair && pair.Second == list[i + 1]
                 && (pair.Room == 0 || most - Math.Max(live[i], live[i + 1]) >= pair.Room)) ms -= pair.Gain;
         }
-        return new StepState(most, at, ms, count + 2 * (away.Count + back.Count), mixing, mixingAt, late, slowed);
+        return new StepState(most, at, ms, count + 2 * (away.Count + back.Count), mixing, mixingAt);
     }
 
     void Add(int tensor, int from, int to)
     {
         if (to < from) return;
-        live[from] += bytes[tensor];
-        live[to + 1] -= bytes[tensor];
+        live[from] += Facts.Bytes(tensor);
+        live[to + 1] -= Facts.Bytes(tensor);
     }
 
     void Expand(IReadOnlyList<bool> dropped)

@@ -47,13 +47,8 @@ public static class StepPrediction
             // A tiled run's launches have a tile's tokens each time; the last tile may be shorter.
             var run = TokenTiles.At(plan.MicroBatch.Tiled, at);
             var (times, tiles) = run is { } r ? (tileTimes[r.Tokens], (double)plan.Options.Tokens / r.Tokens) : (all, 1);
-            double? both = (plan.Shapes.FusionAt(launches, at + 1), launches[at], at + 1 < launches.Count ? launches[at + 1] : null) switch
-            {
-                (EpilogueFusion f, GemmLaunch g, KernelLaunch k) => times.Of(f, g, k),
-                (RankGradientsFusion, GemmLaunch g, GemmLaunch b) => times.OfRankGradients(g, b),
-                (ScoreGradientsFusion, KernelLaunch a, KernelLaunch b) when plan.MicroBatch.Has(ScoreGradients.Scratch, at) => times.OfKeptScores(a, b),
-                _ => null,
-            };
+            double? both = plan.Shapes.FusionAt(launches, at + 1) is { } fusion && (fusion is not ScoreGradientsFusion || plan.MicroBatch.Has(ScoreGradients.Scratch, at))
+                ? times.Of(fusion, launches[at], launches[at + 1]) : null;
             if (launches[at] is TransferStart start)
             {
                 ends[start.Number] = lanes[(int)start.Lane] = Math.Max(clock, lanes[(int)start.Lane]) + device.CopyMilliseconds(start.Lane, plan.Shapes[start.Tensor].Bytes);

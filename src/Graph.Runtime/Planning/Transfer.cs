@@ -22,11 +22,11 @@ public sealed record TransferWait(TransferStart Start) : Launch(-1, Start.Layer)
 /// 4090, 80 on an A100.</param>
 /// <param name="FlopsPerByte">Operations of a product while memory moves one byte: 170 on an H200, 160 to 220 elsewhere.</param>
 /// <param name="LaunchBytes">What a launch costs beside its floor: 2.5 μs of 4 TB/s.</param>
-/// <param name="Landing">Copies on the way take at most so many times the largest one in the arena: 2 is double buffering.</param>
-public sealed record TransferPace(double LinkSlowness = 100, double FlopsPerByte = 170, double LaunchBytes = 10_000_000, double Landing = TransferPace.DoubleBuffered)
+/// <param name="Landing">Copies of a direction that are on the way take at most so many times the largest one of both in the arena.</param>
+public sealed record TransferPace(double LinkSlowness = 100, double FlopsPerByte = 170, double LaunchBytes = 10_000_000, double Landing = TransferPace.TripleBuffered)
 {
-    /// <summary>One copy arrives while the one before is read.</summary>
-    public const double DoubleBuffered = 2;
+    /// <summary>While one is read, the next one is there and the one behind it arrives: of two, a small one that comes between large ones keeps the bus waiting.</summary>
+    public const double TripleBuffered = 3;
 
     /// <summary>Times are milliseconds of this device in place of such bytes; null: the figures above.</summary>
     public DeviceProfile? Device { get; init; }

@@ -26,7 +26,12 @@ public sealed class Transfers
         (this.shapes, this.launches, this.backwardStart, this.pace) = (shapes, launches, backwardStart, pace);
         clock = new double[launches.Count + 1];
         var times = pace.Device is { } device ? new LaunchTimes(shapes, device, logitsRows, longestDocument) : null;
-        for (var i = 0; i < launches.Count; i++) clock[i + 1] = clock[i] + (times?.Of(launches[i]) ?? pace.Of(LaunchCost.Of(shapes, launches[i], Pairs)));
+        for (var i = 0; i < launches.Count; i++)
+        {
+            // Two launches that are one end together. Whether dS has room is not known yet.
+            double? both = times is not null && shapes.FusionAt(launches, i) is { } fusion and not ScoreGradientsFusion ? times.Of(fusion, launches[i - 1], launches[i]) : null;
+            clock[i + 1] = both is { } ms ? clock[i - 1] + ms : clock[i] + (times?.Of(launches[i]) ?? pace.Of(LaunchCost.Of(shapes, launches[i], Pairs)));
+        }
 
         long Pairs(int? window) => LaunchCost.Pairs(shapes.Tokens, longestDocument, window);
     }
@@ -93,10 +98,25 @@ public sealed class Transfers
     {
         var absences = Absences().Where(a => offloaded.Contains(a.Tensor)).ToArray();
         var away = absences.Select(a => new Copy(a.Tensor, Lane.ToHost, shapes[a.Tensor].Bytes, After(a.Written + 1), After(a.LastUse + 1), Before(a.FirstUse))).ToArray();
-        SendAway(away);
-        var back = absences.Zip(away, (a, sent) => Back(a.Tensor, sent.Wait, a.FirstUse)).Concat(Weights()).OrderBy(c => c.Last).ToArray();
-        BringBack(back);
+        var streamed = Weights().ToArray();
+        // The largest of either direction: room that weights have is there for activations too, which a bus cannot always take as fast as they are made.
+        var landing = pace.Landing * away.Concat(streamed).Select(c => c.Bytes).DefaultIfEmpty().Max();
+        Slow(away, streamed);
+        SendAway(away, landing);
+        var back = absences.Zip(away, (a, sent) => Back(a.Tensor, sent.Wait, a.FirstUse)).Concat(streamed).OrderBy(c => c.Last).ToArray();
+        BringBack(back, landing);
         return Merge([.. away, .. back]);
+    }
+
+    // Launches take longer beside copies, which gives these more time: those of a side evenly. What is sent comes back.
+    void Slow(IReadOnlyList<Copy> away, IReadOnlyList<Copy> streamed)
+    {
+        if (pace.Device is not { } device) return;
+        var (forward, backward) = (clock[backwardStart], clock[^1] - clock[backwardStart]);
+        var ofForward = away.Sum(c => device.CopySlows(Lane.ToHost, c.Bytes)) + streamed.Where(c => c.Last < backwardStart).Sum(c => device.CopySlows(Lane.ToDevice, c.Bytes));
+        var ofBackward = away.Concat(streamed.Where(c => c.Last >= backwardStart)).Sum(c => device.CopySlows(Lane.ToDevice, c.Bytes));
+        for (var i = clock.Length - 1; i > 0; i--)
+            clock[i] += ofForward * Math.Min(1, clock[i] / forward) + (i > backwardStart ? ofBackward * (clock[i] - forward) / backward : 0);
     }
 
     Copy Back(string tensor, int ready, int reader) => new(tensor, Lane.ToDevice, shapes[tensor].Bytes, ready, Before(reader), Before(reader));
@@ -115,10 +135,9 @@ public sealed class Transfers
     }
 
     // Copies follow each other in the order in which they may start.
-    void SendAway(IReadOnlyList<Copy> copies)
+    void SendAway(IReadOnlyList<Copy> copies, double landing)
     {
         var free = 0.0;
-        var landing = Landing(copies);
         for (var k = 0; k < copies.Count; k++)
         {
             var copy = copies[k];
@@ -136,7 +155,7 @@ public sealed class Transfers
     }
 
     // The last copy first: each has to end before it is needed, and before the next one starts.
-    void BringBack(IReadOnlyList<Copy> copies)
+    void BringBack(IReadOnlyList<Copy> copies, double landing)
     {
         var free = double.PositiveInfinity;
         for (var k = copies.Count - 1; k >= 0; k--)
@@ -146,7 +165,6 @@ public sealed class Transfers
             free = Math.Min(free, clock[copy.Wait]) - pace.OfCopy(copy.Lane, copy.Bytes);
             copy.Start = Math.Clamp(Before(LastAt(free)), Math.Min(copy.Ready, copy.Wait), copy.Wait);
         }
-        var landing = Landing(copies);
         for (var k = 0; k < copies.Count; k++)
         {
             // What is on the way when this one starts: those needed before it whose wait is behind its start.
@@ -159,8 +177,6 @@ public sealed class Transfers
             }
         }
     }
-
-    double Landing(IReadOnlyList<Copy> copies) => pace.Landing * copies.Select(c => c.Bytes).DefaultIfEmpty().Max();
 
     // At one place, first copies to the host, then those back; of each what ends here, then what begins and ends here, then what begins: room is given back before it is taken.
     (IReadOnlyList<Launch>, int) Merge(IReadOnlyList<Copy> copies)

@@ -86,9 +86,10 @@ static class CopyModel
         }
         var (end, late, next) = (0.0, 0.0, 0);
         Span<double> arrival = new double[copies.Length];
+        arrival.Fill(double.NaN);
         for (var k = 0; k < copies.Length; k++)
         {
-            for (; next < copies.Length && (copies[order[next]].Start < copies[k].Wait || arrival[k] == 0); next++)
+            for (; next < copies.Length && (copies[order[next]].Start < copies[k].Wait || double.IsNaN(arrival[k])); next++)
                 arrival[order[next]] = end = Math.Max(end, clock[copies[order[next]].Start] + late) + device.CopyMilliseconds(Lane.ToDevice, copies[order[next]].Bytes);
             late += Math.Max(0, arrival[k] - (clock[copies[k].Wait] + late));
         }

@@ -55,6 +55,9 @@ public sealed class PlanFrontier
     readonly (IReadOnlyList<Launch> Forward, IReadOnlyList<Launch> Backward) live;
     readonly IReadOnlySet<string> kept;
     readonly int scoring;
+    readonly IReadOnlyList<Room> rooms;
+    readonly IReadOnlyList<int> tiles;
+    readonly IReadOnlyList<double> shares;
     readonly Lazy<IReadOnlyList<string>> saved;
     readonly Lazy<StepFacts> facts;
     // By rows of logits and tokens of a tile.
@@ -76,16 +79,19 @@ public sealed class PlanFrontier
         kept = ExecutionPlan.Kept(schedule, options);
         scoring = DeadLaunches.Eliminate(shapes, schedule.Forward, kept).Count;
         saved = new(() => [.. Saved()]);
-        var rows = RoomsOf(shapes, options)[0].LogitsRows;
+        (rooms, tiles) = (RoomsOf(shapes, options), TilesOf(shapes, options));
+        var rows = rooms[0].LogitsRows;
         facts = new(() => new StepFacts(shapes, live.Forward, live.Backward, kept, rows, ExecutionPlan.LongestOf(options), TimesOf(rows, null)));
-        var first = BaseOf(host.Shares[0]);
+        // A model of few layers, or with few weights that may be streamed, has fewer places than there are shares.
+        shares = [.. host.Shares.DistinctBy(share => shapes.Placed(HostChoices.Storage(schedule, options.Storage, share)).Streamed.Count)];
+        var first = BaseOf(shares[0]);
         double OptimizerMs(bool hostStates) => new LaunchTimes(shapes, device, 1, 1).Optimizer(optimizer.Elements, options.Moments, hostStates);
         hostStatesMs = (OptimizerMs(true) - OptimizerMs(false)) / options.MicroBatches;
         // Where nothing is copied, rows of logits alone make a difference.
-        plain = new(() => [.. RoomsOf(first.Shapes, options).DistinctBy(r => first.Shapes.Streamed.Count > 0 ? r : r with { Landing = 0 })
+        plain = new(() => [.. rooms.DistinctBy(r => first.Shapes.Streamed.Count > 0 ? r : r with { Landing = 0 })
             .SelectMany(room => SettingsOf(first, room, new HashSet<string>()))]);
         // With everything kept on the device nothing is faster: what fits all of it needs no other setting.
-        settings = [.. host.Shares.Select((share, i) => new Lazy<IReadOnlyList<Setting>>(() => [.. i == 0 ? plain.Value : [], .. Others(i == 0 ? first : BaseOf(share), i > 0)]))];
+        settings = [.. shares.Select((share, i) => new Lazy<IReadOnlyList<Setting>>(() => [.. i == 0 ? plain.Value : [], .. Others(i == 0 ? first : BaseOf(share), i > 0)]))];
         fastest = new(() => Make(FromFastest(plain.Value, long.MaxValue).First()));
         smallest = new(Smallest);
     }
@@ -105,7 +111,7 @@ public sealed class PlanFrontier
 
     /// <summary>The settings whose weights are not larger than the budget by themselves, and for which the host has room.</summary>
     IEnumerable<Setting> All(long budget) =>
-        settings.Zip(host.Shares).AsParallel().AsOrdered().Where(s => s.First.IsValueCreated || WeightBytes(s.Second) <= budget).SelectMany(s => s.First.Value)
+        settings.Zip(shares).AsParallel().AsOrdered().Where(s => s.First.IsValueCreated || WeightBytes(s.Second) <= budget).SelectMany(s => s.First.Value)
             .Where(s => HostBytes(s.Base, s.Offloaded, s.HostStates) <= host.Bytes);
 
     /// <summary>States of the settings that may fit, the fastest first; of equal ones the smallest. Paths are walked no further than the next one asks for.</summary>
@@ -157,7 +163,8 @@ public sealed class PlanFrontier
         return least;
 
         bool IsLast(Candidate c) =>
-            c.State.Dropped == c.Setting.Path.Order.Count && c.Setting.Room == RoomsOf(shapes, options)[^1] && StreamedBytes(c.Setting.Base) == streamed;
+            c.State.Dropped == c.Setting.Path.Order.Count && !c.Setting.Path.All().Any(s => s.Dropped == c.State.Dropped && s.Tile == c.State.Tile && s.Room < c.State.Room)
+            && c.Setting.Room == rooms[^1] && StreamedBytes(c.Setting.Base) == streamed;
     }
 
     /// <summary>
@@ -169,12 +176,11 @@ public sealed class PlanFrontier
     long LeastBytes()
     {
         // Weights for which the host has no room are refused in words of their own.
-        var @base = host.Shares.Reverse().Select(BaseOf).FirstOrDefault(b => StreamedBytes(b) <= host.Bytes) ?? BaseOf(host.Shares[^1]);
-        var rooms = RoomsOf(@base.Shapes, options);
-        int?[] tiles = [.. TilesOf(@base.Shapes, options).Select(tile => (int?)tile).DefaultIfEmpty(null)];
+        var @base = shares.Reverse().Select(BaseOf).FirstOrDefault(b => StreamedBytes(b) <= host.Bytes) ?? BaseOf(shares[^1]);
+        int?[] sizes = [.. tiles.Select(tile => (int?)tile).DefaultIfEmpty(null)];
         var least = long.MaxValue;
         // What is alive at one launch is found sooner than places for all of it: only those are made that may be the smallest.
-        foreach (var (bytes, chosen) in OffloadedSets(@base, rooms[0]).DefaultIfEmpty(new HashSet<string>()).SelectMany(set => tiles, Bounded).OrderBy(b => b.Bytes))
+        foreach (var (bytes, chosen) in OffloadedSets(@base, rooms[0]).DefaultIfEmpty(new HashSet<string>()).SelectMany(set => sizes, Bounded).OrderBy(b => b.Bytes))
         {
             if (bytes >= least) break;
             least = Math.Min(least, Footprint.Of(ExecutionPlan.Create(@base.Shapes, chosen, scores: false), device).Total);
@@ -205,7 +211,7 @@ public sealed class PlanFrontier
     /// At each launch (with tiles: at each that mixes tokens) what is too much must be dropped, and what is cheapest for each byte may be dropped in parts there.
     /// Copies follow each other, and launches wait for what they bring (<see cref="StepFloor"/>). Infinite: none fits.
     /// </summary>
-    public double Bound(long budget) => StepPrediction.Step(Fastest().Plan, device, All(budget).Min(s => Bound(s, budget, everywhere: true)));
+    public double Bound(long budget) => StepPrediction.Step(Fastest().Plan, device, All(budget).Select(s => Bound(s, budget, everywhere: true)).DefaultIfEmpty(double.PositiveInfinity).Min());
 
     double Bound(Setting s, long budget, bool everywhere)
     {
@@ -259,7 +265,6 @@ public sealed class PlanFrontier
     IEnumerable<Setting> Others(Base @base, bool withNothingOffloaded)
     {
         if (StreamedBytes(@base) > host.Bytes) return [];
-        var rooms = RoomsOf(@base.Shapes, options);
         var result = withNothingOffloaded ? rooms.SelectMany(room => SettingsOf(@base, room, new HashSet<string>())).ToList() : [];
         result.AddRange(OffloadedSets(@base, rooms[0]).SelectMany(set => rooms.SelectMany(room => SettingsOf(@base, room, set))));
         return result;
@@ -297,7 +302,7 @@ public sealed class PlanFrontier
             .Where(t => shapes[t].Tensor.Kind == TensorKind.Activation && written.Contains(t) && !kept.Contains(t) && !ofInputs.Contains(t));
     }
 
-    // Ample: rows that take the least time (of equal ones the fewest), and two copies on their way. Tight: the fewest rows, and one copy.
+    // Ample: rows that take the least time (of equal ones the fewest), and three copies on their way. Tight: the fewest rows, and one copy.
     // Chunks of the logits are the largest tensor when little else is kept; but where their rows decide bits, all plans have the same.
     static IReadOnlyList<Room> RoomsOf(Shapes shapes, PlanOptions options)
     {
@@ -308,7 +313,6 @@ public sealed class PlanFrontier
     /// <summary>Tokens of tiles, smaller ones last: about a quarter of all, and the fewest that fill a device; multiples of the unit. None: there are too few tokens.</summary>
     static IReadOnlyList<int> TilesOf(Shapes shapes, PlanOptions options)
     {
-        if (options.TokenTile is { } given) return [given];
         // A mask is numbered by the tokens of a launch.
         if (options.Dropout is not null) return [];
         var unit = TokenTiles.Unit(options);
@@ -321,9 +325,8 @@ public sealed class PlanFrontier
     IEnumerable<Setting> SettingsOf(Base @base, Room room, IReadOnlySet<string> offloaded)
     {
         var model = new StepModel(@base.Facts(room.LogitsRows), offloaded, room.Landing);
-        var tiled = TilesOf(@base.Shapes, options).Select(tile => (tile, TimesOf(room.LogitsRows, tile))).ToArray();
-        var path = new PlanPath(@base.Shapes, model, Given(model.Facts), options.Decisions is null ? Droppable(@base.Shapes).Where(name => !offloaded.Contains(name)) : null, tiled,
-            alwaysTiled: options.TokenTile is not null);
+        var tiled = tiles.Select(tile => (tile, TimesOf(room.LogitsRows, tile))).ToArray();
+        var path = new PlanPath(@base.Shapes, model, Given(model.Facts), options.Decisions is null ? Droppable(@base.Shapes).Where(name => !offloaded.Contains(name)) : null, tiled);
         var places = host.Offload && optimizer.StateBytes > 0 && optimizer.StateBytes <= host.Bytes ? new[] { false, true } : [false];
         return [.. places.Select(hostStates => new Setting(@base, room, offloaded, hostStates, path, MemoryPlan.Create(@base.Shapes, 0, optimizer, 0, hostStates)))];
     }

@@ -7,10 +7,10 @@ namespace Graph.Runtime.Planning;
 /// <summary>A list of decisions on a path, with tiles of tokens or without.</summary>
 /// <param name="Dropped">So many tensors of the path's order are built again.</param>
 /// <param name="Tile">Tokens of a tile; null: there are none.</param>
-/// <param name="Room">What is alive at a launch that runs in no tile is at most this; null: there are none.</param>
+/// <param name="Room">What is alive at a launch that runs in no tile is at most this; null: none runs in a tile.</param>
 /// <param name="Milliseconds">Of a micro-batch.</param>
 /// <param name="Rebuilding">Milliseconds that building the dropped tensors costs at least. It never falls along a path.</param>
-/// <param name="ArenaBytes">No arena of the plan is smaller.</param>
+/// <param name="ArenaBytes">About what the arena takes, gaps aside: the most bytes alive at one launch.</param>
 sealed record PathState(int Dropped, int? Tile, long? Room, double Milliseconds, double Rebuilding, long ArenaBytes, int Launches);
 
 /// <summary>
@@ -28,7 +28,7 @@ sealed class PlanPath
     readonly int[] cheapest;
     readonly List<int> items;
     readonly IReadOnlyList<(int Tile, LaunchTimes Times)> tiled;
-    readonly bool alwaysTiled, fixedDecisions;
+    readonly bool fixedDecisions;
     readonly int step;
     readonly List<int> order = [];
     readonly List<PathState> states = [];
@@ -40,10 +40,9 @@ sealed class PlanPath
     /// <param name="given">Per tensor of the model: it is built again in every state.</param>
     /// <param name="droppable">Tensors that the path may drop; null: the decisions are given, and it has one state, and one for each tile.</param>
     /// <param name="tiled">Tiles to try, with the times of a tile's launches.</param>
-    /// <param name="alwaysTiled">There is no state without tiles.</param>
-    public PlanPath(Shapes shapes, StepModel model, bool[] given, IEnumerable<string>? droppable, IReadOnlyList<(int Tile, LaunchTimes Times)> tiled, bool alwaysTiled)
+    public PlanPath(Shapes shapes, StepModel model, bool[] given, IEnumerable<string>? droppable, IReadOnlyList<(int Tile, LaunchTimes Times)> tiled)
     {
-        (this.shapes, Model, this.given, dropped, this.tiled, this.alwaysTiled, fixedDecisions) = (shapes, model, given, [.. given], tiled, alwaysTiled, droppable is null);
+        (this.shapes, Model, this.given, dropped, this.tiled, fixedDecisions) = (shapes, model, given, [.. given], tiled, droppable is null);
         var facts = model.Facts;
         cheapest = [.. (droppable ?? []).Select(name => facts.Index[name]).Where(facts.HasRecipe)
             .OrderBy(i => facts.Milliseconds(i) / facts.Bytes(i)).ThenBy(i => shapes[facts.Name(i)].Tensor.Layer)];
@@ -107,8 +106,8 @@ sealed class PlanPath
         var state = Model.Evaluate(dropped);
         var next = mixing ? -1 : items.FindIndex(i => Model.Covers(i, state.At));
         if (next < 0 && tiled.Count > 0 && !fixedDecisions) (mixing, next) = (true, items.FindIndex(i => Model.Covers(i, state.MixingAt)));
-        if (!alwaysTiled) states.Add(new PathState(order.Count, null, null, state.Milliseconds, rebuilding, state.ArenaBytes, state.Launches));
-        if ((next < 0 || order.Count % step == 0) && (state.MixingBytes < state.ArenaBytes || alwaysTiled))
+        states.Add(new PathState(order.Count, null, null, state.Milliseconds, rebuilding, state.ArenaBytes, state.Launches));
+        if ((next < 0 || order.Count % step == 0) && state.MixingBytes < state.ArenaBytes)
             foreach (var (tile, times) in tiled)
             {
                 long[] rooms = [.. Enumerable.Range(0, Rooms).Select(i => state.MixingBytes + (state.ArenaBytes - state.MixingBytes) / Rooms * i).Distinct()];
@@ -120,7 +119,7 @@ sealed class PlanPath
             rebuilding += Model.Facts.Milliseconds(items[next]);
             Drop(next);
         }
-        // Tiles do not always bring the launches between down to those that mix tokens. Last, nothing is kept anywhere; what the backward does not read costs nothing then.
+        // Tiles do not always bring the launches between down to those that mix tokens. Last, nothing is kept anywhere; what that costs is left out of the bound.
         else if (mixing && items.Count > 0)
             while (items.Count > 0) Drop(0);
         else ended = true;

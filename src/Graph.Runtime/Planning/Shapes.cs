@@ -73,6 +73,7 @@ public sealed class Shapes
     /// <exception cref="ArgumentException">A weight has another format.</exception>
     public Shapes Placed(IReadOnlyDictionary<string, WeightStorage> storage)
     {
+        foreach (var name in packed.Keys.Where(name => !storage.ContainsKey(name))) throw new ArgumentException($"shapes: {name} is packed here; say where its block rests.");
         foreach (var (name, chosen) in storage)
             if (chosen.IsPacked != packed.ContainsKey(name) || (chosen.IsPacked && materialized[name].Format != chosen.Format))
                 throw new ArgumentException($"shapes: {name} is stored in another format; make shapes of their own for it.");

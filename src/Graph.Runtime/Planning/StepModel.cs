@@ -62,13 +62,16 @@ public sealed class StepModel
     public ReadOnlySpan<long> Live => live.AsSpan(0, list.Count);
 
     /// <summary>
-    /// Of the last evaluation: live bytes at each launch, but for those that copies from the host bring for later ones. With more built again these may come later.
+    /// Of the last evaluation: live bytes at each launch, but for those that copies bring for later ones, or still send in the backward: with more built again the launch may be
+    /// before, or behind, such a copy.
     /// </summary>
     public long[] Needed()
     {
         var needed = Live.ToArray();
         foreach (var copy in back)
             for (var i = copy.Start; i < copy.Need; i++) needed[i] -= copy.Bytes;
+        foreach (var copy in away)
+            for (var i = Math.Max(copy.Need, start); i < Math.Min(copy.Wait, needed.Length); i++) needed[i] -= copy.Bytes;
         return needed;
     }
 
@@ -89,13 +92,14 @@ public sealed class StepModel
     /// <summary>Of the last evaluation.</summary>
     public StepFloor Floor()
     {
-        double now = 0, free = 0, forward = 0, computing = 0, backward = 0;
+        double now = 0, free = 0, forward = 0, computing = 0, backward = 0, scores = 0;
         var (next, oldest, flying) = (0, 0, 0L);
         double[] begin = new double[list.Count + 1], arrival = new double[back.Count];
         for (var i = 0; i < list.Count; i++)
         {
-            var gain = i > 0 && pairs[list[i - 1]] is { Second: > 0 } pair && pair.Second == list[i] ? Math.Max(0, pair.Gain) : 0;
+            var (gain, needsRoom) = i > 0 && pairs[list[i - 1]] is { Second: > 0 } pair && pair.Second == list[i] ? (Math.Max(0, pair.Gain), pair.Room > 0) : (0, false);
             var ms = entries[list[i]].Milliseconds - gain;
+            if (needsRoom) scores += gain;
             if (i >= start)
             {
                 backward += ms;
@@ -119,7 +123,8 @@ public sealed class StepModel
         }
         // Launches that copies slow leave them more time to arrive.
         return new StepFloor(Math.Max(forward, computing + slowedForward) + backward + slowedBackward,
-            Math.Max(CopyModel.Milliseconds(away, device, Lane.ToHost), CopyModel.Milliseconds(back, device, Lane.ToDevice)));
+            // Copies are placed before it is known what dS saves.
+            Math.Max(CopyModel.Milliseconds(away, device, Lane.ToHost), CopyModel.Milliseconds(back, device, Lane.ToDevice)) - scores);
     }
 
     /// <summary>Of the last evaluation: milliseconds from the tensor's last use in the forward to its first in the backward; 0: there is none.</summary>

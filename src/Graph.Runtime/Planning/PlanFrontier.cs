@@ -194,7 +194,7 @@ public sealed class PlanFrontier
             var hostStates = host.Offload && HostBytes(@base, offloaded, true) <= host.Bytes;
             var chosen = Chosen(@base, rooms[^1], new Decisions("all", actions), tile, hostStates);
             var (arena, launches) = ExecutionPlan.AtLeast(@base.Shapes, chosen);
-            return (Footprint.Of(MemoryPlan.Create(@base.Shapes, arena, optimizer, 0, hostStates), launches + scoring, device).Total, chosen);
+            return (Footprint.Of(MemoryPlan.Create(@base.Shapes, arena, optimizer, 0, hostStates), options.Tokens, launches + scoring, device).Total, chosen);
         }
     }
 
@@ -215,7 +215,7 @@ public sealed class PlanFrontier
 
     double Bound(Setting s, long budget, bool everywhere)
     {
-        var others = Footprint.Of(s.Memory, s.Path.At(0)!.Launches + scoring, device).Total;
+        var others = Footprint.Of(s.Memory, options.Tokens, s.Path.At(0)!.Launches + scoring, device).Total;
         return Milliseconds(s, s.Path.Floor.With(s.Path.Rebuilding(budget - others, everywhere)));
     }
 
@@ -225,7 +225,7 @@ public sealed class PlanFrontier
         StreamedBytes(@base) + offloaded.Sum(t => @base.Shapes[t].Bytes) + (hostStates ? optimizer.StateBytes : 0);
 
     // No arena is smaller than what is alive at one launch; recomputing launches are in the graphs too.
-    long AtLeast(Setting setting, PathState state) => Footprint.Of(setting.Memory.WithArena(state.ArenaBytes), state.Launches + scoring, device).Total;
+    long AtLeast(Setting setting, PathState state) => Footprint.Of(setting.Memory.WithArena(state.ArenaBytes), options.Tokens, state.Launches + scoring, device).Total;
 
     PlannedStep Make(Candidate candidate)
     {

@@ -108,6 +108,33 @@ public sealed class PlanFrontierTests
         Assert.InRange(compared, 12, 4 * 9);
     }
 
+    /// <summary>Facts of one place of the weights and one number of rows, made into those of another, are those that would be made for it.</summary>
+    [Theory]
+    [InlineData("9b-2l", 0.5, false)]
+    [InlineData("2b", 0.25, false)]
+    [InlineData("2b", 1, true)]
+    public void With_OtherPlacesAndRows_CountsAsFactsOfTheirOwn(string variant, double share, bool packed)
+    {
+        var schedule = ScheduleOf(variant);
+        var options = Options(schedule) with { Storage = packed ? WeightStorages.Packed(schedule, _ => WeightFormat.Nf4) : WeightStorages.Resident };
+        var other = options with { Storage = HostChoices.Storage(schedule, options.Storage, share), LogitsRows = 512 };
+        var (shapes, random) = (Shapes.Of(schedule, options), new Random(6));
+        var placed = shapes.Placed(other.Storage);
+        Assert.Equal(Shapes.Of(schedule, other).Streamed.Order(), placed.Streamed.Order());
+        Assert.NotEmpty(placed.Streamed);
+        var made = FactsOf(shapes, options).With(placed, 512, new LaunchTimes(shapes, H200, 512, 2048));
+        var own = FactsOf(Shapes.Of(schedule, other), other);
+        for (var i = 0; i < 10; i++)
+        {
+            var offloaded = schedule.Recipes.Select(r => r.Tensor).Where(_ => random.NextDouble() < 0.1).ToHashSet();
+            var dropped = Enumerable.Range(0, own.Tensors).Select(t => own.HasRecipe(t) && !offloaded.Contains(own.Name(t)) && random.NextDouble() < 0.5).ToArray();
+            var (one, two) = (new StepModel(made, offloaded), new StepModel(own, offloaded));
+            Assert.Equal(two.Evaluate(dropped), one.Evaluate(dropped));
+            Assert.Equal(two.Floor(), one.Floor());
+        }
+        Assert.Throws<ArgumentException>(() => shapes.Placed(packed ? WeightStorages.Resident : WeightStorages.Packed(schedule, _ => WeightFormat.Nf4)));
+    }
+
     /// <summary>No list of decisions is faster than what its copies and launches take at least, with streamed weights and offloaded activations too.</summary>
     [Theory]
     [InlineData("9b-2l", 0.5)]

@@ -211,7 +211,8 @@ public sealed class PlanFrontier
     /// At each launch (with tiles: at each that mixes tokens) what is too much must be dropped, and what is cheapest for each byte may be dropped in parts there.
     /// Copies follow each other, and launches wait for what they bring (<see cref="StepFloor"/>). Infinite: none fits.
     /// </summary>
-    public double Bound(long budget) => StepPrediction.Step(Fastest().Plan, device, All(budget).Select(s => Bound(s, budget, everywhere: true)).DefaultIfEmpty(double.PositiveInfinity).Min());
+    public double Bound(long budget) =>
+        StepPrediction.Step(Fastest().Plan, device, All(budget).Select(s => Bound(s, budget, everywhere: true)).DefaultIfEmpty(double.PositiveInfinity).Min());
 
     double Bound(Setting s, long budget, bool everywhere)
     {
@@ -326,7 +327,8 @@ public sealed class PlanFrontier
     {
         var model = new StepModel(@base.Facts(room.LogitsRows), offloaded, room.Landing);
         var tiled = tiles.Select(tile => (tile, TimesOf(room.LogitsRows, tile))).ToArray();
-        var path = new PlanPath(@base.Shapes, model, Given(model.Facts), options.Decisions is null ? Droppable(@base.Shapes).Where(name => !offloaded.Contains(name)) : null, tiled);
+        var droppable = options.Decisions is null ? Droppable(@base.Shapes).Where(name => !offloaded.Contains(name)) : null;
+        var path = new PlanPath(@base.Shapes, model, Given(model.Facts), droppable, tiled);
         var places = host.Offload && optimizer.StateBytes > 0 && optimizer.StateBytes <= host.Bytes ? new[] { false, true } : [false];
         return [.. places.Select(hostStates => new Setting(@base, room, offloaded, hostStates, path, MemoryPlan.Create(@base.Shapes, 0, optimizer, 0, hostStates)))];
     }
